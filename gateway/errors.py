@@ -1,0 +1,146 @@
+"""Every way the gateway says no, in one table.
+
+A refusal is an answer, not a fault: its code is part of the HTTP contract and never changes meaning.
+The exceptions are drawn as a tree:
+
+    GatewayError                what a command prints as one line, without a traceback
+    ├── ConfigurationError      settings or manifests that cannot work; carries every fault found
+    └── StoreUnavailable        Redis did not answer (in time)
+    Refused                     carries one Refusal of the table
+    StorageError                a blob is missing, changed or unreachable; answered as `storage_failed`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+RETRY_AFTER_SECONDS: Final = 2
+"""What a client is told to wait when the store is away: it is asked again at most a second after it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One row of the table: what is answered, and how it is told to a person.
+
+    `headers` are added to the answer, beside the ones every refusal carries.
+    """
+
+    code: str
+    status: int
+    title: str
+    detail: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def _row(code: str, status: int, title: str, detail: str, **headers: str) -> Refusal:
+    return Refusal(
+        code, status, title, detail, tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    )
+
+
+TOKEN_MISSING: Final = _row(
+    "token_missing",
+    401,
+    "A download token is needed",
+    "Open the complete link you were sent, or pass the token as a bearer token.",
+    WWW_Authenticate='Bearer realm="downloads"',
+)
+TOKEN_INVALID: Final = _row(
+    "token_invalid",
+    403,
+    "This link is not valid",
+    "It may have expired or been revoked. Ask the shop for a new link; a download already begun resumes under it.",
+)
+LIMIT_REACHED: Final = _row(
+    "limit_reached",
+    403,
+    "The download limit of this link is used up",
+    "Ask the shop for a new link.",
+)
+TOO_MANY_CONNECTIONS: Final = _row(
+    "too_many_connections",
+    429,
+    "Too many connections at once",
+    "Close some of the running downloads and try again.",
+    Retry_After="10",
+)
+TOO_MANY_ATTEMPTS: Final = _row(
+    "too_many_attempts", 429, "Too many attempts", "Wait a little and try again.", Retry_After="60"
+)
+FILE_NOT_FOUND: Final = _row(
+    "file_not_found", 404, "There is no such file", "This product version has no file of that name."
+)
+STORE_UNAVAILABLE: Final = _row(
+    "store_unavailable",
+    503,
+    "Downloads are briefly unavailable",
+    "The link could not be checked. Try again in a moment.",
+    Retry_After=str(RETRY_AFTER_SECONDS),
+)
+STORAGE_FAILED: Final = _row(
+    "storage_failed",
+    502,
+    "The file cannot be read at the moment",
+    "The shop has been told. Try again later.",
+)
+OVERLOADED: Final = _row(
+    "overloaded", 503, "The server is busy", "Try again in a moment.", Retry_After=str(RETRY_AFTER_SECONDS)
+)
+BAD_REQUEST: Final = _row("bad_request", 400, "The request cannot be understood", "Check the link and try again.")
+METHOD_NOT_ALLOWED: Final = _row(
+    "method_not_allowed", 405, "Method not allowed", "Only GET and HEAD are answered here.", Allow="GET, HEAD"
+)
+PRECONDITION_FAILED: Final = _row(
+    "precondition_failed",
+    412,
+    "The file is not the one that was asked for",
+    "If-Match or If-Unmodified-Since does not hold for the current file.",
+)
+NOT_FOUND: Final = _row("not_found", 404, "There is nothing here", "Check the link and try again.")
+
+TABLE: Final[tuple[Refusal, ...]] = (
+    TOKEN_MISSING,
+    TOKEN_INVALID,
+    LIMIT_REACHED,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_ATTEMPTS,
+    FILE_NOT_FOUND,
+    STORE_UNAVAILABLE,
+    STORAGE_FAILED,
+    OVERLOADED,
+    BAD_REQUEST,
+    METHOD_NOT_ALLOWED,
+    PRECONDITION_FAILED,
+    NOT_FOUND,
+)
+
+
+class GatewayError(Exception):
+    """A fault a person can mend; its text is one line that says what is wrong and how to mend it."""
+
+
+class ConfigurationError(GatewayError):
+    """Settings that cannot work. `faults` holds one line for each fault, all found in one pass."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class StoreUnavailable(GatewayError):
+    """The store (Redis) is not connected, did not answer in time, or answered that it cannot serve."""
+
+
+class StorageError(GatewayError):
+    """A blob is missing, changed, unreachable or not a regular file below its root."""
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error
+    """Raised where a request is turned down; `refusal` is the row to answer with."""
+
+    def __init__(self, refusal: Refusal, detail: str | None = None) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+        self.detail = detail

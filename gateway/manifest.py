@@ -1,0 +1,70 @@
+"""The manifest: the immutable list of a version's files, named by the SHA-256 of its own text.
+
+The text is canonical JSON (sorted keys, no spaces, UTF-8), so that the same files always get the same
+name, and a worker may keep a manifest in memory for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class ManifestFile:
+    """One file of a version.
+
+    name: how the customer sees it; "/" separates folders. size: bytes. type: media type. sha256 and
+    crc32: lower-case hex (64 and 8 digits). storage: name of a configured storage. key: the blob's key
+    there. modified: nanoseconds since 1970 UTC, as the storage reported it at publishing.
+    """
+
+    name: str
+    size: int
+    type: str
+    sha256: str
+    crc32: str
+    storage: str
+    key: str
+    modified: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All files of one version of one product, in the order they were published (names are unique)."""
+
+    product: str
+    version: str
+    files: tuple[ManifestFile, ...]
+
+    @cached_property
+    def text(self) -> bytes:
+        """The canonical JSON text: what the store holds and what `digest` names."""
+        plain = {
+            "product": self.product,
+            "version": self.version,
+            "files": [asdict(file) for file in self.files],
+        }
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the text, 64 lower-case hex digits."""
+        return hashlib.sha256(self.text).hexdigest()
+
+    @cached_property
+    def by_name(self) -> dict[str, int]:
+        """File name to its index in `files`."""
+        return {file.name: index for index, file in enumerate(self.files)}
+
+    @classmethod
+    def parse(cls, text: bytes) -> Manifest:
+        """Read a manifest's text back. Raises ValueError when it is not one."""
+        try:
+            plain = json.loads(text)
+            files = tuple(ManifestFile(**file) for file in plain["files"])
+            return cls(plain["product"], plain["version"], files)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a manifest: {error}") from error

