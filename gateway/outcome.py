@@ -1,0 +1,114 @@
+"""Coroutines without tasks: what the hot path awaits, and what steps it.
+
+A task and a future cost about 15 µs a request. A request's coroutine here only ever awaits `Outcome`s,
+which are set exactly once, by a callback, so stepping it by hand is enough. The rules:
+
+- an Outcome is always set in the end (its maker sees to time-outs and lost connections), so a coroutine
+  never has to be cancelled and its `finally` always runs;
+- setting an outcome runs the waiting coroutine at once, inside the setter;
+- a task waits for one through `Outcome.future()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_log = logging.getLogger("gateway")
+
+
+class Outcome(Generic[T]):
+    """The result of one step that is not there yet: a value or an error, set once, awaited once."""
+
+    __slots__ = ("_error", "_resume", "_value", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._resume: Callable[[], None] | None = None
+
+    def set(self, value: T) -> None:
+        """Give the value; the waiting coroutine goes on at once. Does nothing when already set."""
+        if self.done:
+            return
+        self.done = True
+        self._value = value
+        if self._resume is not None:
+            self._resume()
+
+    def fail(self, error: BaseException) -> None:
+        """Raise the error in the waiting coroutine. Does nothing when already set."""
+        if self.done:
+            return
+        self.done = True
+        self._error = error
+        if self._resume is not None:
+            self._resume()
+
+    def __await__(self) -> Generator[Outcome[Any], None, T]:
+        if not self.done:
+            yield self
+        return self.result()
+
+    def result(self) -> T:
+        """The value; raises the error it was failed with."""
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[no-any-return]
+
+    def on_done(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once this is set (it must not be set yet)."""
+        self._resume = resume
+
+    def future(self) -> asyncio.Future[T]:
+        """The same as an asyncio future, for a task to await."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def copy() -> None:
+            if future.cancelled():
+                return
+            if self._error is not None:
+                future.set_exception(self._error)
+            else:
+                future.set_result(self._value)
+
+        if self.done:
+            copy()
+        else:
+            self._resume = copy
+        return future
+
+
+def step(coroutine: Coroutine[Outcome[Any], None, Any]) -> None:
+    """Run a coroutine until it ends or awaits an outcome that is not set; then go on when it is.
+
+    An exception that leaves the coroutine is a defect: it is logged, never raised at the setter.
+    """
+    try:
+        waiting = coroutine.send(None)
+    except StopIteration:
+        return
+    except Exception:
+        _log.exception("a request ended by an unexpected error")
+        return
+    waiting.on_done(lambda: step(coroutine))
+
+
+def in_thread(loop: asyncio.AbstractEventLoop, function: Callable[..., T], *arguments: Any) -> Outcome[T]:
+    """Run a blocking function in the loop's thread pool; an outcome with what it returns or raises."""
+    outcome: Outcome[T] = Outcome()
+
+    def finish(future: asyncio.Future[T]) -> None:
+        error = future.exception()
+        if error is not None:
+            outcome.fail(error)
+        else:
+            outcome.set(future.result())
+
+    loop.run_in_executor(None, function, *arguments).add_done_callback(finish)
+    return outcome

@@ -1,0 +1,117 @@
+"""Look, claim, settle: what a request asks of the store, one token at a time.
+
+look    what the token opens (its manifest) and whether it has a limit; charges nothing
+claim   reserves the bytes about to be sent, or says that the allowance is used up
+settle  returns what a claim reserved and the client did not take
+
+A token with `max` downloads may receive max × size bytes of each file; `charged:N` counts what it has
+received of file number N of its manifest. Each script touches one key, so a claim is atomic whichever
+worker asks, and two racing workers can never issue more than the allowance.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
+from gateway.tokens.form import token_key
+from gateway.tokens.pipeline import Pipeline, Script
+
+CLAIM: Final = Script("""
+-- KEYS[1] the token; ARGV: number of the file, bytes to reserve, size of the file
+local token = redis.call('HMGET', KEYS[1], 'manifest', 'revoked', 'max', 'charged:' .. ARGV[1])
+if not token[1] or token[2] then return -1 end
+if not token[3] then return 1 end
+local allowance = tonumber(token[3]) * tonumber(ARGV[3])
+if tonumber(token[4] or 0) + tonumber(ARGV[2]) > allowance then return 0 end
+redis.call('HINCRBY', KEYS[1], 'charged:' .. ARGV[1], ARGV[2])
+return 1
+""")
+
+SETTLE: Final = Script("""
+-- KEYS[1] the token; ARGV: number of the file, bytes to return. An expired token stays expired.
+local charged = redis.call('HGET', KEYS[1], 'charged:' .. ARGV[1])
+if not charged then return 0 end
+local refund = math.min(tonumber(charged), tonumber(ARGV[2]))
+if refund <= 0 then return 0 end
+redis.call('HINCRBY', KEYS[1], 'charged:' .. ARGV[1], string.format('%.0f', -refund))
+return 1
+""")
+
+REFUNDS_KEPT: Final = 10_000
+"""Refunds kept while the store is away, a worker; beyond it the oldest is lost (and logged)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token opens: the digest of its manifest, and whether its bytes are counted."""
+
+    manifest: str
+    limited: bool
+
+
+class Claims:
+    """The three questions, asked over one pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._refunds: deque[tuple[str, int, int]] = deque(maxlen=REFUNDS_KEPT)
+        pipeline.on_ready = self._send_refunds
+
+    async def look(self, identifier: str) -> Grant:
+        """What the token opens. Raises Refused(TOKEN_INVALID) or StoreUnavailable.
+
+        Unknown, expired and revoked tokens cost the same one command.
+        """
+        manifest, revoked, limit = await self._pipeline.call(
+            b"HMGET", token_key(identifier), b"manifest", b"revoked", b"max"
+        )
+        if manifest is None or revoked is not None:
+            raise Refused(TOKEN_INVALID)
+        return Grant(manifest.decode(), limit is not None)
+
+    async def claim(self, identifier: str, file: int, amount: int, size: int) -> None:
+        """Reserve `amount` bytes of file number `file`, whose size is `size` bytes.
+
+        Raises Refused (LIMIT_REACHED, or TOKEN_INVALID when it was revoked meanwhile) or StoreUnavailable.
+        """
+        command = self._pipeline.run(CLAIM, token_key(identifier), file, amount, size)
+
+        def give_back(reply: Any) -> None:  # the answer came after the request was refused
+            if reply == 1:
+                self.settle(identifier, file, amount)
+
+        command.late = give_back
+        reply = await command
+        if reply == 0:
+            raise Refused(LIMIT_REACHED)
+        if reply != 1:
+            raise Refused(TOKEN_INVALID)
+
+    def settle(self, identifier: str, file: int, refund: int) -> None:
+        """Return `refund` bytes. Kept and sent later when the store is away now.
+
+        A refund whose answer never came is not sent twice: a customer may lose those bytes, but can
+        never gain any.
+        """
+        if not self._pipeline.ready:
+            self._refunds.append((identifier, file, refund))
+            return
+        self._pipeline.run(SETTLE, token_key(identifier), file, refund)
+
+    def _send_refunds(self) -> None:
+        while self._refunds and self._pipeline.ready:
+            self.settle(*self._refunds.popleft())
+
+    async def manifest(self, digest: str) -> bytes:
+        """The text of a manifest. Raises StoreUnavailable, also when the store does not hold it."""
+        text = await self._pipeline.call(b"GET", f"dg:manifest:{{{digest}}}")
+        if text is None:
+            raise StoreUnavailable("a token names a manifest that the store does not hold")
+        return bytes(text)
+
+    async def ping(self) -> None:
+        """Returns when the store answers. Raises StoreUnavailable."""
+        await self._pipeline.call(b"PING")
