@@ -1,0 +1,110 @@
+"""Where a service listens: `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `unix:PATH`; and URLs fit for printing.
+
+Address.parse("0.0.0.0:8080").url()   http://127.0.0.1:8080
+Address.parse("unix:/run/dg.sock")    .path is set, .host is empty and .port is 0
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+FORMS: Final = "write HOST:PORT, [IPV6]:PORT or unix:PATH"
+MAX_SOCKET_PATH: Final = 107
+"""Bytes of a unix socket's path: `sun_path` of unix(7) is 108 with the final NUL."""
+
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})", re.ASCII)
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One listening address: a host and a port, or the path of a unix socket (then host is "" and port 0)."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read an address; a unix path becomes absolute. Raises ValueError that says what to write."""
+        if text.startswith("unix:"):
+            return cls(path=_socket_path(text))
+        host, colon, port = text.rpartition(":")
+        if not colon or not (port.isascii() and port.isdigit()):
+            raise ValueError(f"{text[:80]!r} is not an address: {FORMS}")
+        if int(port) > 65535:
+            raise ValueError(
+                f"{text[:80]!r} has no possible port: ports go from 1 to 65535 (0: any free one)"
+            )
+        return cls(host=_host(text, host), port=int(port))
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether this is the path of a unix socket."""
+        return bool(self.path)
+
+    def url(self, scheme: str = "http") -> str:
+        """A URL a person on this machine can open: a wildcard host becomes loopback.
+
+        A unix socket has no URL of its own and gives `http://localhost`, as `curl --unix-socket` wants it.
+        """
+        if self.path:
+            return f"{scheme}://localhost"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - printed, not bound
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def clashes(self, other: Address) -> bool:
+        """Whether the two cannot both be listened on: same socket, or same port on the same or every host."""
+        if self.path or other.path:
+            return self.path == other.path
+        if self.port != other.port or not self.port:
+            return False
+        return self.host == other.host or bool(_WILDCARDS & {self.host, other.host})
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _socket_path(text: str) -> str:
+    path = text.removeprefix("unix:")
+    if path.startswith("//"):
+        path = path[2:]  # unix:///run/x.sock, as URLs have it
+    if not path or "\0" in path:
+        raise ValueError(f"{text[:80]!r} names no socket: write unix:PATH")
+    path = os.path.abspath(os.path.expanduser(path))
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise ValueError(f"the socket's path is longer than {MAX_SOCKET_PATH} bytes: choose a shorter one")
+    return path
+
+
+def _host(text: str, host: str) -> str:
+    if not host:
+        return "0.0.0.0"  # noqa: S104 - what `:PORT` means everywhere
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            return str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            raise ValueError(f"{text[:80]!r} has no valid IPv6 address in its brackets") from None
+    if ":" in host:
+        raise ValueError(f"{text[:80]!r} is not an address: an IPv6 host needs brackets, as in [::1]:8080")
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{text[:80]!r} is not an address: {FORMS}")
+    return host
+
+
+def redact_url(url: str) -> str:
+    """The URL fit for printing: user and password replaced by `***`, the query left out."""
+    try:
+        parts = urlsplit(url)
+        credentials = "@" in parts.netloc
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "[a URL that cannot be read]"
+    return f"{parts.scheme}://{'***@' if credentials else ''}{host}{parts.path}"
