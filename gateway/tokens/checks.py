@@ -1,0 +1,129 @@
+"""What names, manifests, customers and metadata may be: the one place the API and the commands ask.
+
+Every check returns its faults as (field, message) pairs, all of them, so that they are told together.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from gateway.manifest import Manifest, ManifestFile
+
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+"""Product ids, versions and names of storages: safe as a path segment, in a key of the store, in a log."""
+NAME_HELP: Final = "1 to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit"
+
+MAX_FILES: Final = 10_000
+"""Files of one manifest: 4 MB of text, which a worker keeps in memory and parses in 50 ms."""
+MAX_FILE_NAME: Final = 1024
+"""Bytes of a file's name in UTF-8: a whole path is allowed, and it still fits in a response header."""
+MAX_BLOB_KEY: Final = 4096
+"""Bytes of a blob's key: Linux' PATH_MAX; object stores allow 1024."""
+MAX_SIZE: Final = 2**53 - 1
+"""Bytes of a file: beyond it the store's scripts, which count in doubles, would round."""
+MAX_DOWNLOADS: Final = 1_000_000
+MAX_METADATA: Final = 4096
+"""Bytes of a token's metadata as JSON in UTF-8 (what a token costs in the store's memory)."""
+MAX_EMAIL: Final = 254
+"""Characters of an address: RFC 5321 section 4.5.3.1.3, less the angle brackets."""
+EMAIL_PATTERN: Final = r"^[^@\s\x00-\x20\x7f]+@[^@\s\x00-\x20\x7f]+$"
+MAX_DISPLAY_NAME: Final = 200
+
+_NAME: Final = re.compile(NAME_PATTERN[1:-1])
+_EMAIL: Final = re.compile(EMAIL_PATTERN[1:-1])
+_MEDIA_TYPE: Final = re.compile(
+    r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(?:; ?[ -~]{1,200})?"
+)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_CRC32: Final = re.compile(r"[0-9a-f]{8}")
+
+Fault = tuple[str, str]
+"""The field and what is wrong with it."""
+
+
+def is_name(text: str) -> bool:
+    """Whether it can be the id of a product, a version or the name of a storage."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_email(text: str) -> bool:
+    """Whether it looks like an address: one @ between two things, no space. Only sending mail proves more."""
+    return len(text) <= MAX_EMAIL and _EMAIL.fullmatch(text) is not None
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be stored and shown: no NUL, no half of a surrogate pair (which UTF-8 cannot hold)."""
+    return ("\0" not in text and text.isascii()) or all(
+        c != "\0" and not "\ud800" <= c <= "\udfff" for c in text
+    )
+
+
+def metadata_faults(metadata: Mapping[str, object]) -> list[Fault]:
+    """What is wrong with a token's metadata: a flat object of text, numbers and booleans, 4 KiB as JSON."""
+    faults: list[Fault] = []
+    for name, value in metadata.items():
+        if not is_text(name):
+            faults.append(("metadata", "has a name with a character that cannot be stored"))
+        elif not isinstance(value, str | int | float):
+            faults.append((f"metadata.{name}", "must be a string, a number or a boolean"))
+        elif isinstance(value, str) and not is_text(value):
+            faults.append((f"metadata.{name}", "has a character that cannot be stored"))
+        elif isinstance(value, float) and not abs(value) < float("inf"):
+            faults.append((f"metadata.{name}", "must be a finite number"))
+    if not faults and len(encode_metadata(metadata)) > MAX_METADATA:
+        faults.append(("metadata", f"must be at most {MAX_METADATA} bytes as JSON"))
+    return faults
+
+
+def encode_metadata(metadata: Mapping[str, object]) -> bytes:
+    """The metadata as the store holds it: JSON in UTF-8 without spaces."""
+    return json.dumps(metadata, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def manifest_faults(manifest: Manifest) -> list[Fault]:
+    """Everything wrong with a manifest about to be registered; a field reads `files[3].size`."""
+    faults: list[Fault] = []
+    for field, value in (("product", manifest.product), ("version", manifest.version)):
+        if not is_name(value):
+            faults.append((field, f"must be {NAME_HELP}"))
+    if not 1 <= len(manifest.files) <= MAX_FILES:
+        faults.append(("files", f"must hold 1 to {MAX_FILES} files"))
+        return faults
+    for index, file in enumerate(manifest.files):
+        faults.extend((f"files[{index}].{field}", message) for field, message in _file_faults(file))
+    faults.extend(_repeated_names(file.name for file in manifest.files))
+    return faults
+
+
+def _file_faults(file: ManifestFile) -> Iterator[Fault]:
+    if not _is_bounded_text(file.name, MAX_FILE_NAME):
+        yield "name", f"must be 1 to {MAX_FILE_NAME} bytes of UTF-8 without NUL"
+    if not 0 <= file.size <= MAX_SIZE:
+        yield "size", f"must be 0 to {MAX_SIZE} bytes"
+    if not _MEDIA_TYPE.fullmatch(file.type):
+        yield "type", "must be a media type such as application/zip"
+    if not _SHA256.fullmatch(file.sha256):
+        yield "sha256", "must be 64 lower-case hex digits"
+    if not _CRC32.fullmatch(file.crc32):
+        yield "crc32", "must be 8 lower-case hex digits"
+    if not is_name(file.storage):
+        yield "storage", f"must be {NAME_HELP}"
+    if not _is_bounded_text(file.key, MAX_BLOB_KEY):
+        yield "key", f"must be 1 to {MAX_BLOB_KEY} bytes of UTF-8 without NUL"
+    if not -(2**63) <= file.modified < 2**63:
+        yield "modified", "must be nanoseconds since 1970 in 64 bits"
+
+
+def _is_bounded_text(text: str, limit: int) -> bool:
+    return 0 < len(text) <= limit and is_text(text) and len(text.encode()) <= limit
+
+
+def _repeated_names(names: Iterable[str]) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            yield f"files[{index}].name", "is the name of an earlier file too"
+        seen.add(name)

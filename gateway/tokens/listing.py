@@ -1,0 +1,183 @@
+"""Reading tokens: one by its id, and pages of all of them.
+
+There is no index: a token costs 400 bytes, and one would double it. A page walks on
+through the store's keys with SCAN. Rules:
+
+- The work of a page is bounded: it looks at about MAX_LOOKED keys, so with a rare filter a page can be
+  short, even empty, and still have a next cursor; only a missing cursor means the end.
+- SCAN gives whole buckets of the store's table, so it may find more than a page has room for. The ids
+  left over travel in the cursor and open the next page: nothing that is present throughout is skipped.
+- Nothing is repeated either, with one exception, SCAN's own: if the store shrinks its table between two
+  pages (most of its keys went), a token may come twice.
+- A cursor is opaque, holds no secret, works with any filter and limit, and never goes stale.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import struct
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.errors import StoreUnavailable
+from gateway.manifest import Manifest
+from gateway.tokens.form import token_key
+from gateway.tokens.link import Link
+from gateway.tokens.products import manifest_key
+from gateway.tokens.records import TokenRecord, token_record
+
+MAX_LIMIT: Final = 200
+DEFAULT_LIMIT: Final = 50
+MIN_STEP: Final = 64
+"""Keys looked at in one SCAN, at least: what is left over then still fits in a URL (22 characters each)."""
+MAX_LOOKED: Final = 3200
+"""Keys looked at for one page: some 20 ms of the store's and this process' time."""
+MAX_LEFT: Final = 1000
+"""Ids a cursor may carry, for refusing forged ones; a real one carries some dozens."""
+ID_BYTES: Final = 16
+SIZES_KEPT: Final = 100_000
+"""Sizes of files kept in memory, of all manifests together (about 4 MB)."""
+_TOKEN_ID: Final = re.compile("[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class TokenFilter:
+    """Which tokens are wanted; None means any. `email` is compared without regard to case."""
+
+    product: str | None = None
+    status: str | None = None
+    email: str | None = None
+
+    def wants(self, record: TokenRecord) -> bool:
+        """Whether the record passes."""
+        return (
+            (self.product is None or record.product == self.product)
+            and (self.status is None or record.status == self.status)
+            and (self.email is None or (record.email or "").casefold() == self.email.casefold())
+        )
+
+
+@dataclass(frozen=True)
+class TokenPage:
+    """Some of the tokens, in no order. `cursor` asks for the next page; None: that was the last."""
+
+    tokens: tuple[TokenRecord, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a walk stands: SCAN's cursor (0: at the end) and the ids found and not yet given."""
+
+    scan: int
+    left: tuple[str, ...] = ()
+
+    def encode(self) -> str:
+        """The opaque text of it, safe in a URL."""
+        packed = struct.pack(">Q", self.scan) + b"".join(bytes.fromhex(id_) for id_ in self.left)
+        return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+    @classmethod
+    def decode(cls, text: str) -> Position:
+        """Read a cursor back. Raises ValueError when it is none of ours."""
+        try:
+            packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            [scan] = struct.unpack(">Q", packed[:8])
+        except (binascii.Error, struct.error, ValueError) as error:
+            raise ValueError("not a cursor of this list") from error
+        ids = packed[8:]
+        if len(ids) % ID_BYTES or len(ids) > MAX_LEFT * ID_BYTES or (not ids and scan == 0):
+            raise ValueError("not a cursor of this list")
+        left = tuple(ids[start : start + ID_BYTES].hex() for start in range(0, len(ids), ID_BYTES))
+        return cls(scan, left)
+
+
+def is_token_id(text: str) -> bool:
+    """Whether it can be the id of a token: 32 lower-case hex digits."""
+    return _TOKEN_ID.fullmatch(text) is not None
+
+
+class TokenReader(Link):
+    """What can be asked of tokens. Every method may raise StoreUnavailable."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        super().__init__(url, timeout)
+        self._sizes: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+
+    async def get_token(self, identifier: str) -> TokenRecord | None:
+        """The record of a token id, or None when there is none (unknown or expired)."""
+        if not is_token_id(identifier):
+            return None
+        [record] = await self._read([identifier])
+        return record
+
+    async def list_tokens(
+        self, wanted: TokenFilter | None = None, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+    ) -> TokenPage:
+        """One page of the tokens there are; see gateway.tokens.listing for what a page promises.
+
+        Raises ValueError when the cursor is none of ours.
+        """
+        wanted = wanted or TokenFilter()
+        limit = max(1, min(limit, MAX_LIMIT))
+        position = Position.decode(cursor) if cursor is not None else None
+        waiting = list(position.left) if position else []
+        scan = position.scan if position else 0
+        ended = position is not None and scan == 0
+        found: list[TokenRecord] = []
+        looked = 0
+        while True:
+            take, waiting = waiting[:MAX_LIMIT], waiting[MAX_LIMIT:]
+            records = [record for record in await self._read(take) if record and wanted.wants(record)]
+            room = limit - len(found)
+            found += records[:room]
+            waiting = [record.id for record in records[room:]] + waiting
+            if waiting and len(found) < limit:
+                continue
+            if len(found) >= limit or ended or looked >= MAX_LOOKED:
+                break
+            step = max(limit - len(found), MIN_STEP)
+            scan, waiting = await self._scan(scan, step)
+            looked += step
+            ended = scan == 0
+        last = ended and not waiting
+        return TokenPage(tuple(found), None if last else Position(scan, tuple(waiting)).encode())
+
+    async def _scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
+        scan, keys = await self.call("SCAN", str(cursor), "MATCH", token_key("*"), "COUNT", count)
+        start = len(token_key("")) - 1
+        return int(scan), list(dict.fromkeys(key[start:-1] for key in keys))
+
+    async def _read(self, identifiers: Sequence[str]) -> list[TokenRecord | None]:
+        if not identifiers:
+            return []
+        replies = await self.call_all(*(("HGETALL", token_key(id_)) for id_ in identifiers))
+        return [
+            await self._record(id_, fields) if fields else None
+            for id_, fields in zip(identifiers, replies, strict=True)
+        ]
+
+    async def _record(self, identifier: str, fields: dict[str, str]) -> TokenRecord:
+        sizes: tuple[int, ...] = ()
+        if "max" in fields and "revoked" not in fields:
+            sizes = (int(fields["size"]),) if "size" in fields else await self._sizes_of(fields["manifest"])
+        return token_record(identifier, fields, sizes)
+
+    async def _sizes_of(self, digest: str) -> tuple[int, ...]:
+        """The sizes of a manifest's files, kept in a bounded memory: manifests never change."""
+        sizes = self._sizes.get(digest)
+        if sizes is not None:
+            self._sizes.move_to_end(digest)
+            return sizes
+        text = await self.call("GET", manifest_key(digest))
+        if text is None:
+            raise StoreUnavailable(f"the store has lost manifest {digest[:12]}…; register the version again")
+        sizes = tuple(file.size for file in Manifest.parse(text.encode("utf-8", "surrogateescape")).files)
+        self._sizes[digest] = sizes
+        while len(self._sizes) > 1 and sum(map(len, self._sizes.values())) > SIZES_KEPT:
+            self._sizes.popitem(last=False)
+        return sizes
