@@ -1,0 +1,84 @@
+"""What a storage and a blob are: the small interface every backend offers, and what some offer besides.
+
+A storage finds the blob of a manifest's file; a blob is one stored object, opened, of which any span can
+be read. The rules a caller may rely on:
+
+- a blob is only handed out when it is what the manifest says (size, modification time); otherwise the
+  storage raises StorageError, whose text is for the log and never for the customer;
+- `lookup` and `open` hand out a blob already acquired: the caller releases it exactly once (`with blob:`
+  does), and it stays readable until then, whatever happens to the path or to the cache;
+- `lookup` may be called on the event loop; `open` blocks and belongs in a thread; both, like `acquire`
+  and `release`, are safe from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from gateway.manifest import ManifestFile
+
+
+class Blob(Protocol):
+    """One stored object, opened, held by at least one caller."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole object."""
+
+    @property
+    def as_file(self) -> FileBlob | None:
+        """The same blob where it has a file descriptor (sendfile, preadv), else None."""
+
+    def acquire(self) -> Self:
+        """Hold it once more; each acquire needs its own release."""
+
+    def release(self) -> None:
+        """Let go of it. Raises RuntimeError when it is not held: a caller released twice."""
+
+    def chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Read a span in order, in pieces. Raises StorageError when it cannot be had whole."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class FileBlob(Blob, Protocol):
+    """A blob with a file descriptor. What the calls cost is told in `local.py`."""
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, open for reading while the blob is held; its offset is shared, so use offsets."""
+
+    def unchanged(self) -> bool:
+        """Whether size and time are still those at opening; for checks during a long transfer."""
+
+    def pread(self, start: int, stop: int) -> bytes:
+        """Read the bytes from `start` up to `stop`; blocks. Raises StorageError when there are fewer."""
+
+    def read_cached(self, start: int, stop: int) -> bytes | None:
+        """Read the same bytes when all are in memory, else None; never waits for a disk."""
+
+    def resident(self, start: int, stop: int) -> bool:
+        """Whether sending this span would probably not wait for a disk."""
+
+    def warm(self, start: int, stop: int) -> None:
+        """Bring the span into memory; blocks, so for a thread, which must hold the blob meanwhile."""
+
+
+class Storage(Protocol):
+    """Where blobs are. Names are those of the settings; keys mean something to the storage alone."""
+
+    @property
+    def name(self) -> str:
+        """What manifests call it."""
+
+    def lookup(self, file: ManifestFile) -> Blob | None:
+        """Return the blob, acquired, if that needs no waiting and it is as published; else None: `open`."""
+
+    def open(self, file: ManifestFile) -> Blob:
+        """Return the blob, acquired; blocks. Raises StorageError when missing, changed or unreachable."""

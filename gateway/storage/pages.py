@@ -1,0 +1,97 @@
+"""Whether a span of a file is in memory: asked before the event loop reads or sends it, lest it wait.
+
+Not every file system answers the same question, so how to ask is found out once, when a file is opened:
+
+- NOWAIT: `preadv2` with RWF_NOWAIT (ext4, XFS, btrfs): reads what is in memory, else says EAGAIN;
+- COUNTED: `cachestat` (Linux 6.5) counts the pages in memory: tmpfs, overlay and others without NOWAIT.
+  Only for files we own or may write, says the kernel;
+- MEMORY: tmpfs and ramfs on an older kernel are memory;
+- UNKNOWN: anything else (NFS or FUSE on an older kernel) is taken as not in memory: threads read it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import functools
+import mmap
+import os
+from collections.abc import Callable
+from typing import Final
+
+_CACHESTAT: Final = 451
+_MEMORY_SYSTEMS: Final = frozenset({0x01021994, 0x858458F6})
+"""`f_type` of tmpfs and ramfs (linux/magic.h)."""
+_STATFS_BYTES: Final = 256
+"""More than `struct statfs` takes anywhere; its first word is `f_type`."""
+
+
+class Pages(enum.Enum):
+    """How to learn whether a file's pages are in memory."""
+
+    NOWAIT = "nowait"
+    COUNTED = "counted"
+    MEMORY = "memory"
+    UNKNOWN = "unknown"
+
+
+class _Range(ctypes.Structure):
+    """`struct cachestat_range` of linux/mman.h."""
+
+    _fields_ = (("off", ctypes.c_uint64), ("len", ctypes.c_uint64))
+
+
+class _Counts(ctypes.Structure):
+    """`struct cachestat` of linux/mman.h."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("cache", "dirty", "writeback", "evicted", "recent"))
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+@functools.cache
+def _syscall() -> Callable[..., int]:
+    function = _library().syscall
+    function.restype = ctypes.c_long
+    return function
+
+
+def count_cached(fd: int, start: int, stop: int) -> int:
+    """Count the pages of the span from `start` up to `stop` in memory; -1 when the kernel does not tell."""
+    span, counts = _Range(start, stop - start), _Counts()
+    answer = _syscall()(
+        ctypes.c_long(_CACHESTAT),
+        ctypes.c_int(fd),
+        ctypes.byref(span),
+        ctypes.byref(counts),
+        ctypes.c_uint(0),
+    )
+    return int(counts.cache) if answer == 0 else -1
+
+
+def all_cached(fd: int, start: int, stop: int) -> bool:
+    """Whether every page of the span from `start` up to `stop` (not empty) is in memory, by `cachestat`."""
+    wanted = (stop - 1) // mmap.PAGESIZE - start // mmap.PAGESIZE + 1
+    return count_cached(fd, start, stop) >= wanted
+
+
+def ask_how(fd: int) -> Pages:
+    """Find out how to ask for this open file; costs a system call or three."""
+    try:
+        os.preadv(fd, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return Pages.NOWAIT
+    except OSError:
+        if count_cached(fd, 0, 1) >= 0:
+            return Pages.COUNTED
+        return Pages.MEMORY if _kind_of_system(fd) in _MEMORY_SYSTEMS else Pages.UNKNOWN
+    return Pages.NOWAIT
+
+
+def _kind_of_system(fd: int) -> int:
+    answer = (ctypes.c_ulong * (_STATFS_BYTES // ctypes.sizeof(ctypes.c_ulong)))()
+    failed = _library().fstatfs(ctypes.c_int(fd), ctypes.byref(answer))
+    return -1 if failed else int(answer[0]) & 0xFFFFFFFF
