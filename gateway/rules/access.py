@@ -41,7 +41,7 @@ class Kind(Enum):
 
 
 class Ask(NamedTuple):
-    """What a request asks for. file: a manifest's file name. token: as it came, not checked. None: not given."""
+    """What a request asks for; None where nothing was given. token: as it came, not yet checked."""
 
     kind: Kind
     file: str | None = None

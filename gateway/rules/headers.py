@@ -52,7 +52,7 @@ _ASCTIME: Final = re.compile(rf"(?:{'|'.join(_DAYS)}) {_MONTH} ([0-9]{{2}}| [0-9
 
 _DROPPED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_UNSAFE: Final = re.compile(r'[^ -~]|["\\%;]')
+_UNSAFE: Final = re.compile(r'[^ -~]|["\\/%;]')
 _ATTRIBUTE_CHARACTERS: Final = "!#$&+-.^_`|~"
 
 
@@ -136,12 +136,13 @@ def media_type(name: str) -> str:
 
 
 def _ascii_name(name: str) -> str:
+    """The name in ASCII. What decomposing brings in, slashes and leading dots, is taken out once more."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    stem, extension = _split_extension(plain)
+    stem, extension = _split_extension(plain.lstrip(". "))
     stem, extension = _UNSAFE.sub("_", stem), _UNSAFE.sub("_", extension)
     if not any(c.isalnum() for c in stem):
         stem = "download"
-    return stem + extension
+    return stem[: MAX_NAME_BYTES - len(extension)] + extension
 
 
 def _split_extension(name: str) -> tuple[str, str]:

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from gateway.errors import Refusal
 from gateway.manifest import Manifest
-from gateway.rules.headers import content_disposition
 
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:12vh auto;padding:0 1rem;color:#222}"
@@ -28,10 +27,13 @@ _PAGE_POLICY: Final = "Content-Security-Policy: default-src 'none'; style-src 'u
 
 
 @lru_cache(maxsize=256)
-def refusal_answer(refusal: Refusal, detail: str | None, html: bool) -> tuple[bytes, bytes]:
+def refusal_answer(
+    refusal: Refusal, detail: str | None, html: bool, status: int | None = None
+) -> tuple[bytes, bytes]:
     """The head (status line and fields, without the empty line) and the body of a refusal.
 
     detail: instead of the row's own; one of our own texts. html: a page instead of problem+json (RFC 9457).
+    status: in the status line instead of the row's own, which the body still tells.
     """
     text = detail or refusal.detail
     if html:
@@ -50,7 +52,7 @@ def refusal_answer(refusal: Refusal, detail: str | None, html: bool) -> tuple[by
         body = json.dumps(problem).encode()
     added = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers)
     head = (
-        f"{status_line(refusal.status)}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\nVary: Accept\r\n"
+        f"{status_line(status or refusal.status)}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\nVary: Accept\r\n"
         f"{_PRIVATE}{policy}{added}"
     )
     return head.encode("ascii"), body
@@ -137,5 +139,3 @@ def _printable(text: str) -> str:
     """The text with what is not valid Unicode shown as a replacement character."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
-
-__all__ = ["content_disposition", "format_size", "index_answer", "refusal_answer", "status_line"]
