@@ -139,7 +139,9 @@ RANGE_CASES: list[tuple[str, Fields, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("given_fields", "expected"), [c[1:] for c in RANGE_CASES], ids=[c[0] for c in RANGE_CASES])
+@pytest.mark.parametrize(
+    ("given_fields", "expected"), [c[1:] for c in RANGE_CASES], ids=[c[0] for c in RANGE_CASES]
+)
 def test_range_applies(given_fields: Fields, expected: bool) -> None:
     headers = fields(given_fields)
     assert range_applies(headers, ETAG, MODIFIED) is expected
@@ -180,12 +182,17 @@ def test_costs_are_bounded(value: str) -> None:
 NAMES = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range")
 TAGS = st.from_regex(r'(W/)?"[!#-~\x80-\xff]{0,5}"', fullmatch=True)
 VALUES = st.one_of(
-    st.text(), st.text(alphabet='W/"axyz*, \t\x80', max_size=30), TAGS, st.integers(-(10**12), 10**12).map(format_date)
+    st.text(),
+    st.text(alphabet='W/"axyz*, \t\x80', max_size=30),
+    TAGS,
+    st.integers(-(10**12), 10**12).map(format_date),
 )
 
 
 @given(
-    st.sampled_from(["GET", "HEAD", "POST"]), st.lists(st.tuples(st.sampled_from(NAMES), VALUES)), st.integers(0, 1 << 40)
+    st.sampled_from(["GET", "HEAD", "POST"]),
+    st.lists(st.tuples(st.sampled_from(NAMES), VALUES)),
+    st.integers(0, 1 << 40),
 )
 def test_never_raises(method: str, lines: list[tuple[str, str]], modified: int) -> None:
     headers = CIMultiDictProxy(CIMultiDict(lines))
