@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 RETRY_AFTER_SECONDS: Final = 2
-"""What a client is told to wait when the store is away: it is asked again at most a second after it returns."""
+"""What a client is told to wait when the store is away: it is used again within a second of its return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ TOKEN_INVALID: Final = _row(
     "token_invalid",
     403,
     "This link is not valid",
-    "It may have expired or been revoked. Ask the shop for a new link; a download already begun resumes under it.",
+    "It may have expired or been revoked. Ask the shop for a new one: a download already begun resumes with it.",
 )
 LIMIT_REACHED: Final = _row(
     "limit_reached",
@@ -88,7 +88,9 @@ STORAGE_FAILED: Final = _row(
 OVERLOADED: Final = _row(
     "overloaded", 503, "The server is busy", "Try again in a moment.", Retry_After=str(RETRY_AFTER_SECONDS)
 )
-BAD_REQUEST: Final = _row("bad_request", 400, "The request cannot be understood", "Check the link and try again.")
+BAD_REQUEST: Final = _row(
+    "bad_request", 400, "The request cannot be understood", "Check the link and try again."
+)
 METHOD_NOT_ALLOWED: Final = _row(
     "method_not_allowed", 405, "Method not allowed", "Only GET and HEAD are answered here.", Allow="GET, HEAD"
 )
@@ -97,6 +99,12 @@ PRECONDITION_FAILED: Final = _row(
     412,
     "The file is not the one that was asked for",
     "If-Match or If-Unmodified-Since does not hold for the current file.",
+)
+RANGE_NOT_SATISFIABLE: Final = _row(
+    "range_not_satisfiable",
+    416,
+    "The file has no such bytes",
+    "The range begins after the end of the file; Content-Range says how long it is.",
 )
 NOT_FOUND: Final = _row("not_found", 404, "There is nothing here", "Check the link and try again.")
 
@@ -113,6 +121,7 @@ TABLE: Final[tuple[Refusal, ...]] = (
     BAD_REQUEST,
     METHOD_NOT_ALLOWED,
     PRECONDITION_FAILED,
+    RANGE_NOT_SATISFIABLE,
     NOT_FOUND,
 )
 
@@ -137,7 +146,7 @@ class StorageError(GatewayError):
     """A blob is missing, changed, unreachable or not a regular file below its root."""
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an error
+class Refused(Exception):
     """Raised where a request is turned down; `refusal` is the row to answer with."""
 
     def __init__(self, refusal: Refusal, detail: str | None = None) -> None:

@@ -99,8 +99,9 @@ def step(coroutine: Coroutine[Outcome[Any], None, Any]) -> None:
     waiting.on_done(lambda: step(coroutine))
 
 
-def in_thread(loop: asyncio.AbstractEventLoop, function: Callable[..., T], *arguments: Any) -> Outcome[T]:
+def in_thread(function: Callable[..., T], *arguments: Any) -> Outcome[T]:
     """Run a blocking function in the loop's thread pool; an outcome with what it returns or raises."""
+    loop = asyncio.get_running_loop()
     outcome: Outcome[T] = Outcome()
 
     def finish(future: asyncio.Future[T]) -> None:

@@ -22,7 +22,9 @@ _STYLE: Final = (
     "{text-align:right;white-space:nowrap}@media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}"
     "a{color:#8bf}td,th{border-color:#333}}"
 )
-_PRIVATE: Final = "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
+_PRIVATE: Final = (
+    "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
+)
 _PAGE_POLICY: Final = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
 
 
@@ -138,4 +140,3 @@ def _page(title: str, content: str) -> bytes:
 def _printable(text: str) -> str:
     """The text with what is not valid Unicode shown as a replacement character."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-

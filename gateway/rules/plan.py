@@ -1,8 +1,8 @@
 """The plan: the whole decided answer for a file, made from values alone and sent by others.
 
-    Representation   what a manifest's file looks like over HTTP: its fields, made once
-    Plan             status, head and the spans of the file to send
-    plan_answer      method + request fields + representation -> plan, in the order of RFC 9110 13.2.2
+Representation   what a manifest's file looks like over HTTP: its fields, made once
+Plan             status, head and the spans of the file to send
+plan_answer      method + request fields + representation -> plan, in the order of RFC 9110 13.2.2
 """
 
 from __future__ import annotations
@@ -27,14 +27,26 @@ from gateway.rules.headers import (
 from gateway.rules.ranges import UNSATISFIABLE, Span, select_ranges
 
 NANOSECONDS: Final = 1_000_000_000
-_MEDIA_TYPE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:;[ !-~]*)?", re.ASCII)
+_MEDIA_TYPE: Final = re.compile(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:;[ !-~]*)?", re.ASCII
+)
 _NO_PREFIX: Final = b""
 
 
 class Representation:
     """One file of a manifest as HTTP shows it. Made once a worker, used for every request."""
 
-    __slots__ = ("_partial", "_whole", "common", "disposition", "etag", "file", "modified", "type", "validators")
+    __slots__ = (
+        "_partial",
+        "_whole",
+        "common",
+        "disposition",
+        "etag",
+        "file",
+        "modified",
+        "type",
+        "validators",
+    )
 
     def __init__(self, file: ManifestFile) -> None:
         self.file = file

@@ -24,7 +24,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
@@ -41,7 +41,17 @@ DEAD_AFTER_TIMEOUTS: Final = 4
 """A connection on which nothing came for this many time-outs, though something is owed, is given up."""
 
 # Replies of a server that is there but cannot serve: the store's fault, never the customer's.
-_UNABLE: Final = ("LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "NOAUTH", "NOPERM", "CLUSTERDOWN", "BUSY")
+_UNABLE: Final = (
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "OOM",
+    "MISCONF",
+    "NOAUTH",
+    "NOPERM",
+    "CLUSTERDOWN",
+    "BUSY",
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,9 @@ class Script:
     sha: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest().encode())
+        object.__setattr__(
+            self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest().encode()
+        )
 
 
 class Command(Outcome[Any]):
@@ -60,7 +72,9 @@ class Command(Outcome[Any]):
 
     __slots__ = ("arguments", "deadline", "late", "script")
 
-    def __init__(self, deadline: float, arguments: tuple[bytes | str | int, ...], script: Script | None) -> None:
+    def __init__(
+        self, deadline: float, arguments: tuple[bytes | str | int, ...], script: Script | None
+    ) -> None:
         super().__init__()
         self.deadline = deadline
         self.arguments = arguments
@@ -81,8 +95,7 @@ class Link(asyncio.Protocol):
         self.closed: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._loop.time()
@@ -120,7 +133,7 @@ class Link(asyncio.Protocol):
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        self._outgoing.append(hiredis.pack_command(command.arguments))
+        self._outgoing.append(hiredis.pack_command(command.arguments))  # type: ignore[arg-type]
         self.waiting.append(command)
 
     def _flush(self) -> None:
@@ -245,7 +258,10 @@ class Pipeline:
                 self._stalled = overdue
                 if not overdue:
                     self.on_ready()
-            if overdue and now - max(link.heard_at, link.waiting[0].deadline) > DEAD_AFTER_TIMEOUTS * self._timeout:
+            if (
+                overdue
+                and now - max(link.heard_at, link.waiting[0].deadline) > DEAD_AFTER_TIMEOUTS * self._timeout
+            ):
                 link.abort()
 
     async def _connect(self) -> Link:
@@ -257,7 +273,9 @@ class Pipeline:
         host, port = where.get("host", "localhost"), where.get("port", 6379)
         context = None
         if connection_class is SSLConnection:
-            options = {name: value for name, value in where.items() if name.startswith("ssl_")}
+            options: dict[str, Any] = {
+                name: value for name, value in where.items() if name.startswith("ssl_")
+            }
             context = SSLConnection(**options).ssl_context.get()
         _, link = await self._loop.create_connection(
             lambda: Link(self._loop), host, port, ssl=context, server_hostname=host if context else None

@@ -1,0 +1,1 @@
+"""Sending a plan: the bytes of a blob, framed as decided, to one client."""

@@ -1,0 +1,242 @@
+"""Sends a plan's pieces over one connection: small spans copied, large ones by sendfile.
+
+uvloop has no sendfile and refuses to watch its own descriptors, so a large span leaves by `os.sendfile`
+on a duplicate of the socket's. The rules:
+
+- Nothing is sent past the transport until the transport's own buffer is empty: the head goes first.
+- At most SLICES × SLICE_BYTES leave in one turn of the event loop: a fast client cannot keep it to itself.
+- Before each slice: is it in memory (else a thread reads it in, so that a cold disk never stops the
+  loop), and is the file still the one that was opened (else the connection is broken)?
+- `sent` counts the bytes of the file that the kernel took; when the client goes, what the kernel still
+  held is taken off again, so that a settle refunds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from gateway.errors import StorageError
+from gateway.exchange import ClientGone, Exchange
+from gateway.outcome import Outcome, in_thread
+from gateway.rules.plan import Plan
+from gateway.rules.ranges import Span
+from gateway.storage import FileBlob
+
+SMALL_BYTES: Final = 64 * 1024
+"""Up to here copying into one write with the head is cheaper than duplicating a descriptor."""
+SLICE_BYTES: Final = 1024 * 1024
+SLICES: Final = 4
+COPY_BYTES: Final = 256 * 1024
+"""One read and write where sendfile cannot go (TLS)."""
+
+T = TypeVar("T")
+
+_INT: Final = struct.Struct("i")
+
+
+class Transfer:
+    """One plan on its way to one client; the connection tells it what happens there."""
+
+    def __init__(self, exchange: Exchange, blob: FileBlob) -> None:
+        self._exchange = exchange
+        self._connection = exchange.connection
+        self._blob = blob
+        self._loop: asyncio.AbstractEventLoop = self._connection._loop
+        self._waiting: Outcome[None] | None = None
+        self._disk = False
+        self._out = -1
+        self._watching = False
+        self.sent = 0
+
+    async def run(self, plan: Plan) -> None:
+        """Send head and pieces. Raises ClientGone, or StorageError when the blob fails.
+
+        After a StorageError the head may have gone: see `exchange.begun`. `sent` is right in every case.
+        """
+        exchange = self._exchange
+        if not plan.pieces or (len(plan.pieces) == 1 and plan.amount <= SMALL_BYTES):
+            body = await self._read(plan.pieces[0][1]) if plan.pieces else b""
+            exchange.respond(plan.status, plan.head, body)
+            self.sent = plan.amount
+            return
+        self._connection.sender = self
+        try:
+            exchange.respond(plan.status, plan.head)
+            for framing, span in plan.pieces:
+                await self._piece(framing, span)
+            self._write(plan.closing)
+            await self._drained()
+        finally:
+            self._close()
+
+    async def _piece(self, framing: bytes, span: Span) -> None:
+        if span.stop - span.start <= SMALL_BYTES:
+            self._write(framing + await self._read(span))
+            self.sent += span.stop - span.start
+            await self._drained()
+            return
+        self._write(framing)
+        await self._drained()
+        if self._is_plain():
+            await self._send_file(span)
+        else:
+            await self._copy(span)
+
+    async def _send_file(self, span: Span) -> None:
+        """sendfile(2) from the page cache to the socket, slice by slice."""
+        if self._out < 0:
+            transport = self._connection.transport
+            if transport is None:
+                raise ClientGone
+            self._out = os.dup(transport.get_extra_info("socket").fileno())
+        blob, at = self._blob, span.start
+        turn = 0
+        while at < span.stop:
+            end = min(at + SLICE_BYTES, span.stop)
+            await self._ready(at, end)
+            try:
+                moved = os.sendfile(self._out, blob.fd, at, end - at)
+            except BlockingIOError:
+                await self._writable()
+                turn = 0
+                continue
+            except OSError as error:
+                self._take_back()
+                self._exchange.abort()
+                raise ClientGone from error
+            if moved == 0:
+                raise StorageError("a file was truncated while it was sent")
+            at += moved
+            self.sent += moved
+            turn += 1
+            if turn == SLICES and at < span.stop:
+                await self._writable()
+                turn = 0
+
+    async def _copy(self, span: Span) -> None:
+        """Read and write through the transport, for TLS."""
+        at = span.start
+        while at < span.stop:
+            end = min(at + COPY_BYTES, span.stop)
+            self._write(await self._read(Span(at, end)))
+            self.sent += end - at
+            at = end
+            await self._drained()
+
+    async def _ready(self, start: int, stop: int) -> None:
+        """Until this span can be sent without waiting for a disk, from a file that has not changed."""
+        blob = self._blob
+        if not blob.unchanged():
+            raise StorageError("a file changed while it was sent")
+        if not blob.resident(start, stop):
+            await self._in_thread(blob.warm, start, stop)
+
+    async def _read(self, span: Span) -> bytes:
+        data = self._blob.read_cached(span.start, span.stop)
+        if data is None:
+            data = await self._in_thread(self._blob.pread, span.start, span.stop)
+        if not self._blob.unchanged():
+            raise StorageError("a file changed while it was read")
+        return data
+
+    async def _in_thread(self, function: Callable[[int, int], T], start: int, stop: int) -> T:
+        self._unwatch()
+        self._disk = True
+        try:
+            result = await in_thread(function, start, stop)
+        finally:
+            self._disk = False
+        if self._connection.transport is None:
+            raise ClientGone
+        return result
+
+    # Waiting for the client.
+
+    def _is_plain(self) -> bool:
+        transport = self._connection.transport
+        return transport is not None and transport.get_extra_info("sslcontext") is None
+
+    def _write(self, data: bytes) -> None:
+        transport = self._connection.transport
+        if transport is None:
+            raise ClientGone
+        if data:
+            transport.write(data)
+
+    async def _drained(self) -> None:
+        """Until the transport's buffer is empty, so that what follows may go past it."""
+        transport = self._connection.transport
+        while transport is not None and transport.get_write_buffer_size():
+            transport.set_write_buffer_limits(high=0)  # `resume_writing` now means empty
+            self._waiting = Outcome()
+            await self._waiting
+            transport = self._connection.transport
+        if transport is None:
+            raise ClientGone
+
+    async def _writable(self) -> None:
+        """Until the kernel takes more; other connections have their turn meanwhile."""
+        self._waiting = Outcome()
+        if not self._watching:
+            self._loop.add_writer(self._out, self._on_writable)
+            self._watching = True
+        await self._waiting
+
+    def _on_writable(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.set(None)
+        else:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._loop.remove_writer(self._out)
+            self._watching = False
+
+    # What the connection tells and asks.
+
+    def resume(self) -> None:
+        """The transport's buffer is empty again."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.set(None)
+
+    def lose(self) -> None:
+        """The connection is lost: what the kernel still holds was not taken."""
+        self._take_back()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.fail(ClientGone())
+
+    def _take_back(self) -> None:
+        self.sent -= min(self.sent, self._unacknowledged())
+
+    def progress(self) -> int | None:
+        """A mark that changes whenever the client takes a byte; None while the disk is waited for."""
+        if self._disk:
+            return None
+        transport = self._connection.transport
+        buffered = 0 if transport is None else transport.get_write_buffer_size()
+        return self.sent - self._unacknowledged() - buffered
+
+    def _unacknowledged(self) -> int:
+        """Bytes in the kernel's send queue that the client's kernel has not acknowledged (SIOCOUTQ, tcp(7))."""
+        if self._out < 0:
+            return 0
+        try:
+            return int(_INT.unpack(fcntl.ioctl(self._out, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+        except OSError:
+            return 0
+
+    def _close(self) -> None:
+        self._unwatch()
+        if self._out >= 0:
+            os.close(self._out)
+            self._out = -1

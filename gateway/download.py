@@ -1,0 +1,231 @@
+"""One request, whole: read it, look the token up, claim the bytes, send them, settle.
+
+`Downloads.answer` steps through it without a task (see outcome.py); what is decided is decided by pure
+rules. A fault before the head has gone is a refusal of the table; after it, the connection is broken, so
+that the client knows and resumes.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+from urllib.parse import quote
+
+from aiohttp import hdrs
+
+from gateway.counters import (
+    BYTES_SENT,
+    DOWNLOADS_ABORTED,
+    DOWNLOADS_FINISHED,
+    DOWNLOADS_RUNNING,
+    DOWNLOADS_STARTED,
+    FAULTS,
+    STORAGE_ERRORS,
+    STORE_ERRORS,
+    Counters,
+)
+from gateway.delivery.transfer import Transfer
+from gateway.editions import Edition, Editions
+from gateway.errors import (
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    STORAGE_FAILED,
+    STORE_UNAVAILABLE,
+    Refusal,
+    Refused,
+    StorageError,
+    StoreUnavailable,
+)
+from gateway.exchange import ClientGone, Exchange
+from gateway.manifest import ManifestFile
+from gateway.outcome import in_thread
+from gateway.proxy import Original, TrustedProxies, read_original
+from gateway.rules.access import Ask, Kind, bearer_token, choose_file, choose_token, read_target
+from gateway.rules.headers import prefers_html
+from gateway.rules.pages import index_answer, status_line
+from gateway.rules.plan import Representation, plan_answer
+from gateway.rules.ranges import select_ranges
+from gateway.storage import FileBlob
+from gateway.storage.registry import Storages
+from gateway.tokens.claims import Claims, Grant
+from gateway.tokens.form import token_id
+
+_log = logging.getLogger("gateway")
+_METHODS: Final = frozenset(("GET", "HEAD"))
+
+
+class Downloads:
+    """Answers download and authorisation requests. accel_prefixes: by storage, for /auth."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        storages: Storages,
+        editions: Editions,
+        proxies: TrustedProxies,
+        accel_prefixes: dict[str, str],
+        counters: Counters,
+    ) -> None:
+        self._claims = claims
+        self._storages = storages
+        self._editions = editions
+        self._proxies = proxies
+        self._accel_prefixes = accel_prefixes
+        self._count = counters.add
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer one request, whatever happens. Never raises."""
+        try:
+            try:
+                ask = read_target(exchange.target)
+                if ask.kind is Kind.DOWNLOAD:
+                    await self._download(exchange, ask)
+                elif ask.kind is Kind.AUTH:
+                    await self._authorise(exchange)
+                else:
+                    raise Refused(NOT_FOUND)
+            except Refused as refused:
+                exchange.refuse(refused.refusal, refused.detail)
+            except StoreUnavailable:
+                self._count(STORE_ERRORS)
+                exchange.refuse(STORE_UNAVAILABLE)
+            except StorageError as error:
+                self._report(exchange, error)
+                if not exchange.begun:
+                    exchange.refuse(STORAGE_FAILED)
+        except ClientGone:
+            pass
+        except Exception as error:  # a defect: the connection is broken, the worker lives
+            self._count(FAULTS)
+            _log.exception("a request ended by an unexpected %s", type(error).__name__)
+            exchange.abort()
+        finally:
+            exchange.end()
+
+    async def _download(self, exchange: Exchange, ask: Ask) -> None:
+        token = choose_token(ask.token, bearer_token(exchange.headers.get(hdrs.AUTHORIZATION)))
+        exchange.token_id = token_id(token)
+        grant, edition = await self._look(exchange.token_id)
+        index = choose_file(edition.manifest, ask.file)
+        if index is None:
+            html = prefers_html(exchange.headers.get(hdrs.ACCEPT))
+            exchange.respond(200, *index_answer(edition.manifest, token, html))
+            return
+        shown = edition.representation(index)
+        with await self._open(shown.file) as blob:
+            plan = plan_answer(exchange.method, exchange.headers, shown)
+            if plan.refusal is not None:
+                exchange.refuse(plan.refusal, fields=plan.head)
+                return
+            claimed = plan.amount if grant.limited else 0
+            if claimed:
+                await self._claims.claim(exchange.token_id, index, claimed, shown.file.size)
+            transfer = Transfer(exchange, blob)
+            self._begin(plan.amount)
+            try:
+                await transfer.run(plan)
+            finally:
+                self._end(exchange, plan.amount, transfer.sent)
+                if claimed > transfer.sent:
+                    self._claims.settle(exchange.token_id, index, claimed - transfer.sent)
+
+    async def _authorise(self, exchange: Exchange) -> None:
+        """Answer a front proxy's question about another request; the proxy sends the bytes."""
+        trusted = self._proxies.trusts(exchange.connection.peername)
+        original = read_original(exchange.method, exchange.target, exchange.headers, trusted)
+        try:
+            fields = await self._permit(exchange, original)
+        except (Refused, StoreUnavailable, StorageError) as error:
+            refused = error if isinstance(error, Refused) else Refused(self._fault(exchange, error))
+            status = original.dialect.status(refused.refusal.status)
+            fields = (
+                f"X-Gateway-Status: {refused.refusal.status}\r\nX-Gateway-Code: {refused.refusal.code}\r\n"
+            )
+            exchange.refuse(refused.refusal, refused.detail, fields.encode(), status)
+            return
+        exchange.respond(200, f"{status_line(200)}{fields}Content-Length: 0\r\n".encode("ascii"))
+
+    async def _permit(self, exchange: Exchange, original: Original) -> str:
+        """Check and charge the request a proxy asks about; the fields that tell it what to send.
+
+        What the proxy will send is charged, because nobody tells us what the client took: the spans of a
+        Range, and the whole file when the proxy may see If-Range differently.
+        """
+        if original.method not in _METHODS:
+            raise Refused(METHOD_NOT_ALLOWED)
+        ask = read_target(original.target)
+        if ask.kind is Kind.OTHER:
+            raise Refused(NOT_FOUND)
+        token = choose_token(ask.token, bearer_token(exchange.headers.get(hdrs.AUTHORIZATION)))
+        exchange.token_id = token_id(token)
+        grant, edition = await self._look(exchange.token_id)
+        index = choose_file(edition.manifest, ask.file)
+        identity = f"X-Gateway-Token-Id: {exchange.token_id}\r\n"
+        if index is None:
+            return identity
+        shown = edition.representation(index)
+        (await self._open(shown.file)).release()
+        if grant.limited and original.method == "GET":
+            amount = _granted(exchange, shown)
+            if amount:
+                await self._claims.claim(exchange.token_id, index, amount, shown.file.size)
+        return (
+            f"{identity}X-Gateway-File: {self._internal_location(shown.file)}\r\nX-Gateway-Type: {shown.type}\r\n"
+            f"ETag: {shown.etag}\r\nContent-Disposition: {shown.disposition}\r\n"
+        )
+
+    async def _look(self, identifier: str) -> tuple[Grant, Edition]:
+        """What the token opens: one command, and a second the first time this worker sees the manifest."""
+        grant = await self._claims.look(identifier)
+        edition = self._editions.get(grant.manifest)
+        if edition is None:
+            text = await self._claims.manifest(grant.manifest)
+            edition = self._editions.add(grant.manifest, text)
+        return grant, edition
+
+    async def _open(self, file: ManifestFile) -> FileBlob:
+        """The file's blob, held; opened in a thread unless its descriptor is cached. Raises StorageError."""
+        storage = self._storages.get(file.storage)
+        blob = storage.lookup(file)
+        return blob if blob is not None else await in_thread(storage.open, file)
+
+    def _internal_location(self, file: ManifestFile) -> str:
+        prefix = self._accel_prefixes.get(file.storage) or f"/_protected/{file.storage}/"
+        return prefix + quote(file.key.encode("utf-8", "surrogateescape"))
+
+    def _begin(self, amount: int) -> None:
+        if amount:
+            self._count(DOWNLOADS_STARTED)
+            self._count(DOWNLOADS_RUNNING)
+
+    def _end(self, exchange: Exchange, amount: int, sent: int) -> None:
+        exchange.sent = sent
+        exchange.whole = sent == amount
+        if amount:
+            self._count(DOWNLOADS_RUNNING, -1)
+            self._count(DOWNLOADS_FINISHED if exchange.whole else DOWNLOADS_ABORTED)
+            self._count(BYTES_SENT, sent)
+
+    def _fault(self, exchange: Exchange, error: StoreUnavailable | StorageError) -> Refusal:
+        if isinstance(error, StoreUnavailable):
+            self._count(STORE_ERRORS)
+            return STORE_UNAVAILABLE
+        self._report(exchange, error)
+        return STORAGE_FAILED
+
+    def _report(self, exchange: Exchange, error: StorageError) -> None:
+        self._count(STORAGE_ERRORS)
+        _log.error("%s", error, extra={"token": exchange.token_id})
+        if exchange.begun:
+            exchange.abort()
+
+
+def _granted(exchange: Exchange, shown: Representation) -> int:
+    """Bytes the proxy may send for this request."""
+    ranges = exchange.headers.getall(hdrs.RANGE, ())
+    if len(ranges) != 1 or hdrs.IF_RANGE in exchange.headers:
+        return shown.file.size
+    spans = select_ranges(ranges[0], shown.file.size)
+    if spans is None:
+        return shown.file.size
+    return sum(span.stop - span.start for span in spans)

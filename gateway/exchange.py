@@ -1,0 +1,121 @@
+"""One request and its answer: what a front end is handed, and what is counted and logged when it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aiohttp.http import HttpVersion10, RawRequestMessage
+from multidict import CIMultiDictProxy
+
+from gateway.errors import Refusal
+from gateway.outcome import Outcome
+from gateway.rules.headers import prefers_html
+from gateway.rules.pages import refusal_answer
+
+if TYPE_CHECKING:
+    from gateway.protocol import Connection
+
+EXPOSED: Final = b"Access-Control-Expose-Headers: Accept-Ranges, Content-Disposition, Content-Range, ETag\r\n"
+
+
+class ClientGone(Exception):
+    """The connection was lost; nobody is there to answer."""
+
+
+class Exchange:
+    """One request under way on one connection.
+
+    method, target, headers: as parsed. keep: whether the connection serves another request afterwards.
+    token_id, status, code, sent (bytes of file content) and whole: for the log, filled in on the way.
+    """
+
+    __slots__ = (
+        "begun",
+        "code",
+        "connection",
+        "ended",
+        "headers",
+        "is_http10",
+        "keep",
+        "method",
+        "sent",
+        "started",
+        "status",
+        "target",
+        "token_id",
+        "whole",
+    )
+
+    def __init__(self, connection: Connection, message: RawRequestMessage, started: float) -> None:
+        self.connection = connection
+        self.method: str = message.method
+        self.target: str = message.path
+        self.headers: CIMultiDictProxy[str] = message.headers
+        self.is_http10: bool = message.version == HttpVersion10
+        self.keep: bool = not message.should_close
+        self.started = started
+        self.token_id = ""
+        self.status = 0
+        self.code = ""
+        self.sent = 0
+        self.whole = False
+        self.begun = False
+        self.ended: Outcome[None] | None = None
+
+    def respond(self, status: int, head: bytes, body: bytes = b"") -> None:
+        """Send the head, and the body with it unless the method is HEAD.
+
+        head: the status line and the fields, each ended by CRLF, without the empty line; Date, CORS and
+        Connection fields are added here. Raises ClientGone when the connection is lost.
+        """
+        connection = self.connection
+        transport = connection.transport
+        if transport is None:
+            raise ClientGone
+        server = connection.server
+        if server.draining:
+            self.keep = False
+        self.status = status
+        self.begun = True
+        if server.cors_origins:
+            head += self._cors()
+        if not self.keep:
+            ending = b"Connection: close\r\n\r\n"
+        elif self.is_http10:
+            ending = b"Connection: keep-alive\r\n\r\n"
+        else:
+            ending = b"\r\n"
+        if self.method == "HEAD":
+            body = b""
+        transport.write(b"".join((head, server.date_field, ending, body)))
+
+    def refuse(
+        self, refusal: Refusal, detail: str | None = None, fields: bytes = b"", status: int | None = None
+    ) -> None:
+        """Answer with a row of the table, as problem+json or as a small page. Raises ClientGone.
+
+        fields: added to the head. status: instead of the row's own, for a proxy that would spoil that one.
+        """
+        self.code = refusal.code
+        html = prefers_html(self.headers.get("Accept"))
+        head, body = refusal_answer(refusal, detail, html, status)
+        self.respond(status or refusal.status, head + fields, body)
+
+    def abort(self) -> None:
+        """Break the connection: what was begun cannot be finished, and the client must know."""
+        self.keep = False
+        if self.connection.transport is not None:
+            self.connection.transport.abort()
+
+    def end(self) -> None:
+        """The answer is complete, or will never be."""
+        self.connection.finish(self)
+
+    def _cors(self) -> bytes:
+        origins = self.connection.server.cors_origins
+        if "*" in origins:
+            return b"Access-Control-Allow-Origin: *\r\n" + EXPOSED
+        origin = self.headers.get("Origin")
+        if origin is None or origin not in origins:
+            return b"Vary: Origin\r\n"
+        return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n%b" % (origin.encode(), EXPOSED)

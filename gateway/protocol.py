@@ -1,0 +1,451 @@
+"""Bytes in, requests out: aiohttp's connection, with downloads answered on the spot.
+
+aiohttp's C parser reads every request. One that asks for a download, has no body and finds the
+connection idle is answered right here, without a task and without aiohttp's request and response
+objects (together about 150 µs a request). Everything else goes the ordinary way: through aiohttp's own
+loop to `Server.handle`, which answers downloads by the same code and the rest as an aiohttp handler.
+So order, bodies, `Expect` and upgrades are aiohttp's business, and speed is ours.
+
+The rules:
+- One answer at a time a connection. What arrives meanwhile is kept, up to EARLY_BYTES, then not read.
+- A connection is always waiting for exactly one thing, which has a limit of its own (`Wait`): a request
+  head, the next request, the client taking bytes, the client closing. There is no limit on a whole
+  transfer. One sweep a second looks at them all; no timer is set for a request.
+- aiohttp's own keep-alive timer would close a connection during a long transfer; it is switched off.
+
+aiohttp internals relied on, all of them here and each in tests/test_protocol_contract.py:
+RequestHandler: _parser.feed_data, _parser.message_consumed, _messages, _waiter, _request_count,
+_request_in_progress, _upgraded, _payload_parser, _message_tail, _force_close, _close, _paused,
+_process_keepalive, _keepalive_handle, handle_error, log_exception; EMPTY_PAYLOAD; BaseRequest._message,
+BaseRequest._payload; web.Server._connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11, RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.errors import BAD_REQUEST, OVERLOADED, Refusal
+from gateway.exchange import Exchange
+from gateway.outcome import Outcome, step
+from gateway.rules.headers import format_date
+from gateway.rules.pages import refusal_answer
+
+_log = logging.getLogger("gateway")
+
+EARLY_BYTES: Final = 64 * 1024
+"""Bytes of later requests kept while one is answered; more are left in the kernel."""
+BODY_BYTES: Final = 1024 * 1024
+"""A stray request body up to this is read and dropped, so that the connection stays in step."""
+LINGER_SECONDS: Final = 2.0
+"""How long a closed connection may still send, so that a reset does not overtake our answer."""
+SWEEP_SECONDS: Final = 1.0
+DOWNLOAD_PATHS: Final = ("/download", "/auth")
+METHODS: Final = frozenset(("GET", "HEAD"))
+
+
+class Wait(enum.Enum):
+    """What a connection is waiting for."""
+
+    NOTHING = enum.auto()  # the store, the disk: they have limits of their own
+    HEAD = enum.auto()  # the rest of a request head
+    NEXT = enum.auto()  # the next request
+    RECEIVER = enum.auto()  # the client to take bytes
+    CLOSE = enum.auto()  # the client to close its side
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds a connection may wait for each thing, and how large a request head may be."""
+
+    header_timeout: float
+    keepalive_timeout: float
+    stall_timeout: float
+    max_connections: int
+    max_line: int
+    max_field: int
+    max_headers: int
+
+    def seconds(self, wait: Wait) -> float:
+        """How long a connection may wait for this."""
+        return {
+            Wait.NOTHING: float("inf"),
+            Wait.HEAD: self.header_timeout,
+            Wait.NEXT: self.keepalive_timeout,
+            Wait.RECEIVER: self.stall_timeout,
+            Wait.CLOSE: LINGER_SECONDS,
+        }[wait]
+
+
+class Answered(web.StreamResponse):
+    """Tells aiohttp's loop that the answer has been sent already."""
+
+    def __init__(self, keep: bool) -> None:
+        super().__init__()
+        self._keep_alive = keep
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send nothing: it has been sent."""
+
+    async def write_eof(self, data: Any = b"") -> None:
+        """Send nothing: it has been sent."""
+
+
+class Connection(RequestHandler):
+    """One client's connection. aiohttp's, with downloads answered without it."""
+
+    __slots__ = (
+        "_early",
+        "_head_begun",
+        "_lingering",
+        "_served",
+        "_since",
+        "_waits",
+        "exchange",
+        "sender",
+        "server",
+    )
+
+    def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(manager, loop=loop, **options)
+        self.server = manager
+        self.exchange: Exchange | None = None
+        self.sender: Any = None  # the delivery under way, when it does not go through the transport
+        self._early = b""
+        self._head_begun = True  # a new connection owes a request head at once
+        self._lingering = False
+        self._served = 0
+        self._waits: tuple[Wait, int] = (Wait.HEAD, 0)
+        self._since = loop.time()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._keepalive_handle is not None:
+            self._keepalive_handle.cancel()  # the sweep does this
+            self._keepalive_handle = None
+        if len(self.server.connections_by_handler) > self.server.limits.max_connections:
+            self._refuse_all(OVERLOADED)
+
+    def data_received(self, data: bytes) -> None:
+        if self.exchange is not None:
+            self._keep_early(data)
+            return
+        waiter = self._waiter
+        if self._lingering:
+            return
+        if (
+            waiter is None  # aiohttp is at work on this connection: it goes on reading by itself
+            or waiter.done()
+            or self._upgraded
+            or self._payload_parser is not None
+            or self._close
+            or self._force_close
+        ):
+            self._head_begun = False
+            super().data_received(data)
+            return
+        assert self._parser is not None
+        try:
+            messages, upgraded, tail = self._parser.feed_data(data)
+        except HttpProcessingError:
+            self._refuse_all(BAD_REQUEST)
+            return
+        if not messages:
+            self._head_begun = True
+            return
+        self._head_begun = False
+        if len(messages) == 1 and not upgraded:
+            message, payload = messages[0]
+            if (
+                payload is EMPTY_PAYLOAD
+                and message.method in METHODS
+                and message.path.startswith(DOWNLOAD_PATHS)
+                and (message.version == HttpVersion11 or message.version == HttpVersion10)
+            ):
+                self._parser.message_consumed()
+                self.exchange = exchange = Exchange(self, message, self._loop.time())
+                step(self.server.answer(exchange))
+                return
+        self._request_count += len(messages)
+        self._messages.extend(messages)
+        self._upgraded = upgraded
+        if upgraded and tail:
+            self._message_tail = tail
+        waiter.set_result(None)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client will send no more. It still gets its answer; then the connection closes."""
+        if self.exchange is not None:
+            self.exchange.keep = False
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.sender is not None:
+            self.sender.resume()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._early = b""
+        if self.sender is not None:
+            self.sender.lose()
+
+    # One answer after the other.
+
+    def _keep_early(self, data: bytes) -> None:
+        self._early += data
+        if len(self._early) > EARLY_BYTES and self.transport is not None:
+            self.transport.pause_reading()
+
+    def finish(self, exchange: Exchange) -> None:
+        """An answer is complete: log it, then read on, or close."""
+        self.exchange = None
+        self.sender = None
+        self._served += 1
+        self.server.record(exchange)
+        if exchange.ended is not None:  # aiohttp's loop asked, and goes on
+            exchange.ended.set(None)
+        elif self.transport is not None:
+            if not exchange.keep or self.server.draining:
+                self._close_gently()
+                return
+            if self._early:
+                self._loop.call_soon(self._read_early)
+
+    def _read_early(self) -> None:
+        if self.transport is None or self.exchange is not None:
+            return
+        data, self._early = self._early, b""
+        if not self._buffer_paused and not self._reading_paused:
+            self.transport.resume_reading()
+        self.data_received(data)
+
+    def _close_gently(self) -> None:
+        """Send what is buffered and our end of stream, and wait a little for the client's."""
+        self._lingering = True
+        if self.transport is not None:
+            with contextlib.suppress(RuntimeError, OSError):
+                self.transport.write_eof()
+                self.transport.resume_reading()
+
+    def _refuse_all(self, refusal: Refusal) -> None:
+        """Answer what cannot be read, or is too much, and close."""
+        self._lingering = True
+        if self.transport is not None:
+            head, body = refusal_answer(refusal, None, html=False)
+            self.transport.write(b"".join((head, self.server.date_field, b"Connection: close\r\n\r\n", body)))
+            self.server.record_refused(refusal)
+            self._close_gently()
+
+    # Time.
+
+    def _waiting_for(self) -> tuple[Wait, int]:
+        """What the connection waits for, and a mark that changes whenever there is progress."""
+        if self.sender is not None:
+            mark: int | None = self.sender.progress()
+            return (Wait.NOTHING, 0) if mark is None else (Wait.RECEIVER, mark)
+        if self._paused and self.transport is not None:
+            return Wait.RECEIVER, self.transport.get_write_buffer_size()
+        if self._lingering:
+            return Wait.CLOSE, 0
+        if self.exchange is not None or self._waiter is None or self._waiter.done():
+            return Wait.NOTHING, 0
+        return (Wait.HEAD if self._head_begun else Wait.NEXT), self._served + self._request_count
+
+    def sweep(self, now: float) -> None:
+        """Close the connection when what it waits for is overdue. Called about once a second."""
+        waits = self._waiting_for()
+        if waits != self._waits:
+            self._waits, self._since = waits, now
+        elif self.transport is not None and now - self._since >= self.server.limits.seconds(waits[0]):
+            self.transport.abort()
+        if self.server.draining and waits[0] is Wait.NEXT and self.transport is not None:
+            self.transport.close()
+
+    def _process_keepalive(self) -> None:
+        """Aiohttp's timer: the sweep does this, and knows what a transfer is."""
+        self._keepalive_handle = None
+
+    # aiohttp's own reports, which quote requests and so could quote a token.
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """A request aiohttp could not read or that failed, as a refusal of ours; the text is not quoted."""
+        if status != 400:
+            _log.error("a request ended by an unexpected error: %s", type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        self.server.record_refused(BAD_REQUEST)
+        response = refusal_response(BAD_REQUEST, html=False)
+        response.set_status(status)
+        response.force_close()
+        return response
+
+    def log_exception(self, *_args: Any, **kw: Any) -> None:
+        """Report the kind of an unexpected error without its text."""
+        error = kw.get("exc_info")
+        _log.error("a connection ended by an unexpected error: %s", type(error).__name__)
+
+
+Answer = Callable[[Exchange], Any]
+"""Answers a download or authorisation request: a coroutine function that awaits only Outcomes."""
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+"""Answers everything else, as an ordinary aiohttp handler."""
+
+
+class Server(web.Server):
+    """Makes connections and keeps what they share: limits, the date, who answers."""
+
+    def __init__(
+        self,
+        answer: Answer,
+        other: Handle,
+        record: Callable[[Exchange], None],
+        record_refused: Callable[[Refusal], None],
+        limits: Limits,
+        cors_origins: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(
+            self.handle,
+            access_log=None,
+            max_line_size=limits.max_line,
+            max_field_size=limits.max_field,
+            max_headers=limits.max_headers,
+            auto_decompress=False,
+        )
+        self.answer = answer
+        self.record = record
+        self.record_refused = record_refused
+        self.limits = limits
+        self.cors_origins = frozenset(cors_origins)
+        self.draining = False
+        self.date_field = b""
+        self._other = other
+        self._sweep_handle: asyncio.TimerHandle | None = None
+        shortest = min(limits.header_timeout, limits.keepalive_timeout, limits.stall_timeout)
+        self._sweep_seconds = min(SWEEP_SECONDS, shortest / 4)
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    @property
+    def connections_by_handler(self) -> dict[RequestHandler, asyncio.Transport]:
+        """The open connections."""
+        return self._connections
+
+    def start(self) -> None:
+        """Begin to keep the date and to look after the connections."""
+        self._sweep(self._loop.time())
+
+    def stop(self) -> None:
+        """Stop looking after the connections, and break those that are left."""
+        if self._sweep_handle is not None:
+            self._sweep_handle.cancel()
+        for transport in list(self._connections.values()):
+            transport.abort()
+
+    def drain(self) -> None:
+        """Finish the answers under way and close every connection after its own."""
+        self.draining = True
+        self._sweep_all(self._loop.time())
+
+    def _sweep(self, now: float) -> None:
+        self._sweep_handle = self._loop.call_at(
+            now + self._sweep_seconds, lambda: self._sweep(self._loop.time())
+        )
+        self._sweep_all(now)
+
+    def _sweep_all(self, now: float) -> None:
+        self.date_field = b"Date: %b\r\n" % format_date(int(time.time())).encode()
+        for connection in list(self._connections):
+            assert isinstance(connection, Connection)
+            connection.sweep(now)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """A request that came the ordinary way: with a body, pipelined, or for something else."""
+        message: RawRequestMessage = request._message
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        keep = await drop_body(request)
+        if message.version not in (HttpVersion10, HttpVersion11):
+            return refusal_response(BAD_REQUEST, html=False)
+        path = message.path
+        if path.startswith(("http://", "https://")):
+            path = "/" + path.split("/", 3)[3] if path.count("/") >= 3 else "/"
+        if message.method not in METHODS or not path.startswith(DOWNLOAD_PATHS):
+            return await self._answer_other(request, Exchange(connection, message, self._loop.time()), keep)
+        exchange = connection.exchange = Exchange(connection, message, self._loop.time())
+        exchange.keep = exchange.keep and keep
+        exchange.ended = Outcome()
+        ended = exchange.ended.future()
+        step(self.answer(exchange))
+        await ended
+        if connection.transport is None:
+            raise ConnectionResetError
+        connection._loop.call_soon(connection._read_early)
+        return Answered(exchange.keep and not self.draining)
+
+    async def _answer_other(
+        self, request: web.BaseRequest, exchange: Exchange, keep: bool
+    ) -> web.StreamResponse:
+        response = await self._other(request)
+        response.headers.setdefault("Server", "download-gateway")  # instead of aiohttp's, with versions
+        if not keep or self.draining:
+            response.force_close()
+        exchange.status = response.status
+        self.record(exchange)
+        return response
+
+
+async def drop_body(request: web.BaseRequest) -> bool:
+    """Read a stray request body away; False when it is too much, or waits for `100 Continue`.
+
+    A client that expects to be asked for its body is not asked (RFC 9110 section 10.1.1): it gets the
+    final answer, and the connection closes.
+    """
+    body = request._payload
+    if body is EMPTY_PAYLOAD:
+        return True
+    if "Expect" in request.headers:
+        return False
+    left = BODY_BYTES
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left >= 0 and not body.at_eof():
+                left -= len(await body.readany())
+    except (TimeoutError, web.PayloadAccessError, Exception):  # a broken body says nothing about the answer
+        return False
+    return left >= 0
+
+
+def refusal_response(refusal: Refusal, html: bool) -> web.Response:
+    """A refusal for a request that came the ordinary way."""
+    head, body = refusal_answer(refusal, None, html)
+    response = web.Response(status=refusal.status, body=body)
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        name, colon, value = line.partition(": ")
+        if colon and name != "Content-Length":
+            response.headers[name] = value
+    return response

@@ -1,0 +1,74 @@
+"""One data plane process: its loop, its signals, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import uvloop
+from aiohttp import http_parser
+
+from gateway import log
+from gateway.assemble import build_worker
+from gateway.counters import Counters
+from gateway.errors import GatewayError
+from gateway.settings import Settings
+
+_log = logging.getLogger("gateway")
+
+BACKLOG = 4096
+DRAIN_POLL_SECONDS = 0.1
+
+
+def run(
+    settings: Settings, sockets: list[socket.socket], slot: int, counters: Counters, ready: Callable[[], None]
+) -> None:
+    """Serve downloads on the listening sockets until SIGTERM, then drain, and return.
+
+    settings.redis_url must be set. slot: this worker's number, for the log. ready: called once connections
+    are accepted.
+    """
+    log.configure(settings)
+    if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
+        raise GatewayError("aiohttp's C parser is missing: install a wheel of aiohttp for this platform")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, sockets, slot, counters, ready))
+
+
+async def _serve(
+    settings: Settings, sockets: list[socket.socket], slot: int, counters: Counters, ready: Callable[[], None]
+) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    worker = build_worker(settings, counters)
+    worker.pipeline.start()
+    worker.server.start()
+    if worker.access_log is not None:
+        worker.access_log.start()
+    listeners = [await loop.create_server(worker.server, sock=sock, backlog=BACKLOG) for sock in sockets]
+    ready()
+    _log.info("worker %d serves", slot)
+    await stopping.wait()
+    for listener in listeners:
+        listener.close()
+    worker.server.drain()
+    await _drained(worker.server.connections_by_handler, settings.drain_timeout)
+    worker.server.stop()
+    await worker.pipeline.stop()
+    if worker.access_log is not None:
+        worker.access_log.stop()
+
+
+async def _drained(connections: Mapping[Any, Any], timeout: float) -> None:
+    """Until every connection has closed, or the time is up."""
+    try:
+        async with asyncio.timeout(timeout):
+            while connections:  # noqa: ASYNC110 - aiohttp's table of connections tells nobody
+                await asyncio.sleep(DRAIN_POLL_SECONDS)
+    except TimeoutError:
+        _log.warning("%d connections were still busy after drain_timeout and are broken", len(connections))
