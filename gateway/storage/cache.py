@@ -68,10 +68,17 @@ class DescriptorCache:
                 unused = blob.mark_kept(False)
         close(unused)
 
+    def shrink(self) -> None:
+        """Forget the older half: this process has run out of descriptors."""
+        self._forget((len(self._blobs) + 1) // 2)
+
     def clear(self) -> None:
         """Forget all; what nobody holds is closed."""
+        self._forget(len(self._blobs))
+
+    def _forget(self, count: int) -> None:
         with self.lock:
-            unused = [blob.mark_kept(False) for blob in self._blobs.values()]
-            self._blobs.clear()
+            count = min(count, len(self._blobs))
+            unused = [self._blobs.popitem(last=False)[1].mark_kept(False) for _ in range(count)]
         for fd in unused:
             close(fd)

@@ -85,18 +85,20 @@ class Storages:
         return storage
 
     def locate(self, path: Path) -> Place | None:
-        """Find a file's storage and key: below a configured root (the longest), else a registered one."""
+        """Find the storage and key of a file: below a configured root (the longest), else a registered one.
+
+        `path` is absolute and free of links, so that its key is too. None when no root holds it.
+        """
         self._refresh()
-        resolved = path.resolve()
-        for registered in (False, True):
-            candidates = [
+        for configured in (True, False):
+            roots = [
                 (storage.root.resolve(), name)
                 for name, storage in self._all.items()
-                if (name not in self._configured) is registered
+                if (name in self._configured) is configured
             ]
-            for root, name in sorted(candidates, key=lambda pair: len(pair[0].parts), reverse=True):
-                if resolved.is_relative_to(root):
-                    return Place(name, resolved.relative_to(root).as_posix())
+            for root, name in sorted(roots, key=lambda pair: len(pair[0].parts), reverse=True):
+                if path != root and path.is_relative_to(root):
+                    return Place(name, os.fsencode(path.relative_to(root)).decode())
         return None
 
     def register(self, folder: Path) -> str:
