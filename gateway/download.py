@@ -137,11 +137,9 @@ class Downloads:
             fields = await self._permit(exchange, original)
         except (Refused, StoreUnavailable, StorageError) as error:
             refused = error if isinstance(error, Refused) else Refused(self._fault(exchange, error))
-            status = original.dialect.status(refused.refusal.status)
-            fields = (
-                f"X-Gateway-Status: {refused.refusal.status}\r\nX-Gateway-Code: {refused.refusal.code}\r\n"
-            )
-            exchange.refuse(refused.refusal, refused.detail, fields.encode(), status)
+            true = refused.refusal
+            fields = f"X-Gateway-Status: {true.status}\r\nX-Gateway-Code: {true.code}\r\n"
+            exchange.refuse(true, refused.detail, fields.encode(), original.dialect.status(true.status))
             return
         exchange.respond(200, f"{status_line(200)}{fields}Content-Length: 0\r\n".encode("ascii"))
 
@@ -170,8 +168,9 @@ class Downloads:
             if amount:
                 await self._claims.claim(exchange.token_id, index, amount, shown.file.size)
         return (
-            f"{identity}X-Gateway-File: {self._internal_location(shown.file)}\r\nX-Gateway-Type: {shown.type}\r\n"
-            f"ETag: {shown.etag}\r\nContent-Disposition: {shown.disposition}\r\n"
+            f"{identity}X-Gateway-File: {self._internal_location(shown.file)}\r\n"
+            f"X-Gateway-Type: {shown.type}\r\nETag: {shown.etag}\r\n"
+            f"Content-Disposition: {shown.disposition}\r\n"
         )
 
     async def _look(self, identifier: str) -> tuple[Grant, Edition]:

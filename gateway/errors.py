@@ -51,7 +51,7 @@ TOKEN_INVALID: Final = _row(
     "token_invalid",
     403,
     "This link is not valid",
-    "It may have expired or been revoked. Ask the shop for a new one: a download already begun resumes with it.",
+    "It may have expired or been revoked. Ask the shop for a new one: a begun download resumes with it.",
 )
 LIMIT_REACHED: Final = _row(
     "limit_reached",

@@ -227,7 +227,7 @@ class Transfer:
         return self.sent - self._unacknowledged() - buffered
 
     def _unacknowledged(self) -> int:
-        """Bytes in the kernel's send queue that the client's kernel has not acknowledged (SIOCOUTQ, tcp(7))."""
+        """Bytes in the kernel's send queue that the client has not acknowledged (SIOCOUTQ, tcp(7))."""
         if self._out < 0:
             return 0
         try:

@@ -234,6 +234,7 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str | None:
     return best
 
 
+@lru_cache(maxsize=1024)
 def prefers_html(accept: str | None) -> bool:
     """Whether a person's browser asks: HTML is liked better than JSON. Not for `*/*`, no field, or JSON."""
     offers = ("application/json", "application/problem+json", "text/html")

@@ -54,8 +54,8 @@ def refusal_answer(
         body = json.dumps(problem).encode()
     added = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers)
     head = (
-        f"{status_line(status or refusal.status)}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\nVary: Accept\r\n"
-        f"{_PRIVATE}{policy}{added}"
+        f"{status_line(status or refusal.status)}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        f"Vary: Accept\r\n{_PRIVATE}{policy}{added}"
     )
     return head.encode("ascii"), body
 
@@ -131,7 +131,8 @@ def _index_page(manifest: Manifest, token: str) -> bytes:
 
 def _page(title: str, content: str) -> bytes:
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
         '<meta name="robots" content="noindex">'
         f"<title>{markup.escape(_printable(title))}</title><style>{_STYLE}</style>{content}"
     ).encode()

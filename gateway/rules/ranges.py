@@ -4,7 +4,8 @@ The rules, in the order they are applied:
 
 - The unit is `bytes`, in any case (14.1); a field with another unit is ignored.
 - The set is a list (5.6.1): white space around commas, empty elements, but at least one range. White space
-  after the `=` is accepted too: the RFC's own example in 14.1.2 has it. None is allowed elsewhere.
+  after the `=` is accepted in a list too, because the RFC's own example in 14.1.2 has it, but not before a
+  lone range: the grammar has none there. None is allowed elsewhere.
 - `FIRST-LAST`, `FIRST-` or `-LENGTH`, ASCII digits of any number. One malformed range, or one whose LAST is
   less than its FIRST, makes the whole field invalid, and an invalid field is ignored (14.2).
 - An empty file ignores the field (14.2 allows it): no Content-Range could describe what `-5` selects of it,
@@ -76,10 +77,13 @@ def _select_set(value: str, size: int) -> Spans | None:
     unit = _UNIT.match(value)
     if unit is None:
         return None
+    elements = value[unit.end() :].split(",")
+    if len(elements) == 1 and elements[0][:1] in (" ", "\t"):
+        return None
     spans: list[Span] = []
     asked = 0
     empty = True
-    for element in value[unit.end() :].split(","):
+    for element in elements:
         match = _RANGE.fullmatch(element)
         if match is None:
             if element.strip(" \t"):
