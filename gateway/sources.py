@@ -81,7 +81,7 @@ def read_environment(environ: Mapping[str, str], model: type[BaseSettings]) -> S
     known = [variable_name(attribute) for attribute in model.model_fields if attribute != TABLES]
     tables = variable_name(TABLES) + "__"
     faults = [
-        f"{name}: there is no such setting{nearest(name, [*known, CONFIG_VARIABLE, DEBUG_VARIABLE])}"
+        f"{name}: there is no such setting{_mend_variable(name, [*known, CONFIG_VARIABLE, DEBUG_VARIABLE])}"
         for name in sorted(ours)
         if name not in known
         and name not in (CONFIG_VARIABLE, DEBUG_VARIABLE)
@@ -93,6 +93,14 @@ def read_environment(environ: Mapping[str, str], model: type[BaseSettings]) -> S
         name.lower(): value for name, value in ours.items() if name in known or name.startswith(tables)
     }
     return Source(reader(), lambda place: PREFIX + "__".join(place).upper(), tuple(faults))
+
+
+def _mend_variable(name: str, known: Iterable[str]) -> str:
+    if name.startswith(variable_name(TABLES)):
+        return f"; storages are {variable_name(TABLES)}__NAME__ROOT"
+    # without the prefix, which would make any two of them look alike
+    found = nearest(name.removeprefix(PREFIX), (other.removeprefix(PREFIX) for other in known))
+    return found.replace("mean ", f"mean {PREFIX}")
 
 
 def find_config(config: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str]:

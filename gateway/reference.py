@@ -1,0 +1,151 @@
+"""The settings reference and the example file, made from the declarations: `python -m gateway.reference`.
+
+Writes docs/settings.md and config/gateway.toml below the working directory. A test holds both to this.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from gateway.settings import Settings, StorageSettings
+from gateway.sources import TABLES, flag_name, toml_name, variable_name
+
+PAGE: Final = Path("docs/settings.md")
+EXAMPLE: Final = Path("config/gateway.toml")
+WIDTH: Final = 100
+
+PAGE_HEAD: Final = """\
+# Settings
+
+<!-- Made by `python -m gateway.reference` from gateway/settings.py. Do not edit: a test compares them. -->
+
+A setting is read from its flag, else from its environment variable, else from the TOML file, else it has
+its default. `--config PATH` (or `GATEWAY_CONFIG`) names the TOML file; without it `config/gateway.toml` is
+read if it is there. All faults are reported together at start-up, and `download-gateway check` looks
+further: at the store, the files and the front proxy.
+
+- Times are in seconds, or text with a unit: `"90s"`, `"15m"`, `"24h"`, `"7d"`.
+- Lists are arrays in TOML; as a flag or a variable they are separated by commas or spaces.
+- Relative paths are taken from the working directory, whatever says them.
+- An address is `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every host) or `unix:PATH`.
+- An empty environment variable counts as unset.
+- A password in `redis_url` is better given by the variable or the file: other users see flags in `ps`.
+"""
+
+STORAGE_TEXT: Final = """\
+Storages are tables by name, `[storage.NAME]`, or variables, `GATEWAY_STORAGE__NAME__ROOT` (the name is
+read in lower case). Files published from anywhere else get a storage of their own, kept below `data` in
+storages.json.
+"""
+
+EXAMPLE_HEAD: Final = """\
+# Every setting with its default. Take away the "# " before a setting to change it.
+# Made by `python -m gateway.reference` from gateway/settings.py; docs/settings.md says more.
+# Flags and GATEWAY_… environment variables win over this file.
+"""
+
+
+def default_text(field: FieldInfo) -> str:
+    """The default as TOML writes it, or "" where it is no constant."""
+    if field.is_required() or field.default_factory is not None or field.default is None or shown(field):
+        return ""
+    value: Any = str(field.default) if isinstance(field.default, Path) else field.default
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def shown(field: FieldInfo) -> str:
+    """The words for a default that is no constant."""
+    return str(_extra(field)["shown"])
+
+
+def unit(field: FieldInfo) -> str:
+    """What the number counts or the text is, may be ""."""
+    return str(_extra(field)["unit"])
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    assert isinstance(field.json_schema_extra, dict)  # every setting is declared with one
+    return dict(field.json_schema_extra)
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    return ((name, field) for name, field in model.model_fields.items() if name != TABLES)
+
+
+def settings_page() -> str:
+    """The text of docs/settings.md."""
+    parts = [PAGE_HEAD, "| setting | default | unit | |", "| --- | --- | --- | --- |"]
+    for name, field in _fields(Settings):
+        default = f"`{text}`" if (text := default_text(field)) else shown(field)
+        parts.append(
+            f"| `{toml_name(name)}`<br>`{flag_name(name)}`<br>`{variable_name(name)}` "
+            f"| {default} | {unit(field)} | {field.description} |"
+        )
+    parts += ["", "## Storages", "", STORAGE_TEXT, "| key | default | |", "| --- | --- | --- |"]
+    for name, field in _fields(StorageSettings):
+        default = f"`{text}`" if (text := default_text(field)) else f"`{shown(field)}`"
+        default = shown(field) if field.is_required() else default
+        variable = variable_name(f"{TABLES}__NAME__{name}")
+        parts.append(f"| `storage.NAME.{name}`<br>`{variable}` | {default} | {field.description} |")
+    return "\n".join(parts) + "\n"
+
+
+def example_file() -> str:
+    """The text of config/gateway.toml."""
+    parts = [EXAMPLE_HEAD]
+    table = ""
+    fields = sorted(_fields(Settings), key=lambda item: toml_name(item[0]).startswith("mint."))
+    for name, field in fields:
+        key = toml_name(name)
+        head, _, last = key.rpartition(".")
+        if head != table:
+            parts.append(f"[{head}]\n")
+            table = head
+        parts.append(_example(last, name, field))
+    parts.append(_comment(STORAGE_TEXT.replace("`", "")))
+    parts.append("# [storage.files]")
+    for name, field in _fields(StorageSettings):
+        parts.append(f"# {name} = {default_text(field) or json.dumps(EXAMPLES[name])}")
+    return "\n".join(parts) + "\n"
+
+
+EXAMPLES: Final = {
+    "redis_url": "redis://localhost:6379/0",
+    "workers": 2,
+    "public_url": "https://downloads.example.com",
+    "mint_default_ttl": 86400,
+    "root": "/srv/downloads",
+    "accel_prefix": "/_protected/files/",
+}
+"""Values for settings whose default is no constant."""
+
+KINDS: Final = ("path", "URL", "address", "CIDRs", "origins")
+"""Units that say what a text is and not what a number counts."""
+
+
+def _example(key: str, name: str, field: FieldInfo) -> str:
+    default = default_text(field)
+    note = str(field.description)
+    if not default:
+        note += f" Default: {shown(field)}."
+    counted = f"  # {unit(field)}" if unit(field) and unit(field) not in KINDS else ""
+    return f"{_comment(note.replace('`', ''))}# {key} = {default or json.dumps(EXAMPLES[name])}{counted}\n"
+
+
+def _comment(text: str) -> str:
+    return "".join(f"# {line}\n" for line in textwrap.wrap(" ".join(text.split()), WIDTH - 2))
+
+
+if __name__ == "__main__":
+    for path, text in ((PAGE, settings_page()), (EXAMPLE, example_file())):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
