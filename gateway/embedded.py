@@ -172,6 +172,23 @@ class EmbeddedStore:
         self._lock = lock
         return True
 
+    def own_or_share(self, command: str) -> None:
+        """For a lasting command: become the owner and start the server, or use that of another lasting one.
+
+        Raises GatewayError when neither works in PATIENCE_SECONDS.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            if self.try_acquire(command):
+                self.spawn()
+                self.wait_ready()
+                return
+            pid, holder = self._holder()
+            if holder in LASTING and _alive(pid) and self.state() in (State.READY, State.FULL):
+                return
+            time.sleep(0.02)
+        raise StoreUnavailable(f"the embedded store of {self.data} does not answer: see {self.log}")
+
     def attach(self) -> bool:
         """Use the server of another process; False when its owner is about to stop it."""
         users = self._open("users")
@@ -187,8 +204,9 @@ class EmbeddedStore:
         if users is not None:
             os.close(users)
 
-    def spawn(self) -> None:
+    def spawn(self) -> subprocess.Popen[bytes]:
         """Start the server of a folder that is ours. `state` tells when it is ready, `explain` why not."""
+        self.process = None
         lock = self._lock
         if lock is None:
             raise RuntimeError("the store is not ours")
@@ -211,6 +229,7 @@ class EmbeddedStore:
             )
         finally:
             os.close(log)
+        return self.process
 
     def state(self) -> State:
         """Ask the server; takes at most a quarter of a second."""

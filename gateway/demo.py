@@ -1,0 +1,38 @@
+"""The demo product: one file that looks like a real download and is the same on every machine."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import GatewayError
+
+DEMO_NAME: Final = "demo.bin"
+DEMO_BYTES: Final = 64 << 20
+"""Large enough to abort and resume by hand."""
+
+CHUNK_BYTES: Final = 1 << 20
+
+
+def make_demo(data: Path) -> Path:
+    """Write the demo file below the data folder unless it is there. Returns its path; raises GatewayError."""
+    path = data / "demo" / DEMO_NAME
+    fresh = path.with_name(f"{DEMO_NAME}.{os.getpid()}.new")
+    source = random.Random(DEMO_NAME)  # noqa: S311 - bytes that compress as badly as media do, no secret
+    try:
+        if path.exists() and path.stat().st_size == DEMO_BYTES:
+            return path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with fresh.open("wb") as file:
+            for _ in range(DEMO_BYTES // CHUNK_BYTES):
+                file.write(source.randbytes(CHUNK_BYTES))
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise GatewayError(
+            f"the demo file {path} cannot be written ({(error.strerror or str(error)).lower()}): "
+            "make room or choose another folder with --data"
+        ) from None
+    return path
