@@ -1,0 +1,86 @@
+"""Real files in a real folder, opened in each way there is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.manifest import ManifestFile
+from gateway.storage.beneath import Opener, best_opener, open_by_parts
+from gateway.storage.cache import DescriptorCache
+from gateway.storage.local import LocalStorage
+
+OPENERS = sorted({best_opener(), open_by_parts}, key=lambda opener: opener.__name__)
+
+
+def entry(root: Path, key: str, storage: str = "files") -> ManifestFile:
+    """The manifest's entry for a file as it is now."""
+    facts = os.stat(root / key)
+    return ManifestFile(
+        key, facts.st_size, "application/octet-stream", "0" * 64, "0" * 8, storage, key, facts.st_mtime_ns
+    )
+
+
+def count_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)
+def opener(request: pytest.FixtureRequest) -> Opener:
+    chosen: Opener = request.param
+    return chosen
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The storage's root, with a secret beside it."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    folder = tmp_path / "root"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "file").write_bytes(b"0123456789")
+    return folder
+
+
+@pytest.fixture
+def cache() -> DescriptorCache:
+    return DescriptorCache(4)
+
+
+@pytest.fixture
+def storage(root: Path, cache: DescriptorCache, opener: Opener) -> LocalStorage:
+    return LocalStorage("files", root, cache, opener=opener)
+
+
+@pytest.fixture
+def no_leak(cache: DescriptorCache) -> Iterator[None]:
+    """Once the cache is empty, as many descriptors are open as before."""
+    before = count_descriptors()
+    yield
+    cache.clear()
+    deadline = time.monotonic() + 2
+    while count_descriptors() > before and time.monotonic() < deadline:
+        time.sleep(0.01)  # a deleted file's is closed in a thread
+    assert count_descriptors() == before
+
+
+@pytest.fixture
+def somebody() -> Callable[[], AbstractContextManager[None]]:
+    """Run a block as a user whom permissions stop, also where the tests run as root."""
+
+    @contextmanager
+    def as_somebody() -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return as_somebody

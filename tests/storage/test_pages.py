@@ -1,0 +1,69 @@
+"""Whether a file is in memory is known on every file system at hand, and never taken for granted."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.storage.cache import DescriptorCache
+from gateway.storage.local import LocalStorage
+from gateway.storage.pages import Pages, all_cached, ask_how, count_cached
+
+from .conftest import entry
+
+SIZE = 8 << 20
+
+
+@pytest.fixture(params=["disk", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    if request.param == "disk":
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        yield Path(memory)
+
+
+@pytest.mark.parametrize("pages", [None, *Pages])
+def test_every_way(folder: Path, pages: Pages | None) -> None:
+    """Each way of asking gives the right bytes or none; UNKNOWN gives none, and threads read."""
+    content = os.urandom(100_000)
+    (folder / "file").write_bytes(content)
+    with LocalStorage("s", folder, DescriptorCache(1)).open(entry(folder, "file")) as blob:
+        if pages is not None:
+            blob._pages = pages
+        asked = {blob.read_cached(a, b) for a, b in ((0, 1), (99_999, 100_000), (4095, 8193), (0, 100_000))}
+        expected = {content[0:1], content[99_999:], content[4095:8193], content}
+        if pages is Pages.UNKNOWN:
+            assert asked == {None}
+            assert not blob.resident(0, 1)
+        elif pages is None:
+            assert asked == expected
+            assert blob.resident(0, 100_000)
+        else:
+            assert asked <= expected | {None}
+        assert blob.resident(5, 5)
+        assert blob.read_cached(99_999, 100_001) is None
+
+
+def test_out_of_memory_and_back(tmp_path: Path) -> None:
+    """Pages dropped are noticed; warmed, they are there again."""
+    (tmp_path / "file").write_bytes(os.urandom(SIZE))
+    with LocalStorage("s", tmp_path, DescriptorCache(1)).open(entry(tmp_path, "file")) as blob:
+        os.fsync(blob.fd)
+        os.posix_fadvise(blob.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        if ask_how(blob.fd) in {Pages.NOWAIT, Pages.COUNTED} and count_cached(blob.fd, 0, SIZE) == 0:
+            assert not blob.resident(0, SIZE)
+            assert blob.read_cached(0, SIZE) is None
+            blob.warm(0, SIZE // 2)
+            assert blob.resident(0, SIZE // 2)
+            assert all_cached(blob.fd, 0, SIZE // 2)
+        blob.warm(0, SIZE)
+        assert blob.read_cached(SIZE - 10, SIZE) == blob.pread(SIZE - 10, SIZE)
+
+
+def test_bad_descriptor_is_unknown() -> None:
+    assert ask_how(-1) is Pages.UNKNOWN

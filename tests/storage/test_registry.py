@@ -1,0 +1,139 @@
+"""Storages by name: the settings' and the registered ones, found without a restart."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigurationError, StorageError
+from gateway.storage import registry
+from gateway.storage.registry import REGISTRY, Place, Storages, name_for, read_registry, register
+
+from .conftest import entry
+
+
+@dataclass(frozen=True)
+class Table:
+    root: Path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def test_configured(root: Path, data: Path) -> None:
+    storages = Storages({"files": Table(root)}, data, 4)
+    assert storages.get("files").root == root
+    assert [storage.name for storage in storages] == ["files"]
+    assert not data.exists()
+    with pytest.raises(StorageError, match=r"no storage 'other': configure \[storage.other\]"):
+        storages.get("other")
+
+
+def test_registered_while_running(root: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = Storages({}, data, 4)
+    with pytest.raises(StorageError):
+        running.get("anything")
+    name = register(data, root)
+    with pytest.raises(StorageError):  # asked less than a second ago: not again
+        running.get(name)
+    monkeypatch.setattr(registry, "RECHECK_SECONDS", 0.0)
+    storage = running.get(name)
+    with storage.open(entry(root, "sub/file", name)) as blob:
+        assert blob.pread(0, 1) == b"0"
+    other = register(data, root / "sub")
+    assert running.get(other).exists("file")
+    assert running.get(name) is storage  # with the descriptors it has
+    running.close()
+
+
+def test_register(root: Path, data: Path) -> None:
+    name = register(data, root)
+    assert name == register(data, root) == name_for(root.resolve())
+    assert name.startswith("root-")
+    assert read_registry(data) == {name: root}
+    assert json.loads((data / REGISTRY).read_bytes()) == {name: {"type": "local", "root": str(root)}}
+    assert stat.S_IMODE((data / REGISTRY).stat().st_mode) == 0o600
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert sorted(os.listdir(data)) == [REGISTRY, REGISTRY + ".lock"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "word"),
+    [
+        ("/srv/Drums & Bass", "drums-bass"),
+        ("/srv/鼓", "files"),
+        ("/", "files"),
+        ("/srv/" + "x" * 200, "x" * 40),
+    ],
+)
+def test_names_fit_the_settings(folder: str, word: str) -> None:
+    from gateway.settings import STORAGE_NAME  # noqa: PLC0415
+
+    name = name_for(Path(folder))
+    assert name.rpartition("-")[0] == word
+    assert STORAGE_NAME.fullmatch(name)
+    assert name != name_for(Path(folder + "/other"))
+
+
+def test_settings_win(root: Path, data: Path, tmp_path: Path) -> None:
+    name = register(data, root)
+    storages = Storages({name: Table(tmp_path)}, data, 4)
+    assert [storage.root for storage in storages] == [tmp_path]
+
+
+def test_locate(root: Path, data: Path) -> None:
+    storages = Storages({"wide": Table(root), "narrow": Table(root / "sub")}, data, 4)
+    register(data, root.parent)
+    (root / "line\nbreak").touch()
+    assert storages.locate(root / "sub" / "file") == Place("narrow", "file")
+    assert storages.locate(root / "sub") == Place("wide", "sub")
+    assert storages.locate(root / "line\nbreak") == Place("wide", "line\nbreak")
+    assert storages.locate(root.parent / "secret") == Place(name_for(root.parent), "secret")
+    assert storages.locate(root.parent.parent / "else") is None
+    assert storages.locate(root.with_name("root2") / "x") == Place(name_for(root.parent), "root2/x")
+
+
+WRITE = "import sys; from pathlib import Path; from gateway.storage.registry import register\n" + (
+    "for n in range(20): register(Path(sys.argv[1]), Path(f'/srv/{sys.argv[2]}/{n}'))"
+)
+
+
+def test_two_writers(data: Path) -> None:
+    """Neither loses what the other wrote."""
+    writers = [subprocess.Popen([sys.executable, "-c", WRITE, str(data), name]) for name in ("a", "b")]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert len(read_registry(data)) == 40
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"a": 1}', '{"a": {"type": "local"}}', '{"a": {"type": "local", "root": 3}}']
+)
+def test_damaged(data: Path, root: Path, text: str) -> None:
+    data.mkdir()
+    (data / REGISTRY).write_text(text)
+    with pytest.raises(StorageError, match="is damaged"):
+        Storages({}, data, 4).get("a")
+    with pytest.raises(ConfigurationError, match="is damaged"):
+        register(data, root)
+    assert (data / REGISTRY).read_text() == text
+
+
+def test_data_folder_that_cannot_be(root: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        register(root / "sub" / "file", root)
+
+
+def test_folder_not_utf8(tmp_path: Path, data: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with pytest.raises(ConfigurationError, match="not valid UTF-8"):
+        register(data, folder)
