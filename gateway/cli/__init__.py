@@ -1,0 +1,89 @@
+"""The commands. `main` is the console script `download-gateway`.
+
+What every command keeps to: data on standard output (with `--json` nothing but JSON), everything else on
+standard error; a fault is one line that says what is wrong and how to mend it, and no traceback.
+
+    exit code   0 done   1 a fault   2 wrong usage   130 Ctrl-C   141 the reader of our output went away
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import ConfigurationError, GatewayError
+
+if TYPE_CHECKING:
+    import typer
+
+PROGRAM: Final = "download-gateway"
+FAULT: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 128 + signal.SIGINT
+READER_GONE: Final = 128 + signal.SIGPIPE
+
+_CREDENTIALS: Final = re.compile(r"://[^/@\s]*@")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. `arguments` are those of the process when None."""
+    from gateway.cli import app  # noqa: PLC0415 - typer and rich are slow to import, children do without
+    from gateway.cli.options import debugging  # noqa: PLC0415
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(app.root, given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads on: point stdout elsewhere, or the interpreter would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except KeyboardInterrupt:
+        return _tell("interrupted", INTERRUPTED)
+    except Exception as error:  # the last place: a person must not see a traceback unasked
+        if debugging(given):
+            traceback.print_exc()
+            return FAULT
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return _tell(f"unexpected fault: {text} (--debug or GATEWAY_DEBUG=1 shows the traceback)", FAULT)
+    return code
+
+
+def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
+    from typer import Abort, TyperException  # noqa: PLC0415
+
+    try:
+        code = root(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    except ConfigurationError as error:
+        for fault in error.faults:
+            _tell(fault, FAULT)
+        return FAULT
+    except GatewayError as error:
+        return _tell(" ".join(str(error).split()), FAULT)
+    except TyperException as error:
+        if not (text := " ".join(error.format_message().split())):
+            return USAGE  # a group without a command: its help was shown
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else PROGRAM
+        return _tell(f"{text.rstrip('.')}. Try: {path} --help", USAGE)
+    except Abort:
+        raise KeyboardInterrupt from None
+    except OSError as error:
+        if error.errno == errno.EPIPE or error.strerror is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        return _tell(f"{place}{error.strerror}", FAULT)
+    return int(code or 0)
+
+
+def _tell(text: str, code: int) -> int:
+    from gateway.tokens.form import redact  # noqa: PLC0415
+
+    sys.stderr.write(f"{PROGRAM}: {_CREDENTIALS.sub('://***@', redact(text))}\n")
+    return code

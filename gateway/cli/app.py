@@ -1,0 +1,51 @@
+"""All commands, gathered: importing this registers them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.cli import PROGRAM, keys, products, serving, tokens
+from gateway.cli.check import add_check
+from gateway.cli.options import CONFIG, DEBUG, set_root_options, setting_option
+
+root = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@root.callback(invoke_without_command=True, epilog=f"Example: {PROGRAM} up ~/Music/samples")
+def start(
+    context: typer.Context,
+    *,
+    version: Annotated[  # noqa: ARG001 - acted on by its callback
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, DEBUG] = False,  # noqa: ARG001 - looked for in the arguments, see `debugging`
+    config: Annotated[Path | None, CONFIG] = None,
+    data: Annotated[str | None, setting_option("data")] = None,
+    redis_url: Annotated[str | None, setting_option("redis_url")] = None,
+) -> None:
+    """Token-gated downloads: sell large files, hand out links that expire, serve them with resume."""
+    set_root_options(context, {"data": data, "redis_url": redis_url}, config)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), nl=False)
+
+
+serving.add_commands(root)
+root.add_typer(products.group, name="product")
+root.add_typer(tokens.group, name="token")
+root.add_typer(keys.group, name="key")
+add_check(root)

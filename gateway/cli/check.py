@@ -1,0 +1,118 @@
+"""`check`: looks at everything a gateway needs, says each fault and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.checks import Finding, Level, failed, passed, skipped
+from gateway.cli.checks.ports import check_ports
+from gateway.cli.options import EVERY, Ask, Call, command, fail
+from gateway.cli.output import show_table
+from gateway.errors import ConfigurationError, GatewayError, StorageError
+from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.manifest import Manifest
+    from gateway.tokens.products import Product
+
+
+def add_check(root: typer.Typer) -> None:
+    """Register the command."""
+
+    @command(
+        root, "check", settings=EVERY, example="download-gateway check --proxy https://downloads.example.com"
+    )
+    def check(
+        call: Call,
+        *,
+        proxy: Annotated[
+            str | None,
+            typer.Option(
+                metavar="URL",
+                help="Try downloads through this front proxy too (default: public_url, if it is set).",
+                show_default=False,
+            ),
+        ] = None,
+        quick: Annotated[bool, typer.Option("--quick", help="Do not look at every published file.")] = False,
+    ) -> int:
+        """Check settings, store, storages, addresses and front proxy; exits with 1 if something fails."""
+        findings = list(_findings(call, proxy, quick))
+        rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
+        data = [
+            {"check": each.subject, "result": each.level.value, "text": each.text, "mend": each.mend or None}
+            for each in findings
+        ]
+        call.say(data, lambda: show_table(("CHECK", "RESULT", "WHAT"), rows, wrap_last=True))
+        return int(any(finding.level is Level.FAIL for finding in findings))
+
+
+def _findings(call: Call, proxy: str | None, quick: bool) -> Iterator[Finding]:
+    try:
+        settings = call.settings
+        base = _base(proxy) or settings.public_url
+    except ConfigurationError as error:
+        yield from (failed("settings", fault) for fault in error.faults)
+        return
+    yield passed("settings", "no faults")
+    yield from check_ports(settings)
+    yield from _check_contents(call, settings, base, quick)
+
+
+def _base(proxy: str | None) -> str | None:
+    if proxy is None:
+        return None
+    try:
+        return Settings(public_url=proxy).public_url
+    except ValueError:
+        raise fail("--proxy: must be http://HOST or https://HOST") from None
+
+
+def _check_contents(call: Call, settings: Settings, base: str | None, quick: bool) -> Iterator[Finding]:
+    """The store, and what only the store knows of: files and tokens."""
+    from gateway.cli.checks import storages as look  # noqa: PLC0415 - slow to import
+    from gateway.cli.checks.store import check_store  # noqa: PLC0415
+    from gateway.storage.registry import Storages, read_registry  # noqa: PLC0415
+
+    roots = {name: table.root for name, table in settings.storage.items()}
+    try:
+        yield from look.check_roots({**read_registry(settings.data), **roots})
+        storages = Storages(settings.storage, settings.data, settings.open_files)
+    except StorageError as error:
+        yield failed(
+            "storages", str(error), "put the file right or remove it, and register the products again"
+        )
+        return
+    try:
+        with call.store() as ask:
+            yield from ask(check_store)
+            manifests, lost = ask(look.read_manifests)
+            yield from lost
+            yield from [skipped("files", "--quick")] if quick else look.check_blobs(manifests, storages)
+            if base is None:
+                yield skipped("proxy", "no public_url and no --proxy")
+            else:
+                yield from _check_proxy(ask, manifests, base)
+    except GatewayError as error:
+        yield failed("store", str(error))
+
+
+def _check_proxy(ask: Ask, manifests: list[Manifest], base: str) -> Iterator[Finding]:
+    from gateway.cli.checks.proxy import TOKEN_SECONDS, Target, check_proxy, choose_file  # noqa: PLC0415
+
+    products: list[Product] = ask(lambda store: store.list_products())
+    active = {product.id: product.active for product in products if product.status == "active"}
+    chosen = choose_file(manifests, active)
+    if chosen is None:
+        yield skipped("proxy", "there is no active product with a file to try it with")
+        return
+    product, file = chosen
+    minted = ask(
+        lambda store: store.create_token(product, expires_in=TOKEN_SECONDS, name="download-gateway check")
+    )
+    try:
+        yield from check_proxy(Target(base, file, minted.token))
+    finally:
+        ask(lambda store: store.revoke_token(minted.record.id))

@@ -1,0 +1,81 @@
+"""The listening addresses: free, or held by a gateway that runs already."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import socket
+from typing import Final
+
+from gateway.addresses import Address
+from gateway.cli.checks import Finding, failed, passed
+from gateway.settings import LISTENERS, Settings
+from gateway.sources import toml_name
+
+PATIENCE_SECONDS: Final = 2.0
+
+
+def check_ports(settings: Settings) -> list[Finding]:
+    """Look at each listening address, without keeping it."""
+    return [_check(toml_name(name), Address.parse(getattr(settings, name))) for name in LISTENERS]
+
+
+def _check(name: str, address: Address) -> Finding:
+    mend = f"stop what listens there, or change {name}"
+    try:
+        if address.is_unix:
+            return _check_unix(name, address, mend)
+        _bind(address)
+    except PermissionError:
+        return failed(
+            name, f"{address} may not be used by this user", f"choose a port from 1024 on for {name}"
+        )
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            return failed(name, f"{address} cannot be used ({error.strerror})", f"change {name}")
+        if _answers(address):
+            return passed(name, f"{address} is served by a running gateway")
+        return failed(name, f"{address} is in use by another program", mend)
+    return passed(name, f"{address} is free")
+
+
+def _bind(address: Address) -> None:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, place = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(place)
+        probe.listen(1)  # another listener with SO_REUSEADDR shows only here
+
+
+def _check_unix(name: str, address: Address, mend: str) -> Finding:
+    folder = os.path.dirname(address.path)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        text = f"{folder} {'cannot be written' if os.path.isdir(folder) else 'is no folder'}"
+        return failed(name, text, f"make it writable for this user, or change {name}")
+    if not os.path.lexists(address.path):
+        return passed(name, f"{address} is free")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(PATIENCE_SECONDS)
+        try:
+            probe.connect(address.path)
+        except ConnectionRefusedError:
+            return passed(name, f"{address} is free (a socket nobody listens on)")
+        except OSError:
+            return failed(name, f"{address.path} is no socket", mend)
+    return passed(name, f"{address} is served by a running gateway")
+
+
+def _answers(address: Address) -> bool:
+    """Whether one of our services is at the address: each has /healthz."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - not bound
+    connection = http.client.HTTPConnection(host, address.port, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        return answer.status == 200 and b'"status"' in answer.read(1000)
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,111 @@
+"""The store: there, fit for the scripts, and keeping what it is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.cli.checks import Finding, failed, passed, warned
+
+if TYPE_CHECKING:
+    from gateway.tokens.store import TokenStore
+
+OLDEST: Final = (5, 0)
+"""From Redis 5 on a script may ask the clock and write: the scripts do."""
+NEARLY_FULL: Final = 0.9
+CLOCK_SECONDS: Final = 5.0
+"""Clocks this far apart confuse people who read the logs of both; nothing else depends on it."""
+
+Facts = Mapping[str, str]
+
+
+async def check_store(store: TokenStore) -> list[Finding]:
+    """Look at a store. Raises StoreUnavailable when it does not answer."""
+    began = time.perf_counter()
+    await store.ping()
+    delay = time.perf_counter() - began
+    # redis-py parses the answer to INFO into a dictionary
+    facts = {name: str(value) for name, value in (await store.call("INFO")).items()}
+    facts["save"] = await _snapshots(store)
+    findings = [passed("store", f"answers in {delay * 1000:.1f} ms")]
+    findings += [finding for look in LOOKS for finding in look(facts)]
+    return [*findings, await _clock(store)]
+
+
+async def _snapshots(store: TokenStore) -> str:
+    from gateway.errors import GatewayError  # noqa: PLC0415
+
+    try:
+        answer: Any = await store.call("CONFIG", "GET", "save")
+    except GatewayError:  # hosted stores forbid CONFIG
+        return ""
+    return str(dict(answer).get("save", "")) if isinstance(answer, dict) else str((answer or ["", ""])[1])
+
+
+def _version(facts: Facts) -> Iterator[Finding]:
+    name, version = "Valkey", facts.get("valkey_version")
+    if version is None:
+        name, version = "Redis", facts.get("redis_version", "0")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if name == "Redis" and numbers < OLDEST:
+        yield failed("store version", f"{name} {version} is too old", "use Valkey, or Redis 5 or later")
+    else:
+        yield passed("store version", f"{name} {version}")
+
+
+def _role(facts: Facts) -> Iterator[Finding]:
+    if facts.get("role", "master") != "master":
+        yield failed("store role", "this is a read-only replica", "let redis_url name the primary")
+    if facts.get("cluster_enabled") == "1":
+        yield failed("store role", "this is a node of a cluster", "let redis_url name a single store")
+
+
+def _memory(facts: Facts) -> Iterator[Finding]:
+    policy = facts.get("maxmemory_policy", "noeviction")
+    limit, used = int(facts.get("maxmemory", 0)), int(facts.get("used_memory", 0))
+    if policy != "noeviction":
+        yield failed(
+            "store memory",
+            f"maxmemory-policy is {policy}: tokens vanish before their time when memory is short",
+            "set maxmemory-policy noeviction",
+        )
+    elif limit and used > NEARLY_FULL * limit:
+        yield warned("store memory", f"{used * 100 // limit} % of maxmemory is used", "raise maxmemory")
+    else:
+        yield passed("store memory", "nothing is evicted (maxmemory-policy noeviction)")
+
+
+def _persistence(facts: Facts) -> Iterator[Finding]:
+    for name, what in (("aof_last_write_status", "append-only file"), ("rdb_last_bgsave_status", "snapshot")):
+        if facts.get(name, "ok") != "ok":
+            yield failed("store persistence", f"the last {what} could not be written", "is its disk full?")
+    if facts.get("aof_enabled") == "1":
+        yield passed("store persistence", "every write is kept (append-only file)")
+    elif facts["save"]:
+        yield warned(
+            "store persistence",
+            "only snapshots are kept: a crash loses the tokens made since the last",
+            "set appendonly yes",
+        )
+    else:
+        yield warned(
+            "store persistence",
+            "nothing is kept: a restart loses every product and token",
+            "set appendonly yes",
+        )
+
+
+LOOKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (_version, _role, _memory, _persistence)
+
+
+async def _clock(store: TokenStore) -> Finding:
+    before = time.time()
+    seconds, micros = await store.call("TIME")
+    ours = (before + time.time()) / 2
+    apart = int(seconds) + int(micros) / 1e6 - ours
+    if abs(apart) > CLOCK_SECONDS:
+        direction = "ahead of" if apart > 0 else "behind"
+        text = f"the store's clock is {abs(apart):.0f} s {direction} ours; tokens expire by the store's"
+        return warned("store clock", text, "let NTP set both")
+    return passed("store clock", f"{abs(apart) * 1000:.0f} ms from ours")

@@ -1,0 +1,64 @@
+"""`key create | list | revoke`: the API keys of the mint service."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.options import Call, command
+from gateway.cli.output import note, show_record, show_table, show_time
+from gateway.mint.times import format_time
+
+if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
+    from gateway.tokens.keys import KeyRecord
+
+group = typer.Typer(help="API keys of the mint service.", no_args_is_help=True)
+
+
+class Role(StrEnum):
+    """What a key may do."""
+
+    ADMIN = "admin"
+    MINT = "mint"
+
+
+def key_data(key: KeyRecord) -> dict[str, Any]:
+    """A key as JSON has it; never the key itself."""
+    return {"keyId": key.id, "name": key.name, "role": key.role, "createdAt": format_time(key.created)}
+
+
+@command(group, "create", example="download-gateway key create shop --role mint")
+def create(
+    call: Call,
+    name: Annotated[str, typer.Argument(help="A name to tell it from others, such as the shop's.")],
+    role: Annotated[
+        Role, typer.Option(help="mint: may only make download links. admin: everything.")
+    ] = Role.ADMIN,
+) -> None:
+    """Make an API key. It is shown this once and stored only as a hash."""
+    minted = call.with_store(lambda store: store.create_key(name, role.value))
+
+    def show() -> None:
+        show_record([("key", minted.key), ("id", minted.record.id), ("name", name), ("role", role.value)])
+        note("Keep the key: it is not shown again. Use it as: Authorization: Bearer KEY")
+
+    call.say({"key": minted.key, **key_data(minted.record)}, show)
+
+
+@command(group, "list", example="download-gateway key list")
+def list_(call: Call) -> None:
+    """List the API keys (not the keys themselves)."""
+    found = call.with_store(lambda store: store.list_keys())
+    rows = [(key.id, key.name, key.role, show_time(key.created)) for key in found]
+    call.say([key_data(key) for key in found], lambda: show_table(("ID", "NAME", "ROLE", "CREATED"), rows))
+
+
+@command(group, "revoke", example="download-gateway key revoke shop")
+def revoke(
+    call: Call, which: Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")]
+) -> None:
+    """Revoke an API key, at once and for good."""
+    key = call.with_store(lambda store: store.revoke_key(which))
+    call.say(key_data(key), lambda: note(f"API key {key.name} ({key.id}) is revoked."))

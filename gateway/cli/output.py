@@ -1,0 +1,107 @@
+"""What people read: tables that never cut an id, times, sizes. Nothing here prints JSON.
+
+On a terminal tables are drawn by rich, as wide as their content needs (the terminal wraps what does not
+fit, so that an id can still be copied whole). Elsewhere they are plain aligned text.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+COLORS: Final = {
+    "ok": "green",
+    "active": "green",
+    "warn": "yellow",
+    "exhausted": "yellow",
+    "archived": "yellow",
+    "fail": "bold red",
+    "revoked": "red",
+}
+"""Words of our own that stand out in a table."""
+
+
+UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+
+
+def clean(text: object) -> str:
+    """The text without control characters, which a terminal would obey: they are shown escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in str(text)
+    )
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, wrap_last: bool = False) -> None:
+    """Print rows below headings. wrap_last: the last column is prose and may break on a terminal."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for index, column in enumerate(columns):
+            table.add_column(column, no_wrap=not (wrap_last and index == len(columns) - 1))
+        for row in cells:
+            table.add_row(*(Text(cell, style=COLORS.get(cell, "")) for cell in row))
+        Console().print(table) if wrap_last else _print_whole(table)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for line in (columns, *cells):
+        padded = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write(padded.rstrip() + "\n")
+
+
+def show_record(fields: Sequence[tuple[str, object]]) -> None:
+    """Print names and values, one pair a line; pairs whose value is None are left out."""
+    there = [(name, clean(value)) for name, value in fields if value is not None]
+    width = max(len(name) for name, _ in there)
+    for name, value in there:
+        sys.stdout.write(f"{name.ljust(width)}  {value}\n")
+
+
+def note(text: str) -> None:
+    """Tell a person something beside the result, on standard error."""
+    sys.stderr.write(clean(text) + "\n")
+
+
+@contextmanager
+def count_progress(total: int, label: str) -> Iterator[Callable[[], None]]:
+    """Draw a bar on standard error, if that is a terminal. Yields what to call after each thing."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)
+
+
+def show_size(size: int) -> str:
+    """Bytes as people read them: `1.5 GiB`."""
+    if size < 1024:
+        return f"{size} B"
+    power = min((size.bit_length() - 1) // 10, len(UNITS))
+    return f"{size / 1024**power:.1f} {UNITS[power - 1]}"
+
+
+def show_time(milliseconds: int) -> str:
+    """Milliseconds since 1970 as people read them, to the second."""
+    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _print_whole(table: Table) -> None:
+    console = Console()
+    needed = Measurement.get(console, console.options.update(width=10_000), table).maximum
+    Console(width=max(needed, console.width)).print(table, soft_wrap=needed > console.width)

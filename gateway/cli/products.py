@@ -1,0 +1,178 @@
+"""`product add | list | show`: what is sold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli.options import STORE, Call, command, fail
+from gateway.cli.output import note, show_record, show_size, show_table, show_time
+from gateway.errors import ConfigurationError
+from gateway.mint.times import format_time
+
+if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
+    from gateway.manifest import Manifest
+    from gateway.tokens.products import Product
+    from gateway.tokens.store import TokenStore
+
+group = typer.Typer(help="Products and their versions.", no_args_is_help=True)
+
+ProductId = Annotated[str, typer.Argument(metavar="ID", help="The product's id, such as epic-drums.")]
+
+
+def product_data(product: Product) -> dict[str, Any]:
+    """A product as JSON has it, in the words of the mint API."""
+    return {
+        "productId": product.id,
+        "name": product.name,
+        "status": product.status,
+        "activeVersion": product.active,
+        "createdAt": format_time(product.created),
+        "versions": [
+            {"version": version, "manifest": digest} for version, digest in sorted(product.versions.items())
+        ],
+    }
+
+
+def file_data(manifest: Manifest) -> list[dict[str, Any]]:
+    """The files of a version as JSON has them."""
+    return [
+        {
+            "name": file.name,
+            "size": file.size,
+            "type": file.type,
+            "sha256": file.sha256,
+            "crc32": file.crc32,
+            "storage": file.storage,
+            "key": file.key,
+        }
+        for file in manifest.files
+    ]
+
+
+@command(
+    group,
+    "add",
+    settings=(*STORE, "open_files"),
+    example="download-gateway product add epic-drums 1.0.0 ~/Music/epic-drums --activate",
+)
+def add(
+    call: Call,
+    product_id: ProductId,
+    version: Annotated[
+        str, typer.Argument(help="The version's name, such as 1.0.0; it never changes again.")
+    ],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Files and folders; they stay where they are.")
+    ],
+    *,
+    name: Annotated[
+        str | None, typer.Option(help="The product's name for people.", show_default=False)
+    ] = None,
+    activate: Annotated[
+        bool, typer.Option("--activate", help="Give new tokens this version. The first one is given anyway.")
+    ] = False,
+) -> None:
+    """Register a version: reads the files for their sizes and digests. They must not change afterwards."""
+    from gateway.publish import hash_files, plan_publication, show_progress  # noqa: PLC0415 - slow to import
+    from gateway.storage.registry import Storages  # noqa: PLC0415
+    from gateway.tokens.checks import NAME_HELP, is_name  # noqa: PLC0415
+
+    faults = [
+        f"{what}: must be {NAME_HELP}"
+        for what, text in (("ID", product_id), ("VERSION", version))
+        if not is_name(text)
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+    settings = call.settings
+    publication = plan_publication(files, settings.data)
+    with call.store() as ask:
+        previous = ask(lambda store: _previous(store, product_id, version))
+        with show_progress(publication.size) as report:
+            storages = Storages(settings.storage, settings.data, settings.open_files)
+            manifest = hash_files(
+                publication, storages, product_id, version, report=report, previous=previous
+            )
+        product = ask(lambda store: store.register_manifest(manifest, name, activate))
+
+    def show() -> None:
+        size = show_size(sum(file.size for file in manifest.files))
+        active = "and active" if product.active == version else f"({product.active} stays active)"
+        note(f"{product.id} {version}: {len(manifest.files)} files, {size}, registered {active}.")
+
+    if publication.skipped:
+        note(f"{len(publication.skipped)} hidden files were left out, such as {publication.skipped[0]}")
+    data = {
+        **product_data(product),
+        "version": version,
+        "manifest": manifest.digest,
+        "files": file_data(manifest),
+    }
+    call.say(data, show)
+
+
+async def _previous(store: TokenStore, product_id: str, version: str) -> Manifest | None:
+    """The manifest whose digests can be taken over for files that did not change."""
+    product = await store.get_product(product_id)
+    if product is None:
+        return None
+    digest = product.versions.get(version) or product.versions.get(product.active or "")
+    return None if digest is None else await store.get_manifest(digest)
+
+
+@command(group, "list", example="download-gateway product list")
+def list_(call: Call) -> None:
+    """List the products."""
+    found = call.with_store(lambda store: store.list_products())
+
+    def show() -> None:
+        rows = [
+            (product.id, product.name, product.status, product.active or "", len(product.versions))
+            for product in found
+        ]
+        show_table(("ID", "NAME", "STATUS", "ACTIVE", "VERSIONS"), rows)
+
+    call.say([product_data(product) for product in found], show)
+
+
+@command(group, "show", example="download-gateway product show epic-drums")
+def show(call: Call, product_id: ProductId) -> None:
+    """Show a product, its versions and their files."""
+
+    async def read(store: TokenStore) -> tuple[Product, dict[str, Manifest]]:
+        product = await store.get_product(product_id)
+        if product is None:
+            raise fail(f"there is no product {product_id} (`product list` shows those there are)")
+        found = {version: await store.get_manifest(digest) for version, digest in product.versions.items()}
+        return product, {
+            version: manifest for version, manifest in sorted(found.items()) if manifest is not None
+        }
+
+    product, manifests = call.with_store(read)
+    data = product_data(product)
+    for entry in data["versions"]:
+        manifest = manifests.get(entry["version"])
+        entry["files"] = None if manifest is None else file_data(manifest)
+    call.say(data, lambda: show_product(product, manifests))
+
+
+def show_product(product: Product, manifests: dict[str, Manifest]) -> None:
+    """Print a product for people, with the files of each version."""
+    fields = [
+        ("id", product.id),
+        ("name", product.name),
+        ("status", product.status),
+        ("active version", product.active or "none"),
+        ("created", show_time(product.created)),
+    ]
+    show_record(fields)
+    for version, manifest in manifests.items():
+        typer.echo(f"\nversion {version}")
+        rows = [
+            (file.name, show_size(file.size), f"{file.storage}:{file.key}", file.sha256)
+            for file in manifest.files
+        ]
+        show_table(("FILE", "SIZE", "STORED AS", "SHA-256"), rows)

@@ -1,0 +1,53 @@
+"""`up`, `serve`, `serve-mint`: the commands that run until they are stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.options import EVERY, Call, command
+
+
+def add_commands(root: typer.Typer) -> None:
+    """Register them."""
+
+    @command(root, "up", settings=EVERY, has_json=False, example="download-gateway up ~/Music/samples")
+    def up(
+        call: Call,
+        paths: Annotated[
+            list[Path] | None,
+            typer.Argument(
+                metavar="PATH",
+                help="Files, and folders that each become one product. A demo product if there is none.",
+                show_default=False,
+            ),
+        ] = None,
+    ) -> int:
+        """Run everything on this machine and publish each PATH; prints a link for each. Ends at Ctrl-C."""
+        from gateway.supervisor import run_up  # noqa: PLC0415 - not needed for --help
+
+        return run_up(call.settings, paths or [], call.reload)
+
+    @command(
+        root, "serve", settings=EVERY, has_json=False, example="download-gateway serve --listen 0.0.0.0:8080"
+    )
+    def serve(call: Call) -> int:
+        """Serve downloads with worker processes. Ends at Ctrl-C or SIGTERM, letting downloads finish."""
+        from gateway.supervisor import run_serve  # noqa: PLC0415
+
+        return run_serve(call.settings, call.reload)
+
+    @command(
+        root,
+        "serve-mint",
+        settings=EVERY,
+        has_json=False,
+        example="download-gateway serve-mint --mint-listen 127.0.0.1:8081",
+    )
+    def serve_mint(call: Call) -> int:
+        """Run the mint service, which makes download links for shops. Ends at Ctrl-C or SIGTERM."""
+        from gateway.supervisor import run_mint  # noqa: PLC0415
+
+        return run_mint(call.settings, call.reload)

@@ -1,0 +1,302 @@
+"""`token create | show | list | revoke | extend`: what the mint API does, by hand."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from gateway.cli.options import STORE, Call, command, fail
+from gateway.cli.output import note, show_record, show_size, show_table, show_time
+from gateway.durations import parse_duration, show_duration
+from gateway.mint.times import format_time, parse_time
+from gateway.settings import Settings, base_url
+from gateway.tokens.form import TOKEN_PREFIX, token_id
+from gateway.tokens.listing import MAX_LIMIT, TokenFilter
+
+if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
+    from gateway.manifest import Manifest
+    from gateway.tokens.store import Keep, TokenRecord, TokenStore
+
+group = typer.Typer(help="Download tokens: make, look at, revoke, extend.", no_args_is_help=True)
+
+ID_HELP = "The token's id (from `token list`), or the token itself."
+TokenId = Annotated[str, typer.Argument(metavar="ID", help=ID_HELP)]
+ExpiresIn = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Life from now: seconds, or 90s, 15m, 24h, 7d.", show_default=False),
+]
+MaxDownloads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="How often each file may be downloaded, in all.", show_default=False
+    ),
+]
+
+
+class Status(StrEnum):
+    """What a listed token may be."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    EXHAUSTED = "exhausted"
+
+
+def token_data(token: TokenRecord, manifest: Manifest | None = None) -> dict[str, Any]:
+    """A token as JSON has it, in the words of the mint API; what is not set is left out."""
+    data: dict[str, Any] = {
+        "tokenId": token.id,
+        "productId": token.product,
+        "version": token.version,
+        "status": token.status,
+        "createdAt": format_time(token.created),
+        "expiresAt": format_time(token.expires),
+    }
+    if token.revoked is not None:
+        data["revokedAt"] = format_time(token.revoked)
+    if token.max_downloads is not None:
+        data["maxDownloads"] = token.max_downloads
+    if manifest is not None:
+        data["files"] = [
+            {"name": file.name, "size": file.size, "charged": token.charged.get(index, 0)}
+            for index, file in enumerate(manifest.files)
+        ]
+    if token.email is not None or token.name is not None:
+        customer = {"email": token.email, "name": token.name}
+        data["customer"] = {key: value for key, value in customer.items() if value is not None}
+    if token.metadata:
+        data["metadata"] = dict(token.metadata)
+    return data
+
+
+@command(
+    group,
+    "create",
+    settings=(*STORE, "public_url", "listen", "mint_default_ttl", "mint_max_ttl"),
+    example="download-gateway token create drums --expires-in 7d --max-downloads 3",
+)
+def create(
+    call: Call,
+    product: Annotated[str, typer.Argument(metavar="ID", help="The product (`product list` shows them).")],
+    version: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help="Its version; the active one if left out.")
+    ] = None,
+    *,
+    expires_in: ExpiresIn = None,
+    max_downloads: MaxDownloads = None,
+    email: Annotated[
+        str | None, typer.Option(help="The customer's e-mail address.", show_default=False)
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The customer's name.", show_default=False)] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Kept with the token, such as order=4711.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Make a token and print its link. The token is shown this once: only its id is stored."""
+    settings = call.settings
+    lifetime = _lifetime(expires_in, settings)
+    pairs = _pairs(metadata or [])
+    minted = call.with_store(
+        lambda store: store.create_token(
+            product,
+            version,
+            expires_in=lifetime,
+            max_downloads=max_downloads,
+            email=email,
+            name=name,
+            metadata=pairs,
+        )
+    )
+    url = f"{base_url(settings)}/download?token={quote(minted.token)}"
+
+    def show() -> None:
+        record = minted.record
+        limit = "" if record.max_downloads is None else f", {record.max_downloads} downloads of each file"
+        typer.echo(url)
+        validity = f"valid until {show_time(record.expires)}{limit}"
+        note(f"{record.product} {record.version}, {validity}; id {record.id}")
+
+    call.say({"downloadUrl": url, "downloadToken": minted.token, **token_data(minted.record)}, show)
+
+
+@command(group, "show", example="download-gateway token show 0123456789abcdef0123456789abcdef")
+def show(call: Call, which: TokenId) -> None:
+    """Show a token: its product, customer, expiry and what was downloaded."""
+
+    async def read(store: TokenStore) -> tuple[TokenRecord, Manifest | None]:
+        token = await store.get_token(_identifier(which))
+        if token is None:
+            raise fail("there is no such token; it may have expired (`token list` shows those there are)")
+        return token, await store.get_manifest(token.manifest)
+
+    token, manifest = call.with_store(read)
+    call.say(token_data(token, manifest), lambda: show_token(token, manifest))
+
+
+@command(group, "list", example="download-gateway token list --product drums --status active")
+def list_(
+    call: Call,
+    *,
+    product: Annotated[str | None, typer.Option(help="Only of this product.", show_default=False)] = None,
+    status: Annotated[Status | None, typer.Option(help="Only with this status.", show_default=False)] = None,
+    email: Annotated[str | None, typer.Option(help="Only of this customer.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Stop at this many.")] = 50,
+) -> None:
+    """List tokens, newest first. Expired ones are gone from the store."""
+    wanted = TokenFilter(product, status.value if status else None, email)
+
+    async def read(store: TokenStore) -> tuple[list[TokenRecord], bool]:
+        found: list[TokenRecord] = []
+        cursor = None
+        while True:
+            page = await store.list_tokens(wanted, min(limit - len(found), MAX_LIMIT), cursor)
+            found += page.tokens
+            cursor = page.cursor
+            if cursor is None or len(found) >= limit:
+                return found, cursor is not None
+
+    tokens, more = call.with_store(read)
+    tokens.sort(key=lambda token: token.created, reverse=True)
+
+    def show() -> None:
+        columns = ("ID", "PRODUCT", "VERSION", "STATUS", "EXPIRES", "DOWNLOADS", "CUSTOMER")
+        show_table(columns, [_row(token) for token in tokens])
+
+    call.say([token_data(token) for token in tokens], show)
+    if more:
+        note(f"There may be more: --limit {limit} was reached.")
+
+
+@command(group, "revoke", example="download-gateway token revoke 0123456789abcdef0123456789abcdef")
+def revoke(call: Call, which: TokenId) -> None:
+    """Revoke a token, at once and for good."""
+    token = call.with_store(lambda store: store.revoke_token(_identifier(which)))
+    call.say(
+        token_data(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
+    )
+
+
+@command(
+    group,
+    "extend",
+    settings=(*STORE, "mint_max_ttl"),
+    example="download-gateway token extend 0123456789abcdef0123456789abcdef --expires-in 7d",
+)
+def extend(
+    call: Call,
+    which: TokenId,
+    *,
+    expires_in: ExpiresIn = None,
+    expires_at: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="A moment, such as 2030-01-31T12:00:00Z.", show_default=False),
+    ] = None,
+    max_downloads: MaxDownloads = None,
+    unlimited: Annotated[bool, typer.Option("--unlimited", help="Take the limit of downloads away.")] = False,
+) -> None:
+    """Move a token's expiry, or change how often it may be used."""
+    from gateway.tokens.store import KEEP  # noqa: PLC0415
+
+    if expires_in is not None and expires_at is not None:
+        raise fail("--expires-in and --expires-at exclude each other: give one")
+    if max_downloads is not None and unlimited:
+        raise fail("--max-downloads and --unlimited exclude each other: give one")
+    if expires_in is None and expires_at is None and max_downloads is None and not unlimited:
+        raise fail("nothing to change: give --expires-in, --expires-at, --max-downloads or --unlimited")
+    settings = call.settings
+    lifetime = _lifetime(expires_in, settings) if expires_in is not None else None
+    moment = _moment(expires_at) if expires_at is not None else None
+    limit: int | Keep | None = None if unlimited else KEEP if max_downloads is None else max_downloads
+
+    async def update(store: TokenStore) -> TokenRecord:
+        expiry = moment
+        if lifetime is not None:
+            seconds, micros = await store.call("TIME")  # the store's clock is the one that counts
+            expiry = int(seconds) * 1000 + int(micros) // 1000 + lifetime * 1000
+        return await store.update_token(
+            _identifier(which),
+            expires_at=expiry,
+            max_downloads=limit,
+            # an expiry given in seconds was held against the limit already
+            max_lifetime=settings.mint_max_ttl if lifetime is None else None,
+        )
+
+    token = call.with_store(update)
+    call.say(token_data(token), lambda: show_token(token, None))
+
+
+def show_token(token: TokenRecord, manifest: Manifest | None) -> None:
+    """Print a token for people, with what each file was charged when its manifest is given."""
+    revoked = None if token.revoked is None else show_time(token.revoked)
+    metadata = ", ".join(f"{key}={value}" for key, value in token.metadata.items()) or None
+    limit = None if token.max_downloads is None else f"{token.max_downloads} of each file"
+    fields = [
+        ("id", token.id),
+        ("product", f"{token.product} {token.version}"),
+        ("status", token.status),
+        ("created", show_time(token.created)),
+        ("expires", show_time(token.expires)),
+        ("revoked", revoked),
+        ("downloads", limit),
+        ("email", token.email),
+        ("name", token.name),
+        ("metadata", metadata),
+    ]
+    show_record(fields)
+    if manifest is not None and token.max_downloads is not None:
+        typer.echo()
+        rows = [
+            (file.name, show_size(file.size), show_size(token.charged.get(index, 0)))
+            for index, file in enumerate(manifest.files)
+        ]
+        show_table(("FILE", "SIZE", "DOWNLOADED"), rows)
+
+
+def _row(token: TokenRecord) -> tuple[object, ...]:
+    limit = "" if token.max_downloads is None else f"max {token.max_downloads}"
+    customer = token.email or token.name or ""
+    return (token.id, token.product, token.version, token.status, show_time(token.expires), limit, customer)
+
+
+def _identifier(which: str) -> str:
+    return token_id(which) if which.startswith(TOKEN_PREFIX) else which
+
+
+def _lifetime(text: str | None, settings: Settings) -> int:
+    if text is None:
+        return settings.mint_default_ttl
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise fail(f"--expires-in: {error}") from None
+    if seconds < 1:
+        raise fail("--expires-in: must be at least 1 second")
+    if seconds > settings.mint_max_ttl:
+        raise fail(
+            f"--expires-in: {text} is more than mint.max_ttl allows ({show_duration(settings.mint_max_ttl)})"
+        )
+    return int(seconds)
+
+
+def _moment(text: str) -> int:
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise fail(f"--expires-at: {error}, not {text[:40]!r}") from None
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise fail(f"--metadata: {text[:40]!r} is not KEY=VALUE")
+        if key in pairs:
+            raise fail(f"--metadata: {key[:40]!r} is given twice")
+        pairs[key] = value
+    return pairs
