@@ -27,17 +27,22 @@ MAX_SIZE: Final = 2**53 - 1
 MAX_DOWNLOADS: Final = 1_000_000
 MAX_METADATA: Final = 4096
 """Bytes of a token's metadata as JSON in UTF-8 (what a token costs in the store's memory)."""
+MAX_NUMBER: Final = 2**53 - 1
+"""What every reader of JSON can hold exactly: RFC 8259 section 6."""
 MAX_EMAIL: Final = 254
 """Characters of an address: RFC 5321 section 4.5.3.1.3, less the angle brackets."""
 EMAIL_PATTERN: Final = r"^[^@\s\x00-\x20\x7f]+@[^@\s\x00-\x20\x7f]+$"
 MAX_DISPLAY_NAME: Final = 200
 
+_TYPE_NAME: Final = r"[A-Za-z0-9!#$&^_.+-]{1,127}"
+MEDIA_TYPE_PATTERN: Final = rf"^{_TYPE_NAME}/{_TYPE_NAME}(?:; ?[ -~]{{1,200}})?$"
+"""A media type and its parameters (RFC 6838 section 4.2 for the names): nothing that could break a header."""
+
 _NAME: Final = re.compile(NAME_PATTERN[1:-1])
 _EMAIL: Final = re.compile(EMAIL_PATTERN[1:-1])
-_MEDIA_TYPE: Final = re.compile(
-    r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(?:; ?[ -~]{1,200})?"
-)
+_MEDIA_TYPE: Final = re.compile(MEDIA_TYPE_PATTERN[1:-1])
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _CRC32: Final = re.compile(r"[0-9a-f]{8}")
 
 Fault = tuple[str, str]
@@ -56,9 +61,7 @@ def is_email(text: str) -> bool:
 
 def is_text(text: str) -> bool:
     """Whether it can be stored and shown: no NUL, no half of a surrogate pair (which UTF-8 cannot hold)."""
-    return ("\0" not in text and text.isascii()) or all(
-        c != "\0" and not "\ud800" <= c <= "\udfff" for c in text
-    )
+    return "\0" not in text and _SURROGATE.search(text) is None
 
 
 def metadata_faults(metadata: Mapping[str, object]) -> list[Fault]:
@@ -71,8 +74,8 @@ def metadata_faults(metadata: Mapping[str, object]) -> list[Fault]:
             faults.append((f"metadata.{name}", "must be a string, a number or a boolean"))
         elif isinstance(value, str) and not is_text(value):
             faults.append((f"metadata.{name}", "has a character that cannot be stored"))
-        elif isinstance(value, float) and not abs(value) < float("inf"):
-            faults.append((f"metadata.{name}", "must be a finite number"))
+        elif not isinstance(value, str) and not abs(value) <= MAX_NUMBER:
+            faults.append((f"metadata.{name}", f"must be a number between -{MAX_NUMBER} and {MAX_NUMBER}"))
     if not faults and len(encode_metadata(metadata)) > MAX_METADATA:
         faults.append(("metadata", f"must be at most {MAX_METADATA} bytes as JSON"))
     return faults

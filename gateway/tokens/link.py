@@ -44,7 +44,7 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-class Declined(GatewayError):  # noqa: N818 - an answer, not an error
+class Declined(GatewayError):
     """The store holds something that forbids what was asked; its text says what and how to mend it.
 
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,

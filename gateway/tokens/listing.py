@@ -14,10 +14,7 @@ through the store's keys with SCAN. Rules:
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,15 +30,16 @@ from gateway.tokens.records import TokenRecord, token_record
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
 MIN_STEP: Final = 64
-"""Keys looked at in one SCAN, at least: what is left over then still fits in a URL (22 characters each)."""
+"""Keys looked at in one SCAN, at least: what is left over then still fits in a URL (32 characters each)."""
 MAX_LOOKED: Final = 3200
 """Keys looked at for one page: some 20 ms of the store's and this process' time."""
-MAX_LEFT: Final = 1000
-"""Ids a cursor may carry, for refusing forged ones; a real one carries some dozens."""
-ID_BYTES: Final = 16
+MAX_LEFT: Final = 200
+"""Ids a cursor may carry; a real one carries some dozens, and a URL of 8 KiB has room for 250."""
+CURSOR_PATTERN: Final = rf"^[0-9a-f]{{16}}(?:[0-9a-f]{{32}}){{0,{MAX_LEFT}}}$"
 SIZES_KEPT: Final = 100_000
 """Sizes of files kept in memory, of all manifests together (about 4 MB)."""
 _TOKEN_ID: Final = re.compile("[0-9a-f]{32}")
+_CURSOR: Final = re.compile(CURSOR_PATTERN[1:-1])
 
 
 @dataclass(frozen=True)
@@ -78,22 +76,14 @@ class Position:
 
     def encode(self) -> str:
         """The opaque text of it, safe in a URL."""
-        packed = struct.pack(">Q", self.scan) + b"".join(bytes.fromhex(id_) for id_ in self.left)
-        return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+        return f"{self.scan:016x}{''.join(self.left)}"
 
     @classmethod
     def decode(cls, text: str) -> Position:
         """Read a cursor back. Raises ValueError when it is none of ours."""
-        try:
-            packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            [scan] = struct.unpack(">Q", packed[:8])
-        except (binascii.Error, struct.error, ValueError) as error:
-            raise ValueError("not a cursor of this list") from error
-        ids = packed[8:]
-        if len(ids) % ID_BYTES or len(ids) > MAX_LEFT * ID_BYTES or (not ids and scan == 0):
+        if not _CURSOR.fullmatch(text):
             raise ValueError("not a cursor of this list")
-        left = tuple(ids[start : start + ID_BYTES].hex() for start in range(0, len(ids), ID_BYTES))
-        return cls(scan, left)
+        return cls(int(text[:16], 16), tuple(text[start : start + 32] for start in range(16, len(text), 32)))
 
 
 def is_token_id(text: str) -> bool:
@@ -144,13 +134,19 @@ class TokenReader(Link):
             scan, waiting = await self._scan(scan, step)
             looked += step
             ended = scan == 0
+        if len(waiting) > MAX_LEFT:  # a page over its limit is better than a token nobody sees
+            found += [
+                record for record in await self._read(waiting[MAX_LEFT:]) if record and wanted.wants(record)
+            ]
+            waiting = waiting[:MAX_LEFT]
         last = ended and not waiting
         return TokenPage(tuple(found), None if last else Position(scan, tuple(waiting)).encode())
 
     async def _scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         scan, keys = await self.call("SCAN", str(cursor), "MATCH", token_key("*"), "COUNT", count)
         start = len(token_key("")) - 1
-        return int(scan), list(dict.fromkeys(key[start:-1] for key in keys))
+        identifiers = dict.fromkeys(key[start:-1] for key in keys)
+        return int(scan), [identifier for identifier in identifiers if is_token_id(identifier)]
 
     async def _read(self, identifiers: Sequence[str]) -> list[TokenRecord | None]:
         if not identifiers:

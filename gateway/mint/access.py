@@ -1,0 +1,52 @@
+"""Who may do what: API keys as bearer tokens (RFC 6750 section 2.1), and two roles."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from gateway.mint.problems import Problem, key_invalid, key_missing
+from gateway.tokens.form import MAX_TOKEN_LENGTH, key_hash
+from gateway.tokens.keys import KeyRecord, api_key_key, key_record
+from gateway.tokens.store import TokenStore
+
+ADMIN: Final = frozenset(("admin",))
+MINT: Final = frozenset(("admin", "mint"))
+
+
+def bearer(request: web.Request) -> str:
+    """The API key of a request. Raises Problem: key_missing, key_invalid."""
+    headers = request.headers.getall("Authorization", [])
+    if len(headers) != 1:
+        raise key_missing()
+    scheme, _, key = headers[0].partition(" ")
+    key = key.strip(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise key_missing()
+    if len(key) > MAX_TOKEN_LENGTH or not key.isascii():
+        raise key_invalid()
+    return key
+
+
+def key_command(key: str) -> tuple[str, str]:
+    """The store's command whose reply `admit` reads."""
+    return ("HGETALL", api_key_key(key_hash(key)))
+
+
+def admit(key: str, reply: dict[str, str], roles: frozenset[str]) -> KeyRecord:
+    """The key's record. Raises Problem: key_invalid, forbidden."""
+    record = key_record(key_hash(key), reply)
+    if record is None:
+        raise key_invalid()
+    if record.role not in roles:
+        raise Problem(
+            "forbidden", "A key of the role `mint` may only make download URLs; use one of `admin`."
+        )
+    return record
+
+
+async def authenticate(request: web.Request, store: TokenStore, roles: frozenset[str]) -> KeyRecord:
+    """The record of the request's key. Raises Problem, StoreUnavailable."""
+    key = bearer(request)
+    return admit(key, await store.call(*key_command(key)), roles)

@@ -1,0 +1,130 @@
+"""Idempotency-Key: the same key and body within a day get the same answer, byte for byte.
+
+    dg:idem:{SHA-256(hash of the API key, Idempotency-Key)}   string: state, expires (ms), JSON
+
+The answer holds a token, and a token is never in the store. So it is not kept but made again:
+
+    token = HMAC-SHA256(API key, "…" Idempotency-Key salt)
+
+with a random salt that the record keeps. Only who has the API key and the record can make it.
+
+The steps, and what a crash between two of them leaves:
+1. claim: one script writes the record (with expiry and edition already decided) or returns the one there.
+   Two requests at once agree on one record, and so on one token.
+2. create: writes the token unless it is there. After a crash here, a replay does steps 2 and 3.
+3. finish: marks the record, so that a later replay never makes a token again that was since removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from gateway.errors import StoreUnavailable
+from gateway.mint.problems import Problem, invalid
+from gateway.tokens.form import TOKEN_PREFIX, encode_secret, key_hash
+from gateway.tokens.link import Script
+from gateway.tokens.products import Edition
+from gateway.tokens.store import TokenStore
+
+HEADER: Final = "Idempotency-Key"
+KEY_PATTERN: Final = r"^[!-~]{1,255}$"
+KEEP_SECONDS: Final = 86_400
+SALT_BYTES: Final = 16
+_KEY: Final = re.compile(KEY_PATTERN[1:-1])
+_PURPOSE: Final = b"download-gateway token for an Idempotency-Key\0"
+
+CLAIM: Final = Script("""
+-- KEYS the record; ARGV JSON, ms to keep it, ms the token lives. Returns the record that counts.
+local held = redis.call('GET', KEYS[1])
+if held then return held end
+local clock = redis.call('TIME')
+local now = clock[1] .. string.format('%03d', math.floor(clock[2] / 1000))
+local record = 'open ' .. string.format('%.0f', now + ARGV[3]) .. ' ' .. ARGV[1]
+redis.call('SET', KEYS[1], record, 'PX', ARGV[2])
+return record
+""")
+
+FINISH: Final = Script("""
+-- KEYS the record, which may have expired. 'done' is as long as 'open'.
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('SETRANGE', KEYS[1], 0, 'done') end
+return 1
+""")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a record holds: enough to give the same answer again. expires: ms since 1970. salt: hex."""
+
+    done: bool
+    expires: int
+    body: str
+    salt: str
+    base: str
+    product: str
+    version: str
+    manifest: str
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """The request's Idempotency-Key, if any. Raises Problem."""
+    values = request.headers.getall(HEADER, [])
+    if not values:
+        return None
+    if len(values) > 1 or not _KEY.fullmatch(values[0]):
+        raise invalid([(HEADER, "must be 1 to 255 visible ASCII characters, once")])
+    return values[0]
+
+
+def record_key(api_key: str, name: str) -> str:
+    """The store's key of a record: other callers' keys of the same name are other records."""
+    digest = hashlib.sha256(f"{key_hash(api_key)}\n{name}".encode()).hexdigest()
+    return f"dg:idem:{{{digest}}}"
+
+
+def digest_body(plain: Any) -> str:
+    """What tells one body from another: the meaning counts, not spaces and order."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def derive_token(api_key: str, name: str, promise: Promise) -> str:
+    """The token of a promise; needs the API key in clear, which only its owner's requests bring."""
+    message = _PURPOSE + name.encode() + b"\0" + bytes.fromhex(promise.salt)
+    return encode_secret(TOKEN_PREFIX, hmac.digest(api_key.encode(), message, hashlib.sha256))
+
+
+def read_promise(record: str, body: str) -> Promise:
+    """Read a record. Raises Problem (idempotency_key_reused) when it was made for another body."""
+    try:
+        state, expires, text = record.split(" ", 2)
+        promise = Promise(state == "done", int(expires), **json.loads(text))
+    except (ValueError, TypeError):
+        raise StoreUnavailable("the store holds an idempotency record that cannot be read") from None
+    if promise.body != body:
+        raise Problem(
+            "idempotency_key_reused",
+            f"Use a new {HEADER} for each different request; this one is a day old at most.",
+        )
+    return promise
+
+
+async def claim(
+    store: TokenStore, key: str, body: str, base: str, edition: Edition, lifetime: int
+) -> Promise:
+    """Step 1. key: the record's. lifetime: the token's, in seconds. Raises Problem, StoreUnavailable."""
+    salt = secrets.token_hex(SALT_BYTES)
+    fields = {"body": body, "salt": salt, "base": base, **asdict(edition)}
+    record = await store.run(CLAIM, [key], json.dumps(fields), 1000 * KEEP_SECONDS, 1000 * lifetime)
+    return read_promise(record, body)
+
+
+async def finish(store: TokenStore, key: str) -> None:
+    """Step 3. Raises StoreUnavailable."""
+    await store.run(FINISH, [key])

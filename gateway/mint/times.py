@@ -1,0 +1,31 @@
+"""Times as the API writes them: RFC 3339, UTC, milliseconds, `Z`. Inside they are milliseconds since 1970."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND: Final = timedelta(milliseconds=1)
+_FORM: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII
+)
+
+
+def format_time(moment: int) -> str:
+    """Write a moment (ms since 1970): 2026-01-31T12:00:00.000Z."""
+    return (EPOCH + moment * MILLISECOND).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment % 1000:03d}Z"
+
+
+def parse_time(text: str) -> int:
+    """Read an RFC 3339 date-time of any offset; finer than a millisecond is cut off. Raises ValueError."""
+    form = _FORM.fullmatch(text)
+    if form is None:
+        raise ValueError("must be a time such as 2026-01-31T12:00:00.000Z (RFC 3339)")
+    day, clock, fraction, offset = form.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{offset or '+00:00'}")
+    except ValueError:
+        raise ValueError("must be a time that exists, such as 2026-01-31T12:00:00.000Z") from None
+    return (moment - EPOCH) // MILLISECOND + int(f"{fraction or ''}000"[:3])

@@ -1,0 +1,73 @@
+"""/api/downloads/tokens: looking at tokens, changing and revoking them, by their ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gateway.mint.bodies import read_json, validate, validate_query
+from gateway.mint.context import BODY_LIMIT, Context, json_answer
+from gateway.mint.models import ListTokens, UpdateToken
+from gateway.mint.problems import Problem
+from gateway.mint.times import format_time
+from gateway.tokens.listing import TokenFilter
+from gateway.tokens.records import TokenRecord
+from gateway.tokens.store import KEEP
+
+
+async def list_tokens(request: web.Request, context: Context) -> web.Response:
+    """One page of the tokens."""
+    asked = validate_query(ListTokens, request.query)
+    wanted = TokenFilter(asked.productId, asked.status, asked.customerEmail)
+    page = await context.store.list_tokens(wanted, asked.limit, asked.cursor)
+    return json_answer(
+        {"success": True, "tokens": [token_data(record) for record in page.tokens], "nextCursor": page.cursor}
+    )
+
+
+async def get_token(request: web.Request, context: Context) -> web.Response:
+    """One token."""
+    record = await context.store.get_token(request.match_info["tokenId"])
+    if record is None:
+        raise Problem("token_unknown", "There is no such token; it may have expired.")
+    return _answer(record)
+
+
+async def revoke_token(request: web.Request, context: Context) -> web.Response:
+    """Revoke a token; it is shown as revoked until it would have expired."""
+    return _answer(await context.store.revoke_token(request.match_info["tokenId"]))
+
+
+async def update_token(request: web.Request, context: Context) -> web.Response:
+    """Move a token's expiry, or change its limit."""
+    change = validate(UpdateToken, await read_json(request, BODY_LIMIT))
+    given = change.model_fields_set
+    record = await context.store.update_token(
+        request.match_info["tokenId"],
+        expires_at=change.expiresAt if "expiresAt" in given else None,
+        max_downloads=change.maxDownloads if "maxDownloads" in given else KEEP,
+        max_lifetime=context.max_ttl,
+    )
+    return _answer(record)
+
+
+def _answer(record: TokenRecord) -> web.Response:
+    return json_answer({"success": True, "token": token_data(record)})
+
+
+def token_data(record: TokenRecord) -> dict[str, Any]:
+    """A token as JSON has it (models.TokenData)."""
+    return {
+        "tokenId": record.id,
+        "productId": record.product,
+        "version": record.version,
+        "status": record.status,
+        "createdAt": format_time(record.created),
+        "expiresAt": format_time(record.expires),
+        "revokedAt": None if record.revoked is None else format_time(record.revoked),
+        "maxDownloads": record.max_downloads,
+        "bytesCharged": sum(record.charged.values()),
+        "customer": {"email": record.email, "name": record.name},
+        "metadata": record.metadata,
+    }
