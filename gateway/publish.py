@@ -130,12 +130,19 @@ class _Hasher:
 
     def describe(self, candidate: Candidate, place: Place, old: ManifestFile | None) -> ManifestFile:
         """Make one file's entry. Raises StorageError when it cannot be served or is not what was planned."""
-        fd, facts = self._storages.get(place.storage).open_descriptor(place.key)
+        storage = self._storages.get(place.storage)
+        fd, facts = storage.open_descriptor(place.key)
         try:
             self._expect(candidate, facts)
             if old is None:
                 sha256, crc32 = self._digest(fd, candidate)
                 self._expect(candidate, os.fstat(fd))
+                # The path must still lead to what was read, not to a twin of the same size and time.
+                again, now = storage.open_descriptor(place.key)
+                os.close(again)
+                self._expect(candidate, now)
+                if not os.path.samestat(facts, now):
+                    self._changed(candidate)
             else:
                 sha256, crc32 = old.sha256, old.crc32
                 self._report(candidate.size)

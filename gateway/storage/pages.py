@@ -3,10 +3,10 @@
 Not every file system answers the same question, so how to ask is found out once, when a file is opened:
 
 - NOWAIT: `preadv2` with RWF_NOWAIT (ext4, XFS, btrfs): reads what is in memory, else says EAGAIN;
-- COUNTED: `cachestat` (Linux 6.5) counts the pages in memory: tmpfs, overlay and others without NOWAIT.
-  Only for files we own or may write, says the kernel;
-- MEMORY: tmpfs and ramfs on an older kernel are memory;
-- UNKNOWN: anything else (NFS or FUSE on an older kernel) is taken as not in memory: threads read it.
+- COUNTED: `cachestat` (Linux 6.5) counts the pages in memory: tmpfs and others without NOWAIT. Only for
+  files we own or may write, says the kernel; and overlay counts none, so a page just read is looked for;
+- MEMORY: tmpfs and ramfs where they are not counted are memory;
+- UNKNOWN: anything else (overlay; NFS or FUSE on an older kernel) is taken as not in memory: threads read it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import functools
 import mmap
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 _CACHESTAT: Final = 451
@@ -79,13 +80,15 @@ def all_cached(fd: int, start: int, stop: int) -> bool:
 
 
 def ask_how(fd: int) -> Pages:
-    """Find out how to ask for this open file; costs a system call or three."""
+    """Find out how to ask for this open file; may read its first byte, so this is for a thread."""
     try:
         os.preadv(fd, [bytearray(1)], 0, os.RWF_NOWAIT)
     except BlockingIOError:
         return Pages.NOWAIT
     except OSError:
-        if count_cached(fd, 0, 1) >= 0:
+        with suppress(OSError):
+            os.pread(fd, 1, 0)
+        if count_cached(fd, 0, 1) > 0:
             return Pages.COUNTED
         return Pages.MEMORY if _kind_of_system(fd) in _MEMORY_SYSTEMS else Pages.UNKNOWN
     return Pages.NOWAIT
