@@ -24,7 +24,7 @@ from gateway.counters import (
     STORE_ERRORS,
     Counters,
 )
-from gateway.delivery.transfer import Transfer
+from gateway.delivery.transfer import Transfer, send_at_once
 from gateway.editions import Edition, Editions
 from gateway.errors import (
     METHOD_NOT_ALLOWED,
@@ -45,9 +45,8 @@ from gateway.rules.headers import prefers_html
 from gateway.rules.pages import index_answer, status_line
 from gateway.rules.plan import Representation, plan_answer
 from gateway.rules.ranges import select_ranges
-from gateway.storage import FileBlob
 from gateway.storage.registry import Storages
-from gateway.tokens.claims import Claims, Grant
+from gateway.tokens.claims import Claims, read_grant
 from gateway.tokens.form import token_id
 
 _log = logging.getLogger("gateway")
@@ -105,14 +104,19 @@ class Downloads:
     async def _download(self, exchange: Exchange, ask: Ask) -> None:
         token = choose_token(ask.token, bearer_token(exchange.headers.get(hdrs.AUTHORIZATION)))
         exchange.token_id = token_id(token)
-        grant, edition = await self._look(exchange.token_id)
+        grant = read_grant(await self._claims.look(exchange.token_id))
+        edition = self._editions.get(grant.manifest) or await self._load(grant.manifest)
         index = choose_file(edition.manifest, ask.file)
         if index is None:
             html = prefers_html(exchange.headers.get(hdrs.ACCEPT))
             exchange.respond(200, *index_answer(edition.manifest, token, html))
             return
         shown = edition.representation(index)
-        with await self._open(shown.file) as blob:
+        storage = self._storages.get(shown.file.storage)
+        blob = storage.lookup(shown.file)
+        if blob is None:
+            blob = await in_thread(storage.open, shown.file)
+        with blob:
             plan = plan_answer(exchange.method, exchange.headers, shown)
             if plan.refusal is not None:
                 exchange.refuse(plan.refusal, fields=plan.head)
@@ -120,14 +124,14 @@ class Downloads:
             claimed = plan.amount if grant.limited else 0
             if claimed:
                 await self._claims.claim(exchange.token_id, index, claimed, shown.file.size)
-            transfer = Transfer(exchange, blob)
             self._begin(plan.amount)
             try:
-                await transfer.run(plan)
+                if not send_at_once(exchange, blob, plan):
+                    await Transfer(exchange, blob).run(plan)
             finally:
-                self._end(exchange, plan.amount, transfer.sent)
-                if claimed > transfer.sent:
-                    self._claims.settle(exchange.token_id, index, claimed - transfer.sent)
+                self._end(exchange, plan.amount)
+                if claimed > exchange.sent:
+                    self._claims.settle(exchange.token_id, index, claimed - exchange.sent)
 
     async def _authorise(self, exchange: Exchange) -> None:
         """Answer a front proxy's question about another request; the proxy sends the bytes."""
@@ -156,13 +160,18 @@ class Downloads:
             raise Refused(NOT_FOUND)
         token = choose_token(ask.token, bearer_token(exchange.headers.get(hdrs.AUTHORIZATION)))
         exchange.token_id = token_id(token)
-        grant, edition = await self._look(exchange.token_id)
+        grant = read_grant(await self._claims.look(exchange.token_id))
+        edition = self._editions.get(grant.manifest) or await self._load(grant.manifest)
         index = choose_file(edition.manifest, ask.file)
         identity = f"X-Gateway-Token-Id: {exchange.token_id}\r\n"
         if index is None:
             return identity
         shown = edition.representation(index)
-        (await self._open(shown.file)).release()
+        storage = self._storages.get(shown.file.storage)
+        blob = storage.lookup(shown.file)
+        if blob is None:
+            blob = await in_thread(storage.open, shown.file)
+        blob.release()
         if grant.limited and original.method == "GET":
             amount = _granted(exchange, shown)
             if amount:
@@ -173,20 +182,9 @@ class Downloads:
             f"Content-Disposition: {shown.disposition}\r\n"
         )
 
-    async def _look(self, identifier: str) -> tuple[Grant, Edition]:
-        """What the token opens: one command, and a second the first time this worker sees the manifest."""
-        grant = await self._claims.look(identifier)
-        edition = self._editions.get(grant.manifest)
-        if edition is None:
-            text = await self._claims.manifest(grant.manifest)
-            edition = self._editions.add(grant.manifest, text)
-        return grant, edition
-
-    async def _open(self, file: ManifestFile) -> FileBlob:
-        """The file's blob, held; opened in a thread unless its descriptor is cached. Raises StorageError."""
-        storage = self._storages.get(file.storage)
-        blob = storage.lookup(file)
-        return blob if blob is not None else await in_thread(storage.open, file)
+    async def _load(self, digest: str) -> Edition:
+        """Fetch a manifest that this worker has not seen, or has forgotten."""
+        return self._editions.add(digest, await self._claims.manifest(digest))
 
     def _internal_location(self, file: ManifestFile) -> str:
         prefix = self._accel_prefixes.get(file.storage) or f"/_protected/{file.storage}/"
@@ -197,13 +195,12 @@ class Downloads:
             self._count(DOWNLOADS_STARTED)
             self._count(DOWNLOADS_RUNNING)
 
-    def _end(self, exchange: Exchange, amount: int, sent: int) -> None:
-        exchange.sent = sent
-        exchange.whole = sent == amount
+    def _end(self, exchange: Exchange, amount: int) -> None:
+        exchange.whole = exchange.sent == amount
         if amount:
             self._count(DOWNLOADS_RUNNING, -1)
             self._count(DOWNLOADS_FINISHED if exchange.whole else DOWNLOADS_ABORTED)
-            self._count(BYTES_SENT, sent)
+            self._count(BYTES_SENT, exchange.sent)
 
     def _fault(self, exchange: Exchange, error: StoreUnavailable | StorageError) -> Refusal:
         if isinstance(error, StoreUnavailable):

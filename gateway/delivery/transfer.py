@@ -40,6 +40,26 @@ T = TypeVar("T")
 _INT: Final = struct.Struct("i")
 
 
+def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
+    """Send head and body in one write, when they are small and in memory; else False, and nothing is sent.
+
+    Most requests end here. Raises ClientGone, or StorageError when the file changed while it was read.
+    """
+    body = b""
+    if plan.pieces:
+        if plan.amount > SMALL_BYTES or len(plan.pieces) > 1:
+            return False
+        cached = blob.read_cached(*plan.pieces[0][1])
+        if cached is None:
+            return False
+        if not blob.unchanged():
+            raise StorageError("a file changed while it was read")
+        body = cached
+    exchange.respond(plan.status, plan.head, body)
+    exchange.sent = plan.amount
+    return True
+
+
 class Transfer:
     """One plan on its way to one client; the connection tells it what happens there."""
 
@@ -57,23 +77,24 @@ class Transfer:
     async def run(self, plan: Plan) -> None:
         """Send head and pieces. Raises ClientGone, or StorageError when the blob fails.
 
-        After a StorageError the head may have gone: see `exchange.begun`. `sent` is right in every case.
+        After a StorageError the head may have gone: see `exchange.begun`. `exchange.sent` is right in every
+        case.
         """
-        exchange = self._exchange
-        if not plan.pieces or (len(plan.pieces) == 1 and plan.amount <= SMALL_BYTES):
-            body = await self._read(plan.pieces[0][1]) if plan.pieces else b""
-            exchange.respond(plan.status, plan.head, body)
-            self.sent = plan.amount
-            return
         self._connection.sender = self
         try:
-            exchange.respond(plan.status, plan.head)
+            if len(plan.pieces) == 1 and plan.amount <= SMALL_BYTES:
+                body = await self._read(plan.pieces[0][1])
+                self._exchange.respond(plan.status, plan.head, body)
+                self.sent = plan.amount
+                return
+            self._exchange.respond(plan.status, plan.head)
             for framing, span in plan.pieces:
                 await self._piece(framing, span)
             self._write(plan.closing)
             await self._drained()
         finally:
             self._close()
+            self._exchange.sent = self.sent
 
     async def _piece(self, framing: bytes, span: Span) -> None:
         if span.stop - span.start <= SMALL_BYTES:

@@ -12,12 +12,11 @@ worker asks, and two racing workers can never issue more than the allowance.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.tokens.form import token_key
-from gateway.tokens.pipeline import Pipeline, Script
+from gateway.tokens.pipeline import Command, Pipeline, Script
 
 CLAIM: Final = Script("""
 -- KEYS[1] the token; ARGV: number of the file, bytes to reserve, size of the file
@@ -44,12 +43,19 @@ REFUNDS_KEPT: Final = 10_000
 """Refunds kept while the store is away, a worker; beyond it the oldest is lost (and logged)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """What a token opens: the digest of its manifest, and whether its bytes are counted."""
 
     manifest: str
     limited: bool
+
+
+def read_grant(reply: Any) -> Grant:
+    """What the answer to `look` says. Raises Refused(TOKEN_INVALID): unknown, expired or revoked."""
+    manifest, revoked, limit = reply
+    if manifest is None or revoked is not None:
+        raise Refused(TOKEN_INVALID)
+    return Grant(manifest.decode(), limit is not None)
 
 
 class Claims:
@@ -60,17 +66,12 @@ class Claims:
         self._refunds: deque[tuple[str, int, int]] = deque(maxlen=REFUNDS_KEPT)
         pipeline.on_ready = self._send_refunds
 
-    async def look(self, identifier: str) -> Grant:
-        """What the token opens. Raises Refused(TOKEN_INVALID) or StoreUnavailable.
+    def look(self, identifier: str) -> Command:
+        """Ask what the token opens: await it (StoreUnavailable) and read the reply with `read_grant`.
 
         Unknown, expired and revoked tokens cost the same one command.
         """
-        manifest, revoked, limit = await self._pipeline.call(
-            b"HMGET", token_key(identifier), b"manifest", b"revoked", b"max"
-        )
-        if manifest is None or revoked is not None:
-            raise Refused(TOKEN_INVALID)
-        return Grant(manifest.decode(), limit is not None)
+        return self._pipeline.call(b"HMGET", token_key(identifier), b"manifest", b"revoked", b"max")
 
     async def claim(self, identifier: str, file: int, amount: int, size: int) -> None:
         """Reserve `amount` bytes of file number `file`, whose size is `size` bytes.
