@@ -121,20 +121,20 @@ def format_entry(entry: Entry) -> str:
     """One line of the log, with its line feed. The optional fields are left out where they say nothing."""
     ended, client, method, target, span, agent, token, status, code, sent, seconds, whole = entry
     second = int(ended)
-    optional = f', "token": "{token}"' if token else ""
-    if code:
-        optional += f', "code": "{code}"'
-    if status in (200, 206):
-        optional += ', "whole": true' if whole else ', "whole": false'
-    if span:
-        optional += f', "range": {_quote(span)}'
-    if agent:
-        optional += f', "agent": {_quote(agent)}'
-    return (
-        f'{{"time": "{_clock(second)}.{int((ended - second) * 1000):03}Z", "client": "{client}", '
-        f'"method": {_quote(method)}, "path": {_quote(target.partition("?")[0])}, "status": {status}, '
-        f'"sent": {sent}, "seconds": {seconds:.3f}{optional}}}\n'
+    line = (
+        f'{{"time": "{_clock(second)}.{int((ended - second) * 1000):03}Z", '
+        f'{_request(client, method, target.partition("?")[0], agent)}, "status": {status}, "sent": {sent}, '
+        f'"seconds": {seconds:.3f}'
     )
+    if token:
+        line += f', "token": "{token}"'
+    if code:
+        line += f', "code": "{code}"'
+    elif status in (200, 206):
+        line += ', "whole": true' if whole else ', "whole": false'
+    if span:
+        line += f', "range": {_quote(span)}'
+    return line + "}\n"
 
 
 @lru_cache(maxsize=4)
@@ -143,6 +143,12 @@ def _clock(second: int) -> str:
 
 
 @lru_cache(maxsize=4096)
+def _request(client: str, method: str, path: str, agent: str) -> str:
+    """What a client's requests have in common, as JSON members; remembered, because making it costs most."""
+    members = f'"client": "{client}", "method": {_quote(method)}, "path": {_quote(path)}'
+    return f'{members}, "agent": {_quote(agent)}' if agent else members
+
+
 def _quote(text: str) -> str:
     """A text of the request as JSON: cut, and without secrets, also when they are percent-encoded."""
     if "%" in text:

@@ -72,6 +72,7 @@ class Transfer:
         self._disk = False
         self._out = -1
         self._watching = False
+        self._warm_to = 0
         self.sent = 0
 
     async def run(self, plan: Plan) -> None:
@@ -117,9 +118,9 @@ class Transfer:
                 raise ClientGone
             self._out = os.dup(transport.get_extra_info("socket").fileno())
         blob, at = self._blob, span.start
-        turn = 0
+        self._warm_to = turn = 0
         while at < span.stop:
-            end = min(at + SLICE_BYTES, span.stop)
+            end = min(at - at % SLICE_BYTES + SLICE_BYTES, span.stop)
             await self._ready(at, end)
             try:
                 moved = os.sendfile(self._out, blob.fd, at, end - at)
@@ -155,8 +156,10 @@ class Transfer:
         blob = self._blob
         if not blob.unchanged():
             raise StorageError("a file changed while it was sent")
-        if not blob.resident(start, stop):
-            await self._in_thread(blob.warm, start, stop)
+        if stop > self._warm_to:
+            if not blob.resident(start, stop):
+                await self._in_thread(blob.warm, start, stop)
+            self._warm_to = stop
 
     async def _read(self, span: Span) -> bytes:
         data = self._blob.read_cached(span.start, span.stop)
