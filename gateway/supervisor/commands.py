@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from gateway import log
-from gateway.demo import make_demo
 from gateway.embedded import EmbeddedStore
 from gateway.settings import Settings
 from gateway.sockets import Listener
 from gateway.supervisor.children import PROGRAM, Service
 from gateway.supervisor.core import Reload, Supervisor
-from gateway.supervisor.offers import Offer, describe_links, plan_offers, publish_offers
 
 DEFAULT_DATA: Final = Path(Settings.model_fields["data"].default).absolute()
 
@@ -39,6 +37,9 @@ def run_up(
     they stay. Raises GatewayError: a fault in the paths (nothing has been started then), a data folder or an
     address in use, a child that cannot start, a file that changes while it is read.
     """
+    from gateway.demo import make_demo  # noqa: PLC0415 - what publishing needs, the other commands need not load
+    from gateway.supervisor.offers import describe_links, plan_offers, publish_offers  # noqa: PLC0415
+
     reload = reload or (lambda: settings)
     with _interruptible():
         offers = plan_offers(paths, settings.data)
@@ -62,7 +63,14 @@ def run_up(
                 store.wait_ready()
 
             async def announce() -> None:
-                await _announce(run.settings, offers, run.url(store), listener, mint, admin)
+                links = await publish_offers(offers, run.settings, run.url(store))
+                _say(
+                    f"Downloads at {listener.url}. A link for each product, good for "
+                    f"{run.settings.mint_default_ttl / 3600:g} h:",
+                    "",
+                    *describe_links(links, run.settings, listener.address),
+                    *_describe_services(run.settings, mint, admin),
+                )
 
             run.run(
                 [Service("worker", listener, one_a_cpu=True), Service("mint", mint)], store, admin, announce
@@ -187,26 +195,14 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-async def _announce(
-    settings: Settings,
-    offers: Sequence[Offer],
-    store_url: str,
-    listener: Listener,
-    mint: Listener,
-    admin: Listener,
-) -> None:
-    links = await publish_offers(offers, settings, store_url)
+def _describe_services(settings: Settings, mint: Listener, admin: Listener) -> Iterator[str]:
     folder = [] if settings.data == DEFAULT_DATA else ["--data", str(settings.data)]
-    key = ["download-gateway", *folder, "key", "create", "NAME"]
-    hours = settings.mint_default_ttl / 3600
-    lines = [
-        f"Downloads at {listener.url}. A link for each product, good for {hours:g} h:",
-        "",
-        *describe_links(links, settings, listener.address),
-        f"Mint service at {mint.url}: make a key for your shop with",
-        f"  {shlex.join(key)}",
-        f"Health and metrics at {admin.url}/healthz and {admin.url}/metrics. Ctrl-C ends everything.",
-    ]
+    yield f"Mint service at {mint.url}: make a key for your shop with"
+    yield f"  {shlex.join(['download-gateway', *folder, 'key', 'create', 'NAME'])}"
+    yield f"Health and metrics at {admin.url}/healthz and {admin.url}/metrics. Ctrl-C ends everything."
+
+
+def _say(*lines: str) -> None:
     with contextlib.suppress(OSError):  # nobody reads: serve all the same
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()

@@ -103,7 +103,7 @@ class Supervisor:
             if keeping is not None:
                 keeping.cancel()
             if admin is not None:
-                await admin.stop()
+                admin.stop()
 
     async def _run_until_stopped(self, started: Callable[[], Awaitable[None]] | None) -> None:
         stopped = asyncio.create_task(self._stop.wait())
