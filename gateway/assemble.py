@@ -66,6 +66,7 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
         other.handle,
         recorder.record,
         recorder.record_refused,
+        counters,
         Limits(
             header_timeout=settings.header_timeout,
             keepalive_timeout=settings.keepalive_timeout,

@@ -36,6 +36,7 @@ from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11, RawR
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.counters import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED, Counters
 from gateway.errors import BAD_REQUEST, OVERLOADED, Refusal
 from gateway.exchange import Exchange
 from gateway.outcome import Outcome, step
@@ -136,7 +137,10 @@ class Connection(RequestHandler):
         if self._keepalive_handle is not None:
             self._keepalive_handle.cancel()  # the sweep does this
             self._keepalive_handle = None
+        self.server.count(CONNECTIONS)
+        self.server.count(CONNECTIONS_ACCEPTED)
         if len(self.server.connections_by_handler) > self.server.limits.max_connections:
+            self.server.count(CONNECTIONS_REFUSED)
             self._refuse_all(OVERLOADED)
 
     def data_received(self, data: bytes) -> None:
@@ -203,6 +207,7 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        self.server.count(CONNECTIONS, -1)
         self._early = b""
         if self.sender is not None:
             self.sender.lose()
@@ -324,6 +329,7 @@ class Server(web.Server):
         other: Handle,
         record: Callable[[Exchange], None],
         record_refused: Callable[[Refusal], None],
+        counters: Counters,
         limits: Limits,
         cors_origins: tuple[str, ...] = (),
     ) -> None:
@@ -338,6 +344,7 @@ class Server(web.Server):
         self.answer = answer
         self.record = record
         self.record_refused = record_refused
+        self.count = counters.add
         self.limits = limits
         self.cors_origins = frozenset(cors_origins)
         self.draining = False
