@@ -183,11 +183,16 @@ def describe_links(links: Sequence[Link], settings: Settings, listen: Address) -
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
         yield f"{link.offer.product}, version {link.manifest.version}: {count}, {size}"
         yield f"  {link.url(base)}"
-        first = files[0].name
-        plain = quote(first.rpartition("/")[2]) == first.rpartition("/")[2]  # -O would keep the quoting
-        output = ["-O"] if plain else ["-o", first.rpartition("/")[2]]
-        yield f"  {shlex.join([*curl, *output, link.url(base, first)])}"
+        yield f"  {shlex.join([*curl, *_output(link), link.url(base, files[0].name)])}"
         yield ""
+
+
+def _output(link: Link) -> list[str]:
+    """Choose the name curl saves the first file under: `-O` takes it from the URL, quoting included."""
+    name = link.manifest.files[0].name.rpartition("/")[2]
+    if quote(name) == name:
+        return ["-O"]
+    return ["-o", name if name.isprintable() else link.offer.product]
 
 
 def show_bytes(size: int) -> str:
