@@ -1,0 +1,95 @@
+"""`python -m bench`: see README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.compare import Plan, choose_peers, choose_scenarios, compare, say_on_stderr
+from bench.errors import BenchError
+from bench.machine import describe
+from bench.processes import stopped_by_signals
+from bench.report import show, write_json
+from bench.scenarios import SCENARIOS, Effort
+from gateway.errors import GatewayError
+
+MAX_SECONDS = 600.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        with stopped_by_signals():
+            return int(options.run(options))
+    except (BenchError, GatewayError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_compare(commands.add_parser("compare", help="the gateway and its peers, side by side"))
+    return parser
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    names = ", ".join(scenario.name for scenario in SCENARIOS)
+    parser.add_argument("--scenario", nargs="+", default=[], metavar="NAME", help=f"of: {names} (default: all)")
+    parser.add_argument("--peers", nargs="+", default=[], metavar="NAME", help="beside the gateway (default: all)")
+    parser.add_argument("--rounds", type=_count, default=5, help="how often each is measured (default: 5)")
+    parser.add_argument("--seconds", type=_seconds, default=5.0, help="length of one measurement (default: 5)")
+    parser.add_argument("--connections", type=_count, default=32, help="of the load (default: 32)")
+    parser.add_argument("--tokens-count", type=_count, default=100_000, help="different tokens (default: 100000)")
+    parser.add_argument("--scratch", type=Path, help="where the temporary folder is made (default: TMPDIR)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
+    parser.set_defaults(run=run_compare)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {MAX_SECONDS:g}")
+    return value
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """`compare`."""
+    plan = Plan(
+        scenarios=choose_scenarios(options.scenario),
+        peers=choose_peers(options.peers),
+        rounds=options.rounds,
+        effort=Effort(options.connections, options.seconds),
+        tokens=options.tokens_count,
+        scratch=options.scratch,
+    )
+    results = compare(plan, say_on_stderr)
+    show(results, Console())
+    if options.json:
+        settings = {
+            "rounds": plan.rounds,
+            "seconds": plan.effort.seconds,
+            "connections": plan.effort.connections,
+            "tokens": plan.tokens,
+        }
+        write_json(options.json, results, describe(), settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

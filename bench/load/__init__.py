@@ -1,0 +1,1 @@
+"""Load generators. Each runs as a process of its own, on the CPU of the load."""

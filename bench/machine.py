@@ -1,0 +1,93 @@
+"""The machine: which CPUs do what, and what a report says about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from shutil import which
+
+PACKAGES = ("aiohttp", "uvloop", "hiredis", "redis", "starlette", "uvicorn", "httptools")
+
+
+@dataclass(frozen=True)
+class Cores:
+    """CPUs of the servers, and of the load with Redis. The same on a machine with one CPU."""
+
+    server: tuple[int, ...]
+    load: tuple[int, ...]
+    all: tuple[int, ...]
+
+    @classmethod
+    def divide(cls) -> Cores:
+        """One CPU for the server and another for the load, of those this process may use."""
+        usable = sorted(os.sched_getaffinity(0))
+        return cls((usable[0],), (usable[-1],), tuple(usable))
+
+    @property
+    def apart(self) -> bool:
+        """Whether load and server have a CPU each."""
+        return self.server != self.load
+
+
+def tool_path(name: str) -> str | None:
+    """Where a program is; looked for in the folders of system programs too, where nginx usually is."""
+    return which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin")))
+
+
+def find_redis() -> str | None:
+    """A Redis or Valkey server to measure with."""
+    return tool_path("redis-server") or tool_path("valkey-server")
+
+
+def describe() -> dict[str, str]:
+    """The machine and the versions of everything that takes part, for the report."""
+    facts = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu": _cpu_model(),
+        "cpus": str(len(os.sched_getaffinity(0))),
+        "memory": _memory(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "commit": _first_line(["git", "describe", "--always", "--dirty"]) or "unknown",
+    }
+    for tool, command, pattern in (
+        ("nginx", ["nginx", "-v"], r"nginx/(\S+)"),
+        ("redis server", [find_redis() or "redis-server", "--version"], r"v=(\S+)"),
+        ("wrk", ["wrk", "-v"], r"wrk (?:debian/)?(\S+)"),
+    ):
+        path = tool_path(command[0])
+        text = _first_line([path, *command[1:]]) if path else ""
+        found = re.search(pattern, text)
+        facts[tool] = found.group(1) if found else "missing"
+    for package in PACKAGES:
+        try:
+            facts[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            facts[package] = "missing"
+    return facts
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return next(iter((done.stdout + done.stderr).splitlines()), "")
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            found = re.search(r"^model name\s*:\s*(.+)$", file.read(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.machine()
+
+
+def _memory() -> str:
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"

@@ -1,0 +1,137 @@
+"""What is measured and how it is told: figures, targets, results. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from bench.stats import Spread, ratio
+
+Sample = Mapping[str, float]
+"""One round's figures of one contestant, by the names in FIGURES."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How a figure is shown. good: which way is better."""
+
+    title: str
+    unit: str
+    good: Literal["more", "less"]
+    digits: int = 0
+
+
+FIGURES: Final = {
+    "rps": Figure("requests", "/s", "more"),
+    "mbps": Figure("throughput", "MB/s", "more"),
+    "p50_ms": Figure("p50", "ms", "less", 2),
+    "p90_ms": Figure("p90", "ms", "less", 2),
+    "p99_ms": Figure("p99", "ms", "less", 2),
+    "p999_ms": Figure("p99.9", "ms", "less", 2),
+    "max_ms": Figure("slowest", "ms", "less", 1),
+    "cpu_us": Figure("CPU a request", "µs", "less", 1),
+    "cpu_gb": Figure("CPU a GB", "s", "less", 3),
+    "server_busy": Figure("server's CPUs busy", "%", "less"),
+    "load_busy": Figure("load's CPUs busy", "%", "less"),
+    "cpu_share": Figure("CPU", "%", "less", 1),
+    "memory_mib": Figure("memory", "MiB", "less", 1),
+    "memory_kib": Figure("memory a connection", "KiB", "less", 1),
+    "pace": Figure("clients at their pace", "%", "more", 1),
+    "alone_p99_ms": Figure("p99 of small alone", "ms", "less", 2),
+    "beside_p99_ms": Figure("p99 of small beside", "ms", "less", 2),
+    "p99_times": Figure("p99 beside / alone", "×", "less", 2),
+    "cold_share": Figure("spans read from disk", "%", "more"),
+    "cold_mbps": Figure("cold throughput", "MB/s", "more"),
+    "token_bytes": Figure("Redis memory a token", "bytes", "less"),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure of `subject` and what it shall be, by itself or divided by another contestant's."""
+
+    figure: str
+    wanted: float
+    against: str | None = None
+    at: Literal["least", "most"] = "least"
+    subject: str = "gateway"
+
+    @property
+    def text(self) -> str:
+        """The target in words."""
+        figure = FIGURES[self.figure]
+        sign = "≥" if self.at == "least" else "≤"
+        if self.against is None:
+            return f"{figure.title} {sign} {self.wanted:g} {figure.unit}"
+        return f"{figure.title} {sign} {self.wanted:g} × {self.against}"
+
+    def reached(self, rounds: Mapping[str, list[Sample]]) -> Spread | None:
+        """What was reached; None when a side has no figures."""
+        ours = [sample[self.figure] for sample in rounds.get(self.subject, ()) if self.figure in sample]
+        if not ours:
+            return None
+        if self.against is None:
+            return Spread.of(ours)
+        theirs = [sample[self.figure] for sample in rounds.get(self.against, ()) if self.figure in sample]
+        return ratio(ours, theirs) if any(theirs) else None
+
+    def met(self, value: float) -> bool:
+        """Whether a value meets the target."""
+        return value >= self.wanted if self.at == "least" else value <= self.wanted
+
+
+@dataclass
+class Result:
+    """What came out for one scenario: the rounds of each contestant, and who could not take part and why."""
+
+    name: str
+    title: str
+    shown: tuple[str, ...]
+    targets: tuple[Target, ...]
+    rounds: dict[str, list[Sample]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def spread(self, contestant: str, figure: str) -> Spread | None:
+        """Median and extremes of a figure over the rounds; None without any."""
+        values = [sample[figure] for sample in self.rounds.get(contestant, ()) if figure in sample]
+        return Spread.of(values) if values else None
+
+    def ratios(self, figure: str, subject: str = "gateway") -> dict[str, Spread]:
+        """The subject's figure by each other contestant's."""
+        found = {}
+        for other in self.rounds:
+            if other != subject:
+                reached = Target(figure, 0, other, subject=subject).reached(self.rounds)
+                if reached is not None:
+                    found[other] = reached
+        return found
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        targets = []
+        for target in self.targets:
+            reached = target.reached(self.rounds)
+            targets.append(
+                {
+                    "text": target.text,
+                    "figure": target.figure,
+                    "wanted": target.wanted,
+                    "at": target.at,
+                    "subject": target.subject,
+                    "against": target.against,
+                    "reached": None if reached is None else reached.median,
+                    "range": None if reached is None else [reached.least, reached.most],
+                    "met": None if reached is None else target.met(reached.median),
+                }
+            )
+        return {
+            "name": self.name,
+            "title": self.title,
+            "shown": list(self.shown),
+            "rounds": {name: [dict(sample) for sample in samples] for name, samples in self.rounds.items()},
+            "absent": self.absent,
+            "notes": self.notes,
+            "targets": targets,
+        }

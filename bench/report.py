@@ -1,0 +1,91 @@
+"""The results as tables for a terminal, as JSON, and as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.model import FIGURES, Result
+from bench.stats import Spread
+
+
+def number(value: float, figure: str) -> str:
+    """A figure's value as people read it."""
+    return f"{value:,.{FIGURES[figure].digits}f}"
+
+
+def spread_text(spread: Spread | None, figure: str) -> str:
+    """Median and extremes."""
+    if spread is None:
+        return "–"
+    if spread.least == spread.most:
+        return number(spread.median, figure)
+    return f"{number(spread.median, figure)} ({number(spread.least, figure)}–{number(spread.most, figure)})"
+
+
+def target_rows(result: Result) -> list[tuple[str, str, str]]:
+    """Each target: its text, what was reached, and whether it was met."""
+    rows = []
+    for target in result.targets:
+        reached = target.reached(result.rounds)
+        if reached is None:
+            rows.append((target.text, "not measured", ""))
+            continue
+        sign = " ×" if target.against else ""
+        text = f"{reached.median:.2f}{sign} ({reached.least:.2f}–{reached.most:.2f})"
+        rows.append((target.text, text, "met" if target.met(reached.median) else "missed"))
+    return rows
+
+
+def result_rows(result: Result) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of a scenario's table: contestants down, figures across, and the ratio of the first."""
+    shown = [name for name in result.shown if any(result.spread(each, name) for each in result.rounds)]
+    heads = ["", *(f"{FIGURES[name].title} ({FIGURES[name].unit})" for name in shown)]
+    first = shown[0] if shown else ""
+    ratios = result.ratios(first) if first else {}
+    if ratios:
+        heads.append("gateway / it")
+    rows = []
+    for each in result.rounds:
+        row = [each, *(spread_text(result.spread(each, name), name) for name in shown)]
+        if ratios:
+            found = ratios.get(each)
+            row.append(f"{found.median:.2f}" if found else "")
+        rows.append(row)
+    return heads, rows
+
+
+def show(results: Sequence[Result], console: Console) -> None:
+    """Print everything."""
+    for result in results:
+        heads, rows = result_rows(result)
+        table = Table(title=f"{result.name}: {result.title}", title_justify="left", title_style="bold")
+        for index, head in enumerate(heads):
+            table.add_column(head, justify="right" if index else "left")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        for text, reached, verdict in target_rows(result):
+            colour = {"met": "green", "missed": "red"}.get(verdict, "yellow")
+            console.print(f"  target {text}: [bold]{reached}[/] [{colour}]{verdict}[/]", highlight=False)
+        for name, reason in result.absent.items():
+            console.print(f"  {name}: {reason}", style="yellow", highlight=False, markup=False)
+        for note in result.notes:
+            console.print(f"  {note}", style="yellow", highlight=False, markup=False)
+        console.print()
+
+
+def write_json(
+    path: Path, results: Sequence[Result], machine: Mapping[str, str], settings: Mapping[str, object]
+) -> None:
+    """Everything, round by round."""
+    plain = {
+        "machine": dict(machine),
+        "settings": dict(settings),
+        "scenarios": [result.plain() for result in results],
+    }
+    path.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
