@@ -1,6 +1,6 @@
 """One JSON line a request, written in batches off the hot path.
 
-A request leaves its entry; ten times a second the lines are made, a few at a time between other work, and
+A request leaves its exchange; ten times a second the lines are made, a few at a time between other work, and
 handed to a thread that writes them, so that neither a slow disk nor a full pipe holds a download. (The
 lines are not made in the thread: it would hold the interpreter for milliseconds at a time.)
 
@@ -16,11 +16,15 @@ import os
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote
 
+from aiohttp.hdrs import RANGE, USER_AGENT
+
+from gateway.exchange import Exchange
 from gateway.tokens.form import redact
 
 FLUSH_SECONDS: Final = 0.1
@@ -32,28 +36,15 @@ TEXT_CHARACTERS: Final = 256
 """A request's own texts are cut to this in the log."""
 
 
-class Entry(NamedTuple):
-    """What is kept of a request: see the names of the line it becomes. ended: seconds since 1970 UTC."""
-
-    ended: float
-    client: str
-    method: str
-    target: str
-    range: str
-    agent: str
-    token: str
-    status: int
-    code: str
-    sent: int
-    seconds: float
-    whole: bool
-
-
 class AccessLog:
-    """Collects entries and writes them. target: `-` for standard output, or a path (appended to)."""
+    """Collects exchanges that have ended, and writes a line for each.
 
-    def __init__(self, target: str) -> None:
-        self._entries: deque[Entry] = deque(maxlen=WAITING_LINES)
+    target: `-` for standard output, or a path (appended to). client: names an exchange's client.
+    """
+
+    def __init__(self, target: str, client: Callable[[Exchange], str]) -> None:
+        self._client = client
+        self._entries: deque[Exchange] = deque(maxlen=WAITING_LINES)
         self._lines: list[str] = []
         self._dropped = 0
         self._fd = os.dup(sys.stdout.fileno()) if target == "-" else _open(target)
@@ -61,11 +52,11 @@ class AccessLog:
         self._writing = False
         self._handle: asyncio.Handle | None = None
 
-    def add(self, entry: Entry) -> None:
-        """Keep an entry for the next batch."""
+    def add(self, exchange: Exchange) -> None:
+        """Keep an exchange that has ended for the next batch."""
         if len(self._entries) == WAITING_LINES:
             self._dropped += 1
-        self._entries.append(entry)
+        self._entries.append(exchange)
 
     def start(self) -> None:
         """Begin to write, on the running loop."""
@@ -86,9 +77,11 @@ class AccessLog:
         self.start()
 
     def _make(self, count: int) -> None:
-        entries = self._entries
+        entries, client = self._entries, self._client
+        epoch = time.time() - time.monotonic()
         for _ in range(min(count, len(entries))):
-            self._lines.append(format_entry(entries.popleft()))
+            exchange = entries.popleft()
+            self._lines.append(format_line(exchange, client(exchange), epoch + exchange.ended))
         if self._dropped:
             self._lines.append(json.dumps({"dropped": self._dropped}) + "\n")
             self._dropped = 0
@@ -117,23 +110,27 @@ class AccessLog:
         os.close(self._fd)
 
 
-def format_entry(entry: Entry) -> str:
-    """One line of the log, with its line feed. The optional fields are left out where they say nothing."""
-    ended, client, method, target, span, agent, token, status, code, sent, seconds, whole = entry
+def format_line(exchange: Exchange, client: str, ended: float) -> str:
+    """One line of the log, with its line feed. Members that would say nothing are left out.
+
+    client: the client's address. ended: seconds since 1970 UTC.
+    """
+    headers, status = exchange.headers, exchange.status
     second = int(ended)
+    path = exchange.target.partition("?")[0]
     line = (
         f'{{"time": "{_clock(second)}.{int((ended - second) * 1000):03}Z", '
-        f'{_request(client, method, target.partition("?")[0], agent)}, "status": {status}, "sent": {sent}, '
-        f'"seconds": {seconds:.3f}'
+        f'{_request(client, exchange.method, path, headers.get(USER_AGENT, ""))}, "status": {status}, '
+        f'"sent": {exchange.sent}, "seconds": {exchange.ended - exchange.started:.4f}'
     )
-    if token:
-        line += f', "token": "{token}"'
-    if code:
-        line += f', "code": "{code}"'
+    if exchange.token_id:
+        line += f', "token": "{exchange.token_id}"'
+    if exchange.code:
+        line += f', "code": "{exchange.code}"'
     elif status in (200, 206):
-        line += ', "whole": true' if whole else ', "whole": false'
-    if span:
-        line += f', "range": {_quote(span)}'
+        line += ', "whole": true' if exchange.whole else ', "whole": false'
+    if RANGE in headers:
+        line += f', "range": {_quote(headers[RANGE])}'
     return line + "}\n"
 
 

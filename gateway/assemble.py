@@ -5,12 +5,11 @@ Alone knows the concrete backends; everything else is handed what it needs.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.accesslog import AccessLog, Entry
+from gateway.accesslog import AccessLog
 from gateway.counters import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
 from gateway.download import Downloads
 from gateway.editions import Editions
@@ -50,7 +49,14 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
     )
     claims = Claims(pipeline)
     proxies = TrustedProxies(settings.trusted_proxies)
-    access_log = None if settings.access_log == "off" else AccessLog(str(settings.access_log))
+    access_log = (
+        None
+        if settings.access_log == "off"
+        else AccessLog(
+            str(settings.access_log),
+            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers),
+        )
+    )
     downloads = Downloads(
         claims,
         Storages(settings.storage, settings.data, settings.open_files),
@@ -59,7 +65,7 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
         {name: table.accel_prefix for name, table in settings.storage.items()},
         counters,
     )
-    recorder = Recorder(proxies, counters, access_log)
+    recorder = Recorder(counters, access_log)
     other = Other(claims, frozenset(settings.cors_origins))
     server = Server(
         downloads.answer,
@@ -84,8 +90,7 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
 class Recorder:
     """Counts and logs what was answered."""
 
-    def __init__(self, proxies: TrustedProxies, counters: Counters, log: AccessLog | None) -> None:
-        self._proxies = proxies
+    def __init__(self, counters: Counters, log: AccessLog | None) -> None:
         self._count = counters.add
         self._log = log
 
@@ -94,26 +99,8 @@ class Recorder:
         self._count(RESPONSES.get(exchange.status, RESPONSE_OTHER))
         if exchange.code:
             self._count(REFUSALS[exchange.code])
-        if self._log is None:
-            return
-        headers = exchange.headers
-        connection = exchange.connection
-        self._log.add(
-            Entry(
-                time.time(),
-                self._proxies.client(connection.peername, headers),
-                exchange.method,
-                exchange.target,
-                headers.get("Range", ""),
-                headers.get("User-Agent", ""),
-                exchange.token_id,
-                exchange.status,
-                exchange.code,
-                exchange.sent,
-                connection._loop.time() - exchange.started,
-                exchange.whole,
-            )
-        )
+        if self._log is not None:
+            self._log.add(exchange)
 
     def record_refused(self, refusal: Refusal) -> None:
         """A request that could not be read, or one connection too many."""

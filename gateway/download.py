@@ -124,18 +124,21 @@ class Downloads:
             claimed = plan.amount if grant.limited else 0
             if claimed:
                 await self._claims.claim(exchange.token_id, index, claimed, shown.file.size)
-            self._begin(plan.amount)
             try:
                 if not send_at_once(exchange, blob, plan):
-                    await Transfer(exchange, blob).run(plan)
+                    self._count(DOWNLOADS_RUNNING)
+                    try:
+                        await Transfer(exchange, blob).run(plan)
+                    finally:
+                        self._count(DOWNLOADS_RUNNING, -1)
             finally:
-                self._end(exchange, plan.amount)
+                self._tally(exchange, plan.amount)
                 if claimed > exchange.sent:
                     self._claims.settle(exchange.token_id, index, claimed - exchange.sent)
 
     async def _authorise(self, exchange: Exchange) -> None:
         """Answer a front proxy's question about another request; the proxy sends the bytes."""
-        trusted = self._proxies.trusts(exchange.connection.peername)
+        trusted = self._proxies.trusts(exchange.connection.peer)
         original = read_original(exchange.method, exchange.target, exchange.headers, trusted)
         try:
             fields = await self._permit(exchange, original)
@@ -145,7 +148,7 @@ class Downloads:
             fields = f"X-Gateway-Status: {true.status}\r\nX-Gateway-Code: {true.code}\r\n"
             exchange.refuse(true, refused.detail, fields.encode(), original.dialect.status(true.status))
             return
-        exchange.respond(200, f"{status_line(200)}{fields}Content-Length: 0\r\n".encode("ascii"))
+        exchange.respond(200, f"{status_line(200)}{fields}Content-Length: 0\r\n".encode())
 
     async def _permit(self, exchange: Exchange, original: Original) -> str:
         """Check and charge the request a proxy asks about; the fields that tell it what to send.
@@ -177,7 +180,7 @@ class Downloads:
             if amount:
                 await self._claims.claim(exchange.token_id, index, amount, shown.file.size)
         return (
-            f"{identity}X-Gateway-File: {self._internal_location(shown.file)}\r\n"
+            f"{identity}X-Gateway-File: {self._internal_location(shown.file)}\r\n{_place(shown.file)}"
             f"X-Gateway-Type: {shown.type}\r\nETag: {shown.etag}\r\n"
             f"Content-Disposition: {shown.disposition}\r\n"
         )
@@ -190,15 +193,10 @@ class Downloads:
         prefix = self._accel_prefixes.get(file.storage) or f"/_protected/{file.storage}/"
         return prefix + quote(file.key.encode("utf-8", "surrogateescape"))
 
-    def _begin(self, amount: int) -> None:
-        if amount:
-            self._count(DOWNLOADS_STARTED)
-            self._count(DOWNLOADS_RUNNING)
-
-    def _end(self, exchange: Exchange, amount: int) -> None:
+    def _tally(self, exchange: Exchange, amount: int) -> None:
         exchange.whole = exchange.sent == amount
         if amount:
-            self._count(DOWNLOADS_RUNNING, -1)
+            self._count(DOWNLOADS_STARTED)
             self._count(DOWNLOADS_FINISHED if exchange.whole else DOWNLOADS_ABORTED)
             self._count(BYTES_SENT, exchange.sent)
 
@@ -214,6 +212,16 @@ class Downloads:
         _log.error("%s", error, extra={"token": exchange.token_id})
         if exchange.begun:
             exchange.abort()
+
+
+def _place(file: ManifestFile) -> str:
+    """Where the file is, unquoted: nginx can use a path that `auth_request` brings, but not decode it.
+
+    Nothing for a key that a header field cannot hold as it is.
+    """
+    if not file.key.isprintable() or file.key.strip() != file.key:
+        return ""
+    return f"X-Gateway-Storage: {file.storage}\r\nX-Gateway-Key: {file.key}\r\n"
 
 
 def _granted(exchange: Exchange, shown: Representation) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from aiohttp.http import HttpVersion10, RawRequestMessage
@@ -26,7 +27,8 @@ class Exchange:
     """One request under way on one connection.
 
     method, target, headers: as parsed. keep: whether the connection serves another request afterwards.
-    token_id, status, code, sent (bytes of file content) and whole: for the log, filled in on the way.
+    started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file content) and
+    whole: for the log, filled in on the way. waiter: set when the answer is complete, if somebody waits.
     """
 
     __slots__ = (
@@ -43,24 +45,26 @@ class Exchange:
         "status",
         "target",
         "token_id",
+        "waiter",
         "whole",
     )
 
-    def __init__(self, connection: Connection, message: RawRequestMessage, started: float) -> None:
+    def __init__(self, connection: Connection, message: RawRequestMessage) -> None:
         self.connection = connection
         self.method: str = message.method
         self.target: str = message.path
         self.headers: CIMultiDictProxy[str] = message.headers
         self.is_http10: bool = message.version == HttpVersion10
         self.keep: bool = not message.should_close
-        self.started = started
+        self.started = monotonic()
+        self.ended = 0.0
         self.token_id = ""
         self.status = 0
         self.code = ""
         self.sent = 0
         self.whole = False
         self.begun = False
-        self.ended: Outcome[None] | None = None
+        self.waiter: Outcome[None] | None = None
 
     def respond(self, status: int, head: bytes, body: bytes = b"") -> None:
         """Send the head, and the body with it unless the method is HEAD.
@@ -109,6 +113,7 @@ class Exchange:
 
     def end(self) -> None:
         """The answer is complete, or will never be."""
+        self.ended = monotonic()
         self.connection.finish(self)
 
     def _cors(self) -> bytes:

@@ -114,6 +114,7 @@ class Connection(RequestHandler):
         "_since",
         "_waits",
         "exchange",
+        "peer",
         "sender",
         "server",
     )
@@ -122,6 +123,7 @@ class Connection(RequestHandler):
         super().__init__(manager, loop=loop, **options)
         self.server = manager
         self.exchange: Exchange | None = None
+        self.peer: Any = None  # the client's address as the socket names it
         self.sender: Any = None  # the delivery under way, when it does not go through the transport
         self._early = b""
         self._head_begun = True  # a new connection owes a request head at once
@@ -134,6 +136,7 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.peer = transport.get_extra_info("peername")
         if self._keepalive_handle is not None:
             self._keepalive_handle.cancel()  # the sweep does this
             self._keepalive_handle = None
@@ -180,7 +183,7 @@ class Connection(RequestHandler):
                 and (message.version == HttpVersion11 or message.version == HttpVersion10)
             ):
                 self._parser.message_consumed()
-                self.exchange = exchange = Exchange(self, message, self._loop.time())
+                self.exchange = exchange = Exchange(self, message)
                 step(self.server.answer(exchange))
                 return
         self._request_count += len(messages)
@@ -225,8 +228,8 @@ class Connection(RequestHandler):
         self.sender = None
         self._served += 1
         self.server.record(exchange)
-        if exchange.ended is not None:  # aiohttp's loop asked, and goes on
-            exchange.ended.set(None)
+        if exchange.waiter is not None:  # aiohttp's loop asked, and goes on
+            exchange.waiter.set(None)
         elif self.transport is not None:
             if not exchange.keep or self.server.draining:
                 self._close_gently()
@@ -402,11 +405,11 @@ class Server(web.Server):
         if path.startswith(("http://", "https://")):
             path = "/" + path.split("/", 3)[3] if path.count("/") >= 3 else "/"
         if message.method not in METHODS or not path.startswith(DOWNLOAD_PATHS):
-            return await self._answer_other(request, Exchange(connection, message, self._loop.time()), keep)
-        exchange = connection.exchange = Exchange(connection, message, self._loop.time())
+            return await self._answer_other(request, Exchange(connection, message), keep)
+        exchange = connection.exchange = Exchange(connection, message)
         exchange.keep = exchange.keep and keep
-        exchange.ended = Outcome()
-        ended = exchange.ended.future()
+        exchange.waiter = Outcome()
+        ended = exchange.waiter.future()
         step(self.answer(exchange))
         await ended
         if connection.transport is None:
@@ -422,6 +425,7 @@ class Server(web.Server):
         if not keep or self.draining:
             response.force_close()
         exchange.status = response.status
+        exchange.ended = time.monotonic()
         self.record(exchange)
         return response
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.tokens.form import token_key
-from gateway.tokens.pipeline import Command, Pipeline, Script
+from gateway.tokens.pipeline import Command, Pipeline, Script, pack
 
 CLAIM: Final = Script("""
 -- KEYS[1] the token; ARGV: number of the file, bytes to reserve, size of the file
@@ -38,6 +38,9 @@ if refund <= 0 then return 0 end
 redis.call('HINCRBY', KEYS[1], 'charged:' .. ARGV[1], string.format('%.0f', -refund))
 return 1
 """)
+
+LOOK: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"max")).replace(b"0" * 32, b"%b")
+"""The commonest command, packed but for the token's id: packing costs 1 µs."""
 
 REFUNDS_KEPT: Final = 10_000
 """Refunds kept while the store is away, a worker; beyond it the oldest is lost (and logged)."""
@@ -71,7 +74,7 @@ class Claims:
 
         Unknown, expired and revoked tokens cost the same one command.
         """
-        return self._pipeline.call(b"HMGET", token_key(identifier), b"manifest", b"revoked", b"max")
+        return self._pipeline.send(LOOK % identifier.encode())
 
     async def claim(self, identifier: str, file: int, amount: int, size: int) -> None:
         """Reserve `amount` bytes of file number `file`, whose size is `size` bytes.

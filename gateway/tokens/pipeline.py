@@ -67,17 +67,25 @@ class Script:
         )
 
 
+Arguments = tuple[bytes | str | int, ...]
+
+
+def pack(arguments: Arguments) -> bytes:
+    """A command as Redis reads it (RESP2 array of bulk strings)."""
+    return hiredis.pack_command(arguments)  # type: ignore[no-any-return, arg-type]
+
+
 class Command(Outcome[Any]):
-    """One command on its way: when it is overdue, and what to do with a reply that comes too late."""
+    """One command on its way: when it is overdue, and what to do with a reply that comes too late.
 
-    __slots__ = ("arguments", "deadline", "late", "script")
+    script: set for a script run by its hash, with what to call it with should Redis not know it.
+    """
 
-    def __init__(
-        self, deadline: float, arguments: tuple[bytes | str | int, ...], script: Script | None
-    ) -> None:
+    __slots__ = ("deadline", "late", "script")
+
+    def __init__(self, deadline: float, script: tuple[Script, Arguments] | None = None) -> None:
         super().__init__()
         self.deadline = deadline
-        self.arguments = arguments
         self.script = script
         self.late: Callable[[Any], None] | None = None
 
@@ -122,18 +130,18 @@ class Link(asyncio.Protocol):
     def _run_again(self, command: Command) -> None:
         """Redis has forgotten its scripts (restarted empty, SCRIPT FLUSH): send the text this once."""
         assert command.script is not None
-        command.arguments = (b"EVAL", command.script.text, *command.arguments[2:])
+        script, arguments = command.script
         command.script = None
-        self.send(command)
+        self.send(command, pack((b"EVAL", script.text, *arguments)))
 
-    def send(self, command: Command) -> None:
+    def send(self, command: Command, packed: bytes) -> None:
         """Queue a command; everything queued in this loop turn leaves in one write."""
         if self._transport is None or self.closed.done():
             command.fail(StoreUnavailable("the store is not connected"))
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        self._outgoing.append(hiredis.pack_command(command.arguments))  # type: ignore[arg-type]
+        self._outgoing.append(packed)
         self.waiting.append(command)
 
     def _flush(self) -> None:
@@ -196,21 +204,26 @@ class Pipeline:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
 
-    def call(self, *arguments: bytes | str | int, script: Script | None = None) -> Command:
+    def call(self, *arguments: bytes | str | int) -> Command:
         """Send one command; awaiting it gives the reply, or raises StoreUnavailable."""
-        command = Command(self._loop.time() + self._timeout, arguments, script)
+        return self.send(pack(arguments))
+
+    def run(self, script: Script, *arguments: bytes | str | int) -> Command:
+        """Run a script on one key, the first of the arguments."""
+        keyed = (b"1", *arguments)
+        return self.send(pack((b"EVALSHA", script.sha, *keyed)), (script, keyed))
+
+    def send(self, packed: bytes, script: tuple[Script, Arguments] | None = None) -> Command:
+        """Send a command that is packed already."""
+        command = Command(self._loop.time() + self._timeout, script)
         link = self._link
         if link is None or self._stalled:
             command.fail(StoreUnavailable("the store is not connected"))
         elif len(link.waiting) >= self._queue:
             command.fail(StoreUnavailable("too many commands wait for the store"))
         else:
-            link.send(command)
+            link.send(command, packed)
         return command
-
-    def run(self, script: Script, key: str, *arguments: bytes | str | int) -> Command:
-        """Run a script on one key."""
-        return self.call(b"EVALSHA", script.sha, b"1", key, *arguments, script=script)
 
     async def _keep(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
@@ -285,7 +298,7 @@ class Pipeline:
     async def _greet(self, link: Link) -> None:
         """Authenticate, choose the database, load the scripts: in one write, answered in order."""
         where = self._where
-        greetings: list[tuple[bytes | str | int, ...]] = []
+        greetings: list[Arguments] = []
         if "password" in where:
             user = (where["username"],) if where.get("username") else ()
             greetings.append((b"AUTH", *user, where["password"]))
@@ -294,9 +307,9 @@ class Pipeline:
         greetings.append((b"PING",))
         greetings.extend((b"SCRIPT", b"LOAD", script.text) for script in self._scripts)
         deadline = self._loop.time() + self._timeout
-        commands = [Command(deadline, arguments, None) for arguments in greetings]
-        for command in commands:
-            link.send(command)
+        commands = [Command(deadline) for _ in greetings]
+        for command, arguments in zip(commands, greetings, strict=True):
+            link.send(command, pack(arguments))
         await asyncio.gather(*(command.future() for command in commands))
 
 
