@@ -49,12 +49,10 @@ def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
     if plan.pieces:
         if plan.amount > SMALL_BYTES or len(plan.pieces) > 1:
             return False
-        cached = blob.read_cached(*plan.pieces[0][1])
-        if cached is None:
+        read = blob.read_now(*plan.pieces[0][1])
+        if read is None:
             return False
-        if not blob.unchanged():
-            raise StorageError("a file changed while it was read")
-        body = cached
+        body = read
     exchange.respond(plan.status, plan.head, body)
     exchange.sent = plan.amount
     return True
@@ -162,11 +160,11 @@ class Transfer:
             self._warm_to = stop
 
     async def _read(self, span: Span) -> bytes:
-        data = self._blob.read_cached(span.start, span.stop)
+        data = self._blob.read_now(span.start, span.stop)
         if data is None:
             data = await self._in_thread(self._blob.pread, span.start, span.stop)
-        if not self._blob.unchanged():
-            raise StorageError("a file changed while it was read")
+            if not self._blob.unchanged():
+                raise StorageError("a file changed while it was read")
         return data
 
     async def _in_thread(self, function: Callable[[int, int], T], start: int, stop: int) -> T:

@@ -63,6 +63,9 @@ class FileBlob(Blob, Protocol):
     def read_cached(self, start: int, stop: int) -> bytes | None:
         """Read the same bytes when all are in memory, else None; never waits for a disk."""
 
+    def read_now(self, start: int, stop: int) -> bytes | None:
+        """The same, and certainly as published. Raises StorageError when the file has changed."""
+
     def resident(self, start: int, stop: int) -> bool:
         """Whether sending this span would probably not wait for a disk."""
 

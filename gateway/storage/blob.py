@@ -21,6 +21,10 @@ from gateway.storage.pages import Pages, all_cached, ask_how
 READ_BYTES: Final = 1 << 18
 """Bytes of one read when a span is read in pieces: large enough to keep a disk busy, small enough to hold."""
 
+KEPT_BYTES: Final = 16 * 1024
+"""Largest file whose content is kept with its descriptor: two system calls less a request, and 16 MiB in all
+with 1024 open files."""
+
 _REASONS: Final[Mapping[int, str]] = {
     errno.ENOENT: "is missing",
     errno.ENOTDIR: "is missing (a part of its path is a file or a link)",
@@ -41,9 +45,11 @@ class LocalBlob:
     """An open regular file with the size and time it was published with. Implements `FileBlob`."""
 
     __slots__ = (
+        "_content",
         "_kept",
         "_lock",
         "_pages",
+        "checked",
         "described",
         "fd",
         "identity",
@@ -65,7 +71,9 @@ class LocalBlob:
         self._pages = ask_how(fd)
         self._lock = lock
         self.users = 1
+        self.checked = 0.0  # when its path was last seen to lead here (monotonic seconds)
         self._kept = False
+        self._content: bytes | None = None
 
     @property
     def as_file(self) -> LocalBlob:
@@ -107,6 +115,23 @@ class LocalBlob:
         except OSError:
             return False
         return facts.st_size == self.size and facts.st_mtime_ns == self.modified
+
+    def read_now(self, start: int, stop: int) -> bytes | None:
+        """Read the bytes from `start` up to `stop` if that needs no disk, else None; they are as published.
+
+        The content of a file of up to KEPT_BYTES is kept once it was read and the file had not changed
+        meanwhile. Raises StorageError when it has changed.
+        """
+        content = self._content
+        if content is not None:
+            return content[start:stop]
+        data = self.read_cached(start, stop)
+        if data is not None:
+            if not self.unchanged():
+                raise StorageError(f"{self.described} changed while it was read")
+            if len(data) == self.size <= KEPT_BYTES:
+                self._content = data
+        return data
 
     def pread(self, start: int, stop: int) -> bytes:
         """Read the bytes from `start` up to `stop`; blocks.
