@@ -8,6 +8,7 @@ that the client knows and resumes.
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -42,7 +43,7 @@ from gateway.outcome import in_thread
 from gateway.proxy import Original, TrustedProxies, read_original
 from gateway.rules.access import Ask, Kind, bearer_token, choose_file, choose_token, read_target
 from gateway.rules.headers import prefers_html
-from gateway.rules.pages import index_answer, status_line
+from gateway.rules.pages import index_answer
 from gateway.rules.plan import Representation, plan_answer
 from gateway.rules.ranges import select_ranges
 from gateway.storage.registry import Storages
@@ -50,6 +51,7 @@ from gateway.tokens.claims import Claims, read_grant
 from gateway.tokens.form import token_id
 
 _log = logging.getLogger("gateway")
+_PERMITTED: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
 _METHODS: Final = frozenset(("GET", "HEAD"))
 
 
@@ -71,6 +73,7 @@ class Downloads:
         self._proxies = proxies
         self._accel_prefixes = accel_prefixes
         self._count = counters.add
+        self._directions = lru_cache(maxsize=4096)(self._describe)
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer one request, whatever happens. Never raises."""
@@ -145,12 +148,12 @@ class Downloads:
         except (Refused, StoreUnavailable, StorageError) as error:
             refused = error if isinstance(error, Refused) else Refused(self._fault(exchange, error))
             true = refused.refusal
-            fields = f"X-Gateway-Status: {true.status}\r\nX-Gateway-Code: {true.code}\r\n"
-            exchange.refuse(true, refused.detail, fields.encode(), original.dialect.status(true.status))
+            told = f"X-Gateway-Status: {true.status}\r\nX-Gateway-Code: {true.code}\r\n"
+            exchange.refuse(true, refused.detail, told.encode(), original.dialect.status(true.status))
             return
-        exchange.respond(200, f"{status_line(200)}{fields}Content-Length: 0\r\n".encode())
+        exchange.respond(200, _PERMITTED + fields)
 
-    async def _permit(self, exchange: Exchange, original: Original) -> str:
+    async def _permit(self, exchange: Exchange, original: Original) -> bytes:
         """Check and charge the request a proxy asks about; the fields that tell it what to send.
 
         What the proxy will send is charged, because nobody tells us what the client took: the spans of a
@@ -166,7 +169,7 @@ class Downloads:
         grant = read_grant(await self._claims.look(exchange.token_id))
         edition = self._editions.get(grant.manifest) or await self._load(grant.manifest)
         index = choose_file(edition.manifest, ask.file)
-        identity = f"X-Gateway-Token-Id: {exchange.token_id}\r\n"
+        identity = b"X-Gateway-Token-Id: %b\r\n" % exchange.token_id.encode()
         if index is None:
             return identity
         shown = edition.representation(index)
@@ -179,19 +182,21 @@ class Downloads:
             amount = _granted(exchange, shown)
             if amount:
                 await self._claims.claim(exchange.token_id, index, amount, shown.file.size)
-        return (
-            f"{identity}X-Gateway-File: {self._internal_location(shown.file)}\r\n{_place(shown.file)}"
-            f"X-Gateway-Type: {shown.type}\r\nETag: {shown.etag}\r\n"
-            f"Content-Disposition: {shown.disposition}\r\n"
-        )
+        return identity + self._directions(shown)
 
     async def _load(self, digest: str) -> Edition:
         """Fetch a manifest that this worker has not seen, or has forgotten."""
         return self._editions.add(digest, await self._claims.manifest(digest))
 
-    def _internal_location(self, file: ManifestFile) -> str:
+    def _describe(self, shown: Representation) -> bytes:
+        """What a front proxy needs to know to send a file."""
+        file = shown.file
         prefix = self._accel_prefixes.get(file.storage) or f"/_protected/{file.storage}/"
-        return prefix + quote(file.key.encode("utf-8", "surrogateescape"))
+        return (
+            f"X-Gateway-File: {prefix}{quote(file.key.encode('utf-8', 'surrogateescape'))}\r\n{_place(file)}"
+            f"X-Gateway-Type: {shown.type}\r\nETag: {shown.etag}\r\n"
+            f"Content-Disposition: {shown.disposition}\r\n"
+        ).encode()
 
     def _tally(self, exchange: Exchange, amount: int) -> None:
         exchange.whole = exchange.sent == amount
