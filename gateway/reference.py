@@ -36,6 +36,7 @@ further: at the store, the files and the front proxy.
 - Relative paths are taken from the working directory, whatever says them.
 - An address is `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every host) or `unix:PATH`.
 - An empty environment variable counts as unset.
+- `GATEWAY_DEBUG=1` (or `--debug`) shows the traceback of an unexpected fault.
 - A password in `redis_url` is better given by the variable or the file: other users see flags in `ps`.
 """
 

@@ -40,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _run(app.root, given)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer exits by itself, for this only
         # Nobody reads on: point stdout elsewhere, or the interpreter would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return READER_GONE
     except KeyboardInterrupt:
         return _tell("interrupted", INTERRUPTED)
@@ -71,7 +71,7 @@ def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
             return USAGE  # a group without a command: its help was shown
         context = getattr(error, "ctx", None)
         path = context.command_path if context else PROGRAM
-        return _tell(f"{text.rstrip('.')}. Try: {path} --help", USAGE)
+        return _tell(f"{text}{'' if text.endswith(('.', '?')) else '.'} Try: {path} --help", USAGE)
     except Abort:
         raise KeyboardInterrupt from None
     except OSError as error:
@@ -79,6 +79,8 @@ def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
             raise
         place = f"{error.filename}: " if error.filename else ""
         return _tell(f"{place}{error.strerror}", FAULT)
+    if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+        raise KeyboardInterrupt
     return int(code or 0)
 
 

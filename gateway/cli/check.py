@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.addresses import redact_url
 from gateway.cli.checks import Finding, Level, failed, passed, skipped
 from gateway.cli.checks.ports import check_ports
 from gateway.cli.options import EVERY, Ask, Call, command, fail
@@ -87,7 +88,8 @@ def _check_contents(call: Call, settings: Settings, base: str | None, quick: boo
         return
     try:
         with call.store() as ask:
-            yield from ask(check_store)
+            place = redact_url(settings.redis_url) if settings.redis_url else "the embedded store"
+            yield from ask(lambda store: check_store(store, place))
             manifests, lost = ask(look.read_manifests)
             yield from lost
             yield from [skipped("files", "--quick")] if quick else look.check_blobs(manifests, storages)

@@ -88,6 +88,11 @@ def count_progress(total: int, label: str) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
+def count_of(number: int, thing: str) -> str:
+    """How many there are: `1 file`, `2 files`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def show_size(size: int) -> str:
     """Bytes as people read them: `1.5 GiB`."""
     if size < 1024:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.options import STORE, Call, command, fail
-from gateway.cli.output import note, show_record, show_size, show_table, show_time
+from gateway.cli.output import count_of, note, show_record, show_size, show_table, show_time
 from gateway.errors import ConfigurationError
 from gateway.mint.times import format_time
 
@@ -101,10 +101,12 @@ def add(
     def show() -> None:
         size = show_size(sum(file.size for file in manifest.files))
         active = "and active" if product.active == version else f"({product.active} stays active)"
-        note(f"{product.id} {version}: {len(manifest.files)} files, {size}, registered {active}.")
+        note(f"{product.id} {version}: {count_of(len(manifest.files), 'file')}, {size}, registered {active}.")
 
     if publication.skipped:
-        note(f"{len(publication.skipped)} hidden files were left out, such as {publication.skipped[0]}")
+        note(
+            f"Left out {count_of(len(publication.skipped), 'hidden file')}, such as {publication.skipped[0]}"
+        )
     data = {
         **product_data(product),
         "version": version,

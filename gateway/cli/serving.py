@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.checks import Level
 from gateway.cli.options import EVERY, Call, command
+from gateway.errors import ConfigurationError
+from gateway.settings import Settings
 
 
 def add_commands(root: typer.Typer) -> None:
@@ -28,7 +31,7 @@ def add_commands(root: typer.Typer) -> None:
         """Run everything on this machine and publish each PATH; prints a link for each. Ends at Ctrl-C."""
         from gateway.supervisor import run_up  # noqa: PLC0415 - not needed for --help
 
-        return run_up(call.settings, paths or [], call.reload)
+        return run_up(_with_roots(call.settings), paths or [], lambda: _with_roots(call.reload()))
 
     @command(
         root, "serve", settings=EVERY, has_json=False, example="download-gateway serve --listen 0.0.0.0:8080"
@@ -37,7 +40,7 @@ def add_commands(root: typer.Typer) -> None:
         """Serve downloads with worker processes. Ends at Ctrl-C or SIGTERM, letting downloads finish."""
         from gateway.supervisor import run_serve  # noqa: PLC0415
 
-        return run_serve(call.settings, call.reload)
+        return run_serve(_with_roots(call.settings), lambda: _with_roots(call.reload()))
 
     @command(
         root,
@@ -51,3 +54,13 @@ def add_commands(root: typer.Typer) -> None:
         from gateway.supervisor import run_mint  # noqa: PLC0415
 
         return run_mint(call.settings, call.reload)
+
+
+def _with_roots(settings: Settings) -> Settings:
+    """Return the settings when every configured storage is there. Raises ConfigurationError."""
+    from gateway.cli.checks.storages import check_roots  # noqa: PLC0415
+
+    findings = check_roots({name: table.root for name, table in settings.storage.items()})
+    if faults := [f"{each.subject}: {each.line}" for each in findings if each.level is Level.FAIL]:
+        raise ConfigurationError(faults)
+    return settings

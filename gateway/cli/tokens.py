@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
@@ -11,10 +13,10 @@ import typer
 from gateway.cli.options import STORE, Call, command, fail
 from gateway.cli.output import note, show_record, show_size, show_table, show_time
 from gateway.durations import parse_duration, show_duration
+from gateway.errors import ConfigurationError
 from gateway.mint.times import format_time, parse_time
 from gateway.settings import Settings, base_url
 from gateway.tokens.form import TOKEN_PREFIX, token_id
-from gateway.tokens.listing import MAX_LIMIT, TokenFilter
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
     from gateway.manifest import Manifest
@@ -36,6 +38,17 @@ MaxDownloads = Annotated[
 ]
 
 
+FLAGS: Final = {
+    "expiresIn": "--expires-in",
+    "expiresAt": "--expires-at",
+    "maxDownloads": "--max-downloads",
+    "customer.email": "--email",
+    "customer.name": "--name",
+    "metadata": "--metadata",
+}
+"""Fields of the API and the flags that set them."""
+
+
 class Status(StrEnum):
     """What a listed token may be."""
 
@@ -44,31 +57,29 @@ class Status(StrEnum):
     EXHAUSTED = "exhausted"
 
 
-def token_data(token: TokenRecord, manifest: Manifest | None = None) -> dict[str, Any]:
-    """A token as JSON has it, in the words of the mint API; what is not set is left out."""
-    data: dict[str, Any] = {
+def token_data(token: TokenRecord) -> dict[str, Any]:
+    """A token as JSON has it, the same as the mint API's."""
+    return {
         "tokenId": token.id,
         "productId": token.product,
         "version": token.version,
         "status": token.status,
         "createdAt": format_time(token.created),
         "expiresAt": format_time(token.expires),
+        "revokedAt": None if token.revoked is None else format_time(token.revoked),
+        "maxDownloads": token.max_downloads,
+        "bytesCharged": sum(token.charged.values()),
+        "customer": {"email": token.email, "name": token.name},
+        "metadata": dict(token.metadata),
     }
-    if token.revoked is not None:
-        data["revokedAt"] = format_time(token.revoked)
-    if token.max_downloads is not None:
-        data["maxDownloads"] = token.max_downloads
-    if manifest is not None:
-        data["files"] = [
-            {"name": file.name, "size": file.size, "charged": token.charged.get(index, 0)}
-            for index, file in enumerate(manifest.files)
-        ]
-    if token.email is not None or token.name is not None:
-        customer = {"email": token.email, "name": token.name}
-        data["customer"] = {key: value for key, value in customer.items() if value is not None}
-    if token.metadata:
-        data["metadata"] = dict(token.metadata)
-    return data
+
+
+def usage_data(token: TokenRecord, manifest: Manifest) -> list[dict[str, Any]]:
+    """What each file of the token's version was charged; only tokens with a limit are charged."""
+    return [
+        {"name": file.name, "size": file.size, "bytesCharged": token.charged.get(index, 0)}
+        for index, file in enumerate(manifest.files)
+    ]
 
 
 @command(
@@ -101,17 +112,18 @@ def create(
     settings = call.settings
     lifetime = _lifetime(expires_in, settings)
     pairs = _pairs(metadata or [])
-    minted = call.with_store(
-        lambda store: store.create_token(
-            product,
-            version,
-            expires_in=lifetime,
-            max_downloads=max_downloads,
-            email=email,
-            name=name,
-            metadata=pairs,
+    with _naming_flags():
+        minted = call.with_store(
+            lambda store: store.create_token(
+                product,
+                version,
+                expires_in=lifetime,
+                max_downloads=max_downloads,
+                email=email,
+                name=name,
+                metadata=pairs,
+            )
         )
-    )
     url = f"{base_url(settings)}/download?token={quote(minted.token)}"
 
     def show() -> None:
@@ -135,7 +147,8 @@ def show(call: Call, which: TokenId) -> None:
         return token, await store.get_manifest(token.manifest)
 
     token, manifest = call.with_store(read)
-    call.say(token_data(token, manifest), lambda: show_token(token, manifest))
+    data = {**token_data(token), "files": None if manifest is None else usage_data(token, manifest)}
+    call.say(data, lambda: show_token(token, manifest))
 
 
 @command(group, "list", example="download-gateway token list --product drums --status active")
@@ -148,6 +161,8 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Stop at this many.")] = 50,
 ) -> None:
     """List tokens, newest first. Expired ones are gone from the store."""
+    from gateway.tokens.listing import MAX_LIMIT, TokenFilter  # noqa: PLC0415
+
     wanted = TokenFilter(product, status.value if status else None, email)
 
     async def read(store: TokenStore) -> tuple[list[TokenRecord], bool]:
@@ -226,7 +241,8 @@ def extend(
             max_lifetime=settings.mint_max_ttl if lifetime is None else None,
         )
 
-    token = call.with_store(update)
+    with _naming_flags():
+        token = call.with_store(update)
     call.say(token_data(token), lambda: show_token(token, None))
 
 
@@ -261,6 +277,20 @@ def _row(token: TokenRecord) -> tuple[object, ...]:
     limit = "" if token.max_downloads is None else f"max {token.max_downloads}"
     customer = token.email or token.name or ""
     return (token.id, token.product, token.version, token.status, show_time(token.expires), limit, customer)
+
+
+@contextmanager
+def _naming_flags() -> Iterator[None]:
+    """Tell what is wrong with a field in the words of the command line."""
+    from gateway.tokens.store import Declined  # noqa: PLC0415
+
+    try:
+        yield
+    except Declined as declined:
+        if not declined.faults:
+            raise
+        faults = [f"{FLAGS.get(field, field)}: {message}" for field, message in declined.faults]
+        raise ConfigurationError(faults) from None
 
 
 def _identifier(which: str) -> str:

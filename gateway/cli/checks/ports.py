@@ -7,6 +7,7 @@ import http.client
 import os
 import socket
 from typing import Final
+from urllib.parse import urlsplit
 
 from gateway.addresses import Address
 from gateway.cli.checks import Finding, failed, passed
@@ -69,8 +70,8 @@ def _check_unix(name: str, address: Address, mend: str) -> Finding:
 
 def _answers(address: Address) -> bool:
     """Whether one of our services is at the address: each has /healthz."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - not bound
-    connection = http.client.HTTPConnection(host, address.port, timeout=PATIENCE_SECONDS)
+    place = urlsplit(address.url())
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.checks import Finding, failed, passed, warned
-from gateway.cli.output import count_progress
+from gateway.cli.output import count_of, count_progress
 from gateway.errors import StorageError
 
 if TYPE_CHECKING:
@@ -70,6 +70,6 @@ def check_blobs(manifests: Iterable[Manifest], storages: Storages) -> list[Findi
                 findings.append(failed(subject, f"{file.name}: {error}", mend))
             advance()
     if not findings:
-        return [passed("files", f"{len(files)} published files are as they were published")]
+        return [passed("files", f"all as they were published: {count_of(len(files), 'file')}")]
     more = len(findings) - TOLD
     return findings if more <= 0 else [*findings[:TOLD], failed("files", f"and {more} more files")]

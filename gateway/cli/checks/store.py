@@ -20,15 +20,15 @@ CLOCK_SECONDS: Final = 5.0
 Facts = Mapping[str, str]
 
 
-async def check_store(store: TokenStore) -> list[Finding]:
-    """Look at a store. Raises StoreUnavailable when it does not answer."""
+async def check_store(store: TokenStore, place: str) -> list[Finding]:
+    """Look at a store; `place` is what people call it. Raises StoreUnavailable when it does not answer."""
     began = time.perf_counter()
     await store.ping()
     delay = time.perf_counter() - began
     # redis-py parses the answer to INFO into a dictionary
     facts = {name: str(value) for name, value in (await store.call("INFO")).items()}
     facts["save"] = await _snapshots(store)
-    findings = [passed("store", f"answers in {delay * 1000:.1f} ms")]
+    findings = [passed("store", f"{place} answers in {delay * 1000:.1f} ms")]
     findings += [finding for look in LOOKS for finding in look(facts)]
     return [*findings, await _clock(store)]
 

@@ -1,0 +1,313 @@
+"""`check` against real stores, real files, real ports, and front proxies that go wrong in every known way."""
+
+from __future__ import annotations
+
+import gzip
+import http.server
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cli.checks import Level
+from gateway.cli.checks.proxy import Target, check_proxy
+from gateway.cli.checks.store import check_store
+from gateway.manifest import ManifestFile
+from gateway.tokens.store import TokenStore
+from tests.cli.conftest import Gateway
+from tests.conftest import StoreServer
+
+FREE = ("--listen", "127.0.0.1:0", "--mint-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+
+
+def report(gateway: Gateway, *arguments: str | Path, code: int = 0) -> dict[str, dict[str, Any]]:
+    found = gateway.json("check", *FREE, *arguments, code=code)
+    return {each["check"]: each for each in found}
+
+
+# Settings, store, files
+
+
+def test_everything_is_fine(gateway: Gateway, files: Path) -> None:
+    gateway.run("product", "add", "drums", "1", files)
+    found = report(gateway)
+    assert {each["result"] for name, each in found.items() if name != "store persistence"} == {"ok", "skip"}
+    assert found["store persistence"]["result"] == "warn", "the tests' store keeps nothing"
+    assert found["files"]["text"] == "all as they were published: 2 files"
+    assert found["proxy"]["result"] == "skip"
+    said = gateway.run("check", *FREE, "--quick")
+    assert "CHECK" in said.stdout
+    assert "--quick" in said.stdout
+    assert said.stderr == ""
+
+
+def test_faults_of_settings_come_first(gateway: Gateway) -> None:
+    found = gateway.json("check", "--workers", "0", "--stall-timeout", "x", code=1)
+    assert [each["check"] for each in found] == ["settings", "settings"]
+    assert found[0]["text"].startswith("--workers: ")
+
+
+def test_no_store(gateway: Gateway, own_store: StoreServer) -> None:
+    own_store.stop()
+    gateway.variables["GATEWAY_REDIS_URL"] = own_store.url
+    assert report(gateway, code=1)["store"]["result"] == "fail"
+
+
+def test_an_embedded_store_passes(tmp_path: Path) -> None:
+    found = report(Gateway(tmp_path))
+    assert {each["result"] for each in found.values()} == {"ok", "skip"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "subject", "level", "text"),
+    [
+        (("maxmemory-policy", "allkeys-lru"), "store memory", "fail", "maxmemory-policy is allkeys-lru"),
+        (("maxmemory", "900kb"), "store memory", "warn", "of maxmemory is used"),
+        (("save", "60 1"), "store persistence", "warn", "only snapshots"),
+        (("save", ""), "store persistence", "warn", "a restart loses every product"),
+        (("appendonly", "yes"), "store persistence", "ok", "every write"),
+        (("replicaof", "127.0.0.1 1"), "store role", "fail", "read-only replica"),
+    ],
+)
+async def test_the_store_as_it_is_set_up(
+    settings: tuple[str, str], subject: str, level: str, text: str, own_store: StoreServer
+) -> None:
+    async with TokenStore.connect(own_store.url) as link:
+        await link.call(
+            *(["REPLICAOF", "127.0.0.1", "1"] if settings[0] == "replicaof" else ("CONFIG", "SET", *settings))
+        )
+        found = {each.subject: each for each in await check_store(link, "it")}
+    assert (found[subject].level.value, text in found[subject].text) == (level, True), found[subject]
+
+
+def test_files_that_are_not_as_published(gateway: Gateway, files: Path) -> None:
+    gateway.run("product", "add", "drums", "1", files)
+    gateway.run("product", "add", "bass", "1", files / "a.bin")
+    os.truncate(files / "a.bin", 7)
+    (files / "sub" / 'ü "b".txt').unlink()
+    found = gateway.json("check", *FREE, code=1)
+    failed = [(each["check"], each["text"].split(":")[0]) for each in found if each["result"] == "fail"]
+    assert failed == [
+        ("product bass 1", "a.bin"), ("product drums 1", "a.bin"), ("product drums 1", 'sub/ü "b".txt'),
+    ]  # fmt: skip
+    assert all(each["mend"] for each in found if each["result"] == "fail")
+
+
+def test_a_storage_without_its_folder(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    gateway.variables |= {
+        "GATEWAY_STORAGE__GONE__ROOT": str(tmp_path / "gone"),
+        "GATEWAY_STORAGE__FILE__ROOT": str(tmp_path / "file"),
+        "GATEWAY_STORAGE__HERE__ROOT": str(tmp_path),
+    }
+    found = report(gateway, code=1)
+    assert [found[f"storage {name}"]["result"] for name in ("gone", "file", "here")] == ["fail", "fail", "ok"]
+
+
+def test_a_damaged_registry(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / ".download-gateway").mkdir()
+    (tmp_path / ".download-gateway/storages.json").write_text("{")
+    assert "storages.json is damaged" in report(gateway, code=1)["storages"]["text"]
+
+
+def test_addresses(gateway: Gateway, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(tmp_path / "stale.sock"))
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        other.close()
+        with serve(Front()) as url:
+            front = url.removeprefix("http://")
+            found = {
+                each["check"]: each
+                for each in gateway.json(
+                    "check",
+                    "--listen",
+                    front,
+                    "--mint-listen",
+                    "unix:stale.sock",
+                    "--admin-listen",
+                    taken,
+                    code=1,
+                )
+            }
+    assert found["listen"]["text"] == f"{front} is in use by another program"
+    assert found["listen"]["mend"] == "stop what listens there, or change listen"
+    assert (found["mint.listen"]["result"], found["admin_listen"]["result"]) == ("ok", "ok")
+    found = {
+        each["check"]: each
+        for each in gateway.json(
+            "check",
+            "--listen",
+            "192.0.2.1:80",
+            "--mint-listen",
+            "unix:/none/x",
+            "--admin-listen",
+            "127.0.0.1:0",
+            code=1,
+        )
+    }
+    assert "cannot be used" in found["listen"]["text"]
+    assert found["mint.listen"]["text"] == "/none is no folder"
+
+
+# The front proxy
+
+CONTENT = bytes(range(256)) * 20
+ETAG = '"strong"'
+
+
+class Front:
+    """A gateway behind a front proxy, in as few lines as show what `check` looks at. `fault` breaks it."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+        self.first_token = ""
+
+    def answer(self, method: str, path: str, headers: Any) -> tuple[int, dict[str, str], bytes]:
+        token = path.partition("token=")[2]
+        self.first_token = self.first_token or token
+        if token != self.first_token:
+            return self.refuse()
+        body, status, extra = CONTENT, 200, {"ETag": ETAG}
+        span = headers.get("Range")
+        if span and self.fault == "slices":
+            span = "bytes=0-2047"
+        if span and (headers.get("If-Range", ETAG) == ETAG or self.fault == "ignores If-Range"):
+            last = int(span.rpartition("-")[2])
+            status, body = 206, body[: last + 1]
+            extra["Content-Range"] = f"bytes 0-{last}/{len(CONTENT)}"
+        if self.fault == "no ranges" and status == 206:
+            status, body, extra = 200, CONTENT, {"ETag": ETAG}
+        if self.fault == "compresses":
+            body = gzip.compress(body)
+            extra |= {"Content-Encoding": "gzip", "ETag": f"W/{ETAG}"}
+        if self.fault == "drops ETag":
+            extra.pop("ETag")
+        if self.fault == "caches":
+            extra["Age"] = "3"
+        if self.fault == "no HEAD" and method == "HEAD":
+            status, body = 405, b""
+        if self.fault == "wrong path":
+            status, body, extra = 404, b"<html>", {}
+        return status, extra, body
+
+    def refuse(self) -> tuple[int, dict[str, str], bytes]:
+        if self.fault == "500":
+            return 500, {}, b"<html>"
+        if self.fault == "own page":
+            return 403, {}, b"<html>"
+        return 403, {}, json.dumps({"code": "token_invalid"}).encode()
+
+
+@contextmanager
+def serve(front: Front) -> Iterator[str]:
+    """Run a front on a real port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = front.answer(self.command, self.path, self.headers)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815 - the library's name
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+FILE = ManifestFile("a b.bin", len(CONTENT), "application/zip", "0" * 64, "0" * 8, "main", "a b.bin", 7)
+PROXY = ("range", "compression", "ETag", "HEAD", "If-Range", "refusal")
+
+
+@pytest.mark.parametrize(
+    ("fault", "wrong"),
+    [
+        ("", set()),
+        ("no ranges", {"range", "If-Range"}),
+        ("slices", {"range"}),
+        ("compresses", {"compression", "ETag", "HEAD", "range", "If-Range"}),
+        ("drops ETag", {"ETag"}),
+        ("caches", {"cache"}),
+        ("no HEAD", {"HEAD"}),
+        ("ignores If-Range", {"If-Range"}),
+        ("500", {"refusal"}),
+        ("own page", {"refusal"}),
+    ],
+)
+def test_a_front_proxy(fault: str, wrong: set[str]) -> None:
+    with serve(Front(fault)) as url:
+        findings = check_proxy(Target(url, FILE, "ct_first"))
+    found = {finding.subject.removeprefix("proxy "): finding for finding in findings}
+    assert {name for name, finding in found.items() if finding.level is not Level.OK} == wrong
+    assert all(finding.mend for finding in findings if finding.level is not Level.OK)
+    assert set(PROXY) <= set(found)
+
+
+def test_a_front_proxy_that_knows_no_path() -> None:
+    with serve(Front("wrong path")) as url:
+        [finding] = check_proxy(Target(url, FILE, "ct_first"))
+    assert finding.level is Level.FAIL
+    assert "a valid token is answered with 404" in finding.text
+
+
+def test_a_front_proxy_that_is_away(gateway: Gateway, files: Path) -> None:
+    gateway.run("product", "add", "drums", "1", files)
+    found = report(gateway, "--proxy", "http://127.0.0.1:1", code=1)
+    assert "http://127.0.0.1:1 cannot be reached (Connection refused)" in found["proxy"]["text"]
+    [fault] = gateway.json("check", *FREE, "--proxy", "example.com", code=1)
+    assert fault["text"] == "--proxy: must be http://HOST or https://HOST"
+
+
+def test_the_gateway_itself_passes(gateway: Gateway, files: Path) -> None:
+    gateway.run("product", "add", "drums", "1", files)
+    with socket.create_server(("127.0.0.1", 0)) as probe, socket.create_server(("127.0.0.1", 0)) as second:
+        ports = [each.getsockname()[1] for each in (probe, second)]
+    address, admin = (f"127.0.0.1:{port}" for port in ports)
+    arguments = ("--listen", address, "--admin-listen", admin, "--workers", "1")
+    server = gateway.start("serve", *arguments, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(ports[0])
+        gateway.variables["GATEWAY_PUBLIC_URL"] = f"http://{address}"
+        found = gateway.json("check", *arguments, "--mint-listen", "127.0.0.1:0")
+    finally:
+        server.terminate()
+        assert server.wait(30) == 0
+    results = {each["check"]: each["result"] for each in found}
+    assert {results[f"proxy {name}"] for name in PROXY} == {"ok"}
+    assert {each["text"] for each in found if each["check"] in ("listen", "admin_listen")} == {
+        f"{address} is served by a running gateway", f"{admin} is served by a running gateway",
+    }  # fmt: skip
+    [token] = gateway.json("token", "list")
+    assert token["status"] == "revoked", "the trial's token is not left usable"
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port)) as link:
+                link.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+                if link.recv(100).startswith(b"HTTP/1.0 200"):
+                    return
+        except OSError:
+            assert time.monotonic() < deadline, "the gateway did not start"
+        time.sleep(0.05)

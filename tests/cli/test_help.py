@@ -1,0 +1,60 @@
+"""The help: each command has one with an example, every setting has its flag, and no secret shows."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import typer
+from typer.main import get_command
+
+from gateway import __version__
+from gateway.cli import main
+from gateway.cli.app import root
+from gateway.cli.options import EVERY
+from gateway.sources import flag_name
+from tests.cli.conftest import Gateway
+
+
+def command_paths() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, command in get_command(root).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found += [(name, other) for other in inner] if inner else [(name,)]
+    return found
+
+
+def test_these_are_the_commands() -> None:
+    assert {" ".join(path) for path in command_paths()} == {
+        "up", "serve", "serve-mint", "check", "product add", "product list", "product show", "token create",
+        "token show", "token list", "token revoke", "token extend", "key create", "key list", "key revoke",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", command_paths(), ids=" ".join)
+def test_each_command_has_help(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_REDIS_URL", "redis://:hunter2@h")
+    assert main([*path, "--help"]) == 0
+    said = capsys.readouterr()
+    assert f"Example: download-gateway {' '.join(path)}" in re.sub(r"\s+", " ", said.out)
+    assert "--config" in said.out
+    assert "--data" in said.out
+    assert "--redis-url" in said.out
+    assert ("--json" in said.out) == (path[0] not in ("up", "serve", "serve-mint"))
+    assert "hunter2" not in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("name", ["up", "serve", "serve-mint", "check"])
+def test_every_setting_is_a_flag(name: str) -> None:
+    command: typer.core.TyperCommand = get_command(root).commands[name]  # type: ignore[attr-defined]
+    flags = {flag for parameter in command.params for flag in parameter.opts}
+    assert {flag_name(setting) for setting in EVERY} <= flags
+
+
+def test_the_program_alone_shows_its_commands(gateway: Gateway) -> None:
+    assert "serve-mint" in gateway.run().stdout
+    assert gateway.run("--version").stdout == f"download-gateway {__version__}\n"
+    assert "revoke" in gateway.run("token", code=2).stdout
