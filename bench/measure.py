@@ -80,6 +80,18 @@ def _holds(pid: int, links: set[str]) -> bool:
     return False
 
 
+def busy_seconds(cpus: Iterable[int]) -> float:
+    """Time these CPUs have been busy since the machine started, whoever used them."""
+    names, total = {f"cpu{cpu}" for cpu in cpus}, 0
+    with open("/proc/stat") as file:
+        for line in file:
+            name, *fields = line.split()
+            if name in names:
+                ticks = [int(field) for field in fields[:8]]
+                total += sum(ticks) - ticks[3] - ticks[4]  # all but idle and waiting for disks
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 class Meter:
     """CPU time that a set of processes uses from now on."""
 

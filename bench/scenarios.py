@@ -14,7 +14,7 @@ from bench.errors import WrongAnswers
 from bench.ground import BIG, SIZES, SMALL, Ground
 from bench.load.wrk import INSTALL, Load, parse_wrk, write_requests, wrk_command
 from bench.machine import tool_path
-from bench.measure import Meter
+from bench.measure import Meter, busy_seconds
 from bench.model import Result, Sample, Target
 from bench.peers import Kind, Options, Server
 from bench.probe import expect
@@ -57,10 +57,12 @@ class Scenario(ABC):
     targets: ClassVar[tuple[Target, ...]] = ()
     kind: ClassVar[Kind] = Kind.DOWNLOAD
     needs: ClassVar[tuple[str, ...]] = ("wrk",)
+    bulk: ClassVar[bool] = False
 
     def contestants(self, peers: Sequence[str], ground: Ground) -> list[Contestant]:
         """Who takes part, of the peers asked for."""
-        return [Contestant(name, name, Options(ground.cores.server)) for name in peers]
+        options = Options(ground.cores.server, bulk=self.bulk)
+        return [Contestant(name, name, options) for name in peers]
 
     def unable(self) -> str | None:
         """Why this scenario cannot be run here and what would help; None when it can."""
@@ -94,7 +96,7 @@ class WrkScenario(Scenario):
     file: ClassVar[str] = SMALL
     status: ClassVar[int] = 200
     body: ClassVar[int] = SIZES[SMALL]
-    shown = ("rps", "p50_ms", "p99_ms", "p999_ms", "cpu_us", "server_busy", "load_busy")
+    shown = ("rps", "p50_ms", "p99_ms", "p999_ms", "cpu_us", "server_busy", "load_busy", "others")
 
     def tokens(self, ground: Ground) -> list[str]:
         """A token for each request."""
@@ -161,10 +163,12 @@ def run_wrk(ground: Ground, server: Server, requests: Path, effort: Effort) -> t
     assert ground.redis_program is not None
     program = ground.crew.start("wrk", command, cpus=ground.cores.load, stdout=subprocess.PIPE)
     try:
+        busy = busy_seconds(ground.cores.server)
         server_meter = Meter(server.pids())
         load_meter = Meter([program.pid, ground.redis_program.pid])
         program.wait_for_end(effort.seconds + GRACE_SECONDS)
         used, load_used = server_meter.used(), load_meter.used()
+        others = max(0.0, busy_seconds(ground.cores.server) - busy - used)
         output = program.output()
     finally:
         ground.crew.stop(program)
@@ -178,6 +182,7 @@ def run_wrk(ground: Ground, server: Server, requests: Path, effort: Effort) -> t
         "cpu_us": 1e6 * used / load.requests,
         "server_busy": 100 * used / load.seconds,
         "load_busy": 100 * load_used / load.seconds,
+        "others": 100 * others / load.seconds,
         "memory_mib": server_meter.memory() / 2**20,
     }
 
@@ -234,9 +239,10 @@ class Ranges(WrkScenario):
     name = "ranges"
     title = "random 64 KiB spans of a 1 GiB file"
     file = BIG
+    bulk = True
     status = 206
     body = SPAN
-    shown = ("rps", "mbps", "p50_ms", "p99_ms", "cpu_us", "server_busy", "load_busy")
+    shown = ("rps", "mbps", "p50_ms", "p99_ms", "cpu_us", "server_busy", "load_busy", "others")
     targets = (Target("rps", 1.0, "nginx-lua"),)
 
     def fields(self, source: random.Random) -> dict[str, str]:

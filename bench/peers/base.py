@@ -39,6 +39,9 @@ class Options:
     tls: tuple[Path, Path] | None = None
     """Certificate and key, when it shall speak TLS."""
 
+    bulk: bool = False
+    """Large answers will be asked for: a peer that wants other options then takes them."""
+
     mint: bool = False
     """The gateway's mint service instead of its data plane."""
 

@@ -72,6 +72,7 @@ class NginxStatic(Peer):
             folder=folder,
             port=port,
             workers=options.workers,
+            nopush="off" if options.bulk else "on",
             connections=min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
             ssl=" ssl" if options.tls else "",
             tls=f"ssl_certificate {certificate};\n        ssl_certificate_key {key};" if options.tls else "",
