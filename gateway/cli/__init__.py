@@ -9,6 +9,7 @@ standard error; a fault is one line that says what is wrong and how to mend it, 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import signal
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from gateway.cli import app  # noqa: PLC0415 - typer and rich are slow to import, children do without
     from gateway.cli.options import debugging  # noqa: PLC0415
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what the locale cannot write is shown escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(app.root, given)

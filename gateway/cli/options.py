@@ -90,7 +90,7 @@ class Call:
     def say(self, data: Any, show: Callable[[], None]) -> None:
         """Print the result: `data` as JSON when that is wanted, else whatever `show` prints for people."""
         if self.json:
-            sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+            sys.stdout.write(json.dumps(data, indent=2) + "\n")
         else:
             show()
 

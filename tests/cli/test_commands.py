@@ -154,6 +154,13 @@ def test_an_embedded_store_serves_commands_too(tmp_path: Path, files: Path) -> N
     assert not (tmp_path / ".download-gateway").exists()
 
 
+def test_what_the_locale_cannot_write_is_escaped(gateway: Gateway) -> None:
+    gateway.variables["PYTHONIOENCODING"] = "latin-1"
+    gateway.run("key", "create", "日本")
+    assert "\\u65e5\\u672c" in gateway.run("key", "list").stdout
+    assert gateway.json("key", "list")[0]["name"] == "日本"
+
+
 @pytest.mark.parametrize("text", ["a\x1b[31mb", "tab\there", "line\nbreak"])
 async def test_control_characters_do_not_reach_the_terminal(
     text: str, gateway: Gateway, store: StoreServer
