@@ -32,6 +32,8 @@ manifest should not hold up the rest."""
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
+Request = tuple[Sequence[Command], "asyncio.Future[list[Any]]"]
+"""Commands that leave together, and where their replies go."""
 
 
 class Script:
@@ -91,14 +93,18 @@ class Link:
         )
         self._timeout = timeout
         self._client = aioredis.Redis(connection_pool=pool)
-        self._waiting: list[tuple[Sequence[Command], asyncio.Future[list[Any]]]] = []
-        self._senders: set[asyncio.Task[None]] = set()
+        self._waiting: list[Request] = []
+        self._senders: set[asyncio.Task[None] | None] = set()
 
     async def close(self) -> None:
         """Close the connections; what is still under way is refused."""
-        for sender in self._senders:
+        senders = [sender for sender in self._senders if sender is not None]
+        for sender in senders:
             sender.cancel()
-        await asyncio.gather(*self._senders, return_exceptions=True)
+        await asyncio.gather(*senders, return_exceptions=True)
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(StoreUnavailable("the link to the store was closed"))
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
 
@@ -131,30 +137,33 @@ class Link:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((commands, future))
         if len(self._waiting) == 1 and len(self._senders) < POOL_SIZE:
-            sender = asyncio.create_task(self._send_waiting())
-            self._senders.add(sender)
-            sender.add_done_callback(self._senders.discard)
+            self._senders.add(asyncio.create_task(self._send_waiting()))
         return future
 
     async def _send_waiting(self) -> None:
         """Send what waits, and what came meanwhile, in as few batches as it takes."""
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                replies = iter(
-                    await self._exchange([command for commands, _ in batch for command in commands])
-                )
-            except BaseException as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(self._translate(error))
-                if not isinstance(error, RedisError | OSError):
-                    raise
-            else:
-                for commands, future in batch:
-                    own = list(islice(replies, len(commands)))
-                    if not future.done():
-                        future.set_result(own)
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._send_batch(batch)
+        finally:
+            # here and not in a callback, which runs a turn later: what comes in that turn would wait for ever
+            self._senders.discard(asyncio.current_task())
+
+    async def _send_batch(self, batch: Sequence[Request]) -> None:
+        try:
+            replies = iter(await self._exchange([command for commands, _ in batch for command in commands]))
+        except BaseException as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(self._translate(error))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for commands, future in batch:
+                own = list(islice(replies, len(commands)))
+                if not future.done():
+                    future.set_result(own)
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         async with self._client.pipeline(transaction=False) as pipeline:

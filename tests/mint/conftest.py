@@ -1,4 +1,4 @@
-"""A running mint service: in the test's own loop for the tables, as a process of its own where that matters."""
+"""A running mint service: in the test's own loop, or as a process of its own where that matters."""
 
 from __future__ import annotations
 
@@ -57,12 +57,14 @@ def settings(store: StoreServer, tmp_path: Path) -> Settings:
     root = tmp_path / "files"
     root.mkdir()
     (root / "a.bin").write_bytes(CONTENT)
-    return Settings(
-        redis_url=store.url,
-        public_url=PUBLIC_URL,
-        mint_max_ttl=MAX_TTL,
-        data=tmp_path / "data",
-        storage={"main": {"type": "local", "root": str(root)}},
+    return Settings.model_validate(
+        {
+            "redis_url": store.url,
+            "public_url": PUBLIC_URL,
+            "mint_max_ttl": MAX_TTL,
+            "data": tmp_path / "data",
+            "storage": {"main": {"root": root}},
+        }
     )
 
 

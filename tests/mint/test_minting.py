@@ -194,7 +194,7 @@ async def test_keys_are_scoped_and_hidden(api: Api) -> None:
     first, second = await ask_again(api), await ask_again(api, key=other.key)
     third = await ask_again(api, "order-2")
     assert len({first, second, third}) == 3
-    records = [key for key in await api.store.call("KEYS", "dg:idem:*")]
+    records = await api.store.call("KEYS", "dg:idem:*")
     assert len(records) == 3
     for key in records:
         assert 86_390_000 < await api.store.call("PTTL", key) <= 86_400_000
