@@ -1,0 +1,351 @@
+"""The examples of config/nginx, as they are, in a real nginx before a real worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.counters import BYTES_SENT
+from gateway.manifest import Manifest
+from gateway.rules.headers import media_type
+from tests.conftest import StoreServer
+from tests.e2e.tools import need
+from tests.plane import Client, Plane, Published, Response, wait_until
+
+EXAMPLES = Path(__file__).parents[2] / "config" / "nginx"
+CONTENT = os.urandom(300_000)
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+@dataclass
+class Nginx:
+    """One nginx with one of the examples; only addresses and paths are changed."""
+
+    example: str
+    folder: Path
+    plane: Plane
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def access_log(self) -> Path:
+        return self.folder / "downloads.log"
+
+    @property
+    def error_log(self) -> Path:
+        return self.folder / "error.log"
+
+    def start(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = ("127.0.0.1", probe.getsockname()[1])
+        temporary = "".join(f"{name}_temp_path {self.folder}/{name}; " for name in TEMPORARY)
+        changes = {
+            "server 127.0.0.1:8080 ": "server {}:{} ".format(*self.plane.address),
+            "listen 80;": "listen {}:{};".format(*self.address),
+            "/var/log/nginx/": f"{self.folder}/",
+            "files   /srv/downloads;": f"main {self.plane.root};",
+            "http {": f"http {{ {temporary}",
+            "worker_processes auto;": "worker_processes 1;",
+        }
+        text = (EXAMPLES / self.example).read_text()
+        for found, made in changes.items():
+            assert found in text or "srv" in found, found
+            text = text.replace(found, made)
+        config = self.folder / "nginx.conf"
+        config.write_text(text)
+        more = f"daemon off; pid {self.folder}/nginx.pid; " + ("user root; " if os.geteuid() == 0 else "")
+        self.process = subprocess.Popen(
+            [need("nginx"), "-p", str(self.folder), "-c", str(config), "-g", more, "-e", str(self.error_log)],
+            stdin=subprocess.DEVNULL,
+        )
+        wait_until(self._listens, "nginx listens")
+
+    def _listens(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.error_log.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(self.address) == 0
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+
+    def connect(self, receive_buffer: int = 0) -> Client:
+        return Client(self.address, receive_buffer)
+
+    def get(self, target: str, *fields: str, method: str = "GET") -> Response:
+        with self.connect() as client:
+            return client.get(target, *fields, method=method)
+
+    def entries(self, count: int) -> list[dict[str, Any]]:
+        """The access log, once it has that many lines."""
+        wait_until(lambda: self.access_log.read_bytes().count(b"\n") >= count, f"{count} requests are logged")
+        return [json.loads(line) for line in self.access_log.read_text().splitlines()]
+
+
+@pytest.fixture
+def start(make_plane: Callable[..., Plane], tmp_path: Path) -> Iterator[Callable[[str], Nginx]]:
+    """Starts a worker that trusts this machine, and nginx with an example before it."""
+    running: list[Nginx] = []
+
+    def make(example: str) -> Nginx:
+        need("nginx")
+        plane = make_plane(trusted_proxies="127.0.0.1")
+        folder = tmp_path / f"nginx-{len(running)}"
+        folder.mkdir()
+        nginx = Nginx(example, folder, plane)
+        running.append(nginx)
+        nginx.start()
+        return nginx
+
+    yield make
+    for nginx in running:
+        nginx.stop()
+        assert "ct_" not in nginx.error_log.read_text()
+        assert "ct_" not in (nginx.access_log.read_text() if nginx.access_log.exists() else "")
+
+
+BOTH = pytest.mark.parametrize("example", ["auth_request.conf", "proxy.conf"])
+
+
+def publish_as(plane: Plane, key: str) -> Published:
+    """A file with this key, and a name like it."""
+    plain = plane.publish(CONTENT)
+    path = plane.root / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain.path.rename(path)
+    manifest = Manifest("product", "1", (replace(plain.file, key=key, name=path.name, type=media_type(key)),))
+    plane.store.set(f"dg:manifest:{{{manifest.digest}}}", manifest.text)
+    return Published(manifest, [path])
+
+
+@BOTH
+def test_a_file_whole_in_parts_and_resumed(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    published = nginx.plane.publish(CONTENT, names=['Épic "Kit".zip'])
+    link = nginx.plane.link(published)
+    with nginx.connect() as client:  # one connection, kept alive
+        whole = client.get(link)
+        assert (whole.status, whole.body) == (200, CONTENT)
+        assert whole["ETag"] == published.etag
+
+        head = client.get(link, method="HEAD")
+        assert (head.status, head["Content-Length"]) == (200, str(len(CONTENT)))
+
+        part = client.get(link, "Range: bytes=100000-199999")
+        assert (part.status, part.body) == (206, CONTENT[100_000:200_000])
+        assert part["Content-Range"] == f"bytes 100000-199999/{len(CONTENT)}"
+
+        resumed = client.get(link, "Range: bytes=299000-", f"If-Range: {published.etag}")
+        assert (resumed.status, resumed.body) == (206, CONTENT[299_000:])
+
+        changed = client.get(link, "Range: bytes=299000-", 'If-Range: "another"')
+        assert (changed.status, changed.body) == (200, CONTENT)
+
+        several = client.get(link, "Range: bytes=0-99,1000-1099")
+        assert several.status == 206
+        assert several["Content-Type"].startswith("multipart/byteranges; boundary=")
+        assert CONTENT[:100] in several.body
+        assert CONTENT[1000:1100] in several.body
+
+        beyond = client.get(link, "Range: bytes=300000-")
+        assert (beyond.status, beyond["Content-Range"]) == (416, "bytes */300000")
+
+
+def test_nginx_answers_with_the_fields_of_the_gateway_and_sends_the_bytes(
+    start: Callable[[str], Nginx],
+) -> None:
+    nginx = start("auth_request.conf")
+    link = nginx.plane.link(publish_as(nginx.plane, 'Épic "Kit".zip'))
+    direct = nginx.plane.get(link)
+    sent = nginx.plane.workers[0].counters.values()[BYTES_SENT]
+    answer = nginx.get(link)
+    assert answer.body == CONTENT
+    assert nginx.plane.workers[0].counters.values()[BYTES_SENT] == sent
+    missing = {name.lower() for name, _ in direct.lines} - {name.lower() for name, _ in answer.lines}
+    assert missing == {"repr-digest"}
+    own = {"date", "connection", "server"}
+    differing = [
+        name for name, value in answer.lines if name.lower() not in own and direct.get(name) != value
+    ]
+    assert differing == []
+
+
+def test_keys_of_every_kind(start: Callable[[str], Nginx]) -> None:
+    nginx = start("auth_request.conf")
+    for key in (
+        "a b.bin",
+        "höhe/日本.bin",
+        "100%.bin",
+        "%41.bin",
+        "what?.bin",
+        "a#b.bin",
+        "$root.bin",
+        "x/y z/q",
+    ):
+        link = nginx.plane.link(publish_as(nginx.plane, key))
+        sent = nginx.plane.workers[0].counters.values()[BYTES_SENT]
+        assert nginx.get(link).body == CONTENT, key
+        assert nginx.plane.workers[0].counters.values()[BYTES_SENT] == sent, key
+
+
+def test_a_key_that_no_field_can_hold_is_sent_by_the_gateway(start: Callable[[str], Nginx]) -> None:
+    nginx = start("auth_request.conf")
+    answer = nginx.get(nginx.plane.link(publish_as(nginx.plane, "a\r\nX-Gateway-Key: 1-0")))
+    assert (answer.status, answer.body) == (200, CONTENT)
+
+
+@BOTH
+def test_refusals_keep_their_status_and_fields(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    published = nginx.plane.publish(CONTENT)
+    link = nginx.plane.link(published)
+
+    missing = nginx.get("/download")
+    assert (missing.status, missing.code) == (401, "token_missing")
+    assert missing["WWW-Authenticate"] == 'Bearer realm="downloads"'
+
+    unknown = nginx.get("/download?token=ct_" + "x" * 43)
+    assert (unknown.status, unknown.code) == (403, "token_invalid")
+
+    page = nginx.get("/download?token=ct_" + "x" * 43, "Accept: text/html")
+    assert (page.status, page["Content-Type"]) == (403, "text/html; charset=utf-8")
+
+    nowhere = nginx.get(link.replace("/download", "/download/other.bin"))
+    assert (nowhere.status, nowhere.code) == (404, "file_not_found")
+
+    method = nginx.get(link, "Content-Length: 0", method="POST")
+    assert (method.status, method["Allow"]) == (405, "GET, HEAD")
+
+    twice = nginx.get(link, "Authorization: Bearer ct_" + "x" * 43)
+    assert (twice.status, twice.code) == (400, "bad_request")
+
+    nginx.plane.expected.append(published.file.key)
+    published.path.unlink()
+    gone = nginx.get(link)
+    assert (gone.status, gone.code) == (502, "storage_failed")
+
+
+@BOTH
+def test_a_used_up_limit(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    published = nginx.plane.publish(CONTENT)
+    link = nginx.plane.link(published, maximum=1)
+    assert nginx.get(link, method="HEAD").status == 200
+    assert nginx.get(link, "Range: bytes=0-99999").body == CONTENT[:100_000]
+    assert nginx.get(link, "Range: bytes=100000-").body == CONTENT[100_000:]
+    assert nginx.plane.charged(link) == len(CONTENT)
+    refused = nginx.get(link, "Range: bytes=0-0")
+    assert (refused.status, refused.code) == (403, "limit_reached")
+
+
+@BOTH
+def test_the_store_is_down(start: Callable[[str], Nginx], own_store: StoreServer, example: str) -> None:
+    nginx = start(example)
+    link = nginx.plane.link(nginx.plane.publish(CONTENT))
+    nginx.plane.expected.append("store")
+    own_store.stop()
+    began = time.monotonic()
+    refused = nginx.get(link)
+    assert (refused.status, refused.code) == (503, "store_unavailable")
+    assert int(refused["Retry-After"]) > 0
+    assert time.monotonic() - began < 3
+
+
+@BOTH
+def test_an_index_of_several_files(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    published = nginx.plane.publish(b"one", b"two", names=["one.txt", "deep/two.txt"])
+    link = nginx.plane.link(published, maximum=1)
+    listed = json.loads(nginx.get(link).body)["files"]
+    assert [file["name"] for file in listed] == ["one.txt", "deep/two.txt"]
+    assert [nginx.get(file["url"]).body for file in listed] == [b"one", b"two"]
+    assert nginx.get(link, "Accept: text/html")["Content-Type"] == "text/html; charset=utf-8"
+
+
+@BOTH
+def test_a_token_as_a_bearer(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    token = nginx.plane.token(nginx.plane.publish(CONTENT))
+    assert nginx.get("/download", f"Authorization: Bearer {token}").body == CONTENT
+
+
+@BOTH
+def test_nothing_else_is_reached_from_outside(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    link = nginx.plane.link(nginx.plane.publish(CONTENT))
+    for target in ("/auth", "/_gateway/auth", "/healthz", "/metrics", "/1-0", "/"):
+        assert nginx.get(target, f"X-Original-URI: {link}").status == 404
+    assert nginx.get("/download", f"X-Original-URI: {link}").status == 401
+    assert nginx.get("/download/../1-0").status == 404
+
+
+@BOTH
+def test_logs_tell_the_client_and_no_token(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    link = nginx.plane.link(nginx.plane.publish(CONTENT))
+    nginx.get(
+        link.replace("/download", "/download/file-0.bin"), "X-Forwarded-For: 192.0.2.7", f"Referer: {link}"
+    )
+    nginx.get("/download/../auth" + link, f"Authorization: Bearer {link[-46:]}")
+    nginx.get(link + "%zz")
+    [first, *_] = nginx.entries(3)
+    assert (first["method"], first["path"], first["status"]) == ("GET", "/download/file-0.bin", 200)
+    assert first["sent"] == len(CONTENT)
+    wait_until(lambda: bool(nginx.plane.log.exists() and nginx.plane.entries()), "the gateway has logged")
+    assert nginx.plane.entries()[0]["client"] == "192.0.2.7"
+
+
+@BOTH
+def test_the_gateway_is_down(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    link = nginx.plane.link(nginx.plane.publish(CONTENT))
+    nginx.plane.stop()
+    assert nginx.get(link).status == 502
+
+
+def test_a_file_that_nginx_cannot_find_is_no_second_charge(start: Callable[[str], Nginx]) -> None:
+    """The folder in nginx's configuration is not the gateway's: seen at once, and charged once."""
+    nginx = start("auth_request.conf")
+    link = nginx.plane.link(publish_as(nginx.plane, "link/file.bin"), maximum=2)
+    (nginx.plane.root / "link").rename(nginx.plane.root / "elsewhere")
+    (nginx.plane.root / "link").symlink_to("elsewhere")  # the gateway follows it, nginx is told not to
+    assert nginx.get(link).status == 502
+    assert nginx.plane.charged(link) == len(CONTENT)
+
+
+def test_a_client_that_vanishes_behind_nginx_gets_its_bytes_back(start: Callable[[str], Nginx]) -> None:
+    nginx = start("proxy.conf")
+    size = 64 << 20
+    link = nginx.plane.link(nginx.plane.publish(b"", sparse=size), maximum=1)
+    client = nginx.connect(receive_buffer=65536)
+    client.send(f"GET {link} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    client.read_head()
+    client.read_bytes(1 << 20)
+    client.reset()
+    wait_until(lambda: nginx.plane.charged(link) < size // 2, "the rest is refunded")
+
+
+@BOTH
+def test_a_slow_client_is_not_cut(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    size = 8 << 20
+    link = nginx.plane.link(nginx.plane.publish(b"", sparse=size))
+    with nginx.connect(receive_buffer=65536) as client:
+        client.send(f"GET {link} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        client.read_head()
+        got = 0
+        for _ in range(6):
+            got += len(client.read_bytes(100_000))
+            time.sleep(0.5)
+        assert got + len(client.read_bytes(size - got)) == size
