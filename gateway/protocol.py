@@ -1,6 +1,6 @@
 """Bytes in, requests out: aiohttp's connection, with downloads answered on the spot.
 
-aiohttp's C parser reads every request. One that asks for a download, has no body and finds the
+aiohttp's C parser reads every request but the plainest (rules/heads.py). One that asks for a download, has no body and finds the
 connection idle is answered right here, without a task and without aiohttp's request and response
 objects (together about 150 µs a request). Everything else goes the ordinary way: through aiohttp's own
 loop to `Server.handle`, which answers downloads by the same code and the rest as an aiohttp handler.
@@ -35,12 +35,15 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.counters import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED, Counters
 from gateway.errors import BAD_REQUEST, OVERLOADED, Refusal
 from gateway.exchange import Exchange
 from gateway.outcome import Outcome, step
+from gateway.rules.access import Ask, Kind
 from gateway.rules.headers import format_date
+from gateway.rules.heads import MAX_BYTES, read_plain_head
 from gateway.rules.pages import refusal_answer
 
 _log = logging.getLogger("gateway")
@@ -52,6 +55,7 @@ BODY_BYTES: Final = 1024 * 1024
 LINGER_SECONDS: Final = 2.0
 """How long a closed connection may still send, so that a reset does not overtake our answer."""
 SWEEP_SECONDS: Final = 1.0
+NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 DOWNLOAD_PATHS: Final = ("/download", "/auth")
 METHODS: Final = frozenset(("GET", "HEAD"))
 
@@ -107,6 +111,7 @@ class Connection(RequestHandler):
     """One client's connection. aiohttp's, with downloads answered without it."""
 
     __slots__ = (
+        "_at_boundary",
         "_early",
         "_head_begun",
         "_lingering",
@@ -127,6 +132,7 @@ class Connection(RequestHandler):
         self.sender: Any = None  # the delivery under way, when it does not go through the transport
         self._early = b""
         self._head_begun = True  # a new connection owes a request head at once
+        self._at_boundary = True  # aiohttp's parser holds no part of a head
         self._lingering = False
         self._served = 0
         self._waits: tuple[Wait, int] = (Wait.HEAD, 0)
@@ -161,9 +167,18 @@ class Connection(RequestHandler):
             or self._close
             or self._force_close
         ):
-            self._head_begun = False
+            self._at_boundary = self._head_begun = False
             super().data_received(data)
             return
+        if self._at_boundary and len(data) <= self.server.plain_bytes:
+            plain = read_plain_head(data)
+            if plain is not None:
+                self._head_begun = False
+                self.exchange = exchange = Exchange(self, "GET", "/download", NO_HEADERS, True, False)
+                exchange.ask = Ask(Kind.DOWNLOAD, None, plain.token)
+                exchange.agent = plain.agent
+                step(self.server.answer(exchange))
+                return
         assert self._parser is not None
         try:
             messages, upgraded, tail = self._parser.feed_data(data)
@@ -171,7 +186,7 @@ class Connection(RequestHandler):
             self._refuse_all(BAD_REQUEST)
             return
         if not messages:
-            self._head_begun = True
+            self._at_boundary, self._head_begun = False, True
             return
         self._head_begun = False
         if len(messages) == 1 and not upgraded:
@@ -183,9 +198,11 @@ class Connection(RequestHandler):
                 and (message.version == HttpVersion11 or message.version == HttpVersion10)
             ):
                 self._parser.message_consumed()
-                self.exchange = exchange = Exchange(self, message)
+                self._at_boundary = data.endswith(b"\r\n\r\n")  # and no part of another head behind it
+                self.exchange = exchange = begin_exchange(self, message)
                 step(self.server.answer(exchange))
                 return
+        self._at_boundary = False
         self._request_count += len(messages)
         self._messages.extend(messages)
         self._upgraded = upgraded
@@ -301,6 +318,8 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
         """A request aiohttp could not read or that failed, as a refusal of ours; the text is not quoted."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client went away: aiohttp ends the connection, and nothing has failed
         if status != 400:
             _log.error("a request ended by an unexpected error: %s", type(exc).__name__)
         if request.writer.output_size > 0:
@@ -349,6 +368,7 @@ class Server(web.Server):
         self.record_refused = record_refused
         self.count = counters.add
         self.limits = limits
+        self.plain_bytes = min(MAX_BYTES, limits.max_line, limits.max_field)
         self.cors_origins = frozenset(cors_origins)
         self.draining = False
         self.date_field = b""
@@ -405,8 +425,8 @@ class Server(web.Server):
         if path.startswith(("http://", "https://")):
             path = "/" + path.split("/", 3)[3] if path.count("/") >= 3 else "/"
         if message.method not in METHODS or not path.startswith(DOWNLOAD_PATHS):
-            return await self._answer_other(request, Exchange(connection, message), keep)
-        exchange = connection.exchange = Exchange(connection, message)
+            return await self._answer_other(request, begin_exchange(connection, message), keep)
+        exchange = connection.exchange = begin_exchange(connection, message)
         exchange.keep = exchange.keep and keep
         exchange.waiter = Outcome()
         ended = exchange.waiter.future()
@@ -428,6 +448,18 @@ class Server(web.Server):
         exchange.ended = time.monotonic()
         self.record(exchange)
         return response
+
+
+def begin_exchange(connection: Connection, message: RawRequestMessage) -> Exchange:
+    """The exchange for a request that aiohttp's parser has read."""
+    return Exchange(
+        connection,
+        message.method,
+        message.path,
+        message.headers,
+        keep=not message.should_close,
+        is_http10=message.version == HttpVersion10,
+    )
 
 
 async def drop_body(request: web.BaseRequest) -> bool:
