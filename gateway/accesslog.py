@@ -116,11 +116,12 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
     client: the client's address. ended: seconds since 1970 UTC.
     """
     headers, status = exchange.headers, exchange.status
+    agent = exchange.agent or headers.get(USER_AGENT, "")
     second = int(ended)
     path = exchange.target.partition("?")[0]
     line = (
         f'{{"time": "{_clock(second)}.{int((ended - second) * 1000):03}Z", '
-        f'{_request(client, exchange.method, path, headers.get(USER_AGENT, ""))}, "status": {status}, '
+        f'{_request(client, exchange.method, path, agent)}, "status": {status}, '
         f'"sent": {exchange.sent}, "seconds": {exchange.ended - exchange.started:.4f}'
     )
     if exchange.token_id:

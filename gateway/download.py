@@ -79,7 +79,7 @@ class Downloads:
         """Answer one request, whatever happens. Never raises."""
         try:
             try:
-                ask = read_target(exchange.target)
+                ask = exchange.ask or read_target(exchange.target)
                 if ask.kind is Kind.DOWNLOAD:
                     await self._download(exchange, ask)
                 elif ask.kind is Kind.AUTH:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from aiohttp.http import HttpVersion10, RawRequestMessage
 from multidict import CIMultiDictProxy
 
 from gateway.errors import Refusal
 from gateway.outcome import Outcome
+from gateway.rules.access import Ask
 from gateway.rules.headers import prefers_html
 from gateway.rules.pages import refusal_answer
 
@@ -26,12 +26,16 @@ class ClientGone(Exception):
 class Exchange:
     """One request under way on one connection.
 
-    method, target, headers: as parsed. keep: whether the connection serves another request afterwards.
-    started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file content) and
-    whole: for the log, filled in on the way. waiter: set when the answer is complete, if somebody waits.
+    method, target, headers: as parsed; where a plain head was read (rules/heads.py), `ask` is what it asks
+    for, `agent` the client's name for itself, and headers are empty. keep: whether the connection serves
+    another request afterwards. started, ended: seconds of the monotonic clock. token_id, status, code, sent
+    (bytes of file content) and whole: for the log, filled in on the way. waiter: set when the answer is
+    complete, if somebody waits.
     """
 
     __slots__ = (
+        "agent",
+        "ask",
         "begun",
         "code",
         "connection",
@@ -49,13 +53,23 @@ class Exchange:
         "whole",
     )
 
-    def __init__(self, connection: Connection, message: RawRequestMessage) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        method: str,
+        target: str,
+        headers: CIMultiDictProxy[str],
+        keep: bool,
+        is_http10: bool,
+    ) -> None:
         self.connection = connection
-        self.method: str = message.method
-        self.target: str = message.path
-        self.headers: CIMultiDictProxy[str] = message.headers
-        self.is_http10: bool = message.version == HttpVersion10
-        self.keep: bool = not message.should_close
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.keep = keep
+        self.is_http10 = is_http10
+        self.ask: Ask | None = None
+        self.agent = ""
         self.started = monotonic()
         self.ended = 0.0
         self.token_id = ""

@@ -1,10 +1,10 @@
 """Bytes in, requests out: aiohttp's connection, with downloads answered on the spot.
 
-aiohttp's C parser reads every request but the plainest (rules/heads.py). One that asks for a download, has no body and finds the
-connection idle is answered right here, without a task and without aiohttp's request and response
-objects (together about 150 µs a request). Everything else goes the ordinary way: through aiohttp's own
-loop to `Server.handle`, which answers downloads by the same code and the rest as an aiohttp handler.
-So order, bodies, `Expect` and upgrades are aiohttp's business, and speed is ours.
+aiohttp's C parser reads every request but the plainest (rules/heads.py). One that asks for a download,
+has no body and finds the connection idle is answered right here, without a task and without aiohttp's
+request and response objects (together about 150 µs a request). Everything else goes the ordinary way:
+through aiohttp's own loop to `Server.handle`, which answers downloads by the same code and the rest as
+an aiohttp handler. So order, bodies, `Expect` and upgrades are aiohttp's business, and speed is ours.
 
 The rules:
 - One answer at a time a connection. What arrives meanwhile is kept, up to EARLY_BYTES, then not read.

@@ -125,6 +125,8 @@ def plan_answer(method: str, headers: CIMultiDictProxy[str], shown: Representati
 
     HEAD gets the head that GET would get without its Range (RFC 9110 section 14.2), and no pieces.
     """
+    if not headers and method == "GET":  # a plain head
+        return shown.whole()
     verdict = evaluate(method, headers, shown.etag, shown.modified)
     if verdict is Verdict.NOT_MODIFIED:
         return Plan(304, b"HTTP/1.1 304 Not Modified\r\n" + shown.validators)

@@ -97,6 +97,8 @@ class LocalBlob:
             if self.users == 0:
                 raise RuntimeError(f"{self.described} was released more often than acquired")
             self.users -= 1
+            if self.users or self._kept:
+                return
             unused = self.take_unused()
         close(unused)
 

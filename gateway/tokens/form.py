@@ -13,7 +13,7 @@ import re
 import secrets
 from typing import Final
 
-TOKEN_PREFIX: Final = "ct_"
+TOKEN_PREFIX: Final = "ct_"  # noqa: S105 - the public part
 KEY_PREFIX: Final = "gk_"
 SECRET_BYTES: Final = 32
 MAX_TOKEN_LENGTH: Final = 128

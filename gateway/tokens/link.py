@@ -177,9 +177,8 @@ class Link:
             return StoreUnavailable(f"the store at {self._place} did not answer within {self._timeout:g} s")
         if isinstance(error, ResponseError):
             word = str(error).split(" ", 1)[0].rstrip(":")
-            return StoreUnavailable(
-                f"the store at {self._place} refused a command ({word or type(error).__name__})"
-            )
+            reason = word if word.isupper() else type(error).__name__  # redis-py takes some words away
+            return StoreUnavailable(f"the store at {self._place} refused a command ({reason})")
         return StoreUnavailable(
             f"the store at {self._place} cannot be reached ({type(error).__name__}); "
             "is it running, and redis_url right?"
