@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.compare import Plan, choose_peers, choose_scenarios, compare, say_on_stderr
+from bench.driving import Effort
 from bench.errors import BenchError
 from bench.machine import describe
 from bench.processes import stopped_by_signals
 from bench.report import show, write_json
-from bench.scenarios import SCENARIOS, Effort
+from bench.scenarios import SCENARIOS
 from gateway.errors import GatewayError
 
 MAX_SECONDS = 600.0

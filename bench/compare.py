@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.driving import Effort
 from bench.ground import Ground
 from bench.machine import Cores
-from bench.model import FIGURES, Result
+from bench.model import FIGURES, Result, Sample
 from bench.peers import PEERS
 from bench.processes import Crew, raise_file_limit
-from bench.scenarios import SCENARIOS, Contestant, Effort, Scenario
+from bench.scenarios import SCENARIOS, Contestant, Scenario
 
 Say = Callable[[str], None]
 
@@ -78,19 +79,20 @@ def compare(plan: Plan, say: Say) -> list[Result]:
 
 def _run(scenario: Scenario, plan: Plan, ground: Ground, result: Result, say: Say) -> None:
     """All rounds of one scenario."""
+    rounds = 1 if scenario.once else plan.rounds
     with Crew(ground.folder) as crew:
         contestants = []
         for contestant in scenario.contestants(plan.peers, ground):
-            reason = _start(scenario, contestant, ground, crew)
+            reason = _absence(scenario, contestant)
             if reason is None:
                 contestants.append(contestant)
             else:
                 result.absent[contestant.label] = reason
                 say(f"{scenario.name}: {contestant.label} takes no part: {reason}")
-        for number in range(1, plan.rounds + 1):
+        for number in range(1, rounds + 1):
             for contestant in list(contestants):
                 try:
-                    sample = scenario.measure(ground, contestant, plan.effort)
+                    sample = _measure(scenario, contestant, ground, crew, plan.effort)
                 except BenchError as error:
                     result.absent[contestant.label] = str(error)
                     result.rounds.pop(contestant.label, None)
@@ -98,24 +100,32 @@ def _run(scenario: Scenario, plan: Plan, ground: Ground, result: Result, say: Sa
                     say(f"{scenario.name}: {contestant.label} is out: {error}")
                     continue
                 result.rounds.setdefault(contestant.label, []).append(sample)
-                say(f"{scenario.name} {number}/{plan.rounds} {contestant.label}: {_brief(sample, scenario.shown)}")
+                say(f"{scenario.name} {number}/{rounds} {contestant.label}: {_brief(sample, scenario.shown)}")
 
 
-def _start(scenario: Scenario, contestant: Contestant, ground: Ground, crew: Crew) -> str | None:
-    """Start a contestant's server, or say why it cannot take part."""
+def _absence(scenario: Scenario, contestant: Contestant) -> str | None:
+    """Why a contestant cannot take part, or None."""
+    if not contestant.peer:
+        return None
     peer = PEERS[contestant.peer]
-    reason = scenario.suits(peer.kinds, checks=peer.checks) or peer.missing(contestant.options)
-    if reason is not None:
-        return reason
+    return scenario.suits(peer.kinds, checks=peer.checks) or peer.missing(contestant.options)
+
+
+def _measure(scenario: Scenario, contestant: Contestant, ground: Ground, crew: Crew, effort: Effort) -> Sample:
+    """One round of one contestant, whose server is started when it does not run yet."""
+    if contestant.peer and contestant.server is None:
+        contestant.server = PEERS[contestant.peer].start(ground, crew, contestant.options)
     try:
-        contestant.server = peer.start(ground, crew, contestant.options)
-    except BenchError as error:
-        return str(error)
-    return None
+        if contestant.server is not None:
+            contestant.server.program.check()
+        return scenario.measure(ground, contestant, effort)
+    finally:
+        if scenario.fresh and contestant.server is not None:
+            crew.stop(contestant.server.program)
+            contestant.server = None
 
 
-def _brief(sample: object, shown: Sequence[str]) -> str:
-    assert isinstance(sample, dict)
+def _brief(sample: Sample, shown: Sequence[str]) -> str:
     parts = []
     for name in shown:
         if name in sample:

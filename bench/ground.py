@@ -107,6 +107,7 @@ class Ground:
         self._redis: Redis | None = None
         self.tokens = cache(self._fill)  # one filling a file and limit
         self.publish = cache(self._publish)
+        self.mint_key = cache(self._mint_key)
 
     def __enter__(self) -> Self:
         try:
@@ -179,6 +180,10 @@ class Ground:
         """Register the file as a product of one version; returns the manifest's digest."""
         answer = self.command("product", "add", product_id(name), "1", str(self.path(name)))
         return str(answer["manifest"])
+
+    def _mint_key(self) -> str:
+        """An API key for the mint service."""
+        return str(self.command("key", "create", "bench", "--role", "mint")["key"])
 
     def _fill(self, name: str, limited: bool = False) -> list[str]:
         """Fresh tokens for a file, in Redis for every peer. Made by the very script that minting runs."""

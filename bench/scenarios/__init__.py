@@ -1,0 +1,27 @@
+"""The scenarios of a comparison: what is asked, how it is measured, and what shall come out."""
+
+from __future__ import annotations
+
+from bench.scenarios.base import Contestant, Scenario
+from bench.scenarios.crowds import Cold, Slow
+from bench.scenarios.requests import Auth, Limited, Mint, Ranges, Refused, Small, Workers
+from bench.scenarios.transfers import LargeMany, LargeOne, TlsLarge, TlsSmall, TokenMemory
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Small(),
+    Limited(),
+    Auth(),
+    Refused(),
+    Ranges(),
+    LargeOne(),
+    LargeMany(),
+    Slow(),
+    Cold(),
+    Mint(),
+    Workers(),
+    TlsSmall(),
+    TlsLarge(),
+    TokenMemory(),
+)
+
+__all__ = ["SCENARIOS", "Contestant", "Scenario"]
