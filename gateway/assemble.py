@@ -7,26 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aiohttp import web
-
 from gateway.accesslog import AccessLog
 from gateway.counters import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
 from gateway.download import Downloads
 from gateway.editions import Editions
-from gateway.errors import METHOD_NOT_ALLOWED, NOT_FOUND, STORE_UNAVAILABLE, Refusal, StoreUnavailable
+from gateway.errors import Refusal
 from gateway.exchange import Exchange
-from gateway.outcome import Outcome, step
-from gateway.protocol import Limits, Server, refusal_response
+from gateway.other import Other
+from gateway.protocol import Limits, Server
 from gateway.proxy import TrustedProxies
-from gateway.rules.access import Kind, read_target
-from gateway.rules.headers import prefers_html
 from gateway.settings import Settings
 from gateway.storage.registry import Storages
 from gateway.tokens.claims import CLAIM, SETTLE, Claims
 from gateway.tokens.pipeline import Pipeline
-
-PREFLIGHT_SECONDS = 7200
-"""How long a browser may remember a preflight; Chromium's own limit."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +59,10 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
         counters,
     )
     recorder = Recorder(counters, access_log)
-    other = Other(claims, frozenset(settings.cors_origins))
+    other = Other(claims, counters)
     server = Server(
         downloads.answer,
-        other.handle,
+        other.answer,
         recorder.record,
         recorder.record_refused,
         counters,
@@ -106,56 +99,3 @@ class Recorder:
         """A request that could not be read, or one connection too many."""
         self._count(RESPONSES.get(refusal.status, RESPONSE_OTHER))
         self._count(REFUSALS[refusal.code])
-
-
-class Other:
-    """Answers what is neither a download nor an authorisation: health, preflights, and no."""
-
-    def __init__(self, claims: Claims, origins: frozenset[str]) -> None:
-        self._claims = claims
-        self._origins = origins
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """An ordinary aiohttp handler."""
-        path = request.path
-        html = prefers_html(request.headers.get("Accept"))
-        download = read_target(path).kind is not Kind.OTHER
-        if path not in ("/healthz", "/readyz") and not download:
-            return refusal_response(NOT_FOUND, html)
-        if request.method == "OPTIONS" and download and self._origins and "Origin" in request.headers:
-            return self._preflight(request)
-        if request.method not in ("GET", "HEAD"):
-            return refusal_response(METHOD_NOT_ALLOWED, html)
-        if path == "/readyz":
-            try:
-                await self._ping().future()
-            except StoreUnavailable:
-                return refusal_response(STORE_UNAVAILABLE, html)
-        return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
-
-    def _ping(self) -> Outcome[None]:
-        answered: Outcome[None] = Outcome()
-
-        async def ping() -> None:
-            try:
-                await self._claims.ping()
-                answered.set(None)
-            except StoreUnavailable as error:
-                answered.fail(error)
-
-        step(ping())
-        return answered
-
-    def _preflight(self, request: web.BaseRequest) -> web.Response:
-        """Answer a preflight (the Fetch standard): may a page of this origin send Range and the like."""
-        origin = request.headers["Origin"]
-        response = web.Response(status=204, headers={"Vary": "Origin", "Allow": "GET, HEAD, OPTIONS"})
-        if "*" in self._origins or origin in self._origins:
-            response.headers["Access-Control-Allow-Origin"] = "*" if "*" in self._origins else origin
-            response.headers["Access-Control-Allow-Methods"] = "GET, HEAD"
-            response.headers["Access-Control-Allow-Headers"] = (
-                "Authorization, If-Match, If-Modified-Since, If-None-Match, If-Range, "
-                "If-Unmodified-Since, Range"
-            )
-            response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
-        return response

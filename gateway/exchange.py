@@ -9,7 +9,6 @@ from multidict import CIMultiDictProxy
 
 from gateway.errors import Refusal
 from gateway.outcome import Outcome
-from gateway.rules.access import Ask
 from gateway.rules.headers import prefers_html
 from gateway.rules.pages import refusal_answer
 
@@ -33,25 +32,17 @@ class Exchange:
     complete, if somebody waits.
     """
 
-    __slots__ = (
-        "agent",
-        "ask",
-        "begun",
-        "code",
-        "connection",
-        "ended",
-        "headers",
-        "is_http10",
-        "keep",
-        "method",
-        "sent",
-        "started",
-        "status",
-        "target",
-        "token_id",
-        "waiter",
-        "whole",
-    )
+    # Defaults of the class: most exchanges never change them, and one is made for every request.
+    token = ""
+    agent = ""
+    token_id = ""
+    code = ""
+    status = 0
+    sent = 0
+    ended = 0.0
+    whole = False
+    begun = False
+    waiter: Outcome[None] | None = None
 
     def __init__(
         self,
@@ -68,17 +59,7 @@ class Exchange:
         self.headers = headers
         self.keep = keep
         self.is_http10 = is_http10
-        self.ask: Ask | None = None
-        self.agent = ""
         self.started = monotonic()
-        self.ended = 0.0
-        self.token_id = ""
-        self.status = 0
-        self.code = ""
-        self.sent = 0
-        self.whole = False
-        self.begun = False
-        self.waiter: Outcome[None] | None = None
 
     def respond(self, status: int, head: bytes, body: bytes = b"") -> None:
         """Send the head, and the body with it unless the method is HEAD.
@@ -129,6 +110,11 @@ class Exchange:
         """The answer is complete, or will never be."""
         self.ended = monotonic()
         self.connection.finish(self)
+
+    def is_from_allowed_origin(self) -> bool:
+        """Whether the setting `cors_origins` lets pages of the request's origin read the answer."""
+        origins = self.connection.server.cors_origins
+        return "*" in origins or self.headers.get("Origin") in origins
 
     def _cors(self) -> bytes:
         origins = self.connection.server.cors_origins

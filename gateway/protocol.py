@@ -3,11 +3,14 @@
 aiohttp's C parser reads every request but the plainest (rules/heads.py). One that asks for a download,
 has no body and finds the connection idle is answered right here, without a task and without aiohttp's
 request and response objects (together about 150 µs a request). Everything else goes the ordinary way:
-through aiohttp's own loop to `Server.handle`, which answers downloads by the same code and the rest as
-an aiohttp handler. So order, bodies, `Expect` and upgrades are aiohttp's business, and speed is ours.
+through aiohttp's own loop to `Server.handle`, which answers in the same manner. So order, bodies, `Expect`
+and upgrades are aiohttp's business, and speed is ours.
 
 The rules:
-- One answer at a time a connection. What arrives meanwhile is kept, up to EARLY_BYTES, then not read.
+- One answer at a time a connection, and none while the client leaves the last ones unread. What arrives
+  meanwhile is kept, up to EARLY_BYTES, then not read.
+- A client may close its sending side at once; what it asked before is answered all the same.
+- We close by our end of stream first, and read on for a moment: a reset must not overtake our answer.
 - A connection is always waiting for exactly one thing, which has a limit of its own (`Wait`): a request
   head, the next request, the client taking bytes, the client closing. There is no limit on a whole
   transfer. One sweep a second looks at them all; no timer is set for a request.
@@ -15,9 +18,10 @@ The rules:
 
 aiohttp internals relied on, all of them here and each in tests/test_protocol_contract.py:
 RequestHandler: _parser.feed_data, _parser.message_consumed, _messages, _waiter, _request_count,
-_request_in_progress, _upgraded, _payload_parser, _message_tail, _force_close, _close, _paused,
-_process_keepalive, _keepalive_handle, handle_error, log_exception; EMPTY_PAYLOAD; BaseRequest._message,
-BaseRequest._payload; web.Server._connections.
+_upgraded, _payload_parser, _message_tail, _force_close, _close, _paused, _buffer_paused, _reading_paused,
+_max_msg_queue_size, _pause_reading_for_buffer, _drain_helper, _process_keepalive, _keepalive_handle,
+handle_error, log_exception; EMPTY_PAYLOAD; BaseRequest._message, BaseRequest._payload;
+web.Server._connections, web.Server._kwargs.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import contextlib
 import enum
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,10 +42,10 @@ from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.counters import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED, Counters
-from gateway.errors import BAD_REQUEST, OVERLOADED, Refusal
+from gateway.errors import BAD_REQUEST, OVERLOADED, Refusal, Refused
 from gateway.exchange import Exchange
 from gateway.outcome import Outcome, step
-from gateway.rules.access import Ask, Kind
+from gateway.rules.access import Kind, read_target
 from gateway.rules.headers import format_date
 from gateway.rules.heads import MAX_BYTES, read_plain_head
 from gateway.rules.pages import refusal_answer
@@ -94,7 +98,7 @@ class Limits:
 
 
 class Answered(web.StreamResponse):
-    """Tells aiohttp's loop that the answer has been sent already."""
+    """Tells aiohttp's loop that the answer has been sent already, and whether to go on."""
 
     def __init__(self, keep: bool) -> None:
         super().__init__()
@@ -113,6 +117,7 @@ class Connection(RequestHandler):
     __slots__ = (
         "_at_boundary",
         "_early",
+        "_half_closed",
         "_head_begun",
         "_lingering",
         "_served",
@@ -131,6 +136,7 @@ class Connection(RequestHandler):
         self.peer: Any = None  # the client's address as the socket names it
         self.sender: Any = None  # the delivery under way, when it does not go through the transport
         self._early = b""
+        self._half_closed = False
         self._head_begun = True  # a new connection owes a request head at once
         self._at_boundary = True  # aiohttp's parser holds no part of a head
         self._lingering = False
@@ -143,9 +149,6 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.peer = transport.get_extra_info("peername")
-        if self._keepalive_handle is not None:
-            self._keepalive_handle.cancel()  # the sweep does this
-            self._keepalive_handle = None
         self.server.count(CONNECTIONS)
         self.server.count(CONNECTIONS_ACCEPTED)
         if len(self.server.connections_by_handler) > self.server.limits.max_connections:
@@ -153,12 +156,12 @@ class Connection(RequestHandler):
             self._refuse_all(OVERLOADED)
 
     def data_received(self, data: bytes) -> None:
-        if self.exchange is not None:
+        if self._lingering:
+            return
+        if self.exchange is not None or self._early or self._paused:
             self._keep_early(data)
             return
         waiter = self._waiter
-        if self._lingering:
-            return
         if (
             waiter is None  # aiohttp is at work on this connection: it goes on reading by itself
             or waiter.done()
@@ -175,8 +178,7 @@ class Connection(RequestHandler):
             if plain is not None:
                 self._head_begun = False
                 self.exchange = exchange = Exchange(self, "GET", "/download", NO_HEADERS, True, False)
-                exchange.ask = Ask(Kind.DOWNLOAD, None, plain.token)
-                exchange.agent = plain.agent
+                exchange.token, exchange.agent = plain
                 step(self.server.answer(exchange))
                 return
         assert self._parser is not None
@@ -186,7 +188,8 @@ class Connection(RequestHandler):
             self._refuse_all(BAD_REQUEST)
             return
         if not messages:
-            self._at_boundary, self._head_begun = False, True
+            if data:
+                self._at_boundary, self._head_begun = False, True
             return
         self._head_begun = False
         if len(messages) == 1 and not upgraded:
@@ -208,14 +211,16 @@ class Connection(RequestHandler):
         self._upgraded = upgraded
         if upgraded and tail:
             self._message_tail = tail
+        if len(self._messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()  # the parser keeps the rest, and aiohttp asks for it
         waiter.set_result(None)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client will send no more. It still gets its answer; then the connection closes."""
-        if self.exchange is not None:
+        """The client will send no more. It still gets its answers; then the connection closes."""
+        self._half_closed = True
+        if self.exchange is not None and not self._early and not self._messages:
             self.exchange.keep = False
-            return True
-        return False
+        return not self._is_idle()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -224,6 +229,8 @@ class Connection(RequestHandler):
         super().resume_writing()
         if self.sender is not None:
             self.sender.resume()
+        elif self.exchange is None:
+            self.read_on()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -234,7 +241,15 @@ class Connection(RequestHandler):
 
     # One answer after the other.
 
+    def _is_idle(self) -> bool:
+        """Nothing was asked that has not been answered."""
+        waiter = self._waiter
+        asked = self.exchange is not None or self._early or self._messages
+        return not asked and waiter is not None and not waiter.done()
+
     def _keep_early(self, data: bytes) -> None:
+        if self.exchange is not None and not self.exchange.keep:
+            return  # the connection closes after this answer: nobody will read it
         self._early += data
         if len(self._early) > EARLY_BYTES and self.transport is not None:
             self.transport.pause_reading()
@@ -249,22 +264,29 @@ class Connection(RequestHandler):
             exchange.waiter.set(None)
         elif self.transport is not None:
             if not exchange.keep or self.server.draining:
-                self._close_gently()
-                return
-            if self._early:
-                self._loop.call_soon(self._read_early)
+                self.close_gently()
+            elif self._early or self._half_closed:
+                self.read_on()
+
+    def read_on(self) -> None:
+        """Take up what came during an answer, in the next turn of the loop."""
+        self._loop.call_soon(self._read_early)
 
     def _read_early(self) -> None:
-        if self.transport is None or self.exchange is not None:
+        if self.transport is None or self.exchange is not None or self._paused or self._lingering:
             return
         data, self._early = self._early, b""
         if not self._buffer_paused and not self._reading_paused:
             self.transport.resume_reading()
         self.data_received(data)
+        if self._half_closed and self._is_idle():
+            self.close_gently()
 
-    def _close_gently(self) -> None:
+    def close_gently(self) -> None:
         """Send what is buffered and our end of stream, and wait a little for the client's."""
         self._lingering = True
+        self._early = b""
+        self._force_close = True  # aiohttp's loop ends, and leaves the closing to us
         if self.transport is not None:
             with contextlib.suppress(RuntimeError, OSError):
                 self.transport.write_eof()
@@ -272,12 +294,11 @@ class Connection(RequestHandler):
 
     def _refuse_all(self, refusal: Refusal) -> None:
         """Answer what cannot be read, or is too much, and close."""
-        self._lingering = True
         if self.transport is not None:
             head, body = refusal_answer(refusal, None, html=False)
             self.transport.write(b"".join((head, self.server.date_field, b"Connection: close\r\n\r\n", body)))
             self.server.record_refused(refusal)
-            self._close_gently()
+        self.close_gently()
 
     # Time.
 
@@ -301,8 +322,10 @@ class Connection(RequestHandler):
             self._waits, self._since = waits, now
         elif self.transport is not None and now - self._since >= self.server.limits.seconds(waits[0]):
             self.transport.abort()
-        if self.server.draining and waits[0] is Wait.NEXT and self.transport is not None:
-            self.transport.close()
+        if self.transport is not None and (
+            (self.server.draining and waits[0] is Wait.NEXT) or (self._half_closed and self._is_idle())
+        ):
+            self.close_gently()
 
     def _process_keepalive(self) -> None:
         """Aiohttp's timer: the sweep does this, and knows what a transfer is."""
@@ -312,23 +335,22 @@ class Connection(RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: web.BaseRequest,  # noqa: ARG002
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
-        """A request aiohttp could not read or that failed, as a refusal of ours; the text is not quoted."""
-        if isinstance(exc, ConnectionError):
-            raise exc  # the client went away: aiohttp ends the connection, and nothing has failed
-        if status != 400:
+        """A request that aiohttp could not read is refused; one that ended by a defect breaks off.
+
+        The text is not quoted.
+        """
+        if status == 400:
+            self._refuse_all(BAD_REQUEST)
+        else:
             _log.error("a request ended by an unexpected error: %s", type(exc).__name__)
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun")
-        self.server.record_refused(BAD_REQUEST)
-        response = refusal_response(BAD_REQUEST, html=False)
-        response.set_status(status)
-        response.force_close()
-        return response
+            if self.transport is not None:
+                self.transport.abort()
+        return Answered(keep=False)
 
     def log_exception(self, *_args: Any, **kw: Any) -> None:
         """Report the kind of an unexpected error without its text."""
@@ -336,10 +358,8 @@ class Connection(RequestHandler):
         _log.error("a connection ended by an unexpected error: %s", type(error).__name__)
 
 
-Answer = Callable[[Exchange], Any]
-"""Answers a download or authorisation request: a coroutine function that awaits only Outcomes."""
-Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-"""Answers everything else, as an ordinary aiohttp handler."""
+Answer = Callable[[Exchange], Coroutine[Outcome[Any], None, None]]
+"""Answers a request and ends the exchange, whatever happens; a coroutine that awaits only Outcomes."""
 
 
 class Server(web.Server):
@@ -348,7 +368,7 @@ class Server(web.Server):
     def __init__(
         self,
         answer: Answer,
-        other: Handle,
+        other: Answer,
         record: Callable[[Exchange], None],
         record_refused: Callable[[Refusal], None],
         counters: Counters,
@@ -358,6 +378,8 @@ class Server(web.Server):
         super().__init__(
             self.handle,
             access_log=None,
+            keepalive_timeout=0,  # the sweep does this
+            lingering_time=LINGER_SECONDS,
             max_line_size=limits.max_line,
             max_field_size=limits.max_field,
             max_headers=limits.max_headers,
@@ -418,36 +440,36 @@ class Server(web.Server):
         message: RawRequestMessage = request._message
         connection = request.protocol
         assert isinstance(connection, Connection)
-        keep = await drop_body(request)
+        if connection._paused:
+            with contextlib.suppress(ConnectionError):
+                await connection._drain_helper()
+        body_read = await drop_body(request)
         if message.version not in (HttpVersion10, HttpVersion11):
-            return refusal_response(BAD_REQUEST, html=False)
-        path = message.path
-        if path.startswith(("http://", "https://")):
-            path = "/" + path.split("/", 3)[3] if path.count("/") >= 3 else "/"
-        if message.method not in METHODS or not path.startswith(DOWNLOAD_PATHS):
-            return await self._answer_other(request, begin_exchange(connection, message), keep)
+            connection._refuse_all(BAD_REQUEST)
+        if connection.transport is None or connection._lingering:
+            return Answered(keep=False)
         exchange = connection.exchange = begin_exchange(connection, message)
-        exchange.keep = exchange.keep and keep
+        exchange.keep = exchange.keep and body_read
         exchange.waiter = Outcome()
         ended = exchange.waiter.future()
-        step(self.answer(exchange))
+        step(self.answer(exchange) if _is_download(message) else self._other(exchange))
         await ended
         if connection.transport is None:
-            raise ConnectionResetError
-        connection._loop.call_soon(connection._read_early)
-        return Answered(exchange.keep and not self.draining)
+            return Answered(keep=False)
+        if not exchange.keep or self.draining:
+            connection.close_gently()
+            return Answered(keep=False)
+        connection.read_on()
+        return Answered(keep=True)
 
-    async def _answer_other(
-        self, request: web.BaseRequest, exchange: Exchange, keep: bool
-    ) -> web.StreamResponse:
-        response = await self._other(request)
-        response.headers.setdefault("Server", "download-gateway")  # instead of aiohttp's, with versions
-        if not keep or self.draining:
-            response.force_close()
-        exchange.status = response.status
-        exchange.ended = time.monotonic()
-        self.record(exchange)
-        return response
+
+def _is_download(message: RawRequestMessage) -> bool:
+    if message.method not in METHODS:
+        return False
+    try:
+        return read_target(message.path).kind is not Kind.OTHER
+    except Refused:
+        return True  # one that cannot be understood: it will be told so
 
 
 def begin_exchange(connection: Connection, message: RawRequestMessage) -> Exchange:
@@ -457,7 +479,8 @@ def begin_exchange(connection: Connection, message: RawRequestMessage) -> Exchan
         message.method,
         message.path,
         message.headers,
-        keep=not message.should_close,
+        # what follows a request to upgrade may be of the other protocol, or lost in aiohttp's parser
+        keep=not message.should_close and not message.upgrade,
         is_http10=message.version == HttpVersion10,
     )
 
@@ -481,14 +504,3 @@ async def drop_body(request: web.BaseRequest) -> bool:
     except (TimeoutError, web.PayloadAccessError, Exception):  # a broken body says nothing about the answer
         return False
     return left >= 0
-
-
-def refusal_response(refusal: Refusal, html: bool) -> web.Response:
-    """A refusal for a request that came the ordinary way."""
-    head, body = refusal_answer(refusal, None, html)
-    response = web.Response(status=refusal.status, body=body)
-    for line in head.decode("latin-1").split("\r\n")[1:]:
-        name, colon, value = line.partition(": ")
-        if colon and name != "Content-Length":
-            response.headers[name] = value
-    return response
