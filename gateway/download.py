@@ -52,6 +52,7 @@ from gateway.tokens.form import token_id
 
 _log = logging.getLogger("gateway")
 _PERMITTED: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+_PLAIN: Final = Ask(Kind.DOWNLOAD)
 _METHODS: Final = frozenset(("GET", "HEAD"))
 
 
@@ -79,7 +80,7 @@ class Downloads:
         """Answer one request, whatever happens. Never raises."""
         try:
             try:
-                ask = exchange.ask or read_target(exchange.target)
+                ask = _PLAIN if exchange.token else read_target(exchange.target)
                 if ask.kind is Kind.DOWNLOAD:
                     await self._download(exchange, ask)
                 elif ask.kind is Kind.AUTH:
@@ -105,10 +106,10 @@ class Downloads:
             exchange.end()
 
     async def _download(self, exchange: Exchange, ask: Ask) -> None:
-        token = choose_token(ask.token, bearer_token(exchange.headers.get(hdrs.AUTHORIZATION)))
+        token = exchange.token or _token(ask, exchange)
         exchange.token_id = token_id(token)
-        grant = read_grant(await self._claims.look(exchange.token_id))
-        edition = self._editions.get(grant.manifest) or await self._load(grant.manifest)
+        digest, limited = read_grant(await self._claims.look(exchange.token_id))
+        edition = self._editions.get(digest) or await self._load(digest)
         index = choose_file(edition.manifest, ask.file)
         if index is None:
             html = prefers_html(exchange.headers.get(hdrs.ACCEPT))
@@ -124,7 +125,7 @@ class Downloads:
             if plan.refusal is not None:
                 exchange.refuse(plan.refusal, fields=plan.head)
                 return
-            claimed = plan.amount if grant.limited else 0
+            claimed = plan.amount if limited else 0
             if claimed:
                 await self._claims.claim(exchange.token_id, index, claimed, shown.file.size)
             try:
@@ -164,10 +165,9 @@ class Downloads:
         ask = read_target(original.target)
         if ask.kind is Kind.OTHER:
             raise Refused(NOT_FOUND)
-        token = choose_token(ask.token, bearer_token(exchange.headers.get(hdrs.AUTHORIZATION)))
-        exchange.token_id = token_id(token)
-        grant = read_grant(await self._claims.look(exchange.token_id))
-        edition = self._editions.get(grant.manifest) or await self._load(grant.manifest)
+        exchange.token_id = token_id(_token(ask, exchange))
+        digest, limited = read_grant(await self._claims.look(exchange.token_id))
+        edition = self._editions.get(digest) or await self._load(digest)
         index = choose_file(edition.manifest, ask.file)
         identity = b"X-Gateway-Token-Id: %b\r\n" % exchange.token_id.encode()
         if index is None:
@@ -178,13 +178,13 @@ class Downloads:
         if blob is None:
             blob = await in_thread(storage.open, shown.file)
         blob.release()
-        if grant.limited and original.method == "GET":
+        if limited and original.method == "GET":
             amount = _granted(exchange, shown)
             if amount:
                 await self._claims.claim(exchange.token_id, index, amount, shown.file.size)
         return identity + self._directions(shown)
 
-    async def _load(self, digest: str) -> Edition:
+    async def _load(self, digest: bytes) -> Edition:
         """Fetch a manifest that this worker has not seen, or has forgotten."""
         return self._editions.add(digest, await self._claims.manifest(digest))
 
@@ -227,6 +227,11 @@ def _place(file: ManifestFile) -> str:
     if not file.key.isprintable() or file.key.strip() != file.key:
         return ""
     return f"X-Gateway-Storage: {file.storage}\r\nX-Gateway-Key: {file.key}\r\n"
+
+
+def _token(ask: Ask, exchange: Exchange) -> str:
+    """The request's one token, from its target or its Authorization field."""
+    return choose_token(ask.token, bearer_token(exchange.headers.get(hdrs.AUTHORIZATION)))
 
 
 def _granted(exchange: Exchange, shown: Representation) -> int:

@@ -39,16 +39,16 @@ class Editions:
     def __init__(self, files: int = FILES_KEPT) -> None:
         self._limit = files
         self._files = 0
-        self._editions: OrderedDict[str, Edition] = OrderedDict()
+        self._editions: OrderedDict[bytes, Edition] = OrderedDict()
 
-    def get(self, digest: str) -> Edition | None:
+    def get(self, digest: bytes) -> Edition | None:
         """The edition, or None when it is not in memory."""
         edition = self._editions.get(digest)
         if edition is not None:
             self._editions.move_to_end(digest)
         return edition
 
-    def add(self, digest: str, text: bytes) -> Edition:
+    def add(self, digest: bytes, text: bytes) -> Edition:
         """Keep the edition that `text` describes. Raises ValueError when that is no manifest."""
         edition = Edition(Manifest.parse(text))
         if digest not in self._editions:

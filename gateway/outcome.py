@@ -24,13 +24,12 @@ _log = logging.getLogger("gateway")
 class Outcome(Generic[T]):
     """The result of one step that is not there yet: a value or an error, set once, awaited once."""
 
-    __slots__ = ("_error", "_resume", "_value", "done")
-
-    def __init__(self) -> None:
-        self.done = False
-        self._value: Any = None
-        self._error: BaseException | None = None
-        self._resume: Callable[[], None] | None = None
+    # Defaults of the class and no __init__: most are never changed, and one is made for every request.
+    done = False
+    _value: Any = None
+    _error: BaseException | None = None
+    _resume: Callable[[], None] | None = None
+    _coroutine: Coroutine[Outcome[Any], None, Any] | None = None
 
     def set(self, value: T) -> None:
         """Give the value; the waiting coroutine goes on at once. Does nothing when already set."""
@@ -38,7 +37,9 @@ class Outcome(Generic[T]):
             return
         self.done = True
         self._value = value
-        if self._resume is not None:
+        if self._coroutine is not None:
+            step(self._coroutine)
+        elif self._resume is not None:
             self._resume()
 
     def fail(self, error: BaseException) -> None:
@@ -47,7 +48,9 @@ class Outcome(Generic[T]):
             return
         self.done = True
         self._error = error
-        if self._resume is not None:
+        if self._coroutine is not None:
+            step(self._coroutine)
+        elif self._resume is not None:
             self._resume()
 
     def __await__(self) -> Generator[Outcome[Any], None, T]:
@@ -60,10 +63,6 @@ class Outcome(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[no-any-return]
-
-    def on_done(self, resume: Callable[[], None]) -> None:
-        """Call `resume` once this is set (it must not be set yet)."""
-        self._resume = resume
 
     def future(self) -> asyncio.Future[T]:
         """The same as an asyncio future, for a task to await."""
@@ -96,7 +95,7 @@ def step(coroutine: Coroutine[Outcome[Any], None, Any]) -> None:
     except Exception:
         _log.exception("a request ended by an unexpected error")
         return
-    waiting.on_done(lambda: step(coroutine))
+    waiting._coroutine = coroutine
 
 
 def in_thread(function: Callable[..., T], *arguments: Any) -> Outcome[T]:

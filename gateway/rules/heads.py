@@ -12,7 +12,7 @@ the parser, the target and the token.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.tokens.form import MAX_TOKEN_LENGTH, TOKEN_PREFIX
 
@@ -30,17 +30,13 @@ _HEAD: Final = re.compile(
 )
 
 
-class PlainHead(NamedTuple):
-    """What the commonest request says: its token, and the client's name for itself (or nothing)."""
+def read_plain_head(data: bytes) -> tuple[str, str] | None:
+    """Read `data` if it is exactly one such head, else None.
 
-    token: str
-    agent: str
-
-
-def read_plain_head(data: bytes) -> PlainHead | None:
-    """Read `data` if it is exactly one such head, else None."""
+    What it says: its token, and the client's name for itself (which may be empty).
+    """
     match = _HEAD.fullmatch(data)
     if match is None:
         return None
     token, agent = match.groups(b"")
-    return PlainHead(token.decode(), agent.decode())
+    return token.decode(), agent.decode()

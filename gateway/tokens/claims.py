@@ -12,7 +12,7 @@ worker asks, and two racing workers can never issue more than the allowance.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.tokens.form import token_key
@@ -46,19 +46,15 @@ REFUNDS_KEPT: Final = 10_000
 """Refunds kept while the store is away, a worker; beyond it the oldest is lost (and logged)."""
 
 
-class Grant(NamedTuple):
-    """What a token opens: the digest of its manifest, and whether its bytes are counted."""
+def read_grant(reply: Any) -> tuple[bytes, bool]:
+    """What a token opens, by the answer to `look`: its manifest's digest, and whether its bytes are counted.
 
-    manifest: str
-    limited: bool
-
-
-def read_grant(reply: Any) -> Grant:
-    """What the answer to `look` says. Raises Refused(TOKEN_INVALID): unknown, expired or revoked."""
+    Raises Refused(TOKEN_INVALID): unknown, expired or revoked.
+    """
     manifest, revoked, limit = reply
     if manifest is None or revoked is not None:
         raise Refused(TOKEN_INVALID)
-    return Grant(manifest.decode(), limit is not None)
+    return manifest, limit is not None
 
 
 class Claims:
@@ -109,9 +105,9 @@ class Claims:
         while self._refunds and self._pipeline.ready:
             self.settle(*self._refunds.popleft())
 
-    async def manifest(self, digest: str) -> bytes:
+    async def manifest(self, digest: bytes) -> bytes:
         """The text of a manifest. Raises StoreUnavailable, also when the store does not hold it."""
-        text = await self._pipeline.call(b"GET", f"dg:manifest:{{{digest}}}")
+        text = await self._pipeline.call(b"GET", b"dg:manifest:{%b}" % digest)
         if text is None:
             raise StoreUnavailable("a token names a manifest that the store does not hold")
         return bytes(text)

@@ -81,13 +81,11 @@ class Command(Outcome[Any]):
     script: set for a script run by its hash, with what to call it with should Redis not know it.
     """
 
-    __slots__ = ("deadline", "late", "script")
+    script: tuple[Script, Arguments] | None = None
+    late: Callable[[Any], None] | None = None
 
-    def __init__(self, deadline: float, script: tuple[Script, Arguments] | None = None) -> None:
-        super().__init__()
+    def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.script = script
-        self.late: Callable[[Any], None] | None = None
 
 
 class Link(asyncio.Protocol):
@@ -215,7 +213,9 @@ class Pipeline:
 
     def send(self, packed: bytes, script: tuple[Script, Arguments] | None = None) -> Command:
         """Send a command that is packed already."""
-        command = Command(self._loop.time() + self._timeout, script)
+        command = Command(self._loop.time() + self._timeout)
+        if script is not None:
+            command.script = script
         link = self._link
         if link is None or self._stalled:
             command.fail(StoreUnavailable("the store is not connected"))
