@@ -1,0 +1,219 @@
+"""The whole way with real programs: publish, mint, download as people do, resume, survive."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.tools import need
+from tests.test_supervisor import wait_until
+from tests.test_up import Up
+
+SIZE = 64 << 20
+CONTENT = random.Random(7).randbytes(SIZE)
+ABORTED_AFTER = 4 << 20
+
+
+class Shop(Up):
+    """A seller's machine with `up` running, and a customer's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.customer = folder / "customer"
+        self.customer.mkdir()
+
+    def run(self, *command: str, status: int = 0) -> bytes:
+        """Run a program as the customer, to its end."""
+        done = subprocess.run(
+            [need(command[0]), *command[1:]], cwd=self.customer, capture_output=True, timeout=60, check=False
+        )
+        assert done.returncode == status, done.stderr.decode()
+        return done.stdout
+
+    def abort(self, part: Path, *command: str) -> int:
+        """Start a download, and kill it once some of it has come. Returns how much."""
+        with subprocess.Popen(
+            [need(command[0]), *command[1:]],
+            cwd=self.customer,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as running:
+            wait_until(lambda: part.exists() and part.stat().st_size > ABORTED_AFTER, f"{part} has begun")
+            running.kill()
+        size = part.stat().st_size
+        assert size < SIZE
+        return size
+
+    def ask(self, *arguments: str) -> Any:
+        """Run a command of ours, and read its JSON."""
+        process = self.command(*arguments, "--json")
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == 0, self.errors()
+        return json.loads(out)
+
+    def link(self, *arguments: str) -> str:
+        """A new link, made by `token create`."""
+        made = self.ask("token", "create", *arguments, "--listen", f"127.0.0.1:{self.port}")
+        return str(made["downloadUrl"])
+
+    def got(self, name: str) -> bool:
+        return (self.customer / name).read_bytes() == CONTENT
+
+    def entries(self, token: str) -> list[dict[str, Any]]:
+        """The access log's lines about a token, by its id."""
+        log = self.folder / ".download-gateway" / "access.log"
+        return [line for line in map(json.loads, log.read_text().splitlines()) if line["token"] == token]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    (tmp_path / "kit.bin").write_bytes(CONTENT)
+    shop = Shop(tmp_path)
+    yield shop
+    if shop.process is not None and shop.process.poll() is None:
+        shop.stop(signal.SIGKILL)
+
+
+def test_people_download_and_resume_with_what_they_have(shop: Shop) -> None:
+    [url] = shop.start("kit.bin")
+    part = shop.customer / "kit.bin"
+
+    shop.run("curl", "-sSfO", url)
+    assert shop.got("kit.bin")
+    part.unlink()
+
+    begun = shop.abort(part, "curl", "-sSfO", "--limit-rate", "30M", url)
+    shop.run("curl", "-sSfO", "-C", "-", url)
+    assert shop.got("kit.bin")
+    part.unlink()
+
+    query = url.partition("?")[2]
+    shop.run("curl", "-sSfOJ", f"http://127.0.0.1:{shop.port}/download?{query}")  # named by the answer
+    assert shop.got("kit.bin")
+    part.unlink()
+
+    shop.run("wget", "-q", "-O", "kit.bin", url)
+    assert shop.got("kit.bin")
+    part.unlink()
+
+    shop.abort(part, "wget", "-q", "--limit-rate", "30M", "-O", "kit.bin", url)
+    shop.run("wget", "-q", "-c", "-O", "kit.bin", url)
+    assert shop.got("kit.bin")
+    part.unlink()
+
+    shop.run("aria2c", "-q", "-x8", "-s8", "-k1M", "--file-allocation=none", "-o", "kit.bin", url)
+    assert shop.got("kit.bin")
+    part.unlink()
+
+    # A download that was begun is finished with another link.
+    shop.abort(part, "curl", "-sSfO", "--limit-rate", "30M", url)
+    shop.run("curl", "-sSf", "-C", "-", "-o", "kit.bin", shop.link("kit.bin"))
+    assert shop.got("kit.bin")
+
+    token = shop.ask("token", "list")[-1]["tokenId"]
+    wait_until(lambda: len(shop.entries(token)) >= 14, "every request is logged")
+    ranges = [entry["range"] for entry in shop.entries(token) if entry.get("range")]
+    assert f"bytes={begun}-" in ranges
+    assert len(ranges) >= 2 + 7
+
+
+def test_a_folder_is_a_product_with_an_index(shop: Shop) -> None:
+    folder = shop.folder / "Drum Kit"
+    (folder / "loops").mkdir(parents=True)
+    files = {"read me.txt": b"hello", "loops/Ünder & über.wav": b"w" * 70_000, "loops/b#1?.wav": b""}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    [url] = shop.start("Drum Kit")
+    index = json.loads(shop.run("curl", "-sSf", url))
+    assert {file["name"]: file["size"] for file in index["files"]} == {
+        name: len(content) for name, content in files.items()
+    }
+    base = f"http://127.0.0.1:{shop.port}"
+    for file in index["files"]:
+        assert shop.run("curl", "-sSf", base + file["url"]) == files[file["name"]]
+    page = shop.run("curl", "-sSf", "-H", "Accept: text/html", url).decode()
+    assert "loops/Ünder &amp; über.wav" in page
+
+
+def test_a_limit_counts_downloads_and_not_attempts(shop: Shop) -> None:
+    shop.start("kit.bin")
+    url = shop.link("kit.bin", "--max-downloads", "1")
+    part = shop.customer / "kit.bin"
+    shop.abort(part, "curl", "-sSf", "--limit-rate", "30M", "-o", "kit.bin", url)
+    wait_until(lambda: shop.ask("token", "list")[0]["bytesCharged"] < SIZE // 2, "the rest is refunded")
+    code = shop.run("curl", "-sS", "-I", "-o", "/dev/null", "-w", "%{http_code}", url)
+    assert code == b"200"  # HEAD costs nothing
+    charged = shop.ask("token", "list")[0]["bytesCharged"]  # a little more than arrived: what was on its way
+    rest = shop.run("curl", "-sSf", "-r", f"{charged}-", url)
+    assert rest == CONTENT[charged:]
+    refused = shop.run("curl", "-sS", "-w", "\n%{http_code}", "-r", "0-0", url)
+    problem, _, code = refused.rpartition(b"\n")
+    assert (json.loads(problem)["code"], code) == ("limit_reached", b"403")
+
+
+def test_a_shop_mints_through_the_api(shop: Shop) -> None:
+    shop.start("kit.bin")
+    [mint] = [line for line in shop.said if line.startswith("Mint service at ")]
+    api = mint.split()[3].rstrip(":")
+    key = shop.ask("key", "create", "shop", "--role", "mint")["key"]
+    wanted = json.dumps({"productId": "kit.bin", "maxDownloads": 3, "customer": {"email": "a@example.com"}})
+
+    def mint_with(*fields: str, body: str = wanted) -> tuple[int, Any]:
+        headers = [part for each in fields for part in ("-H", each)]
+        out = shop.run(
+            *("curl", "-sS", "-w", "\n%{http_code}", "-H", "Content-Type: application/json", *headers),
+            *("-d", body, f"{api}/api/generate-download-url"),
+        )
+        answer, _, status = out.rpartition(b"\n")
+        return int(status), json.loads(answer)
+
+    authorised = f"Authorization: Bearer {key}"
+    status, made = mint_with(authorised, "Idempotency-Key: order-4711")
+    assert (status, made["success"], made["version"]) == (200, True, "1")
+    assert urlsplit(made["downloadUrl"]).port == shop.port
+    assert mint_with(authorised, "Idempotency-Key: order-4711") == (200, made)
+    assert mint_with(authorised, "Idempotency-Key: order-4711", body='{"productId": "kit.bin"}')[0] == 422
+    assert mint_with()[0] == 401
+    assert mint_with(authorised, body='{"productId": "nothing"}')[0] == 404
+    shop.run("curl", "-sSfO", "-J", made["downloadUrl"])
+    assert shop.got("kit.bin")
+
+
+def test_whatever_is_killed_comes_back_with_its_state(shop: Shop) -> None:
+    shop.start("kit.bin")
+    url = shop.link("kit.bin", "--max-downloads", "2")
+    shop.run("curl", "-sSf", "-o", "kit.bin", url)
+    wait_until(lambda: shop.ask("token", "list")[0]["bytesCharged"] == SIZE, "one download is charged")
+
+    health: Any = shop.health()
+    pids = {child["pid"] for child in health["children"]} | {health["store"]["pid"]}
+    assert len(pids) == 4  # two workers, the mint service, the store
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+    def is_well() -> bool:
+        with contextlib.suppress(OSError):
+            now: Any = shop.health()
+            alive = {child["pid"] for child in now["children"]} | {now["store"]["pid"]}
+            return now["status"] == "ok" and not alive & pids and None not in alive
+        return False
+
+    wait_until(is_well, "everything is back", 15)
+    assert shop.ask("token", "list")[0]["bytesCharged"] == SIZE
+
+    assert shop.process
+    shop.stop(signal.SIGKILL)
+    shop.start("kit.bin")
+    shop.run("curl", "-sSf", "-o", "kit.bin", url)
+    assert shop.got("kit.bin")
+    assert shop.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", url) == b"403"
