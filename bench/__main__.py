@@ -19,6 +19,8 @@ from bench.scenarios import SCENARIOS
 from gateway.errors import GatewayError
 
 MAX_SECONDS = 600.0
+PIPED_WIDTH = 150
+"""Columns of the tables when nobody says how wide the screen is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +82,7 @@ def run_compare(options: argparse.Namespace) -> int:
         scratch=options.scratch,
     )
     results = compare(plan, say_on_stderr)
-    show(results, Console())
+    show(results, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
     if options.json:
         settings = {
             "rounds": plan.rounds,

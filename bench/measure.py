@@ -92,6 +92,16 @@ def busy_seconds(cpus: Iterable[int]) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def socket_bytes() -> int:
+    """Memory of the kernel in buffers of all TCP sockets of the machine."""
+    with open("/proc/net/sockstat") as file:
+        for line in file:
+            words = line.split()
+            if words[0] == "TCP:":
+                return int(words[words.index("mem") + 1]) * PAGE_BYTES
+    return 0
+
+
 class Meter:
     """CPU time that a set of processes uses from now on."""
 

@@ -38,6 +38,7 @@ FIGURES: Final = {
     "cpu_share": Figure("CPU", "%", "less", 1),
     "memory_mib": Figure("memory", "MiB", "less", 1),
     "memory_kib": Figure("memory a connection", "KiB", "less", 1),
+    "kernel_kib": Figure("kernel buffers a connection", "KiB", "less", 1),
     "pace": Figure("clients at their pace", "%", "more", 1),
     "alone_p99_ms": Figure("p99 of small alone", "ms", "less", 2),
     "beside_p99_ms": Figure("p99 of small beside", "ms", "less", 2),

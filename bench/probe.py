@@ -6,9 +6,12 @@ import socket
 import ssl
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import WrongAnswers
-from bench.peers.base import Server
+
+if TYPE_CHECKING:
+    from bench.peers.base import Server
 
 SECONDS = 20.0
 

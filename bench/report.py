@@ -62,6 +62,10 @@ def result_rows(result: Result) -> tuple[list[str], list[list[str]]]:
 def show(results: Sequence[Result], console: Console) -> None:
     """Print everything."""
     for result in results:
+        if not result.rounds:
+            console.print(f"[bold]{result.name}[/]: {result.title}", highlight=False)
+            _show_rest(result, console)
+            continue
         heads, rows = result_rows(result)
         table = Table(title=f"{result.name}: {result.title}", title_justify="left", title_style="bold")
         for index, head in enumerate(heads):
@@ -69,14 +73,19 @@ def show(results: Sequence[Result], console: Console) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
-        for text, reached, verdict in target_rows(result):
-            colour = {"met": "green", "missed": "red"}.get(verdict, "yellow")
-            console.print(f"  target {text}: [bold]{reached}[/] [{colour}]{verdict}[/]", highlight=False)
-        for name, reason in result.absent.items():
-            console.print(f"  {name}: {reason}", style="yellow", highlight=False, markup=False)
-        for note in result.notes:
-            console.print(f"  {note}", style="yellow", highlight=False, markup=False)
-        console.print()
+        _show_rest(result, console)
+
+
+def _show_rest(result: Result, console: Console) -> None:
+    """Targets, who is absent, and notes."""
+    for text, reached, verdict in target_rows(result):
+        colour = {"met": "green", "missed": "red"}.get(verdict, "yellow")
+        console.print(f"  target {text}: [bold]{reached}[/] [{colour}]{verdict}[/]", highlight=False)
+    for name, reason in result.absent.items():
+        console.print(f"  {name}: {reason}", style="yellow", highlight=False, markup=False)
+    for note in result.notes:
+        console.print(f"  {note}", style="yellow", highlight=False, markup=False)
+    console.print()
 
 
 def write_json(

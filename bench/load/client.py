@@ -14,12 +14,16 @@ An answer needs a Content-Length (or a status that has no body); others count as
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from bench.load.tally import Tally
 
@@ -28,6 +32,9 @@ CLOSES = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 MAX_HEAD = 64 << 10
 DRAIN_SECONDS = 5.0
 """How long answers that are due may still come after the last request."""
+
+TICK_SECONDS = 0.0005
+"""How often requests are sent at most; several are due at once at higher rates."""
 
 BODILESS = frozenset((204, 304))
 
@@ -55,8 +62,7 @@ class Link(asyncio.Protocol):
         self._closes = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own inherit from nothing
         self._load.free(self)
 
     def send(self, request: bytes, due: float) -> None:
@@ -132,6 +138,10 @@ class Link(asyncio.Protocol):
         """When the request under way was due; None while idle."""
         return self._due
 
+    def forget(self) -> None:
+        """Nobody asks for the answer under way any more."""
+        self._due = None
+
     def close(self) -> None:
         """Hang up."""
         if self._transport is not None:
@@ -157,7 +167,8 @@ class Generator:
             *(self._open() for _ in range(self.connections)), return_exceptions=True
         )
         faults = [each for each in made if isinstance(each, BaseException)]
-        self.tally.faults["connect"] += len(faults)
+        if faults:
+            self.tally.faults["connect"] += len(faults)
         if len(faults) == self.connections:
             raise faults[0]
 
@@ -184,13 +195,13 @@ class Generator:
     def answered(self, status: int, due: float) -> None:
         """A whole answer has come."""
         self.tally.statuses[status] += 1
-        self.tally.latencies.append(self._loop.time() - due)
+        self.tally.latencies.append(time.monotonic() - due)
 
     def failed(self, why: str, due: float | None) -> None:
         """A request got no whole answer; the time it waited is the least its latency would have been."""
         self.tally.faults[why] += 1
         if due is not None:
-            self.tally.latencies.append(self._loop.time() - due)
+            self.tally.latencies.append(time.monotonic() - due)
 
     def lost(self, link: Link) -> None:
         """A connection is gone; another takes its place."""
@@ -214,7 +225,7 @@ class Generator:
         for link in list(self._links):
             if link.due is not None:
                 self.failed("unanswered", link.due)
-                link._due = None
+                link.forget()
             link.close()
 
 
@@ -227,19 +238,51 @@ class ClosedLoop(Generator):
 
     def free(self, link: Link) -> None:
         if self._asking:
-            link.send(self.next_request(), self._loop.time())
+            link.send(self.next_request(), time.monotonic())
 
     async def run(self, seconds: float, progress: Callable[[Tally], None] | None = None) -> Tally:
         """Load for so long, then let go. Raises OSError when no connection can be made."""
-        began = self._loop.time()
+        began = time.monotonic()
         await self.open_links()
         await _pass(began + seconds, self, progress)
         self._asking = False
-        self.tally.seconds = self._loop.time() - began
+        self.tally.seconds = time.monotonic() - began
         for link in self._links:
-            link._due = None  # cut off by us, not late
+            link.forget()  # cut off by us, not late
         self.close()
         return self.tally
+
+
+class Clock:
+    """Ticks on a descriptor. An event loop's own timers are good to a millisecond; a thread's sleep to 60 µs."""
+
+    def __init__(self, began: float, period: float, end: float) -> None:
+        self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._began, self._period, self._end = began, period, end
+        self._stopped = False
+        self._thread = threading.Thread(target=self._tick, name="clock", daemon=True)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._thread.start()
+
+    def _tick(self) -> None:
+        number, now = 0, self._began
+        while not self._stopped and now < self._end + 1:
+            os.eventfd_write(self.descriptor, 1)
+            now = time.monotonic()
+            number = max(number + 1, int((now - self._began) / self._period))
+            time.sleep(max(0.0, self._began + number * self._period - now))
+
+    def hear(self) -> None:
+        """Take the ticks there are."""
+        os.eventfd_read(self.descriptor)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped = True
+        self._thread.join()
+        os.close(self.descriptor)
 
 
 class OpenLoop(Generator):
@@ -250,6 +293,7 @@ class OpenLoop(Generator):
         self._rate = rate
         self._idle: deque[Link] = deque()
         self._waiting: deque[float] = deque()
+        self._sent = 0
 
     def free(self, link: Link) -> None:
         if self._waiting:
@@ -265,22 +309,34 @@ class OpenLoop(Generator):
     async def run(self, seconds: float, progress: Callable[[Tally], None] | None = None) -> Tally:
         """Load for so long, and wait a little for the last answers. Raises OSError without a connection."""
         await self.open_links()
-        began = self._loop.time()
-        reporter = asyncio.ensure_future(_pass(began + seconds, self, progress))
-        total, sent = int(seconds * self._rate), 0
-        while sent < total:
-            now = self._loop.time()
+        began = time.monotonic()
+        total = int(seconds * self._rate)
+        clock = Clock(began, max(1 / self._rate, TICK_SECONDS), began + total / self._rate)
+        finished: asyncio.Future[None] = self._loop.create_future()
+
+        def tick() -> None:
+            clock.hear()
+            now = time.monotonic()
             due = min(total, int((now - began) * self._rate) + 1)
-            for number in range(sent, due):
+            if due > self._sent:
+                self.tally.late = max(self.tally.late, now - began - self._sent / self._rate)
+            for number in range(self._sent, due):
                 self._ask(began + number / self._rate)
-            if due > sent:
-                self.tally.late = max(self.tally.late, now - began - sent / self._rate)
-            sent = due
-            await asyncio.sleep(max(0.0, began + sent / self._rate - self._loop.time()))
-        await reporter
-        self.tally.seconds = self._loop.time() - began
-        patience = self._loop.time() + DRAIN_SECONDS
-        while self._loop.time() < patience and (self._waiting or any(link.due for link in self._links)):
+            self._sent = due
+            if due == total and not finished.done():
+                finished.set_result(None)
+
+        self._loop.add_reader(clock.descriptor, tick)
+        clock.start()
+        try:
+            await _pass(began + seconds, self, progress)
+            await finished
+        finally:
+            self._loop.remove_reader(clock.descriptor)
+            clock.stop()
+        self.tally.seconds = time.monotonic() - began
+        patience = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < patience and (self._waiting or any(link.due for link in self._links)):
             await asyncio.sleep(0.005)
         while self._waiting:
             self.failed("unanswered", self._waiting.popleft())
@@ -296,8 +352,7 @@ class OpenLoop(Generator):
 
 async def _pass(end: float, load: Generator, progress: Callable[[Tally], None] | None) -> None:
     """Until the time has come, reporting every second."""
-    loop = asyncio.get_running_loop()
-    while (left := end - loop.time()) > 0:
+    while (left := end - time.monotonic()) > 0:
         await asyncio.sleep(min(1.0, left))
         if progress is not None:
             progress(load.tally)

@@ -133,7 +133,7 @@ class Pace:
 
     clients: int
     rate: int
-    receive_buffer: int = 16 << 10
+    receive_buffer: int = 32 << 10
     segment: int = 1448
     """Loopback's segments of 64 KiB are larger than what such a client takes in a second."""
 

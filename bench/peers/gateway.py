@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import ClassVar
 
+from bench.errors import BenchError
 from bench.ground import Ground
 from bench.peers.base import Kind, Options, Peer, Server
-from bench.processes import Crew, free_port
+from bench.probe import ask
+from bench.processes import READY_SECONDS, Crew, free_port
 from gateway.settings import Settings
 
 
@@ -46,4 +49,17 @@ class Gateway(Peer):
             self.name, [*command, "--config", ground.config], cpus=options.cpus, environ=settings
         )
         program.wait_for("127.0.0.1", port)
-        return Server(self, program, port, options.tls is not None)
+        server = Server(self, program, port, options.tls is not None)
+        if not options.mint:
+            _wait_until_ready(server)
+        return server
+
+
+def _wait_until_ready(server: Server) -> None:
+    """Until it says that the store answers. Raises BenchError after READY_SECONDS."""
+    request = f"GET /readyz HTTP/1.1\r\nHost: {server.host}\r\nConnection: close\r\n\r\n".encode()
+    deadline = time.monotonic() + READY_SECONDS
+    while ask(server, request, 1000)[0].status != 200:
+        if time.monotonic() > deadline:
+            raise BenchError(f"the gateway is not ready after {READY_SECONDS:g} s: {server.program.quote()}")
+        time.sleep(0.02)

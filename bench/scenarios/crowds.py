@@ -12,7 +12,7 @@ from bench.ground import BIG, SIZES, SMALL, Ground
 from bench.load.sockets import cold_spans
 from bench.load.tally import Heard
 from bench.load.wrk import write_requests
-from bench.measure import Meter
+from bench.measure import Meter, socket_bytes
 from bench.model import Sample, Target
 from bench.peers import Server
 from bench.probe import expect
@@ -38,7 +38,7 @@ class _Beside(Scenario):
 
     def small(self, ground: Ground, server: Server, seconds: float) -> Heard:
         """Latency of small requests now."""
-        path = ground.folder / f"requests-{self.name}-{server.port}"
+        path = ground.folder / f"requests-{self.name}-small-{server.port}"
         if not path.exists():
             tokens = ground.tokens(SMALL)[:SMALL_TOKENS]
             write_requests(path, [server.request(self.kind, token, SMALL) for token in tokens])
@@ -66,7 +66,7 @@ class Slow(_Beside):
     bulk = True
     clients: ClassVar[int] = 5000
     rate: ClassVar[int] = 16 << 10
-    shown = ("memory_kib", "cpu_share", *LATENCIES, "p99_times", "pace")
+    shown = ("memory_kib", "kernel_kib", "cpu_share", *LATENCIES, "p99_times", "pace")
     targets = (Target("memory_kib", 12, at="most"), Target("p99_times", 2, at="most"))
 
     def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
@@ -81,11 +81,11 @@ class Slow(_Beside):
             _hear(job.listen(CROWD_SECONDS), "idle")
             time.sleep(SETTLE_SECONDS)
             meter = Meter(server.pids())
-            idle = meter.memory()
+            idle, idle_kernel = meter.memory(), socket_bytes()
             job.say("go")
             _hear(job.listen(CROWD_SECONDS), "active")
             time.sleep(SETTLE_SECONDS)
-            active = meter.memory()
+            active, active_kernel = meter.memory(), socket_bytes()
             began, before = time.monotonic(), meter.used()
             time.sleep(min(2.0, effort.seconds))
             share = (meter.used() - before) / (time.monotonic() - began)
@@ -96,6 +96,7 @@ class Slow(_Beside):
             raise WrongAnswers(f"{server.peer.name} broke {told['broken']} of {self.clients} slow connections")
         return {
             "memory_kib": (active - idle) / self.clients / 1024,
+            "kernel_kib": (active_kernel - idle_kernel) / self.clients / 1024,
             "cpu_share": 100 * share,
             "pace": 100 * told["pace"],
             **times(alone, beside),
