@@ -220,7 +220,7 @@ class Connection(RequestHandler):
         self._half_closed = True
         if self.exchange is not None and not self._early and not self._messages:
             self.exchange.keep = False
-        return not self._is_idle()
+        return not (self._lingering or self._is_idle())
 
     def pause_writing(self) -> None:
         self._paused = True

@@ -108,7 +108,7 @@ def own_store() -> Iterator[StoreServer]:
 
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """One worker with the default settings and a store of its own, for the tests that change nothing in it."""
+    """One worker with the default settings and its own store, for tests that change nothing in it."""
     server = StoreServer(Path(tempfile.mkdtemp(prefix="dg-store-")))
     server.start()
     running = Plane(tmp_path_factory.mktemp("plane"), server.url)

@@ -1,7 +1,7 @@
 """The data plane under test: real workers, a real store, and a client that reads HTTP strictly.
 
 A `Plane` is one or more workers (`gateway.child`, as the supervisor starts them) on one port, with a folder
-of files. `publish` and `token` write what a publisher and the mint write, by the layout of DESIGN.md section 6.
+of files. `publish` and `token` write what a publisher and the mint write, by the layout that the store has.
 A `Client` sends any bytes and holds the answers to RFC 9112: lengths, line ends, no field twice.
 """
 
@@ -17,7 +17,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -63,10 +63,10 @@ class Response:
         return value
 
     def get(self, name: str) -> str | None:
-        return self[name] if name in self else None
+        return next((value for known, value in self.lines if known.lower() == name.lower()), None)
 
     def __contains__(self, name: str) -> bool:
-        return any(known.lower() == name.lower() for known, _ in self.lines)
+        return self.get(name) is not None
 
     @property
     def keeps(self) -> bool:
@@ -164,6 +164,10 @@ class Client:
     def assert_closed(self) -> None:
         assert self.read_until_closed() == b""
 
+    def end(self) -> None:
+        """Close the sending side only."""
+        self.socket.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """Go away as a crashed client does: with RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -209,10 +213,8 @@ class Worker:
         folder = f"/proc/{self.process.pid}/fd"
         count = 0
         for name in os.listdir(folder):
-            try:
+            with suppress(OSError):
                 count += not os.readlink(f"{folder}/{name}").startswith(ignore)
-            except OSError:
-                pass
         return count
 
 
@@ -370,6 +372,7 @@ class Plane:
         return token
 
     def link(self, published: Published, maximum: int | None = None) -> str:
+        """A minted URL of a version's only file, with a fresh token."""
         return f"/download?token={self.token(published, maximum)}"
 
     def revoke(self, token: str) -> None:
