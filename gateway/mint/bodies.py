@@ -113,6 +113,10 @@ def _faults(error: ValidationError) -> list[Fault]:
             message = "is not a field of this request"
         elif detail["type"] == "missing":
             message = "is required"
+        elif detail["type"] == "model_type":
+            message = "must be a JSON object"
+        elif detail["type"] == "string_unicode":
+            message = "has half a surrogate pair, which is no character"
         elif detail["type"] in ("value_error", "told"):
             message = message.removeprefix("Value error, ")
         else:

@@ -1,9 +1,8 @@
 # ruff: noqa: N815 - the fields are named as the API names them
-"""The bodies and answers of the mint service's API; the OpenAPI document is made from these.
+"""The bodies and parameters that the mint service reads; the OpenAPI document is made from these.
 
 Requests are strict: no unknown field, no conversion between types. Where null is allowed it means the same
-as leaving the field out, except in UpdateToken.maxDownloads, where it removes the limit. Answers are models
-for the sake of the document: the tests hold every real answer to them.
+as leaving the field out, except in UpdateToken.maxDownloads, where it removes the limit.
 """
 
 from __future__ import annotations
@@ -111,17 +110,11 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
-class Answer(BaseModel):
-    """What every answer has in common."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
 def _drop_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-def _optional(description: str = "") -> Any:
+def optional(description: str = "") -> Any:
     """Declare a field that may be left out but not be null; `model_fields_set` knows whether it was given."""
     return Field(default=None, json_schema_extra=_drop_default, description=description or None)
 
@@ -163,8 +156,8 @@ class UpdateToken(Request):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    expiresAt: Time = _optional("In the future, and no further away than the service's mint.max_ttl.")
-    maxDownloads: MaxDownloads | None = _optional()
+    expiresAt: Time = optional("In the future, and no further away than the service's mint.max_ttl.")
+    maxDownloads: MaxDownloads | None = optional()
 
     @model_validator(mode="after")
     def _check_any(self) -> UpdateToken:
@@ -183,9 +176,9 @@ class UpdateProduct(Request):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    name: DisplayName = _optional()
-    status: Status = _optional()
-    activeVersion: Name = _optional("What a token gets that names no version.")
+    name: DisplayName = optional()
+    status: Status = optional()
+    activeVersion: Name = optional("What a token gets that names no version.")
 
     @model_validator(mode="after")
     def _check_any(self) -> UpdateProduct:
@@ -241,111 +234,3 @@ class ListTokens(Request):
 
 class NoParameters(Request):
     """The parameters of every other URL: none."""
-
-
-class DownloadUrl(Answer):
-    """A fresh token. It is told once and kept nowhere."""
-
-    success: Literal[True]
-    productId: str
-    version: str
-    downloadToken: str
-    downloadUrl: str
-    expiresAt: Time
-
-
-class CustomerData(Answer):
-    """Who a token is for."""
-
-    email: str | None
-    name: str | None
-
-
-class TokenData(Answer):
-    """What is known of a token; never the token. Expired ones are unknown."""
-
-    tokenId: TokenId
-    productId: str
-    version: str
-    status: TokenStatus
-    createdAt: Time
-    expiresAt: Time
-    revokedAt: Time | None
-    maxDownloads: int | None
-    bytesCharged: int = Field(description="Bytes of all files together; counted only with maxDownloads.")
-    customer: CustomerData
-    metadata: Metadata
-
-
-class TokenAnswer(Answer):
-    """One token."""
-
-    success: Literal[True]
-    token: TokenData
-
-
-class TokensAnswer(Answer):
-    """One page of the tokens, in no order. It can be short, even empty, and still have a next one."""
-
-    success: Literal[True]
-    tokens: list[TokenData]
-    nextCursor: str | None = Field(description="Asks for the next page; null: this was the last.")
-
-
-class VersionData(Answer):
-    """One version of a product."""
-
-    version: str
-    manifest: Digest = Field(description="The digest of the list of its files.")
-
-
-class ProductData(Answer):
-    """A product and its versions."""
-
-    productId: str
-    name: str
-    status: Status
-    activeVersion: str | None
-    createdAt: Time
-    versions: list[VersionData]
-
-
-class ProductAnswer(Answer):
-    """One product."""
-
-    success: Literal[True]
-    product: ProductData
-
-
-class ProductsAnswer(Answer):
-    """All products, by id."""
-
-    success: Literal[True]
-    products: list[ProductData]
-
-
-class HealthAnswer(Answer):
-    """The service is alive, or ready."""
-
-    success: Literal[True]
-    status: Literal["ok"]
-
-
-class FaultData(Answer):
-    """A field that is wrong."""
-
-    field: str
-    message: str
-
-
-class ProblemData(Answer):
-    """Why not (RFC 9457)."""
-
-    type: Literal["about:blank"]
-    title: str
-    status: int
-    code: str
-    detail: str
-    error: str
-    success: Literal[False]
-    errors: list[FaultData] = _optional("Each field that is wrong.")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway import __version__
-from gateway.mint import idempotency, models
+from gateway.mint import answers, idempotency, models
 from gateway.mint.problems import CONTENT_TYPE, TABLE
 from gateway.tokens.checks import NAME_PATTERN
 
@@ -58,7 +58,7 @@ def _paths(mint_model: type[models.GenerateDownloadUrl]) -> dict[str, Any]:
             "post": _operation(
                 "generateDownloadUrl",
                 "Make a download URL",
-                answer=models.DownloadUrl,
+                answer=answers.DownloadUrl,
                 statuses=(*_KEYED, *_BODY, 404, 409, 422),
                 body=mint_model,
                 parameters=[_IDEMPOTENCY_KEY],
@@ -68,31 +68,35 @@ def _paths(mint_model: type[models.GenerateDownloadUrl]) -> dict[str, Any]:
             "get": _operation(
                 "listTokens",
                 "List tokens",
-                answer=models.TokensAnswer,
+                answer=answers.TokensAnswer,
                 statuses=_KEYED,
                 parameters=_query_parameters(models.ListTokens),
             )
         },
         "/api/downloads/tokens/{tokenId}": {
             "parameters": [token],
-            "get": _operation("getToken", "Show a token", answer=models.TokenAnswer, statuses=(*_KEYED, 404)),
+            "get": _operation(
+                "getToken", "Show a token", answer=answers.TokenAnswer, statuses=(*_KEYED, 404)
+            ),
             "delete": _operation(
-                "revokeToken", "Revoke a token", answer=models.TokenAnswer, statuses=(*_KEYED, 404)
+                "revokeToken", "Revoke a token", answer=answers.TokenAnswer, statuses=(*_KEYED, 404)
             ),
             "patch": _operation(
                 "updateToken",
                 "Change a token's expiry or limit",
-                answer=models.TokenAnswer,
+                answer=answers.TokenAnswer,
                 statuses=(*_KEYED, *_BODY, 404, 409),
                 body=models.UpdateToken,
             ),
         },
         "/api/products": {
-            "get": _operation("listProducts", "List products", answer=models.ProductsAnswer, statuses=_KEYED),
+            "get": _operation(
+                "listProducts", "List products", answer=answers.ProductsAnswer, statuses=_KEYED
+            ),
             "post": _operation(
                 "createProduct",
                 "Make a product",
-                answer=models.ProductAnswer,
+                answer=answers.ProductAnswer,
                 status=201,
                 statuses=(*_KEYED, *_BODY, 409),
                 body=models.CreateProduct,
@@ -101,13 +105,13 @@ def _paths(mint_model: type[models.GenerateDownloadUrl]) -> dict[str, Any]:
         "/api/products/{productId}": {
             "parameters": [product],
             "get": _operation(
-                "getProduct", "Show a product", answer=models.ProductAnswer, statuses=(*_KEYED, 404)
+                "getProduct", "Show a product", answer=answers.ProductAnswer, statuses=(*_KEYED, 404)
             ),
             "put": _operation(
                 "updateProduct",
                 "Rename or archive a product, or choose its active version",
-                answer=models.ProductAnswer,
-                statuses=(*_KEYED, *_BODY, 404),
+                answer=answers.ProductAnswer,
+                statuses=(*_KEYED, *_BODY, 404, 409),
                 body=models.UpdateProduct,
             ),
         },
@@ -116,14 +120,14 @@ def _paths(mint_model: type[models.GenerateDownloadUrl]) -> dict[str, Any]:
             "post": _operation(
                 "registerVersion",
                 "Register a version's files",
-                answer=models.ProductAnswer,
+                answer=answers.ProductAnswer,
                 statuses=(*_KEYED, *_BODY, 404, 409),
                 body=models.RegisterVersion,
             ),
         },
         "/api/openapi.json": {"get": _open_operation("describe", "This document", {"type": "object"})},
-        "/healthz": {"get": _open_operation("health", "Alive", _reference(models.HealthAnswer))},
-        "/readyz": {"get": _open_operation("readiness", "Ready", _reference(models.HealthAnswer), 503)},
+        "/healthz": {"get": _open_operation("health", "Alive", _reference(answers.HealthAnswer))},
+        "/readyz": {"get": _open_operation("readiness", "Ready", _reference(answers.HealthAnswer), 503)},
     }
 
 
@@ -174,7 +178,7 @@ def _responses(status: int, schema: dict[str, Any], statuses: tuple[int, ...]) -
         codes = ", ".join(f"`{code}`" for code, row in TABLE.items() if row.status == refused)
         responses[str(refused)] = {
             "description": f"Refused: {codes}.",
-            "content": {CONTENT_TYPE: {"schema": _reference(models.ProblemData)}},
+            "content": {CONTENT_TYPE: {"schema": _reference(answers.ProblemData)}},
             **_headers(refused),
         }
     return responses
@@ -218,16 +222,16 @@ def _schemas(mint_model: type[BaseModel]) -> dict[str, Any]:
         models.UpdateProduct,
         models.RegisterVersion,
     )
-    answers = (
-        models.DownloadUrl,
-        models.TokenAnswer,
-        models.TokensAnswer,
-        models.ProductAnswer,
-        models.ProductsAnswer,
-        models.HealthAnswer,
-        models.ProblemData,
+    answered = (
+        answers.DownloadUrl,
+        answers.TokenAnswer,
+        answers.TokensAnswer,
+        answers.ProductAnswer,
+        answers.ProductsAnswer,
+        answers.HealthAnswer,
+        answers.ProblemData,
     )
     _, document = models_json_schema(
-        [(model, "validation") for model in (*requests, *answers)], ref_template=_REFERENCE
+        [(model, "validation") for model in (*requests, *answered)], ref_template=_REFERENCE
     )
     return dict(document["$defs"])

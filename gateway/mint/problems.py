@@ -47,6 +47,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "version_missing": Row(404, "The product has no version"),
     "token_unknown": Row(404, "There is no such token"),
     "method_not_allowed": Row(405, "Method not allowed"),
+    "active_version_unknown": Row(409, "The product has no such version"),
     "product_exists": Row(409, "The product exists already"),
     "product_archived": Row(409, "The product is archived"),
     "version_conflict": Row(409, "The version exists with other files"),

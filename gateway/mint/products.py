@@ -100,7 +100,7 @@ def _answer(product: Product, status: int = 200) -> web.Response:
 
 
 def product_data(product: Product) -> dict[str, Any]:
-    """A product as JSON has it (models.ProductData)."""
+    """A product as JSON has it (answers.ProductData)."""
     return {
         "productId": product.id,
         "name": product.name,

@@ -16,7 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway import log
 from gateway.mint.context import Context
 from gateway.mint.models import mint_model
-from gateway.mint.problems import Problem, problem_answer
+from gateway.mint.problems import Problem, from_http, problem_answer
 from gateway.mint.routes import build_application, log_failure
 from gateway.settings import Settings, base_url
 from gateway.storage.registry import Storages
@@ -108,6 +108,14 @@ class ProblemHandler(RequestHandler):
     """aiohttp's connection, whose own errors (such as a request that is no HTTP) are problems too."""
 
     __slots__ = ()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; what aiohttp refused before any handler (an unknown Expect) as a problem."""
+        if isinstance(resp, web.HTTPException):
+            resp = problem_answer(from_http(resp))
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,

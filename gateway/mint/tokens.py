@@ -57,7 +57,7 @@ def _answer(record: TokenRecord) -> web.Response:
 
 
 def token_data(record: TokenRecord) -> dict[str, Any]:
-    """A token as JSON has it (models.TokenData)."""
+    """A token as JSON has it (answers.TokenData)."""
     return {
         "tokenId": record.id,
         "productId": record.product,

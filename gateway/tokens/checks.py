@@ -31,7 +31,8 @@ MAX_NUMBER: Final = 2**53 - 1
 """What every reader of JSON can hold exactly: RFC 8259 section 6."""
 MAX_EMAIL: Final = 254
 """Characters of an address: RFC 5321 section 4.5.3.1.3, less the angle brackets."""
-EMAIL_PATTERN: Final = r"^[^@\s\x00-\x20\x7f]+@[^@\s\x00-\x20\x7f]+$"
+EMAIL_PATTERN: Final = r"^[^@\x00-\x20\x7f-\xa0]+@[^@\x00-\x20\x7f-\xa0]+$"
+"""Without the class for spaces, of which every language has its own: ours, pydantic and callers read this."""
 MAX_DISPLAY_NAME: Final = 200
 
 _TYPE_NAME: Final = r"[A-Za-z0-9!#$&^_.+-]{1,127}"

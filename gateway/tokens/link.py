@@ -50,8 +50,8 @@ class Declined(GatewayError):
     """The store holds something that forbids what was asked; its text says what and how to mend it.
 
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
-    version_conflict, version_missing, token_unknown, token_revoked, expiry_past, expiry_too_far,
-    key_unknown, key_ambiguous, invalid (with `faults`: pairs of field and message).
+    active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
+    expiry_too_far, key_unknown, key_ambiguous, invalid (with `faults`: pairs of field and message).
     """
 
     def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:

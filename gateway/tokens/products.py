@@ -62,7 +62,7 @@ return 'done'
 UPDATE: Final = Script("""
 -- KEYS product, version; ARGV name, status, active version ('' keeps each)
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'product_unknown' end
-if ARGV[3] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 'version_unknown' end
+if ARGV[3] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 'active_version_unknown' end
 for place, field in ipairs({'name', 'status', 'active'}) do
   if ARGV[place] ~= '' then redis.call('HSET', KEYS[1], field, ARGV[place]) end
 end
@@ -180,7 +180,7 @@ class ProductStore(Link):
         status: str | None = None,
         active: str | None = None,
     ) -> Product:
-        """Change what is not None. Raises Declined: invalid, product_unknown, version_unknown."""
+        """Change what is not None. Raises Declined: invalid, product_unknown, active_version_unknown."""
         faults = _name_faults(name)
         if status is not None and status not in STATUSES:
             faults.append(("status", "must be active or archived"))
@@ -246,6 +246,7 @@ def _declined(code: str, product: str, version: str | None = None) -> Declined:
         "version_conflict": f"version {version} of {product} exists with other files; a version never "
         "changes, so register the files as a new version",
         "version_unknown": f"product {product} has no version {version}",
+        "active_version_unknown": f"product {product} has no version {version}; register it first",
         "version_missing": f"product {product} has no version yet; register one",
     }
     return Declined(code, texts[code])

@@ -1,0 +1,234 @@
+"""Who may ask, what is no request at all, and that every no has the one form."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import Any
+
+import pytest
+
+from gateway.mint.bodies import parse_json
+from gateway.mint.openapi import describe
+from gateway.mint.problems import TABLE, Problem
+from gateway.mint.routes import ROUTES
+from tests.mint.conftest import Api
+
+MINT = "/api/generate-download-url"
+MINIMAL = {"productId": "drums"}
+
+
+def fill(path: str) -> str:
+    return path.format(tokenId="0" * 32, productId="drums")
+
+
+def check_form(status: int, body: Any, content_type: str) -> None:
+    assert content_type == "application/problem+json"
+    assert set(body) - {"errors"} == {"type", "title", "status", "code", "detail", "error", "success"}
+    assert (body["status"], TABLE[body["code"]].status, body["success"]) == (status, status, False)
+    assert body["error"]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_every_url_wants_a_key_but_the_public_ones(api: Api, route: Any) -> None:
+    public = route.path in ("/api/openapi.json", "/healthz", "/readyz")
+    for key in ("", "gk_" + "a" * 43, "x" * 5000):
+        status, body, response = await api.ask(route.method, fill(route.path), key=key)
+        if public:
+            assert status == 200
+            continue
+        check_form(status, body, response.content_type)
+        assert status == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    status, _, _ = await api.ask(route.method, fill(route.path))
+    assert status in (200, 404, 415)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_a_mint_key_may_only_mint(api: Api, route: Any) -> None:
+    key = (await api.store.create_key("shop", "mint")).key
+    status, body, response = await api.ask(route.method, fill(route.path), MINIMAL, key=key)
+    if route.path in ("/api/openapi.json", "/healthz", "/readyz", MINT):
+        assert status == 200
+    else:
+        check_form(status, body, response.content_type)
+        assert (status, body["code"]) == (403, "forbidden")
+
+
+async def test_a_revoked_key_is_unknown_at_once(api: Api) -> None:
+    minted = await api.store.create_key("shop", "mint")
+    assert (await api.ask("POST", MINT, MINIMAL, key=minted.key))[0] == 200
+    await api.store.revoke_key(minted.record.id)
+    assert (await api.ask("POST", MINT, MINIMAL, key=minted.key))[0] == 401
+
+
+@pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {} x", "Bearer é"])
+async def test_other_authorizations(api: Api, value: str) -> None:
+    headers = {"Authorization": value.format(api.key)}
+    status, body, response = await api.ask("POST", MINT, MINIMAL, key="", headers=headers)
+    check_form(status, body, response.content_type)
+    assert status == 401
+    assert api.key not in str(body)
+
+
+async def test_scheme_is_not_case_sensitive(api: Api) -> None:
+    headers = {"Authorization": f"bEARER  {api.key}"}
+    assert (await api.ask("POST", MINT, MINIMAL, key="", headers=headers))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"[]", "object"),
+        (b"null", "object"),
+        (b'"x"', "object"),
+        (b'{"productId": "drums"} x', "not JSON"),
+        (b'{"productId": "drums", "productId": "drums"}', "twice"),
+        (b'{"productId": "drums", "customer": {"name": "a", "name": "b"}}', "twice"),
+        (b'{"productId": "drums", "expiresIn": NaN}', "NaN"),
+        (b'{"productId": "drums", "metadata": {"a": -Infinity}}', "Infinity"),
+        (b'{"productId": "drums", "metadata": {"a": 1e999}}', "metadata"),
+        (b'{"productId": "drums", "expiresIn": ' + b"9" * 5000 + b"}", "too long"),
+        (b'{"productId": "\\ud800"}', "productId"),
+        (b'{"productId": "drums", "\\ud800": 1}', "surrogate"),
+        (b'{"productId": "drums", "metadata": {"\\udfff": 1}}', "metadata"),
+        (b'{"productId": "drums", "customer": {"name": "\\ud83c"}}', "customer.name"),
+        (b'{"productId": "drums\xff"}', "UTF-8"),
+        (b'\xef\xbb\xbf{"productId": "drums"}', "BOM"),
+        ('{"productId": "drums"}'.encode("utf-16"), "UTF-8"),
+        (b"[" * 30_000, "deeply"),
+        (b'{"a":' * 10_000, "deeply"),
+        (b'{"productId": "drums", "x": "gk_' + b"a" * 43 + b'"}', "x"),
+        (b'{"gk_' + b"a" * 43 + b'": 1, "gk_' + b"a" * 43 + b'": 2}', "[secret]"),
+    ],
+)
+async def test_bodies_that_are_none(api: Api, body: bytes, said: str) -> None:
+    status, answer, response = await api.ask(
+        "POST", MINT, data=body, headers={"Content-Type": "application/json"}
+    )
+    check_form(status, answer, response.content_type)
+    assert status == 400
+    assert said in answer["error"]
+    assert "gk_a" not in str(answer)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("Application/JSON; charset=UTF-8", 200),
+        ('application/json;charset="utf-8"', 200),
+        ("application/json; charset=latin-1", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("text/json", 415),
+        ("application/jsonx", 415),
+        ("", 415),
+    ],
+)
+async def test_content_types(api: Api, content_type: str, status: int) -> None:
+    got, body, response = await api.ask(
+        "POST", MINT, data=json.dumps(MINIMAL).encode(), headers={"Content-Type": content_type}
+    )
+    assert got == status
+    if status != 200:
+        check_form(status, body, response.content_type)
+
+
+async def test_too_large(api: Api) -> None:
+    for path, limit in ((MINT, 64 * 1024), ("/api/products/drums/versions", 4 * 1024 * 1024)):
+        for size, status in ((limit, 400), (limit + 1, 413)):
+
+            async def chunks(size: int = size) -> Any:
+                yield b" " * size
+
+            for data in (io.BytesIO(b" " * size), chunks()):
+                got, body, response = await api.ask(
+                    "POST", path, data=data, headers={"Content-Type": "application/json"}
+                )
+                check_form(status, body, response.content_type)
+                assert got == status
+
+
+async def test_aiohttps_own_refusals(api: Api) -> None:
+    status, body, response = await api.ask("GET", "/nothing")
+    check_form(status, body, response.content_type)
+    assert status == 404
+    status, body, response = await api.ask("PUT", MINT, MINIMAL)
+    check_form(status, body, response.content_type)
+    assert (status, response.headers["Allow"]) == (405, "POST")
+    status, body, response = await api.ask("POST", MINT, MINIMAL, headers={"Expect": "miracles"})
+    check_form(status, body, response.content_type)
+    assert status == 417
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    status, body, response = await api.ask("POST", MINT, data=b"not gzip", headers=headers, compress=None)
+    check_form(status, body, response.content_type)
+    assert status == 400
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization Bearer gk_" + b"a" * 43 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+async def test_what_is_no_http(api: Api, head: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
+    writer.write(head)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    headers, _, body = answer.partition(b"\r\n\r\n")
+    assert headers[8:].startswith(b" 400 ")
+    check_form(400, json.loads(body), "application/problem+json")
+    assert b"application/problem+json" in headers
+    assert b"gk_a" not in answer
+
+
+async def test_parameters_nobody_knows(api: Api) -> None:
+    for path in ("/api/products", "/api/downloads/tokens/" + "0" * 32):
+        status, body, _ = await api.ask("GET", f"{path}?x=1")
+        assert (status, body["errors"][0]["field"]) == (400, "x")
+    assert (await api.ask("GET", "/healthz?utm=1", key=""))[0] == 200
+
+
+async def test_a_fault_of_ours_is_told_without_secrets(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    await api.store.call("HSET", "dg:product:{broken}", "name", "x", "created", "no number")
+    await api.store.call("SADD", "dg:products", "broken")
+    status, body, response = await api.ask("GET", "/api/products")
+    check_form(status, body, response.content_type)
+    assert status == 500
+    assert "no number" not in str(body)
+    assert "a request failed" in caplog.text
+    assert api.key not in caplog.text
+
+
+async def test_the_document_names_every_route(api: Api) -> None:
+    _, document, _ = await api.ask("GET", "/api/openapi.json", key="")
+    described = {
+        (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method in item
+        if method != "parameters"
+    }
+    assert described == {(route.method, route.path) for route in ROUTES}
+    used = json.dumps(document["paths"]) + json.dumps(document["components"]["schemas"])
+    for name in document["components"]["schemas"]:
+        assert f'"#/components/schemas/{name}"' in used
+    body = document["components"]["schemas"]["GenerateDownloadUrl"]["properties"]
+    assert body["expiresIn"]["anyOf"][0]["maximum"] == 100_000
+    assert describe.__doc__
+
+
+@pytest.mark.parametrize("text", [b"1" * 5000, b"[" * 100_000, b"\xff", b"NaN", b'{"a":1,"a":1}', b""])
+def test_parsing_never_fails_otherwise(text: bytes) -> None:
+    with pytest.raises(Problem):
+        parse_json(text)
