@@ -16,7 +16,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
         *(tool_path("openssl") or "openssl", "req", "-x509", "-nodes", "-days", "2"),
         *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
         *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        *("-keyout", key, "-out", certificate),
+        *("-keyout", str(key), "-out", str(certificate)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

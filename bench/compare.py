@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import BenchError
 from bench.driving import Effort
+from bench.errors import BenchError
 from bench.ground import Ground
 from bench.machine import Cores
 from bench.model import FIGURES, Result, Sample
@@ -111,7 +111,9 @@ def _absence(scenario: Scenario, contestant: Contestant) -> str | None:
     return scenario.suits(peer.kinds, checks=peer.checks) or peer.missing(contestant.options)
 
 
-def _measure(scenario: Scenario, contestant: Contestant, ground: Ground, crew: Crew, effort: Effort) -> Sample:
+def _measure(
+    scenario: Scenario, contestant: Contestant, ground: Ground, crew: Crew, effort: Effort
+) -> Sample:
     """One round of one contestant, whose server is started when it does not run yet."""
     if contestant.peer and contestant.server is None:
         contestant.server = PEERS[contestant.peer].start(ground, crew, contestant.options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 import time
@@ -138,8 +139,6 @@ class Job:
 
 
 def _readable(descriptor: int, seconds: float) -> bool:
-    import select  # noqa: PLC0415
-
     return bool(select.select([descriptor], [], [], max(0.0, seconds))[0])
 
 

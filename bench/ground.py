@@ -48,7 +48,8 @@ return token[1]
 """
 """What a peer's expert would write to count downloads: one atomic check that takes one of what is left."""
 
-Command = tuple[str | bytes | int, ...]
+Command = tuple[Any, ...]
+"""Words: text, bytes and numbers."""
 
 
 class Redis:
@@ -160,7 +161,6 @@ class Ground:
         )
         self.count_script = self.redis.ask("SCRIPT", "LOAD", COUNT).decode()
 
-
     def path(self, name: str) -> Path:
         """A file, made when it is not there yet: real bytes, so that nothing is a hole, and in the cache."""
         path = self.files / name
@@ -247,7 +247,7 @@ def product_id(name: str) -> str:
 
 def make_file(path: Path, size: int) -> None:
     """Write `size` bytes that no file system can shrink, and have them on disk and in the cache."""
-    source = random.Random(size)  # noqa: S311 - the same file each time
+    source = random.Random(size)  # the same file each time
     with path.open("wb") as file:
         left = size
         while left:

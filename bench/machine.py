@@ -36,7 +36,9 @@ class Cores:
 
 def tool_path(name: str) -> str | None:
     """Where a program is; looked for in the folders of system programs too, where nginx usually is."""
-    return which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin")))
+    return which(
+        name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+    )
 
 
 def find_redis() -> str | None:

@@ -26,7 +26,9 @@ def ask(server: Server, request: bytes, limit: int) -> tuple[HTTPResponse, bytes
             answer.begin()
             return answer, answer.read(limit)
     except (OSError, HTTPException) as error:
-        raise WrongAnswers(f"{server.peer.name} does not answer as HTTP: {type(error).__name__}: {error}") from None
+        raise WrongAnswers(
+            f"{server.peer.name} does not answer as HTTP: {type(error).__name__}: {error}"
+        ) from None
 
 
 def _trusting() -> ssl.SSLContext:

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Self
@@ -64,14 +64,22 @@ class Program:
             with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
                 return
             time.sleep(0.02)
-        raise BenchError(f"{self.name} did not listen on {host}:{port} after {READY_SECONDS:g} s: {self.quote()}")
+        late = f"after {READY_SECONDS:g} s: {self.quote()}"
+        raise BenchError(f"{self.name} did not listen on {host}:{port} {late}")
 
-    def wait_for_end(self, seconds: float) -> None:
-        """Until it has ended, without collecting it: its CPU clock can be read until `stop`. Raises BenchError."""
-        deadline = time.monotonic() + seconds
+    def wait_for_end(self, seconds: float, each_second: Callable[[], None] | None = None) -> None:
+        """Until it has ended, without collecting it: its CPU clock can be read until `stop`.
+
+        Raises BenchError when that takes longer than told.
+        """
+        began = said = time.monotonic()
         while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > began + seconds:
                 raise BenchError(f"{self.name} did not end after {seconds:g} s: {self.quote()}")
+            if each_second is not None and now >= said + 1:
+                said += 1
+                each_second()
             time.sleep(0.01)
 
     def output(self) -> str:

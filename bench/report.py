@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.deployment import Report
 from bench.model import FIGURES, Result
 from bench.stats import Spread
 
@@ -86,6 +87,22 @@ def _show_rest(result: Result, console: Console) -> None:
     for note in result.notes:
         console.print(f"  {note}", style="yellow", highlight=False, markup=False)
     console.print()
+
+
+def show_load(report: Report, console: Console) -> None:
+    """Print what `load` found."""
+    table = Table(title=report.generator, title_justify="left", title_style="bold", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in report.figures.items():
+        table.add_row(FIGURES[name].title, f"{number(value, name)} {FIGURES[name].unit}")
+    for status, count in sorted(report.statuses.items()):
+        table.add_row(f"status {status}", f"{count:,}")
+    for why, count in sorted(report.faults.items()):
+        table.add_row(f"fault: {why}", f"{count:,}")
+    console.print(table)
+    for note in report.notes:
+        console.print(f"  {note}", style="yellow", highlight=False, markup=False)
 
 
 def write_json(

@@ -163,9 +163,7 @@ class Generator:
 
     async def open_links(self) -> None:
         """Make the connections; those that fail count as faults. Raises OSError when none can be made."""
-        made = await asyncio.gather(
-            *(self._open() for _ in range(self.connections)), return_exceptions=True
-        )
+        made = await asyncio.gather(*(self._open() for _ in range(self.connections)), return_exceptions=True)
         faults = [each for each in made if isinstance(each, BaseException)]
         if faults:
             self.tally.faults["connect"] += len(faults)
@@ -254,7 +252,7 @@ class ClosedLoop(Generator):
 
 
 class Clock:
-    """Ticks on a descriptor. An event loop's own timers are good to a millisecond; a thread's sleep to 60 µs."""
+    """Ticks on a descriptor: an event loop's own timers are good to 1 ms, a thread's sleep to 60 µs."""
 
     def __init__(self, began: float, period: float, end: float) -> None:
         self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -336,12 +334,15 @@ class OpenLoop(Generator):
             clock.stop()
         self.tally.seconds = time.monotonic() - began
         patience = time.monotonic() + DRAIN_SECONDS
-        while time.monotonic() < patience and (self._waiting or any(link.due for link in self._links)):
-            await asyncio.sleep(0.005)
+        while time.monotonic() < patience and self._unanswered():
+            await asyncio.sleep(0.005)  # noqa: ASYNC110 - what ends it are answers, which tell nobody
         while self._waiting:
             self.failed("unanswered", self._waiting.popleft())
         self.close()
         return self.tally
+
+    def _unanswered(self) -> bool:
+        return bool(self._waiting) or any(link.due for link in self._links)
 
     def _ask(self, due: float) -> None:
         if self._idle:

@@ -1,6 +1,6 @@
 """A generator as a process of its own: a job as one line of JSON on standard input, its result on output.
 
-    python -m bench.load.run        started by the bench, on the CPU of the load
+python -m bench.load.run        started by the bench, on the CPU of the load
 """
 
 from __future__ import annotations
@@ -94,9 +94,7 @@ def run_cold(job: dict[str, Any]) -> None:
     os.nice(5)
     spans = cold_spans(job["size"], job["length"])
     requests = _requests(job)
-    tell(
-        read_cold((job["host"], job["port"]), requests, spans, job["path"], job["rate"], job["seconds"])
-    )
+    tell(read_cold((job["host"], job["port"]), requests, spans, job["path"], job["rate"], job["seconds"]))
 
 
 JOBS = {"open": run_open, "closed": run_closed, "drain": run_drain, "crawl": run_crawl, "cold": run_cold}

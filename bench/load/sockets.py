@@ -86,9 +86,7 @@ class Download:
 _BIN = bytearray(PIECE)
 
 
-def drain(
-    address: tuple[str, int], requests: Sequence[bytes], connections: int, seconds: float
-) -> Tally:
+def drain(address: tuple[str, int], requests: Sequence[bytes], connections: int, seconds: float) -> Tally:
     """Closed loop: every connection takes answers as fast as they come. Raises OSError without a server."""
     tally = Tally()
     selector = selectors.DefaultSelector()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -25,6 +25,8 @@ class Load:
     latencies_ms: dict[str, float]
     faults: dict[str, int]
     refused: int
+    statuses: dict[int, int] = field(default_factory=dict)
+    """Answers by status, when they were counted."""
 
     @property
     def broken(self) -> dict[str, int]:
@@ -33,9 +35,16 @@ class Load:
 
 
 def wrk_command(
-    wrk: str, url: str, requests: Path, *, connections: int, seconds: float, threads: int = 1
+    wrk: str,
+    url: str,
+    requests: Path,
+    *,
+    connections: int,
+    seconds: float,
+    threads: int = 1,
+    statuses: bool = False,
 ) -> list[str]:
-    """The command line. wrk knows whole seconds only."""
+    """The command line. wrk knows whole seconds only. statuses: count each answer's."""
     return [
         wrk,
         f"-t{threads}",
@@ -49,6 +58,7 @@ def wrk_command(
         "--",
         str(requests),
         str(threads),
+        *(["statuses"] if statuses else []),
     ]
 
 
@@ -63,8 +73,9 @@ def parse_wrk(output: str) -> Load:
         if line.startswith('{"requests"'):
             try:
                 plain = json.loads(line)
+                statuses = {int(status): int(count) for status, count in plain.get("statuses", {}).items()}
                 told = {name: int(plain[name]) for name in (*FIELDS, *FAULTS, "status")}
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 break
             return Load(
                 requests=told["requests"],
@@ -73,6 +84,7 @@ def parse_wrk(output: str) -> Load:
                 latencies_ms={f"{name}_ms": told[name] / 1000 for name in FIELDS[3:]},
                 faults={name: told[name] for name in FAULTS},
                 refused=told["status"],
+                statuses=statuses,
             )
     lines = [line for line in output.splitlines() if line.strip()]
     raise BenchError(f"wrk gave no result: {lines[-1] if lines else 'it said nothing'}")

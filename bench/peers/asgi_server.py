@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
@@ -21,7 +22,7 @@ from bench.peers.plain_server import HEADERS, identify
 
 def build(redis_socket: str, folder: Path, script: str) -> Starlette:
     """The application with its three routes."""
-    redis = aioredis.Redis(unix_socket_path=redis_socket, decode_responses=True)
+    redis: Any = aioredis.Redis(unix_socket_path=redis_socket, decode_responses=True)
     count = redis.register_script(script)
 
     def send(name: str | None) -> Response:
@@ -40,9 +41,7 @@ def build(redis_socket: str, folder: Path, script: str) -> Starlette:
         name = await redis.get(f"bench:file:{identify(asked.get('token', [''])[0])}")
         return Response(headers={"X-Accel-File": name}) if name else Response(status_code=403)
 
-    return Starlette(
-        routes=[Route("/download", download), Route("/limited", limited), Route("/auth", auth)]
-    )
+    return Starlette(routes=[Route("/download", download), Route("/limited", limited), Route("/auth", auth)])
 
 
 def main(port: str, redis_socket: str, folder: str, script: str) -> None:

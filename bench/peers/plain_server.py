@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import uvloop
@@ -25,7 +26,7 @@ def identify(token: str) -> str:
 
 def build(redis_socket: str, folder: Path, script: str) -> web.Application:
     """The application with its three routes."""
-    redis = aioredis.Redis(unix_socket_path=redis_socket, decode_responses=True)
+    redis: Any = aioredis.Redis(unix_socket_path=redis_socket, decode_responses=True)
     count = redis.register_script(script)
 
     def send(name: str | None) -> web.StreamResponse:

@@ -20,7 +20,7 @@ class Plain(Peer):
 
     def start(self, ground: Ground, crew: Crew, options: Options) -> Server:
         port = free_port()
-        command = [sys.executable, "-m", self.module, str(port), ground.socket, ground.files, COUNT]
+        command = [sys.executable, "-m", self.module, str(port), str(ground.socket), str(ground.files), COUNT]
         program = crew.start(self.name, command, cpus=options.cpus)
         program.wait_for("127.0.0.1", port)
         return Server(self, program, port)

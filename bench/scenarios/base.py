@@ -71,7 +71,7 @@ class Scenario(ABC):
 
     @abstractmethod
     def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
-        """One round. Raises WrongAnswers when the answers are not right, BenchError when it cannot be done."""
+        """One round. Raises WrongAnswers for answers that are not right, BenchError when it cannot be."""
 
     def result(self) -> Result:
         """An empty result of this scenario."""

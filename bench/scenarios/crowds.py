@@ -93,7 +93,9 @@ class Slow(_Beside):
             job.say("stop")
             told = job.listen(GRACE_SECONDS)
         if told["broken"]:
-            raise WrongAnswers(f"{server.peer.name} broke {told['broken']} of {self.clients} slow connections")
+            raise WrongAnswers(
+                f"{server.peer.name} broke {told['broken']} of {self.clients} slow connections"
+            )
         return {
             "memory_kib": (active - idle) / self.clients / 1024,
             "kernel_kib": (active_kernel - idle_kernel) / self.clients / 1024,
@@ -109,7 +111,7 @@ def _hear(told: object, word: str) -> None:
 
 
 class Cold(_Beside):
-    """Large files that are not in the page cache: do small requests wait for the disk?"""
+    """Large files that are not in the page cache, and whether small requests wait for the disk."""
 
     name = "cold"
     title = "1 MiB spans read from the disk at 100 MB/s"

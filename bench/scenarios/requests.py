@@ -97,7 +97,7 @@ class Small(WrkScenario):
 
     name = "small"
     title = "1 KiB files, a new token for each request"
-    targets = (Target("rps", 1.5, "nginx-lua"), Target("rps", 10, "plain"))
+    targets: ClassVar[tuple[Target, ...]] = (Target("rps", 1.5, "nginx-lua"), Target("rps", 10, "plain"))
 
 
 class Limited(WrkScenario):
@@ -194,7 +194,7 @@ class Mint(WrkScenario):
 
 
 class Workers(WrkScenario):
-    """One worker and two, with all CPUs for everyone: does a second one cost the first anything?"""
+    """One worker and two, with all CPUs for everyone: what a second one costs the first."""
 
     name = "workers"
     title = "small, 1 and 2 workers, on all CPUs together with the load"
