@@ -1,5 +1,5 @@
 # ruff: noqa: N815 - the fields are named as the API names them
-"""What the mint service answers: models for the OpenAPI document; the tests hold every real answer to them."""
+"""What the mint service answers: models for the OpenAPI document; the tests hold real answers to them."""
 
 from __future__ import annotations
 
