@@ -64,14 +64,21 @@ class Exchange:
     def respond(self, status: int, head: bytes, body: bytes = b"") -> None:
         """Send the head, and the body with it unless the method is HEAD.
 
-        head: the status line and the fields, each ended by CRLF, without the empty line; Date, CORS and
-        Connection fields are added here. Raises ClientGone when the connection is lost.
+        head: as for `begin`. Raises ClientGone when the connection is lost.
         """
-        connection = self.connection
-        transport = connection.transport
+        transport = self.connection.transport
         if transport is None:
             raise ClientGone
-        server = connection.server
+        whole = self.begin(status, head)
+        transport.write(whole if self.method == "HEAD" else whole + body)
+
+    def begin(self, status: int, head: bytes) -> bytes:
+        """Complete a head, which the caller sends at once: from here on the answer cannot become another.
+
+        head: the status line and the fields, each ended by CRLF, without the empty line; Date, CORS and
+        Connection fields are added here.
+        """
+        server = self.connection.server
         if server.draining:
             self.keep = False
         self.status = status
@@ -84,9 +91,7 @@ class Exchange:
             ending = b"Connection: keep-alive\r\n\r\n"
         else:
             ending = b"\r\n"
-        if self.method == "HEAD":
-            body = b""
-        transport.write(b"".join((head, server.date_field, ending, body)))
+        return b"".join((head, server.date_field, ending))
 
     def refuse(
         self, refusal: Refusal, detail: str | None = None, fields: bytes = b"", status: int | None = None

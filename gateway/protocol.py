@@ -42,8 +42,9 @@ from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.counters import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED, Counters
+from gateway.delivery.outlet import Outlet
 from gateway.errors import BAD_REQUEST, OVERLOADED, Refusal, Refused
-from gateway.exchange import Exchange
+from gateway.exchange import ClientGone, Exchange
 from gateway.outcome import Outcome, step
 from gateway.rules.access import Kind, read_target
 from gateway.rules.headers import format_date
@@ -124,6 +125,7 @@ class Connection(RequestHandler):
         "_since",
         "_waits",
         "exchange",
+        "outlet",
         "peer",
         "sender",
         "server",
@@ -133,6 +135,7 @@ class Connection(RequestHandler):
         super().__init__(manager, loop=loop, **options)
         self.server = manager
         self.exchange: Exchange | None = None
+        self.outlet: Outlet | None = None
         self.peer: Any = None  # the client's address as the socket names it
         self.sender: Any = None  # the delivery under way, when it does not go through the transport
         self._early = b""
@@ -238,6 +241,16 @@ class Connection(RequestHandler):
         self._early = b""
         if self.sender is not None:
             self.sender.lose()
+        if self.outlet is not None:
+            self.outlet.close()
+
+    def open_outlet(self) -> Outlet:
+        """Give the way past the transport; opened once. Raises ClientGone."""
+        if self.outlet is None:
+            if self.transport is None:
+                raise ClientGone
+            self.outlet = Outlet(self.transport)
+        return self.outlet
 
     # One answer after the other.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
@@ -24,6 +25,8 @@ _log = logging.getLogger("gateway")
 BACKLOG = 4096
 YOUNG_OBJECTS = 50_000
 """New objects between two collections; a request makes none in cycles, so they find next to nothing."""
+STORE_SECONDS = 2.0
+"""How long a new worker waits for the store before it accepts connections without."""
 DRAIN_POLL_SECONDS = 0.1
 
 
@@ -53,6 +56,10 @@ async def _serve(
     worker.server.start()
     if worker.access_log is not None:
         worker.access_log.start()
+    with contextlib.suppress(TimeoutError):  # a store that is away must not keep us from saying so
+        async with asyncio.timeout(STORE_SECONDS):
+            while not worker.pipeline.ready:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
     listeners = [await loop.create_server(worker.server, sock=sock, backlog=BACKLOG) for sock in sockets]
     gc.freeze()  # what is here now stays: the collector need not look at it again
     gc.set_threshold(YOUNG_OBJECTS)

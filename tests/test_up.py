@@ -110,10 +110,6 @@ def download_stubbornly(url: str) -> bytes:
         assert time.monotonic() < deadline, f"only {len(got)} bytes"
         try:
             link, answer = open_download(url, len(got))
-            if answer.status == 503:
-                link.close()
-                time.sleep(0.05)
-                continue
             assert answer.status in (200, 206)
             while piece := answer.read1(1 << 20):
                 got += piece

@@ -1,7 +1,6 @@
 """Sends a plan's pieces over one connection: small spans copied, large ones by sendfile.
 
-uvloop has no sendfile and refuses to watch its own descriptors, so a large span leaves by `os.sendfile`
-on a duplicate of the socket's. The rules:
+The rules:
 
 - Nothing is sent past the transport until the transport's own buffer is empty: the head goes first.
 - At most SLICES × SLICE_BYTES leave in one turn of the event loop: a fast client cannot keep it to itself.
@@ -14,13 +13,10 @@ on a duplicate of the socket's. The rules:
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import struct
-import termios
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from gateway.delivery.outlet import Outlet
 from gateway.errors import StorageError
 from gateway.exchange import ClientGone, Exchange
 from gateway.outcome import Outcome, in_thread
@@ -28,16 +24,14 @@ from gateway.rules.plan import Plan
 from gateway.rules.ranges import Span
 from gateway.storage import FileBlob
 
-SMALL_BYTES: Final = 64 * 1024
-"""Up to here copying into one write with the head is cheaper than duplicating a descriptor."""
+SMALL_BYTES: Final = 16 * 1024
+"""Up to here copying into one write with the head is cheaper than two system calls."""
 SLICE_BYTES: Final = 1024 * 1024
 SLICES: Final = 4
 COPY_BYTES: Final = 256 * 1024
 """One read and write where sendfile cannot go (TLS)."""
 
 T = TypeVar("T")
-
-_INT: Final = struct.Struct("i")
 
 
 def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
@@ -58,6 +52,10 @@ def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
     return True
 
 
+def _slice_end(start: int, stop: int) -> int:
+    return min(start - start % SLICE_BYTES + SLICE_BYTES, stop)
+
+
 class Transfer:
     """One plan on its way to one client; the connection tells it what happens there."""
 
@@ -68,7 +66,7 @@ class Transfer:
         self._loop: asyncio.AbstractEventLoop = self._connection._loop
         self._waiting: Outcome[None] | None = None
         self._disk = False
-        self._out = -1
+        self._outlet: Outlet | None = None
         self._watching = False
         self._warm_to = 0
         self.sent = 0
@@ -80,48 +78,50 @@ class Transfer:
         case.
         """
         self._connection.sender = self
+        exchange = self._exchange
         try:
             if len(plan.pieces) == 1 and plan.amount <= SMALL_BYTES:
                 body = await self._read(plan.pieces[0][1])
-                self._exchange.respond(plan.status, plan.head, body)
+                exchange.respond(plan.status, plan.head, body)
                 self.sent = plan.amount
                 return
-            self._exchange.respond(plan.status, plan.head)
+            start, stop = plan.pieces[0][1]
+            await self._ready(start, _slice_end(start, stop))  # while a fault can still be told
+            before = exchange.begin(plan.status, plan.head)
             for framing, span in plan.pieces:
-                await self._piece(framing, span)
+                await self._piece(before + framing, span)
+                before = b""
             self._write(plan.closing)
             await self._drained()
         finally:
-            self._close()
-            self._exchange.sent = self.sent
+            self._unwatch()
+            exchange.sent = self.sent
 
-    async def _piece(self, framing: bytes, span: Span) -> None:
+    async def _piece(self, before: bytes, span: Span) -> None:
         if span.stop - span.start <= SMALL_BYTES:
-            self._write(framing + await self._read(span))
+            self._write(before + await self._read(span))
             self.sent += span.stop - span.start
             await self._drained()
-            return
-        self._write(framing)
-        await self._drained()
-        if self._is_plain():
-            await self._send_file(span)
+        elif self._is_plain():
+            await self._send_file(before, span)
         else:
+            self._write(before)
             await self._copy(span)
 
-    async def _send_file(self, span: Span) -> None:
-        """sendfile(2) from the page cache to the socket, slice by slice."""
-        if self._out < 0:
-            transport = self._connection.transport
-            if transport is None:
-                raise ClientGone
-            self._out = os.dup(transport.get_extra_info("socket").fileno())
-        blob, at = self._blob, span.start
-        self._warm_to = turn = 0
-        while at < span.stop:
-            end = min(at - at % SLICE_BYTES + SLICE_BYTES, span.stop)
+    async def _send_file(self, before: bytes, span: Span) -> None:
+        """Send some bytes and then the span, from the page cache to the socket, slice by slice."""
+        await self._drained()
+        outlet = self._outlet = self._connection.open_outlet()
+        source, at = self._blob.fd, span.start
+        turn = 0
+        while before or at < span.stop:
+            end = _slice_end(at, span.stop)
             await self._ready(at, end)
             try:
-                moved = os.sendfile(self._out, blob.fd, at, end - at)
+                if before:
+                    before = before[outlet.send_head(before) :]
+                    continue
+                moved = outlet.send_file(source, at, end)
             except BlockingIOError:
                 await self._writable()
                 turn = 0
@@ -138,6 +138,7 @@ class Transfer:
             if turn == SLICES and at < span.stop:
                 await self._writable()
                 turn = 0
+        self._warm_to = 0  # the next span may lie before this one
 
     async def _copy(self, span: Span) -> None:
         """Read and write through the transport, for TLS."""
@@ -152,7 +153,7 @@ class Transfer:
     async def _ready(self, start: int, stop: int) -> None:
         """Until this span can be sent without waiting for a disk, from a file that has not changed."""
         blob = self._blob
-        if not blob.unchanged():
+        if self.sent and not blob.unchanged():  # before the first byte, looking the blob up was the check
             raise StorageError("a file changed while it was sent")
         if stop > self._warm_to:
             if not blob.resident(start, stop):
@@ -205,8 +206,8 @@ class Transfer:
     async def _writable(self) -> None:
         """Until the kernel takes more; other connections have their turn meanwhile."""
         self._waiting = Outcome()
-        if not self._watching:
-            self._loop.add_writer(self._out, self._on_writable)
+        if not self._watching and self._outlet is not None:
+            self._loop.add_writer(self._outlet.fd, self._on_writable)
             self._watching = True
         await self._waiting
 
@@ -218,8 +219,8 @@ class Transfer:
             self._unwatch()
 
     def _unwatch(self) -> None:
-        if self._watching:
-            self._loop.remove_writer(self._out)
+        if self._watching and self._outlet is not None:
+            self._loop.remove_writer(self._outlet.fd)
             self._watching = False
 
     # What the connection tells and asks.
@@ -249,16 +250,4 @@ class Transfer:
         return self.sent - self._unacknowledged() - buffered
 
     def _unacknowledged(self) -> int:
-        """Bytes in the kernel's send queue that the client has not acknowledged (SIOCOUTQ, tcp(7))."""
-        if self._out < 0:
-            return 0
-        try:
-            return int(_INT.unpack(fcntl.ioctl(self._out, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
-        except OSError:
-            return 0
-
-    def _close(self) -> None:
-        self._unwatch()
-        if self._out >= 0:
-            os.close(self._out)
-            self._out = -1
+        return 0 if self._outlet is None else self._outlet.unacknowledged()

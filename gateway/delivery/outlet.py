@@ -1,0 +1,53 @@
+"""A second descriptor of a client's socket, for what the event loop's transport cannot do.
+
+uvloop has no sendfile and refuses to watch its own descriptors. So a large span goes through a duplicate:
+after the transport's buffer is empty, and before anything else is written to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+import termios
+from typing import Final
+
+_INT: Final = struct.Struct("i")
+
+
+class Outlet:
+    """The duplicate, kept for the connection's life: two system calls less a transfer."""
+
+    __slots__ = ("_socket", "fd")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.fd = os.dup(transport.get_extra_info("socket").fileno())
+        self._socket = socket.socket(fileno=self.fd)
+
+    def send_head(self, head: bytes) -> int:
+        """Send what comes before a span, to leave in one packet with its beginning; the bytes taken.
+
+        Raises BlockingIOError when the kernel takes none, OSError when the connection is lost.
+        """
+        return self._socket.send(head, socket.MSG_MORE)
+
+    def send_file(self, source: int, start: int, stop: int) -> int:
+        """sendfile(2) from the descriptor `source`; the bytes taken, 0 at the end of the file.
+
+        Raises BlockingIOError when the kernel takes none, OSError when the connection is lost.
+        """
+        return os.sendfile(self.fd, source, start, stop - start)
+
+    def unacknowledged(self) -> int:
+        """Bytes in the kernel's send queue that the client has not acknowledged (SIOCOUTQ, tcp(7))."""
+        try:
+            return int(_INT.unpack(fcntl.ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+        except OSError:
+            return 0
+
+    def close(self) -> None:
+        """Close the duplicate; the connection itself lives on."""
+        self._socket.close()
+        self.fd = -1
