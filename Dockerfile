@@ -16,7 +16,7 @@ RUN /opt/build/bin/hatchling build -t wheel -d dist \
  && /opt/gateway/bin/pip uninstall --quiet --yes pip
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin gateway \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin gateway \
  && install --directory --owner gateway --mode 0700 /data
 COPY --from=build /opt/gateway /opt/gateway
 ENV PATH="/opt/gateway/bin:$PATH" \

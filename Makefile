@@ -39,7 +39,7 @@ settings: $(VENV)/.run ## Write docs/settings.md and config/gateway.toml anew fr
 	@$(BIN)/python -m gateway.reference
 
 wheel: $(VENV)/.run ## Build dist/*.whl
-	@$(BIN)/hatchling build -t wheel
+	@rm -rf dist && $(BIN)/hatchling build -t wheel
 
 lock: $(VENV)/.run ## Choose the newest allowed dependencies and write requirements*.txt
 	@$(PIP) 'uv>=0.13.9,<0.14'
