@@ -121,6 +121,8 @@ def example_file() -> str:
 
 EXAMPLES: Final = {
     "redis_url": "redis://localhost:6379/0",
+    "tls_cert": "/etc/gateway/fullchain.pem",
+    "tls_key": "/etc/gateway/privkey.pem",
     "workers": 2,
     "public_url": "https://downloads.example.com",
     "mint_default_ttl": 86400,

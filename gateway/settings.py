@@ -126,6 +126,12 @@ class Settings(BaseSettings):
         "Where health and metrics of all workers are served; keep it private.",
         unit="address",
     )
+    tls_cert: AbsolutePath | None = _setting(
+        None, "A PEM certificate chain: `listen` speaks HTTPS with it.", unit="path", shown="plain HTTP"
+    )
+    tls_key: AbsolutePath | None = _setting(
+        None, "The certificate's private key (PEM).", unit="path", shown="in the file `tls_cert`"
+    )
     workers: Annotated[int, whole(1, 1024)] = _setting(
         count_cpus,
         "Worker processes that serve downloads.",
@@ -219,7 +225,8 @@ class Settings(BaseSettings):
 
 def base_url(settings: Settings) -> str:
     """What download links begin with, without a final slash: `public_url`, or made from `listen`."""
-    return settings.public_url or Address.parse(settings.listen).url()
+    scheme = "http" if settings.tls_cert is None else "https"
+    return settings.public_url or Address.parse(settings.listen).url(scheme)
 
 
 def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -285,6 +292,8 @@ def _check_together(settings: Settings, wrong: set[str], sources: Sequence[Sourc
                 f"{_words(sources, (name,))}: {_address(settings, name)} collides with "
                 f"{_words(sources, (other,))} ({_address(settings, other)}): give each an address of its own"
             )
+    if settings.tls_key is not None and settings.tls_cert is None and "tls_cert" not in wrong:
+        yield f"{_words(sources, ('tls_key',))}: is of no use without {_words(sources, ('tls_cert',))}"
     if (
         wrong.isdisjoint(("mint_max_ttl", "mint_default_ttl"))
         and settings.mint_default_ttl > settings.mint_max_ttl

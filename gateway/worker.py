@@ -19,6 +19,7 @@ from gateway.assemble import build_worker
 from gateway.counters import Counters
 from gateway.errors import GatewayError
 from gateway.settings import Settings
+from gateway.tls import server_context
 
 _log = logging.getLogger("gateway")
 
@@ -51,6 +52,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    tls = server_context(settings.tls_cert, settings.tls_key)
     worker = build_worker(settings, counters)
     worker.pipeline.start()
     worker.server.start()
@@ -60,7 +62,9 @@ async def _serve(
         async with asyncio.timeout(STORE_SECONDS):
             while not worker.pipeline.ready:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-    listeners = [await loop.create_server(worker.server, sock=sock, backlog=BACKLOG) for sock in sockets]
+    listeners = [
+        await loop.create_server(worker.server, sock=sock, backlog=BACKLOG, ssl=tls) for sock in sockets
+    ]
     gc.freeze()  # what is here now stays: the collector need not look at it again
     gc.set_threshold(YOUNG_OBJECTS)
     ready()

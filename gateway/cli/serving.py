@@ -57,9 +57,14 @@ def add_commands(root: typer.Typer) -> None:
 
 
 def _with_roots(settings: Settings) -> Settings:
-    """Return the settings when every configured storage is there. Raises ConfigurationError."""
-    from gateway.cli.checks.storages import check_roots  # noqa: PLC0415
+    """Return the settings when every configured storage and the certificate are there.
 
+    Raises ConfigurationError.
+    """
+    from gateway.cli.checks.storages import check_roots  # noqa: PLC0415
+    from gateway.tls import server_context  # noqa: PLC0415
+
+    server_context(settings.tls_cert, settings.tls_key)
     findings = check_roots({name: table.root for name, table in settings.storage.items()})
     if faults := [f"{each.subject}: {each.line}" for each in findings if each.level is Level.FAIL]:
         raise ConfigurationError(faults)

@@ -14,7 +14,7 @@ from typing import Final
 
 from gateway import log
 from gateway.embedded import EmbeddedStore
-from gateway.settings import Settings
+from gateway.settings import Settings, base_url
 from gateway.sockets import Listener
 from gateway.supervisor.children import PROGRAM, Service
 from gateway.supervisor.core import Reload, Supervisor
@@ -65,7 +65,7 @@ def run_up(
             async def announce() -> None:
                 links = await publish_offers(offers, run.settings, run.url(store))
                 _say(
-                    f"Downloads at {listener.url}. A link for each product, good for "
+                    f"Downloads at {base_url(run.settings)}. A link for each product, good for "
                     f"{run.settings.mint_default_ttl / 3600:g} h:",
                     "",
                     *describe_links(links, run.settings, listener.address),
@@ -87,7 +87,9 @@ def run_serve(settings: Settings, reload: Reload | None = None, *, program: Sequ
         admin = run.listen(stack, "admin_listen")
 
         async def announce() -> None:
-            _log.info("serving downloads", extra={"url": listener.url, "health": f"{admin.url}/healthz"})
+            _log.info(
+                "serving downloads", extra={"url": base_url(run.settings), "health": f"{admin.url}/healthz"}
+            )
 
         run.run([Service("worker", listener, one_a_cpu=True)], store, admin, announce)
     return 0
