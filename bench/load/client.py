@@ -332,12 +332,12 @@ class OpenLoop(Generator):
         finally:
             self._loop.remove_reader(clock.descriptor)
             clock.stop()
-        self.tally.seconds = time.monotonic() - began
         patience = time.monotonic() + DRAIN_SECONDS
-        while time.monotonic() < patience and self._unanswered():
-            await asyncio.sleep(0.005)  # noqa: ASYNC110 - what ends it are answers, which tell nobody
+        while time.monotonic() < patience and self._unanswered():  # noqa: ASYNC110 - polled
+            await asyncio.sleep(0.005)
         while self._waiting:
             self.failed("unanswered", self._waiting.popleft())
+        self.tally.seconds = time.monotonic() - began
         self.close()
         return self.tally
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -25,8 +25,6 @@ class Load:
     latencies_ms: dict[str, float]
     faults: dict[str, int]
     refused: int
-    statuses: dict[int, int] = field(default_factory=dict)
-    """Answers by status, when they were counted."""
 
     @property
     def broken(self) -> dict[str, int]:
@@ -42,9 +40,8 @@ def wrk_command(
     connections: int,
     seconds: float,
     threads: int = 1,
-    statuses: bool = False,
 ) -> list[str]:
-    """The command line. wrk knows whole seconds only. statuses: count each answer's."""
+    """The command line. wrk knows whole seconds only."""
     return [
         wrk,
         f"-t{threads}",
@@ -58,7 +55,6 @@ def wrk_command(
         "--",
         str(requests),
         str(threads),
-        *(["statuses"] if statuses else []),
     ]
 
 
@@ -73,9 +69,8 @@ def parse_wrk(output: str) -> Load:
         if line.startswith('{"requests"'):
             try:
                 plain = json.loads(line)
-                statuses = {int(status): int(count) for status, count in plain.get("statuses", {}).items()}
                 told = {name: int(plain[name]) for name in (*FIELDS, *FAULTS, "status")}
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError):
                 break
             return Load(
                 requests=told["requests"],
@@ -84,7 +79,6 @@ def parse_wrk(output: str) -> Load:
                 latencies_ms={f"{name}_ms": told[name] / 1000 for name in FIELDS[3:]},
                 faults={name: told[name] for name in FAULTS},
                 refused=told["status"],
-                statuses=statuses,
             )
     lines = [line for line in output.splitlines() if line.strip()]
     raise BenchError(f"wrk gave no result: {lines[-1] if lines else 'it said nothing'}")
