@@ -17,12 +17,14 @@ from bench.deployment import KINDS, Order, load, mint_tokens, read_tokens, requi
 from bench.driving import Effort
 from bench.errors import BenchError
 from bench.machine import describe
+from bench.page import write_page
 from bench.processes import stopped_by_signals
-from bench.report import show, show_load, write_json
+from bench.report import show, show_load, write_json, write_markdown
 from bench.scenarios import SCENARIOS
 from gateway.errors import GatewayError
 
 MAX_SECONDS = 600.0
+RESULTS = Path(__file__).with_name("RESULTS.md")
 MAX_RATE = 100_000.0
 PIPED_WIDTH = 150
 """Columns of the tables when nobody says how wide the screen is."""
@@ -90,6 +92,12 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scratch", type=Path, help="where the temporary folder is made (default: TMPDIR)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots there")
+    parser.add_argument(
+        "--write-results",
+        action="store_true",
+        help=f"also write {RESULTS.parent.name}/{RESULTS.name}: the newest run",
+    )
     parser.set_defaults(run=run_compare)
 
 
@@ -151,14 +159,19 @@ def run_compare(options: argparse.Namespace) -> int:
     )
     results = compare(plan, say_on_stderr)
     show(results, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    machine = describe()
+    settings = {
+        "rounds": plan.rounds,
+        "seconds": plan.effort.seconds,
+        "connections": plan.effort.connections,
+        "tokens": plan.tokens,
+    }
     if options.json:
-        settings = {
-            "rounds": plan.rounds,
-            "seconds": plan.effort.seconds,
-            "connections": plan.effort.connections,
-            "tokens": plan.tokens,
-        }
-        write_json(options.json, results, describe(), settings)
+        write_json(options.json, results, machine, settings)
+    if options.html:
+        write_page(options.html, results, machine, settings)
+    if options.write_results:
+        write_markdown(RESULTS, results, machine, settings)
     return 0
 
 

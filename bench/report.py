@@ -115,3 +115,45 @@ def write_json(
         "scenarios": [result.plain() for result in results],
     }
     path.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_markdown(
+    path: Path, results: Sequence[Result], machine: Mapping[str, str], settings: Mapping[str, object]
+) -> None:
+    """The run as a document for the repository."""
+    lines = [
+        "# Results of the newest run",
+        "",
+        "Written by `python -m bench compare --write-results`; [README.md](README.md) says how to read it,",
+        "and what each figure does not say. Medians, with the least and the greatest round in brackets.",
+        "",
+        "; ".join(f"{name} {value}" for name, value in settings.items()) + ".",
+        "",
+        *_markdown(("machine", ""), list(machine.items())),
+        "## Targets",
+        "",
+        *_markdown(
+            ("scenario", "target", "reached", ""),
+            [(result.name, *row) for result in results for row in target_rows(result)],
+        ),
+    ]
+    for result in results:
+        heads, rows = result_rows(result)
+        lines += [f"## {result.name}", "", f"{result.title}.", ""]
+        if rows:
+            lines += _markdown(heads, rows)
+        lines += [f"- {name}: {why}" for name, why in result.absent.items()]
+        lines += [f"- {note}" for note in result.notes]
+        if result.absent or result.notes:
+            lines.append("")
+    path.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table, and the empty line after it."""
+    return [
+        f"| {' | '.join(heads)} |",
+        f"|{' --- |' * len(heads)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
