@@ -27,6 +27,7 @@ class Worker:
     """The parts of one data plane process."""
 
     server: Server
+    claims: Claims
     pipeline: Pipeline
     access_log: AccessLog | None
 
@@ -77,7 +78,7 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
         ),
         settings.cors_origins,
     )
-    return Worker(server, pipeline, access_log)
+    return Worker(server, claims, pipeline, access_log)
 
 
 class Recorder:

@@ -186,7 +186,12 @@ class Downloads:
 
     async def _load(self, digest: bytes) -> Edition:
         """Fetch a manifest that this worker has not seen, or has forgotten."""
-        return self._editions.add(digest, await self._claims.manifest(digest))
+        text = await self._claims.manifest(digest)
+        try:
+            return self._editions.add(digest, text)
+        except ValueError as error:
+            _log.error("the store holds a damaged manifest: %s", error)
+            raise StoreUnavailable(f"the store holds a damaged manifest: {error}") from error
 
     def _describe(self, shown: Representation) -> bytes:
         """What a front proxy needs to know to send a file."""

@@ -7,6 +7,7 @@ bounded, by the number of files, oldest use out first.
 from __future__ import annotations
 
 from collections import OrderedDict
+from hashlib import sha256
 from typing import Final
 
 from gateway.manifest import Manifest
@@ -49,7 +50,9 @@ class Editions:
         return edition
 
     def add(self, digest: bytes, text: bytes) -> Edition:
-        """Keep the edition that `text` describes. Raises ValueError when that is no manifest."""
+        """Keep the edition that `text` describes. Raises ValueError when that is not this manifest."""
+        if sha256(text).hexdigest().encode() != digest:
+            raise ValueError("a manifest's text does not have its digest")
         edition = Edition(Manifest.parse(text))
         if digest not in self._editions:
             self._files += len(edition.manifest.files)

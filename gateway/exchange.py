@@ -108,8 +108,7 @@ class Exchange:
     def abort(self) -> None:
         """Break the connection: what was begun cannot be finished, and the client must know."""
         self.keep = False
-        if self.connection.transport is not None:
-            self.connection.transport.abort()
+        self.connection.reset()
 
     def end(self) -> None:
         """The answer is complete, or will never be."""

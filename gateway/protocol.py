@@ -30,6 +30,8 @@ import asyncio
 import contextlib
 import enum
 import logging
+import socket
+import struct
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -59,6 +61,7 @@ BODY_BYTES: Final = 1024 * 1024
 """A stray request body up to this is read and dropped, so that the connection stays in step."""
 LINGER_SECONDS: Final = 2.0
 """How long a closed connection may still send, so that a reset does not overtake our answer."""
+NO_LINGER: Final = struct.pack("ii", 1, 0)
 SWEEP_SECONDS: Final = 1.0
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 DOWNLOAD_PATHS: Final = ("/download", "/auth")
@@ -305,6 +308,15 @@ class Connection(RequestHandler):
                 self.transport.write_eof()
                 self.transport.resume_reading()
 
+    def reset(self) -> None:
+        """Break the connection with a reset: the kernel sends nothing more, and keeps nothing."""
+        if self.transport is not None:
+            with contextlib.suppress(OSError):
+                self.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER
+                )
+            self.transport.abort()
+
     def _refuse_all(self, refusal: Refusal) -> None:
         """Answer what cannot be read, or is too much, and close."""
         if self.transport is not None:
@@ -334,7 +346,10 @@ class Connection(RequestHandler):
         if waits != self._waits:
             self._waits, self._since = waits, now
         elif self.transport is not None and now - self._since >= self.server.limits.seconds(waits[0]):
-            self.transport.abort()
+            if waits[0] is Wait.RECEIVER:
+                self.reset()
+            else:
+                self.transport.abort()
         if self.transport is not None and (
             (self.server.draining and waits[0] is Wait.NEXT) or (self._half_closed and self._is_idle())
         ):
@@ -361,8 +376,7 @@ class Connection(RequestHandler):
             self._refuse_all(BAD_REQUEST)
         else:
             _log.error("a request ended by an unexpected error: %s", type(exc).__name__)
-            if self.transport is not None:
-                self.transport.abort()
+            self.reset()
         return Answered(keep=False)
 
     def log_exception(self, *_args: Any, **kw: Any) -> None:

@@ -28,7 +28,9 @@ YOUNG_OBJECTS = 50_000
 """New objects between two collections; a request makes none in cycles, so they find next to nothing."""
 STORE_SECONDS = 2.0
 """How long a new worker waits for the store before it accepts connections without."""
-DRAIN_POLL_SECONDS = 0.1
+DRAIN_POLL_SECONDS = 0.02
+BREAK_SECONDS = 1.0
+"""How long the broken connections may take to settle what their clients did not get."""
 
 
 def run(
@@ -75,7 +77,10 @@ async def _serve(
     worker.server.drain()
     await _drained(worker.server.connections_by_handler, settings.drain_timeout)
     worker.server.stop()
+    await _drained(worker.server.connections_by_handler, BREAK_SECONDS)
     await worker.pipeline.stop()
+    if worker.claims.owed:
+        _log.error("%d refunds are lost: the store was away until the end", worker.claims.owed)
     if worker.access_log is not None:
         worker.access_log.stop()
 
@@ -87,4 +92,4 @@ async def _drained(connections: Mapping[Any, Any], timeout: float) -> None:
             while connections:  # noqa: ASYNC110 - aiohttp's table of connections tells nobody
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
     except TimeoutError:
-        _log.warning("%d connections were still busy after drain_timeout and are broken", len(connections))
+        _log.warning("%d connections were still busy after %g s and are broken", len(connections), timeout)

@@ -617,7 +617,7 @@ def test_vanishing_within_a_transfer(plane: Plane, prefix: bytes, leave: str) ->
             client.reset()
         else:
             client.socket.close()
-    wait_until(lambda: 100_000 <= plane.charged(link) < 20_000_000, "the rest was returned")
+    wait_until(lambda: 100_000 <= plane.charged(link) < 20_000_000, "the rest was returned", 3)
 
 
 def test_vanishing_before_the_answer(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:

@@ -15,6 +15,8 @@ import termios
 from typing import Final
 
 _INT: Final = struct.Struct("i")
+_SIOCOUTQNSD: Final = 0x894B
+"""linux/sockios.h: the part of SIOCOUTQ that has not been sent yet."""
 
 
 class Outlet:
@@ -42,10 +44,18 @@ class Outlet:
 
     def unacknowledged(self) -> int:
         """Bytes in the kernel's send queue that the client has not acknowledged (SIOCOUTQ, tcp(7))."""
+        return self._ask(termios.TIOCOUTQ) or 0
+
+    def unsent(self) -> int:
+        """Bytes in the kernel's send queue that have not left this machine (on a unix socket: unread)."""
+        unsent = self._ask(_SIOCOUTQNSD)
+        return self.unacknowledged() if unsent is None else unsent
+
+    def _ask(self, question: int) -> int | None:
         try:
-            return int(_INT.unpack(fcntl.ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+            return int(_INT.unpack(fcntl.ioctl(self.fd, question, b"\0\0\0\0"))[0])
         except OSError:
-            return 0
+            return None
 
     def close(self) -> None:
         """Close the duplicate; the connection itself lives on."""

@@ -6,8 +6,8 @@ The rules:
 - At most SLICES × SLICE_BYTES leave in one turn of the event loop: a fast client cannot keep it to itself.
 - Before each slice: is it in memory (else a thread reads it in, so that a cold disk never stops the
   loop), and is the file still the one that was opened (else the connection is broken)?
-- `sent` counts the bytes of the file that the kernel took; when the client goes, what the kernel still
-  held is taken off again, so that a settle refunds it.
+- `sent` counts the bytes of the file that the kernel took; when the connection breaks, what it had not sent
+  yet is taken off again, so that a settle refunds it.
 """
 
 from __future__ import annotations
@@ -93,6 +93,9 @@ class Transfer:
                 before = b""
             self._write(plan.closing)
             await self._drained()
+        except StorageError:
+            self._take_back()  # the connection will be reset
+            raise
         finally:
             self._unwatch()
             exchange.sent = self.sent
@@ -239,7 +242,13 @@ class Transfer:
             waiting.fail(ClientGone())
 
     def _take_back(self) -> None:
-        self.sent -= min(self.sent, self._unacknowledged())
+        """Count what has not left this machine as not sent.
+
+        What was sent and not acknowledged stays counted: the client may have it, and one that never
+        acknowledges its last window must not get that for nothing.
+        """
+        if self._outlet is not None:
+            self.sent -= min(self.sent, self._outlet.unsent())
 
     def progress(self) -> int | None:
         """A mark that changes whenever the client takes a byte; None while the disk is waited for."""

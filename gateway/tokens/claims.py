@@ -11,12 +11,14 @@ worker asks, and two racing workers can never issue more than the allowance.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import Any, Final
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
+from gateway.outcome import step
 from gateway.tokens.form import token_key
-from gateway.tokens.pipeline import Command, Pipeline, Script, pack
+from gateway.tokens.pipeline import Command, NotDone, Pipeline, Script, pack
 
 CLAIM: Final = Script("""
 -- KEYS[1] the token; ARGV: number of the file, bytes to reserve, size of the file
@@ -44,6 +46,10 @@ LOOK: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"ma
 
 REFUNDS_KEPT: Final = 10_000
 """Refunds kept while the store is away, a worker; beyond it the oldest is lost (and logged)."""
+REFUNDS_AT_ONCE: Final = 500
+"""Kept refunds sent together when the store is back: it has downloads to answer, too."""
+
+_log = logging.getLogger("gateway")
 
 
 def read_grant(reply: Any) -> tuple[bytes, bool]:
@@ -91,19 +97,31 @@ class Claims:
             raise Refused(TOKEN_INVALID)
 
     def settle(self, identifier: str, file: int, refund: int) -> None:
-        """Return `refund` bytes. Kept and sent later when the store is away now.
+        """Return `refund` bytes; later, when the store is away or does not take it now.
 
         A refund whose answer never came is not sent twice: a customer may lose those bytes, but can
         never gain any.
         """
-        if not self._pipeline.ready:
+        step(self._settle(identifier, file, refund))
+
+    async def _settle(self, identifier: str, file: int, refund: int) -> None:
+        try:
+            await self._pipeline.run(SETTLE, token_key(identifier), file, refund)
+        except NotDone:
+            if len(self._refunds) == REFUNDS_KEPT:
+                _log.error("a refund is lost: the store has been away for too many of them")
             self._refunds.append((identifier, file, refund))
-            return
-        self._pipeline.run(SETTLE, token_key(identifier), file, refund)
+        except StoreUnavailable:
+            _log.warning("a refund of %d bytes was perhaps lost: the store did not answer", refund)
 
     def _send_refunds(self) -> None:
-        while self._refunds and self._pipeline.ready:
+        for _ in range(min(len(self._refunds), REFUNDS_AT_ONCE)):
             self.settle(*self._refunds.popleft())
+
+    @property
+    def owed(self) -> int:
+        """How many refunds the store has not taken yet."""
+        return len(self._refunds)
 
     async def manifest(self, digest: bytes) -> bytes:
         """The text of a manifest. Raises StoreUnavailable, also when the store does not hold it."""

@@ -19,8 +19,9 @@ SECRET_BYTES: Final = 32
 MAX_TOKEN_LENGTH: Final = 128
 """A longer string is refused before it is hashed; tokens of ours are 46 characters long."""
 
-SECRET: Final = re.compile(r"\b(?:ct|gk)_[A-Za-z0-9_-]{8,}")
-"""What looks like a token or an API key, for cutting them out of anything that is logged."""
+SECRET: Final = re.compile(r"\b(?:ct|gk)_[A-Za-z0-9_-]{8,}|(?:ct|gk)_[A-Za-z0-9_-]{40,}")
+"""What looks like a token or an API key, for cutting them out of anything that is logged: part of one as a
+word of its own, a whole one wherever it stands."""
 
 
 def encode_secret(prefix: str, secret: bytes) -> str:

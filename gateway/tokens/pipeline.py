@@ -9,6 +9,8 @@ one connection a worker. The rules it keeps:
   `Command.late`, where a claim is given back.
 - While the oldest command is overdue, or there is no connection, new commands fail at once: a request
   is refused in microseconds, never held.
+- A command that was certainly not carried out (not sent, or answered with an error) fails with NotDone, so
+  that one which must not be lost may be asked again.
 - Once connected again (back-off from 20 ms to 0.5 s) everything works again; scripts are loaded at each
   connection and again whenever Redis has forgotten them.
 """
@@ -24,6 +26,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Final, cast
 
 import hiredis
@@ -40,6 +43,9 @@ LAST_BACKOFF_SECONDS: Final = 0.5
 DEAD_AFTER_TIMEOUTS: Final = 4
 """A connection on which nothing came for this many time-outs, though something is owed, is given up."""
 
+WATCHES: Final = 8
+"""How often in the time of one time-out the connection is looked at."""
+
 # Replies of a server that is there but cannot serve: the store's fault, never the customer's.
 _UNABLE: Final = (
     "LOADING",
@@ -52,6 +58,10 @@ _UNABLE: Final = (
     "CLUSTERDOWN",
     "BUSY",
 )
+
+
+class NotDone(StoreUnavailable):
+    """The store has certainly not carried the command out: it was not sent, or the answer was an error."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ class Link(asyncio.Protocol):
             while (reply := self._reader.gets()) is not False:
                 self._match(self.waiting.popleft(), reply)
         except (hiredis.ProtocolError, IndexError):  # not a Redis, or more replies than questions
-            _log.exception("the store sent what is not a reply")
+            _log.error("the store sent what is not a reply: is redis_url right?")
             self.abort()
 
     def _match(self, command: Command, reply: Any) -> None:
@@ -135,7 +145,7 @@ class Link(asyncio.Protocol):
     def send(self, command: Command, packed: bytes) -> None:
         """Queue a command; everything queued in this loop turn leaves in one write."""
         if self._transport is None or self.closed.done():
-            command.fail(StoreUnavailable("the store is not connected"))
+            command.fail(NotDone("the store is not connected"))
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
@@ -149,9 +159,8 @@ class Link(asyncio.Protocol):
 
     def expire(self, now: float) -> None:
         """Fail every command that is overdue; it keeps its place until its reply comes."""
-        for command in self.waiting:
-            if command.deadline > now:
-                break
+        overdue = list(takewhile(lambda command: command.deadline <= now, self.waiting))
+        for command in overdue:  # a copy: whoever hears of it may ask something else at once
             command.fail(StoreUnavailable("the store did not answer in time"))
 
     def abort(self) -> None:
@@ -184,7 +193,7 @@ class Pipeline:
         self._stalled = False
         self._keeper: asyncio.Task[None] | None = None
         self.on_ready: Callable[[], None] = lambda: None
-        """Called each time the connection is ready to serve."""
+        """Called when the connection is ready to serve, and WATCHES times a time-out while it is."""
 
     @property
     def ready(self) -> bool:
@@ -196,7 +205,13 @@ class Pipeline:
         self._keeper = self._loop.create_task(self._keep())
 
     async def stop(self) -> None:
-        """Close the connection and stop keeping it."""
+        """Wait for what was asked, at most as long as a command may take; then close the connection."""
+        link = self._link
+        if link is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout):
+                    while link.waiting:  # noqa: ASYNC110 - happens once, at the end
+                        await asyncio.sleep(0.01)
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -218,9 +233,9 @@ class Pipeline:
             command.script = script
         link = self._link
         if link is None or self._stalled:
-            command.fail(StoreUnavailable("the store is not connected"))
+            command.fail(NotDone("the store is not connected"))
         elif len(link.waiting) >= self._queue:
-            command.fail(StoreUnavailable("too many commands wait for the store"))
+            command.fail(NotDone("too many commands wait for the store"))
         else:
             link.send(command, packed)
         return command
@@ -263,14 +278,13 @@ class Pipeline:
     async def _watch(self, link: Link) -> None:
         """Until the link closes: fail what is overdue, and give the link up when it is silent too long."""
         while not link.closed.done():
-            await asyncio.wait([link.closed], timeout=self._timeout / 8)
+            await asyncio.wait([link.closed], timeout=self._timeout / WATCHES)
             now = self._loop.time()
             link.expire(now)
             overdue = bool(link.waiting) and link.waiting[0].deadline <= now
-            if overdue != self._stalled:
-                self._stalled = overdue
-                if not overdue:
-                    self.on_ready()
+            self._stalled = overdue
+            if not overdue:
+                self.on_ready()
             if (
                 overdue
                 and now - max(link.heard_at, link.waiting[0].deadline) > DEAD_AFTER_TIMEOUTS * self._timeout
@@ -318,8 +332,8 @@ def _translate(reply: hiredis.ReplyError) -> Exception:
     text = str(reply)
     code = text.split(" ", 1)[0]
     if code in _UNABLE or code == "WRONGPASS":
-        return StoreUnavailable(f"the store cannot serve: {code}")
-    return StoreUnavailable(f"the store answered with an error: {text[:200]}")
+        return NotDone(f"the store cannot serve: {code}")
+    return NotDone(f"the store answered with an error: {text[:200]}")
 
 
 def _describe(error: BaseException) -> str:
