@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,17 +107,28 @@ def own_store() -> Iterator[StoreServer]:
     shutil.rmtree(folder)
 
 
+@contextmanager
+def run_plane(folder: Path, **options: Any) -> Iterator[Plane]:
+    """Workers with settings of one's own, by name, and a store of their own."""
+    store = Path(tempfile.mkdtemp(prefix="dg-store-"))
+    server = StoreServer(store)
+    server.start()
+    running = Plane(folder, server.url, options)
+    try:
+        running.start()
+        yield running
+        running.stop()
+    finally:
+        running.kill()
+        server.stop()
+        shutil.rmtree(store)
+
+
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """One worker with the default settings and its own store, for tests that change nothing in it."""
-    server = StoreServer(Path(tempfile.mkdtemp(prefix="dg-store-")))
-    server.start()
-    running = Plane(tmp_path_factory.mktemp("plane"), server.url)
-    running.start()
-    yield running
-    running.stop()
-    server.stop()
-    shutil.rmtree(server.folder)
+    """One worker with the default settings, for tests that change nothing in it."""
+    with run_plane(tmp_path_factory.mktemp("plane")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -133,8 +145,12 @@ def make_plane(own_store: StoreServer, tmp_path: Path) -> Iterator[Callable[...,
         return made
 
     yield make
-    for made in running:
-        made.stop()
+    try:
+        for made in running:
+            made.stop()
+    finally:
+        for made in running:
+            made.kill()
 
 
 def pytest_asyncio_loop_factories(

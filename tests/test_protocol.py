@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.tokens.form import token_id
-from tests.conftest import StoreServer
+from tests.conftest import StoreServer, run_plane
 from tests.plane import Client, Plane, Published, request, wait_until
 
 LARGE = os.urandom(5_000_000)
@@ -477,18 +477,9 @@ def test_a_plain_head_behind_part_of_another(plane: Plane, small: Published, cut
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """A worker whose time-outs are a second or less, for at most four connections."""
-    folder = tmp_path_factory.mktemp("hasty")
-    store = StoreServer(tmp_path_factory.mktemp("store"))
-    store.start()
-    running = Plane(
-        folder,
-        store.url,
-        {"header_timeout": 0.4, "keepalive_timeout": 0.8, "stall_timeout": 1.2, "max_connections": 4},
-    )
-    running.start()
-    yield running
-    running.stop()
-    store.stop()
+    limits = {"header_timeout": 0.4, "keepalive_timeout": 0.8, "stall_timeout": 1.2, "max_connections": 4}
+    with run_plane(tmp_path_factory.mktemp("hasty"), **limits) as running:
+        yield running
 
 
 def closed_after(client: Client) -> float:

@@ -131,7 +131,8 @@ def plan_answer(method: str, headers: CIMultiDictProxy[str], shown: Representati
     if verdict is Verdict.NOT_MODIFIED:
         return Plan(304, b"HTTP/1.1 304 Not Modified\r\n" + shown.validators)
     if verdict is Verdict.PRECONDITION_FAILED:
-        return Plan(412, shown.validators, refusal=PRECONDITION_FAILED)
+        fields = _fields(("ETag", shown.etag), ("Last-Modified", format_date(shown.modified)))
+        return Plan(412, fields, refusal=PRECONDITION_FAILED)
     if method == "HEAD":
         whole = shown.whole()
         return Plan(whole.status, whole.head)
