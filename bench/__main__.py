@@ -31,8 +31,9 @@ PIPED_WIDTH = 150
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    """Run a command, `compare` when none is given; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given or ["compare"])
     try:
         with stopped_by_signals():
             return int(options.run(options))

@@ -165,9 +165,6 @@ def started(
         work.say(json.dumps({**plain, "requests": str(path)}))
         yield work
     finally:
-        for pipe in (program.process.stdin, program.process.stdout):
-            if pipe is not None:
-                pipe.close()
         ground.crew.stop(program)
 
 

@@ -53,11 +53,15 @@ Command = tuple[Any, ...]
 
 
 class Redis:
-    """A plain blocking connection, for filling and asking."""
+    """A plain blocking connection, for filling and asking. Raises OSError when nobody listens there."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
         self._reader = hiredis.Reader()
 
     def ask(self, *command: str | bytes | int) -> Any:

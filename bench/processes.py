@@ -85,7 +85,8 @@ class Program:
     def output(self) -> str:
         """What it wrote on standard output, to the end of it. Raises BenchError when it failed."""
         assert self.process.stdout is not None
-        text = self.process.stdout.read().decode(errors="replace")
+        with self.process.stdout as pipe:
+            text = pipe.read().decode(errors="replace")
         if self.process.wait():
             self.check()
         return text
@@ -97,6 +98,10 @@ class Program:
                 self.process.send_signal(signum)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(STOP_SECONDS)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
 
 class Crew:

@@ -1,0 +1,71 @@
+"""A real comparison, as small as can be: the gateway and one peer, one round of a second."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.__main__ import main
+from bench.compare import choose_peers, choose_scenarios
+from bench.errors import BenchError
+from bench.machine import find_redis, tool_path
+from bench.measure import descendants
+from bench.scenarios import SCENARIOS
+
+
+@pytest.mark.skipif(not (tool_path("wrk") and find_redis()), reason="needs wrk and a Redis server")
+def test_one_round_of_the_gateway_and_plain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(descendants(os.getpid()))
+    scratch, page = tmp_path / "scratch", tmp_path / "page.html"
+    scratch.mkdir()
+    options = {
+        "--scenario": "small",
+        "--peers": "plain",
+        "--rounds": "1",
+        "--seconds": "1",
+        "--tokens-count": "500",
+        "--scratch": str(scratch),
+        "--json": str(tmp_path / "out.json"),
+        "--html": str(page),
+    }
+    assert main(["compare", *(part for pair in options.items() for part in pair)]) == 0
+    [scenario] = json.loads((tmp_path / "out.json").read_text())["scenarios"]
+    assert set(scenario["rounds"]) == {"gateway", "plain"}
+    assert not scenario["absent"]
+    for [sample] in scenario["rounds"].values():
+        assert sample["rps"] > 0
+        assert sample["cpu_us"] > 0
+    [over_lua, over_plain] = scenario["targets"]
+    assert over_lua["reached"] is None
+    assert over_plain["reached"] > 0
+    assert page.read_text().count("<svg") == 3
+    assert "1.5 × nginx-lua" in capsys.readouterr().out
+    assert list(scratch.iterdir()) == []  # everything made was removed
+    assert set(descendants(os.getpid())) <= before
+
+
+def test_scenarios_are_chosen_by_name_or_group() -> None:
+    assert [scenario.name for scenario in choose_scenarios(["large"])] == ["large-1", "large-32"]
+    assert [scenario.name for scenario in choose_scenarios(["small"])] == ["small"]
+    assert choose_scenarios([]) == SCENARIOS
+    with pytest.raises(BenchError, match="there are small"):
+        choose_scenarios(["fast"])
+
+
+def test_the_gateway_always_takes_part_and_comes_first() -> None:
+    assert choose_peers(["plain"]) == ("gateway", "plain")
+    assert choose_peers(["plain", "gateway"]) == ("gateway", "plain")
+    assert choose_peers([])[0] == "gateway"
+    with pytest.raises(BenchError, match="no peer"):
+        choose_peers(["apache"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["compare", "--rounds", "0"], ["compare", "--seconds", "0.5"], ["compare", "--seconds", "1e9"]],
+)
+def test_effort_is_bounded(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "must be" in capsys.readouterr().err
