@@ -33,7 +33,7 @@ class Up:
         self.port, self.admin_port = free_port(), free_port()
         self.flags = [
             *("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"),
-            *("--mint-listen", "127.0.0.1:0", "--workers", "2"),
+            *("--mint-listen", "127.0.0.1:0", "--workers", "2", "--log-level", "info"),
         ]
         self.process: subprocess.Popen[str] | None = None
         self.said: list[str] = []

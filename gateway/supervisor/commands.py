@@ -45,10 +45,10 @@ def run_up(
         offers = plan_offers(paths, settings.data)
 
         def prepare(fresh: Settings) -> Settings:
-            # the links must not drown in the access log of the workers
-            if "access_log" in fresh.model_fields_set:
-                return fresh
-            return fresh.model_copy(update={"access_log": str(fresh.data / "access.log")})
+            # the links must not drown in what the workers log
+            quiet = {"access_log": str(fresh.data / "access.log"), "log_level": "warning"}
+            unset = {name: value for name, value in quiet.items() if name not in fresh.model_fields_set}
+            return fresh.model_copy(update=unset)
 
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         run = Run("up", prepare(settings), lambda: prepare(reload()), program)
