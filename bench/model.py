@@ -8,6 +8,9 @@ from typing import Any, Final, Literal
 
 from bench.stats import Spread, ratio
 
+DISTURBED_PERCENT: Final = 10.0
+FULL_PERCENT: Final = 95.0
+
 Sample = Mapping[str, float]
 """One round's figures of one contestant, by the names in FIGURES."""
 
@@ -110,6 +113,21 @@ class Result:
                     found[other] = reached
         return found
 
+    def doubts(self) -> list[str]:
+        """What makes the figures less than they seem: others on the CPU, or a load that was the bottleneck."""
+        found = []
+        for name in self.rounds:
+            others = self.spread(name, "others")
+            if others is not None and others.median > DISTURBED_PERCENT:
+                found.append(
+                    f"{name}: others used {others.median:.0f} % of the server's CPU; "
+                    "of these figures only CPU times and ratios to equally disturbed peers mean much"
+                )
+            load, server = self.spread(name, "load_busy"), self.spread(name, "server_busy")
+            if load and server and load.median > FULL_PERCENT > server.median:
+                found.append(f"{name}: the load's CPU was full before the server's; the server could do more")
+        return found
+
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         targets = []
@@ -134,6 +152,6 @@ class Result:
             "shown": list(self.shown),
             "rounds": {name: [dict(sample) for sample in samples] for name, samples in self.rounds.items()},
             "absent": self.absent,
-            "notes": self.notes,
+            "notes": [*self.notes, *self.doubts()],
             "targets": targets,
         }

@@ -163,7 +163,7 @@ def _section(result: Result) -> str:
     if rows:
         parts.append(f"<h3>Medians, and least to greatest round</h3>{table(heads, rows)}")
     parts += [f'<p class="dim">{escape(name)}: {escape(why)}</p>' for name, why in result.absent.items()]
-    parts += [f'<p class="dim">{escape(note)}</p>' for note in result.notes]
+    parts += [f'<p class="dim">{escape(note)}</p>' for note in (*result.notes, *result.doubts())]
     return "".join(parts) + "</section>"
 
 

@@ -84,7 +84,7 @@ def _show_rest(result: Result, console: Console) -> None:
         console.print(f"  target {text}: [bold]{reached}[/] [{colour}]{verdict}[/]", highlight=False)
     for name, reason in result.absent.items():
         console.print(f"  {name}: {reason}", style="yellow", highlight=False, markup=False)
-    for note in result.notes:
+    for note in (*result.notes, *result.doubts()):
         console.print(f"  {note}", style="yellow", highlight=False, markup=False)
     console.print()
 
@@ -143,9 +143,8 @@ def write_markdown(
         if rows:
             lines += _markdown(heads, rows)
         lines += [f"- {name}: {why}" for name, why in result.absent.items()]
-        lines += [f"- {note}" for note in result.notes]
-        if result.absent or result.notes:
-            lines.append("")
+        lines += [f"- {note}" for note in (*result.notes, *result.doubts())]
+        lines.append("")
     path.write_text("\n".join(lines).rstrip() + "\n")
 
 

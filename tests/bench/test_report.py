@@ -97,6 +97,19 @@ def test_a_scenario_that_nobody_finished_is_told_too(tmp_path: Path) -> None:
     assert "- gateway: no" in path.read_text()
 
 
+@pytest.mark.parametrize(
+    ("others", "load", "server", "words"),
+    [(0, 50, 99, []), (40, 50, 55, ["others used 40 %"]), (5, 99, 60, ["could do more"]), (5, 99, 99, [])],
+)
+def test_what_casts_doubt_on_figures_is_said(
+    result: Result, others: float, load: float, server: float, words: list[str]
+) -> None:
+    result.rounds = {"gateway": [{"others": others, "load_busy": load, "server_busy": server}]}
+    doubts = result.doubts()
+    assert len(doubts) == len(words)
+    assert all(word in doubt for word, doubt in zip(words, doubts, strict=True))
+
+
 def test_every_scenario_shows_known_figures_and_has_its_own_name() -> None:
     names = [scenario.name for scenario in SCENARIOS]
     assert len(set(names)) == len(names)
