@@ -7,6 +7,7 @@ after the transport's buffer is empty, and before anything else is written to it
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import os
 import socket
@@ -15,8 +16,12 @@ import termios
 from typing import Final
 
 _INT: Final = struct.Struct("i")
+_NOWHERE: Final = bytes(16)
+"""A `struct sockaddr` of AF_UNSPEC: connecting there dissolves a connection (connect(2))."""
 _SIOCOUTQNSD: Final = 0x894B
 """linux/sockios.h: the part of SIOCOUTQ that has not been sent yet."""
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Outlet:
@@ -46,10 +51,17 @@ class Outlet:
         """Bytes in the kernel's send queue that the client has not acknowledged (SIOCOUTQ, tcp(7))."""
         return self._ask(termios.TIOCOUTQ) or 0
 
-    def unsent(self) -> int:
-        """Bytes in the kernel's send queue that have not left this machine (on a unix socket: unread)."""
+    def cut(self) -> int:
+        """Break the connection now, with a reset; the bytes that had not left this machine, and never will.
+
+        At once, and not when the transport gets round to it: meanwhile the kernel would go on sending what
+        has just been counted as not sent. On a unix socket (where it is only counted): bytes not read.
+        """
         unsent = self._ask(_SIOCOUTQNSD)
-        return self.unacknowledged() if unsent is None else unsent
+        if unsent is None:
+            return self.unacknowledged()
+        _libc.connect(self.fd, _NOWHERE, len(_NOWHERE))  # fails when the connection is lost already
+        return unsent
 
     def _ask(self, question: int) -> int | None:
         try:

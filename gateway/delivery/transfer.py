@@ -94,7 +94,7 @@ class Transfer:
             self._write(plan.closing)
             await self._drained()
         except StorageError:
-            self._take_back()  # the connection will be reset
+            self._take_back()
             raise
         finally:
             self._unwatch()
@@ -242,13 +242,13 @@ class Transfer:
             waiting.fail(ClientGone())
 
     def _take_back(self) -> None:
-        """Count what has not left this machine as not sent.
+        """Break the connection, and count what has not left this machine as not sent.
 
         What was sent and not acknowledged stays counted: the client may have it, and one that never
         acknowledges its last window must not get that for nothing.
         """
         if self._outlet is not None:
-            self.sent -= min(self.sent, self._outlet.unsent())
+            self.sent -= min(self.sent, self._outlet.cut())
 
     def progress(self) -> int | None:
         """A mark that changes whenever the client takes a byte; None while the disk is waited for."""
