@@ -18,7 +18,7 @@ from gateway.protocol import Limits, Server
 from gateway.proxy import TrustedProxies
 from gateway.settings import Settings
 from gateway.storage.registry import Storages
-from gateway.tokens.claims import CLAIM, SETTLE, Claims
+from gateway.tokens.claims import CLAIM, SETTLE, TAKE, Claims
 from gateway.tokens.pipeline import Pipeline
 
 
@@ -39,7 +39,7 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
         settings.redis_url,
         timeout=settings.redis_timeout,
         queue=settings.redis_queue,
-        scripts=(CLAIM, SETTLE),
+        scripts=(CLAIM, SETTLE, TAKE),
     )
     claims = Claims(pipeline)
     proxies = TrustedProxies(settings.trusted_proxies)

@@ -44,8 +44,9 @@ from gateway.proxy import Original, TrustedProxies, read_original
 from gateway.rules.access import Ask, Kind, bearer_token, choose_file, choose_token, read_target
 from gateway.rules.headers import prefers_html
 from gateway.rules.pages import index_answer
-from gateway.rules.plan import Representation, plan_answer
+from gateway.rules.plan import Plan, Representation, plan_answer
 from gateway.rules.ranges import select_ranges
+from gateway.storage import FileBlob
 from gateway.storage.registry import Storages
 from gateway.tokens.claims import Claims, read_grant
 from gateway.tokens.form import token_id
@@ -108,37 +109,44 @@ class Downloads:
     async def _download(self, exchange: Exchange, ask: Ask) -> None:
         token = exchange.token or _token(ask, exchange)
         exchange.token_id = token_id(token)
-        digest, limited = read_grant(await self._claims.look(exchange.token_id))
-        edition = self._editions.get(digest) or await self._load(digest)
-        index = choose_file(edition.manifest, ask.file)
-        if index is None:
-            html = prefers_html(exchange.headers.get(hdrs.ACCEPT))
-            exchange.respond(200, *index_answer(edition.manifest, token, html))
-            return
-        shown = edition.representation(index)
-        storage = self._storages.get(shown.file.storage)
-        blob = storage.lookup(shown.file)
-        if blob is None:
-            blob = await in_thread(storage.open, shown.file)
-        with blob:
-            plan = plan_answer(exchange.method, exchange.headers, shown)
-            if plan.refusal is not None:
-                exchange.refuse(plan.refusal, fields=plan.head)
+        ask_store = self._claims.take if exchange.token else self._claims.look
+        digest, limited, claimed = read_grant(await ask_store(exchange.token_id))
+        index: int | None = 0
+        try:
+            edition = self._editions.get(digest) or await self._load(digest)
+            index = choose_file(edition.manifest, ask.file)
+            if index is None:
+                html = prefers_html(exchange.headers.get(hdrs.ACCEPT))
+                exchange.respond(200, *index_answer(edition.manifest, token, html))
                 return
-            claimed = plan.amount if limited else 0
-            if claimed:
-                await self._claims.claim(exchange.token_id, index, claimed, shown.file.size)
-            try:
-                if not send_at_once(exchange, blob, plan):
-                    self._count(DOWNLOADS_RUNNING)
-                    try:
-                        await Transfer(exchange, blob).run(plan)
-                    finally:
-                        self._count(DOWNLOADS_RUNNING, -1)
-            finally:
-                self._tally(exchange, plan.amount)
-                if claimed > exchange.sent:
-                    self._claims.settle(exchange.token_id, index, claimed - exchange.sent)
+            shown = edition.representation(index)
+            storage = self._storages.get(shown.file.storage)
+            blob = storage.lookup(shown.file)
+            if blob is None:
+                blob = await in_thread(storage.open, shown.file)
+            with blob:
+                plan = plan_answer(exchange.method, exchange.headers, shown)
+                if plan.refusal is not None:
+                    exchange.refuse(plan.refusal, fields=plan.head)
+                    return
+                if limited and plan.amount > claimed:
+                    await self._claims.claim(exchange.token_id, index, plan.amount, shown.file.size)
+                    claimed = plan.amount
+                try:
+                    if not send_at_once(exchange, blob, plan):
+                        await self._transfer(exchange, blob, plan)
+                finally:
+                    self._tally(exchange, plan.amount)
+        finally:
+            if claimed > exchange.sent:
+                self._claims.settle(exchange.token_id, index or 0, claimed - exchange.sent)
+
+    async def _transfer(self, exchange: Exchange, blob: FileBlob, plan: Plan) -> None:
+        self._count(DOWNLOADS_RUNNING)
+        try:
+            await Transfer(exchange, blob).run(plan)
+        finally:
+            self._count(DOWNLOADS_RUNNING, -1)
 
     async def _authorise(self, exchange: Exchange) -> None:
         """Answer a front proxy's question about another request; the proxy sends the bytes."""
@@ -166,7 +174,7 @@ class Downloads:
         if ask.kind is Kind.OTHER:
             raise Refused(NOT_FOUND)
         exchange.token_id = token_id(_token(ask, exchange))
-        digest, limited = read_grant(await self._claims.look(exchange.token_id))
+        digest, limited, _ = read_grant(await self._claims.look(exchange.token_id))
         edition = self._editions.get(digest) or await self._load(digest)
         index = choose_file(edition.manifest, ask.file)
         identity = b"X-Gateway-Token-Id: %b\r\n" % exchange.token_id.encode()

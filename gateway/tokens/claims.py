@@ -1,6 +1,7 @@
 """Look, claim, settle: what a request asks of the store, one token at a time.
 
 look    what the token opens (its manifest) and whether it has a limit; charges nothing
+take    look and claim in one, for the whole of a version's only file
 claim   reserves the bytes about to be sent, or says that the allowance is used up
 settle  returns what a claim reserved and the client did not take
 
@@ -41,8 +42,20 @@ redis.call('HINCRBY', KEYS[1], 'charged:' .. ARGV[1], string.format('%.0f', -ref
 return 1
 """)
 
+TAKE: Final = Script("""
+-- KEYS[1] the token. Look, and reserve the whole of a version's only file where the token has a limit.
+-- `size` is kept with a limited token of a one-file version.
+local token = redis.call('HMGET', KEYS[1], 'manifest', 'revoked', 'max', 'size', 'charged:0')
+local limit, size = token[3], tonumber(token[4] or 0)
+if token[2] or not limit or size == 0 then return {token[1], token[2], limit, 0} end
+if tonumber(token[5] or 0) + size > tonumber(limit) * size then return {token[1], token[2], limit, -1} end
+redis.call('HINCRBY', KEYS[1], 'charged:0', token[4])
+return {token[1], token[2], limit, size}
+""")
+
 LOOK: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"max")).replace(b"0" * 32, b"%b")
-"""The commonest command, packed but for the token's id: packing costs 1 µs."""
+TAKE_PACKED: Final = pack((b"EVALSHA", TAKE.sha, b"1", token_key("0" * 32))).replace(b"0" * 32, b"%b")
+"""The commonest commands, packed but for the token's id: packing costs 1 µs."""
 
 REFUNDS_KEPT: Final = 10_000
 """Refunds kept while the store is away, a worker; beyond it the oldest is lost (and logged)."""
@@ -52,15 +65,19 @@ REFUNDS_AT_ONCE: Final = 500
 _log = logging.getLogger("gateway")
 
 
-def read_grant(reply: Any) -> tuple[bytes, bool]:
-    """What a token opens, by the answer to `look`: its manifest's digest, and whether its bytes are counted.
+def read_grant(reply: Any) -> tuple[bytes, bool, int]:
+    """What a token opens, by the answer to `look` or `take`.
 
-    Raises Refused(TOKEN_INVALID): unknown, expired or revoked.
+    Its manifest's digest, whether its bytes are counted, and how many of them are reserved already. Raises
+    Refused: TOKEN_INVALID when it is unknown, expired or revoked, LIMIT_REACHED when `take` found too little.
     """
-    manifest, revoked, limit = reply
+    manifest, revoked, limit, *taken = reply
     if manifest is None or revoked is not None:
         raise Refused(TOKEN_INVALID)
-    return manifest, limit is not None
+    reserved = taken[0] if taken else 0
+    if reserved < 0:
+        raise Refused(LIMIT_REACHED)
+    return manifest, limit is not None, reserved
 
 
 class Claims:
@@ -77,6 +94,21 @@ class Claims:
         Unknown, expired and revoked tokens cost the same one command.
         """
         return self._pipeline.send(LOOK % identifier.encode())
+
+    def take(self, identifier: str) -> Command:
+        """Look, and claim the whole file at once where there is one file and a limit; as `look` otherwise.
+
+        For the commonest request, a plain GET of the minted URL: one round trip instead of two.
+        """
+        key = token_key(identifier)
+        command = self._pipeline.send(TAKE_PACKED % identifier.encode(), (TAKE, (b"1", key)))
+
+        def give_back(reply: Any) -> None:
+            if reply[3] > 0:
+                self.settle(identifier, 0, reply[3])
+
+        command.late = give_back
+        return command
 
     async def claim(self, identifier: str, file: int, amount: int, size: int) -> None:
         """Reserve `amount` bytes of file number `file`, whose size is `size` bytes.

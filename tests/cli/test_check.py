@@ -306,8 +306,9 @@ def wait_for(port: int) -> None:
         try:
             with socket.create_connection(("127.0.0.1", port)) as link:
                 link.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
-                if link.recv(100).startswith(b"HTTP/1.0 200"):
+                if link.recv(100).startswith(b"HTTP/1.1 200"):
                     return
         except OSError:
-            assert time.monotonic() < deadline, "the gateway did not start"
+            pass
+        assert time.monotonic() < deadline, "the gateway did not start"
         time.sleep(0.05)
