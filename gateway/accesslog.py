@@ -32,7 +32,7 @@ LINES_A_TURN: Final = 64
 """Lines made in one turn of the event loop: about 100 µs."""
 WAITING_LINES: Final = 100_000
 """Lines kept while the disk is slow; beyond it the oldest are dropped, and their number is logged."""
-ENCODINGS: Final = 4
+ENCODINGS: Final = 10
 """How many times over a secret may be percent-encoded and still be found."""
 TEXT_CHARACTERS: Final = 256
 """A request's own texts are cut to this in the log."""
@@ -151,14 +151,12 @@ def _request(client: str, method: str, path: str, agent: str) -> str:
 
 def _quote(text: str) -> str:
     """A text of the request as JSON: cut, and without secrets, also when they are percent-encoded."""
-    decoded = text
-    for _ in range(ENCODINGS):
-        if "%" not in decoded:
-            break
-        decoded = unquote(decoded)
+    if "%" in text:
+        decoded = text
+        for _ in range(ENCODINGS):
+            decoded = unquote(decoded)
         if redact(decoded) != decoded:
             text = decoded
-            break
     return json.dumps(redact(text)[:TEXT_CHARACTERS])
 
 

@@ -14,6 +14,9 @@ The rules:
 - A connection is always waiting for exactly one thing, which has a limit of its own (`Wait`): a request
   head, the next request, the client taking bytes, the client closing. There is no limit on a whole
   transfer. One sweep a second looks at them all; no timer is set for a request.
+- Stalled is who takes nothing for `stall_timeout`, after a pause that bytes taken before have paid for, a
+  second each PAUSE_BYTES: a client that paces itself (curl --limit-rate) takes 10 MB at once and then
+  sleeps for as long as its rate asks.
 - aiohttp's own keep-alive timer would close a connection during a long transfer; it is switched off.
 
 aiohttp internals relied on, all of them here and each in tests/test_protocol_contract.py:
@@ -61,6 +64,9 @@ BODY_BYTES: Final = 1024 * 1024
 """A stray request body up to this is read and dropped, so that the connection stays in step."""
 LINGER_SECONDS: Final = 2.0
 """How long a closed connection may still send, so that a reset does not overtake our answer."""
+PAUSE_BYTES: Final = 64 * 1024
+PAUSE_SECONDS: Final = 60.0
+"""The longest pause that may be paid for."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 SWEEP_SECONDS: Final = 1.0
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
@@ -126,6 +132,7 @@ class Connection(RequestHandler):
         "_lingering",
         "_served",
         "_since",
+        "_taken",
         "_waits",
         "exchange",
         "outlet",
@@ -149,6 +156,7 @@ class Connection(RequestHandler):
         self._served = 0
         self._waits: tuple[Wait, int] = (Wait.HEAD, 0)
         self._since = loop.time()
+        self._taken = 0
 
     # What the event loop calls.
 
@@ -335,7 +343,8 @@ class Connection(RequestHandler):
         if self._paused and self.transport is not None:
             return Wait.RECEIVER, self.transport.get_write_buffer_size()
         if self._lingering:
-            return Wait.CLOSE, 0
+            owed = 0 if self.outlet is None else self.outlet.unacknowledged()
+            return (Wait.RECEIVER, -owed) if owed else (Wait.CLOSE, 0)
         if self.exchange is not None or self._waiter is None or self._waiter.done():
             return Wait.NOTHING, 0
         return (Wait.HEAD if self._head_begun else Wait.NEXT), self._served + self._request_count
@@ -344,7 +353,8 @@ class Connection(RequestHandler):
         """Close the connection when what it waits for is overdue. Called about once a second."""
         waits = self._waiting_for()
         if waits != self._waits:
-            self._waits, self._since = waits, now
+            self._since = self._pause_until(waits, now)
+            self._waits = waits
         elif self.transport is not None and now - self._since >= self.server.limits.seconds(waits[0]):
             if waits[0] is Wait.RECEIVER:
                 self.reset()
@@ -354,6 +364,14 @@ class Connection(RequestHandler):
             (self.server.draining and waits[0] is Wait.NEXT) or (self._half_closed and self._is_idle())
         ):
             self.close_gently()
+
+    def _pause_until(self, waits: tuple[Wait, int], now: float) -> float:
+        """When the wait begins to count: now, or later for a receiver that has just taken much."""
+        if waits[0] is not Wait.RECEIVER:
+            return now
+        taken = max(0, waits[1] - self._taken)
+        self._taken = waits[1]
+        return min(max(now, self._since) + taken / PAUSE_BYTES, now + PAUSE_SECONDS)
 
     def _process_keepalive(self) -> None:
         """Aiohttp's timer: the sweep does this, and knows what a transfer is."""

@@ -355,8 +355,8 @@ class TLSProxy:
     def __init__(self, folder: Path, target: str) -> None:
         self.certificate = folder / "cert.pem"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-             "-keyout", str(folder / "key.pem"), "-out", str(self.certificate),
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-days", "2", "-keyout", str(folder / "key.pem"), "-out", str(self.certificate),
              "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
             check=True, capture_output=True,
         )  # fmt: skip

@@ -1,0 +1,130 @@
+"""No log line and nothing in the store holds a token, whatever clients send and wherever they put it."""
+
+from __future__ import annotations
+
+import random
+import re
+from urllib.parse import quote, unquote
+
+import redis
+
+from gateway.tokens.form import new_key, new_token
+from tests.plane import Plane, request, wait_until
+
+
+def encoded(token: str, generator: random.Random) -> str:
+    """The token with some characters percent-encoded, perhaps several times over."""
+    for _ in range(generator.randrange(4)):
+        token = "".join(
+            f"%{ord(char):02{generator.choice('xX')}}" if generator.random() < 0.3 else char for char in token
+        )
+        if generator.random() < 0.3:
+            token = quote(token, safe="")
+    return token
+
+
+def leaks(text: str, secrets: list[str]) -> list[str]:
+    """Lines that hold a secret, or the telling part of one, as it is or percent-encoded."""
+    found = []
+    for line in text.splitlines():
+        plain = line
+        for _ in range(6):
+            if any(secret[3:] in plain for secret in secrets):
+                found.append(line)
+                break
+            plain = unquote(plain)
+    return found
+
+
+def test_a_thousand_requests_leave_no_token(plane: Plane) -> None:
+    generator = random.Random(7)
+    one, many = plane.publish(b"x" * 100), plane.publish(b"a", b"b")
+    gone = plane.publish(b"gone")
+    gone.path.unlink()
+    plane.expected.append("is missing")
+    good = [plane.token(one), plane.token(one, maximum=50), plane.token(many), plane.token(gone)]
+    revoked = plane.token(one)
+    plane.revoke(revoked)
+    secrets = [*good, revoked, *(new_token() for _ in range(4)), new_key()]
+    with plane.connect() as client:
+        for number in range(1000):
+            token = generator.choice(secrets)
+            shown = token if generator.random() < 0.5 else encoded(token, generator)
+            target, fields, method = generator.choice(
+                [
+                    (f"/download?token={shown}", (), "GET"),
+                    (f"/download?token={shown}", ("Range: bytes=0-9",), "GET"),
+                    (f"/download?token={shown}", (), "HEAD"),
+                    (f"/download?token={shown}", (), "POST"),
+                    (f"/download?token={shown}&token={generator.choice(secrets)}", (), "GET"),
+                    (f"/download/{shown}", (), "GET"),
+                    (f"/download/{shown}?token={token}", (), "GET"),
+                    (f"/download/x{shown}y?file=z&token={token}", (), "GET"),
+                    (f"/{shown}", (), "GET"),
+                    (f"/{'p' * generator.randrange(200, 260)}/{shown}", (), "GET"),
+                    (f"/download#{shown}", (), "GET"),
+                    (f"http://{token}@host/download/{shown}?token={token}", (), "GET"),
+                    ("/download", (f"Authorization: Bearer {token}",), "GET"),
+                    ("/download", (f"Authorization: Basic {token}",), "GET"),
+                    ("/auth", (f"X-Original-URI: /download?token={token}",), "GET"),
+                    (f"/auth?token={shown}", (), "GET"),
+                    ("/healthz", (f"User-Agent: {shown}",), "GET"),
+                    ("/healthz", (f"User-Agent: bot/1.0 (_{token}; x{shown})",), "GET"),
+                    ("/healthz", (f"Referer: http://shop/download?token={shown}",), "GET"),
+                    (f"/download?token={token}", (f"Range: {shown}", f"If-Range: {shown}"), "GET"),
+                    (f"/download?token={token}", (f"Cookie: t={token}", f"X-Forwarded-For: {token}"), "GET"),
+                    (f"/readyz?token={shown}", (), "GET"),
+                ]
+            )
+            assert client.get(target, *fields, method=method).status < 600, number
+    for token in secrets:
+        for data in (
+            f"GET /download?token={token} HTTP/9.9\r\n\r\n",
+            f"{token} /download HTTP/1.1\r\nHost: x\r\n\r\n",
+            f"GET /download?token={token} HTTP/1.1\r\nHost: x\r\n{token}\r\n\r\n",
+            f"GET /download?token={token} HTTP/1.1\r\nHost: x\r\nContent-Length: {token}\r\n\r\n",
+            f"GET /download?token={token} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{token}",
+            f"GET /download?token={token}\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+            f"GET /download?token={token} HTTP/1.1\r\nHost: x\r\nX: {token * 400}\r\n\r\n",
+        ):
+            plane.exchange(data.encode())
+    plane.get("/healthz", "User-Agent: the-last-one")
+    wait_until(lambda: "the-last-one" in plane.log.read_text(), "all was logged")
+    log = plane.log.read_text()
+    assert len(log.splitlines()) > 1000
+    assert leaks(log, secrets) == []
+    assert leaks(plane.workers[0].errors.read_text(), secrets) == []
+    assert leaks(dump(plane.store), secrets) == []
+
+
+def dump(store: redis.Redis) -> str:
+    """Every key and value, a line each."""
+    lines = []
+    for key in store.scan_iter(count=1000):
+        kind = store.type(key)
+        value: object = None
+        if kind == b"string":
+            value = store.get(key)
+        elif kind == b"hash":
+            value = store.hgetall(key)
+        else:
+            raise AssertionError(kind)
+        lines.append(f"{key!r} {value!r}")
+    assert lines
+    return "\n".join(lines)
+
+
+def test_the_log_is_json_whatever_is_sent(plane: Plane) -> None:
+    """No field of a request breaks out of its line."""
+    with plane.connect() as client:
+        for text in ('"}', "\\", '\\"', "é", "\u2028", "\udcff", "%0d%0a", "a\tb", "{}", "\x7f"[:0] + "'"):
+            client.send(
+                request(f"/x{quote(text, errors='surrogateescape')}", f"User-Agent: {text}", f"Range: {text}")
+            )
+            client.read()
+        client.get("/y", "User-Agent: end-of-test")
+    wait_until(lambda: "end-of-test" in plane.log.read_text(), "all was logged")
+    for entry in plane.entries():
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry["time"])
+        assert entry["client"] == "127.0.0.1"
+        assert isinstance(entry["status"], int)
