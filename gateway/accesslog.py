@@ -132,7 +132,9 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
         line += f', "code": "{exchange.code}"'
     elif status in (200, 206):
         line += ', "whole": true' if exchange.whole else ', "whole": false'
-    if RANGE in headers:
+    if exchange.range:
+        line += f', "range": "{exchange.range}"'
+    elif RANGE in headers:
         line += f', "range": {_quote(headers[RANGE])}'
     return line + "}\n"
 

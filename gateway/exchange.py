@@ -35,6 +35,7 @@ class Exchange:
     # Defaults of the class: most exchanges never change them, and one is made for every request.
     token = ""
     agent = ""
+    range = ""
     token_id = ""
     code = ""
     status = 0

@@ -192,7 +192,7 @@ class Connection(RequestHandler):
             if plain is not None:
                 self._head_begun = False
                 self.exchange = exchange = Exchange(self, "GET", "/download", NO_HEADERS, True, False)
-                exchange.token, exchange.agent = plain
+                exchange.token, exchange.agent, exchange.range = plain
                 step(self.server.answer(exchange))
                 return
         assert self._parser is not None

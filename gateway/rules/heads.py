@@ -1,7 +1,8 @@
-"""The commonest request head, read by one expression: a minted URL, no condition, nothing unusual.
+"""The commonest request head, read by one expression: a minted URL, at most one range, no condition.
 
     GET /download?token=ct_… HTTP/1.1
     Host: …
+    Range: bytes=FIRST-LAST          (here or at the end, or not at all)
     (fields that change nothing about the answer)
 
 It is stricter than HTTP, so that what it accepts is read the same way by every server: any other method,
@@ -12,31 +13,39 @@ the parser, the target and the token.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.tokens.form import MAX_TOKEN_LENGTH, TOKEN_PREFIX
 
 MAX_BYTES: Final = 1024
 """Longest head looked at; below every limit on lines and fields unless a setting is lower still."""
 
+_RANGE: Final = rb"(?:Range: (bytes=[0-9]{1,18}-[0-9]{0,18})\r\n)?"
 _HEAD: Final = re.compile(
     rb"GET /download\?token=(%b[A-Za-z0-9_-]{1,%d}) HTTP/1\.1\r\n"
-    rb"Host: [!-~]+\r\n"
+    rb"Host: [!-~]+\r\n%b"
     rb"(?:User-Agent: ([!-~](?:[ -~]*[!-~])?)\r\n)?"
     rb"(?:(?:Accept: \*/\*|Connection: [Kk]eep-[Aa]live|Accept-Encoding: [ -~]+|Accept-Language: [ -~]+"
-    rb"|Cache-Control: [ -~]+|Pragma: no-cache)\r\n){0,4}\r\n"
-    % (TOKEN_PREFIX.encode(), MAX_TOKEN_LENGTH - len(TOKEN_PREFIX)),
+    rb"|Cache-Control: [ -~]+|Pragma: no-cache)\r\n){0,4}%b\r\n"
+    % (TOKEN_PREFIX.encode(), MAX_TOKEN_LENGTH - len(TOKEN_PREFIX), _RANGE, _RANGE),
     re.ASCII,
 )
 
 
-def read_plain_head(data: bytes) -> tuple[str, str] | None:
-    """Read `data` if it is exactly one such head, else None.
+class PlainHead(NamedTuple):
+    """What such a request says: its token, the client's name for itself and its range; empty for none."""
 
-    What it says: its token, and the client's name for itself (which may be empty).
-    """
+    token: str
+    agent: str
+    range: str
+
+
+def read_plain_head(data: bytes) -> PlainHead | None:
+    """Read `data` if it is exactly one such head, else None."""
     match = _HEAD.fullmatch(data)
     if match is None:
         return None
-    token, agent = match.groups(b"")
-    return token.decode(), agent.decode()
+    token, first, agent, last = match.groups(b"")
+    if first and last:
+        return None
+    return PlainHead(token.decode(), agent.decode(), (first or last).decode())

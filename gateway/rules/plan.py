@@ -125,8 +125,6 @@ def plan_answer(method: str, headers: CIMultiDictProxy[str], shown: Representati
 
     HEAD gets the head that GET would get without its Range (RFC 9110 section 14.2), and no pieces.
     """
-    if not headers and method == "GET":  # a plain head
-        return shown.whole()
     verdict = evaluate(method, headers, shown.etag, shown.modified)
     if verdict is Verdict.NOT_MODIFIED:
         return Plan(304, b"HTTP/1.1 304 Not Modified\r\n" + shown.validators)
@@ -136,8 +134,12 @@ def plan_answer(method: str, headers: CIMultiDictProxy[str], shown: Representati
     if method == "HEAD":
         whole = shown.whole()
         return Plan(whole.status, whole.head)
-    value = requested_range(method, headers, shown.etag, shown.modified)
-    spans = None if value is None else select_ranges(value, shown.file.size)
+    return plan_range(requested_range(method, headers, shown.etag, shown.modified), shown)
+
+
+def plan_range(value: str | None, shown: Representation) -> Plan:
+    """Decide the answer to a GET without conditions, whose Range field is `value` (none: empty or None)."""
+    spans = select_ranges(value, shown.file.size) if value else None
     if spans is None:
         return shown.whole()
     if spans == UNSATISFIABLE:
