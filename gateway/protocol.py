@@ -20,11 +20,11 @@ The rules:
 - aiohttp's own keep-alive timer would close a connection during a long transfer; it is switched off.
 
 aiohttp internals relied on, all of them here and each in tests/test_protocol_contract.py:
-RequestHandler: _parser.feed_data, _parser.message_consumed, _messages, _waiter, _request_count,
+RequestHandler: _parser.feed_data, _parser.message_consumed, _loop, _messages, _waiter, _request_count,
 _upgraded, _payload_parser, _message_tail, _force_close, _close, _paused, _buffer_paused, _reading_paused,
 _max_msg_queue_size, _pause_reading_for_buffer, _drain_helper, _process_keepalive, _keepalive_handle,
-handle_error, log_exception; EMPTY_PAYLOAD; BaseRequest._message, BaseRequest._payload;
-web.Server._connections, web.Server._kwargs.
+handle_error, log_exception; EMPTY_PAYLOAD; StreamResponse._keep_alive; BaseRequest._message,
+BaseRequest._payload; web.Server._connections, web.Server._kwargs, web.Server._loop.
 """
 
 from __future__ import annotations
@@ -234,7 +234,10 @@ class Connection(RequestHandler):
         self._half_closed = True
         if self.exchange is not None and not self._early and not self._messages:
             self.exchange.keep = False
-        return not (self._lingering or self._is_idle())
+        return not (self._lingering or self._is_idle() or self._is_secure())
+
+    def _is_secure(self) -> bool:
+        return self.transport is not None and self.transport.get_extra_info("sslcontext") is not None
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -312,6 +315,9 @@ class Connection(RequestHandler):
         self._early = b""
         self._force_close = True  # aiohttp's loop ends, and leaves the closing to us
         if self.transport is not None:
+            if self._is_secure():
+                self.transport.close()  # TLS has an end of its own, and no half of one
+                return
             with contextlib.suppress(RuntimeError, OSError):
                 self.transport.write_eof()
                 self.transport.resume_reading()

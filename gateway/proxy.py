@@ -85,6 +85,8 @@ class TrustedProxies:
                 ip_address(address)
             except ValueError:
                 break  # whoever wrote that is not to be believed about the hops before it
+            if "%" in address:
+                break  # a zone, which may hold any text, means nothing here
             host = address
             if not self._trusts_host(address):
                 break
