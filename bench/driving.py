@@ -37,9 +37,13 @@ class Effort:
 class Watch:
     """What a server, the load and everyone else used of the CPUs since the start."""
 
-    def __init__(self, ground: Ground, server: Server, load: Program, cpus: Sequence[int]) -> None:
+    def __init__(
+        self, ground: Ground, server: Server, load: Program, shared: Sequence[int] | None = None
+    ) -> None:
+        """Shared: the CPUs of server and load, where they have not one each."""
         assert ground.redis_program is not None
-        self._cpus = cpus
+        self._cpus = cpus = shared or ground.cores.server
+        self._apart = shared is None and ground.cores.apart
         self._busy = busy_seconds(cpus)
         self._server = Meter(server.pids())
         self._load = Meter([load.pid, ground.redis_program.pid])
@@ -49,7 +53,8 @@ class Watch:
     def stop(self) -> None:
         """Read all the clocks; the load may have ended but must not have been collected."""
         self.used, self.load_used = self._server.used(), self._load.used()
-        self.others = max(0.0, busy_seconds(self._cpus) - self._busy - self.used)
+        known = self.used if self._apart else self.used + self.load_used
+        self.others = max(0.0, busy_seconds(self._cpus) - self._busy - known)
 
     def figures(self, seconds: float) -> dict[str, float]:
         """By the names of bench.model. seconds: what the shares are of."""
@@ -69,7 +74,7 @@ def run_wrk(
     *,
     cpus: Sequence[int] | None = None,
 ) -> tuple[Load, dict[str, float]]:
-    """Run wrk to its end. cpus: the load's, if not the usual ones. Raises BenchError."""
+    """Run wrk to its end. cpus: those it shares with the server, if not on its own. Raises BenchError."""
     command = wrk_command(
         tool_path("wrk") or "wrk",
         server.url,
@@ -79,7 +84,7 @@ def run_wrk(
     )
     program = ground.crew.start("wrk", command, cpus=cpus or ground.cores.load, stdout=subprocess.PIPE)
     try:
-        watch = Watch(ground, server, program, ground.cores.server)
+        watch = Watch(ground, server, program, cpus)
         program.wait_for_end(effort.seconds + GRACE_SECONDS)
         watch.stop()
         load = parse_wrk(program.output())

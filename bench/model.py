@@ -114,18 +114,25 @@ class Result:
         return found
 
     def doubts(self) -> list[str]:
-        """What makes the figures less than they seem: others on the CPU, or a load that was the bottleneck."""
-        found = []
+        """What makes figures less than they seem: others on the CPU, or a load that was the bottleneck."""
+        found, disturbed, full = [], [], []
         for name in self.rounds:
             others = self.spread(name, "others")
-            if others is not None and others.median > DISTURBED_PERCENT:
-                found.append(
-                    f"{name}: others used {others.median:.0f} % of the server's CPU; "
-                    "of these figures only CPU times and ratios to equally disturbed peers mean much"
-                )
             load, server = self.spread(name, "load_busy"), self.spread(name, "server_busy")
+            if others is not None and others.median > DISTURBED_PERCENT:
+                disturbed.append(f"{name} {others.median:.0f} %")
             if load and server and load.median > FULL_PERCENT > server.median:
-                found.append(f"{name}: the load's CPU was full before the server's; the server could do more")
+                full.append(name)
+        if disturbed:
+            found.append(
+                f"others used the server's CPU ({', '.join(disturbed)}): to be repeated on a quiet machine; "
+                "until then, CPU times say more than requests/s and MB/s"
+            )
+        if full:
+            found.append(
+                f"the load's CPU was full before the server's ({', '.join(full)}): these could do more, "
+                "and their CPU times say how much"
+            )
         return found
 
     def plain(self) -> dict[str, Any]:

@@ -144,7 +144,8 @@ def write_markdown(
             lines += _markdown(heads, rows)
         lines += [f"- {name}: {why}" for name, why in result.absent.items()]
         lines += [f"- {note}" for note in (*result.notes, *result.doubts())]
-        lines.append("")
+        if lines[-1]:
+            lines.append("")
     path.write_text("\n".join(lines).rstrip() + "\n")
 
 

@@ -63,7 +63,7 @@ class WrkScenario(Scenario):
         chance = random.Random()
         for token in chance.sample(self.tokens(ground), SAMPLES):
             self.check(ground, server, self.request(ground, server, token, chance))
-        cpus = self.load_cpus(ground)
+        cpus = self.shared_cpus(ground)
         if not contestant.warm:
             contestant.warm.add("up")
             run_wrk(ground, server, requests, replace(effort, seconds=1), cpus=cpus)
@@ -71,9 +71,10 @@ class WrkScenario(Scenario):
         check_load(server.peer.name, load, self.status, self.body)
         return sample
 
-    def load_cpus(self, ground: Ground) -> Sequence[int]:
-        """Where wrk runs."""
-        return ground.cores.load
+    def shared_cpus(self, ground: Ground) -> Sequence[int] | None:
+        """The CPUs of load and server, where they have not one each."""
+        del ground
+        return None
 
 
 def check_load(name: str, load: Load, status: int, body: int) -> None:
@@ -211,5 +212,5 @@ class Workers(WrkScenario):
             for label, count in (("1 worker", 1), ("2 workers", 2))
         ]
 
-    def load_cpus(self, ground: Ground) -> Sequence[int]:
+    def shared_cpus(self, ground: Ground) -> Sequence[int] | None:
         return ground.cores.all

@@ -43,7 +43,7 @@ class LargeOne(Scenario):
         with started(
             ground, "drain", server, requests, connections=self.connections, seconds=effort.seconds
         ) as job:
-            watch = Watch(ground, server, job.program, ground.cores.server)
+            watch = Watch(ground, server, job.program)
             heard = Heard.of(job.listen(effort.seconds + GRACE_SECONDS))
             watch.stop()
         if heard.faults or set(heard.statuses) - {200} or not heard.bytes:

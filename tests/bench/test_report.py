@@ -99,7 +99,12 @@ def test_a_scenario_that_nobody_finished_is_told_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("others", "load", "server", "words"),
-    [(0, 50, 99, []), (40, 50, 55, ["others used 40 %"]), (5, 99, 60, ["could do more"]), (5, 99, 99, [])],
+    [
+        (0, 50, 99, []),
+        (40, 50, 55, ["others used the server's CPU (gateway 40 %)"]),
+        (5, 99, 60, ["could do more"]),
+        (5, 99, 99, []),
+    ],
 )
 def test_what_casts_doubt_on_figures_is_said(
     result: Result, others: float, load: float, server: float, words: list[str]
