@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -85,13 +86,17 @@ class Response:
 class Client:
     """One connection."""
 
-    def __init__(self, address: tuple[str, int], receive_buffer: int = 0) -> None:
+    def __init__(
+        self, address: tuple[str, int], receive_buffer: int = 0, context: ssl.SSLContext | None = None
+    ) -> None:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(CLIENT_SECONDS)
         self.socket.connect(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self.buffer = b""
 
     def __enter__(self) -> Self:
@@ -181,6 +186,18 @@ def request(target: str, *fields: str, method: str = "GET", version: str = "1.1"
     return "\r\n".join(lines).encode("utf-8", "surrogateescape")
 
 
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine that nobody vouches for, and its key."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-days", "2", "-keyout", str(key), "-out", str(certificate),
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key
+
+
 @dataclass
 class Published:
     """A version in the store, its files on disk, and what they hold."""
@@ -236,6 +253,7 @@ class Plane:
         self.log = self.folder / "access.log"
         self.store = redis.Redis.from_url(self.options.get("own_url", self.redis_url))
         self._number = 0
+        self.client_context: ssl.SSLContext | None = None
 
     def start(self) -> None:
         options = {name: value for name, value in self.options.items() if name != "own_url"}
@@ -394,7 +412,7 @@ class Plane:
     # Clients.
 
     def connect(self, receive_buffer: int = 0) -> Client:
-        return Client(self.address, receive_buffer)
+        return Client(self.address, receive_buffer, self.client_context)
 
     def get(self, target: str, *fields: str, method: str = "GET") -> Response:
         """One request on a connection of its own."""

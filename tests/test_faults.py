@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ import redis
 
 from gateway.tokens.form import token_id, token_key
 from tests.conftest import StoreServer
-from tests.plane import Client, Plane, Published, request, wait_until
+from tests.plane import Client, Plane, Published, make_certificate, request, wait_until
 from tests.test_download_limits import IN_FLIGHT
 
 AWAY = ["the store is away", "connection to the store was lost"]
@@ -353,15 +352,9 @@ class TLSProxy:
     """TLS in front of a server that has none."""
 
     def __init__(self, folder: Path, target: str) -> None:
-        self.certificate = folder / "cert.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-days", "2", "-keyout", str(folder / "key.pem"), "-out", str(self.certificate),
-             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        self.certificate, key = make_certificate(folder)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(self.certificate, folder / "key.pem")
+        self._context.load_cert_chain(self.certificate, key)
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]

@@ -144,13 +144,15 @@ class Transfer:
         self._warm_to = 0  # the next span may lie before this one
 
     async def _copy(self, span: Span) -> None:
-        """Read and write through the transport, for TLS."""
+        """Read and write through the transport, for TLS. The outlet is only asked what the client took."""
+        self._outlet = self._connection.open_outlet()
         at = span.start
         while at < span.stop:
             end = min(at + COPY_BYTES, span.stop)
             self._write(await self._read(Span(at, end)))
             self.sent += end - at
             at = end
+            await self._turn()
             await self._drained()
 
     async def _ready(self, start: int, stop: int) -> None:
@@ -194,6 +196,12 @@ class Transfer:
             raise ClientGone
         if data:
             transport.write(data)
+
+    async def _turn(self) -> None:
+        """Give everyone else a turn; only then does a TLS transport know what it could not pass on."""
+        self._waiting = waiting = Outcome[None]()
+        self._loop.call_soon(waiting.set, None)
+        await waiting
 
     async def _drained(self) -> None:
         """Until the transport's buffer is empty, so that what follows may go past it."""

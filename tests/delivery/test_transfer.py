@@ -1,0 +1,110 @@
+"""Sending a plan where sendfile cannot go: the same answers over TLS. Without TLS: tests/test_protocol.py."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import run_plane
+from tests.plane import Plane, make_certificate, request, wait_until
+
+CONTENT = os.urandom(3_000_000)
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A worker that speaks TLS."""
+    folder = tmp_path_factory.mktemp("secure")
+    certificate, key = make_certificate(folder)
+    with run_plane(folder, tls_cert=certificate, tls_key=key, stall_timeout=1.5) as running:
+        running.client_context = ssl.create_default_context(cafile=str(certificate))
+        yield running
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_384, 16_385, 300_000, 3_000_000])
+def test_sizes(secure: Plane, size: int) -> None:
+    target = secure.link(secure.publish(CONTENT[:size]))
+    with secure.connect() as client:
+        for _ in range(2):
+            assert client.get(target).body == CONTENT[:size]
+        assert client.get(target, method="HEAD")["Content-Length"] == str(size)
+
+
+def test_pipelined_ranges(secure: Plane) -> None:
+    target = secure.link(secure.publish(CONTENT))
+    with secure.connect() as client:
+        client.send(
+            request(target, "Range: bytes=1000000-2999999")
+            + request("/healthz")
+            + request(target, "Range: bytes=0-99,200000-500000,-5")
+            + request(target)
+        )
+        assert client.read().body == CONTENT[1_000_000:]
+        assert client.read().status == 200
+        parts = client.read().body
+        assert CONTENT[:100] in parts
+        assert CONTENT[200_000:500_001] in parts
+        assert client.read().body == CONTENT
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000])
+@pytest.mark.parametrize(("version", "fields"), [("1.1", ("Connection: close",)), ("1.0", ())])
+def test_close(secure: Plane, size: int, version: str, fields: tuple[str, ...]) -> None:
+    target = secure.link(secure.publish(CONTENT[:size]))
+    with secure.connect() as client:
+        client.send(request(target, *fields, version=version))
+        assert client.read().body == CONTENT[:size]
+        began = time.monotonic()
+        client.assert_closed()
+        assert time.monotonic() - began < 0.5
+
+
+def test_bad_requests(secure: Plane) -> None:
+    with secure.connect() as client:
+        client.send(b"nonsense\r\n\r\n")
+        assert client.read().status == 400
+        client.assert_closed()
+
+
+def test_plain_http_on_the_port(secure: Plane) -> None:
+    context, secure.client_context = secure.client_context, None
+    try:
+        assert not secure.exchange(request("/healthz")).startswith(b"HTTP/1.1 200")
+    finally:
+        secure.client_context = context
+    assert secure.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize("leave", ["reset", "close", "never reads"])
+def test_an_abort_is_returned(secure: Plane, leave: str) -> None:
+    """TLS is copied through buffers of our own, so that what is not sent is less exactly known."""
+    target = secure.link(secure.publish(bytes(60_000_000)), maximum=1)
+    with secure.no_leak():
+        client = secure.connect(receive_buffer=65536)
+        client.send(request(target))
+        client.read_head()
+        client.read_bytes(50_000)
+        if leave == "never reads":
+            wait_until(lambda: secure.charged(target) < 60_000_000, "it was cut", 25)
+        if leave == "reset":
+            client.reset()
+        client.socket.close()
+    wait_until(lambda: 50_000 <= secure.charged(target) < 20_000_000, "the rest was returned")
+
+
+def test_a_paced_reader(secure: Plane) -> None:
+    content = os.urandom(12_000_000)
+    target = secure.link(secure.publish(content))
+    with secure.connect(receive_buffer=65536) as client:
+        client.send(request(target))
+        length = int(client.read_head()["Content-Length"])
+        pieces = []
+        while length:
+            pieces.append(client.read_bytes(min(1_500_000, length)))
+            length -= len(pieces[-1])
+            time.sleep(0.3)
+        assert b"".join(pieces) == content
