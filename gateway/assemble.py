@@ -14,12 +14,13 @@ from gateway.editions import Editions
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.other import Other
-from gateway.protocol import Limits, Server
 from gateway.proxy import TrustedProxies
+from gateway.server import Server
 from gateway.settings import Settings
 from gateway.storage.registry import Storages
 from gateway.tokens.claims import CLAIM, SETTLE, TAKE, Claims
 from gateway.tokens.pipeline import Pipeline
+from gateway.waits import Limits
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ class ClientGone(Exception):
 class Exchange:
     """One request under way on one connection.
 
-    method, target, headers: as parsed; where a plain head was read (rules/heads.py), `ask` is what it asks
-    for, `agent` the client's name for itself, and headers are empty. keep: whether the connection serves
-    another request afterwards. started, ended: seconds of the monotonic clock. token_id, status, code, sent
-    (bytes of file content) and whole: for the log, filled in on the way. waiter: set when the answer is
-    complete, if somebody waits.
+    method, target, headers: as parsed; where a plain head was read (rules/heads.py), `token` is its token,
+    checked, `range` its Range field, `agent` the client's name for itself, and headers are empty. keep:
+    whether the connection serves another request afterwards. started, ended: seconds of the monotonic
+    clock. token_id, status, code, sent (bytes of file content) and whole: for the log, filled in on the
+    way. waiter: set when the answer is complete, if somebody waits.
     """
 
     # Defaults of the class: most exchanges never change them, and one is made for every request.

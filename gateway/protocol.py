@@ -19,26 +19,21 @@ The rules:
   sleeps for as long as its rate asks.
 - aiohttp's own keep-alive timer would close a connection during a long transfer; it is switched off.
 
-aiohttp internals relied on, all of them here and each in tests/test_protocol_contract.py:
+aiohttp internals relied on, all of them here and in server.py, and each in tests/test_protocol_contract.py:
 RequestHandler: _parser.feed_data, _parser.message_consumed, _loop, _messages, _waiter, _request_count,
 _upgraded, _payload_parser, _message_tail, _force_close, _close, _paused, _buffer_paused, _reading_paused,
 _max_msg_queue_size, _pause_reading_for_buffer, _drain_helper, _process_keepalive, _keepalive_handle,
-handle_error, log_exception; EMPTY_PAYLOAD; StreamResponse._keep_alive; BaseRequest._message,
-BaseRequest._payload; web.Server._connections, web.Server._kwargs, web.Server._loop.
+handle_error, log_exception; EMPTY_PAYLOAD; StreamResponse._keep_alive.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import logging
 import socket
 import struct
-import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11, RawRequestMessage
@@ -46,65 +41,29 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.counters import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED, Counters
+from gateway.counters import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED
 from gateway.delivery.outlet import Outlet
-from gateway.errors import BAD_REQUEST, OVERLOADED, Refusal, Refused
+from gateway.errors import BAD_REQUEST, OVERLOADED, Refusal
 from gateway.exchange import ClientGone, Exchange
-from gateway.outcome import Outcome, step
-from gateway.rules.access import Kind, read_target
-from gateway.rules.headers import format_date
-from gateway.rules.heads import MAX_BYTES, read_plain_head
+from gateway.outcome import step
+from gateway.rules.heads import read_plain_head
 from gateway.rules.pages import refusal_answer
+from gateway.waits import Wait
+
+if TYPE_CHECKING:
+    from gateway.server import Server
 
 _log = logging.getLogger("gateway")
 
 EARLY_BYTES: Final = 64 * 1024
 """Bytes of later requests kept while one is answered; more are left in the kernel."""
-BODY_BYTES: Final = 1024 * 1024
-"""A stray request body up to this is read and dropped, so that the connection stays in step."""
-LINGER_SECONDS: Final = 2.0
-"""How long a closed connection may still send, so that a reset does not overtake our answer."""
 PAUSE_BYTES: Final = 64 * 1024
 PAUSE_SECONDS: Final = 60.0
 """The longest pause that may be paid for."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
-SWEEP_SECONDS: Final = 1.0
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 DOWNLOAD_PATHS: Final = ("/download", "/auth")
 METHODS: Final = frozenset(("GET", "HEAD"))
-
-
-class Wait(enum.Enum):
-    """What a connection is waiting for."""
-
-    NOTHING = enum.auto()  # the store, the disk: they have limits of their own
-    HEAD = enum.auto()  # the rest of a request head
-    NEXT = enum.auto()  # the next request
-    RECEIVER = enum.auto()  # the client to take bytes
-    CLOSE = enum.auto()  # the client to close its side
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Seconds a connection may wait for each thing, and how large a request head may be."""
-
-    header_timeout: float
-    keepalive_timeout: float
-    stall_timeout: float
-    max_connections: int
-    max_line: int
-    max_field: int
-    max_headers: int
-
-    def seconds(self, wait: Wait) -> float:
-        """How long a connection may wait for this."""
-        return {
-            Wait.NOTHING: float("inf"),
-            Wait.HEAD: self.header_timeout,
-            Wait.NEXT: self.keepalive_timeout,
-            Wait.RECEIVER: self.stall_timeout,
-            Wait.CLOSE: LINGER_SECONDS,
-        }[wait]
 
 
 class Answered(web.StreamResponse):
@@ -129,12 +88,12 @@ class Connection(RequestHandler):
         "_early",
         "_half_closed",
         "_head_begun",
-        "_lingering",
         "_served",
         "_since",
         "_taken",
         "_waits",
         "exchange",
+        "lingering",
         "outlet",
         "peer",
         "sender",
@@ -152,7 +111,7 @@ class Connection(RequestHandler):
         self._half_closed = False
         self._head_begun = True  # a new connection owes a request head at once
         self._at_boundary = True  # aiohttp's parser holds no part of a head
-        self._lingering = False
+        self.lingering = False
         self._served = 0
         self._waits: tuple[Wait, int] = (Wait.HEAD, 0)
         self._since = loop.time()
@@ -167,10 +126,10 @@ class Connection(RequestHandler):
         self.server.count(CONNECTIONS_ACCEPTED)
         if len(self.server.connections_by_handler) > self.server.limits.max_connections:
             self.server.count(CONNECTIONS_REFUSED)
-            self._refuse_all(OVERLOADED)
+            self.refuse_all(OVERLOADED)
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering:
+        if self.lingering:
             return
         if self.exchange is not None or self._early or self._paused:
             self._keep_early(data)
@@ -199,7 +158,7 @@ class Connection(RequestHandler):
         try:
             messages, upgraded, tail = self._parser.feed_data(data)
         except HttpProcessingError:
-            self._refuse_all(BAD_REQUEST)
+            self.refuse_all(BAD_REQUEST)
             return
         if not messages:
             if data:
@@ -234,7 +193,7 @@ class Connection(RequestHandler):
         self._half_closed = True
         if self.exchange is not None and not self._early and not self._messages:
             self.exchange.keep = False
-        return not (self._lingering or self._is_idle() or self._is_secure())
+        return not (self.lingering or self._is_idle() or self._is_secure())
 
     def _is_secure(self) -> bool:
         return self.transport is not None and self.transport.get_extra_info("sslcontext") is not None
@@ -300,7 +259,7 @@ class Connection(RequestHandler):
         self._loop.call_soon(self._read_early)
 
     def _read_early(self) -> None:
-        if self.transport is None or self.exchange is not None or self._paused or self._lingering:
+        if self.transport is None or self.exchange is not None or self._paused or self.lingering:
             return
         data, self._early = self._early, b""
         if not self._buffer_paused and not self._reading_paused:
@@ -311,7 +270,7 @@ class Connection(RequestHandler):
 
     def close_gently(self) -> None:
         """Send what is buffered and our end of stream, and wait a little for the client's."""
-        self._lingering = True
+        self.lingering = True
         self._early = b""
         self._force_close = True  # aiohttp's loop ends, and leaves the closing to us
         if self.transport is not None:
@@ -331,7 +290,7 @@ class Connection(RequestHandler):
                 )
             self.transport.abort()
 
-    def _refuse_all(self, refusal: Refusal) -> None:
+    def refuse_all(self, refusal: Refusal) -> None:
         """Answer what cannot be read, or is too much, and close."""
         if self.transport is not None:
             head, body = refusal_answer(refusal, None, html=False)
@@ -348,7 +307,7 @@ class Connection(RequestHandler):
             return (Wait.NOTHING, 0) if mark is None else (Wait.RECEIVER, mark)
         if self._paused and self.transport is not None:
             return Wait.RECEIVER, self.transport.get_write_buffer_size()
-        if self._lingering:
+        if self.lingering:
             owed = 0 if self.outlet is None else self.outlet.unacknowledged()
             return (Wait.RECEIVER, -owed) if owed else (Wait.CLOSE, 0)
         if self.exchange is not None or self._waiter is None or self._waiter.done():
@@ -397,7 +356,7 @@ class Connection(RequestHandler):
         The text is not quoted.
         """
         if status == 400:
-            self._refuse_all(BAD_REQUEST)
+            self.refuse_all(BAD_REQUEST)
         else:
             _log.error("a request ended by an unexpected error: %s", type(exc).__name__)
             self.reset()
@@ -407,120 +366,6 @@ class Connection(RequestHandler):
         """Report the kind of an unexpected error without its text."""
         error = kw.get("exc_info")
         _log.error("a connection ended by an unexpected error: %s", type(error).__name__)
-
-
-Answer = Callable[[Exchange], Coroutine[Outcome[Any], None, None]]
-"""Answers a request and ends the exchange, whatever happens; a coroutine that awaits only Outcomes."""
-
-
-class Server(web.Server):
-    """Makes connections and keeps what they share: limits, the date, who answers."""
-
-    def __init__(
-        self,
-        answer: Answer,
-        other: Answer,
-        record: Callable[[Exchange], None],
-        record_refused: Callable[[Refusal], None],
-        counters: Counters,
-        limits: Limits,
-        cors_origins: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(
-            self.handle,
-            access_log=None,
-            keepalive_timeout=0,  # the sweep does this
-            lingering_time=LINGER_SECONDS,
-            max_line_size=limits.max_line,
-            max_field_size=limits.max_field,
-            max_headers=limits.max_headers,
-            auto_decompress=False,
-        )
-        self.answer = answer
-        self.record = record
-        self.record_refused = record_refused
-        self.count = counters.add
-        self.limits = limits
-        self.plain_bytes = min(MAX_BYTES, limits.max_line, limits.max_field)
-        self.cors_origins = frozenset(cors_origins)
-        self.draining = False
-        self.date_field = b""
-        self._other = other
-        self._sweep_handle: asyncio.TimerHandle | None = None
-        shortest = min(limits.header_timeout, limits.keepalive_timeout, limits.stall_timeout)
-        self._sweep_seconds = min(SWEEP_SECONDS, shortest / 4)
-
-    def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
-
-    @property
-    def connections_by_handler(self) -> dict[RequestHandler, asyncio.Transport]:
-        """The open connections."""
-        return self._connections
-
-    def start(self) -> None:
-        """Begin to keep the date and to look after the connections."""
-        self._sweep(self._loop.time())
-
-    def stop(self) -> None:
-        """Stop looking after the connections, and break those that are left."""
-        if self._sweep_handle is not None:
-            self._sweep_handle.cancel()
-        for transport in list(self._connections.values()):
-            transport.abort()
-
-    def drain(self) -> None:
-        """Finish the answers under way and close every connection after its own."""
-        self.draining = True
-        self._sweep_all(self._loop.time())
-
-    def _sweep(self, now: float) -> None:
-        self._sweep_handle = self._loop.call_at(
-            now + self._sweep_seconds, lambda: self._sweep(self._loop.time())
-        )
-        self._sweep_all(now)
-
-    def _sweep_all(self, now: float) -> None:
-        self.date_field = b"Date: %b\r\n" % format_date(int(time.time())).encode()
-        for connection in list(self._connections):
-            assert isinstance(connection, Connection)
-            connection.sweep(now)
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """A request that came the ordinary way: with a body, pipelined, or for something else."""
-        message: RawRequestMessage = request._message
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        if connection._paused:
-            with contextlib.suppress(ConnectionError):
-                await connection._drain_helper()
-        body_read = await drop_body(request)
-        if message.version not in (HttpVersion10, HttpVersion11):
-            connection._refuse_all(BAD_REQUEST)
-        if connection.transport is None or connection._lingering:
-            return Answered(keep=False)
-        exchange = connection.exchange = begin_exchange(connection, message)
-        exchange.keep = exchange.keep and body_read
-        exchange.waiter = Outcome()
-        ended = exchange.waiter.future()
-        step(self.answer(exchange) if _is_download(message) else self._other(exchange))
-        await ended
-        if connection.transport is None:
-            return Answered(keep=False)
-        if not exchange.keep or self.draining:
-            connection.close_gently()
-            return Answered(keep=False)
-        connection.read_on()
-        return Answered(keep=True)
-
-
-def _is_download(message: RawRequestMessage) -> bool:
-    if message.method not in METHODS:
-        return False
-    try:
-        return read_target(message.path).kind is not Kind.OTHER
-    except Refused:
-        return True  # one that cannot be understood: it will be told so
 
 
 def begin_exchange(connection: Connection, message: RawRequestMessage) -> Exchange:
@@ -534,24 +379,3 @@ def begin_exchange(connection: Connection, message: RawRequestMessage) -> Exchan
         keep=not message.should_close and not message.upgrade,
         is_http10=message.version == HttpVersion10,
     )
-
-
-async def drop_body(request: web.BaseRequest) -> bool:
-    """Read a stray request body away; False when it is too much, or waits for `100 Continue`.
-
-    A client that expects to be asked for its body is not asked (RFC 9110 section 10.1.1): it gets the
-    final answer, and the connection closes.
-    """
-    body = request._payload
-    if body is EMPTY_PAYLOAD:
-        return True
-    if "Expect" in request.headers:
-        return False
-    left = BODY_BYTES
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while left >= 0 and not body.at_eof():
-                left -= len(await body.readany())
-    except (TimeoutError, web.PayloadAccessError, Exception):  # a broken body says nothing about the answer
-        return False
-    return left >= 0

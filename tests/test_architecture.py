@@ -22,6 +22,7 @@ LAYERS = (
     ("worker", "mint.service"),
     ("assemble", "mint"),
     ("download", "other"),
+    ("server",),
     ("protocol", "exchange", "delivery", "tokens", "storage", "publish", "embedded", "proxy"),
     ("rules",),
     ("errors", "manifest", "tokens.form"),
@@ -43,6 +44,7 @@ IMPURE = (
 
 DATA_PLANE = (
     "download",
+    "server",
     "protocol",
     "exchange",
     "delivery",
@@ -132,10 +134,10 @@ def test_data_plane_and_mint_service_know_nothing_of_each_other() -> None:
                 assert not any(belongs(imported, part) for part in served), f"{module} imports {imported}"
 
 
-def test_the_aiohttp_that_is_not_public_is_used_in_three_places() -> None:
+def test_the_aiohttp_that_is_not_public_is_used_in_four_places() -> None:
     users = {
         module
         for module in MODULES
         if any(name.startswith(("aiohttp.web_protocol", "aiohttp.http_parser")) for name in imports(module))
     }
-    assert users <= {"gateway.protocol", "gateway.worker", "gateway.mint.service"}
+    assert users <= {"gateway.protocol", "gateway.server", "gateway.worker", "gateway.mint.service"}

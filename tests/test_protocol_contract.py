@@ -1,4 +1,4 @@
-"""What gateway/protocol.py relies on inside aiohttp: an upgrade that changes any of it fails here, loudly."""
+"""What protocol.py and server.py rely on inside aiohttp: an upgrade that changes it fails here, loudly."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import aiohttp
@@ -18,9 +19,9 @@ from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11, RawR
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from gateway import protocol
+from gateway import protocol, server
 
-SOURCE = Path(protocol.__file__)
+SOURCES = (protocol, server)
 REQUEST = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
 
 HANDLER = (
@@ -101,9 +102,10 @@ def test_the_c_parser_is_loaded() -> None:
     assert http_parser.HttpRequestParser is http_parser.HttpRequestParserC
 
 
-def test_every_internal_used_is_named_and_every_one_named_is_used() -> None:
+@pytest.mark.parametrize("module", SOURCES, ids=lambda module: module.__name__)
+def test_every_internal_used_is_named_and_every_one_named_is_used(module: ModuleType) -> None:
     """The list in the module's docstring, against the private names in its source that are not its own."""
-    tree = ast.parse(SOURCE.read_text())
+    tree = ast.parse(Path(str(module.__file__)).read_text())
     own = {
         node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     } | {
