@@ -7,6 +7,7 @@ A `Client` sends any bytes and holds the answers to RFC 9112: lengths, line ends
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -50,6 +51,13 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10) ->
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
         time.sleep(0.01)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+    """The same as `wait_until`, for a test that is a coroutine."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.005)
 
 
 @dataclass

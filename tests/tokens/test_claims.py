@@ -1,0 +1,199 @@
+"""Look, take, claim and settle, against a real store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused
+from gateway.outcome import Outcome, step
+from gateway.tokens.claims import CLAIM, SETTLE, TAKE, Claims, read_grant
+from gateway.tokens.form import token_key
+from gateway.tokens.pipeline import Pipeline
+from tests.conftest import StoreServer
+from tests.plane import until
+
+TOKEN = "0123456789abcdef" * 2
+DIGEST = "d" * 64
+
+
+@pytest.fixture
+async def claims(store: StoreServer) -> AsyncIterator[Claims]:
+    pipeline = Pipeline(store.url, timeout=1, queue=100, scripts=(CLAIM, SETTLE, TAKE))
+    made = Claims(pipeline)
+    pipeline.start()
+    await until(lambda: pipeline.ready)
+    yield made
+    await pipeline.stop()
+
+
+@pytest.fixture
+def client(store: StoreServer) -> redis.Redis:
+    return redis.Redis.from_url(store.url, decode_responses=True)
+
+
+@pytest.fixture(autouse=True)
+def closed(client: redis.Redis) -> Any:
+    yield
+    client.close()
+
+
+def put(client: redis.Redis, **fields: str | int) -> None:
+    values: dict[Any, str | int] = {"manifest": DIGEST}
+    client.hset(token_key(TOKEN), mapping=values | fields)
+
+
+def charged(client: redis.Redis, file: int = 0) -> int | None:
+    value = client.hget(token_key(TOKEN), f"charged:{file}")
+    return None if value is None else int(value)
+
+
+async def run(coroutine: Any) -> Any:
+    """Step a coroutine that awaits outcomes, from a task."""
+    ended: Outcome[Any] = Outcome()
+
+    async def follow() -> None:
+        try:
+            ended.set(await coroutine)
+        except Exception as error:
+            ended.fail(error)
+
+    step(follow())
+    return await ended.future()
+
+
+async def refusal(coroutine: Any) -> object:
+    with pytest.raises(Refused) as caught:
+        await run(coroutine)
+    return caught.value.refusal
+
+
+@pytest.mark.parametrize("ask", ["look", "take"])
+async def test_what_a_token_opens(claims: Claims, client: redis.Redis, ask: str) -> None:
+    put(client)
+    reply = await getattr(claims, ask)(TOKEN).future()
+    digest, limited, reserved = read_grant(reply)
+    assert (digest, limited, reserved) == (DIGEST.encode(), False, 0)
+    assert charged(client) is None
+
+
+@pytest.mark.parametrize("ask", ["look", "take"])
+@pytest.mark.parametrize("kind", ["unknown", "revoked"])
+async def test_invalid(claims: Claims, client: redis.Redis, ask: str, kind: str) -> None:
+    if kind == "revoked":
+        put(client, revoked=1, max=5, size=100)
+    with pytest.raises(Refused) as caught:
+        read_grant(await getattr(claims, ask)(TOKEN).future())
+    assert caught.value.refusal is TOKEN_INVALID
+    assert charged(client) is None
+
+
+async def test_take_reserves_the_only_file(claims: Claims, client: redis.Redis) -> None:
+    put(client, max=2, size=100)
+    for expected in (100, 200):
+        assert read_grant(await claims.take(TOKEN).future())[2] == 100
+        assert charged(client) == expected
+    with pytest.raises(Refused) as caught:
+        read_grant(await claims.take(TOKEN).future())
+    assert caught.value.refusal is LIMIT_REACHED
+    assert charged(client) == 200
+
+
+async def test_take_only_looks_where_there_are_several_files(claims: Claims, client: redis.Redis) -> None:
+    put(client, max=2)
+    assert read_grant(await claims.take(TOKEN).future()) == (DIGEST.encode(), True, 0)
+    assert charged(client) is None
+
+
+@pytest.mark.parametrize("size", [1, 1000, 5 << 30, 1 << 42, (1 << 52) - 1])
+async def test_claims_are_exact_at_any_size(claims: Claims, client: redis.Redis, size: int) -> None:
+    put(client, max=2)
+    await run(claims.claim(TOKEN, 0, size, size))
+    await run(claims.claim(TOKEN, 0, size - 1, size)) if size > 1 else None
+    room = 2 * size - (charged(client) or 0)
+    assert await refusal(claims.claim(TOKEN, 0, room + 1, size)) is LIMIT_REACHED
+    await run(claims.claim(TOKEN, 0, room, size))
+    assert charged(client) == 2 * size
+    assert await refusal(claims.claim(TOKEN, 0, 1, size)) is LIMIT_REACHED
+
+
+async def test_files_are_metered_apart(claims: Claims, client: redis.Redis) -> None:
+    put(client, max=1)
+    await run(claims.claim(TOKEN, 0, 10, 10))
+    await run(claims.claim(TOKEN, 7, 10, 10))
+    assert (charged(client, 0), charged(client, 7), charged(client, 1)) == (10, 10, None)
+
+
+async def test_a_claim_on_a_token_revoked_meanwhile(claims: Claims, client: redis.Redis) -> None:
+    put(client, max=1, revoked=1)
+    assert await refusal(claims.claim(TOKEN, 0, 10, 10)) is TOKEN_INVALID
+    client.delete(token_key(TOKEN))
+    assert await refusal(claims.claim(TOKEN, 0, 10, 10)) is TOKEN_INVALID
+
+
+@pytest.mark.parametrize(
+    ("before", "refund", "after"), [(100, 30, 70), (100, 100, 0), (100, 500, 0), (0, 5, 0)]
+)
+async def test_settling(claims: Claims, client: redis.Redis, before: int, refund: int, after: int) -> None:
+    put(client, max=1, **{"charged:0": before})
+    claims.settle(TOKEN, 0, refund)
+    await run(claims.ping())  # answered in order
+    assert charged(client) == after
+
+
+async def test_settling_does_not_bring_an_expired_token_back(claims: Claims, client: redis.Redis) -> None:
+    claims.settle(TOKEN, 0, 5)
+    await run(claims.ping())
+    assert not client.exists(token_key(TOKEN))
+
+
+async def test_settling_keeps_the_expiry(claims: Claims, client: redis.Redis) -> None:
+    put(client, max=1, **{"charged:0": 10})
+    client.pexpireat(token_key(TOKEN), 4_000_000_000_000)
+    claims.settle(TOKEN, 0, 5)
+    await run(claims.claim(TOKEN, 0, 1, 100))
+    assert client.pexpiretime(token_key(TOKEN)) == 4_000_000_000_000
+
+
+async def test_a_refund_that_is_refused_is_kept(claims: Claims, client: redis.Redis) -> None:
+    put(client, max=1, **{"charged:0": 10})
+    client.config_set("maxmemory", 1)
+    try:
+        claims.settle(TOKEN, 0, 4)
+        await run(claims.ping())
+        assert (claims.owed, charged(client)) == (1, 10)
+    finally:
+        client.config_set("maxmemory", 0)
+    await until(lambda: not claims.owed)
+    await run(claims.ping())
+    assert charged(client) == 6
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["claim", "settle"]), st.integers(1, 150)), max_size=30)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STEPS)
+async def test_the_sum_is_always_right(
+    claims: Claims, client: redis.Redis, steps: list[tuple[str, int]]
+) -> None:
+    """Any sequence of claims and refunds, beside the same sums done here."""
+    client.delete(token_key(TOKEN))
+    put(client, max=3)
+    known = 0
+    for kind, amount in steps:
+        if kind == "settle":
+            claims.settle(TOKEN, 0, min(amount, known))
+            known -= min(amount, known)
+        elif known + amount <= 300:
+            await run(claims.claim(TOKEN, 0, amount, 100))
+            known += amount
+        else:
+            assert await refusal(claims.claim(TOKEN, 0, amount, 100)) is LIMIT_REACHED
+    await run(claims.ping())
+    assert (charged(client) or 0) == known
