@@ -6,6 +6,7 @@ elsewhere, a socket or an unreadable file is a fault. Only hidden files are skip
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -154,14 +155,19 @@ class _Walk:
         self._faults.append(text)
 
 
+CIRCLE: Final = "is a link that goes round in a circle"
+
+
 def _resolve(path: Path) -> Path:
     try:
         return path.resolve(strict=True)
     except FileNotFoundError:
         raise _Unfit("is a broken link" if path.is_symlink() else "does not exist") from None
-    except RuntimeError:  # Python before 3.13
-        raise _Unfit("is a link that goes round in a circle") from None
+    except RuntimeError:  # Python before 3.13 says this of ELOOP
+        raise _Unfit(CIRCLE) from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _Unfit(CIRCLE) from None
         raise _Unfit(f"cannot be reached: {error.strerror}") from None
 
 
