@@ -536,7 +536,7 @@ def test_a_file_changed_after_publishing(
         answer = plane.get(target, *fields)
         assert (answer.status, answer.code) == (502, "storage_failed")
     assert plane.get(target, method="HEAD").status == 502
-    assert plane.charged(target) == (size if known else 0)
+    wait_until(lambda: plane.charged(target) == (size if known else 0), "it was returned")
 
 
 @pytest.mark.parametrize("action", [delete, replace], ids=lambda action: action.__name__)
@@ -572,7 +572,11 @@ def test_a_file_changed_within_a_transfer(plane: Plane, action: Callable[[Path],
     assert got[:settled] == content[:settled]
     if action in (touch, grow):
         assert got == content[: len(got)]
-    wait_until(lambda: len(got) <= plane.charged(target) < len(got) + IN_FLIGHT, "the rest was returned")
+    wait_until(
+        lambda: len(got) <= plane.charged(target) < len(got) + IN_FLIGHT,
+        f"the rest was returned: {len(got)} received, {plane.charged(target)} charged",
+        3,
+    )
 
     def logged() -> list[bool]:
         return [entry["whole"] for entry in plane.entries() if entry.get("token") == identifier(target)]

@@ -16,6 +16,10 @@ import termios
 from typing import Final
 
 _INT: Final = struct.Struct("i")
+GAP_BYTES: Final = 256 * 1024
+"""More than leaves between two system calls: a few packets of the largest size, 64 KiB."""
+_TCP_CLOSE: Final = b"\x07"
+"""`tcpi_state` of a connection that is no more (linux/tcp_states.h)."""
 _NOWHERE: Final = bytes(16)
 """A `struct sockaddr` of AF_UNSPEC: connecting there dissolves a connection (connect(2))."""
 _SIOCOUTQNSD: Final = 0x894B
@@ -55,13 +59,16 @@ class Outlet:
         """Break the connection now, with a reset; the bytes that had not left this machine, and never will.
 
         At once, and not when the transport gets round to it: meanwhile the kernel would go on sending what
-        has just been counted as not sent. On a unix socket (where it is only counted): bytes not read.
+        has just been counted as not sent. What may leave between the count and the break counts as sent.
+        On a unix socket (where it is only counted): bytes not read.
         """
         unsent = self._ask(_SIOCOUTQNSD)
         if unsent is None:
             return self.unacknowledged()
-        _libc.connect(self.fd, _NOWHERE, len(_NOWHERE))  # fails when the connection is lost already
-        return unsent
+        if self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _TCP_CLOSE:
+            return unsent  # lost already: nothing moves
+        _libc.connect(self.fd, _NOWHERE, len(_NOWHERE))
+        return max(0, unsent - GAP_BYTES)
 
     def _ask(self, question: int) -> int | None:
         try:
