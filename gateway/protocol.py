@@ -307,11 +307,12 @@ class Connection(RequestHandler):
             return (Wait.NOTHING, 0) if mark is None else (Wait.RECEIVER, mark)
         if self._paused and self.transport is not None:
             return Wait.RECEIVER, self.transport.get_write_buffer_size()
-        if self.lingering:
-            owed = 0 if self.outlet is None else self.outlet.unacknowledged()
-            return (Wait.RECEIVER, -owed) if owed else (Wait.CLOSE, 0)
-        if self.exchange is not None or self._waiter is None or self._waiter.done():
+        if not self.lingering and (self.exchange is not None or self._waiter is None or self._waiter.done()):
             return Wait.NOTHING, 0
+        if self.outlet is not None and (owed := self.outlet.unacknowledged()):
+            return Wait.RECEIVER, -owed  # the kernel still sends the last answer
+        if self.lingering:
+            return Wait.CLOSE, 0
         return (Wait.HEAD if self._head_begun else Wait.NEXT), self._served + self._request_count
 
     def sweep(self, now: float) -> None:
@@ -327,9 +328,8 @@ class Connection(RequestHandler):
                 self.reset()
             else:
                 self.transport.abort()
-        if self.transport is not None and (  # still
-            (self.server.draining and waits[0] is Wait.NEXT) or (self._half_closed and self._is_idle())
-        ):
+        ending = self._half_closed or (self.server.draining and not self._head_begun)
+        if ending and self.transport is not None and self._is_idle():
             self.close_gently()
 
     def _pause_until(self, waits: tuple[Wait, int], now: float) -> float:
