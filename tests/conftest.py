@@ -26,7 +26,7 @@ START_SECONDS = 10
 
 @dataclass
 class StoreServer:
-    """A real Valkey server of the test's own on a unix socket, which a test may stop, pause and start again."""
+    """A real Valkey server on a unix socket, which a test may stop, pause and start again."""
 
     folder: Path
     options: tuple[str, ...] = ()

@@ -95,14 +95,16 @@ class Client:
     """One connection."""
 
     def __init__(
-        self, address: tuple[str, int], receive_buffer: int = 0, context: ssl.SSLContext | None = None
+        self, address: tuple[str, int] | str, receive_buffer: int = 0, context: ssl.SSLContext | None = None
     ) -> None:
-        self.socket = socket.socket()
+        on_unix = isinstance(address, str)
+        self.socket = socket.socket(socket.AF_UNIX if on_unix else socket.AF_INET)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(CLIENT_SECONDS)
         self.socket.connect(address)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not on_unix:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self.buffer = b""
@@ -261,6 +263,7 @@ class Plane:
         self.log = self.folder / "access.log"
         self.store = redis.Redis.from_url(self.options.get("own_url", self.redis_url))
         self._number = 0
+        self._listener: Listener | None = None
         self.client_context: ssl.SSLContext | None = None
 
     def start(self) -> None:
@@ -273,16 +276,20 @@ class Plane:
             "storage": {"main": {"type": "local", "root": self.root}},
         }
         self.settings = Settings(**(values | options))
-        listener = Listener("127.0.0.1:0", "listen")
+        listener = Listener(self.options.get("listen", "127.0.0.1:0"), "listen")
         listener.grow(self.settings.workers)
         self.address = ("127.0.0.1", listener.address.port)
+        self.path = listener.address.path
         started = [self._spawn(slot, listener) for slot in range(self.settings.workers)]
-        listener.close()
         for worker, ready in started:
             self.workers.append(worker)
             with open(ready, "rb") as pipe:
                 said = pipe.read(1)
             assert said == b"+", worker.errors.read_text()
+        if self.path:
+            self._listener = listener  # closing it removes the socket
+        else:
+            listener.close()
 
     def _spawn(self, slot: int, listener: Listener) -> tuple[Worker, int]:
         sockets = [each.fileno() for each in listener.share(slot, self.settings.workers)]
@@ -325,6 +332,8 @@ class Plane:
             assert worker.counters.values()[FAULTS] == 0
             worker.counters.close()
         self.workers.clear()
+        if self._listener is not None:
+            self._listener.close()
         self.store.close()
 
     def kill(self) -> None:
@@ -420,7 +429,7 @@ class Plane:
     # Clients.
 
     def connect(self, receive_buffer: int = 0) -> Client:
-        return Client(self.address, receive_buffer, self.client_context)
+        return Client(self.path or self.address, receive_buffer, self.client_context)
 
     def get(self, target: str, *fields: str, method: str = "GET") -> Response:
         """One request on a connection of its own."""

@@ -60,11 +60,11 @@ class Outlet:
 
         At once, and not when the transport gets round to it: meanwhile the kernel would go on sending what
         has just been counted as not sent. What may leave between the count and the break counts as sent.
-        On a unix socket (where it is only counted): bytes not read.
+        On a unix socket all counts as sent: the kernel tells only how much memory it takes.
         """
         unsent = self._ask(_SIOCOUTQNSD)
         if unsent is None:
-            return self.unacknowledged()
+            return 0
         if self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _TCP_CLOSE:
             return unsent  # lost already: nothing moves
         _libc.connect(self.fd, _NOWHERE, len(_NOWHERE))

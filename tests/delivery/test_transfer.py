@@ -1,4 +1,4 @@
-"""Sending a plan where sendfile cannot go: the same answers over TLS. Without TLS: tests/test_protocol.py."""
+"""Sending a plan over TLS, where sendfile cannot go, and over a unix socket. TCP: tests/test_protocol.py."""
 
 from __future__ import annotations
 
@@ -108,3 +108,38 @@ def test_a_paced_reader(secure: Plane) -> None:
             length -= len(pieces[-1])
             time.sleep(0.3)
         assert b"".join(pieces) == content
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A worker on a unix socket."""
+    folder = tmp_path_factory.mktemp("local")
+    with run_plane(folder, listen=f"unix:{folder}/gateway.sock", stall_timeout=1.0) as running:
+        yield running
+
+
+@pytest.mark.parametrize("size", [0, 100, 3_000_000])
+def test_a_unix_socket(local: Plane, size: int) -> None:
+    target = local.link(local.publish(CONTENT[:size]), maximum=5)
+    with local.connect() as client:
+        assert client.get(target).body == CONTENT[:size]
+        client.send(request(target, "Connection: close"))
+        client.end()
+        assert client.read().body == CONTENT[:size]
+        client.assert_closed()
+    assert local.charged(target) == 2 * size
+
+
+@pytest.mark.parametrize("leave", ["close", "never reads"])
+def test_an_abort_on_a_unix_socket(local: Plane, leave: str) -> None:
+    """What its small buffers hold counts as sent."""
+    target = local.link(local.publish(bytes(20_000_000)), maximum=1)
+    with local.no_leak():
+        client = local.connect()
+        client.send(request(target))
+        client.read_head()
+        client.read_bytes(50_000)
+        if leave == "never reads":
+            wait_until(lambda: local.charged(target) < 20_000_000, "it was cut", 10)
+        client.socket.close()
+    wait_until(lambda: 50_000 <= local.charged(target) < 1_000_000, "the rest was returned")
