@@ -84,13 +84,13 @@ def hash_files(
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-    faults = [
-        str(job.exception())
-        for job in jobs
-        if not job.cancelled() and isinstance(job.exception(), StorageError)
-    ]
+    errors = [error for job in jobs if not job.cancelled() and (error := job.exception())]
+    faults = [str(error) for error in errors if isinstance(error, StorageError)]
     if faults:
         raise ConfigurationError(faults)
+    for error in errors:
+        if not isinstance(error, _Stopped):  # which is only what the other jobs make of it
+            raise error
     return Manifest(product, version, tuple(job.result() for job in jobs))
 
 
