@@ -58,6 +58,7 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
         Editions(),
         proxies,
         {name: table.accel_prefix for name, table in settings.storage.items()},
+        settings.public_url or "",
         counters,
     )
     recorder = Recorder(counters, access_log)

@@ -28,6 +28,7 @@ from gateway.counters import (
 from gateway.delivery.transfer import Transfer, send_at_once
 from gateway.editions import Edition, Editions
 from gateway.errors import (
+    BAD_REQUEST,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     STORAGE_FAILED,
@@ -67,6 +68,7 @@ class Downloads:
         editions: Editions,
         proxies: TrustedProxies,
         accel_prefixes: dict[str, str],
+        public_url: str,
         counters: Counters,
     ) -> None:
         self._claims = claims
@@ -74,6 +76,7 @@ class Downloads:
         self._editions = editions
         self._proxies = proxies
         self._accel_prefixes = accel_prefixes
+        self._base = public_url
         self._count = counters.add
         self._directions = lru_cache(maxsize=4096)(self._describe)
 
@@ -124,7 +127,7 @@ class Downloads:
             index = choose_file(edition.manifest, ask.file)
             if index is None:
                 html = prefers_html(exchange.headers.get(hdrs.ACCEPT))
-                exchange.respond(200, *index_answer(edition.manifest, token, html))
+                exchange.respond(200, *index_answer(edition.manifest, token, html, self._base))
                 return
             shown = edition.representation(index)
             storage = self._storages.get(shown.file.storage)
@@ -253,8 +256,11 @@ def _place(file: ManifestFile) -> str:
 
 
 def _token(ask: Ask, exchange: Exchange) -> str:
-    """The request's one token, from its target or its Authorization field."""
-    return choose_token(ask.token, bearer_token(exchange.headers.get(hdrs.AUTHORIZATION)))
+    """The request's one token, from its target or its Authorization fields."""
+    bearers = {bearer_token(field) for field in exchange.headers.getall(hdrs.AUTHORIZATION, ())} - {None}
+    if len(bearers) > 1:
+        raise Refused(BAD_REQUEST, "The request carries two different tokens.")
+    return choose_token(ask.token, next(iter(bearers), None))
 
 
 def _granted(exchange: Exchange, shown: Representation) -> int:

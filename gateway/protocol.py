@@ -31,19 +31,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11, RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.counters import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED
 from gateway.delivery.outlet import Outlet
-from gateway.errors import BAD_REQUEST, OVERLOADED, Refusal
+from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, OVERLOADED, Refusal
 from gateway.exchange import ClientGone, Exchange
 from gateway.outcome import step
 from gateway.rules.heads import read_plain_head
@@ -61,6 +63,10 @@ PAUSE_BYTES: Final = 64 * 1024
 PAUSE_SECONDS: Final = 60.0
 """The longest pause that may be paid for."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
+HEAD_END: Final = b"\r\n\r\n"
+REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} [!-~]+ HTTP/1\.[01]\r\n")
+"""Of any method, also one that aiohttp's parser does not know (RFC 9110 section 9.1)."""
+TURN_SECONDS: Final = 0.001
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 DOWNLOAD_PATHS: Final = ("/download", "/auth")
 METHODS: Final = frozenset(("GET", "HEAD"))
@@ -134,51 +140,79 @@ class Connection(RequestHandler):
         if self.exchange is not None or self._early or self._paused:
             self._keep_early(data)
             return
+        if self._is_with_aiohttp():
+            self._at_boundary = self._head_begun = False
+            super().data_received(data)
+            return
+        rest = b""
+        if self._at_boundary:
+            end = data.find(HEAD_END) + len(HEAD_END)
+            if len(HEAD_END) < end < len(data):  # one head at a time: what follows cannot spoil its answer
+                data, rest = data[:end], data[end:]
+            if len(data) <= self.server.plain_bytes and self._answer_plain(data, rest):
+                return
+        self._parse(data, rest)
+
+    def _is_with_aiohttp(self) -> bool:
+        """Whether aiohttp's loop is at work on this connection: then it goes on reading by itself.
+
+        A loop that was never given a request is not, even if its task has not begun to wait for one.
+        """
         waiter = self._waiter
-        if (
-            waiter is None  # aiohttp is at work on this connection: it goes on reading by itself
-            or waiter.done()
+        return (
+            (self._request_count > 0 if waiter is None else waiter.done())
             or self._upgraded
             or self._payload_parser is not None
             or self._close
             or self._force_close
-        ):
-            self._at_boundary = self._head_begun = False
-            super().data_received(data)
-            return
-        if self._at_boundary and len(data) <= self.server.plain_bytes:
-            plain = read_plain_head(data)
-            if plain is not None:
-                self._head_begun = False
-                self.exchange = exchange = Exchange(self, "GET", "/download", NO_HEADERS, True, False)
-                exchange.token, exchange.agent, exchange.range = plain
-                step(self.server.answer(exchange))
-                return
+        )
+
+    def _answer_plain(self, data: bytes, rest: bytes) -> bool:
+        """Answer the commonest request without aiohttp's parser; False when this is another."""
+        plain = read_plain_head(data)
+        if plain is None:
+            return False
+        self._head_begun = False
+        self._early = rest
+        self.exchange = exchange = Exchange(self, "GET", "/download", NO_HEADERS, True, False)
+        exchange.token, exchange.agent, exchange.range = plain
+        step(self.server.answer(exchange))
+        return True
+
+    def _parse(self, data: bytes, rest: bytes) -> None:
+        """Let aiohttp's parser read `data`, a whole head where there is a `rest` behind it."""
         assert self._parser is not None
+        messages: list[Any] = []
         try:
-            messages, upgraded, tail = self._parser.feed_data(data)
-        except HttpProcessingError:
-            self.refuse_all(BAD_REQUEST)
+            found, upgraded, tail = self._parser.feed_data(data)
+            messages += found
+            if rest and upgraded:
+                tail, rest = tail + rest, b""
+            elif rest and (len(messages) != 1 or messages[0][1] is not EMPTY_PAYLOAD):  # it has a body
+                found, upgraded, tail = self._parser.feed_data(rest)
+                messages, rest = [*messages, *found], b""
+        except HttpProcessingError as error:
+            unknown = isinstance(error, BadHttpMethod) and REQUEST_LINE.match(data)
+            self.refuse_all(METHOD_NOT_ALLOWED if unknown else BAD_REQUEST)
             return
+        self._early = rest
         if not messages:
             if data:
                 self._at_boundary, self._head_begun = False, True
             return
         self._head_begun = False
-        if len(messages) == 1 and not upgraded:
-            message, payload = messages[0]
-            if (
-                payload is EMPTY_PAYLOAD
-                and message.method in METHODS
-                and message.path.startswith(DOWNLOAD_PATHS)
-                and (message.version == HttpVersion11 or message.version == HttpVersion10)
-            ):
-                self._parser.message_consumed()
-                self._at_boundary = data.endswith(b"\r\n\r\n")  # and no part of another head behind it
-                self.exchange = exchange = begin_exchange(self, message)
-                step(self.server.answer(exchange))
-                return
-        self._at_boundary = False
+        message, payload = messages[0]
+        if len(messages) == 1 and not upgraded and payload is EMPTY_PAYLOAD and _is_ours(message):
+            self._parser.message_consumed()
+            self._at_boundary = data.endswith(HEAD_END)  # and no part of another head behind it
+            self.exchange = exchange = begin_exchange(self, message)
+            step(self.server.answer(exchange))
+        else:
+            self._at_boundary = bool(rest)
+            self._hand_over(messages, upgraded, tail)
+
+    def _hand_over(self, messages: list[Any], upgraded: bool, tail: bytes) -> None:
+        """Give requests to aiohttp's loop, which is waiting for some."""
         self._request_count += len(messages)
         self._messages.extend(messages)
         self._upgraded = upgraded
@@ -186,7 +220,8 @@ class Connection(RequestHandler):
             self._message_tail = tail
         if len(self._messages) >= self._max_msg_queue_size:
             self._pause_reading_for_buffer()  # the parser keeps the rest, and aiohttp asks for it
-        waiter.set_result(None)
+        if self._waiter is not None:
+            self._waiter.set_result(None)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client will send no more. It still gets its answers; then the connection closes."""
@@ -260,6 +295,9 @@ class Connection(RequestHandler):
 
     def _read_early(self) -> None:
         if self.transport is None or self.exchange is not None or self._paused or self.lingering:
+            return
+        if self._request_count and self._waiter is None and not self._close and not self._force_close:
+            self._loop.call_later(TURN_SECONDS, self._read_early)  # aiohttp's loop is still on its way back
             return
         data, self._early = self._early, b""
         if not self._buffer_paused and not self._reading_paused:
@@ -368,6 +406,15 @@ class Connection(RequestHandler):
         """Report the kind of an unexpected error without its text."""
         error = kw.get("exc_info")
         _log.error("a connection ended by an unexpected error: %s", type(error).__name__)
+
+
+def _is_ours(message: RawRequestMessage) -> bool:
+    """Whether this is a download or an authorisation, plainly spelled, to be answered without aiohttp."""
+    return (
+        message.method in METHODS
+        and message.path.startswith(DOWNLOAD_PATHS)
+        and (message.version == HttpVersion11 or message.version == HttpVersion10)
+    )
 
 
 def begin_exchange(connection: Connection, message: RawRequestMessage) -> Exchange:

@@ -76,14 +76,18 @@ def read_flags(flags: Mapping[str, Any]) -> Source:
 
 
 def read_environment(environ: Mapping[str, str], model: type[BaseSettings]) -> Source:
-    """The `GATEWAY_…` variables. An empty one counts as unset, as container files need it."""
+    """The `GATEWAY_…` variables. An empty one counts as unset, as container files need it.
+
+    One that is no setting is a fault if it looks like one mistyped; else it is somebody else's, who had the
+    same idea for a prefix (orchestrators do, for a service named gateway).
+    """
     ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
     known = [variable_name(attribute) for attribute in model.model_fields if attribute != TABLES]
     tables = variable_name(TABLES) + "__"
     faults = [
         f"{name}: there is no such setting{_mend_variable(name, [*known, CONFIG_VARIABLE, DEBUG_VARIABLE])}"
         for name in sorted(ours)
-        if name not in known
+        if (name not in known and _mend_variable(name, [*known, CONFIG_VARIABLE, DEBUG_VARIABLE]))
         and name not in (CONFIG_VARIABLE, DEBUG_VARIABLE)
         and not name.startswith(tables)
         and not ORCHESTRATOR.fullmatch(name)

@@ -75,7 +75,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "trusted_proxies": ["10.0.0.0/8", "::1"], "data": "/d", "mint_max_ttl": 99, "mint_default_ttl": 9,
         "drain_timeout": 1.5, "header_timeout": 1.5, "keepalive_timeout": 1.5, "stall_timeout": 1.5,
         "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "cors_origins": ["https://a"],
-        "open_files": 9, "access_log": "off", "log_level": "debug",
+        "open_files": 9, "access_log": "off", "log_level": "debug", "tls_cert": "/c", "tls_key": "/k",
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {
@@ -293,9 +293,9 @@ def test_a_default_life_beyond_the_longest_is_a_fault() -> None:
 
 def test_all_faults_are_told_together(tmp_path: Path) -> None:
     toml = write(tmp_path, 'foo = 1\nredis_url = "x"\nlisten = ":8082"\n[storage.a]\n[mint]\nmax_ttl = -1')
-    found = faults({"workers": "x"}, toml, {"GATEWAY_HEADER_TIMEOUT": "-1", "GATEWAY_NOPE": "1"})
+    found = faults({"workers": "x"}, toml, {"GATEWAY_HEADER_TIMEOUT": "-1", "GATEWAY_LISTN": "1", "GATEWAY_SOMEBODY_ELSES": "1"})
     assert [fault.removeprefix(f"{toml}: ").split(":")[0] for fault in found] == [
-        "GATEWAY_NOPE", "foo", "redis_url", "--workers", "mint.max_ttl", "GATEWAY_HEADER_TIMEOUT",
+        "GATEWAY_LISTN", "foo", "redis_url", "--workers", "mint.max_ttl", "GATEWAY_HEADER_TIMEOUT",
         "storage.a.root", "listen",
     ]  # fmt: skip
 
@@ -376,7 +376,7 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
     assert len(tomllib.loads(edited)) > 20
     settings = load({}, write(tmp_path, edited), {})
     changed = {name for name, value in settings if value != getattr(Settings(), name)}
-    assert changed <= {"redis_url", "public_url", "workers", "storage"}
+    assert changed <= {"redis_url", "public_url", "tls_cert", "tls_key", "workers", "storage"}
 
 
 def test_importing_the_settings_brings_no_server_along() -> None:

@@ -35,7 +35,7 @@ from gateway.tokens.products import Edition
 from gateway.tokens.store import TokenStore
 
 HEADER: Final = "Idempotency-Key"
-KEY_PATTERN: Final = r"^[!-~]{1,255}$"
+KEY_PATTERN: Final = r"^[!-~](?:[ -~]{0,253}[!-~])?$"
 KEEP_SECONDS: Final = 86_400
 SALT_BYTES: Final = 16
 _KEY: Final = re.compile(KEY_PATTERN[1:-1])
@@ -79,7 +79,7 @@ def idempotency_key(request: web.Request) -> str | None:
     if not values:
         return None
     if len(values) > 1 or not _KEY.fullmatch(values[0]):
-        raise invalid([(HEADER, "must be 1 to 255 visible ASCII characters, once")])
+        raise invalid([(HEADER, "must be 1 to 255 printable ASCII characters, once")])
     return values[0]
 
 

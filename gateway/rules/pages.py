@@ -60,13 +60,14 @@ def refusal_answer(
     return head.encode("ascii"), body
 
 
-def index_answer(manifest: Manifest, token: str, html: bool) -> tuple[bytes, bytes]:
+def index_answer(manifest: Manifest, token: str, html: bool, base: str = "") -> tuple[bytes, bytes]:
     """The head and the body of a version's index: every file with its size, digest and link.
 
-    token: goes into the links, which are relative to /download. The answer is never cached and passes
-    no referrer on.
+    token: goes into the links. base: what they begin with, the setting `public_url`; without it they are
+    relative to the host. The answer is never cached and passes no referrer on.
     """
-    body = _index_page(manifest, token) if html else _index_json(manifest, token)
+    links = [base + _link(file.name, token) for file in manifest.files]
+    body = _index_page(manifest, links) if html else _index_json(manifest, links)
     kind = "text/html; charset=utf-8" if html else "application/json"
     policy = _PAGE_POLICY if html else ""
     head = (
@@ -97,7 +98,7 @@ def _link(name: str, token: str) -> str:
     return f"/download/{path}?token={quote(token)}"
 
 
-def _index_json(manifest: Manifest, token: str) -> bytes:
+def _index_json(manifest: Manifest, links: list[str]) -> bytes:
     index = {
         "product": manifest.product,
         "version": manifest.version,
@@ -108,19 +109,19 @@ def _index_json(manifest: Manifest, token: str) -> bytes:
                 "type": file.type,
                 "sha256": file.sha256,
                 "crc32": file.crc32,
-                "url": _link(file.name, token),
+                "url": link,
             }
-            for file in manifest.files
+            for file, link in zip(manifest.files, links, strict=True)
         ],
     }
     return json.dumps(index).encode()
 
 
-def _index_page(manifest: Manifest, token: str) -> bytes:
+def _index_page(manifest: Manifest, links: list[str]) -> bytes:
     rows = "".join(
-        f'<tr><td><a href="{markup.escape(_link(file.name, token))}" title="SHA-256 {file.sha256}">'
+        f'<tr><td><a href="{markup.escape(link)}" title="SHA-256 {file.sha256}">'
         f"{markup.escape(_printable(file.name))}</a></td><td>{format_size(file.size)}</td></tr>"
-        for file in manifest.files
+        for file, link in zip(manifest.files, links, strict=True)
     )
     heading = markup.escape(_printable(f"{manifest.product} {manifest.version}"))
     return _page(

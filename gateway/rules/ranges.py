@@ -8,8 +8,8 @@ The rules, in the order they are applied:
   lone range: the grammar has none there. None is allowed elsewhere.
 - `FIRST-LAST`, `FIRST-` or `-LENGTH`, ASCII digits of any number. One malformed range, or one whose LAST is
   less than its FIRST, makes the whole field invalid, and an invalid field is ignored (14.2).
-- An empty file ignores the field (14.2 allows it): no Content-Range could describe what `-5` selects of it,
-  and clients that put `Range: bytes=0-` on everything should still receive their empty file.
+- Of an empty file, `-5` selects all there is (14.1.2), which no Content-Range could describe: the field is
+  ignored. Any other range is unsatisfiable.
 - LAST past the end is clamped; a suffix longer than the file is the whole file. A FIRST at or past the end
   and a suffix of 0 select nothing: such a range is dropped, and if all are, the field is unsatisfiable.
 - Ranges that together ask for more bytes than the file has are an attack or a mistake (14.2): ignored.
@@ -57,8 +57,6 @@ def select_ranges(value: str, size: int) -> Spans | None:
     span: an ordinary 206. Several: multipart/byteranges. Spans are not empty, inside the file, apart from
     each other by at least a byte, and in the order asked for. Never raises. Only for GET (14.2).
     """
-    if size <= 0:
-        return None
     single = _SINGLE.fullmatch(value)
     if single is None:
         return _select_set(value, size)
@@ -90,6 +88,8 @@ def _select_set(value: str, size: int) -> Spans | None:
                 return None
             continue
         empty = False
+        if not size and not match[1] and match[2].strip("0"):
+            return None
         span = _resolve(match[1], match[2], size)
         if span is None:
             return None

@@ -98,18 +98,17 @@ def run_serve(settings: Settings, reload: Reload | None = None, *, program: Sequ
 def run_mint(settings: Settings, reload: Reload | None = None, *, program: Sequence[str] = PROGRAM) -> int:
     """Run the mint service until SIGTERM or Ctrl-C; returns the exit code. Raises GatewayError.
 
-    The admin listener is opened only when the settings name it: beside `serve` its default would be taken.
+    The admin listener is for `serve`, which may read the same settings; this service has its own /healthz.
     """
     run = Run("serve-mint", settings, reload or (lambda: settings), program)
     with _interruptible(), contextlib.ExitStack() as stack:
         store = run.share_store(stack)
         listener = run.listen(stack, "mint_listen")
-        admin = run.listen(stack, "admin_listen") if "admin_listen" in settings.model_fields_set else None
 
         async def announce() -> None:
             _log.info("serving the mint API", extra={"url": listener.url})
 
-        run.run([Service("mint", listener)], store, admin, announce)
+        run.run([Service("mint", listener)], store, None, announce)
     return 0
 
 
