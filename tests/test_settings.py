@@ -293,7 +293,11 @@ def test_a_default_life_beyond_the_longest_is_a_fault() -> None:
 
 def test_all_faults_are_told_together(tmp_path: Path) -> None:
     toml = write(tmp_path, 'foo = 1\nredis_url = "x"\nlisten = ":8082"\n[storage.a]\n[mint]\nmax_ttl = -1')
-    found = faults({"workers": "x"}, toml, {"GATEWAY_HEADER_TIMEOUT": "-1", "GATEWAY_LISTN": "1", "GATEWAY_SOMEBODY_ELSES": "1"})
+    found = faults(
+        {"workers": "x"},
+        toml,
+        {"GATEWAY_HEADER_TIMEOUT": "-1", "GATEWAY_LISTN": "1", "GATEWAY_SOMEBODY_ELSES": "1"},
+    )
     assert [fault.removeprefix(f"{toml}: ").split(":")[0] for fault in found] == [
         "GATEWAY_LISTN", "foo", "redis_url", "--workers", "mint.max_ttl", "GATEWAY_HEADER_TIMEOUT",
         "storage.a.root", "listen",

@@ -198,6 +198,8 @@ def test_a_killed_store_is_restarted_with_everything_in_it(gateway: Gateway) -> 
         begun = time.monotonic()
         wait_until(is_back, "the store is back")
         assert time.monotonic() - begun < 2
+        [ended] = [line for line in gateway.log() if line["event"] == "ended by SIGKILL"]
+        assert any("Ready to accept connections" in words for words in ended["said"])
     wait_until(lambda: gateway.health()["status"] == "ok", "all is well")
     assert gateway.health()["store"]["pid"] != former
     assert gateway.health()["store"]["restarts"] == 1

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from typing import Any, Final
+
+import aiofiles
 
 from gateway.embedded import EmbeddedStore, State
 from gateway.errors import GatewayError
@@ -17,6 +20,10 @@ LOOK_SECONDS: Final = 1.0
 
 LOG_SECONDS: Final = 60.0
 """How often the length of the store's log is looked at."""
+
+WORDS_BYTES: Final = 4096
+WORDS_LINES: Final = 3
+"""How much of its log is quoted when the store ended: what it says of a full disk or a bad file is there."""
 
 _log = logging.getLogger("gateway.supervisor")
 
@@ -38,7 +45,8 @@ class StoreKeeper:
             if self._ended is not None:
                 started = time.monotonic()
                 code = await self._wait_end(self._ended)
-                _log.error("ended %s", describe_end(code), extra={"child": "store"})
+                said = {"child": "store", "said": await self._last_words()}
+                _log.error("ended %s", describe_end(code), extra=said)
                 self.restarts += 1
                 await asyncio.sleep(self._back_off.next(time.monotonic() - started))
                 await self._start()
@@ -60,6 +68,17 @@ class StoreKeeper:
             "owned": self.store.owned,
             "restarts": self.restarts,
         }
+
+    async def _last_words(self) -> list[str]:
+        """The last lines of the store's own log, read without holding the loop that supervises everything."""
+        try:
+            async with aiofiles.open(self.store.log, "rb") as log:
+                length = await log.seek(0, os.SEEK_END)
+                await log.seek(max(0, length - WORDS_BYTES))
+                text = await log.read(WORDS_BYTES)
+        except OSError:
+            return []
+        return text.decode(errors="replace").splitlines()[-WORDS_LINES:]
 
     async def _wait_end(self, ended: asyncio.Future[int]) -> int:
         while True:
