@@ -95,7 +95,7 @@ def test_store_paused(own_store: StoreServer, make_plane: Callable[..., Plane]) 
 
 
 def test_store_paused_for_long(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
-    """The connection is given up in the end; a claim that was under way then may be lost, never doubled."""
+    """The connection is set aside in the end, and still read: a claim carried out too late is returned."""
     plane = make_plane(redis_timeout=0.1)
     plane.expected += AWAY
     target = plane.link(plane.publish(b"x" * 1000), maximum=2)

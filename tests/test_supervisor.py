@@ -396,6 +396,12 @@ def test_two_on_one_data_folder(gateway: Gateway, tmp_path: Path) -> None:
     )
 
 
+def owner(data: Path) -> int:
+    """The process that owns the embedded store of a data folder; 0 while that is being written."""
+    text = (data / "store/lock").read_bytes()
+    return int(json.loads(text)["pid"]) if text else 0
+
+
 def test_the_mint_service_shares_the_store_and_takes_it_over(gateway: Gateway, tmp_path: Path) -> None:
     gateway.start()
     (tmp_path / "mint").mkdir()
@@ -403,13 +409,14 @@ def test_the_mint_service_shares_the_store_and_takes_it_over(gateway: Gateway, t
     mint.data = gateway.data
     mint.configure()
     try:
-        mint.start()
-        assert not mint.health()["store"]["owned"]
+        process = mint.spawn()
+        wait_until(lambda: "serving the mint API" in mint.errors.read_text(), "it serves")
+        assert gateway.process
+        assert owner(gateway.data) == gateway.process.pid
         gateway.send(signal.SIGTERM)
         assert gateway.wait() == 0
-        wait_until(
-            lambda: mint.health()["store"]["owned"] and mint.health()["status"] == "ok", "it took over"
-        )
+        wait_until(lambda: owner(gateway.data) == process.pid, "it took over")
+        wait_until(lambda: bool(mint.ask(port=mint.mint_port)), "it serves on")
     finally:
         mint.end()
 

@@ -43,6 +43,8 @@ LAST_BACKOFF_SECONDS: Final = 0.5
 DEAD_AFTER_TIMEOUTS: Final = 4
 """A connection on which nothing came for this many time-outs, though something is owed, is given up."""
 
+ASIDE_SECONDS: Final = 60.0
+"""How long a connection that was given up is still read."""
 WATCHES: Final = 8
 """How often in the time of one time-out the connection is looked at."""
 
@@ -191,6 +193,7 @@ class Pipeline:
         self._scripts = scripts
         self._link: Link | None = None
         self._stalled = False
+        self._aside: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.on_ready: Callable[[], None] = lambda: None
         """Called when the connection is ready to serve, and WATCHES times a time-out while it is."""
@@ -216,6 +219,8 @@ class Pipeline:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
+        if self._aside is not None:
+            self._aside.abort()
 
     def call(self, *arguments: bytes | str | int) -> Command:
         """Send one command; awaiting it gives the reply, or raises StoreUnavailable."""
@@ -267,16 +272,31 @@ class Pipeline:
             backoff, reported = FIRST_BACKOFF_SECONDS, False
             self._link, self._stalled = link, False
             self.on_ready()
+            silent = False
             try:
-                await self._watch(link)
+                silent = await self._watch(link)
             finally:
                 self._link = None
-                link.abort()
+                if silent:
+                    self._set_aside(link)
+                else:
+                    link.abort()
             _log.error("the connection to the store was lost")
             reported = True
 
-    async def _watch(self, link: Link) -> None:
-        """Until the link closes: fail what is overdue, and give the link up when it is silent too long."""
+    def _set_aside(self, link: Link) -> None:
+        """Keep a silent link open for a while, beside the new one.
+
+        A store that was frozen carries out what it was sent, and its late replies say which claims to return.
+        """
+        link.expire(float("inf"))
+        if self._aside is not None:
+            self._aside.abort()
+        self._aside = link
+        self._loop.call_later(ASIDE_SECONDS, link.abort)
+
+    async def _watch(self, link: Link) -> bool:
+        """Until the link closes (False) or has been silent too long (True); fail what is overdue."""
         while not link.closed.done():
             await asyncio.wait([link.closed], timeout=self._timeout / WATCHES)
             now = self._loop.time()
@@ -289,7 +309,8 @@ class Pipeline:
                 overdue
                 and now - max(link.heard_at, link.waiting[0].deadline) > DEAD_AFTER_TIMEOUTS * self._timeout
             ):
-                link.abort()
+                return True
+        return False
 
     async def _connect(self) -> Link:
         where = self._where
