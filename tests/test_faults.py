@@ -623,11 +623,10 @@ def test_more_files_than_descriptors(make_plane: Callable[..., Plane]) -> None:
     plane = make_plane(open_files=8)
     contents = [os.urandom(100_000) for _ in range(30)]
     targets = [plane.link(plane.publish(content)) for content in contents]
-    before = None
+    folder = f"/proc/{plane.workers[0].process.pid}/fd"
+    before = len(os.listdir(folder))
     for _ in range(2):
         for target, content in zip(targets, contents, strict=True):
             assert plane.get(target).body == content
-        folder = f"/proc/{plane.workers[0].process.pid}/fd"
-        count = len(os.listdir(folder))
-        assert before is None or count <= before + 1
-        before = count
+        # the threads that opened files keep one or two for themselves
+        wait_until(lambda: len(os.listdir(folder)) <= before + 8 + 2, "all but the cached ones were closed")
