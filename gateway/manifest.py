@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class ManifestFile:
 
     name: how the customer sees it; "/" separates folders. size: bytes. type: media type. sha256 and
     crc32: lower-case hex (64 and 8 digits). storage: name of a configured storage. key: the blob's key
-    there. modified: nanoseconds since 1970 UTC, as the storage reported it at publishing.
+    there. modified: nanoseconds since 1970 UTC, as the storage reported it at publishing. etag and
+    version_id: how an object storage names this very content, as it reported them; empty elsewhere.
     """
 
     name: str
@@ -29,6 +31,12 @@ class ManifestFile:
     storage: str
     key: str
     modified: int
+    etag: str = ""
+    version_id: str = ""
+
+
+_OPTIONAL: Final = ("etag", "version_id")
+"""Left out of the text when empty: manifests of local files keep their names."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Manifest:
         plain = {
             "product": self.product,
             "version": self.version,
-            "files": [asdict(file) for file in self.files],
+            "files": [_plain(file) for file in self.files],
         }
         return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -68,3 +76,7 @@ class Manifest:
             return cls(plain["product"], plain["version"], files)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+
+
+def _plain(file: ManifestFile) -> dict[str, str | int]:
+    return {name: value for name, value in asdict(file).items() if value or name not in _OPTIONAL}

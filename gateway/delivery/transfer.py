@@ -12,14 +12,13 @@ The rules:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from gateway.delivery.outlet import Outlet
+from gateway.delivery.sender import Sender
 from gateway.errors import StorageError
 from gateway.exchange import ClientGone, Exchange
-from gateway.outcome import Outcome, in_thread
+from gateway.outcome import in_thread
 from gateway.rules.plan import Plan
 from gateway.rules.ranges import Span
 from gateway.storage import FileBlob
@@ -56,20 +55,13 @@ def _slice_end(start: int, stop: int) -> int:
     return min(start - start % SLICE_BYTES + SLICE_BYTES, stop)
 
 
-class Transfer:
-    """One plan on its way to one client; the connection tells it what happens there."""
+class Transfer(Sender):
+    """One plan on its way to one client, from a file."""
 
     def __init__(self, exchange: Exchange, blob: FileBlob) -> None:
-        self._exchange = exchange
-        self._connection = exchange.connection
+        super().__init__(exchange)
         self._blob = blob
-        self._loop: asyncio.AbstractEventLoop = self._connection._loop
-        self._waiting: Outcome[None] | None = None
-        self._disk = False
-        self._outlet: Outlet | None = None
-        self._watching = False
         self._warm_to = 0
-        self.sent = 0
 
     async def run(self, plan: Plan) -> None:
         """Send head and pieces. Raises ClientGone, or StorageError when the blob fails.
@@ -175,96 +167,11 @@ class Transfer:
 
     async def _in_thread(self, function: Callable[[int, int], T], start: int, stop: int) -> T:
         self._unwatch()
-        self._disk = True
+        self._at_source = True
         try:
             result = await in_thread(function, start, stop)
         finally:
-            self._disk = False
+            self._at_source = False
         if self._connection.transport is None:
             raise ClientGone
         return result
-
-    # Waiting for the client.
-
-    def _is_plain(self) -> bool:
-        transport = self._connection.transport
-        return transport is not None and transport.get_extra_info("sslcontext") is None
-
-    def _write(self, data: bytes) -> None:
-        transport = self._connection.transport
-        if transport is None:
-            raise ClientGone
-        if data:
-            transport.write(data)
-
-    async def _turn(self) -> None:
-        """Give everyone else a turn; only then does a TLS transport know what it could not pass on."""
-        self._waiting = waiting = Outcome[None]()
-        self._loop.call_soon(waiting.set, None)
-        await waiting
-
-    async def _drained(self) -> None:
-        """Until the transport's buffer is empty, so that what follows may go past it."""
-        transport = self._connection.transport
-        while transport is not None and transport.get_write_buffer_size():
-            transport.set_write_buffer_limits(high=0)  # `resume_writing` now means empty
-            self._waiting = Outcome()
-            await self._waiting
-            transport = self._connection.transport
-        if transport is None:
-            raise ClientGone
-
-    async def _writable(self) -> None:
-        """Until the kernel takes more; other connections have their turn meanwhile."""
-        self._waiting = Outcome()
-        if not self._watching and self._outlet is not None:
-            self._loop.add_writer(self._outlet.fd, self._on_writable)
-            self._watching = True
-        await self._waiting
-
-    def _on_writable(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.set(None)
-        else:
-            self._unwatch()
-
-    def _unwatch(self) -> None:
-        if self._watching and self._outlet is not None:
-            self._loop.remove_writer(self._outlet.fd)
-            self._watching = False
-
-    # What the connection tells and asks.
-
-    def resume(self) -> None:
-        """The transport's buffer is empty again."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.set(None)
-
-    def lose(self) -> None:
-        """The connection is lost: what the kernel still holds was not taken."""
-        self._take_back()
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.fail(ClientGone())
-
-    def _take_back(self) -> None:
-        """Break the connection, and count what has not left this machine as not sent.
-
-        What was sent and not acknowledged stays counted: the client may have it, and one that never
-        acknowledges its last window must not get that for nothing.
-        """
-        if self._outlet is not None:
-            self.sent -= min(self.sent, self._outlet.cut())
-
-    def progress(self) -> int | None:
-        """A mark that changes whenever the client takes a byte; None while the disk is waited for."""
-        if self._disk:
-            return None
-        transport = self._connection.transport
-        buffered = 0 if transport is None else transport.get_write_buffer_size()
-        return self.sent - self._unacknowledged() - buffered
-
-    def _unacknowledged(self) -> int:
-        return 0 if self._outlet is None else self._outlet.unacknowledged()

@@ -29,7 +29,11 @@ class Blob(Protocol):
 
     @property
     def as_file(self) -> FileBlob | None:
-        """The same blob where it has a file descriptor (sendfile, preadv), else None."""
+        """The same blob where it has a file descriptor (sendfile, preadv), else None: see `as_object`."""
+
+    @property
+    def as_object(self) -> ObjectBlob | None:
+        """The same blob where its bytes come over the network, else None: see `as_file`."""
 
     def acquire(self) -> Self:
         """Hold it once more; each acquire needs its own release."""
@@ -71,6 +75,70 @@ class FileBlob(Blob, Protocol):
 
     def warm(self, start: int, stop: int) -> None:
         """Bring the span into memory; blocks, so for a thread, which must hold the blob meanwhile."""
+
+
+class ObjectBlob(Blob, Protocol):
+    """A blob whose bytes come over the network. For the event loop; its coroutines are for tasks."""
+
+    async def check(self) -> None:
+        """Ask the storage, unless it said so a moment ago, whether it still holds what was published.
+
+        For answers that read nothing. Raises StorageError when missing, changed or unreachable.
+        """
+
+    async def fetch(self, start: int, stop: int) -> FilePart | Stream:
+        """Begin to read the bytes from `start` up to `stop`, or the first part of them.
+
+        What comes back begins at `start`, ends at `stop` or before, is certainly of the published object and
+        is the caller's to close. Raises StorageError when missing, changed or unreachable.
+        """
+
+
+class FilePart(Protocol):
+    """Bytes that lie in a local file: `length` of them from `offset` on, ready for sendfile."""
+
+    @property
+    def fd(self) -> int: ...
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def length(self) -> int: ...
+
+    def close(self) -> None:
+        """Let go of the file; to be called once."""
+
+
+class Stream(Protocol):
+    """Bytes on their way from a storage, in order. What breaks is asked for again within `ready`.
+
+    `take` and `splice` never wait: they raise BlockingIOError when nothing has arrived, or when the way
+    broke; then `ready` waits and mends. So bytes are read only when the client takes them.
+    """
+
+    @property
+    def left(self) -> int:
+        """Bytes not taken yet; 0 at the end."""
+
+    @property
+    def splices(self) -> bool:
+        """Whether `splice` works (plain TCP); the same for the stream's whole life."""
+
+    def take(self, buffer: memoryview) -> int:
+        """Copy at least one and at most `len(buffer)` bytes; how many."""
+
+    def splice(self, pipe: int, most: int) -> int:
+        """Move at least one and at most `most` bytes into a pipe within the kernel; how many.
+
+        A full pipe raises BlockingIOError too: call with room in it.
+        """
+
+    async def ready(self) -> None:
+        """Until there is something to take. Raises StorageError when the rest cannot be had."""
+
+    def close(self) -> None:
+        """Let go of the connection; to be called once, at any time."""
 
 
 class Storage(Protocol):

@@ -80,6 +80,10 @@ class LocalBlob:
         """Itself: it has a descriptor."""
         return self
 
+    @property
+    def as_object(self) -> None:
+        """None: its bytes are here."""
+
     def acquire(self) -> Self:
         """Hold it once more. Raises RuntimeError when it was closed: nobody held it."""
         with self._lock:

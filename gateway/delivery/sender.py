@@ -1,0 +1,117 @@
+"""The client's side of a delivery: when it takes more, what it has taken, and that it went away.
+
+A delivery sends one plan to one client, in part through the transport (heads, framing, TLS) and in part past
+it, by a duplicate of its socket. The connection tells it what happens there: `resume`, `lose`, `progress`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.delivery.outlet import Outlet
+from gateway.exchange import ClientGone, Exchange
+from gateway.outcome import Outcome
+
+
+class Sender:
+    """What every delivery shares. `sent`: bytes of the file that the kernel took for this client."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._connection = exchange.connection
+        self._loop: asyncio.AbstractEventLoop = self._connection._loop
+        self._waiting: Outcome[None] | None = None
+        self._outlet: Outlet | None = None
+        self._watching = False
+        self._at_source = False  # waits for the bytes, not for the client
+        self.sent = 0
+
+    async def _wait(self) -> None:
+        """Until `_waiting`, just made, is set. A delivery that runs as a task waits in its own way."""
+        assert self._waiting is not None
+        await self._waiting
+
+    # Waiting for the client.
+
+    def _is_plain(self) -> bool:
+        transport = self._connection.transport
+        return transport is not None and transport.get_extra_info("sslcontext") is None
+
+    def _write(self, data: bytes) -> None:
+        transport = self._connection.transport
+        if transport is None:
+            raise ClientGone
+        if data:
+            transport.write(data)
+
+    async def _turn(self) -> None:
+        """Give everyone else a turn; only then does a TLS transport know what it could not pass on."""
+        self._waiting = waiting = Outcome[None]()
+        self._loop.call_soon(waiting.set, None)
+        await self._wait()
+
+    async def _drained(self) -> None:
+        """Until the transport's buffer is empty, so that what follows may go past it."""
+        transport = self._connection.transport
+        while transport is not None and transport.get_write_buffer_size():
+            transport.set_write_buffer_limits(high=0)  # `resume_writing` now means empty
+            self._waiting = Outcome()
+            await self._wait()
+            transport = self._connection.transport
+        if transport is None:
+            raise ClientGone
+
+    async def _writable(self) -> None:
+        """Until the kernel takes more; other connections have their turn meanwhile."""
+        self._waiting = Outcome()
+        if not self._watching and self._outlet is not None:
+            self._loop.add_writer(self._outlet.fd, self._on_writable)
+            self._watching = True
+        await self._wait()
+
+    def _on_writable(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.set(None)
+        else:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watching and self._outlet is not None:
+            self._loop.remove_writer(self._outlet.fd)
+            self._watching = False
+
+    # What the connection tells and asks.
+
+    def resume(self) -> None:
+        """The transport's buffer is empty again."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.set(None)
+
+    def lose(self) -> None:
+        """The connection is lost: what the kernel still holds was not taken."""
+        self._take_back()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.fail(ClientGone())
+
+    def _take_back(self) -> None:
+        """Break the connection, and count what has not left this machine as not sent.
+
+        What was sent and not acknowledged stays counted: the client may have it, and one that never
+        acknowledges its last window must not get that for nothing.
+        """
+        if self._outlet is not None:
+            self.sent -= min(self.sent, self._outlet.cut())
+
+    def progress(self) -> int | None:
+        """A mark that changes whenever the client takes a byte; None while the source is waited for."""
+        if self._at_source:
+            return None
+        transport = self._connection.transport
+        buffered = 0 if transport is None else transport.get_write_buffer_size()
+        return self.sent - self._unacknowledged() - buffered
+
+    def _unacknowledged(self) -> int:
+        return 0 if self._outlet is None else self._outlet.unacknowledged()
