@@ -7,10 +7,20 @@ it, by a duplicate of its socket. The connection tells it what happens there: `r
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from gateway.delivery.outlet import Outlet
+from gateway.errors import StorageError
 from gateway.exchange import ClientGone, Exchange
 from gateway.outcome import Outcome
+
+SLICE_BYTES: Final = 1024 * 1024
+SLICES: Final = 4
+
+
+def slice_end(start: int, stop: int) -> int:
+    """Where the slice that `start` lies in ends, within a span that ends at `stop`."""
+    return min(start - start % SLICE_BYTES + SLICE_BYTES, stop)
 
 
 class Sender:
@@ -80,6 +90,55 @@ class Sender:
         if self._watching and self._outlet is not None:
             self._loop.remove_writer(self._outlet.fd)
             self._watching = False
+
+    # Past the transport, once it is empty.
+
+    async def _send_before(self, before: bytes) -> None:
+        """Send what comes before a span, to leave in one packet with its beginning."""
+        await self._drained()
+        outlet = self._outlet = self._connection.open_outlet()
+        while before:
+            try:
+                before = before[outlet.send_head(before) :]
+            except BlockingIOError:
+                await self._writable()
+            except OSError as error:
+                raise self._broken() from error
+
+    async def _send_file(self, source: int, start: int, stop: int) -> None:
+        """Send a span of a file, from the page cache to the socket, slice by slice."""
+        outlet = self._outlet
+        assert outlet is not None
+        turn = 0
+        while start < stop:
+            end = slice_end(start, stop)
+            await self._ready(start, end)
+            try:
+                moved = outlet.send_file(source, start, end)
+            except BlockingIOError:
+                await self._writable()
+                turn = 0
+                continue
+            except OSError as error:
+                raise self._broken() from error
+            if moved == 0:
+                raise StorageError("a file was truncated while it was sent")
+            start += moved
+            self.sent += moved
+            turn += 1
+            if turn == SLICES and start < stop:
+                await self._writable()
+                turn = 0
+
+    async def _ready(self, start: int, stop: int) -> None:
+        """Until this span of the file can be sent without waiting for a disk."""
+        raise NotImplementedError
+
+    def _broken(self) -> ClientGone:
+        """The client cannot be written to: count what it has not got, and give up."""
+        self._take_back()
+        self._exchange.abort()
+        return ClientGone()
 
     # What the connection tells and asks.
 

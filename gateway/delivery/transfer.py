@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from gateway.delivery.sender import Sender
+from gateway.delivery.sender import Sender, slice_end
 from gateway.errors import StorageError
 from gateway.exchange import ClientGone, Exchange
 from gateway.outcome import in_thread
@@ -25,8 +25,6 @@ from gateway.storage import FileBlob
 
 SMALL_BYTES: Final = 16 * 1024
 """Up to here copying into one write with the head is cheaper than two system calls."""
-SLICE_BYTES: Final = 1024 * 1024
-SLICES: Final = 4
 COPY_BYTES: Final = 256 * 1024
 """One read and write where sendfile cannot go (TLS)."""
 
@@ -49,10 +47,6 @@ def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
     exchange.respond(plan.status, plan.head, body)
     exchange.sent = plan.amount
     return True
-
-
-def _slice_end(start: int, stop: int) -> int:
-    return min(start - start % SLICE_BYTES + SLICE_BYTES, stop)
 
 
 class Transfer(Sender):
@@ -78,7 +72,7 @@ class Transfer(Sender):
                 self.sent = plan.amount
                 return
             start, stop = plan.pieces[0][1]
-            await self._ready(start, _slice_end(start, stop))  # while a fault can still be told
+            await self._ready(start, slice_end(start, stop))  # while a fault can still be told
             before = exchange.begin(plan.status, plan.head)
             for framing, span in plan.pieces:
                 await self._piece(before + framing, span)
@@ -98,42 +92,12 @@ class Transfer(Sender):
             self.sent += span.stop - span.start
             await self._drained()
         elif self._is_plain():
-            await self._send_file(before, span)
+            await self._send_before(before)
+            await self._send_file(self._blob.fd, span.start, span.stop)
+            self._warm_to = 0  # the next span may lie before this one
         else:
             self._write(before)
             await self._copy(span)
-
-    async def _send_file(self, before: bytes, span: Span) -> None:
-        """Send some bytes and then the span, from the page cache to the socket, slice by slice."""
-        await self._drained()
-        outlet = self._outlet = self._connection.open_outlet()
-        source, at = self._blob.fd, span.start
-        turn = 0
-        while before or at < span.stop:
-            end = _slice_end(at, span.stop)
-            await self._ready(at, end)
-            try:
-                if before:
-                    before = before[outlet.send_head(before) :]
-                    continue
-                moved = outlet.send_file(source, at, end)
-            except BlockingIOError:
-                await self._writable()
-                turn = 0
-                continue
-            except OSError as error:
-                self._take_back()
-                self._exchange.abort()
-                raise ClientGone from error
-            if moved == 0:
-                raise StorageError("a file was truncated while it was sent")
-            at += moved
-            self.sent += moved
-            turn += 1
-            if turn == SLICES and at < span.stop:
-                await self._writable()
-                turn = 0
-        self._warm_to = 0  # the next span may lie before this one
 
     async def _copy(self, span: Span) -> None:
         """Read and write through the transport, for TLS. The outlet is only asked what the client took."""
