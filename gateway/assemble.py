@@ -17,7 +17,8 @@ from gateway.other import Other
 from gateway.proxy import TrustedProxies
 from gateway.server import Server
 from gateway.settings import Settings
-from gateway.storage.registry import Storages
+from gateway.storage.registry import Caching, Storages
+from gateway.storage_settings import LocalSettings
 from gateway.tokens.claims import CLAIM, SETTLE, TAKE, Claims
 from gateway.tokens.pipeline import Pipeline
 from gateway.waits import Limits
@@ -52,12 +53,23 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
             lambda exchange: proxies.client(exchange.connection.peer, exchange.headers),
         )
     )
+    storages = Storages(
+        settings.storage,
+        settings.data,
+        settings.open_files,
+        count=counters.add,
+        cache=Caching(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
+    )
     downloads = Downloads(
         claims,
-        Storages(settings.storage, settings.data, settings.open_files),
+        storages,
         Editions(),
         proxies,
-        {name: table.accel_prefix for name, table in settings.storage.items()},
+        {
+            name: table.accel_prefix
+            for name, table in settings.storage.items()
+            if isinstance(table, LocalSettings)
+        },
         settings.public_url or "",
         counters,
     )

@@ -130,7 +130,7 @@ class _Hasher:
 
     def describe(self, candidate: Candidate, place: Place, old: ManifestFile | None) -> ManifestFile:
         """Make one file's entry. Raises StorageError when it cannot be served or is not what was planned."""
-        storage = self._storages.get(place.storage)
+        storage = self._storages.local(place.storage)
         fd, facts = storage.open_descriptor(place.key)
         try:
             self._expect(candidate, facts)

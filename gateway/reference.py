@@ -14,8 +14,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from gateway.settings import Settings, StorageSettings
-from gateway.sources import TABLES, flag_name, toml_name, variable_name
+from gateway.settings import Settings
+from gateway.sizes import show_size
+from gateway.sources import GROUPS, TABLES, flag_name, toml_name, variable_name
+from gateway.storage_settings import STORAGE_TYPES
 
 PAGE: Final = Path("docs/settings.md")
 EXAMPLE: Final = Path("config/gateway.toml")
@@ -32,18 +34,21 @@ read if it is there. All faults are reported together at start-up, and `download
 further: at the store, the files and the front proxy.
 
 - Times are in seconds, or text with a unit: `"90s"`, `"15m"`, `"24h"`, `"7d"`.
+- Sizes are in bytes, or text with a unit: `"500 MiB"`, `"50 GiB"`, `"1 TB"`.
 - Lists are arrays in TOML; as a flag or a variable they are separated by commas or spaces.
 - Relative paths are taken from the working directory, whatever says them.
 - An address is `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every host) or `unix:PATH`.
 - An empty environment variable counts as unset.
 - `GATEWAY_DEBUG=1` (or `--debug`) shows the traceback of an unexpected fault.
 - A password in `redis_url` is better given by the variable or the file: other users see flags in `ps`.
+- A storage's keys are best left to the environment, a profile or the machine's role; else put them into
+  variables or a file that only the gateway can read.
 """
 
 STORAGE_TEXT: Final = """\
 Storages are tables by name, `[storage.NAME]`, or variables, `GATEWAY_STORAGE__NAME__ROOT` (the name is
-read in lower case). Files published from anywhere else get a storage of their own, kept below `data` in
-storages.json.
+read in lower case). The `type` says which of the keys below a table has. Files published from any other
+folder get a storage of their own, kept below `data` in storages.json.
 """
 
 EXAMPLE_HEAD: Final = """\
@@ -58,6 +63,8 @@ def default_text(field: FieldInfo) -> str:
     if field.is_required() or field.default_factory is not None or field.default is None or shown(field):
         return ""
     value: Any = str(field.default) if isinstance(field.default, Path) else field.default
+    if unit(field) == "size":
+        value = show_size(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(list(value) if isinstance(value, tuple) else value)
@@ -91,12 +98,15 @@ def settings_page() -> str:
             f"| `{toml_name(name)}`<br>`{flag_name(name)}`<br>`{variable_name(name)}` "
             f"| {default} | {unit(field)} | {field.description} |"
         )
-    parts += ["", "## Storages", "", STORAGE_TEXT, "| key | default | |", "| --- | --- | --- |"]
-    for name, field in _fields(StorageSettings):
-        default = f"`{text}`" if (text := default_text(field)) else f"`{shown(field)}`"
-        default = shown(field) if field.is_required() else default
-        variable = variable_name(f"{TABLES}__NAME__{name}")
-        parts.append(f"| `storage.NAME.{name}`<br>`{variable}` | {default} | {field.description} |")
+    parts += ["", "## Storages", "", STORAGE_TEXT.rstrip()]
+    for kind, model in STORAGE_TYPES.items():
+        parts += ["", f"### {kind}", "", "| key | default | unit | |", "| --- | --- | --- | --- |"]
+        for name, field in _fields(model):
+            default = f"`{text}`" if (text := default_text(field)) else shown(field)
+            variable = variable_name(f"{TABLES}__NAME__{name}")
+            parts.append(
+                f"| `storage.NAME.{name}`<br>`{variable}` | {default} | {unit(field)} | {field.description} |"
+            )
     return "\n".join(parts) + "\n"
 
 
@@ -104,7 +114,7 @@ def example_file() -> str:
     """The text of config/gateway.toml."""
     parts = [EXAMPLE_HEAD]
     table = ""
-    fields = sorted(_fields(Settings), key=lambda item: toml_name(item[0]).startswith("mint."))
+    fields = sorted(_fields(Settings), key=lambda item: _group(item[0]))
     for name, field in fields:
         key = toml_name(name)
         head, _, last = key.rpartition(".")
@@ -113,11 +123,20 @@ def example_file() -> str:
             table = head
         parts.append(_example(last, name, field))
     parts.append(_comment(STORAGE_TEXT.replace("`", "")))
-    parts.append("# [storage.files]")
-    for name, field in _fields(StorageSettings):
-        parts.append(f"# {name} = {default_text(field) or json.dumps(EXAMPLES[name])}")
-    return "\n".join(parts) + "\n"
+    for kind, model in STORAGE_TYPES.items():
+        parts += [f"# [storage.{NAMES[kind]}]", f'# type = "{kind}"']
+        parts += [_example_line(name, name, field) for name, field in _fields(model) if name != "type"]
+        parts.append("")
+    return "\n".join(parts).rstrip("\n") + "\n"
 
+
+def _group(attribute: str) -> int:
+    """Plain settings first, then the tables, one after the other."""
+    return next((number for number, head in enumerate(GROUPS, start=1) if attribute.startswith(head)), 0)
+
+
+NAMES: Final = {"local": "files", "s3": "bucket"}
+"""What the example calls a storage of each type."""
 
 EXAMPLES: Final = {
     "redis_url": "redis://localhost:6379/0",
@@ -128,10 +147,18 @@ EXAMPLES: Final = {
     "mint_default_ttl": 86400,
     "root": "/srv/downloads",
     "accel_prefix": "/_protected/files/",
+    "cache_path": "/var/cache/download-gateway",
+    "bucket": "my-downloads",
+    "endpoint": "https://s3.example.com",
+    "access_key": "ACCESS-KEY",
+    "secret_key": "SECRET-KEY",
+    "session_token": "SESSION-TOKEN",
+    "profile": "downloads",
+    "ca_file": "/etc/gateway/ca.pem",
 }
 """Values for settings whose default is no constant."""
 
-KINDS: Final = ("path", "URL", "address", "CIDRs", "origins")
+KINDS: Final = ("path", "URL", "address", "CIDRs", "origins", "size")
 """Units that say what a text is and not what a number counts."""
 
 
@@ -140,8 +167,13 @@ def _example(key: str, name: str, field: FieldInfo) -> str:
     note = str(field.description)
     if not default:
         note += f" Default: {shown(field)}."
+    return f"{_comment(note.replace('`', ''))}{_example_line(key, name, field)}\n"
+
+
+def _example_line(key: str, name: str, field: FieldInfo) -> str:
+    value = default_text(field) or json.dumps(EXAMPLES[name], ensure_ascii=False)
     counted = f"  # {unit(field)}" if unit(field) and unit(field) not in KINDS else ""
-    return f"{_comment(note.replace('`', ''))}# {key} = {default or json.dumps(EXAMPLES[name])}{counted}\n"
+    return f"# {key} = {value}{counted}"
 
 
 def _comment(text: str) -> str:

@@ -9,8 +9,10 @@ the TOML key). One attribute has one name in each source:
     storage       (no flag)       GATEWAY_STORAGE__NAME__ROOT   [storage.NAME] root =
 
 Relative paths are taken from the working directory, whatever their source, and made absolute at once, so
-that child processes and commands agree. A Redis password is in `redis_url` and in the JSON handed to child
-processes, and never in a repr, a fault or a help text.
+that child processes and commands agree. A Redis password is in `redis_url`, a storage's keys in its table,
+and both in the JSON handed to child processes; never in a repr, a fault or a help text.
+
+What a storage's table holds is declared in `storage_settings.py`.
 """
 
 from __future__ import annotations
@@ -21,25 +23,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.addresses import Address
 from gateway.errors import ConfigurationError
 from gateway.sources import (
     PREFIX,
+    TABLES,
     Place,
     Source,
     merge,
-    nearest,
     read_environment,
     read_flags,
     read_toml,
     toml_place,
 )
+from gateway.storage_settings import LocalSettings, StorageSettings, explain
 from gateway.values import (
     AbsolutePath,
-    AccelPrefix,
     ListenAddress,
     LogLevel,
     LogTarget,
@@ -48,22 +50,18 @@ from gateway.values import (
     PublicURL,
     RedisURL,
     Seconds,
-    StorageType,
     WholeSeconds,
+    at_least,
+    setting,
     whole,
 )
 
 STORAGE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 LISTENERS: Final = ("listen", "mint_listen", "admin_listen")
 DEFAULT_TTL: Final = 86_400
-
-
-def _setting(default: Any, help_text: str, *, unit: str = "", shown: str = "", repr: bool = True) -> Any:  # noqa: A002
-    """Declare one setting. `shown` describes a default that is not a constant."""
-    extra: dict[str, Any] = {"unit": unit, "shown": shown}
-    if callable(default):
-        return Field(default_factory=default, description=help_text, json_schema_extra=extra)
-    return Field(default=default, description=help_text, json_schema_extra=extra, repr=repr)
+DEFAULT_CACHE: Final = 10 * 2**30
+MIN_CACHE: Final = 64 * 2**20
+"""Eight slices: with fewer, what one download reads ahead would push out what another is being sent."""
 
 
 def count_cpus() -> int:
@@ -73,21 +71,6 @@ def count_cpus() -> int:
 
 def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
-
-
-class StorageSettings(BaseModel):
-    """One `[storage.NAME]` table: where blobs are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    type: StorageType = _setting("local", "Kind of storage: local (a folder on this machine).")
-    root: AbsolutePath = Field(
-        description="The folder that holds the files. Nothing outside it is ever served.",
-        json_schema_extra={"unit": "path", "shown": "needed"},
-    )
-    accel_prefix: AccelPrefix = _setting(
-        "", "The internal location that the front proxy maps to `root`.", shown="/_protected/NAME/"
-    )
 
 
 class Settings(BaseSettings):
@@ -104,96 +87,110 @@ class Settings(BaseSettings):
         validate_default=True,
     )
 
-    redis_url: RedisURL = _setting(
+    redis_url: RedisURL = setting(
         None,
         "The store: redis://, rediss:// (TLS) or unix://.",
         unit="URL",
         shown="the embedded store below `data`",
         repr=False,
     )
-    redis_timeout: Seconds = _setting(1.0, "How long one command of the store may take.", unit="seconds")
-    redis_queue: Annotated[int, whole(1, 1_000_000)] = _setting(
+    redis_timeout: Seconds = setting(1.0, "How long one command of the store may take.", unit="seconds")
+    redis_queue: Annotated[int, whole(1, 1_000_000)] = setting(
         10_000, "Commands that may wait for the store; more are refused at once.", unit="commands a worker"
     )
-    listen: ListenAddress = _setting(
+    listen: ListenAddress = setting(
         "0.0.0.0:8080", "Where downloads are served: HOST:PORT, [IPV6]:PORT or unix:PATH.", unit="address"
     )
-    mint_listen: ListenAddress = _setting(
+    mint_listen: ListenAddress = setting(
         "127.0.0.1:8081", "Where the mint service listens; keep it private.", unit="address"
     )
-    admin_listen: ListenAddress = _setting(
+    admin_listen: ListenAddress = setting(
         "127.0.0.1:8082",
         "Where health and metrics of all workers are served; keep it private.",
         unit="address",
     )
-    tls_cert: AbsolutePath | None = _setting(
+    tls_cert: AbsolutePath | None = setting(
         None, "A PEM certificate chain: `listen` speaks HTTPS with it.", unit="path", shown="plain HTTP"
     )
-    tls_key: AbsolutePath | None = _setting(
+    tls_key: AbsolutePath | None = setting(
         None, "The certificate's private key (PEM).", unit="path", shown="in the file `tls_cert`"
     )
-    workers: Annotated[int, whole(1, 1024)] = _setting(
+    workers: Annotated[int, whole(1, 1024)] = setting(
         count_cpus,
         "Worker processes that serve downloads.",
         unit="processes",
         shown="the CPUs this process may use",
     )
-    public_url: PublicURL = _setting(
+    public_url: PublicURL = setting(
         None,
         "The URL under which customers reach the gateway; download links begin with it.",
         unit="URL",
         shown="made from `listen`",
     )
-    trusted_proxies: Networks = _setting(
+    trusted_proxies: Networks = setting(
         (), "Front proxies whose X-Forwarded-… and X-Original-… headers count.", unit="CIDRs"
     )
-    data: AbsolutePath = _setting(
+    data: AbsolutePath = setting(
         Path(".download-gateway"), "Where state is kept: the embedded store and storages.json.", unit="path"
     )
-    mint_max_ttl: WholeSeconds = _setting(2_592_000, "The longest life a token may be given.", unit="seconds")
-    mint_default_ttl: WholeSeconds = _setting(
+    mint_max_ttl: WholeSeconds = setting(2_592_000, "The longest life a token may be given.", unit="seconds")
+    mint_default_ttl: WholeSeconds = setting(
         _default_ttl,
         "The life of a token when the request names none.",
         unit="seconds",
         shown=f"{DEFAULT_TTL}, or `mint.max_ttl` if that is less",
     )
-    drain_timeout: Seconds = _setting(
+    drain_timeout: Seconds = setting(
         600.0, "How long running downloads may finish after SIGTERM or a reload.", unit="seconds"
     )
-    header_timeout: Seconds = _setting(
+    header_timeout: Seconds = setting(
         10.0, "How long a client may take to send a request's head.", unit="seconds"
     )
-    keepalive_timeout: Seconds = _setting(75.0, "How long an idle connection is kept open.", unit="seconds")
-    stall_timeout: Seconds = _setting(
+    keepalive_timeout: Seconds = setting(75.0, "How long an idle connection is kept open.", unit="seconds")
+    stall_timeout: Seconds = setting(
         60.0,
         "How long a client may accept no byte at all. A slow download is never cut for taking long.",
         unit="seconds",
     )
-    max_connections: Annotated[int, whole(1, 1_000_000)] = _setting(
+    max_connections: Annotated[int, whole(1, 1_000_000)] = setting(
         10_000, "Connections open at once.", unit="connections a worker"
     )
-    max_line: Annotated[int, whole(256, 1_048_576)] = _setting(
+    max_line: Annotated[int, whole(256, 1_048_576)] = setting(
         16_384, "Longest request line (method and URL).", unit="bytes"
     )
-    max_field: Annotated[int, whole(256, 1_048_576)] = _setting(
+    max_field: Annotated[int, whole(256, 1_048_576)] = setting(
         16_384, "Longest header field of a request.", unit="bytes"
     )
-    max_headers: Annotated[int, whole(8, 10_000)] = _setting(
+    max_headers: Annotated[int, whole(8, 10_000)] = setting(
         100, "Header fields of one request.", unit="fields"
     )
-    cors_origins: Origins = _setting(
+    cors_origins: Origins = setting(
         (), "Web pages that may download with scripts: origins, or * for every one.", unit="origins"
     )
-    open_files: Annotated[int, whole(1, 1_000_000)] = _setting(
+    open_files: Annotated[int, whole(1, 1_000_000)] = setting(
         1024, "Files kept open between requests.", unit="files a worker"
     )
-    access_log: LogTarget = _setting(
+    access_log: LogTarget = setting(
         "-", "Where one line a request goes: - (standard output), off, or a file.", unit="path"
     )
-    log_level: LogLevel = _setting(
+    log_level: LogLevel = setting(
         "info", "Least serious message that is logged: debug, info, warning or error."
     )
-    storage: dict[str, StorageSettings] = _setting(dict, "Storages by name.", shown="none")
+    cache_path: AbsolutePath | None = setting(
+        None,
+        "A folder on a local disk that keeps what was read from object storages, for all workers.",
+        unit="path",
+        shown="no cache",
+    )
+    cache_max_bytes: Annotated[int, at_least(MIN_CACHE)] = setting(
+        DEFAULT_CACHE, "How much the cache may hold; what was not asked for longest goes first.", unit="size"
+    )
+    storage: dict[str, StorageSettings] = setting(dict, "Storages by name.", shown="none")
+
+    @property
+    def roots(self) -> dict[str, Path]:
+        """The folders of the storages that are folders, by name."""
+        return {name: table.root for name, table in self.storage.items() if isinstance(table, LocalSettings)}
 
     @classmethod
     def settings_customise_sources(
@@ -217,7 +214,9 @@ class Settings(BaseSettings):
         if not isinstance(storage, dict):
             return values
         named = {
-            name: {"accel_prefix": f"/_protected/{name}/", **table} if isinstance(table, dict) else table
+            name: {"accel_prefix": f"/_protected/{name}/", **table}
+            if isinstance(table, dict) and table.get("type", "local") == "local"
+            else table
             for name, table in storage.items()
         }
         return {**values, "storage": named}
@@ -246,7 +245,11 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
             if detail["type"] == "default_factory_not_called":  # a consequence of a fault told already
                 continue
             place = tuple(str(part) for part in detail["loc"])
-            faults.append(f"{_words(sources, place)}: {_fault(place, detail)}")
+            if place[0] == TABLES:
+                place, text = explain(place, detail, values)
+            else:
+                text = _fault(detail)
+            faults.append(f"{_words(sources, place)}: {text}")
             wrong.add(place[0])
         settings = Settings(**{name: value for name, value in values.items() if name not in wrong})
     faults += _check_together(settings, wrong, sources)
@@ -265,19 +268,9 @@ def _words(sources: Sequence[Source], place: Place) -> str:
     return toml_place(place)
 
 
-def _fault(place: Place, detail: Any) -> str:
+def _fault(detail: Any) -> str:
     """One fault of the model, as a sentence for people."""
-    match detail["type"]:
-        case "value_error":
-            return str(detail["ctx"]["error"])
-        case "extra_forbidden":
-            return f"there is no such setting{nearest(place[-1], StorageSettings.model_fields)}"
-        case "missing":
-            return "is needed"
-        case _ if place[0] == "storage":
-            return 'must be a table: write [storage.NAME] and below it root = "…"'
-        case _:
-            return str(detail["msg"])
+    return str(detail["ctx"]["error"] if detail["type"] == "value_error" else detail["msg"])
 
 
 def _check_together(settings: Settings, wrong: set[str], sources: Sequence[Source]) -> Iterator[str]:
@@ -294,6 +287,13 @@ def _check_together(settings: Settings, wrong: set[str], sources: Sequence[Sourc
             )
     if settings.tls_key is not None and settings.tls_cert is None and "tls_cert" not in wrong:
         yield f"{_words(sources, ('tls_key',))}: is of no use without {_words(sources, ('tls_cert',))}"
+    if (
+        settings.cache_path is None
+        and wrong.isdisjoint(("cache_path", "cache_max_bytes"))
+        and any(source.holds(("cache_max_bytes",)) for source in sources)
+    ):
+        words = _words(sources, ("cache_max_bytes",))
+        yield f"{words}: is of no use without {_words(sources, ('cache_path',))}"
     if (
         wrong.isdisjoint(("mint_max_ttl", "mint_default_ttl"))
         and settings.mint_default_ttl > settings.mint_max_ttl

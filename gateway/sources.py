@@ -22,6 +22,8 @@ CONFIG_VARIABLE: Final = "GATEWAY_CONFIG"
 DEBUG_VARIABLE: Final = "GATEWAY_DEBUG"
 TABLES: Final = "storage"
 """The one setting that is a table of tables; every other is a plain value."""
+GROUPS: Final = ("mint_", "cache_")
+"""Attributes that begin with one of these are keys of a table in the TOML file."""
 
 ORCHESTRATOR: Final = re.compile(r"GATEWAY_(SERVICE_(HOST|PORT)(_.+)?|PORT(_\d+_(TCP|UDP)(_.+)?)?)")
 """What Kubernetes sets in a pod when a Service is called `gateway`: no settings and no slips."""
@@ -59,8 +61,8 @@ def variable_name(attribute: str) -> str:
 
 
 def toml_name(attribute: str) -> str:
-    """`mint_listen` as a key of the TOML file: `mint.listen`. Only the mint service has a table."""
-    return attribute.replace("_", ".", 1) if attribute.startswith("mint_") else attribute
+    """`mint_listen` as a key of the TOML file: `mint.listen`. Only the GROUPS are tables."""
+    return attribute.replace("_", ".", 1) if attribute.startswith(GROUPS) else attribute
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

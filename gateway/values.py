@@ -9,16 +9,32 @@ import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from gateway.addresses import Address
 from gateway.durations import parse_duration
+from gateway.sizes import parse_size, show_size
 
 MAX_SECONDS: Final = 10 * 366 * 86400
 """Ten years: longer is a slip of the unit."""
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
+"""A bucket's name: what AWS allows, and what older and other services do (capitals, _ and more letters)."""
+
+
+def setting(default: Any, help_text: str, *, unit: str = "", shown: str = "", repr: bool = True) -> Any:  # noqa: A002
+    """Declare one setting. `shown` describes a default that is not a constant; repr=False hides a secret."""
+    extra: dict[str, Any] = {"unit": unit, "shown": shown}
+    if callable(default):
+        return Field(default_factory=default, description=help_text, json_schema_extra=extra)
+    return Field(default=default, description=help_text, json_schema_extra=extra, repr=repr)
+
+
+def needed(help_text: str, *, unit: str = "") -> Any:
+    """Declare a setting of a table that has no default."""
+    return Field(description=help_text, json_schema_extra={"unit": unit, "shown": "needed"})
 
 
 def _shown(value: object) -> str:
@@ -156,10 +172,82 @@ def _level(value: object) -> str:
     return text
 
 
-def _local(value: object) -> str:
-    if value != "local":
-        raise ValueError(f'there is no storage of type {_shown(value)}: write "local"')
-    return "local"
+def one_of(*words: str) -> BeforeValidator:
+    """One of a few words."""
+    *most, last = (f'"{word}"' for word in words)
+
+    def read(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"must be {', '.join(most)} or {last}, not {_shown(value)}")
+        return str(value)
+
+    return BeforeValidator(read)
+
+
+def at_least(minimum: int) -> BeforeValidator:
+    """A size in bytes, with or without a unit."""
+
+    def read(value: object) -> int:
+        size = parse_size(value) if isinstance(value, str) else value
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise ValueError(f"must be a size such as 50 GiB, not {_shown(value)}")
+        if not minimum <= size < 2**63:
+            raise ValueError(f"must be at least {show_size(minimum)}, not {_shown(value)}")
+        return size
+
+    return BeforeValidator(read)
+
+
+def _switch(value: object) -> bool:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    found = known.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise ValueError(f"must be true or false, not {_shown(value)}")
+    return found
+
+
+def _secret(value: object) -> str | None:
+    """Text that goes into a header field or a signature. What is wrong is told without quoting any of it."""
+    if value is None:
+        return None
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or not text.isascii() or not text.isprintable():
+        raise ValueError("must be the text that was issued (ASCII), given in quotes")
+    return text
+
+
+def _endpoint(value: object) -> str | None:
+    """The URL without a final slash; its quoted form is kept. Never quoted in a fault: it may hold a key."""
+    if value is None:
+        return None
+    form = "must be http://HOST:PORT or https://HOST, with or without a path, and no keys in it"
+    try:
+        parts = urlsplit(text := _text(value))
+        clean = parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc)
+    except ValueError:
+        raise ValueError(form) from None
+    if not clean or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(form)
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(form)
+    return text.rstrip("/")
+
+
+def _bucket(value: object) -> str:
+    text = _text(value)
+    if not _BUCKET.fullmatch(text):
+        raise ValueError(
+            f"is no bucket's name: {_shown(value)}; write the name alone, and a folder in it as prefix"
+        )
+    return text
+
+
+def _prefix(value: object) -> str:
+    """A folder in a bucket: "" or ending with a slash, and not beginning with one."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"must be text such as shop/files, not {_shown(value)}")
+    bare = value.strip("/")
+    return f"{bare}/" if bare else ""
 
 
 def _accel_prefix(value: object) -> str:
@@ -179,5 +267,10 @@ Networks: TypeAlias = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeVal
 Origins: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_origins)]
 PublicURL: TypeAlias = Annotated[str | None, BeforeValidator(_public_url)]
 RedisURL: TypeAlias = Annotated[str | None, BeforeValidator(_redis_url)]
-StorageType: TypeAlias = Annotated[Literal["local"], BeforeValidator(_local)]
+Switch: TypeAlias = Annotated[bool, BeforeValidator(_switch)]
+Secret: TypeAlias = Annotated[str | None, BeforeValidator(_secret)]
+Endpoint: TypeAlias = Annotated[str | None, BeforeValidator(_endpoint)]
+BucketName: TypeAlias = Annotated[str, BeforeValidator(_bucket)]
+Prefix: TypeAlias = Annotated[str, BeforeValidator(_prefix)]
+Text: TypeAlias = Annotated[str, BeforeValidator(_text)]
 AccelPrefix: TypeAlias = Annotated[str, BeforeValidator(_accel_prefix)]

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from gateway.cli import main
-from gateway.settings import Settings, StorageSettings, load
+from gateway.settings import Settings, load
 from gateway.sources import CONFIG_VARIABLE, DEBUG_VARIABLE, PREFIX
+from gateway.storage_settings import STORAGE_TYPES, LocalSettings
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
@@ -32,9 +33,8 @@ PATHLESS = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name
 
 VARIABLES = {PREFIX + name.upper() for name in Settings.model_fields if name != "storage"}
 VARIABLES |= {CONFIG_VARIABLE, DEBUG_VARIABLE}
-STORAGE_VARIABLE = re.compile(
-    rf"{PREFIX}STORAGE__[A-Z0-9]+__({'|'.join(name.upper() for name in StorageSettings.model_fields)})"
-)
+STORAGE_FIELDS = {name.upper() for model in STORAGE_TYPES.values() for name in model.model_fields}
+STORAGE_VARIABLE = re.compile(rf"{PREFIX}STORAGE__[A-Z0-9]+__({'|'.join(STORAGE_FIELDS)})")
 COMMAND = re.compile(r"(?:^|[`\s/])download-gateway ((?:[a-z-]+ ?)+[^\n`]*)", re.MULTILINE)
 
 
@@ -122,7 +122,9 @@ def test_the_services_of_compose_have_settings_that_work(name: str) -> None:
     settings = load({}, None, environment)
     assert settings.redis_url == "redis://redis:6379/0"
     assert service["volumes"][0].partition(":/")[2] == "srv/downloads:ro"
-    assert str(settings.storage["files"].root) == "/srv/downloads"
+    files = settings.storage["files"]
+    assert isinstance(files, LocalSettings)
+    assert str(files.root) == "/srv/downloads"
     port = (settings.mint_listen if name == "mint" else settings.listen).rpartition(":")[2]
     assert [published.rpartition(":")[2] for published in service["ports"]] == [port]
 

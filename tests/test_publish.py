@@ -11,7 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,12 +20,7 @@ from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
 from gateway.publish import HASH_BYTES, Report, hash_files, plan_publication, show_progress
 from gateway.storage.registry import REGISTRY, Storages
-
-
-@dataclass(frozen=True)
-class Table:
-    root: Path
-
+from gateway.storage_settings import LocalSettings
 
 CONTENTS = {
     "empty": b"",
@@ -67,7 +62,7 @@ def test_digests(folder: Path, storages: Storages) -> None:
         assert file.sha256 == hashlib.sha256(content).hexdigest()
         assert file.crc32 == f"{zlib.crc32(content):08x}"
         assert file.key == file.name
-        with storages.get(file.storage).open(file) as blob:
+        with storages.local(file.storage).open(file) as blob:
             assert blob.pread(0, blob.size) == content
     assert {file.name: file.type for file in manifest.files}["one.wav"].startswith("audio/")
     assert Manifest.parse(manifest.text) == manifest
@@ -86,11 +81,13 @@ def test_other_workers_find_it(folder: Path, storages: Storages, tmp_path: Path)
     manifest = publish(storages, folder)
     worker = Storages({}, tmp_path / "data", 16)
     for file in manifest.files:
-        worker.get(file.storage).check(file)
+        worker.local(file.storage).check(file)
 
 
 def test_configured_storage_is_used(folder: Path, tmp_path: Path) -> None:
-    storages = Storages({"all": Table(tmp_path), "sub": Table(folder / "sub")}, tmp_path / "data", 4)
+    storages = Storages(
+        {"all": LocalSettings(root=tmp_path), "sub": LocalSettings(root=folder / "sub")}, tmp_path / "data", 4
+    )
     places = {file.name: (file.storage, file.key) for file in publish(storages, folder).files}
     assert places["one.wav"] == ("all", "drums/one.wav")
     assert places["sub/exact.zip"] == ("sub", "exact.zip")
@@ -109,7 +106,7 @@ def test_link_is_kept_under_the_key_of_its_file(folder: Path, storages: Storages
     (folder / "latest").symlink_to(folder / "one.wav")
     (file,) = [file for file in publish(storages, folder).files if file.name == "latest"]
     assert file.key == "one.wav"
-    storages.get(file.storage).check(file)
+    storages.local(file.storage).check(file)
 
 
 def test_progress_adds_up(folder: Path, storages: Storages) -> None:

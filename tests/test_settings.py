@@ -15,8 +15,9 @@ import pytest
 
 from gateway import reference
 from gateway.errors import ConfigurationError
-from gateway.settings import Settings, StorageSettings, base_url, load
+from gateway.settings import Settings, base_url, load
 from gateway.sources import flag_name, toml_name, variable_name
+from gateway.storage_settings import STORAGE_TYPES, LocalSettings, S3Settings
 
 ROOT = Path(__file__).parent.parent
 SECRET = "hunter2-never-print"
@@ -76,6 +77,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "drain_timeout": 1.5, "header_timeout": 1.5, "keepalive_timeout": 1.5, "stall_timeout": 1.5,
         "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "cors_origins": ["https://a"],
         "open_files": 9, "access_log": "off", "log_level": "debug", "tls_cert": "/c", "tls_key": "/k",
+        "cache_path": "/cache", "cache_max_bytes": "1 GiB",
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {
@@ -104,10 +106,43 @@ def test_storages_are_merged_key_by_key(tmp_path: Path) -> None:
     toml = write(tmp_path, '[storage.a]\nroot = "/a"\n[storage.b]\nroot = "/b"\naccel_prefix = "/x/"')
     env = {"GATEWAY_STORAGE__B__ROOT": "/other", "GATEWAY_STORAGE__MY_DISK__ROOT": "rel/../there"}
     assert load({}, toml, env).storage == {
-        "a": StorageSettings(type="local", root=Path("/a"), accel_prefix="/_protected/a/"),
-        "b": StorageSettings(type="local", root=Path("/other"), accel_prefix="/x/"),
-        "my_disk": StorageSettings(root=tmp_path / "there", accel_prefix="/_protected/my_disk/"),
+        "a": LocalSettings(type="local", root=Path("/a"), accel_prefix="/_protected/a/"),
+        "b": LocalSettings(type="local", root=Path("/other"), accel_prefix="/x/"),
+        "my_disk": LocalSettings(root=tmp_path / "there", accel_prefix="/_protected/my_disk/"),
     }
+
+
+def test_a_bucket_is_read_from_toml_and_the_environment(tmp_path: Path) -> None:
+    toml = write(
+        tmp_path,
+        f"""
+        [storage.shop]
+        type = "s3"
+        bucket = "my-shop"
+        endpoint = "https://s3.example.com:9000/"
+        prefix = "/a/b"
+        access_key = "{SECRET}"
+        secret_key = "{SECRET}"
+        verify = false
+        read_timeout = "1m"
+        [cache]
+        path = "c"
+        max_bytes = "1 GiB"
+        """,
+    )
+    env = {
+        "GATEWAY_STORAGE__SHOP__DELIVERY": "redirect", "GATEWAY_STORAGE__SHOP__VERIFY": "true",
+        "GATEWAY_STORAGE__B__TYPE": "s3", "GATEWAY_STORAGE__B__BUCKET": "other.bucket",
+        "GATEWAY_STORAGE__B__CONNECTIONS": "7",
+    }  # fmt: skip
+    settings = load({}, toml, env)
+    shop, other = settings.storage["shop"], settings.storage["b"]
+    assert shop == S3Settings(
+        bucket="my-shop", endpoint="https://s3.example.com:9000", prefix="a/b/", access_key=SECRET,
+        secret_key=SECRET, verify=True, read_timeout=60.0, delivery="redirect",
+    )  # fmt: skip
+    assert other == S3Settings(bucket="other.bucket", connections=7)
+    assert (settings.cache_path, settings.cache_max_bytes) == (tmp_path / "c", 1 << 30)
 
 
 def test_the_configuration_file_is_found(tmp_path: Path) -> None:
@@ -190,6 +225,8 @@ def test_base_url(flags: dict[str, str], wanted: str) -> None:
         ("cors_origins", "example.com", "is not an origin"),
         ("data", " ", "must be text"),
         ("log_level", "loud", "must be debug, info, warning or error"),
+        ("cache_max_bytes", "50G", "'50G' is not a size: write bytes (1048576) or a unit"),
+        ("cache_max_bytes", "1 MiB", "must be at least 64 MiB"),
     ],
 )
 def test_each_value_is_checked_in_each_source(name: str, value: str, wanted: str, tmp_path: Path) -> None:
@@ -217,9 +254,21 @@ def test_each_value_is_checked_in_each_source(name: str, value: str, wanted: str
         ("redis_url = 5", "redis_url: is not a redis://"),
         ("storage = 1", "storage: must be a table"),
         ("[storage]\na = 1", "storage.a: must be a table"),
-        ("[storage.a]", "storage.a.root: is needed"),
+        ("[storage.a]", "storage.a.root: is needed in a storage of type local"),
+        ('[storage.a]\ntype = "s3"', "storage.a.bucket: is needed in a storage of type s3"),
+        ("[storage.a]\ntype = 3", 'storage.a.type: there is no storage of type 3: write "local" or "s3"'),
+        (
+            '[storage.a]\nroot = "/"\nbucket = "b"',
+            "storage.a.bucket: is a setting of type s3, and this storage is of type local: "
+            'set type = "s3", or take it away',
+        ),
+        (
+            '[storage.a]\ntype = "s3"\nbucket = "b-1"\nroot = "/"',
+            "storage.a.root: is a setting of type local, and this storage is of type s3: take it away",
+        ),
+        ("cache.max_bytes = 99999999", "cache.max_bytes: is of no use without cache.path"),
         ('[storage.a]\nroot = ""', "storage.a.root: must be text"),
-        ('[storage.a]\nroot = "/"\ntype = "s3"', "storage.a.type: there is no storage of type 's3'"),
+        ('[storage.a]\nroot = "/"\ntype = "s9"', "storage.a.type: there is no storage of type 's9'"),
         (
             '[storage.a]\nroot = "/"\naccel_prefix = "x"',
             "storage.a.accel_prefix: must begin and end with a slash",
@@ -258,7 +307,7 @@ def test_unknown_variables_are_told() -> None:
         "GATEWAY_WORKER: there is no such setting; did you mean GATEWAY_WORKERS?",
     )
     assert faults(env={"GATEWAY_STORAGE__A__ROOOT": "/"}) == (
-        "GATEWAY_STORAGE__A__ROOT: is needed",
+        "GATEWAY_STORAGE__A__ROOT: is needed in a storage of type local",
         "GATEWAY_STORAGE__A__ROOOT: there is no such setting; did you mean root?",
     )
 
@@ -304,7 +353,74 @@ def test_all_faults_are_told_together(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("bucket", "s3://my-bucket/x", "is no bucket's name: 's3://my-bucket/x'; write the name alone"),
+        ("endpoint", "s3.example.com", "must be http://HOST:PORT or https://HOST"),
+        ("endpoint", f"https://key:{SECRET}@h", "must be http://HOST:PORT or https://HOST"),
+        ("endpoint", "https://h:x", "must be http://HOST:PORT or https://HOST"),
+        ("endpoint", "https://h/?x", "must be http://HOST:PORT or https://HOST"),
+        ("region", " ", "must be text"),
+        ("prefix", "a\nb", "must be text such as shop/files"),
+        ("addressing", "dns", 'must be "auto", "path" or "virtual", not \'dns\''),
+        ("connections", "0", "must be from 1 to"),
+        ("read_timeout", "soon", "'soon' is not a time"),
+        ("verify", "perhaps", "must be true or false, not 'perhaps'"),
+        ("delivery", "accel", 'must be "stream" or "redirect"'),
+        ("redirect_ttl", "1.5", "must be whole seconds"),
+        ("conections", "1", "there is no such setting; did you mean connections?"),
+    ],
+)
+def test_each_value_of_a_bucket_is_checked(name: str, value: str, wanted: str, tmp_path: Path) -> None:
+    held = {"type": "s3", "bucket": "b-1", name: value}
+    toml = write(tmp_path, "[storage.a]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in held.items()))
+    env = {f"GATEWAY_STORAGE__A__{key.upper()}": text for key, text in held.items()}
+    for place, found in (
+        (f"GATEWAY_STORAGE__A__{name.upper()}", faults(env=env)),
+        (f"{toml}: storage.a.{name}", faults(toml=toml)),
+    ):
+        assert len(found) == 1
+        assert found[0].startswith(f"{place}: ")
+        assert wanted in found[0]
+        assert SECRET not in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('access_key = "x"', "needs both access_key and secret_key, or neither"),
+        (f"secret_key = '{SECRET}'", "needs both access_key and secret_key, or neither"),
+        (f"session_token = '{SECRET}'", "session_token of no use without access_key and secret_key"),
+        ('redirect_ttl = "8d"', "more than 604800 s"),
+        ('addressing = "virtual"', 'cannot be part of a host: set addressing = "path"'),
+    ],
+)
+def test_what_belongs_together_is_checked(text: str, wanted: str, tmp_path: Path) -> None:
+    toml = write(tmp_path, f'[storage.a]\ntype = "s3"\nbucket = "a_b"\n{text}\n')
+    [fault] = faults(toml=toml)
+    assert fault.startswith(f"{toml}: storage.a: ")
+    assert wanted in fault
+    assert SECRET not in fault
+
+
 # Secrets
+
+
+@pytest.mark.parametrize("name", ["access_key", "secret_key", "session_token"])
+def test_the_keys_of_a_bucket_are_never_printed(name: str, tmp_path: Path) -> None:
+    keys = {"access_key": SECRET, "secret_key": SECRET, "session_token": SECRET}
+    text = "".join(f"{key} = {value!r}\n" for key, value in keys.items())
+    table = load({}, write(tmp_path, f'[storage.a]\ntype = "s3"\nbucket = "b-1"\n{text}'), {}).storage["a"]
+    assert SECRET not in repr(table)
+    assert SECRET not in str(table)
+    assert getattr(table, name) == SECRET
+    for wrong in (f"{SECRET}\n{SECRET}", f"{SECRET}ü"):
+        keys[name] = wrong
+        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+        [fault] = faults(toml=write(tmp_path, f'[storage.a]\ntype = "s3"\nbucket = "b-1"\n{text}'))
+        assert f"storage.a.{name}: must be the text that was issued (ASCII)" in fault
+        assert SECRET not in fault
 
 
 @pytest.mark.parametrize(
@@ -338,7 +454,11 @@ def test_no_fault_tells_the_password(url: str, tmp_path: Path) -> None:
 
 
 def test_settings_survive_the_way_to_a_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    toml = write(tmp_path, '[storage.a]\nroot = "/a"')
+    toml = write(
+        tmp_path,
+        '[storage.a]\nroot = "/a"\n[storage.s]\ntype = "s3"\nbucket = "b-1"\n'
+        f"access_key = '{SECRET}'\nsecret_key = '{SECRET}'\nca_file = '/ca.pem'",
+    )
     flags = {"redis_url": f"redis://:{SECRET}@h", "trusted_proxies": "10.0.0.0/8,::1", "cors_origins": "*"}
     settings = load(flags, toml, {})
     monkeypatch.setenv("GATEWAY_WORKERS", "77")
@@ -380,7 +500,9 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
     assert len(tomllib.loads(edited)) > 20
     settings = load({}, write(tmp_path, edited), {})
     changed = {name for name, value in settings if value != getattr(Settings(), name)}
-    assert changed <= {"redis_url", "public_url", "tls_cert", "tls_key", "workers", "storage"}
+    assert changed <= {"redis_url", "public_url", "tls_cert", "tls_key", "workers", "cache_path", "storage"}
+    assert set(settings.storage) == set(reference.NAMES.values())
+    assert {table.type for table in settings.storage.values()} == set(STORAGE_TYPES)
 
 
 def test_importing_the_settings_brings_no_server_along() -> None:

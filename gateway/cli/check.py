@@ -77,7 +77,7 @@ def _check_contents(call: Call, settings: Settings, base: str | None, quick: boo
     from gateway.cli.checks.store import check_store  # noqa: PLC0415
     from gateway.storage.registry import Storages, read_registry  # noqa: PLC0415
 
-    roots = {name: table.root for name, table in settings.storage.items()}
+    roots = settings.roots
     try:
         yield from look.check_roots({**read_registry(settings.data), **roots})
         storages = Storages(settings.storage, settings.data, settings.open_files)

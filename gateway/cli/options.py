@@ -22,6 +22,7 @@ import typer
 
 from gateway.errors import ConfigurationError
 from gateway.settings import Settings, load
+from gateway.sizes import show_size
 from gateway.sources import DEBUG_VARIABLE, TABLES, flag_name
 
 if TYPE_CHECKING:
@@ -157,14 +158,14 @@ def _default_words(name: str) -> str:
     extra: Any = field.json_schema_extra
     if extra["shown"]:
         return f"(default: {extra['shown'].replace('`', '')})"
-    default = field.default
+    default = show_size(field.default) if extra["unit"] == "size" else field.default
     if isinstance(default, tuple):
         return "(default: none)"
     return f"(default: {default:g})" if isinstance(default, float) else f"(default: {default})"
 
 
 def _metavar(unit: str) -> str:
-    if unit in ("URL", "address", "path", "seconds", "bytes", "CIDRs", "origins"):
+    if unit in ("URL", "address", "path", "seconds", "bytes", "size", "CIDRs", "origins"):
         return unit.upper()
     return "N" if unit else "TEXT"
 

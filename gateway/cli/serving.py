@@ -65,7 +65,7 @@ def _with_roots(settings: Settings) -> Settings:
     from gateway.tls import server_context  # noqa: PLC0415
 
     server_context(settings.tls_cert, settings.tls_key)
-    findings = check_roots({name: table.root for name, table in settings.storage.items()})
+    findings = check_roots(settings.roots)
     if faults := [f"{each.subject}: {each.line}" for each in findings if each.level is Level.FAIL]:
         raise ConfigurationError(faults)
     return settings

@@ -66,7 +66,7 @@ def _look_at_files(files: list[NewFile], storages: Storages) -> tuple[tuple[Mani
     for index, new in enumerate(files):
         modified = new.modified or 0
         try:
-            storage = storages.get(new.storage)
+            storage = storages.local(new.storage)
         except StorageError:
             faults.append((f"files[{index}].storage", "is no storage of this service"))
         else:

@@ -1,5 +1,8 @@
 """Which storages there are: those of the settings, and those registered in `<data>/storages.json`.
 
+Object storages are built when they are first asked for, and their modules imported then: workers and commands
+that have files on disk only pay nothing for them. OBJECT_TYPES has them by type.
+
 `up` and `product add` publish files from any folder; a folder below no configured root is registered as a
 storage of its own, so that running workers find it without new settings. Of two of the same name the
 settings' wins. The file is written whole and renamed into place, by one writer at a time.
@@ -14,14 +17,20 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway.errors import ConfigurationError, StorageError
+from gateway.storage import Storage
 from gateway.storage.cache import DescriptorCache
+from gateway.storage.catalog import Catalog
 from gateway.storage.local import LocalStorage
+from gateway.storage_settings import LocalSettings, S3Settings, StorageSettings
+
+if TYPE_CHECKING:
+    from gateway.storage.slices import SliceCache
 
 REGISTRY: Final = "storages.json"
 RECHECK_SECONDS: Final = 1.0
@@ -30,12 +39,44 @@ _NAME_CHARACTERS: Final = 40
 _DIGEST_CHARACTERS: Final = 8
 
 
-class StorageTable(Protocol):
-    """One `[storage.NAME]` table of the settings."""
+Count = Callable[..., None]
+"""`Counters.add`: an index, and how many (1)."""
 
-    @property
-    def root(self) -> Path | None:
-        """The folder with the files."""
+
+def _no_count(_index: int, _by: int = 1) -> None:
+    """Nobody reads the counters of a command."""
+
+
+def _s3_storage(name: str, table: S3Settings, count: Count) -> Storage:
+    from gateway.storage.s3.setup import make_bucket  # noqa: PLC0415
+    from gateway.storage.s3.storage import S3Storage  # noqa: PLC0415
+
+    return S3Storage(make_bucket(name, table), count)
+
+
+def _s3_catalog(name: str, table: S3Settings) -> Catalog:
+    from gateway.storage.s3.catalog import S3Catalog  # noqa: PLC0415
+    from gateway.storage.s3.setup import make_bucket  # noqa: PLC0415
+
+    return S3Catalog(make_bucket(name, table), table)
+
+
+class ObjectType(NamedTuple):
+    """How a type of object storage is built from its name and table: to serve from, and to look into."""
+
+    storage: Callable[[str, Any, Count], Storage]
+    catalog: Callable[[str, Any], Catalog]
+
+
+OBJECT_TYPES: Final[dict[str, ObjectType]] = {"s3": ObjectType(_s3_storage, _s3_catalog)}
+"""Every type but `local`. Each function imports what it needs itself."""
+
+
+class Caching(NamedTuple):
+    """The cache of object storages: its folder and how many bytes it may hold."""
+
+    path: Path
+    max_bytes: int
 
 
 class Place(NamedTuple):
@@ -46,27 +87,49 @@ class Place(NamedTuple):
 
 
 class Storages:
-    """The storages by name, sharing one descriptor cache of `open_files`. Any thread may use it."""
+    """The storages by name, sharing one descriptor cache of `open_files`. Any thread may use it.
 
-    def __init__(self, configured: Mapping[str, StorageTable], data: Path, open_files: int) -> None:
+    count: of the process's counters. cache: for what is read from object storages, if they are to have one.
+    """
+
+    def __init__(
+        self,
+        configured: Mapping[str, StorageSettings],
+        data: Path,
+        open_files: int,
+        *,
+        count: Count = _no_count,
+        cache: Caching | None = None,
+    ) -> None:
         self._cache = DescriptorCache(open_files)
         self._registry = data / REGISTRY
         self._configured = {
             name: LocalStorage(name, table.root, self._cache)
             for name, table in configured.items()
-            if table.root is not None
+            if isinstance(table, LocalSettings)
         }
-        self._all = dict(self._configured)
-        self._lock = threading.Lock()
+        self._local = dict(self._configured)
+        self._tables = {
+            name: table for name, table in configured.items() if not isinstance(table, LocalSettings)
+        }
+        self._all: dict[str, Storage] = dict(self._configured)
+        self._objects: dict[str, Storage] = {}
+        self._catalogs: dict[str, Catalog] = {}
+        self._count = count
+        self._caching = cache
+        self._slices: SliceCache | None = None
+        self._lock = threading.RLock()
         self._seen: tuple[int, int, int] | None = None
         self._looked = float("-inf")
 
-    def __iter__(self) -> Iterator[LocalStorage]:
-        """All storages, the registered ones as the registry has them now."""
+    def __iter__(self) -> Iterator[Storage]:
+        """All storages, the registered ones as the registry has them now, object storages built."""
         self._refresh()
+        for name in self._tables:
+            self._build(name)
         return iter(self._all.values())
 
-    def get(self, name: str) -> LocalStorage:
+    def get(self, name: str) -> Storage:
         """Return the storage of this name. Raises StorageError for none (or an unreadable registry).
 
         An unknown name looks at the registry again, RECHECK_SECONDS after the last time at the earliest: a
@@ -75,6 +138,8 @@ class Storages:
         storage = self._all.get(name)
         if storage is not None:
             return storage
+        if name in self._tables:
+            return self._build(name)
         if time.monotonic() - self._looked >= RECHECK_SECONDS:
             self._refresh()
             storage = self._all.get(name)
@@ -83,6 +148,27 @@ class Storages:
                 f"there is no storage {name!r}: configure [storage.{name}] as when the product was published"
             )
         return storage
+
+    def local(self, name: str) -> LocalStorage:
+        """Return the storage of this name, which is a folder. Raises StorageError for none and any other."""
+        storage = self.get(name)
+        if isinstance(storage, LocalStorage):
+            return storage
+        raise StorageError(f"storage {name}: is a bucket and no folder")
+
+    def catalog(self, name: str) -> Catalog | None:
+        """Return what looks into the object storage of this name; None for a folder or an unknown name."""
+        table = self._tables.get(name)
+        if table is None:
+            return None
+        with self._lock:
+            if name not in self._catalogs:
+                self._catalogs[name] = OBJECT_TYPES[table.type].catalog(name, table)
+            return self._catalogs[name]
+
+    def catalogs(self) -> Iterator[Catalog]:
+        """Return one for each object storage of the settings."""
+        return (catalog for name in self._tables if (catalog := self.catalog(name)) is not None)
 
     def locate(self, path: Path) -> Place | None:
         """Find the storage and key of a file: below a configured root (the longest), else a registered one.
@@ -93,7 +179,7 @@ class Storages:
         for configured in (True, False):
             roots = [
                 (storage.root.resolve(), name)
-                for name, storage in self._all.items()
+                for name, storage in self._local.items()
                 if (name in self._configured) is configured
             ]
             for root, name in sorted(roots, key=lambda pair: len(pair[0].parts), reverse=True):
@@ -111,6 +197,28 @@ class Storages:
         """Close the cached descriptors that nobody holds; the others close when they are released."""
         self._cache.clear()
 
+    def _build(self, name: str) -> Storage:
+        """Build an object storage, with the cache around it unless clients are sent elsewhere."""
+        with self._lock:
+            storage = self._objects.get(name)
+            if storage is not None:
+                return storage
+            table = self._tables[name]
+            storage = OBJECT_TYPES[table.type].storage(name, table, self._count)
+            if self._caching is not None and table.delivery == "stream":
+                storage = self._wrap(storage, self._caching)
+            self._objects[name] = storage
+            self._all = {**self._all, name: storage}
+            return storage
+
+    def _wrap(self, storage: Storage, caching: Caching) -> Storage:
+        from gateway.storage.cached import CachedStorage  # noqa: PLC0415
+        from gateway.storage.slices import SliceCache  # noqa: PLC0415
+
+        if self._slices is None:
+            self._slices = SliceCache(caching.path, caching.max_bytes, self._count)
+        return CachedStorage(storage, self._slices)
+
     def _refresh(self) -> None:
         with self._lock:
             self._looked = time.monotonic()
@@ -126,11 +234,12 @@ class Storages:
             registered = read_registry(self._registry.parent)
             fresh = dict(self._configured)
             for name, root in registered.items():
-                known = self._all.get(name)
-                if name not in fresh:
+                known = self._local.get(name)
+                if name not in fresh and name not in self._tables:
                     same = known is not None and known.root == root
                     fresh[name] = known if known and same else LocalStorage(name, root, self._cache)
-            self._all = fresh
+            self._local = fresh
+            self._all = {**fresh, **self._objects}
             self._seen = version
 
 

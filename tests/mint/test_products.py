@@ -23,7 +23,7 @@ FILE = {
 
 
 def root(settings: Settings) -> Path:
-    return Path(settings.storage["main"].root)
+    return settings.roots["main"]
 
 
 async def test_a_product_from_nothing_to_a_token(api: Api, settings: Settings) -> None:

@@ -7,7 +7,6 @@ import os
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,9 @@ import pytest
 from gateway.errors import ConfigurationError, StorageError
 from gateway.storage import registry
 from gateway.storage.registry import REGISTRY, Place, Storages, name_for, read_registry, register
+from gateway.storage_settings import LocalSettings
 
 from .conftest import entry
-
-
-@dataclass(frozen=True)
-class Table:
-    root: Path
 
 
 @pytest.fixture
@@ -30,8 +25,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_configured(root: Path, data: Path) -> None:
-    storages = Storages({"files": Table(root)}, data, 4)
-    assert storages.get("files").root == root
+    storages = Storages({"files": LocalSettings(root=root)}, data, 4)
+    assert storages.local("files").root == root
     assert [storage.name for storage in storages] == ["files"]
     assert not data.exists()
     with pytest.raises(StorageError, match=r"no storage 'other': configure \[storage.other\]"):
@@ -46,11 +41,11 @@ def test_registered_while_running(root: Path, data: Path, monkeypatch: pytest.Mo
     with pytest.raises(StorageError):  # asked less than a second ago: not again
         running.get(name)
     monkeypatch.setattr(registry, "RECHECK_SECONDS", 0.0)
-    storage = running.get(name)
+    storage = running.local(name)
     with storage.open(entry(root, "sub/file", name)) as blob:
         assert blob.pread(0, 1) == b"0"
     other = register(data, root / "sub")
-    assert running.get(other).exists("file")
+    assert running.local(other).exists("file")
     assert running.get(name) is storage  # with the descriptors it has
     running.close()
 
@@ -86,12 +81,14 @@ def test_names_fit_the_settings(folder: str, word: str) -> None:
 
 def test_settings_win(root: Path, data: Path, tmp_path: Path) -> None:
     name = register(data, root)
-    storages = Storages({name: Table(tmp_path)}, data, 4)
-    assert [storage.root for storage in storages] == [tmp_path]
+    storages = Storages({name: LocalSettings(root=tmp_path)}, data, 4)
+    assert [storages.local(storage.name).root for storage in storages] == [tmp_path]
 
 
 def test_locate(root: Path, data: Path) -> None:
-    storages = Storages({"wide": Table(root), "narrow": Table(root / "sub")}, data, 4)
+    storages = Storages(
+        {"wide": LocalSettings(root=root), "narrow": LocalSettings(root=root / "sub")}, data, 4
+    )
     register(data, root.parent)
     (root / "line\nbreak").touch()
     assert storages.locate(root / "sub" / "file") == Place("narrow", "file")
