@@ -30,7 +30,7 @@ class Metric:
     gauge: bool = False
 
 
-STATUSES: Final = (200, 204, 206, 304, 400, 401, 403, 404, 405, 412, 416, 417, 429, 431, 500, 502, 503)
+STATUSES: Final = (200, 204, 206, 302, 304, 400, 401, 403, 404, 405, 412, 416, 417, 429, 431, 500, 502, 503)
 """Statuses counted by themselves; any other is counted as `other`."""
 
 METRICS: Final[list[Metric]] = []
@@ -49,6 +49,12 @@ DOWNLOADS_STARTED: Final = _declare("downloads_started_total", "Files that began
 DOWNLOADS_FINISHED: Final = _declare("downloads_finished_total", "Files or spans sent to their last byte.")
 DOWNLOADS_ABORTED: Final = _declare("downloads_aborted_total", "Files or spans that broke off.")
 BYTES_SENT: Final = _declare("bytes_sent_total", "Bytes of files sent.")
+BYTES_SPLICED: Final = _declare(
+    "relayed_bytes_total", "Bytes from object storages, by the way they took.", 'way="splice"'
+)
+BYTES_COPIED: Final = _declare(
+    "relayed_bytes_total", "Bytes from object storages, by the way they took.", 'way="copy"'
+)
 STORE_ERRORS: Final = _declare("store_errors_total", "Commands the store failed or did not answer in time.")
 STORAGE_ERRORS: Final = _declare("storage_errors_total", "Blobs missing, changed or unreachable.")
 FAULTS: Final = _declare("faults_total", "Exceptions nobody expected; each is in the log.")

@@ -25,6 +25,7 @@ from gateway.counters import (
     STORE_ERRORS,
     Counters,
 )
+from gateway.delivery.relay import Relay
 from gateway.delivery.transfer import Transfer, send_at_once
 from gateway.editions import Edition, Editions
 from gateway.errors import (
@@ -40,14 +41,21 @@ from gateway.errors import (
 )
 from gateway.exchange import ClientGone, Exchange
 from gateway.manifest import ManifestFile
-from gateway.outcome import in_thread
+from gateway.outcome import in_task, in_thread
 from gateway.proxy import Original, TrustedProxies, read_original
 from gateway.rules.access import Ask, Kind, bearer_token, choose_file, choose_token, read_target
 from gateway.rules.headers import prefers_html
 from gateway.rules.pages import index_answer
-from gateway.rules.plan import Plan, Representation, plan_answer, plan_range
+from gateway.rules.plan import (
+    REDIRECT,
+    Plan,
+    Representation,
+    plan_answer,
+    plan_range,
+    plan_redirect,
+)
 from gateway.rules.ranges import select_ranges
-from gateway.storage import FileBlob
+from gateway.storage import Blob, ObjectBlob, Storage
 from gateway.storage.registry import Storages
 from gateway.tokens.claims import Claims, read_grant
 from gateway.tokens.form import token_id
@@ -130,7 +138,7 @@ class Downloads:
                 exchange.respond(200, *index_answer(edition.manifest, token, html, self._base))
                 return
             shown = edition.representation(index)
-            storage = self._storages.get(shown.file.storage)
+            storage: Storage = self._storages.get(shown.file.storage)
             blob = storage.lookup(shown.file)
             if blob is None:
                 blob = await in_thread(storage.open, shown.file)
@@ -139,25 +147,38 @@ class Downloads:
                     plan = plan_range(exchange.range, shown)
                 else:
                     plan = plan_answer(exchange.method, exchange.headers, shown)
+                if blob.as_object is not None:
+                    plan = await _consult(exchange, storage, blob.as_object, shown, plan)
                 if plan.refusal is not None:
                     exchange.refuse(plan.refusal, fields=plan.head)
                     return
                 if limited and plan.amount > claimed:
                     await self._claims.claim(exchange.token_id, index, plan.amount, shown.file.size)
                     claimed = plan.amount
-                try:
-                    if not send_at_once(exchange, blob, plan):
-                        await self._transfer(exchange, blob, plan)
-                finally:
-                    self._tally(exchange, plan.amount)
+                await self._deliver(exchange, blob, plan)
+                if plan.status == REDIRECT:
+                    claimed = 0  # nobody will tell what the client took
         finally:
             if claimed > exchange.sent:
                 self._claims.settle(exchange.token_id, index or 0, claimed - exchange.sent)
 
-    async def _transfer(self, exchange: Exchange, blob: FileBlob, plan: Plan) -> None:
+    async def _deliver(self, exchange: Exchange, blob: Blob, plan: Plan) -> None:
+        """Send what was planned, in the way that suits the blob."""
+        file, remote = blob.as_file, blob.as_object
+        try:
+            if file is None and remote is not None and plan.pieces:
+                await self._run(Relay(exchange, remote), plan)
+            elif file is None:
+                exchange.respond(plan.status, plan.head)
+            elif not send_at_once(exchange, file, plan):
+                await self._run(Transfer(exchange, file), plan)
+        finally:
+            self._tally(exchange, plan.amount if plan.pieces else 0)
+
+    async def _run(self, delivery: Transfer | Relay, plan: Plan) -> None:
         self._count(DOWNLOADS_RUNNING)
         try:
-            await Transfer(exchange, blob).run(plan)
+            await delivery.run(plan)
         finally:
             self._count(DOWNLOADS_RUNNING, -1)
 
@@ -194,11 +215,13 @@ class Downloads:
         if index is None:
             return identity
         shown = edition.representation(index)
-        storage = self._storages.get(shown.file.storage)
+        storage: Storage = self._storages.get(shown.file.storage)
         blob = storage.lookup(shown.file)
         if blob is None:
             blob = await in_thread(storage.open, shown.file)
-        blob.release()
+        with blob:
+            if blob.as_object is not None:
+                await in_task(blob.as_object.check())
         if limited and original.method == "GET":
             amount = _granted(exchange, shown)
             if amount:
@@ -261,6 +284,29 @@ def _token(ask: Ask, exchange: Exchange) -> str:
     if len(bearers) > 1:
         raise Refused(BAD_REQUEST, "The request carries two different tokens.")
     return choose_token(ask.token, next(iter(bearers), None))
+
+
+async def _consult(
+    exchange: Exchange, storage: Storage, blob: ObjectBlob, shown: Representation, plan: Plan
+) -> Plan:
+    """The plan, once the storage has said what no reading of the object will; or one that hands it off.
+
+    We answer what the storage would answer otherwise: several ranges, for which S3 sends the whole object,
+    and conditions on our ETag, which it does not know.
+    """
+    fields = exchange.headers
+    wanted = exchange.range or ",".join(fields.getall(hdrs.RANGE, ()))
+    redirects = (
+        storage.redirects
+        and bool(plan.pieces)
+        and "," not in wanted
+        and hdrs.IF_MATCH not in fields
+        and fields.get(hdrs.IF_RANGE, shown.file.etag) == shown.file.etag
+    )
+    if redirects or not plan.pieces:
+        await in_task(blob.check())
+    location = storage.handoff(shown.file, shown.type, shown.disposition) if redirects else None
+    return plan if location is None else plan_redirect(location, plan_range(wanted, shown).amount)
 
 
 def _granted(exchange: Exchange, shown: Representation) -> int:

@@ -6,7 +6,7 @@ which are set exactly once, by a callback, so stepping it by hand is enough. The
 - an Outcome is always set in the end (its maker sees to time-outs and lost connections), so a coroutine
   never has to be cancelled and its `finally` always runs;
 - setting an outcome runs the waiting coroutine at once, inside the setter;
-- a task waits for one through `Outcome.future()`.
+- a task waits for one through `Outcome.future()`, and a coroutine for a task's end through `in_task`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 _log = logging.getLogger("gateway")
+_running: Final[set[asyncio.Task[Any]]] = set()
+"""The event loop itself keeps tasks by weak references only."""
 
 
 class Outcome(Generic[T]):
@@ -90,7 +92,7 @@ def step(coroutine: Coroutine[Outcome[Any], None, Any]) -> None:
     """
     try:
         waiting = coroutine.send(None)
-    except StopIteration:
+    except (StopIteration, asyncio.CancelledError):  # cancelled is only what the end of the process cuts off
         return
     except Exception:
         _log.exception("a request ended by an unexpected error")
@@ -111,4 +113,25 @@ def in_thread(function: Callable[..., T], *arguments: Any) -> Outcome[T]:
             outcome.set(future.result())
 
     loop.run_in_executor(None, function, *arguments).add_done_callback(finish)
+    return outcome
+
+
+def in_task(work: Coroutine[Any, Any, T]) -> Outcome[T]:
+    """Run a coroutine that awaits more than outcomes, as a task; an outcome with what it returns or raises.
+
+    A task that is cancelled raises CancelledError in who awaits the outcome.
+    """
+    outcome: Outcome[T] = Outcome()
+    task = asyncio.get_running_loop().create_task(work)
+    _running.add(task)
+
+    def finish(task: asyncio.Task[T]) -> None:
+        _running.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            outcome.fail(error)
+        else:
+            outcome.set(task.result())
+
+    task.add_done_callback(finish)
     return outcome

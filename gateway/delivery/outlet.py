@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import termios
+from contextlib import suppress
 from typing import Final
 
 _INT: Final = struct.Struct("i")
@@ -22,6 +23,8 @@ _TCP_CLOSE: Final = b"\x07"
 """`tcpi_state` of a connection that is no more (linux/tcp_states.h)."""
 _NOWHERE: Final = bytes(16)
 """A `struct sockaddr` of AF_UNSPEC: connecting there dissolves a connection (connect(2))."""
+_TCP_NOTSENT_LOWAT: Final = 25
+"""linux/tcp.h; `socket` has no name for it before Python 3.12."""
 _SIOCOUTQNSD: Final = 0x894B
 """linux/sockios.h: the part of SIOCOUTQ that has not been sent yet."""
 
@@ -43,6 +46,18 @@ class Outlet:
         Raises BlockingIOError when the kernel takes none, OSError when the connection is lost.
         """
         return self._socket.send(head, socket.MSG_MORE)
+
+    def send(self, data: memoryview) -> int:
+        """Copy to the kernel; the bytes taken. Raises as `send_head` does."""
+        return self._socket.send(data)
+
+    def limit_unsent(self, limit: int) -> None:
+        """Let the kernel keep about this much that it cannot send yet (TCP_NOTSENT_LOWAT); 0: its default.
+
+        Its own limit is 4 MiB a connection, which is only right for pages of files, that are there anyway.
+        """
+        with suppress(OSError):  # a unix socket, or closed
+            self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, limit)
 
     def send_file(self, source: int, start: int, stop: int) -> int:
         """sendfile(2) from the descriptor `source`; the bytes taken, 0 at the end of the file.

@@ -33,6 +33,7 @@ class Sender:
         self._waiting: Outcome[None] | None = None
         self._outlet: Outlet | None = None
         self._watching = False
+        self._is_cut = False
         self._at_source = False  # waits for the bytes, not for the client
         self.sent = 0
 
@@ -64,7 +65,8 @@ class Sender:
         """Until the transport's buffer is empty, so that what follows may go past it."""
         transport = self._connection.transport
         while transport is not None and transport.get_write_buffer_size():
-            transport.set_write_buffer_limits(high=0)  # `resume_writing` now means empty
+            # `resume_writing` now means empty. TLS transports pause at the limit, others above it.
+            transport.set_write_buffer_limits(high=0 if self._is_plain() else 1, low=0)
             self._waiting = Outcome()
             await self._wait()
             transport = self._connection.transport
@@ -161,7 +163,8 @@ class Sender:
         What was sent and not acknowledged stays counted: the client may have it, and one that never
         acknowledges its last window must not get that for nothing.
         """
-        if self._outlet is not None:
+        if self._outlet is not None and not self._is_cut:
+            self._is_cut = True
             self.sent -= min(self.sent, self._outlet.cut())
 
     def progress(self) -> int | None:

@@ -3,6 +3,7 @@
 Representation   what a manifest's file looks like over HTTP: its fields, made once
 Plan             status, head and the spans of the file to send
 plan_answer      method + request fields + representation -> plan, in the order of RFC 9110 13.2.2
+plan_redirect    where a storage hands the file out itself -> plan
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gateway.rules.headers import (
 )
 from gateway.rules.ranges import UNSATISFIABLE, Span, select_ranges
 
+REDIRECT: Final = 302
 NANOSECONDS: Final = 1_000_000_000
 _MEDIA_TYPE: Final = re.compile(
     r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:;[ !-~]*)?", re.ASCII
@@ -108,8 +110,8 @@ class Plan:
 
     head: status line and fields, each ended by CRLF. pieces: what to send, each some framing bytes and
     then a span of the file. closing: framing after the last piece. amount: bytes of the file, the sum of
-    the spans; what a claim reserves. refusal: set when the answer is a refusal; `head` then holds only
-    the fields to add to it.
+    the spans, or what a redirect grants elsewhere; what a claim reserves. refusal: set when the answer is
+    a refusal; `head` then holds only the fields to add to it.
     """
 
     status: int
@@ -148,6 +150,20 @@ def plan_range(value: str | None, shown: Representation) -> Plan:
     if len(spans) == 1:
         return shown.part(spans[0])
     return shown.parts(spans)
+
+
+def plan_redirect(location: str, amount: int) -> Plan:
+    """The plan that sends the client to the storage itself, where it may get `amount` bytes.
+
+    Nobody may keep the address or pass it on: whoever has it has the file.
+    """
+    head = b"HTTP/1.1 302 Found\r\n" + _fields(
+        ("Location", location),
+        ("Content-Length", "0"),
+        ("Cache-Control", "no-store"),
+        ("Referrer-Policy", "no-referrer"),
+    )
+    return Plan(REDIRECT, head, amount=amount)
 
 
 def _fields(*fields: tuple[str, str]) -> bytes:

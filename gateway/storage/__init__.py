@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from gateway.manifest import ManifestFile
 
@@ -94,6 +94,7 @@ class ObjectBlob(Blob, Protocol):
         """
 
 
+@runtime_checkable
 class FilePart(Protocol):
     """Bytes that lie in a local file: `length` of them from `offset` on, ready for sendfile."""
 
@@ -153,3 +154,14 @@ class Storage(Protocol):
 
     def open(self, file: ManifestFile) -> Blob:
         """Return the blob, acquired; blocks. Raises StorageError when missing, changed or unreachable."""
+
+    @property
+    def redirects(self) -> bool:
+        """Whether clients are sent to the storage itself: see `handoff`."""
+
+    def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> str | None:
+        """A URL where the client may get the file by itself for a while; None: the gateway has to send it.
+
+        media_type, disposition: the fields that the answer there shall carry. To be asked only where
+        `redirects`, after the blob's `check`. For the client alone: whoever has the URL has the file.
+        """

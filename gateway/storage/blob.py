@@ -16,10 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from gateway.errors import StorageError
-from gateway.storage.pages import Pages, all_cached, ask_how
-
-READ_BYTES: Final = 1 << 18
-"""Bytes of one read when a span is read in pieces: large enough to keep a disk busy, small enough to hold."""
+from gateway.storage.pages import READ_BYTES, Pages, ask_how, in_memory, read_in
 
 KEPT_BYTES: Final = 16 * 1024
 """Largest file whose content is kept with its descriptor: two system calls less a request, and 16 MiB in all
@@ -174,22 +171,8 @@ class LocalBlob:
         return piece if len(piece) == stop - start else None
 
     def resident(self, start: int, stop: int) -> bool:
-        """Whether sending this span would probably not wait for a disk.
-
-        With NOWAIT only its first and last byte are asked for: what reads ahead, reads from front to back.
-        """
-        if start >= stop or self._pages is Pages.MEMORY:
-            return True
-        if self._pages is Pages.NOWAIT:
-            byte = bytearray(1)
-            try:
-                return (
-                    os.preadv(self.fd, (byte,), stop - 1, os.RWF_NOWAIT) == 1
-                    and os.preadv(self.fd, (byte,), start, os.RWF_NOWAIT) == 1
-                )
-            except OSError:
-                return False
-        return self._pages is Pages.COUNTED and all_cached(self.fd, start, stop)
+        """Whether sending this span would probably not wait for a disk."""
+        return in_memory(self.fd, self._pages, start, stop)
 
     def warm(self, start: int, stop: int) -> None:
         """Read the span, so that sending it will not wait; blocks. Hold the blob until it returns.
@@ -197,13 +180,9 @@ class LocalBlob:
         Raises StorageError when it cannot be read or ends early.
         """
         try:
-            os.posix_fadvise(self.fd, start, stop - start, os.POSIX_FADV_WILLNEED)
-            buffer = memoryview(bytearray(min(READ_BYTES, max(stop - start, 1))))
-            while start < stop:
-                got = os.preadv(self.fd, (buffer[: stop - start],), start)
-                if not got:
-                    raise StorageError(f"{self.described} was truncated while it was read")
-                start += got
+            read_in(self.fd, start, stop)
+        except EOFError:
+            raise StorageError(f"{self.described} was truncated while it was read") from None
         except OSError as error:
             raise StorageError(f"{self.described} {reason(error)}") from error
 

@@ -46,6 +46,8 @@ class Stat(NamedTuple):
 class LocalStorage:
     """The files below one folder. Implements `Storage`; keys are paths relative to `root`, with "/"."""
 
+    redirects = False
+
     def __init__(
         self, name: str, root: Path, cache: DescriptorCache, *, opener: Opener | None = None
     ) -> None:
@@ -93,6 +95,9 @@ class LocalStorage:
             os.close(fd)
             raise
         return self._cache.keep((self.name, file.key, file.size, file.modified), blob)
+
+    def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> None:
+        """None: files have no URL of their own."""
 
     def check(self, file: ManifestFile) -> None:
         """Raise the StorageError that serving the file would meet now, if any. Reads none of its content."""

@@ -23,8 +23,13 @@ from typing import Final
 _CACHESTAT: Final = 451
 _MEMORY_SYSTEMS: Final = frozenset({0x01021994, 0x858458F6})
 """`f_type` of tmpfs and ramfs (linux/magic.h)."""
+_known: Final[dict[int, Pages]] = {}
+"""What `ask_once` found out, by device."""
 _STATFS_BYTES: Final = 256
 """More than `struct statfs` takes anywhere; its first word is `f_type`."""
+
+READ_BYTES: Final = 1 << 18
+"""Bytes of one read when a span is read in pieces: large enough to keep a disk busy, small enough to hold."""
 
 
 class Pages(enum.Enum):
@@ -46,6 +51,39 @@ class _Counts(ctypes.Structure):
     """`struct cachestat` of linux/mman.h."""
 
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("cache", "dirty", "writeback", "evicted", "recent"))
+
+
+def in_memory(fd: int, how: Pages, start: int, stop: int) -> bool:
+    """Whether sending the span from `start` up to `stop` would probably not wait for a disk.
+
+    With NOWAIT only its first and last byte are asked for: what reads ahead, reads from front to back.
+    """
+    if start >= stop or how is Pages.MEMORY:
+        return True
+    if how is Pages.NOWAIT:
+        byte = bytearray(1)
+        try:
+            return (
+                os.preadv(fd, (byte,), stop - 1, os.RWF_NOWAIT) == 1
+                and os.preadv(fd, (byte,), start, os.RWF_NOWAIT) == 1
+            )
+        except OSError:
+            return False
+    return how is Pages.COUNTED and all_cached(fd, start, stop)
+
+
+def read_in(fd: int, start: int, stop: int) -> None:
+    """Read the span into memory, so that sending it will not wait; blocks.
+
+    Raises OSError when it cannot be read, EOFError when the file ends before.
+    """
+    os.posix_fadvise(fd, start, stop - start, os.POSIX_FADV_WILLNEED)
+    buffer = memoryview(bytearray(min(READ_BYTES, max(stop - start, 1))))
+    while start < stop:
+        got = os.preadv(fd, (buffer[: stop - start],), start)
+        if not got:
+            raise EOFError
+        start += got
 
 
 @functools.cache
@@ -92,6 +130,15 @@ def ask_how(fd: int) -> Pages:
             return Pages.COUNTED
         return Pages.MEMORY if _kind_of_system(fd) in _MEMORY_SYSTEMS else Pages.UNKNOWN
     return Pages.NOWAIT
+
+
+def ask_once(fd: int) -> Pages:
+    """The same, asked once for all files of one file system: these lie in a folder of ours."""
+    device = os.fstat(fd).st_dev
+    how = _known.get(device)
+    if how is None:
+        how = _known[device] = ask_how(fd)
+    return how
 
 
 def _kind_of_system(fd: int) -> int:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import StorageError
-from gateway.storage.blob import READ_BYTES, LocalBlob
+from gateway.storage.blob import LocalBlob
 from gateway.storage.cache import DescriptorCache
 from gateway.storage.local import LocalStorage
+from gateway.storage.pages import READ_BYTES
 
 from .conftest import entry
 

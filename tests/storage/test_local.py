@@ -14,9 +14,9 @@ import pytest
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage import FileBlob, Storage
-from gateway.storage.blob import READ_BYTES
 from gateway.storage.cache import DescriptorCache
 from gateway.storage.local import LocalStorage
+from gateway.storage.pages import READ_BYTES
 
 from .conftest import count_descriptors, entry
 
