@@ -41,12 +41,11 @@ class Watch:
         self, ground: Ground, server: Server, load: Program, shared: Sequence[int] | None = None
     ) -> None:
         """Shared: the CPUs of server and load, where they have not one each."""
-        assert ground.redis_program is not None
         self._cpus = cpus = shared or ground.cores.server
         self._apart = shared is None and ground.cores.apart
         self._busy = busy_seconds(cpus)
         self._server = Meter(server.pids())
-        self._load = Meter([load.pid, ground.redis_program.pid])
+        self._load = Meter([load.pid, *(pid for program in ground.helpers for pid in program.pids())])
         self._began = time.monotonic()
         self.used = self.load_used = self.others = 0.0
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any, Self
 
 import hiredis
 
+from bench.bucket import STORAGE, Bucket, start_bucket
 from bench.errors import BenchError
 from bench.machine import Cores, find_redis
 from bench.processes import Crew, Program
@@ -33,7 +34,10 @@ from gateway.tokens.store import CREATE
 
 SMALL = "small.bin"
 BIG = "big.bin"
-SIZES = {SMALL: 1024, BIG: 1 << 30}
+OBJECT = "object.bin"
+"""BIG once more, published as the bucket's (see bench.bucket)."""
+
+SIZES = {SMALL: 1024, BIG: 1 << 30, OBJECT: 1 << 30}
 LIFETIME_MS = 86_400_000
 ENOUGH_DOWNLOADS = 1_000_000
 BATCH = 500
@@ -107,12 +111,15 @@ class Ground:
         self.config = self.folder / "gateway.toml"
         self.socket = self.folder / "redis.sock"
         self.crew = Crew(self.folder)
-        self.redis_program: Program | None = None
+        self.helpers: list[Program] = []
+        """What serves every contestant, on the CPU of the load: Redis, and the bucket once it runs."""
+
         self.count_script = ""  # the hash of COUNT, by which peers call it
         self._redis: Redis | None = None
         self.tokens = cache(self._fill)  # one filling a file and limit
         self.publish = cache(self._publish)
         self.mint_key = cache(self._mint_key)
+        self.bucket = cache(self._start_bucket)
 
     def __enter__(self) -> Self:
         try:
@@ -148,16 +155,17 @@ class Ground:
             "--maxclients": "4000",
         }
         command = [server, *(str(part) for pair in options.items() for part in pair)]
-        self.redis_program = self.crew.start("redis", command, cpus=self.cores.load)
+        program = self.crew.start("redis", command, cpus=self.cores.load)
+        self.helpers.append(program)
         for _ in range(500):
-            self.redis_program.check()
+            program.check()
             try:
                 self._redis = Redis(self.socket)
                 break
             except OSError:
                 time.sleep(0.02)
         else:
-            raise BenchError(f"redis did not start: {self.redis_program.quote()}")
+            raise BenchError(f"redis did not start: {program.quote()}")
         self.config.write_text(
             f"redis_url = {json.dumps(f'unix://{self.socket}')}\n"
             f"data = {json.dumps(str(self.folder / 'data'))}\n"
@@ -165,24 +173,40 @@ class Ground:
         )
         self.count_script = self.redis.ask("SCRIPT", "LOAD", COUNT).decode()
 
+    def _start_bucket(self) -> Bucket:
+        """The bucket, on the CPU of the load."""
+        bucket = start_bucket(self.files, folder=self.folder, crew=self.crew, cpus=self.cores.load)
+        self.helpers.append(bucket.program)
+        return bucket
+
     def path(self, name: str) -> Path:
         """A file, made when it is not there yet: real bytes, so that nothing is a hole, and in the cache."""
         path = self.files / name
         if not path.exists():
-            make_file(path, SIZES[name])
+            if name == OBJECT:
+                path.hardlink_to(self.path(BIG))
+            else:
+                make_file(path, SIZES[name])
         return path
 
-    def command(self, *arguments: str) -> Any:
-        """Run one of the gateway's own commands and give the JSON it prints. Raises BenchError."""
+    def command(self, *arguments: str, settings: Mapping[str, str] | None = None) -> Any:
+        """Run one of the gateway's own commands and give the JSON it prints. Raises BenchError.
+
+        settings: by their names in the environment.
+        """
         command = [sys.executable, "-m", "gateway", "--config", str(self.config), *arguments, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=_clean_environment())
+        environ = {**_clean_environment(), **(settings or {})}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
         if done.returncode:
             raise BenchError(f"`gateway {' '.join(arguments[:2])}` failed: {done.stderr.strip()}")
         return json.loads(done.stdout)
 
     def _publish(self, name: str) -> str:
         """Register the file as a product of one version; returns the manifest's digest."""
-        answer = self.command("product", "add", product_id(name), "1", str(self.path(name)))
+        path, settings = str(self.path(name)), None
+        if name == OBJECT:
+            path, settings = f"s3://{STORAGE}/{name}", self.bucket().settings
+        answer = self.command("product", "add", product_id(name), "1", path, settings=settings)
         return str(answer["manifest"])
 
     def _mint_key(self) -> str:

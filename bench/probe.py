@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bench.peers.base import Server
 
 SECONDS = 20.0
+PIECE = 1 << 20
 
 
 def ask(server: Server, request: bytes, limit: int) -> tuple[HTTPResponse, bytes]:
@@ -28,6 +29,26 @@ def ask(server: Server, request: bytes, limit: int) -> tuple[HTTPResponse, bytes
     except (OSError, HTTPException) as error:
         raise WrongAnswers(
             f"{server.peer.name} does not answer as HTTP: {type(error).__name__}: {error}"
+        ) from None
+
+
+def expect_whole(server: Server, request: bytes, path: Path) -> None:
+    """Ask once; status 200, and every byte the file's. Raises WrongAnswers."""
+    try:
+        with socket.create_connection((server.host, server.port), SECONDS) as link, path.open("rb") as file:
+            link.sendall(request)
+            answer = HTTPResponse(link)
+            answer.begin()
+            if answer.status != 200:
+                raise WrongAnswers(f"{server.peer.name} answered {answer.status}, not 200")
+            piece = None
+            while piece != b"":
+                piece = file.read(PIECE)
+                if answer.read(PIECE) != piece:
+                    raise WrongAnswers(f"{server.peer.name} sent other bytes than the file's")
+    except (OSError, HTTPException) as error:
+        raise WrongAnswers(
+            f"{server.peer.name} broke off an answer: {type(error).__name__}: {error}"
         ) from None
 
 

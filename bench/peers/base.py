@@ -45,6 +45,12 @@ class Options:
     mint: bool = False
     """The gateway's mint service instead of its data plane."""
 
+    bucket: bool = False
+    """The file that will be asked for is an object of the bucket."""
+
+    cache: bool = False
+    """The gateway shall keep what it reads from the bucket."""
+
 
 @dataclass
 class Server:
@@ -84,6 +90,9 @@ class Peer(ABC):
     kinds: ClassVar[frozenset[Kind]] = frozenset((Kind.DOWNLOAD, Kind.LIMITED, Kind.AUTH))
     checks: ClassVar[bool] = True
     """Whether it looks tokens up at all."""
+
+    local: ClassVar[bool] = True
+    """Whether it serves files of this machine: any that does not takes part only where it is named."""
 
     def missing(self, options: Options) -> str | None:
         """What it lacks on this machine and how to install it, or what it cannot do; None when it can."""

@@ -44,6 +44,10 @@ class Gateway(Peer):
         }
         if options.tls:
             settings["GATEWAY_TLS_CERT"], settings["GATEWAY_TLS_KEY"] = map(str, options.tls)
+        if options.bucket:
+            settings |= ground.bucket().settings
+        if options.cache:
+            settings["GATEWAY_CACHE_PATH"] = str(folder / "cache")
         command = [sys.executable, "-m", "gateway", "serve-mint" if options.mint else "serve"]
         program = crew.start(
             self.name, [*command, "--config", ground.config], cpus=options.cpus, environ=settings

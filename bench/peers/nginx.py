@@ -1,23 +1,19 @@
-"""nginx, with Lua and Redis or with no check at all, configured as those who run it for speed do."""
+"""nginx, with Lua and Redis, with no check at all, or before a bucket: as those who run it for speed do."""
 
 from __future__ import annotations
 
-import getpass
-import os
-import resource
+from dataclasses import replace
 from pathlib import Path
-from string import Template
 from typing import ClassVar
 
+from bench.bucket import STORAGE
 from bench.ground import Ground
-from bench.machine import tool_path
+from bench.nginx import MODULES, Config, lacking, start_nginx
 from bench.peers.base import Kind, Options, Peer, Server
-from bench.processes import Crew, free_port
+from bench.processes import Crew
 
-MODULES = Path("/usr/lib/nginx/modules")
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 LUA = Path(__file__).with_name("nginx_lua")
-TEMPLATE = Template(Path(__file__).with_name("nginx.conf").read_text())
 
 STATIC_LOCATIONS = """
         location = /auth { return 200; }
@@ -39,6 +35,43 @@ LUA_HTTP = """
     lua_socket_log_errors off;
     init_by_lua_block { gate = require("gate").new("$redis", "$script") }
 """
+PROXY_HTTP = """
+    upstream bucket {
+        server $authority;
+        keepalive 64;
+        keepalive_requests 1000000000;
+    }
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $authority;
+    proxy_max_temp_file_size 0;  # a slow client shall not fill the disk
+    proxy_buffer_size 64k;
+    proxy_buffers 8 256k;  # the fastest here of the sizes tried, and faster than proxy_buffering off
+    proxy_busy_buffers_size 1m;
+"""
+PROXY_LOCATIONS = """
+        location / {
+            proxy_pass http://bucket/$bucket$$uri;
+            add_header Cache-Control "private, no-transform";
+        }
+"""
+CACHE_HTTP = """
+    proxy_cache_path $folder/cache levels=1:2 keys_zone=objects:16m max_size=8g inactive=7d use_temp_path=off;
+"""
+CACHE_LOCATIONS = """
+        location / {
+            slice 8m;
+            proxy_cache objects;
+            proxy_cache_key $$uri$$slice_range;
+            proxy_cache_valid 200 206 7d;
+            proxy_cache_lock on;
+            proxy_set_header Connection "";
+            proxy_set_header Host $authority;
+            proxy_set_header Range $$slice_range;
+            proxy_pass http://bucket/$bucket$$uri;
+            add_header Cache-Control "private, no-transform";
+        }
+"""
 
 
 class NginxStatic(Peer):
@@ -52,7 +85,7 @@ class NginxStatic(Peer):
     def missing(self, options: Options) -> str | None:
         """Nginx has to be there."""
         del options
-        return None if tool_path("nginx") else "nginx is missing: apt-get install nginx"
+        return lacking()
 
     def target(self, kind: Kind, token: str, name: str) -> tuple[str, dict[str, str]]:
         """The file by its name; the token rides along, so that the requests are as long as the others'."""
@@ -61,43 +94,19 @@ class NginxStatic(Peer):
         return f"/{name}?token={token}", {}
 
     def start(self, ground: Ground, crew: Crew, options: Options) -> Server:
-        port = free_port()
-        folder = ground.folder / f"{self.name}-{port}"
-        folder.mkdir()
-        values = {"files": ground.files, **self._values(ground)}
-        certificate, key = options.tls or ("", "")
-        text = TEMPLATE.substitute(
-            user=f"user {getpass.getuser()};" if os.geteuid() == 0 else "",
-            modules="".join(f"load_module {MODULES / name};\n" for name in self._modules()),
-            folder=folder,
-            port=port,
-            workers=options.workers,
-            nopush="off" if options.bulk else "on",
-            connections=min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
-            ssl=" ssl" if options.tls else "",
-            tls=f"ssl_certificate {certificate};\n        ssl_certificate_key {key};" if options.tls else "",
-            http=Template(self._http()).substitute(values),
-            locations=Template(self._locations()).substitute(values),
-        )
-        config = folder / "nginx.conf"
-        config.write_text(text)
-        nginx = tool_path("nginx") or "nginx"
-        program = crew.start(self.name, [nginx, "-p", folder, "-c", config], cpus=options.cpus)
-        program.wait_for("127.0.0.1", port)
+        config = self.config(ground, options)
+        program, port = start_nginx(self.name, config, folder=ground.folder, crew=crew, cpus=options.cpus)
         return Server(self, program, port, options.tls is not None)
 
-    def _modules(self) -> tuple[str, ...]:
-        return ()
-
-    def _http(self) -> str:
-        return ""
-
-    def _locations(self) -> str:
-        return STATIC_LOCATIONS
-
-    def _values(self, ground: Ground) -> dict[str, object]:
-        del ground
-        return {}
+    def config(self, ground: Ground, options: Options) -> Config:
+        """What it is configured with."""
+        return Config(
+            STATIC_LOCATIONS,
+            values={"files": ground.files},
+            workers=options.workers,
+            tls=options.tls,
+            bulk=options.bulk,
+        )
 
 
 class NginxLua(NginxStatic):
@@ -118,14 +127,45 @@ class NginxLua(NginxStatic):
         """As everyone's."""
         return Peer.target(self, kind, token, name)
 
-    def _modules(self) -> tuple[str, ...]:
-        return LUA_MODULES
+    def config(self, ground: Ground, options: Options) -> Config:
+        """The same, and the modules."""
+        own = {"lua": LUA, "redis": ground.socket, "script": ground.count_script}
+        plain = super().config(ground, options)
+        return replace(
+            plain,
+            locations=LUA_LOCATIONS,
+            http=LUA_HTTP,
+            modules=LUA_MODULES,
+            values={**plain.values, **own},
+        )
 
-    def _http(self) -> str:
-        return LUA_HTTP
 
-    def _locations(self) -> str:
-        return LUA_LOCATIONS
+class NginxProxy(NginxStatic):
+    """A reverse proxy before the bucket: no token, no check, no signature."""
 
-    def _values(self, ground: Ground) -> dict[str, object]:
-        return {"lua": LUA, "redis": ground.socket, "script": ground.count_script}
+    name = "nginx-proxy"
+    title = "nginx, reverse proxy"
+    kinds: ClassVar = frozenset((Kind.DOWNLOAD,))
+    local = False
+
+    def config(self, ground: Ground, options: Options) -> Config:
+        """Kept connections to the bucket, and buffers."""
+        return replace(
+            super().config(ground, options),
+            locations=PROXY_LOCATIONS,
+            http=PROXY_HTTP,
+            values={"bucket": STORAGE, "authority": ground.bucket().authority},
+        )
+
+
+class NginxCache(NginxProxy):
+    """The same with a cache of slices on the disk."""
+
+    name = "nginx-cache"
+    title = "nginx, reverse proxy with proxy_cache and slice"
+
+    def config(self, ground: Ground, options: Options) -> Config:
+        """Slices as large as the gateway's."""
+        return replace(
+            super().config(ground, options), locations=CACHE_LOCATIONS, http=PROXY_HTTP + CACHE_HTTP
+        )

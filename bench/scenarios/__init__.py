@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.scenarios.base import Contestant, Scenario
 from bench.scenarios.crowds import Cold, Slow
+from bench.scenarios.objects import CachedMany, CachedOne, ObjectMany, ObjectOne
 from bench.scenarios.requests import Auth, Limited, Mint, Ranges, Refused, Small, Workers
 from bench.scenarios.transfers import LargeMany, LargeOne, TlsLarge, TlsSmall, TokenMemory
 
@@ -15,6 +16,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     Ranges(),
     LargeOne(),
     LargeMany(),
+    ObjectOne(),
+    ObjectMany(),
+    CachedOne(),
+    CachedMany(),
     Slow(),
     Cold(),
     Mint(),

@@ -12,7 +12,7 @@ from bench.ground import Ground
 from bench.load.wrk import INSTALL
 from bench.machine import tool_path
 from bench.model import Result, Sample, Target
-from bench.peers import Kind, Options, Server
+from bench.peers import PEERS, Kind, Options, Server
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Scenario(ABC):
     targets: ClassVar[tuple[Target, ...]] = ()
     kind: ClassVar[Kind] = Kind.DOWNLOAD
     peers: ClassVar[tuple[str, ...] | None] = None
-    """Those it makes sense for; None for all."""
+    """Those it makes sense for; None for all that serve files of this machine."""
 
     bulk: ClassVar[bool] = False
     fresh: ClassVar[bool] = False
@@ -58,7 +58,11 @@ class Scenario(ABC):
     def contestants(self, peers: Sequence[str], ground: Ground) -> list[Contestant]:
         """Who takes part, of the peers asked for."""
         options = Options(ground.cores.server, bulk=self.bulk)
-        return [Contestant(name, name, options) for name in peers if self.peers is None or name in self.peers]
+        return [Contestant(name, name, options) for name in peers if self.includes(name)]
+
+    def includes(self, peer: str) -> bool:
+        """Whether it makes sense for a peer."""
+        return PEERS[peer].local if self.peers is None else peer in self.peers
 
     def unable(self) -> str | None:
         """Why this scenario cannot be run here and what would help; None when it can."""

@@ -31,15 +31,16 @@ class LargeOne(Scenario):
     title = "a 1 GiB file, 1 connection"
     bulk = True
     needs_wrk = False
+    file: ClassVar[str] = BIG
     connections: ClassVar[int] = 1
     shown = ("mbps", "cpu_gb", "server_busy", "load_busy", "others")
-    targets = CEILING
+    targets: ClassVar[tuple[Target, ...]] = CEILING
 
     def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
         server = contestant.running
-        tokens = ground.tokens(BIG)[:BIG_TOKENS]
-        requests = [server.request(self.kind, token, BIG) for token in tokens]
-        expect(server, random.choice(requests), 200, ground.path(BIG))
+        tokens = ground.tokens(self.file)[:BIG_TOKENS]
+        requests = [server.request(self.kind, token, self.file) for token in tokens]
+        self.check(ground, contestant, random.choice(requests))
         with started(
             ground, "drain", server, requests, connections=self.connections, seconds=effort.seconds
         ) as job:
@@ -53,6 +54,10 @@ class LargeOne(Scenario):
             "cpu_gb": cost(watch.used, 0, heard.bytes)["cpu_gb"],
             **watch.figures(heard.seconds),
         }
+
+    def check(self, ground: Ground, contestant: Contestant, request: bytes) -> None:
+        """One answer, before the load. Raises WrongAnswers."""
+        expect(contestant.running, request, 200, ground.path(self.file))
 
 
 class LargeMany(LargeOne):
