@@ -55,6 +55,20 @@ BYTES_SPLICED: Final = _declare(
 BYTES_COPIED: Final = _declare(
     "relayed_bytes_total", "Bytes from object storages, by the way they took.", 'way="copy"'
 )
+UPSTREAM_IN_USE: Final = _declare(
+    "upstream_connections", "Connections to object storages.", 'state="in_use"', gauge=True
+)
+UPSTREAM_IDLE: Final = _declare(
+    "upstream_connections", "Connections to object storages.", 'state="idle"', gauge=True
+)
+UPSTREAM_REQUESTS: Final = _declare("upstream_requests_total", "Requests sent to object storages.")
+UPSTREAM_RETRIES: Final = _declare(
+    "upstream_retries_total", "Requests to object storages that were made again for what broke off."
+)
+UPSTREAM_THROTTLES: Final = _declare(
+    "upstream_throttles_total", "Answers of object storages that we ask too much: 429 and 503."
+)
+UPSTREAM_BYTES: Final = _declare("upstream_bytes_total", "Bytes of files received from object storages.")
 STORE_ERRORS: Final = _declare("store_errors_total", "Commands the store failed or did not answer in time.")
 STORAGE_ERRORS: Final = _declare("storage_errors_total", "Blobs missing, changed or unreachable.")
 FAULTS: Final = _declare("faults_total", "Exceptions nobody expected; each is in the log.")
