@@ -41,8 +41,8 @@ class Catalog(Protocol):
     def root(self) -> str:
         """The address that all its keys begin at, ending with "/": `s3://bucket/` or `s3://bucket/prefix/`."""
 
-    def check_root(self) -> None:
-        """See whether the storage can be reached and lets us in."""
+    def check_root(self) -> str:
+        """See whether the storage can be reached and lets us in; what it does not let us do, or ""."""
 
     def stat(self, key: str) -> ObjectFacts:
         """Describe one object."""

@@ -1,0 +1,125 @@
+"""Where a bucket's keys come from: the settings, else the chain that AWS' own tools look through.
+
+The chain is botocore's (environment, profile, web identity, container and instance metadata), which also
+renews temporary keys. It is imported when it is needed, which with keys in the settings is never.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.errors import StorageError
+from gateway.storage.s3.bucket import Credentials, CredentialSource
+
+if TYPE_CHECKING:
+    from gateway.storage_settings import S3Settings
+
+FRESH_SECONDS: Final = 300
+"""Temporary keys are renewed when they live less: services hand out the next ones at least as early."""
+REFUSED_SECONDS: Final = 10.0
+"""Refused keys are looked for anew no more often: a bucket that denies access must not load the metadata
+service with every request."""
+
+
+def find_credentials(name: str, table: S3Settings) -> CredentialSource:
+    """Return the source that the settings of this storage mean."""
+    if table.access_key is not None and table.secret_key is not None:
+        return GivenCredentials(Credentials(table.access_key, table.secret_key, table.session_token or ""))
+    return ChainCredentials(name, table.profile)
+
+
+class GivenCredentials:
+    """Keys from the settings: there are no others."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def now(self) -> Credentials:
+        """Those of the settings."""
+        return self._credentials
+
+    def fetch(self, refused: Credentials | None = None) -> Credentials:  # noqa: ARG002 - nothing to do about it
+        """Return the same."""
+        return self._credentials
+
+
+class ChainCredentials:
+    """Keys that botocore finds, renewed before they expire. Any thread may use it."""
+
+    def __init__(self, name: str, profile: str | None) -> None:
+        self._name = name
+        self._profile = profile
+        self._found: Any = None
+        self._current: Credentials | None = None
+        self._searched = float("-inf")
+        self._lock = threading.Lock()
+
+    def now(self) -> Credentials | None:
+        """Those in memory, unless they expire within FRESH_SECONDS."""
+        return self._current if self._lasts(FRESH_SECONDS) else None
+
+    def fetch(self, refused: Credentials | None = None) -> Credentials:
+        """Find or renew them; blocks. Refused ones are searched for from the start of the chain."""
+        with self._lock:
+            current = self.now()
+            if current is not None and (current != refused or not self._may_search()):
+                return current
+            try:
+                if self._found is None or current is not None:
+                    self._search()
+                frozen = self._found.get_frozen_credentials()
+            except Exception as error:  # whatever botocore's providers raise, its own errors and others
+                if self._current is not None and self._lasts(0):
+                    return self._current
+                raise StorageError(f"storage {self._name}: {self._tell(error)}") from None
+            self._current = Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+            return self._current
+
+    def _lasts(self, seconds: int) -> bool:
+        """Whether those in memory are good for so long; keys for good have nothing to ask."""
+        if self._current is None:
+            return False
+        return not (hasattr(self._found, "refresh_needed") and self._found.refresh_needed(seconds))
+
+    def _may_search(self) -> bool:
+        return time.monotonic() - self._searched >= REFUSED_SECONDS
+
+    def _search(self) -> None:
+        """Go through the chain with a new session, which remembers nothing."""
+        self._searched = time.monotonic()
+        self._found = open_session(self._profile).get_credentials()
+        if self._found is None:
+            from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
+
+            raise NoCredentialsError
+
+    def _tell(self, error: Exception) -> str:
+        return tell_credentials(self._name, error)
+
+
+def open_session(profile: str | None) -> Any:
+    """Open a botocore session. Raises botocore's errors when there is no such profile."""
+    from botocore.session import Session  # noqa: PLC0415 - 0.1 s and 20 MB
+
+    return Session(profile=profile)
+
+
+def tell_credentials(name: str, error: Exception) -> str:
+    """Why there are no keys, and what to do, in one line that quotes no key."""
+    from botocore import exceptions  # noqa: PLC0415
+
+    if isinstance(error, exceptions.NoCredentialsError):
+        return (
+            "no keys were found in the settings, the environment, a profile, a web identity or the machine's "
+            f"metadata: set storage.{name}.access_key and secret_key, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
+        )
+    if isinstance(error, exceptions.ProfileNotFound):
+        return f"{error}: correct storage.{name}.profile, or add it with `aws configure --profile`"
+    if isinstance(error, exceptions.PartialCredentialsError):
+        return f"only half of the keys is there: {error}"
+    return (
+        f"the keys could not be fetched ({type(error).__name__}): see the profile, role or metadata service"
+    )
