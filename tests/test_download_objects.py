@@ -1,0 +1,312 @@
+"""Downloads of objects, whole: real workers, and a storage that fails to order.
+
+Small enough for every day; GATEWAY_TEST_OBJECT_MIB=1024 and GATEWAY_TEST_SLOW_CLIENTS=500 make it large.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request, urlopen
+
+import pytest
+
+from gateway.counters import BYTES_COPIED, BYTES_SPLICED
+from gateway.manifest import Manifest, ManifestFile
+from tests.conftest import run_plane
+from tests.faults_upstream import BUCKET, Fault, Pattern, Upstream
+from tests.plane import Client, Plane, Published, request, wait_until
+from tests.test_download_limits import IN_FLIGHT, sent_of
+
+OBJECT_BYTES = int(os.environ.get("GATEWAY_TEST_OBJECT_MIB", "64")) * 1024 * 1024
+SLOW_CLIENTS = int(os.environ.get("GATEWAY_TEST_SLOW_CLIENTS", "100"))
+SLOW_BYTES = 64 * 1024
+"""What a slow client takes in a second."""
+BROKEN = ["412", "changed", "404", "missing", "cannot be had"]
+
+
+def table(upstream: Upstream, **more: Any) -> dict[str, Any]:
+    bucket = upstream.bucket()
+    scheme = "https" if bucket.tls else "http"
+    return {
+        "type": "s3",
+        "bucket": BUCKET,
+        "endpoint": f"{scheme}://{bucket.host}:{bucket.port}",
+        "access_key": "key",
+        "secret_key": "secret",
+        "ca_file": bucket.ca_file,
+        "read_timeout": 1,
+        **more,
+    }
+
+
+def publish(plane: Plane, file: ManifestFile, product: str = "product") -> Published:
+    manifest = Manifest(product, "1.0", (file,))
+    plane.store.set(f"dg:manifest:{{{manifest.digest}}}", manifest.text)
+    return Published(manifest, [])
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Plane]:
+    """A worker whose files are objects."""
+    tables = {"s3": table(upstream), "handed": table(upstream, delivery="redirect", redirect_ttl=60)}
+    with run_plane(tmp_path_factory.mktemp("objects"), storage=tables) as running:
+        running.expected += BROKEN
+        yield running
+
+
+def read_all(client: Client, target: str, content: bytes | Pattern) -> None:
+    """Download, and compare with the content as it comes."""
+    client.send(request(target))
+    answer = client.read_head()
+    assert (answer.status, int(answer["Content-Length"])) == (200, len(content))
+    at = 0
+    while at < len(content):
+        length = min(1 << 20, len(content) - at)
+        assert client.read_bytes(length) == content[at : at + length], f"from byte {at} on"
+        at += length
+
+
+# --- a storage that fails -----------------------------------------------------------------------------------
+
+
+def test_twenty_resets_and_five_throttles(objects: Plane, upstream: Upstream) -> None:
+    content = Pattern(OBJECT_BYTES)
+    link = objects.link(publish(objects, upstream.put("large", content)), maximum=1)
+    throttle = Fault(status=503, code="SlowDown")
+    faults = [Fault(reset_after=len(content) // 25 + 7919 * number) for number in range(20)]
+    for number in range(5):
+        faults.insert(5 * number + 2, throttle)
+    upstream.faults.extend(faults)
+    before = len(upstream.requests)
+    with objects.connect() as client:
+        read_all(client, link, content)
+        assert not upstream.faults
+        assert len(upstream.requests) - before == 26
+        asked = list(islice(upstream.requests, before, None))
+        assert {each.fields["if-match"] for each in asked} == {upstream.objects["large"].etag}
+        assert client.get(link).code == "limit_reached"
+    assert objects.charged(link) == len(content)
+
+
+def test_an_object_replaced_within_a_download(objects: Plane, upstream: Upstream) -> None:
+    """The connection breaks, and what had come is of the published object."""
+    content = Pattern(20_000_000)
+    link = objects.link(publish(objects, upstream.put("replaced", content)), maximum=2)
+
+    def replace() -> None:
+        upstream.put("replaced", Pattern(20_000_000, seed=1), etag='"other"')
+
+    upstream.faults.extend([Fault(reset_after=10_000_000), Fault(then=replace)])
+    with objects.connect() as client:
+        client.send(request(link))
+        assert client.read_head().status == 200
+        got = client.read_until_closed()
+        assert got == content[: len(got)]
+        assert len(got) <= 10_000_000
+    wait_until(lambda: len(sent_of(objects, link)) == 1, "it has ended")
+    wait_until(lambda: len(got) <= objects.charged(link) <= 10_000_000, "the rest was returned")
+    answer = objects.get(link)
+    assert (answer.status, answer.code) == (502, "storage_failed")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "fields", [(), ("Range: bytes=0-5",), ("Range: bytes=99999999-",), ("If-None-Match: *",)]
+)
+def test_an_object_that_is_gone(
+    objects: Plane, upstream: Upstream, method: str, fields: tuple[str, ...]
+) -> None:
+    """Also where the answer would show none of it."""
+    link = objects.link(publish(objects, upstream.put(f"gone-{method}-{fields}", b"x" * 100)), maximum=1)
+    upstream.objects.clear()
+    answer = objects.get(link, *fields, method=method)
+    assert answer.status == 502
+    wait_until(lambda: objects.charged(link) == 0, "it was returned")
+
+
+@pytest.mark.parametrize("fault", [Fault(short_after=10_000), Fault(reset_after=0), Fault(stall_after=5)])
+def test_faults_that_are_mended(objects: Plane, upstream: Upstream, fault: Fault) -> None:
+    content = Pattern(300_000)
+    link = objects.link(publish(objects, upstream.put("mended", content)))
+    for asked in ("", "Range: bytes=10-20", "Range: bytes=5-200000"):
+        upstream.faults.append(fault)
+        answer = objects.get(link, *filter(None, [asked]))
+        start, stop = {"": (0, 300_000), "Range: bytes=10-20": (10, 21)}.get(asked, (5, 200_001))
+        assert answer.body == content[start:stop]
+        upstream.faults.clear()
+
+
+def test_auth_looks_at_the_object(objects: Plane, upstream: Upstream) -> None:
+    published = publish(objects, upstream.put("authorised", b"x" * 100))
+    link = objects.link(published, maximum=1)
+    assert objects.get(link.replace("/download", "/auth")).status == 200
+    assert objects.charged(link) == 100
+    upstream.put("unauthorised", b"x" * 100)
+    link = objects.link(publish(objects, upstream.entry("unauthorised")), maximum=1)
+    upstream.objects.clear()
+    answer = objects.get(link.replace("/download", "/auth"))
+    assert (answer.status, answer["X-Gateway-Code"]) == (502, "storage_failed")
+    assert objects.charged(link) == 0
+
+
+# --- what is charged ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leave", ["reset", "close"])
+def test_aborts_are_returned(objects: Plane, upstream: Upstream, leave: str) -> None:
+    size = 60_000_000
+    link = objects.link(publish(objects, upstream.put("aborted", Pattern(size))), maximum=100)
+    received = 0
+    for number in range(4):
+        client = objects.connect(receive_buffer=65536 if number % 2 else 0)
+        client.send(request(link))
+        client.read_head()
+        client.read_bytes(number * 500_000)
+        received += number * 500_000
+        if leave == "reset":
+            client.reset()
+        else:
+            client.socket.close()
+    wait_until(lambda: len(sent_of(objects, link)) == 4, "all have ended")
+    wait_until(lambda: objects.charged(link) == sum(sent_of(objects, link)), "the rest was returned")
+    assert received <= objects.charged(link) <= received + 4 * IN_FLIGHT
+
+
+def test_segments_and_resumes_add_up(objects: Plane, upstream: Upstream) -> None:
+    content = Pattern(3_000_000)
+    link = objects.link(publish(objects, upstream.put("segments", content)), maximum=1)
+    for start in range(0, 3_000_000, 500_000):
+        answer = objects.get(link, f"Range: bytes={start}-{start + 499_999}")
+        assert answer.body == content[start : start + 500_000]
+    assert objects.charged(link) == 3_000_000
+    assert objects.get(link, "Range: bytes=0-0").code == "limit_reached"
+
+
+# --- hand-off -----------------------------------------------------------------------------------------------
+
+
+def handed(plane: Plane, upstream: Upstream, key: str, content: bytes) -> Published:
+    upstream.put(key, content)
+    return publish(plane, upstream.entry(key, "handed"))
+
+
+def follow(location: str, **fields: str) -> tuple[int, bytes]:
+    with urlopen(Request(location, headers=fields), timeout=10) as answer:
+        return answer.status, answer.read()
+
+
+def test_a_redirect(objects: Plane, upstream: Upstream) -> None:
+    content = os.urandom(100_000)
+    published = handed(objects, upstream, "folder/some file.zip", content)
+    link = objects.link(published, maximum=1)
+    answer = objects.get(link)
+    assert answer.status == 302
+    assert answer["Cache-Control"] == "no-store"
+    assert answer["Referrer-Policy"] == "no-referrer"
+    assert answer["Content-Length"] == "0"
+    query = parse_qs(urlsplit(answer["Location"]).query)
+    assert query["X-Amz-Expires"] == ["60"]
+    assert query["response-content-disposition"][0].startswith("attachment")
+    assert query["response-content-type"] == ["application/octet-stream"]
+    assert follow(answer["Location"]) == (200, content)
+    assert objects.charged(link) == 100_000  # granted, and never returned
+    assert objects.get(link).code == "limit_reached"
+    wait_until(lambda: any(entry["status"] == 302 for entry in objects.entries()), "it was logged")
+    for text in (objects.log.read_text(), *(worker.errors.read_text() for worker in objects.workers)):
+        assert "X-Amz-" not in text
+
+
+def test_a_redirect_is_metered_by_what_is_granted(objects: Plane, upstream: Upstream) -> None:
+    content = os.urandom(100_000)
+    published = handed(objects, upstream, "granted", content)
+    theirs, ours = published.file.etag, published.etag
+    link = objects.link(published, maximum=2)
+    with objects.connect() as client:
+        for fields, status, cost in (
+            (("Range: bytes=0-99",), 302, 100),
+            (("Range: bytes=-50",), 302, 50),
+            (("Range: lines=1-2",), 302, 100_000),
+            (("Range: bytes=10-19", f"If-Range: {theirs}"), 302, 10),  # of an answer there
+            (("Range: bytes=10-19", f"If-Range: {ours}"), 206, 10),  # of an answer here
+            (("Range: bytes=0-9,20-29",), 206, 20),
+            (("Range: bytes=0-9", f"If-Match: {ours}"), 206, 10),
+            (("Range: bytes=100000-",), 416, 0),
+            ((f"If-None-Match: {ours}",), 304, 0),
+            (('If-Match: "x"',), 412, 0),
+        ):
+            before = objects.charged(link)
+            answer = client.get(link, *fields)
+            assert (answer.status, objects.charged(link) - before) == (status, cost), fields
+            if status == 302 and "-50" not in fields[0]:  # the upstream of tests knows no suffix
+                names = dict(field.split(": ") for field in fields)
+                _, body = follow(answer["Location"], **names)
+                assert len(body) == cost
+        assert client.get(link, method="HEAD").status == 200
+
+
+def test_nothing_is_handed_out_that_changed(objects: Plane, upstream: Upstream) -> None:
+    published = handed(objects, upstream, "changed", b"x" * 100)
+    link = objects.link(published, maximum=1)
+    upstream.put("changed", b"y" * 100, etag='"other"')
+    assert objects.get(link).code == "storage_failed"
+    wait_until(lambda: objects.charged(link) == 0, "it was returned")
+
+
+# --- many clients -------------------------------------------------------------------------------------------
+
+
+def resident(plane: Plane) -> int:
+    """KiB of the only worker's memory."""
+    [worker] = plane.workers
+    with open(f"/proc/{worker.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def take_slowly(clients: list[Client], seconds: int) -> int:
+    """Read what each may take, four times a second; the bytes of all."""
+    got = 0
+    began = time.monotonic()
+    for turn in range(1, 4 * seconds + 1):
+        for client in clients:
+            got += len(client.read_bytes(SLOW_BYTES // 4))
+        time.sleep(max(0.0, began + turn / 4 - time.monotonic()))
+    return got
+
+
+def test_many_slow_clients_and_a_fast_one(objects: Plane, upstream: Upstream) -> None:
+    """Each holds less than 64 KiB of the worker, and none keeps it from a fast one."""
+    content = Pattern(OBJECT_BYTES)
+    link = objects.link(publish(objects, upstream.put("slow", content)))
+    with objects.connect() as client:
+        read_all(client, link, content)  # what a first download allocates for good
+    clients = []
+    try:
+        before = resident(objects)
+        for _ in range(SLOW_CLIENTS):
+            clients.append(objects.connect())
+            clients[-1].send(request(link))
+            assert clients[-1].read_head().status == 200
+        take_slowly(clients, 3)
+        with objects.connect() as client:
+            read_all(client, link, content)
+        take_slowly(clients, 3)
+        each = (resident(objects) - before) / SLOW_CLIENTS
+        print(f"{SLOW_CLIENTS} slow clients: {each:.1f} KiB each")
+        assert each <= 64
+    finally:
+        for client in clients:
+            client.socket.close()
+    values = objects.workers[0].counters.values()
+    assert values[BYTES_SPLICED] > 2 * len(content)
+    assert values[BYTES_COPIED] == 0
