@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from gateway.manifest import ManifestFile
 from gateway.rules.headers import parse_date
+from gateway.storage.retries import Hiccup
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Of a response's head; S3 sends at most 2 KiB of an object's own metadata and about 1 KiB of its own."""
@@ -30,18 +31,6 @@ _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _NAMES: Final[dict[bytes, str]] = {}
 """Field names as they came, in small letters: a storage sends the same ones for ever."""
 _MAX_NAMES: Final = 256
-
-
-class Hiccup(Exception):
-    """The storage cannot answer now and may later.
-
-    after: seconds it asked us to wait, if it did. throttled: we ask more than it likes.
-    """
-
-    def __init__(self, text: str, after: float = 0.0, *, throttled: bool = False) -> None:
-        super().__init__(text)
-        self.after = after
-        self.throttled = throttled
 
 
 class KeysRefused(Exception):

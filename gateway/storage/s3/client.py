@@ -131,8 +131,11 @@ class Client:
         Only `Host` and the fields of the signature itself are signed: others may pass through a proxy that
         writes them in another way. Raises Unusable for an ETag that is none.
         """
-        path = quote_path(self.bucket.path + file.key)
-        query = query_of([("versionId", file.version_id)]) if file.version_id else ""
+        try:
+            path = quote_path(self.bucket.path + file.key)
+            query = query_of([("versionId", file.version_id)]) if file.version_id else ""
+        except UnicodeEncodeError:
+            raise Unusable("was published under a key that is no text: publish it again") from None
         lines = [f"{method} {path}{'?' if query else ''}{query} HTTP/1.1", f"Host: {self.host}"]
         if credentials.access_key:
             signing = sign(method, path, query, {"host": self.host}, credentials, self.bucket.region, now)
@@ -143,7 +146,10 @@ class Client:
             lines.append(f"If-Match: {file.etag}")
         lines += [f"{name}: {value}" for name, value in fields]
         lines.append("Accept-Encoding: identity\r\n\r\n")
-        return "\r\n".join(lines).encode()
+        request = "\r\n".join(lines).encode()
+        if request.count(b"\n") != len(lines) + 1:
+            raise Unusable("cannot be asked for: there is a line break in the keys, the host or the region")
+        return request
 
     def presigned(self, file: ManifestFile, media_type: str, disposition: str, now: int) -> str | None:
         """A URL for whoever holds it, for redirect_ttl seconds; None while no credentials are at hand."""

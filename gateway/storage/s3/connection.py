@@ -15,7 +15,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
-from gateway.storage.s3.answers import MAX_HEAD_BYTES, Head, Hiccup, Unusable, parse_head
+from gateway.storage.retries import Hiccup
+from gateway.storage.s3.answers import MAX_HEAD_BYTES, Head, Unusable, parse_head
 from gateway.storage.s3.bucket import Bucket
 
 PEEK_BYTES: Final = 4096

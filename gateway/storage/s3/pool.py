@@ -14,16 +14,13 @@ from contextlib import suppress
 from typing import Final
 
 from gateway.counters import UPSTREAM_IDLE, UPSTREAM_IN_USE, UPSTREAM_REQUESTS
-from gateway.storage.s3.answers import Head, Hiccup
+from gateway.storage.retries import Hiccup
+from gateway.storage.s3.answers import Head
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.connection import Connection, Lost, connect, make_context
 
 IDLE_SECONDS: Final = 20.0
 """How long a connection is kept unused; less than storages and what stands before them keep theirs."""
-
-
-class PoolFull(Hiccup):
-    """All connections are in use and stayed so."""
 
 
 class Pool:
@@ -43,8 +40,8 @@ class Pool:
     async def ask(self, request: bytes, method: str) -> tuple[Connection, Head]:
         """Send a request on a connection, to be given back with `release` after the answer was read.
 
-        A connection that was kept and turns out to be dead is no fault: another is taken. Raises Hiccup
-        (PoolFull among them), or Unusable.
+        A connection that was kept and turns out to be dead is no fault: another is taken. Raises Hiccup,
+        or Unusable.
         """
         while True:
             connection = await self._acquire()
@@ -115,9 +112,8 @@ class Pool:
                 with suppress(ValueError):  # passed over already
                     self._waiters.remove(turn)
             if isinstance(error, TimeoutError):
-                raise PoolFull(
-                    f"all {self._bucket.connections} connections of a worker are in use: raise `connections`"
-                ) from None
+                text = f"all {self._bucket.connections} connections are in use: raise `connections`"
+                raise Hiccup(text, waited=True) from None
             raise
 
     def _permit(self) -> None:

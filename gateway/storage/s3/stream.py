@@ -12,73 +12,38 @@ The rules:
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
-from typing import Final
-
-from gateway.counters import UPSTREAM_BYTES, UPSTREAM_RETRIES, UPSTREAM_THROTTLES
-from gateway.errors import StorageError
+from gateway.counters import UPSTREAM_BYTES
 from gateway.manifest import ManifestFile
-from gateway.storage.s3.answers import Hiccup, Wanted
+from gateway.storage.retries import Budget, Hiccup
+from gateway.storage.s3.answers import Wanted
 from gateway.storage.s3.client import Client
 from gateway.storage.s3.connection import Connection
-from gateway.storage.s3.pool import PoolFull
-
-FIRST_TRIES: Final = 4
-"""Before the first byte: a customer waits for an answer, and may be told to come again."""
-TRIES: Final = 10
-"""In the middle of a file: about half a minute of back-off."""
-FIRST_BACKOFF: Final = 0.1
-LAST_BACKOFF: Final = 8.0
-PROGRESS_BYTES: Final = 64 * 1024
-"""A connection that brought this much is replaced at once, without back-off."""
-
-_log = logging.getLogger("gateway")
-
-
-def backoff(tries: int, chance: float, after: float = 0.0) -> float:
-    """Seconds before the next try, after `tries` in a row that brought nothing.
-
-    Doubled each time, up to LAST_BACKOFF, half of it by chance (from 0 to 1), so that many who were broken
-    off together do not come back together; never sooner than the storage asked for (`after`).
-    """
-    if not tries:
-        return after
-    longest = min(FIRST_BACKOFF * 2.0 ** (tries - 1), LAST_BACKOFF)
-    return max(after, longest * (0.5 + chance / 2))
 
 
 class ObjectStream:
     """Implements `Stream`. `begin` it first."""
 
-    __slots__ = (
-        "_asked_at",
-        "_client",
-        "_connection",
-        "_fault",
-        "_file",
-        "_most",
-        "_stop",
-        "_tries",
-        "left",
-    )
+    __slots__ = ("_asked_at", "_budget", "_client", "_connection", "_fault", "_file", "_stop", "left")
 
     def __init__(self, client: Client, file: ManifestFile, start: int, stop: int) -> None:
         self._client = client
         self._file = file
         self._stop = stop
-        self.left = stop - start
+        self._budget = Budget(client.describe(file), client.count)
         self._connection: Connection | None = None
+        self._fault: Hiccup | None = None  # why there is no connection any more
+        self.left = stop - start
         self._asked_at = self.left  # what was left when it was asked the last time
-        self._tries = 0
-        self._most = FIRST_TRIES
-        self._fault: Hiccup | None = None
 
     @property
     def splices(self) -> bool:
         """Whether `splice` works: over plain TCP."""
         return not self._client.bucket.tls
+
+    async def begin(self) -> None:
+        """Ask for the first time. Raises StorageError."""
+        await self._ask()
+        self._budget.begun = True
 
     def take(self, buffer: memoryview) -> int:
         """Copy what has arrived; see `Stream`."""
@@ -91,14 +56,12 @@ class ObjectStream:
         except BlockingIOError:
             raise
         except OSError as error:
-            self._lose(error.strerror or type(error).__name__)
-            raise BlockingIOError from None
+            raise self._lose(error) from None
         if not got:
-            self._lose("it ended before its end")
-            raise BlockingIOError
+            raise self._lose(None)
         self.left = left - got
         if got == left:
-            self._finish()
+            self._let_go(keep=connection.keeps)
         return got
 
     def splice(self, pipe: int, most: int) -> int:
@@ -112,77 +75,55 @@ class ObjectStream:
         except BlockingIOError:
             raise
         except OSError as error:
-            self._lose(error.strerror or type(error).__name__)
-            raise BlockingIOError from None
+            raise self._lose(error) from None
         if not got:
-            self._lose("it ended before its end")
-            raise BlockingIOError
+            raise self._lose(None)
         self.left = left - got
         if got == left:
-            self._finish()
+            self._let_go(keep=connection.keeps)
         return got
 
     async def ready(self) -> None:
         """Until there is something to take: waits, and asks again for what broke off."""
         while self.left:
             if self._connection is None:
-                await self._ask(self._fault)
+                await self._ask()
             assert self._connection is not None
             try:
                 await self._connection.readable(self._client.bucket.read_timeout)
-            except TimeoutError:
-                self._lose("nothing came in time (read_timeout)")
+            except TimeoutError as error:
+                self._lose(error)
             else:
                 return
 
     def close(self) -> None:
-        """Let go of the connection: closed, unless everything was read."""
+        """Let go of the connection, and close it: what is still to come belongs to nobody."""
         self._let_go(keep=False)
 
-    async def begin(self) -> None:
-        """Ask for the first time. Raises StorageError."""
-        await self._ask(None)
-        self._most = TRIES
-
-    async def _ask(self, fault: Hiccup | None) -> None:
-        """Ask for what is left until there is an answer; `fault` ended what was asked before."""
+    async def _ask(self) -> None:
+        """Ask for what is left, until there is an answer."""
         while True:
-            if fault is not None:
-                await self._pause(fault)
+            if self._fault is not None:
+                await self._budget.spend(self._fault, self._asked_at - self.left)
             self._asked_at = self.left
             try:
                 wanted = Wanted(self._file, self._stop - self.left, self._stop)
                 self._connection = await self._client.get(wanted)
                 return
             except Hiccup as hiccup:
-                fault = hiccup
+                self._fault = hiccup
 
-    async def _pause(self, fault: Hiccup) -> None:
-        """Wait for the next try. Raises StorageError when there have been enough."""
-        client = self._client
-        brought = self._asked_at - self.left
-        self._tries = 0 if brought else self._tries + 1
-        if self._tries == self._most or (isinstance(fault, PoolFull) and self._most == FIRST_TRIES):
-            raise StorageError(
-                f"{client.describe(self._file)} cannot be had, {self._tries} tries in a row: {fault}"
-            )
-        client.count(UPSTREAM_RETRIES, 1)
-        if fault.throttled:
-            client.count(UPSTREAM_THROTTLES, 1)
-        _log.info(
-            "a storage's stream is asked for again",
-            extra={"storage": client.bucket.name, "key": self._file.key, "why": str(fault)},
-        )
-        tries = self._tries or (brought < PROGRESS_BYTES)
-        await asyncio.sleep(backoff(tries, random.random(), fault.after))  # noqa: S311 - no secret
-
-    def _lose(self, why: str) -> None:
-        self._fault = Hiccup(f"the connection broke off: {why}")
+    def _lose(self, error: OSError | None) -> BlockingIOError:
+        """The connection is of no use any more: `ready` will mend that."""
+        if error is None:
+            why = "the storage closed the connection before the end"
+        elif isinstance(error, TimeoutError):
+            why = "nothing came in time (read_timeout)"
+        else:
+            why = f"the connection was lost: {error.strerror or type(error).__name__}"
+        self._fault = Hiccup(why)
         self._let_go(keep=False)
-
-    def _finish(self) -> None:
-        connection = self._connection
-        self._let_go(keep=connection is not None and connection.keeps)
+        return BlockingIOError()
 
     def _let_go(self, *, keep: bool) -> None:
         connection, self._connection = self._connection, None
