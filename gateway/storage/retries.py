@@ -1,4 +1,4 @@
-"""How often and how soon an object storage is asked again: a budget of tries in a row that brought nothing."""
+"""How often and how soon an object storage is asked again: one rule for all of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.counters import UPSTREAM_RETRIES, UPSTREAM_THROTTLES
 from gateway.errors import StorageError
-from gateway.manifest import ManifestFile
 
 FIRST_TRIES: Final = 4
 """Before the first byte: somebody waits for an answer, and may be told to come again."""
@@ -29,16 +28,17 @@ _log = logging.getLogger("gateway")
 class Hiccup(Exception):
     """The storage cannot answer now and may later.
 
-    after: seconds it asked us to wait, if it did. throttled: we ask more than it likes. passes: whether
-    somebody who waits for the first byte had better wait for another try.
+    after: seconds it asked us to wait, if it did. throttled: we ask more than it likes. waited: that took
+    long already, so that somebody who waits for the first byte is not made to wait for another try.
     """
 
-    passes = True
-
-    def __init__(self, text: str, after: float = 0.0, *, throttled: bool = False) -> None:
+    def __init__(
+        self, text: str, after: float = 0.0, *, throttled: bool = False, waited: bool = False
+    ) -> None:
         super().__init__(text)
         self.after = after
         self.throttled = throttled
+        self.waited = waited
 
 
 def backoff(tries: int, chance: float, after: float = 0.0) -> float:
@@ -53,25 +53,15 @@ def backoff(tries: int, chance: float, after: float = 0.0) -> float:
     return max(after, longest * (0.5 + chance / 2))
 
 
-class Asker(Protocol):
-    """Who asks a storage for its objects."""
-
-    @property
-    def count(self) -> Callable[[int, int], None]:
-        """Adds to a counter of this process."""
-
-    def describe(self, file: ManifestFile) -> str:
-        """What errors call an object."""
-
-
 class Budget:
     """The tries for one object. begun: its first answer came, so that giving up would break a download."""
 
-    __slots__ = ("_asker", "_file", "begun", "tries")
+    __slots__ = ("_count", "_subject", "begun", "tries")
 
-    def __init__(self, asker: Asker, file: ManifestFile) -> None:
-        self._asker = asker
-        self._file = file
+    def __init__(self, subject: str, count: Callable[[int, int], None]) -> None:
+        """subject: what errors call the object; count: adds to a counter of this process."""
+        self._subject = subject
+        self._count = count
         self.tries = 0
         self.begun = False
 
@@ -81,21 +71,17 @@ class Budget:
         Raises StorageError when there have been enough.
         """
         self.tries = 0 if brought else self.tries + 1
-        asker = self._asker
         if fault.throttled:
-            asker.count(UPSTREAM_THROTTLES, 1)
+            self._count(UPSTREAM_THROTTLES, 1)
         if self._is_spent(fault):
             tries = "" if self.tries == 1 else f" after {self.tries} tries"
-            raise StorageError(f"{asker.describe(self._file)} cannot be had{tries}: {fault}") from None
-        asker.count(UPSTREAM_RETRIES, 1)
-        _log.info(
-            "an object is asked for again",
-            extra={"object": asker.describe(self._file), "why": str(fault)},
-        )
+            raise StorageError(f"{self._subject} cannot be had{tries}: {fault}") from None
+        self._count(UPSTREAM_RETRIES, 1)
+        _log.info("an object is asked for again", extra={"object": self._subject, "why": str(fault)})
         tries_since = self.tries or int(brought < PROGRESS_BYTES)
         await asyncio.sleep(backoff(tries_since, random.random(), fault.after))  # noqa: S311 - no secret
 
     def _is_spent(self, fault: Hiccup) -> bool:
         if self.begun:
             return self.tries >= TRIES
-        return self.tries >= FIRST_TRIES or fault.after > FIRST_PATIENCE or not fault.passes
+        return self.tries >= FIRST_TRIES or fault.after > FIRST_PATIENCE or fault.waited
