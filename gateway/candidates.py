@@ -1,4 +1,4 @@
-"""Which files a publication has, and under which names. Looks, and reads no content.
+"""Which files and objects a publication has, and under which names. Looks, and reads no content.
 
 What is published is what a customer will get, so nothing is left out in silence: a link that leads
 elsewhere, a socket or an unreadable file is a fault. Only hidden files are skipped, and counted.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, StorageError
+from gateway.objects import Finder, ObjectCandidate, Wanted, is_address, look_at
+from gateway.storage.registry import Storages
 
 HIDDEN: Final = frozenset({"thumbs.db", "desktop.ini"})
 HIDDEN_HELP: Final = (
@@ -37,71 +39,126 @@ class Candidate:
     size: int
     modified: int
 
+    @property
+    def address(self) -> str:
+        """What the user would call it."""
+        return shown(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What is going to be published, in order, and the hidden files left out (as paths)."""
+    """What is going to be published, in order, and the hidden files left out (as paths or addresses)."""
 
-    candidates: tuple[Candidate, ...]
-    skipped: tuple[Path, ...] = ()
+    candidates: tuple[Candidate | ObjectCandidate, ...]
+    skipped: tuple[Path | str, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes to read."""
         return sum(candidate.size for candidate in self.candidates)
 
+    @property
+    def unproven(self) -> list[ObjectCandidate]:
+        """Objects whose digests their storage does not keep."""
+        return [
+            each for each in self.candidates if isinstance(each, ObjectCandidate) and not each.has_digests
+        ]
+
 
 class _Unfit(Exception):
     """Why a path cannot be published."""
 
 
-def plan_publication(paths: Sequence[Path], private: Path | None = None) -> Publication:
+def plan_publication(
+    paths: Sequence[Path | str], private: Path | None = None, storages: Storages | None = None
+) -> Publication:
     """Gather the files of one version: each path is a file, or a folder whose files are taken recursively.
 
-    A folder's files are named by their path below it, in sorted order; a single file by its base name. Links
-    to files that stay below the folder are followed; a path given here may itself be a link. `private` (the
-    data folder) is never published along with a folder that holds it.
+    A path that is an address (`s3://…`) means an object in one of the storages, or with a final slash a
+    folder of objects. A folder's files are named by their path below it, in sorted order; a single file by
+    its base name. Links to files that stay below the folder are followed; a path given here may itself be a
+    link. `private` (the data folder) is never published along with a folder that holds it.
 
     Raises ConfigurationError with every fault: missing, unreadable, neither file nor folder, a link to a
-    folder or out of it, a name that is not UTF-8, two files of one name, a folder without files.
+    folder or out of it, a name that is not UTF-8, two files of one name, a folder without files, an address
+    in no storage.
     """
     faults: list[str] = []
-    found: dict[str, Candidate] = {}
-    skipped: list[Path] = []
+    skipped: list[Path | str] = []
     secret = private.resolve() if private is not None else None
+    finder = None if storages is None else Finder(storages)
+    planned: list[Candidate | Wanted] = []
     for path in paths:
         try:
-            top = _resolve(path)
-            if top == secret:
-                raise _Unfit("is the gateway's own data folder")
-            if top.is_dir():
-                walk = _Walk(top, secret, faults, skipped)
-                candidates = walk.candidates()
-                if not candidates and not walk.failed:
-                    raise _Unfit(f"has no files to publish. {HIDDEN_HELP}")
+            if finder is not None and isinstance(path, str) and is_address(path):
+                planned += _below(path, finder, skipped)
             else:
-                candidates = [_candidate(utf8(path.absolute().name), top, top.parent)]
+                planned += _at(Path(path), secret, faults, skipped)
+        except StorageError as error:
+            faults.append(str(error))
         except _Unfit as unfit:
-            faults.append(f"{shown(path)} {unfit}")
-            continue
-        for candidate in candidates:
-            if candidate.name in found:
-                faults.append(
-                    f"{shown(candidate.path)} and {shown(found[candidate.name].path)} "
-                    f"would both be named {candidate.name!r}; rename one"
-                )
-            found[candidate.name] = candidate
+            faults.append(f"{path if is_address(path) else shown(Path(path))} {unfit}")
+    faults += _same_names(planned)
     if not paths:
         faults.append("nothing to publish: name a file or a folder")
     if faults:
         raise ConfigurationError(faults)
-    return Publication(tuple(found.values()), tuple(skipped))
+    return Publication(_described(planned), tuple(skipped))
+
+
+def _at(path: Path, secret: Path | None, faults: list[str], skipped: list[Path | str]) -> list[Candidate]:
+    """Gather the files at a path. Raises _Unfit."""
+    top = _resolve(path)
+    if top == secret:
+        raise _Unfit("is the gateway's own data folder")
+    if not top.is_dir():
+        return [_candidate(utf8(path.absolute().name), top, top.parent)]
+    walk = _Walk(top, secret, faults, skipped)
+    candidates = walk.candidates()
+    if not candidates and not walk.failed:
+        raise _Unfit(f"has no files to publish. {HIDDEN_HELP}")
+    return candidates
+
+
+def _below(address: str, finder: Finder, skipped: list[Path | str]) -> list[Wanted]:
+    """Gather the objects at an address, hidden ones below a folder left out. Raises _Unfit, StorageError."""
+    found = finder.find(address)
+    if not address.endswith("/") and len(found) == 1:
+        return found
+    kept = []
+    for each in found:
+        if any(_is_hidden(part) for part in each.name.split("/")):
+            skipped.append(each.address)
+        else:
+            kept.append(each)
+    if not kept:
+        raise _Unfit(f"has no objects to publish. {HIDDEN_HELP}")
+    return kept
+
+
+def _same_names(planned: Sequence[Candidate | Wanted]) -> Iterator[str]:
+    first: dict[str, Candidate | Wanted] = {}
+    for each in planned:
+        other = first.setdefault(each.name, each)
+        if other is not each:
+            yield f"{each.address} and {other.address} would both be named {each.name!r}; rename one"
+
+
+def _described(planned: Sequence[Candidate | Wanted]) -> tuple[Candidate | ObjectCandidate, ...]:
+    """Look at the objects among them, all at once. Raises ConfigurationError."""
+    looked = look_at([each for each in planned if isinstance(each, Wanted)])
+    faults = [str(each) for each in looked if isinstance(each, StorageError)]
+    if faults:
+        mend = "; a folder's address ends with a slash" if len(faults) == 1 and len(looked) == 1 else ""
+        raise ConfigurationError([f"{fault}{mend}" for fault in faults])
+    objects = iter(each for each in looked if isinstance(each, ObjectCandidate))
+    return tuple(next(objects) if isinstance(each, Wanted) else each for each in planned)
 
 
 class _Walk:
     """One folder, searched. Faults and skipped paths go to the lists it was given."""
 
-    def __init__(self, top: Path, secret: Path | None, faults: list[str], skipped: list[Path]) -> None:
+    def __init__(self, top: Path, secret: Path | None, faults: list[str], skipped: list[Path | str]) -> None:
         self._top = top
         self._secret = secret if secret is not None and not top.is_relative_to(secret) else None
         self._faults = faults
@@ -142,7 +199,7 @@ class _Walk:
         return _candidate(name, target, self._top)
 
     def _skip(self, path: Path) -> bool:
-        hidden = path.name.startswith(".") or path.name.lower() in HIDDEN or path == self._secret
+        hidden = _is_hidden(path.name) or path == self._secret
         if hidden:
             self._skipped.append(path)
         return hidden
@@ -153,6 +210,10 @@ class _Walk:
     def _fault(self, text: str) -> None:
         self.failed = True
         self._faults.append(text)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in HIDDEN
 
 
 CIRCLE: Final = "is a link that goes round in a circle"

@@ -1,4 +1,4 @@
-"""Publishing: from paths on disk to a manifest.
+"""Publishing: from paths on disk and addresses of objects to a manifest.
 
 plan_publication   looks: which files, under which names; every fault told at once (candidates.py)
 hash_files         reads: SHA-256 and CRC-32 in one pass, several files at a time; registers storages
@@ -31,6 +31,7 @@ from rich.progress import (
 from gateway.candidates import HIDDEN_HELP, Candidate, Publication, plan_publication, shown, utf8
 from gateway.errors import ConfigurationError, StorageError
 from gateway.manifest import Manifest, ManifestFile
+from gateway.objects import ObjectCandidate
 from gateway.rules.headers import media_type
 from gateway.storage.registry import Place, Storages
 
@@ -46,6 +47,8 @@ __all__ = [
 
 HASH_BYTES: Final = 1 << 18
 """Bytes of one read: other threads run meanwhile; 128 KiB to 4 MiB were alike (0.9 GB/s a thread)."""
+OBJECT_READERS: Final = 8
+"""Objects read at once: a connection to S3 brings some 100 MB/s, and a CPU takes the digests of 900."""
 Report = Callable[[int], None]
 """Told the bytes done since the last call; called from several threads."""
 
@@ -58,28 +61,35 @@ def hash_files(
     *,
     report: Report | None = None,
     previous: Manifest | None = None,
+    trust: bool = False,
 ) -> Manifest:
     """Read every file and make the manifest; blocks for as long as that takes, on all CPUs.
 
     Files below no root are given a storage, registered for good. Digests are taken over from `previous` for
     files of the same storage, key, size and modification time, which are then not read: that trusts, as
-    serving does, that whoever changes a file does not set its time back.
+    serving does, that whoever changes a file does not set its time back. Of objects, ETag and version must be
+    the same. `trust`: digests that an object's storage keeps are believed.
 
     `report` is called from worker threads. Raises ConfigurationError when files cannot be read, or change
     meanwhile; stops at once then, and when interrupted.
     """
-    places = _place(publication.candidates, storages)
-    known = {}
-    if previous is not None:
-        known = {(file.storage, file.key, file.size, file.modified): file for file in previous.files}
+    files = [each for each in publication.candidates if isinstance(each, Candidate)]
+    places = iter(_place(files, storages))
+    known = _Known(previous)
     stop = threading.Event()
-    hasher = _Hasher(storages, report or (lambda _: None), stop)
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="hash")
+    hasher = _Hasher(storages, report or (lambda _: None), stop, trust)
+    readers = len(os.sched_getaffinity(0))
+    if len(files) < len(publication.candidates):
+        readers = max(readers, OBJECT_READERS)
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="hash")
     jobs: list[Future[ManifestFile]] = []
     try:
-        for candidate, place in zip(publication.candidates, places, strict=True):
-            old = known.get((*place, candidate.size, candidate.modified))
-            jobs.append(pool.submit(hasher.describe, candidate, place, old))
+        for each in publication.candidates:
+            if isinstance(each, Candidate):
+                place = next(places)
+                jobs.append(pool.submit(hasher.describe, each, place, known.file(each, place)))
+            else:
+                jobs.append(pool.submit(hasher.describe_object, each, known.object(each)))
         wait(jobs, return_when=FIRST_EXCEPTION)
     finally:
         stop.set()
@@ -116,17 +126,38 @@ def _place(candidates: Sequence[Candidate], storages: Storages) -> list[Place]:
     return places
 
 
+class _Known:
+    """The files of an earlier manifest, by what shows that they are still the same."""
+
+    def __init__(self, manifest: Manifest | None) -> None:
+        files = () if manifest is None else manifest.files
+        self._files = {(file.storage, file.key, file.size, file.modified): file for file in files}
+        self._objects = {
+            (file.storage, file.key, file.size, file.etag, file.version_id): file
+            for file in files
+            if file.etag
+        }
+
+    def file(self, candidate: Candidate, place: Place) -> ManifestFile | None:
+        return self._files.get((*place, candidate.size, candidate.modified))
+
+    def object(self, candidate: ObjectCandidate) -> ManifestFile | None:
+        facts = candidate.facts
+        return self._objects.get((candidate.storage, facts.key, facts.size, facts.etag, facts.version_id))
+
+
 class _Stopped(Exception):
     """Another file failed, or the user interrupted."""
 
 
 class _Hasher:
-    """Reads files for their digests, in threads."""
+    """Reads files and objects for their digests, in threads. trust: believe a storage's digests."""
 
-    def __init__(self, storages: Storages, report: Report, stop: threading.Event) -> None:
+    def __init__(self, storages: Storages, report: Report, stop: threading.Event, trust: bool) -> None:
         self._storages = storages
         self._report = report
         self._stop = stop
+        self._trust = trust
 
     def describe(self, candidate: Candidate, place: Place, old: ManifestFile | None) -> ManifestFile:
         """Make one file's entry. Raises StorageError when it cannot be served or is not what was planned."""
@@ -158,6 +189,53 @@ class _Hasher:
             key=place.key,
             modified=candidate.modified,
         )
+
+    def describe_object(self, candidate: ObjectCandidate, old: ManifestFile | None) -> ManifestFile:
+        """Make one object's entry. Raises StorageError when it cannot be read or is not what was planned."""
+        facts = candidate.facts
+        if old is not None:
+            sha256, crc32 = old.sha256, old.crc32
+            self._report(facts.size)
+        elif self._trust and candidate.has_digests:
+            sha256, crc32 = facts.sha256, facts.crc32
+            self._report(facts.size)
+        else:
+            sha256, crc32 = self._digest_object(candidate)
+        return ManifestFile(
+            name=candidate.name,
+            size=facts.size,
+            type=media_type(candidate.name),
+            sha256=sha256,
+            crc32=crc32,
+            storage=candidate.storage,
+            key=facts.key,
+            modified=facts.modified,
+            etag=facts.etag,
+            version_id=facts.version_id,
+        )
+
+    def _digest_object(self, candidate: ObjectCandidate) -> tuple[str, str]:
+        """Read an object. A digest that its storage keeps must be the same."""
+        catalog = self._storages.catalog(candidate.storage)
+        assert catalog is not None  # the candidate was found in it
+        facts = candidate.facts
+        sha256, crc32 = hashlib.sha256(), 0
+        for chunk in catalog.read(facts):
+            if self._stop.is_set():
+                raise _Stopped
+            sha256.update(chunk)
+            crc32 = zlib.crc32(chunk, crc32)
+            self._report(len(chunk))
+        found = (sha256.hexdigest(), f"{crc32:08x}")
+        for what, stored, actual in zip(
+            ("SHA-256", "CRC-32"), (facts.sha256, facts.crc32), found, strict=True
+        ):
+            if stored not in ("", actual):
+                raise StorageError(
+                    f"{candidate.address} is damaged, or its stored {what} is wrong: "
+                    f"stored {stored}, but the content has {actual}; upload it again"
+                )
+        return found
 
     def _digest(self, fd: int, candidate: Candidate) -> tuple[str, str]:
         sha256, crc32, at = hashlib.sha256(), 0, 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.candidates import plan_publication
+from gateway.candidates import Candidate, plan_publication
 from gateway.errors import ConfigurationError
 
 
@@ -38,6 +38,7 @@ def test_folder_in_order(folder: Path) -> None:
     publication = plan_publication([folder])
     assert publication.size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     first = publication.candidates[0]
+    assert isinstance(first, Candidate)
     facts = (folder / "a/10.wav").stat()
     assert (first.path, first.folder) == (folder / "a/10.wav", folder)
     assert (first.size, first.modified) == (facts.st_size, facts.st_mtime_ns)
@@ -73,13 +74,18 @@ def test_only_hidden_files(tmp_path: Path) -> None:
 def test_links(folder: Path, tmp_path: Path) -> None:
     (folder / "latest.wav").symlink_to("b.wav")
     (folder / "z" / "absolute").symlink_to(folder / "a.txt")
-    by_name = {candidate.name: candidate for candidate in plan_publication([folder]).candidates}
-    assert by_name["latest.wav"].path == folder / "b.wav"
-    assert by_name["z/absolute"].path == folder / "a.txt"
+    by_name = {
+        candidate.name: candidate.path
+        for candidate in plan_publication([folder]).candidates
+        if isinstance(candidate, Candidate)
+    }
+    assert by_name["latest.wav"] == folder / "b.wav"
+    assert by_name["z/absolute"] == folder / "a.txt"
     (tmp_path / "alias").symlink_to(folder)
     assert names(tmp_path / "alias") == names(folder)
     (tmp_path / "one.wav").symlink_to(folder / "b.wav")
     (only,) = plan_publication([tmp_path / "one.wav"]).candidates
+    assert isinstance(only, Candidate)
     assert (only.name, only.path, only.folder) == ("one.wav", folder / "b.wav", folder)
 
 

@@ -77,10 +77,10 @@ def _check_contents(call: Call, settings: Settings, base: str | None, quick: boo
     from gateway.cli.checks.store import check_store  # noqa: PLC0415
     from gateway.storage.registry import Storages, read_registry  # noqa: PLC0415
 
-    roots = settings.roots
     try:
-        yield from look.check_roots({**read_registry(settings.data), **roots})
+        yield from look.check_roots({**read_registry(settings.data), **settings.roots})
         storages = Storages(settings.storage, settings.data, settings.open_files)
+        yield from look.check_buckets(storages)
     except StorageError as error:
         yield failed(
             "storages", str(error), "put the file right or remove it, and register the products again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from gateway.cli.options import STORE, Call, command, fail
 from gateway.cli.output import count_of, note, show_record, show_size, show_table, show_time
 from gateway.errors import ConfigurationError
-from gateway.mint.times import format_time
+from gateway.mint.data import product_data
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
     from gateway.manifest import Manifest
@@ -20,20 +19,6 @@ if TYPE_CHECKING:  # the store's client is slow to import, and --help does witho
 group = typer.Typer(help="Products and their versions.", no_args_is_help=True)
 
 ProductId = Annotated[str, typer.Argument(metavar="ID", help="The product's id, such as epic-drums.")]
-
-
-def product_data(product: Product) -> dict[str, Any]:
-    """A product as JSON has it, in the words of the mint API."""
-    return {
-        "productId": product.id,
-        "name": product.name,
-        "status": product.status,
-        "activeVersion": product.active,
-        "createdAt": format_time(product.created),
-        "versions": [
-            {"version": version, "manifest": digest} for version, digest in sorted(product.versions.items())
-        ],
-    }
 
 
 def file_data(manifest: Manifest) -> list[dict[str, Any]]:
@@ -65,7 +50,12 @@ def add(
         str, typer.Argument(help="The version's name, such as 1.0.0; it never changes again.")
     ],
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Files and folders; they stay where they are.")
+        list[str],
+        typer.Argument(
+            metavar="FILE",
+            help="Files and folders, also of a bucket: s3://BUCKET/KEY, s3://BUCKET/FOLDER/. They stay where "
+            "they are.",
+        ),
     ],
     *,
     name: Annotated[
@@ -73,6 +63,13 @@ def add(
     ] = None,
     activate: Annotated[
         bool, typer.Option("--activate", help="Give new tokens this version. The first one is given anyway.")
+    ] = False,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Believe the SHA-256 and CRC-32 that a bucket keeps of an object, and do not read it.",
+        ),
     ] = False,
 ) -> None:
     """Register a version: reads the files for their sizes and digests. They must not change afterwards."""
@@ -88,13 +85,13 @@ def add(
     if faults:
         raise ConfigurationError(faults)
     settings = call.settings
-    publication = plan_publication(files, settings.data)
+    storages = Storages(settings.storage, settings.data, settings.open_files)
+    publication = plan_publication(files, settings.data, storages)
     with call.store() as ask:
         previous = ask(lambda store: _previous(store, product_id, version))
         with show_progress(publication.size) as report:
-            storages = Storages(settings.storage, settings.data, settings.open_files)
             manifest = hash_files(
-                publication, storages, product_id, version, report=report, previous=previous
+                publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
         product = ask(lambda store: store.register_manifest(manifest, name, activate))
 
@@ -106,6 +103,11 @@ def add(
     if publication.skipped:
         note(
             f"Left out {count_of(len(publication.skipped), 'hidden file')}, such as {publication.skipped[0]}"
+        )
+    if trust and publication.unproven:
+        note(
+            f"Read {count_of(len(publication.unproven), 'object')} without a stored SHA-256 and CRC-32, "
+            f"such as {publication.unproven[0].address}"
         )
     data = {
         **product_data(product),

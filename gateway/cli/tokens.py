@@ -14,7 +14,8 @@ from gateway.cli.options import STORE, Call, command, fail
 from gateway.cli.output import note, show_record, show_size, show_table, show_time
 from gateway.durations import parse_duration, show_duration
 from gateway.errors import ConfigurationError
-from gateway.mint.times import format_time, parse_time
+from gateway.mint.data import token_data
+from gateway.mint.times import parse_time
 from gateway.settings import Settings, base_url
 from gateway.tokens.form import TOKEN_PREFIX, token_id
 
@@ -55,23 +56,6 @@ class Status(StrEnum):
     ACTIVE = "active"
     REVOKED = "revoked"
     EXHAUSTED = "exhausted"
-
-
-def token_data(token: TokenRecord) -> dict[str, Any]:
-    """A token as JSON has it, the same as the mint API's."""
-    return {
-        "tokenId": token.id,
-        "productId": token.product,
-        "version": token.version,
-        "status": token.status,
-        "createdAt": format_time(token.created),
-        "expiresAt": format_time(token.expires),
-        "revokedAt": None if token.revoked is None else format_time(token.revoked),
-        "maxDownloads": token.max_downloads,
-        "bytesCharged": sum(token.charged.values()),
-        "customer": {"email": token.email, "name": token.name},
-        "metadata": dict(token.metadata),
-    }
 
 
 def usage_data(token: TokenRecord, manifest: Manifest) -> list[dict[str, Any]]:

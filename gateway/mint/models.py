@@ -192,7 +192,10 @@ def _check_given(model: Given) -> Given:
 
 
 class NewFile(Request):
-    """One file of a version, as it lies in a storage that the service can read."""
+    """One file of a version, as it lies in a storage that the service can read: a folder or a bucket.
+
+    An object's ETag and version are what the storage says of it now.
+    """
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_FILE_NAME, pattern=_NO_NUL)] = Field(
         description='How the customer sees it; "/" separates folders. Unique in its version.'

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 from aiohttp import web
 
@@ -11,9 +12,11 @@ from gateway.errors import StorageError
 from gateway.manifest import Manifest, ManifestFile
 from gateway.mint.bodies import read_json, validate
 from gateway.mint.context import BODY_LIMIT, MANIFEST_LIMIT, Context, json_answer
+from gateway.mint.data import product_data
 from gateway.mint.models import DEFAULT_TYPE, CreateProduct, NewFile, RegisterVersion, UpdateProduct
 from gateway.mint.problems import Problem, invalid
-from gateway.mint.times import format_time
+from gateway.objects import LOOKERS
+from gateway.storage.catalog import ObjectFacts
 from gateway.storage.registry import Storages
 from gateway.tokens.checks import Fault, is_name, manifest_faults
 from gateway.tokens.products import Product
@@ -60,31 +63,59 @@ async def register_version(request: web.Request, context: Context) -> web.Respon
 
 
 def _look_at_files(files: list[NewFile], storages: Storages) -> tuple[tuple[ManifestFile, ...], list[Fault]]:
-    """Compare the files with what the storages hold; `modified` is filled in from there. Blocks."""
-    found: list[ManifestFile] = []
+    """Compare the files with what the storages hold, from where the rest is filled in. Blocks."""
+    pool = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+    try:
+        looked = list(pool.map(_look_at, range(len(files)), files, repeat(storages)))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return tuple(file for file, _ in looked), [fault for _, faults in looked for fault in faults]
+
+
+def _look_at(index: int, new: NewFile, storages: Storages) -> tuple[ManifestFile, list[Fault]]:
     faults: list[Fault] = []
-    for index, new in enumerate(files):
-        modified = new.modified or 0
-        try:
-            storage = storages.local(new.storage)
-        except StorageError:
-            faults.append((f"files[{index}].storage", "is no storage of this service"))
-        else:
-            try:
-                size, held = storage.stat(new.key)
-            except StorageError as error:
-                faults.append((f"files[{index}].key", f"cannot be served: {error}"))
-            else:
-                if size != new.size:
-                    faults.append((f"files[{index}].size", f"is not the {size} bytes that the storage holds"))
-                if new.modified not in (None, held):
-                    faults.append((f"files[{index}].modified", f"is not what the storage says: {held}"))
-                modified = held
-        kind = new.type or DEFAULT_TYPE
-        found.append(
-            ManifestFile(new.name, new.size, kind, new.sha256, new.crc32, new.storage, new.key, modified)
-        )
-    return tuple(found), faults
+    facts = ObjectFacts(new.key, new.size, new.modified or 0, etag="")
+    try:
+        facts = _facts(new, storages)
+    except _Unknown:
+        faults.append((f"files[{index}].storage", "is no storage of this service"))
+    except StorageError as error:
+        faults.append((f"files[{index}].key", f"cannot be served: {error}"))
+    else:
+        if facts.size != new.size:
+            faults.append((f"files[{index}].size", f"is not the {facts.size} bytes that the storage holds"))
+        if new.modified not in (None, facts.modified):
+            faults.append((f"files[{index}].modified", f"is not what the storage says: {facts.modified}"))
+    file = ManifestFile(
+        new.name,
+        new.size,
+        new.type or DEFAULT_TYPE,
+        new.sha256,
+        new.crc32,
+        new.storage,
+        new.key,
+        facts.modified,
+        facts.etag,
+        facts.version_id,
+    )
+    return file, faults
+
+
+class _Unknown(Exception):
+    """No such storage."""
+
+
+def _facts(new: NewFile, storages: Storages) -> ObjectFacts:
+    """What the file's storage says of it, be it a folder or a bucket. Raises _Unknown, StorageError."""
+    catalog = storages.catalog(new.storage)
+    if catalog is not None:
+        return catalog.stat(new.key)
+    try:
+        storage = storages.local(new.storage)
+    except StorageError:
+        raise _Unknown from None
+    size, modified = storage.stat(new.key)
+    return ObjectFacts(new.key, size, modified, etag="")
 
 
 async def _existing(request: web.Request, context: Context) -> Product:
@@ -97,17 +128,3 @@ async def _existing(request: web.Request, context: Context) -> Product:
 
 def _answer(product: Product, status: int = 200) -> web.Response:
     return json_answer({"success": True, "product": product_data(product)}, status)
-
-
-def product_data(product: Product) -> dict[str, Any]:
-    """A product as JSON has it (answers.ProductData)."""
-    return {
-        "productId": product.id,
-        "name": product.name,
-        "status": product.status,
-        "activeVersion": product.active,
-        "createdAt": format_time(product.created),
-        "versions": [
-            {"version": version, "manifest": digest} for version, digest in sorted(product.versions.items())
-        ],
-    }

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from gateway.mint.bodies import read_json, validate, validate_query
 from gateway.mint.context import BODY_LIMIT, Context, json_answer
+from gateway.mint.data import token_data
 from gateway.mint.models import ListTokens, UpdateToken
 from gateway.mint.problems import Problem
-from gateway.mint.times import format_time
 from gateway.tokens.listing import TokenFilter
 from gateway.tokens.records import TokenRecord
 from gateway.tokens.store import KEEP
@@ -54,20 +52,3 @@ async def update_token(request: web.Request, context: Context) -> web.Response:
 
 def _answer(record: TokenRecord) -> web.Response:
     return json_answer({"success": True, "token": token_data(record)})
-
-
-def token_data(record: TokenRecord) -> dict[str, Any]:
-    """A token as JSON has it (answers.TokenData)."""
-    return {
-        "tokenId": record.id,
-        "productId": record.product,
-        "version": record.version,
-        "status": record.status,
-        "createdAt": format_time(record.created),
-        "expiresAt": format_time(record.expires),
-        "revokedAt": None if record.revoked is None else format_time(record.revoked),
-        "maxDownloads": record.max_downloads,
-        "bytesCharged": sum(record.charged.values()),
-        "customer": {"email": record.email, "name": record.name},
-        "metadata": record.metadata,
-    }

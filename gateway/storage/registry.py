@@ -170,6 +170,18 @@ class Storages:
         """Return one for each object storage of the settings."""
         return (catalog for name in self._tables if (catalog := self.catalog(name)) is not None)
 
+    def locate_object(self, address: str) -> tuple[Catalog, str] | None:
+        """Find the storage (the one that begins nearest) and the key of an address such as s3://bucket/key."""
+        held = [
+            catalog
+            for catalog in self.catalogs()
+            if address.startswith(catalog.root) or f"{address}/" == catalog.root
+        ]
+        if not held:
+            return None
+        nearest = max(held, key=lambda catalog: len(catalog.root))
+        return nearest, address[len(nearest.root) :]
+
     def locate(self, path: Path) -> Place | None:
         """Find the storage and key of a file: below a configured root (the longest), else a registered one.
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.mint.products import product_data
+from gateway.mint.data import product_data, token_data
 from gateway.mint.times import parse_time
-from gateway.mint.tokens import token_data
 from gateway.tokens.form import key_hash, token_id
 from gateway.tokens.store import TokenStore
 from tests.cli.conftest import Gateway
