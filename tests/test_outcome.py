@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 
 import pytest
 
-from gateway.outcome import Outcome, in_thread, step
+from gateway.outcome import Outcome, in_task, in_thread, step
+from tests.plane import until
 
 
 def test_a_coroutine_goes_on_inside_the_setter() -> None:
@@ -105,3 +107,49 @@ async def test_a_blocking_function_runs_in_a_thread() -> None:
     await ended.future()
     assert names[0] != names[2]
     assert names[1] == "ValueError"
+
+
+async def test_in_task() -> None:
+    """A value and an error; the task lives though nobody keeps it."""
+    done: list[object] = []
+
+    async def act(text: str) -> str:
+        await asyncio.sleep(0.01)
+        if not text:
+            raise ValueError("no")
+        return text
+
+    async def work() -> None:
+        done.append(await in_task(act("yes")))
+        try:
+            await in_task(act(""))
+        except ValueError as error:
+            done.append(str(error))
+
+    step(work())
+    gc.collect()
+    await until(lambda: len(done) == 2)
+    assert done == ["yes", "no"]
+
+
+async def test_a_cancelled_task_ends_what_awaits_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Quietly, and its `finally` runs: this is how a process ends."""
+    done: list[str] = []
+    tasks: list[asyncio.Task[None] | None] = []
+
+    async def act() -> None:
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(10)
+
+    async def work() -> None:
+        try:
+            await in_task(act())
+        finally:
+            done.append("finally")
+
+    step(work())
+    await until(lambda: bool(tasks))
+    assert tasks[0] is not None
+    tasks[0].cancel()
+    await until(lambda: done == ["finally"])
+    assert not caplog.records

@@ -11,7 +11,15 @@ import pytest
 
 from gateway.storage.cache import DescriptorCache
 from gateway.storage.local import LocalStorage
-from gateway.storage.pages import Pages, all_cached, ask_how, count_cached
+from gateway.storage.pages import (
+    Pages,
+    all_cached,
+    ask_how,
+    ask_once,
+    count_cached,
+    in_memory,
+    read_in,
+)
 
 from .conftest import entry
 
@@ -67,3 +75,18 @@ def test_out_of_memory_and_back(tmp_path: Path) -> None:
 
 def test_bad_descriptor_is_unknown() -> None:
     assert ask_how(-1) is Pages.UNKNOWN
+
+
+def test_reading_in(folder: Path) -> None:
+    """A part of a file, by its descriptor alone; what ends early says so."""
+    (folder / "file").write_bytes(bytes(100_000))
+    fd = os.open(folder / "file", os.O_RDONLY)
+    try:
+        assert ask_once(fd) is ask_once(fd) is ask_how(fd)
+        read_in(fd, 10, 99_000)
+        if ask_how(fd) is not Pages.UNKNOWN:
+            assert in_memory(fd, ask_how(fd), 10, 99_000)
+        with pytest.raises(EOFError):
+            read_in(fd, 0, 100_001)
+    finally:
+        os.close(fd)
