@@ -16,6 +16,7 @@ from typing import Final
 
 from gateway.errors import ConfigurationError, StorageError
 from gateway.objects import Finder, ObjectCandidate, Wanted, is_address, look_at
+from gateway.storage.catalog import ObjectMissing
 from gateway.storage.registry import Storages
 
 HIDDEN: Final = frozenset({"thumbs.db", "desktop.ini"})
@@ -101,9 +102,10 @@ def plan_publication(
     faults += _same_names(planned)
     if not paths:
         faults.append("nothing to publish: name a file or a folder")
+    candidates = list(_described(planned, faults))
     if faults:
         raise ConfigurationError(faults)
-    return Publication(_described(planned), tuple(skipped))
+    return Publication(tuple(candidates), tuple(skipped))
 
 
 def _at(path: Path, secret: Path | None, faults: list[str], skipped: list[Path | str]) -> list[Candidate]:
@@ -144,15 +146,19 @@ def _same_names(planned: Sequence[Candidate | Wanted]) -> Iterator[str]:
             yield f"{each.address} and {other.address} would both be named {each.name!r}; rename one"
 
 
-def _described(planned: Sequence[Candidate | Wanted]) -> tuple[Candidate | ObjectCandidate, ...]:
-    """Look at the objects among them, all at once. Raises ConfigurationError."""
-    looked = look_at([each for each in planned if isinstance(each, Wanted)])
-    faults = [str(each) for each in looked if isinstance(each, StorageError)]
-    if faults:
-        mend = "; a folder's address ends with a slash" if len(faults) == 1 and len(looked) == 1 else ""
-        raise ConfigurationError([f"{fault}{mend}" for fault in faults])
-    objects = iter(each for each in looked if isinstance(each, ObjectCandidate))
-    return tuple(next(objects) if isinstance(each, Wanted) else each for each in planned)
+def _described(
+    planned: Sequence[Candidate | Wanted], faults: list[str]
+) -> Iterator[Candidate | ObjectCandidate]:
+    """Look at the objects among them, many at once."""
+    looked = iter(look_at([each for each in planned if isinstance(each, Wanted)]))
+    for each in planned:
+        found = next(looked) if isinstance(each, Wanted) else each
+        if isinstance(found, ObjectMissing):
+            faults.append(f"{each.address} does not exist; a folder's address ends with a slash")
+        elif isinstance(found, StorageError):
+            faults.append(str(found))
+        else:
+            yield found
 
 
 class _Walk:

@@ -87,6 +87,10 @@ def add(
     settings = call.settings
     storages = Storages(settings.storage, settings.data, settings.open_files)
     publication = plan_publication(files, settings.data, storages)
+    if trust and publication.unproven:
+        number = count_of(len(publication.unproven), "object")
+        example = publication.unproven[0].address
+        note(f"{number} without a stored SHA-256 and CRC-32 must be read, such as {example}")
     with call.store() as ask:
         previous = ask(lambda store: _previous(store, product_id, version))
         with show_progress(publication.size) as report:
@@ -103,11 +107,6 @@ def add(
     if publication.skipped:
         note(
             f"Left out {count_of(len(publication.skipped), 'hidden file')}, such as {publication.skipped[0]}"
-        )
-    if trust and publication.unproven:
-        note(
-            f"Read {count_of(len(publication.unproven), 'object')} without a stored SHA-256 and CRC-32, "
-            f"such as {publication.unproven[0].address}"
         )
     data = {
         **product_data(product),

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
+
+
+class ObjectMissing(StorageError):
+    """There is no object of this key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.errors import StorageError
+from gateway.storage.catalog import ObjectMissing
 from gateway.storage.s3.bucket import Bucket
 
 _KEYS: Final = {
@@ -29,7 +30,9 @@ def translate(error: Exception, bucket: Bucket, key: str | None = None) -> Stora
     if isinstance(error, StorageError):
         return error
     if isinstance(error, exceptions.ClientError):
-        return StorageError(place + _tell_answer(error.response, bucket, key))
+        told = place + _tell_answer(error.response, bucket, key)
+        missing = key is not None and _status(error.response) == 404
+        return ObjectMissing(told) if missing else StorageError(told)
     if isinstance(error, exceptions.SSLError):
         mend = f"set storage.{bucket.name}.ca_file to the authority's certificates"
         return StorageError(f"{place}{bucket.host} shows a certificate that is not trusted: {mend}")
@@ -43,7 +46,7 @@ def translate(error: Exception, bucket: Bucket, key: str | None = None) -> Stora
 
 
 def _tell_answer(response: dict[str, Any], bucket: Bucket, key: str | None) -> str:
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    status = _status(response)
     code = str(response.get("Error", {}).get("Code", ""))
     what = f"bucket {bucket.bucket!r}" if key is None else repr(key)
     region = wrong_region(response, bucket)
@@ -66,6 +69,10 @@ def _tell_answer(response: dict[str, Any], bucket: Bucket, key: str | None) -> s
     if status == 412:
         return f"{what} has changed"
     return f"{bucket.host} answers {status or 'an error'}{f' {code}' if code.isalnum() else ''} for {what}"
+
+
+def _status(response: dict[str, Any]) -> int:
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def wrong_region(response: dict[str, Any], bucket: Bucket) -> str:
