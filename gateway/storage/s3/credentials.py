@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS: Final = 300
 """Temporary keys are renewed when they live less: services hand out the next ones at least as early."""
-REFUSED_SECONDS: Final = 10.0
-"""Refused keys are looked for anew no more often: a bucket that denies access must not load the metadata
-service with every request."""
+AGAIN_SECONDS: Final = 10.0
+"""Refused keys are searched for anew no more often, nor is a failed renewal repeated: a bucket that denies
+access must not load the metadata service with every request, nor one that hangs delay each of them."""
 
 
 def find_credentials(name: str, table: S3Settings) -> CredentialSource:
@@ -51,52 +51,69 @@ class ChainCredentials:
     def __init__(self, name: str, profile: str | None) -> None:
         self._name = name
         self._profile = profile
-        self._found: Any = None
-        self._current: Credentials | None = None
-        self._searched = float("-inf")
+        self._held: tuple[Credentials, Any] | None = None
+        self._searched = self._failed = float("-inf")
         self._lock = threading.Lock()
 
     def now(self) -> Credentials | None:
         """Those in memory, unless they expire within FRESH_SECONDS."""
-        return self._current if self._lasts(FRESH_SECONDS) else None
+        return self._lasting(FRESH_SECONDS)
 
     def fetch(self, refused: Credentials | None = None) -> Credentials:
-        """Find or renew them; blocks. Refused ones are searched for from the start of the chain."""
-        with self._lock:
-            current = self.now()
-            if current is not None and (current != refused or not self._may_search()):
-                return current
-            try:
-                if self._found is None or current is not None:
-                    self._search()
-                frozen = self._found.get_frozen_credentials()
-            except Exception as error:  # whatever botocore's providers raise, its own errors and others
-                if self._current is not None and self._lasts(0):
-                    return self._current
-                raise StorageError(f"storage {self._name}: {self._tell(error)}") from None
-            self._current = Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
-            return self._current
+        """Find or renew them; blocks. Refused ones are searched for from the start of the chain.
 
-    def _lasts(self, seconds: int) -> bool:
-        """Whether those in memory are good for so long; keys for good have nothing to ask."""
-        if self._current is None:
-            return False
-        return not (hasattr(self._found, "refresh_needed") and self._found.refresh_needed(seconds))
+        While those in memory still work, only one caller renews them, and not again soon after it failed.
+        """
+        usable = self._lasting(0)
+        if usable == refused:
+            usable = None
+        if not self._lock.acquire(blocking=usable is None):
+            assert usable is not None
+            return usable
+        try:
+            return self._fetch(usable, refused)
+        finally:
+            self._lock.release()
 
-    def _may_search(self) -> bool:
-        return time.monotonic() - self._searched >= REFUSED_SECONDS
+    def _fetch(self, usable: Credentials | None, refused: Credentials | None) -> Credentials:
+        current = self.now()
+        if current is not None and (current != refused or self._is_soon(self._searched)):
+            return current
+        if usable is not None and self._is_soon(self._failed):
+            return usable
+        try:
+            found = self._search() if self._held is None or current is not None else self._held[1]
+            frozen = found.get_frozen_credentials()
+        except Exception as error:  # whatever botocore's providers raise, its own errors and others
+            self._failed = time.monotonic()
+            if usable is not None:
+                return usable
+            raise StorageError(f"storage {self._name}: {tell_credentials(self._name, error)}") from None
+        fresh = Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
+        self._held = (fresh, found)
+        return fresh
 
-    def _search(self) -> None:
+    def _lasting(self, seconds: int) -> Credentials | None:
+        """Return those in memory if they are good for so long; keys for good have nothing to ask."""
+        if self._held is None:
+            return None
+        current, found = self._held
+        if hasattr(found, "refresh_needed") and found.refresh_needed(seconds):
+            return None
+        return current
+
+    def _is_soon(self, before: float) -> bool:
+        return time.monotonic() - before < AGAIN_SECONDS
+
+    def _search(self) -> Any:
         """Go through the chain with a new session, which remembers nothing."""
+        from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
+
         self._searched = time.monotonic()
-        self._found = open_session(self._profile).get_credentials()
-        if self._found is None:
-            from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
-
+        found = open_session(self._profile).get_credentials()
+        if found is None:
             raise NoCredentialsError
-
-    def _tell(self, error: Exception) -> str:
-        return tell_credentials(self._name, error)
+        return found
 
 
 def open_session(profile: str | None) -> Any:

@@ -1,0 +1,174 @@
+"""Keys by the chain: from the environment, a profile, a metadata service that hands out short-lived ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import StorageError
+from gateway.storage.s3 import credentials
+from gateway.storage.s3.bucket import Credentials
+from gateway.storage.s3.credentials import ChainCredentials, find_credentials
+from gateway.storage_settings import S3Settings
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def nothing_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No keys of whoever runs the tests."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    return tmp_path
+
+
+class Metadata(ThreadingHTTPServer):
+    """A container's metadata service: new keys at every request, good for `life`."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked = 0
+        self.life = timedelta(hours=1)
+        self.status = 200
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Metadata
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        keys = {
+            "AccessKeyId": f"key{self.server.asked}",
+            "SecretAccessKey": f"secret{self.server.asked}",
+            "Token": f"token{self.server.asked}",
+            "Expiration": (datetime.now(UTC) + self.server.life).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        body = json.dumps(keys if self.server.status == 200 else {}).encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
+    with Metadata() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{server.server_address[1]}/"
+        )
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def chain(profile: str | None = None) -> ChainCredentials:
+    source = find_credentials("shop", S3Settings(bucket="shop", profile=profile))
+    assert isinstance(source, ChainCredentials)
+    return source
+
+
+def test_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    source = chain()
+    assert source.now() is None, "nothing was fetched yet"
+    assert source.fetch() == Credentials("a", "b")
+    assert source.now() == Credentials("a", "b")
+
+
+def test_from_a_profile(tmp_path: Path) -> None:
+    (tmp_path / "credentials").write_text(
+        "[shop]\naws_access_key_id = a\naws_secret_access_key = b\naws_session_token = c\n"
+    )
+    assert chain("shop").fetch() == Credentials("a", "b", "c")
+    with pytest.raises(StorageError, match=r"storage shop: .*\(other\).* correct storage.shop.profile"):
+        chain("other").fetch()
+
+
+def test_none_at_all() -> None:
+    with pytest.raises(StorageError, match=r"no keys were found .* set storage.shop.access_key"):
+        chain().fetch()
+
+
+def test_half_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "hunter2")
+    with pytest.raises(StorageError, match="only half of the keys is there") as caught:
+        chain().fetch()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_renewed_before_they_expire(metadata: Metadata) -> None:
+    source = chain()
+    assert source.fetch() == Credentials("key1", "secret1", "token1")
+    assert source.fetch() == source.now() == Credentials("key1", "secret1", "token1")
+    assert metadata.asked == 1
+    metadata.life = timedelta(seconds=credentials.FRESH_SECONDS - 5)
+    source = chain()
+    first = source.fetch()
+    assert source.now() is None, "good, but not for long"
+    assert source.fetch() != first
+
+
+def test_kept_while_they_last_when_they_cannot_be_renewed(metadata: Metadata) -> None:
+    metadata.life = timedelta(seconds=60)
+    source = chain()
+    first = source.fetch()
+    metadata.status = 404
+    assert source.fetch() == first
+    asked = metadata.asked
+    assert source.fetch() == first
+    assert metadata.asked == asked, "not again at once"
+
+
+def test_refused_ones_are_searched_for_anew_but_not_all_the_time(
+    metadata: Metadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = chain()
+    first = source.fetch()
+    assert source.fetch(first) == first, "fetched a moment ago"
+    monkeypatch.setattr(credentials, "AGAIN_SECONDS", 0.0)
+    second = source.fetch(first)
+    assert second == source.now() == Credentials("key2", "secret2", "token2")
+    assert source.fetch(first) == second, "somebody else has fetched others since"
+    assert metadata.asked == 2
+
+
+def test_threads_that_come_together_fetch_once(metadata: Metadata) -> None:
+    source = chain()
+    threads = [threading.Thread(target=source.fetch) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert metadata.asked == 1
+
+
+def test_nothing_is_shown() -> None:
+    assert "hunter2" not in repr(Credentials("hunter2", "hunter2", "hunter2"))
+
+
+def test_keys_in_the_settings_need_no_botocore() -> None:
+    code = (
+        "import sys; from gateway.storage.s3.setup import make_bucket; "
+        "from gateway.storage_settings import S3Settings; "
+        "make_bucket('a', S3Settings(bucket='shop', access_key='a', secret_key='b')).credentials().fetch(); "
+        "print('botocore' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stdout == "False\n"
