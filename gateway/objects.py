@@ -124,7 +124,8 @@ def _mend(address: str, storages: Storages) -> str:
     if roots:
         return f"{address} is outside the storages of its bucket, which begin at {' and '.join(roots)}"
     name = re.sub(r"[^a-z0-9_-]+", "-", bucket.lower()).strip("-_") or "bucket"
+    keys = f'account and container = "{bucket}"' if kind == "az" else f'bucket = "{bucket}"'
     return (
         f"{address} is in no storage of the settings: add the table [storage.{name}] with "
-        f'type = "{kind}" and bucket = "{bucket}" (docs/settings.md has its other keys)'
+        f'type = "{kind}" and {keys} (docs/settings.md has its other keys)'
     )

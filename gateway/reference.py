@@ -86,7 +86,11 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
 
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    return ((name, field) for name, field in model.model_fields.items() if name != TABLES)
+    """The fields as declared, but a table's type before them, and then what it needs."""
+    fields = sorted(
+        model.model_fields.items(), key=lambda item: (item[0] != "type", not item[1].is_required())
+    )
+    return ((name, field) for name, field in fields if name != TABLES)
 
 
 def settings_page() -> str:
@@ -135,7 +139,7 @@ def _group(attribute: str) -> int:
     return next((number for number, head in enumerate(GROUPS, start=1) if attribute.startswith(head)), 0)
 
 
-NAMES: Final = {"local": "files", "s3": "bucket"}
+NAMES: Final = {"local": "files", "s3": "bucket", "gs": "google", "az": "azure"}
 """What the example calls a storage of each type."""
 
 EXAMPLES: Final = {
@@ -149,12 +153,17 @@ EXAMPLES: Final = {
     "accel_prefix": "/_protected/files/",
     "cache_path": "/var/cache/download-gateway",
     "bucket": "my-downloads",
-    "endpoint": "https://s3.example.com",
+    "endpoint": "https://storage.example.com",
     "access_key": "ACCESS-KEY",
     "secret_key": "SECRET-KEY",
     "session_token": "SESSION-TOKEN",
     "profile": "downloads",
     "ca_file": "/etc/gateway/ca.pem",
+    "service_account": "/etc/gateway/google.json",
+    "account": "mydownloads",
+    "container": "downloads",
+    "account_key": "ACCOUNT-KEY",
+    "sas_token": "SAS-TOKEN",
 }
 """Values for settings whose default is no constant."""
 

@@ -7,7 +7,8 @@ A new type is a class here with its row in StorageSettings and STORAGE_TYPES, an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from importlib.util import find_spec
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, model_validator
 
@@ -31,6 +32,8 @@ from gateway.values import (
 
 DEFAULT_TYPE: Final = "local"
 AWS_REGION: Final = "us-east-1"
+CLOUDS_EXTRA: Final = "'download-gateway[clouds]'"
+"""What a shell is told to install for the types gs and az."""
 MAX_PRESIGNED: Final = 7 * 86_400
 """Seconds a presigned URL may live: `X-Amz-Expires` is at most 604800, says AWS' Signature Version 4."""
 
@@ -122,6 +125,59 @@ class S3Settings(_Table):
         return self
 
 
+class _CloudTable(_Table):
+    """What both clouds beside S3 have in common."""
+
+    prefix: Prefix = setting("", "A folder in it: keys begin below it, and nothing else is served.")
+    anonymous: Switch = setting(False, "Whether it is open to everybody: requests are not signed.")
+    endpoint: Endpoint = setting(None, "The service's URL.", unit="URL", shown="the cloud's own")
+    connect_timeout: Seconds = setting(5.0, "How long connecting may take.", unit="seconds")
+    read_timeout: Seconds = setting(
+        30.0, "How long the service may send nothing before the rest is asked for anew.", unit="seconds"
+    )
+    ca_file: AbsolutePath | None = setting(
+        None, "Certificates (PEM) to trust for https beside the system's.", unit="path", shown="none"
+    )
+
+    @model_validator(mode="after")
+    def _check_extra(self) -> Self:
+        if find_spec("obstore") is None:
+            raise ValueError(f"needs a library that is not installed: pip install {CLOUDS_EXTRA}")
+        return self
+
+
+class GoogleSettings(_CloudTable):
+    """Objects in a bucket of Google Cloud Storage."""
+
+    type: Literal["gs"] = setting("gs", f"A bucket of Google Cloud Storage; needs {CLOUDS_EXTRA}.")
+    bucket: BucketName = needed("The bucket's name.")
+    service_account: AbsolutePath | None = setting(
+        None,
+        "A service account's key file (JSON). Without it credentials are looked for as Google's own tools "
+        "do: in GOOGLE_APPLICATION_CREDENTIALS, in what gcloud left behind, in the machine's metadata.",
+        unit="path",
+        shown="none",
+    )
+
+
+class AzureSettings(_CloudTable):
+    """Objects in a container of Azure Blob Storage."""
+
+    type: Literal["az"] = setting("az", f"A container of Azure Blob Storage; needs {CLOUDS_EXTRA}.")
+    account: Text = needed("The storage account's name.")
+    container: BucketName = needed("The container's name.")
+    account_key: Secret = setting(
+        None,
+        "The account's key. Without it and `sas_token` credentials are looked for in AZURE_… variables: a "
+        "key, a client's secret, a workload's identity; then the machine's managed identity is asked.",
+        shown="none",
+        repr=False,
+    )
+    sas_token: Secret = setting(
+        None, "A shared access signature that may read (and list, to publish).", shown="none", repr=False
+    )
+
+
 def _type_of(value: object) -> str | None:
     """The type of a table that was read, or of settings that were made; None for what is no table."""
     if isinstance(value, _Table):
@@ -130,12 +186,17 @@ def _type_of(value: object) -> str | None:
 
 
 StorageSettings = Annotated[
-    Annotated[LocalSettings, Tag("local")] | Annotated[S3Settings, Tag("s3")],
+    Annotated[LocalSettings, Tag("local")]
+    | Annotated[S3Settings, Tag("s3")]
+    | Annotated[GoogleSettings, Tag("gs")]
+    | Annotated[AzureSettings, Tag("az")],
     Discriminator(_type_of),
 ]
-STORAGE_TYPES: Final[dict[str, type[LocalSettings] | type[S3Settings]]] = {
+STORAGE_TYPES: Final[dict[str, type[LocalSettings | S3Settings | GoogleSettings | AzureSettings]]] = {
     "local": LocalSettings,
     "s3": S3Settings,
+    "gs": GoogleSettings,
+    "az": AzureSettings,
 }
 
 

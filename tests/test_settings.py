@@ -256,10 +256,10 @@ def test_each_value_is_checked_in_each_source(name: str, value: str, wanted: str
         ("[storage]\na = 1", "storage.a: must be a table"),
         ("[storage.a]", "storage.a.root: is needed in a storage of type local"),
         ('[storage.a]\ntype = "s3"', "storage.a.bucket: is needed in a storage of type s3"),
-        ("[storage.a]\ntype = 3", 'storage.a.type: there is no storage of type 3: write "local" or "s3"'),
+        ("[storage.a]\ntype = 3", 'storage.a.type: there is no storage of type 3: write "local", "s3",'),
         (
             '[storage.a]\nroot = "/"\nbucket = "b"',
-            "storage.a.bucket: is a setting of type s3, and this storage is of type local: "
+            "storage.a.bucket: is a setting of type s3 and gs, and this storage is of type local: "
             'set type = "s3", or take it away',
         ),
         (

@@ -27,7 +27,13 @@ from gateway.storage import Storage
 from gateway.storage.cache import DescriptorCache
 from gateway.storage.catalog import Catalog
 from gateway.storage.local import LocalStorage
-from gateway.storage_settings import LocalSettings, S3Settings, StorageSettings
+from gateway.storage_settings import (
+    AzureSettings,
+    GoogleSettings,
+    LocalSettings,
+    S3Settings,
+    StorageSettings,
+)
 
 if TYPE_CHECKING:
     from gateway.storage.slices import SliceCache
@@ -61,6 +67,20 @@ def _s3_catalog(name: str, table: S3Settings) -> Catalog:
     return S3Catalog(make_bucket(name, table), table)
 
 
+def _cloud_storage(name: str, table: GoogleSettings | AzureSettings, count: Count) -> Storage:
+    from gateway.storage.clouds.setup import make_store  # noqa: PLC0415
+    from gateway.storage.clouds.storage import CloudStorage  # noqa: PLC0415
+
+    return CloudStorage(name, make_store(name, table), table.prefix, count)
+
+
+def _cloud_catalog(name: str, table: GoogleSettings | AzureSettings) -> Catalog:
+    from gateway.storage.clouds.catalog import CloudCatalog  # noqa: PLC0415
+    from gateway.storage.clouds.setup import COMMAND_RETRIES, address, make_store  # noqa: PLC0415
+
+    return CloudCatalog(name, lambda: make_store(name, table, COMMAND_RETRIES), table.prefix, address(table))
+
+
 class ObjectType(NamedTuple):
     """How a type of object storage is built from its name and table: to serve from, and to look into."""
 
@@ -68,7 +88,11 @@ class ObjectType(NamedTuple):
     catalog: Callable[[str, Any], Catalog]
 
 
-OBJECT_TYPES: Final[dict[str, ObjectType]] = {"s3": ObjectType(_s3_storage, _s3_catalog)}
+OBJECT_TYPES: Final[dict[str, ObjectType]] = {
+    "s3": ObjectType(_s3_storage, _s3_catalog),
+    "gs": ObjectType(_cloud_storage, _cloud_catalog),
+    "az": ObjectType(_cloud_storage, _cloud_catalog),
+}
 """Every type but `local`. Each function imports what it needs itself."""
 
 
@@ -217,7 +241,7 @@ class Storages:
                 return storage
             table = self._tables[name]
             storage = OBJECT_TYPES[table.type].storage(name, table, self._count)
-            if self._caching is not None and table.delivery == "stream":
+            if self._caching is not None and not storage.redirects:
                 storage = self._wrap(storage, self._caching)
             self._objects[name] = storage
             self._all = {**self._all, name: storage}
