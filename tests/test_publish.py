@@ -19,7 +19,8 @@ import pytest
 from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
 from gateway.publish import HASH_BYTES, Report, hash_files, plan_publication, show_progress
-from gateway.storage.registry import REGISTRY, Storages
+from gateway.storage.registered import REGISTRY
+from gateway.storage.registry import Storages
 from gateway.storage_settings import LocalSettings
 
 CONTENTS = {

@@ -5,28 +5,24 @@ that have files on disk only pay nothing for them. OBJECT_TYPES has them by type
 
 `up` and `product add` publish files from any folder; a folder below no configured root is registered as a
 storage of its own, so that running workers find it without new settings. Of two of the same name the
-settings' wins. The file is written whole and renamed into place, by one writer at a time.
+settings' wins.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from gateway.errors import ConfigurationError, StorageError
+from gateway.errors import StorageError
 from gateway.storage import Storage
 from gateway.storage.cache import DescriptorCache
 from gateway.storage.catalog import Catalog
 from gateway.storage.local import LocalStorage
+from gateway.storage.registered import REGISTRY, read_registry, register
 from gateway.storage_settings import (
     AzureSettings,
     GoogleSettings,
@@ -38,13 +34,8 @@ from gateway.storage_settings import (
 if TYPE_CHECKING:
     from gateway.storage.slices import SliceCache
 
-REGISTRY: Final = "storages.json"
 RECHECK_SECONDS: Final = 1.0
 """How often at most an unknown name makes us look at the registry again: anyone may mint nonsense."""
-_NAME_CHARACTERS: Final = 40
-_DIGEST_CHARACTERS: Final = 8
-
-
 Count = Callable[..., None]
 """`Counters.add`: an index, and how many (1)."""
 
@@ -277,81 +268,3 @@ class Storages:
             self._local = fresh
             self._all = {**fresh, **self._objects}
             self._seen = version
-
-
-def read_registry(data: Path) -> dict[str, Path]:
-    """Read the registered roots by name; none when nothing was registered. Raises StorageError."""
-    path = data / REGISTRY
-    try:
-        plain = json.loads(path.read_bytes())
-        return {
-            str(name): Path(table["root"]) for name, table in plain.items() if table.get("type") == "local"
-        }
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise StorageError(
-            f'{path} is damaged: it should hold {{"NAME": {{"type": "local", "root": "…"}}}}'
-        ) from None
-
-
-def name_for(folder: Path) -> str:
-    """Name a folder for the registry: after the folder, and a digest that tells namesakes apart."""
-    word = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:_NAME_CHARACTERS].strip("-")
-    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{word or 'files'}-{digest}"
-
-
-def register(data: Path, folder: Path) -> str:
-    """Write a folder into the registry, unless it is there; returns its storage's name.
-
-    The file has mode 0600 and is replaced at once, so a reader never sees half of it. Raises
-    ConfigurationError when it cannot be written or the folder's path is not valid UTF-8.
-    """
-    folder = folder.resolve()
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        raise ConfigurationError([f"{str(folder)!r} is not valid UTF-8; rename the folder"]) from None
-    name = name_for(folder)
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _only_writer(data):
-            known = read_registry(data)
-            if known.get(name) != folder:
-                _write(data / REGISTRY, known | {name: folder})
-    except StorageError as error:
-        raise ConfigurationError([str(error)]) from error
-    except OSError as error:
-        raise ConfigurationError([f"{data / REGISTRY} cannot be written: {error.strerror}"]) from error
-    return name
-
-
-@contextmanager
-def _only_writer(data: Path) -> Iterator[None]:
-    lock = os.open(
-        data / (REGISTRY + ".lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # let go of by closing
-        yield
-    finally:
-        os.close(lock)
-
-
-def _write(path: Path, roots: Mapping[str, Path]) -> None:
-    plain = {name: {"type": "local", "root": str(root)} for name, root in sorted(roots.items())}
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(fd)
-        os.replace(fresh, path)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(fresh)
-        raise

@@ -13,7 +13,8 @@ import pytest
 
 from gateway.errors import ConfigurationError, StorageError
 from gateway.storage import registry
-from gateway.storage.registry import REGISTRY, Place, Storages, name_for, read_registry, register
+from gateway.storage.registered import REGISTRY, name_for, read_registry, register
+from gateway.storage.registry import Place, Storages
 from gateway.storage_settings import LocalSettings
 
 from .conftest import entry
@@ -99,7 +100,7 @@ def test_locate(root: Path, data: Path) -> None:
     assert storages.locate(root.with_name("root2") / "x") == Place(name_for(root.parent), "root2/x")
 
 
-WRITE = "import sys; from pathlib import Path; from gateway.storage.registry import register\n" + (
+WRITE = "import sys; from pathlib import Path; from gateway.storage.registered import register\n" + (
     "for n in range(20): register(Path(sys.argv[1]), Path(f'/srv/{sys.argv[2]}/{n}'))"
 )
 

@@ -1,0 +1,100 @@
+"""Folders registered as storages in `<data>/storages.json`, by name.
+
+The file is written whole and renamed into place, by one writer at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import ConfigurationError, StorageError
+
+REGISTRY: Final = "storages.json"
+_NAME_CHARACTERS: Final = 40
+_DIGEST_CHARACTERS: Final = 8
+
+
+def read_registry(data: Path) -> dict[str, Path]:
+    """Read the registered roots by name; none when nothing was registered. Raises StorageError."""
+    path = data / REGISTRY
+    try:
+        plain = json.loads(path.read_bytes())
+        return {
+            str(name): Path(table["root"]) for name, table in plain.items() if table.get("type") == "local"
+        }
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise StorageError(
+            f'{path} is damaged: it should hold {{"NAME": {{"type": "local", "root": "…"}}}}'
+        ) from None
+
+
+def name_for(folder: Path) -> str:
+    """Name a folder for the registry: after the folder, and a digest that tells namesakes apart."""
+    word = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:_NAME_CHARACTERS].strip("-")
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:_DIGEST_CHARACTERS]
+    return f"{word or 'files'}-{digest}"
+
+
+def register(data: Path, folder: Path) -> str:
+    """Write a folder into the registry, unless it is there; returns its storage's name.
+
+    The file has mode 0600 and is replaced at once, so a reader never sees half of it. Raises
+    ConfigurationError when it cannot be written or the folder's path is not valid UTF-8.
+    """
+    folder = folder.resolve()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError([f"{str(folder)!r} is not valid UTF-8; rename the folder"]) from None
+    name = name_for(folder)
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _only_writer(data):
+            known = read_registry(data)
+            if known.get(name) != folder:
+                _write(data / REGISTRY, known | {name: folder})
+    except StorageError as error:
+        raise ConfigurationError([str(error)]) from error
+    except OSError as error:
+        raise ConfigurationError([f"{data / REGISTRY} cannot be written: {error.strerror}"]) from error
+    return name
+
+
+@contextmanager
+def _only_writer(data: Path) -> Iterator[None]:
+    lock = os.open(
+        data / (REGISTRY + ".lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go of by closing
+        yield
+    finally:
+        os.close(lock)
+
+
+def _write(path: Path, roots: Mapping[str, Path]) -> None:
+    plain = {name: {"type": "local", "root": str(root)} for name, root in sorted(roots.items())}
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(fd)
+        os.replace(fresh, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(fresh)
+        raise
