@@ -8,6 +8,7 @@ The exceptions are drawn as a tree:
     └── StoreUnavailable        Redis did not answer (in time)
     Refused                     carries one Refusal of the table
     StorageError                a blob is missing, changed or unreachable; answered as `storage_failed`
+    └── StorageUnreachable      the last of these: it may be there, and what is cached of it may be served
 """
 
 from __future__ import annotations
@@ -144,6 +145,10 @@ class StoreUnavailable(GatewayError):
 
 class StorageError(GatewayError):
     """A blob is missing, changed, unreachable or not a regular file below its root."""
+
+
+class StorageUnreachable(StorageError):
+    """A storage did not answer, or not with the blob, and may do so later: nothing is known of the blob."""
 
 
 class Refused(Exception):

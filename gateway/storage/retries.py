@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.counters import UPSTREAM_RETRIES, UPSTREAM_THROTTLES
-from gateway.errors import StorageError
+from gateway.errors import StorageUnreachable
 
 FIRST_TRIES: Final = 4
 """Before the first byte: somebody waits for an answer, and may be told to come again."""
@@ -75,7 +75,7 @@ class Budget:
             self._count(UPSTREAM_THROTTLES, 1)
         if self._is_spent(fault):
             tries = "" if self.tries == 1 else f" after {self.tries} tries"
-            raise StorageError(f"{self._subject} cannot be had{tries}: {fault}") from None
+            raise StorageUnreachable(f"{self._subject} cannot be had{tries}: {fault}") from None
         self._count(UPSTREAM_RETRIES, 1)
         _log.info("an object is asked for again", extra={"object": self._subject, "why": str(fault)})
         tries_since = self.tries or int(brought < PROGRESS_BYTES)
