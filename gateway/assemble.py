@@ -60,6 +60,7 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
         count=counters.add,
         cache=Caching(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
+    storages.prepare()
     downloads = Downloads(
         claims,
         storages,

@@ -23,6 +23,7 @@ pytest.register_assert_rewrite("tests.plane")
 
 from tests.buckets import S3Server  # noqa: E402
 from tests.plane import Plane  # noqa: E402 - its assertions are to be explained, too
+from tests.shop import Shop  # noqa: E402
 from tests.swift import NoFolderError, run_s3  # noqa: E402
 
 # Shells start background jobs with SIGINT ignored, and every process that a test starts would inherit that.
@@ -184,6 +185,18 @@ def s3_server(s3_servers: dict[str, S3Server]) -> S3Server:
 def s3_tls(s3_servers: dict[str, S3Server]) -> S3Server:
     """The same server, and the same buckets, over TLS."""
     return s3_servers["https"]
+
+
+@pytest.fixture
+def shop(s3_server: S3Server) -> Shop:
+    """A new bucket, to be published from."""
+    return Shop(s3_server)
+
+
+@pytest.fixture
+def versioned(s3_server: S3Server) -> Shop:
+    """The same, with versions."""
+    return Shop(s3_server, versions=True)
 
 
 def pytest_asyncio_loop_factories(

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -24,8 +25,7 @@ from gateway.storage.catalog import Catalog
 from gateway.storage.local import LocalStorage
 from gateway.storage.registered import REGISTRY, read_registry, register
 from gateway.storage_settings import (
-    AzureSettings,
-    GoogleSettings,
+    CloudSettings,
     LocalSettings,
     S3Settings,
     StorageSettings,
@@ -58,14 +58,14 @@ def _s3_catalog(name: str, table: S3Settings) -> Catalog:
     return S3Catalog(make_bucket(name, table), table)
 
 
-def _cloud_storage(name: str, table: GoogleSettings | AzureSettings, count: Count) -> Storage:
+def _cloud_storage(name: str, table: CloudSettings, count: Count) -> Storage:
     from gateway.storage.clouds.setup import make_store  # noqa: PLC0415
     from gateway.storage.clouds.storage import CloudStorage  # noqa: PLC0415
 
     return CloudStorage(name, make_store(name, table), table.prefix, count)
 
 
-def _cloud_catalog(name: str, table: GoogleSettings | AzureSettings) -> Catalog:
+def _cloud_catalog(name: str, table: CloudSettings) -> Catalog:
     from gateway.storage.clouds.catalog import CloudCatalog  # noqa: PLC0415
     from gateway.storage.clouds.setup import COMMAND_RETRIES, address, make_store  # noqa: PLC0415
 
@@ -143,6 +143,12 @@ class Storages:
         for name in self._tables:
             self._build(name)
         return iter(self._all.values())
+
+    def prepare(self) -> None:
+        """Build the object storages now, so that no request waits for it. What fails now is told by `get`."""
+        for name in self._tables:
+            with suppress(StorageError):
+                self._build(name)
 
     def get(self, name: str) -> Storage:
         """Return the storage of this name. Raises StorageError for none (or an unreadable registry).

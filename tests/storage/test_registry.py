@@ -15,7 +15,7 @@ from gateway.errors import ConfigurationError, StorageError
 from gateway.storage import registry
 from gateway.storage.registered import REGISTRY, name_for, read_registry, register
 from gateway.storage.registry import Place, Storages
-from gateway.storage_settings import LocalSettings
+from gateway.storage_settings import LocalSettings, S3Settings
 
 from .conftest import entry
 
@@ -98,6 +98,74 @@ def test_locate(root: Path, data: Path) -> None:
     assert storages.locate(root.parent / "secret") == Place(name_for(root.parent), "secret")
     assert storages.locate(root.parent.parent / "else") is None
     assert storages.locate(root.with_name("root2") / "x") == Place(name_for(root.parent), "root2/x")
+
+
+BUCKETS = {
+    "shop": S3Settings(bucket="shop", access_key="a", secret_key="b"),
+    "kits": S3Settings(bucket="shop", prefix="kits", access_key="a", secret_key="b"),
+}
+
+
+def test_buckets(root: Path, data: Path) -> None:
+    storages = Storages({"files": LocalSettings(root=root), **BUCKETS}, data, 4)
+    assert [storage.name for storage in storages] == ["files", "shop", "kits"]
+    shop = storages.get("shop")
+    assert shop.name == "shop"
+    assert storages.get("shop") is shop
+    assert storages.locate(root / "sub" / "file") == Place("files", "sub/file")
+    with pytest.raises(StorageError, match="storage shop: is a bucket and no folder"):
+        storages.local("shop")
+    storages.prepare()
+    assert storages.get("shop") is shop
+
+
+def test_a_registered_folder_keeps_the_buckets(root: Path, data: Path) -> None:
+    name = register(data, root)
+    storages = Storages({**BUCKETS, name: S3Settings(bucket="other")}, data, 4)
+    shop = storages.get("shop")
+    other = register(data, root / "sub")
+    assert {storage.name for storage in storages} == {"shop", "kits", name, other}
+    assert storages.get("shop") is shop
+    with pytest.raises(StorageError, match="is a bucket"):
+        storages.local(name)
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ("s3://shop", ("shop", "")),
+        ("s3://shop/", ("shop", "")),
+        ("s3://shop/a/b", ("shop", "a/b")),
+        ("s3://shop/kitsch", ("shop", "kitsch")),
+        ("s3://shop/kits", ("kits", "")),
+        ("s3://shop/kits/a", ("kits", "a")),
+        ("s3://shopping/a", None),
+        ("gs://shop/a", None),
+    ],
+)
+def test_locate_object(data: Path, address: str, wanted: tuple[str, str] | None) -> None:
+    found = Storages(BUCKETS, data, 4).locate_object(address)
+    assert (found and (found[0].name, found[1])) == wanted
+
+
+def test_catalogs(root: Path, data: Path) -> None:
+    storages = Storages({"files": LocalSettings(root=root), **BUCKETS}, data, 4)
+    assert [catalog.root for catalog in storages.catalogs()] == ["s3://shop/", "s3://shop/kits/"]
+    assert storages.catalog("shop") is storages.catalog("shop")
+    assert storages.catalog("files") is storages.catalog("none") is None
+
+
+def test_files_on_disk_pay_nothing_for_buckets(root: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from gateway.assemble import build_worker; "
+        "from gateway.storage.registry import Storages; from gateway.storage_settings import LocalSettings; "
+        "storages = Storages({'files': LocalSettings(root=Path('/'))}, Path('/nowhere'), 4); "
+        "storages.prepare(); storages.get('files'); "
+        "lazy = ('botocore', 'obstore', 'gateway.storage.s3'); "
+        "print([name for name in sys.modules if name.startswith(lazy)])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"
 
 
 WRITE = "import sys; from pathlib import Path; from gateway.storage.registered import register\n" + (

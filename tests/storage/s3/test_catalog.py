@@ -1,0 +1,160 @@
+"""Looking into a bucket of a real S3 server: facts, folders, contents, and what is told when it fails."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.errors import StorageError
+from gateway.manifest import ManifestFile
+from gateway.storage.catalog import ObjectFacts, ObjectMissing
+from gateway.storage.s3 import catalog as module
+from gateway.storage.s3.catalog import S3Catalog
+from gateway.storage.s3.setup import make_bucket
+from gateway.storage_settings import S3Settings
+from tests.shop import Shop
+
+CONTENT = os.urandom(3 * module.READ_BYTES + 17)
+
+
+def catalog(table: S3Settings) -> S3Catalog:
+    return S3Catalog(make_bucket("shop", table), table)
+
+
+@pytest.fixture
+def looked(shop: Shop) -> S3Catalog:
+    return catalog(shop.table())
+
+
+def published(facts: ObjectFacts) -> ManifestFile:
+    return ManifestFile(
+        "n", facts.size, "t", "", "", "shop", facts.key, facts.modified, facts.etag, facts.version_id
+    )
+
+
+def test_facts(shop: Shop, looked: S3Catalog) -> None:
+    shop.put("a/ü +%.bin", CONTENT)
+    facts = looked.stat("a/ü +%.bin")
+    etag = f'"{hashlib.md5(CONTENT).hexdigest()}"'
+    assert (facts.key, facts.size, facts.etag, facts.version_id) == ("a/ü +%.bin", len(CONTENT), etag, "")
+    assert facts.modified > 1_600_000_000 * 10**9
+    assert (facts.sha256, facts.crc32) == ("", "")
+    assert looked.check_root() == ""
+
+
+def test_versions(versioned: Shop) -> None:
+    looked = catalog(versioned.table())
+    version = versioned.put("a", b"one").version_id
+    first = looked.stat("a")
+    assert version
+    assert first.version_id == version
+    other = versioned.put("a", b"three").version_id
+    assert looked.stat("a").version_id == other
+    assert b"".join(looked.read(first)) == b"one", "the version that was described"
+    looked.check(published(first))
+
+
+def test_digests_that_the_uploader_stored(shop: Shop, looked: S3Catalog) -> None:
+    digests = {"sha256": hashlib.sha256(CONTENT).hexdigest().upper(), "crc32": f"{zlib.crc32(CONTENT):08x}"}
+    shop.put("good", CONTENT, **digests)
+    shop.put("bad", CONTENT, sha256="abc", crc32="not hex!")
+    good, bad = looked.stat("good"), looked.stat("bad")
+    assert (good.sha256, good.crc32) == (digests["sha256"].lower(), digests["crc32"])
+    assert (bad.sha256, bad.crc32) == ("", "")
+
+
+SHA256 = hashlib.sha256(CONTENT).digest()
+CRC32 = zlib.crc32(CONTENT).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("answer", "wanted"),
+    [
+        ({}, ("", "")),
+        ({"ChecksumSHA256": base64.b64encode(SHA256).decode()}, (SHA256.hex(), "")),
+        (
+            {"ChecksumCRC32": base64.b64encode(CRC32).decode(), "ChecksumType": "FULL_OBJECT"},
+            ("", CRC32.hex()),
+        ),
+        ({"ChecksumSHA256": base64.b64encode(SHA256).decode(), "ChecksumType": "COMPOSITE"}, ("", "")),
+        ({"ChecksumSHA256": base64.b64encode(SHA256).decode() + "-3"}, ("", "")),
+        ({"ChecksumSHA256": base64.b64encode(CRC32).decode()}, ("", "")),
+        ({"ChecksumSHA256": "", "Metadata": {"sha256": SHA256.hex()}}, (SHA256.hex(), "")),
+        (
+            {"ChecksumSHA256": base64.b64encode(SHA256).decode(), "Metadata": {"sha256": "0" * 64}},
+            (SHA256.hex(), ""),
+        ),
+    ],
+)
+def test_stored_checksums(answer: dict[str, Any], wanted: tuple[str, str]) -> None:
+    """As AWS sends them; the server of the tests does not."""
+    assert module._stored_digests(answer) == wanted
+
+
+def test_folders(shop: Shop) -> None:
+    for number in range(3):
+        shop.put(f"in/a{number}", b"x")
+    shop.put("in/deep/ü&<b>", b"x")
+    shop.put("in/deep/", b"")
+    shop.put("inside", b"x")
+    looked = catalog(shop.table())
+    assert list(looked.list("in/")) == ["in/a0", "in/a1", "in/a2", "in/deep/ü&<b>"]
+    assert list(looked.list("")) == ["in/a0", "in/a1", "in/a2", "in/deep/ü&<b>", "inside"]
+    assert list(looked.list("none/")) == []
+    below = catalog(shop.table(prefix="in"))
+    assert below.root == shop.address("in/")
+    assert list(below.list("")) == ["a0", "a1", "a2", "deep/ü&<b>"]
+    assert below.stat("a1").size == 1
+
+
+def test_contents(shop: Shop, looked: S3Catalog) -> None:
+    shop.put("a", CONTENT)
+    shop.put("empty", b"")
+    assert b"".join(looked.read(looked.stat("a"))) == CONTENT
+    assert b"".join(looked.read(looked.stat("empty"))) == b""
+
+
+def test_what_changed_is_not_read(shop: Shop, looked: S3Catalog) -> None:
+    shop.put("a", CONTENT)
+    facts = looked.stat("a")
+    looked.check(published(facts))
+    shop.put("a", CONTENT[::-1])
+    with pytest.raises(StorageError, match="'a' has changed"):
+        list(looked.read(facts))
+    with pytest.raises(StorageError, match="'a' has changed"):
+        looked.check(published(facts))
+    with pytest.raises(StorageError, match="'a' changed since it was published"):
+        looked.check(replace(published(looked.stat("a")), size=3))
+
+
+def test_what_is_not_there(shop: Shop, looked: S3Catalog) -> None:
+    for ask in (lambda: looked.stat("a/b"), lambda: list(looked.read(ObjectFacts("a/b", 1, 0, '"x"')))):
+        with pytest.raises(ObjectMissing, match="storage shop: 'a/b' does not exist"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("other", "wanted"),
+    [
+        (
+            {"bucket": "nope-nope"},
+            "there is no bucket 'nope-nope' at 127.0.0.1: correct the storage's bucket",
+        ),
+        ({"secret_key": "hunter2"}, "127.0.0.1 does not accept the secret key: correct the keys"),
+        ({"region": "eu-west-9"}, 'is in another region: set storage.shop.region = "us-east-1"'),
+        ({"endpoint": "http://127.0.0.1:1"}, "127.0.0.1 port 1 cannot be reached"),
+        ({"access_key": None, "secret_key": None, "profile": "none"}, "correct storage.shop.profile"),
+    ],
+)
+def test_each_fault_says_how_to_mend_it(shop: Shop, other: dict[str, Any], wanted: str) -> None:
+    with pytest.raises(StorageError, match=r"^storage shop: ") as caught:
+        catalog(shop.table(**other)).check_root()
+    assert wanted in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
