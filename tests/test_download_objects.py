@@ -6,9 +6,11 @@ Small enough for every day; GATEWAY_TEST_OBJECT_MIB=1024 and GATEWAY_TEST_SLOW_C
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
@@ -19,7 +21,7 @@ from gateway.counters import BYTES_COPIED, BYTES_SPLICED
 from gateway.manifest import Manifest, ManifestFile
 from tests.conftest import run_plane
 from tests.faults_upstream import BUCKET, Fault, Pattern, Upstream
-from tests.plane import Client, Plane, Published, request, wait_until
+from tests.plane import Client, Plane, Published, make_certificate, request, wait_until
 from tests.test_download_limits import IN_FLIGHT, sent_of
 
 OBJECT_BYTES = int(os.environ.get("GATEWAY_TEST_OBJECT_MIB", "64")) * 1024 * 1024
@@ -97,6 +99,36 @@ def test_twenty_resets_and_five_throttles(objects: Plane, upstream: Upstream) ->
         assert {each.fields["if-match"] for each in asked} == {upstream.objects["large"].etag}
         assert client.get(link).code == "limit_reached"
     assert objects.charged(link) == len(content)
+
+
+def test_resets_over_tls_on_both_sides(tmp_path: Path) -> None:
+    """Copied, where nothing can be spliced."""
+    certificate, key = make_certificate(tmp_path)
+    content = Pattern(8_000_000)
+    with Upstream(certificate=(certificate, key)) as secure:
+        options = {"storage": {"s3": table(secure)}, "tls_cert": certificate, "tls_key": key}
+        with run_plane(tmp_path, **options) as plane:
+            plane.client_context = ssl.create_default_context(cafile=str(certificate))
+            secure.faults.extend(Fault(short_after=400_000 * number) for number in range(1, 6))
+            link = plane.link(publish(plane, secure.put("large", content)), maximum=1)
+            with plane.connect() as client:
+                read_all(client, link, content)
+            assert plane.charged(link) == len(content)
+            values = plane.workers[0].counters.values()
+            assert (values[BYTES_COPIED], values[BYTES_SPLICED]) == (len(content), 0)
+
+
+def test_a_pause_is_nobodys_fault(objects: Plane, upstream: Upstream) -> None:
+    """A client that takes nothing for longer than `read_timeout`, while the storage hangs up."""
+    content = Pattern(30_000_000)
+    link = objects.link(publish(objects, upstream.put("paused", content)))
+    with objects.connect(receive_buffer=65536) as client:
+        client.send(request(link))
+        assert client.read_head().status == 200
+        assert client.read_bytes(1_000_000) == content[:1_000_000]
+        time.sleep(1.5)
+        upstream.cut()
+        assert client.read_bytes(29_000_000) == content[1_000_000:]
 
 
 def test_an_object_replaced_within_a_download(objects: Plane, upstream: Upstream) -> None:
