@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, model_validator
 
@@ -176,6 +176,9 @@ class AzureSettings(_CloudTable):
     sas_token: Secret = setting(
         None, "A shared access signature that may read (and list, to publish).", shown="none", repr=False
     )
+
+
+CloudSettings: TypeAlias = GoogleSettings | AzureSettings
 
 
 def _type_of(value: object) -> str | None:

@@ -9,12 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from obstore.exceptions import (
-    BaseError,
-    PermissionDeniedError,
-    PreconditionError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import BaseError
 
 from gateway.errors import StorageError
 from gateway.storage.retries import Hiccup
@@ -25,6 +20,8 @@ FAULTS: Final = (BaseError, OSError, ValueError)
 _STATUS: Final = re.compile(r"returned non-2xx status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 _KIND: Final = re.compile(r"\bkind: (Connect|Timeout|Decode)\b")
+_SOURCES: Final = re.compile(r"\bsource: ([A-Z][A-Za-z]+)\b")
+"""Names of object_store's own errors, such as UnexpectedRange, or Header and MissingEtag."""
 _KINDS: Final = {
     "Connect": "the storage cannot be reached",
     "Timeout": "the storage sends nothing in time (read_timeout)",
@@ -41,13 +38,13 @@ def judge(error: Exception, subject: str) -> Hiccup | StorageError:
     status = int(match[1]) if match else 0
     code = _CODE.search(text)
     said = f"{status or ''} {code[1] if code else ''}".strip()
-    if "token request" in text or isinstance(error, UnauthenticatedError):
-        return _without_credentials(error, subject, said, status)
-    if isinstance(error, FileNotFoundError):
+    if "token request" in text or status == 401:
+        return _without_credentials(subject, said, status, text)
+    if status == 404:
         return StorageError(f"{subject} is missing ({said})")
-    if isinstance(error, PreconditionError) or status == 416:
+    if status in {412, 416}:
         return StorageError(f"{subject} has changed since it was published ({said})")
-    if isinstance(error, PermissionDeniedError):
+    if status == 403:
         return StorageError(
             f"{subject} is refused ({said}): see that the credentials are right and may read it"
         )
@@ -59,20 +56,19 @@ def judge(error: Exception, subject: str) -> Hiccup | StorageError:
         return StorageError(
             f"{subject} comes whole where a range was asked for: the storage has to answer ranges"
         )
-    if "Header missing" in text:
-        return StorageError(f"{subject} cannot be had: the storage sends no ETag or no Last-Modified")
     if isinstance(error, ValueError):
         return StorageError(f"{subject} cannot be had: the key has empty parts, or parts such as '..'")
-    return Hiccup(_kind(text) or "the connection broke off")
+    if "HTTP error" in text:
+        return Hiccup(_kind(text) or "the connection was lost")
+    what = " ".join(_SOURCES.findall(text)[:2]) or type(error).__name__
+    return StorageError(f"{subject} cannot be had: the storage's answer is of no use ({what})")
 
 
-def _without_credentials(error: Exception, subject: str, said: str, status: int) -> Hiccup | StorageError:
-    """No credentials were found, or the service that issues them did not."""
-    if isinstance(error, UnauthenticatedError) or 400 <= status < 500:
-        return StorageError(
-            f"{subject} cannot be had without valid credentials ({said or 'none were found'})"
-        )
-    return Hiccup(f"no credentials can be had ({said or _kind(str(error)) or 'the connection broke off'})")
+def _without_credentials(subject: str, said: str, status: int, text: str) -> Hiccup | StorageError:
+    """No credentials were found, or the service that issues them gave none, or these are not accepted."""
+    if 400 <= status < 500 and status not in _AGAIN:
+        return StorageError(f"{subject} cannot be had without valid credentials ({said})")
+    return Hiccup(f"no credentials can be had ({said or _kind(text) or 'the connection was lost'})")
 
 
 def _kind(text: str) -> str:

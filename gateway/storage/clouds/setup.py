@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from obstore.store import AzureStore, GCSStore
 
@@ -13,9 +13,7 @@ from gateway.storage.clouds.faults import FAULTS
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ClientConfig, GCSConfig, ObjectStore, RetryConfig
 
-    from gateway.storage_settings import AzureSettings, GoogleSettings
-
-    CloudSettings: TypeAlias = GoogleSettings | AzureSettings
+    from gateway.storage_settings import AzureSettings, CloudSettings, GoogleSettings
 
 FOR_EVER: Final = timedelta(days=3650)
 """obstore's `timeout` is for a whole answer, and 30 s unless told otherwise."""

@@ -1,0 +1,85 @@
+"""Both clouds: Azure as a real server, Google as bytes with faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gateway.counters import UPSTREAM_IN_USE, Counters
+from gateway.storage import Stream, retries
+from gateway.storage.catalog import Catalog
+from gateway.storage.clouds.catalog import CloudCatalog
+from gateway.storage.clouds.setup import COMMAND_RETRIES, address, make_store
+from gateway.storage.clouds.storage import CloudStorage
+from gateway.storage_settings import AzureSettings, CloudSettings, GoogleSettings
+from tests.azurite import Azurite
+from tests.storage.clouds.google import Google
+
+
+def settings_of(table: dict[str, Any]) -> CloudSettings:
+    return GoogleSettings(**table) if table["type"] == "gs" else AzureSettings(**table)
+
+
+def catalog_of(table: dict[str, Any], name: str = "cloud") -> Catalog:
+    settings = settings_of(table)
+    return CloudCatalog(
+        name, lambda: make_store(name, settings, COMMAND_RETRIES), settings.prefix, address(settings)
+    )
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off in milliseconds."""
+    monkeypatch.setattr(retries, "FIRST_BACKOFF", 0.001)
+    monkeypatch.setattr(retries, "LAST_BACKOFF", 0.004)
+
+
+@pytest.fixture
+def google() -> Iterator[Google]:
+    with Google() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    with Azurite(tmp_path_factory.mktemp("azurite")) as running:
+        yield running
+
+
+@pytest.fixture
+def counters() -> Iterator[Counters]:
+    """What the storage counts; at the end nothing is in use any more."""
+    made = Counters()
+    yield made
+    assert made.values()[UPSTREAM_IN_USE] == 0
+
+
+Make = Callable[[dict[str, Any]], CloudStorage]
+
+
+@pytest.fixture
+def make(counters: Counters) -> Make:
+    """Makes a storage from a table of settings."""
+
+    def storage(table: dict[str, Any]) -> CloudStorage:
+        settings = settings_of(table)
+        return CloudStorage("cloud", make_store("cloud", settings), settings.prefix, counters.add)
+
+    return storage
+
+
+async def rest(stream: Stream, most: int = 1 << 18) -> bytes:
+    """What is left of a stream."""
+    pieces = []
+    buffer = memoryview(bytearray(most))
+    while stream.left:
+        try:
+            got = stream.take(buffer)
+        except BlockingIOError:
+            await stream.ready()
+            continue
+        assert 0 < got <= most
+        pieces.append(bytes(buffer[:got]))
+    return b"".join(pieces)
