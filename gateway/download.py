@@ -26,7 +26,7 @@ from gateway.counters import (
     Counters,
 )
 from gateway.delivery.relay import Relay
-from gateway.delivery.transfer import Transfer, send_at_once
+from gateway.delivery.transfer import Transfer, send_at_once, send_soon
 from gateway.editions import Edition, Editions
 from gateway.errors import (
     BAD_REQUEST,
@@ -170,7 +170,7 @@ class Downloads:
                 await self._run(Relay(exchange, remote), plan)
             elif file is None:
                 exchange.respond(plan.status, plan.head)
-            elif not send_at_once(exchange, file, plan):
+            elif not send_at_once(exchange, file, plan) and not await send_soon(exchange, file, plan):
                 await self._run(Transfer(exchange, file), plan)
         finally:
             self._tally(exchange, plan.amount if plan.pieces else 0)

@@ -47,7 +47,7 @@ class Outlet:
         """
         return self._socket.send(head, socket.MSG_MORE)
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Copy to the kernel; the bytes taken. Raises as `send_head` does."""
         return self._socket.send(data)
 

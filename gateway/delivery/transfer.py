@@ -1,5 +1,9 @@
 """Sends a plan's pieces over one connection: small spans copied, large ones by sendfile.
 
+send_at_once   what is small and in memory, in one write with its head
+send_soon      one span of middling size, past the transport, with the other answers of this turn
+Transfer       everything else, and what the kernel did not take of those
+
 The rules:
 
 - Nothing is sent past the transport until the transport's own buffer is empty: the head goes first.
@@ -13,18 +17,21 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from gateway.delivery.sender import Sender, slice_end
 from gateway.errors import StorageError
 from gateway.exchange import ClientGone, Exchange
-from gateway.outcome import in_thread
+from gateway.outcome import Outcome, in_thread
 from gateway.rules.plan import Plan
 from gateway.rules.ranges import Span
 from gateway.storage import FileBlob
 
 SMALL_BYTES: Final = 16 * 1024
 """Up to here copying into one write with the head is cheaper than two system calls."""
+SOON_BYTES: Final = 256 * 1024
+"""Up to here one call sends a span whole, if its client has kept up."""
 COPY_BYTES: Final = 256 * 1024
 """One read and write where sendfile cannot go (TLS)."""
 
@@ -49,11 +56,67 @@ def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
     return True
 
 
+class Departure(Outcome[bool]):
+    """A head and its span, sent when this turn of the event loop ends; an outcome with whether all of it is.
+
+    Answers made in one turn leave together: the first wakes the client, and the others find it awake. 5 µs
+    a request. The head goes by itself: held back to share a packet with the span (MSG_MORE), the two are a
+    little more than loopback's largest packet, and the rest of it waits for a timer. 28 µs a request.
+    """
+
+    def __init__(self, exchange: Exchange, source: int, plan: Plan) -> None:
+        self._exchange = exchange
+        self._source = source
+        self._plan = plan
+        exchange.connection._loop.call_soon(self._leave)
+
+    def _leave(self) -> None:
+        exchange, plan = self._exchange, self._plan
+        connection = exchange.connection
+        if connection.transport is None:
+            self.fail(ClientGone())
+            return
+        outlet = connection.open_outlet()
+        start, stop = plan.pieces[0][1]
+        head = exchange.begin(plan.status, plan.head)
+        with suppress(OSError):  # the kernel takes no more now, or the connection broke: see the Transfer
+            head = head[outlet.send(head) :]
+            if not head:
+                exchange.sent = outlet.send_file(self._source, start, stop)
+        if head:
+            connection.transport.write(head)
+        self.set(exchange.sent == plan.amount)
+
+
+def send_soon(exchange: Exchange, blob: FileBlob, plan: Plan) -> Outcome[bool]:
+    """Send one span past the transport and without a Transfer, if it is of middling size and in memory.
+
+    An outcome with whether all of it was sent; else a Transfer goes on where this ended. It may fail with
+    ClientGone. With a `Departure`, random spans of 64 KiB cost 43 µs of CPU each instead of 88.
+    """
+    transport = exchange.connection.transport
+    if (
+        not SMALL_BYTES < plan.amount <= SOON_BYTES
+        or len(plan.pieces) != 1
+        or transport is None
+        or transport.get_extra_info("sslcontext") is not None
+        or transport.get_write_buffer_size()
+        or not blob.resident(*plan.pieces[0][1])
+    ):
+        return _LATER
+    return Departure(exchange, blob.fd, plan)
+
+
+_LATER: Final[Outcome[bool]] = Outcome()
+_LATER.set(False)
+
+
 class Transfer(Sender):
-    """One plan on its way to one client, from a file."""
+    """One plan on its way to one client, from a file; `send_soon` may have sent its beginning."""
 
     def __init__(self, exchange: Exchange, blob: FileBlob) -> None:
         super().__init__(exchange)
+        self.sent = exchange.sent
         self._blob = blob
         self._warm_to = 0
 
@@ -71,10 +134,16 @@ class Transfer(Sender):
                 exchange.respond(plan.status, plan.head, body)
                 self.sent = plan.amount
                 return
-            start, stop = plan.pieces[0][1]
-            await self._ready(start, slice_end(start, stop))  # while a fault can still be told
-            before = exchange.begin(plan.status, plan.head)
-            for framing, span in plan.pieces:
+            pieces, before = plan.pieces, b""
+            if exchange.begun:
+                self._outlet = self._connection.outlet  # which knows what of that the client has not got
+                span = pieces[0][1]
+                pieces = ((b"", Span(span.start + self.sent, span.stop)),)
+            else:
+                start, stop = pieces[0][1]
+                await self._ready(start, slice_end(start, stop))  # while a fault can still be told
+                before = exchange.begin(plan.status, plan.head)
+            for framing, span in pieces:
                 await self._piece(before + framing, span)
                 before = b""
             self._write(plan.closing)

@@ -143,3 +143,31 @@ def test_an_abort_on_a_unix_socket(local: Plane, leave: str) -> None:
             wait_until(lambda: local.charged(target) < 20_000_000, "it was cut", 10)
         client.socket.close()
     wait_until(lambda: 50_000 <= local.charged(target) < 1_000_000, "the rest was returned")
+
+
+@pytest.mark.parametrize("where", ["unix", "tcp"])
+def test_spans_a_client_is_slow_to_read(local: Plane, plane: Plane, where: str) -> None:
+    """Those that the kernel takes only a part of go on where they ended."""
+    server = local if where == "unix" else plane
+    target = server.link(server.publish(CONTENT))
+    starts = range(0, 2_700_000, 9_001)
+    with server.connect(receive_buffer=4096) as client:
+        for start in starts:
+            client.send(request(target, f"Range: bytes={start}-{start + 250_000}"))
+        time.sleep(0.2)
+        for start in starts:
+            assert client.read().body == CONTENT[start : start + 250_001]
+
+
+@pytest.mark.parametrize("leave", ["reset", "close"])
+def test_an_abort_within_a_span_is_returned(plane: Plane, leave: str) -> None:
+    target = plane.link(plane.publish(CONTENT), maximum=10)
+    with plane.no_leak():
+        client = plane.connect(receive_buffer=4096)
+        for start in range(100):
+            client.send(request(target, f"Range: bytes={start}-{start + 249_999}"))
+        client.read()
+        if leave == "reset":
+            client.reset()
+        client.socket.close()
+    wait_until(lambda: 250_000 <= plane.charged(target) < 15_000_000, "the rest was returned")
