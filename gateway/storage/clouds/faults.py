@@ -43,7 +43,7 @@ def judge(error: Exception, subject: str) -> Hiccup | StorageError:
     if status == 404:
         return StorageError(f"{subject} is missing ({said})")
     if status in {412, 416}:
-        return StorageError(f"{subject} has changed since it was published ({said})")
+        return StorageError(f"{subject} has changed since it was published, or is gone ({said})")
     if status == 403:
         return StorageError(
             f"{subject} is refused ({said}): see that the credentials are right and may read it"

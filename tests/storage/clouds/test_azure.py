@@ -114,9 +114,9 @@ async def test_a_replaced_object_is_refused(azurite: Azurite, store: AzureStore,
     with pytest.raises(StorageError, match=changed):
         await make(azurite.table()).lookup(entry(facts)).check()
     obstore.delete(store, "a")
-    with pytest.raises(StorageError, match="is missing"):
+    with pytest.raises(StorageError, match="or is gone"):
         await read(make, azurite.table(), entry(facts), 0, 1)
-    with pytest.raises(StorageError, match="is missing"):
+    with pytest.raises(StorageError, match="or is gone"):
         await make(azurite.table()).lookup(entry(facts)).check()
 
 
