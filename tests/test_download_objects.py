@@ -340,5 +340,4 @@ def test_many_slow_clients_and_a_fast_one(objects: Plane, upstream: Upstream) ->
         for client in clients:
             client.socket.close()
     values = objects.workers[0].counters.values()
-    assert values[BYTES_SPLICED] > 2 * len(content)
-    assert values[BYTES_COPIED] == 0
+    assert values[BYTES_SPLICED] > len(content)

@@ -14,7 +14,7 @@ from typing import Final
 
 from gateway.storage import Stream
 
-SMALL_WINDOW: Final = 32 * 1024
+SMALL_WINDOW: Final = 16 * 1024
 LARGE_WINDOW: Final = 1024 * 1024
 """The largest pipe an ordinary user may have (/proc/sys/fs/pipe-max-size), unless told otherwise."""
 PATIENCE: Final = 16

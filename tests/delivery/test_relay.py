@@ -219,8 +219,11 @@ async def test_the_way_is_counted(splices: bool) -> None:
         await bench.get()
         await until(lambda: bool(bench.ended))
         values = bench.counters.values()
-        assert values[BYTES_SPLICED] == (len(CONTENT) if splices else 0)
-        assert values[BYTES_COPIED] == (0 if splices else len(CONTENT))
+        assert values[BYTES_SPLICED] + values[BYTES_COPIED] == len(CONTENT)
+        if splices:  # but for the beginning, in which any client may prove slow
+            assert values[BYTES_COPIED] < 1_000_000
+        else:
+            assert values[BYTES_SPLICED] == 0
 
 
 # --- clients that go away -----------------------------------------------------------------------------------
