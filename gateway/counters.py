@@ -69,6 +69,17 @@ UPSTREAM_THROTTLES: Final = _declare(
     "upstream_throttles_total", "Answers of object storages that we ask too much: 429 and 503."
 )
 UPSTREAM_BYTES: Final = _declare("upstream_bytes_total", "Bytes of files received from object storages.")
+_CACHE_SLICES: Final = "Slices of objects that downloads wanted, by where they came from."
+CACHE_HITS: Final = _declare("cache_slices_total", _CACHE_SLICES, 'from="disk"')
+CACHE_FILLED: Final = _declare("cache_slices_total", _CACHE_SLICES, 'from="storage"')
+CACHE_WAITED: Final = _declare("cache_slices_total", _CACHE_SLICES, 'from="running_fill"')
+CACHE_BYPASSED: Final = _declare("cache_slices_total", _CACHE_SLICES, 'from="storage_uncached"')
+CACHE_BYTES: Final = _declare("cache_filled_bytes_total", "Bytes of objects written into the cache.")
+CACHE_EVICTED: Final = _declare("cache_evicted_total", "Slices removed from the cache to make room.")
+CACHE_DAMAGED: Final = _declare("cache_damaged_total", "Slices found damaged in the cache, and removed.")
+CACHE_FAILURES: Final = _declare(
+    "cache_failures_total", "Times the cache failed (full disk, no folder) and was left alone for a while."
+)
 STORE_ERRORS: Final = _declare("store_errors_total", "Commands the store failed or did not answer in time.")
 STORAGE_ERRORS: Final = _declare("storage_errors_total", "Blobs missing, changed or unreachable.")
 FAULTS: Final = _declare("faults_total", "Exceptions nobody expected; each is in the log.")
