@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import ConfigurationError, StorageError
-from gateway.objects import Finder, ObjectCandidate, Wanted, is_address, look_at
+from gateway.objects import Finder, ObjectCandidate, Progress, Wanted, is_address, look_at, no_progress
 from gateway.storage.catalog import ObjectMissing
 from gateway.storage.registry import Storages
 
@@ -71,7 +71,10 @@ class _Unfit(Exception):
 
 
 def plan_publication(
-    paths: Sequence[Path | str], private: Path | None = None, storages: Storages | None = None
+    paths: Sequence[Path | str],
+    private: Path | None = None,
+    storages: Storages | None = None,
+    progress: Progress = no_progress,
 ) -> Publication:
     """Gather the files of one version: each path is a file, or a folder whose files are taken recursively.
 
@@ -102,7 +105,7 @@ def plan_publication(
     faults += _same_names(planned)
     if not paths:
         faults.append("nothing to publish: name a file or a folder")
-    candidates = list(_described(planned, faults))
+    candidates = list(_described(planned, faults, progress))
     if faults:
         raise ConfigurationError(faults)
     return Publication(tuple(candidates), tuple(skipped))
@@ -147,10 +150,10 @@ def _same_names(planned: Sequence[Candidate | Wanted]) -> Iterator[str]:
 
 
 def _described(
-    planned: Sequence[Candidate | Wanted], faults: list[str]
+    planned: Sequence[Candidate | Wanted], faults: list[str], progress: Progress
 ) -> Iterator[Candidate | ObjectCandidate]:
     """Look at the objects among them, many at once."""
-    looked = iter(look_at([each for each in planned if isinstance(each, Wanted)]))
+    looked = iter(look_at([each for each in planned if isinstance(each, Wanted)], progress))
     for each in planned:
         found = next(looked) if isinstance(each, Wanted) else each
         if isinstance(found, ObjectMissing):

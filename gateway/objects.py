@@ -6,8 +6,9 @@ An address is `s3://BUCKET/KEY`, or `s3://BUCKET/FOLDER/` for everything below. 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -92,13 +93,32 @@ class Finder:
         return wanted
 
 
-def look_at(wanted: Sequence[Wanted]) -> list[ObjectCandidate | StorageError]:
+Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
+"""Told how many objects there are; yields what to call after each."""
+
+
+@contextmanager
+def no_progress(_total: int) -> Iterator[Callable[[], None]]:
+    """Show nothing."""
+    yield lambda: None
+
+
+def look_at(
+    wanted: Sequence[Wanted], progress: Progress = no_progress
+) -> list[ObjectCandidate | StorageError]:
     """Ask for the facts of every object, many at once; in the same order. Stops when interrupted."""
+    if not wanted:
+        return []
+    found = []
     pool = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
     try:
-        return list(pool.map(_look, wanted))
+        with progress(len(wanted)) as advance:
+            for each in pool.map(_look, wanted):
+                found.append(each)
+                advance()
     finally:
         pool.shutdown(cancel_futures=True)
+    return found
 
 
 def _look(wanted: Wanted) -> ObjectCandidate | StorageError:

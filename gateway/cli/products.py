@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.options import STORE, Call, command, fail
-from gateway.cli.output import count_of, note, show_record, show_size, show_table, show_time
+from gateway.cli.output import count_of, count_progress, note, show_record, show_size, show_table, show_time
 from gateway.errors import ConfigurationError
 from gateway.mint.data import product_data
 
@@ -86,7 +86,9 @@ def add(
         raise ConfigurationError(faults)
     settings = call.settings
     storages = Storages(settings.storage, settings.data, settings.open_files)
-    publication = plan_publication(files, settings.data, storages)
+    publication = plan_publication(
+        files, settings.data, storages, lambda total: count_progress(total, "Looking at objects")
+    )
     if trust and publication.unproven:
         number = count_of(len(publication.unproven), "object")
         example = publication.unproven[0].address

@@ -6,6 +6,7 @@ renews temporary keys. It is imported when it is needed, which with keys in the 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -117,9 +118,14 @@ class ChainCredentials:
 
 
 def open_session(profile: str | None) -> Any:
-    """Open a botocore session. Raises botocore's errors when there is no such profile."""
+    """Open a botocore session. Raises botocore's errors when there is no such profile.
+
+    What it would log below a warning has session tokens and signatures in it.
+    """
     from botocore.session import Session  # noqa: PLC0415 - 0.1 s and 20 MB
 
+    for name in ("botocore", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return Session(profile=profile)
 
 

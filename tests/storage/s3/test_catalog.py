@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import os
 import zlib
 from dataclasses import replace
@@ -18,6 +19,7 @@ from gateway.storage.s3 import catalog as module
 from gateway.storage.s3.catalog import S3Catalog
 from gateway.storage.s3.setup import make_bucket
 from gateway.storage_settings import S3Settings
+from tests.buckets import SECRET_KEY
 from tests.shop import Shop
 
 CONTENT = os.urandom(3 * module.READ_BYTES + 17)
@@ -46,6 +48,15 @@ def test_facts(shop: Shop, looked: S3Catalog) -> None:
     assert facts.modified > 1_600_000_000 * 10**9
     assert (facts.sha256, facts.crc32) == ("", "")
     assert looked.check_root() == ""
+
+
+def test_no_log_has_a_secret(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    shop.put("a", b"a")
+    catalog(shop.table(session_token="hunter2")).check_root()
+    assert "hunter2" not in caplog.text
+    assert "Signature=" not in caplog.text
+    assert SECRET_KEY not in caplog.text
 
 
 def test_versions(versioned: Shop) -> None:
