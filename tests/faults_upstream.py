@@ -16,11 +16,13 @@ It runs in threads of the test's process, one a connection: asyncio tests may us
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import hashlib
 import re
 import socket
 import ssl
-import struct
+import termios
 import threading
 import time
 from collections import deque
@@ -36,6 +38,7 @@ from gateway.rules.headers import format_date
 from gateway.storage.s3.bucket import Bucket, Credentials
 
 PIECE = 256 * 1024
+_libc = ctypes.CDLL(None, use_errno=True)
 BUCKET = "shop"
 
 
@@ -247,20 +250,20 @@ class Upstream:
         with self.lock:
             self.connections += 1
             self._open.add(connection)
+        reader = connection.makefile("rb")
         try:
-            reader = connection.makefile("rb")
             while (asked := _read(reader)) is not None:
                 with self.lock:
                     self.requests.append(asked)
                     fault = self.faults.popleft() if self.faults else self.always
                 if not self._answer(connection, asked, fault):
                     break
-            reader.close()
         except OSError:
             pass
         finally:
             with self.lock:
                 self._open.discard(connection)
+            reader.close()
             connection.close()
 
     def _answer(self, connection: socket.socket, asked: Asked, fault: Fault) -> bool:
@@ -316,7 +319,7 @@ class Upstream:
             if fault.rate:
                 time.sleep(0.05)
         if fault.reset_after is not None and stop < whole:
-            time.sleep(0.02)  # what was sent shall arrive: a reset overtakes it
+            _arrived(connection)
             _reset(connection)
             return False
         if fault.stall_after is not None and stop < whole:
@@ -379,10 +382,17 @@ def _read(reader: Any) -> Asked | None:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Closing with a lingering time of 0 sends RST."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.shutdown(socket.SHUT_RDWR) if isinstance(connection, ssl.SSLSocket) else None
-    connection.close()
+    """Connecting to nowhere dissolves a connection at once, with RST (connect(2)), whoever else uses it."""
+    _libc.connect(connection.fileno(), bytes(16), 16)
+
+
+def _arrived(connection: socket.socket) -> None:
+    """Until the client's kernel has all that was sent (SIOCOUTQ): a reset takes away what it has not."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)) == bytes(4):
+            return
+        time.sleep(0.001)
 
 
 def _wait_for_end(connection: socket.socket) -> None:

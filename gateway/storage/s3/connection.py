@@ -23,6 +23,8 @@ PEEK_BYTES: Final = 4096
 """More than a head of S3 has."""
 MAX_ERROR_BYTES: Final = 8 * 1024
 """Read of an error's body, for its code."""
+_ENDS: Final = (b"</Error>", b"0\r\n\r\n")
+"""How an error ends that does not say how long it is: its XML, or its chunks."""
 _INTERIM: Final = 8
 """Interim answers (1xx) before the answer itself, at most."""
 _MOVE: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
@@ -144,7 +146,7 @@ class Connection:
         got = 0
         try:
             async with asyncio.timeout(seconds):
-                while got < most:
+                while got < most and not (head.length is None and body.endswith(_ENDS, 0, got)):
                     try:
                         piece = self.take(view[got:])
                     except BlockingIOError:

@@ -1,0 +1,341 @@
+"""Streams: every way in which a storage fails, and that the bytes are right all the same or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from gateway.counters import UPSTREAM_BYTES, UPSTREAM_REQUESTS, UPSTREAM_RETRIES, UPSTREAM_THROTTLES
+from gateway.errors import StorageError
+from gateway.storage import retries
+from gateway.storage.retries import FIRST_TRIES, TRIES
+from gateway.storage.s3.storage import S3Storage
+from tests.faults_upstream import GOOD, Fault, Pattern, Upstream
+from tests.plane import until
+from tests.storage.s3.conftest import Counted, Make, read, rest, spliced
+
+SIZE = 1_000_000
+CONTENT = Pattern(SIZE)
+
+Reading = Callable[[Any], Awaitable[bytes]]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off in milliseconds."""
+    monkeypatch.setattr(retries, "FIRST_BACKOFF", 0.001)
+    monkeypatch.setattr(retries, "LAST_BACKOFF", 0.004)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, SIZE), (0, 1), (SIZE - 1, SIZE), (5, 500_005), (1, SIZE), (0, SIZE - 1)]
+)
+async def test_a_span_arrives(
+    upstream: Upstream, make: Make, counted: Counted, start: int, stop: int
+) -> None:
+    file = upstream.put("dir/ä +%.bin", CONTENT)
+    assert await read(make(), file, start, stop) == CONTENT[start:stop]
+    (asked,) = upstream.requests
+    assert asked.range == ("" if (start, stop) == (0, SIZE) else f"bytes={start}-{stop - 1}")
+    assert asked.fields["if-match"] == file.etag
+    assert asked.fields["accept-encoding"] == "identity"
+    assert asked.target == "/shop/dir/%C3%A4%20%2B%25.bin"
+    assert counted.held == (0, 1)
+    assert (counted[UPSTREAM_REQUESTS], counted[UPSTREAM_RETRIES]) == (1, 0)
+    assert counted[UPSTREAM_BYTES] == stop - start
+
+
+async def test_bytes_go_through_a_pipe(plain: Upstream, counted: Counted) -> None:
+    storage = S3Storage(plain.bucket(), counted.add)
+    file = plain.put("a", CONTENT)
+    plain.faults += [Fault(reset_after=70_000), Fault(short_after=300_000), GOOD]
+    stream = await storage.lookup(file).fetch(3, SIZE)
+    assert stream.splices
+    assert await spliced(stream) == CONTENT[3:SIZE]
+    with pytest.raises(BlockingIOError):
+        stream.splice(0, 1)
+    stream.close()
+    assert counted.held == (0, 1)
+    storage.close()
+
+
+async def test_over_tls_nothing_is_spliced(secure: Upstream, counted: Counted) -> None:
+    storage = S3Storage(secure.bucket(), counted.add)
+    stream = await storage.lookup(secure.put("a", CONTENT)).fetch(0, SIZE)
+    assert not stream.splices
+    stream.close()
+    storage.close()
+
+
+@pytest.mark.parametrize("most", [1, 1000, 16384, 16385])
+async def test_pieces_may_be_small(upstream: Upstream, make: Make, most: int) -> None:
+    stop = min(most * 50, 100_000)
+    stream = await make().lookup(upstream.put("a", CONTENT)).fetch(0, stop)
+    assert await rest(stream, most) == CONTENT[:stop]
+    stream.close()
+
+
+BREAKS = {
+    "reset": Fault(reset_after=1000),
+    "reset at once": Fault(reset_after=0),
+    "reset before the head": Fault(before_head="reset"),
+    "short": Fault(short_after=1000),
+    "nothing but a head": Fault(short_after=0),
+    "end before the head": Fault(before_head="close"),
+    "stall": Fault(stall_after=1000),
+    "stall at once": Fault(stall_after=0),
+    "stall before the head": Fault(before_head="stall"),
+    "slow down": Fault(status=503, code="SlowDown"),
+    "too many": Fault(status=429, code="TooManyRequests", retry_after="0"),
+    "too many, last words": Fault(status=429, closes=True),
+    "in chunks": Fault(status=503, code="SlowDown", chunked=True),
+    "inner error": Fault(status=500, code="InternalError"),
+    "bad gateway": Fault(status=502),
+    "gateway timeout": Fault(status=504),
+    "a reset error": Fault(status=503, reset_after=10),
+}
+
+
+def silence(name: str) -> float:
+    """How long the storage may be silent: short only where it will be."""
+    return 0.4 if "stall" in name else 10.0
+
+
+@pytest.mark.parametrize("name", BREAKS)
+async def test_what_breaks_off_at_the_beginning_is_asked_for_again(
+    upstream: Upstream, make: Make, counted: Counted, name: str
+) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.faults.append(BREAKS[name])
+    assert await read(make(read_timeout=silence(name)), file, 10) == CONTENT[10:SIZE]
+    assert counted[UPSTREAM_RETRIES] == 1
+    assert counted[UPSTREAM_THROTTLES] == (BREAKS[name].status in {429, 503})
+    assert counted.held == (0, 1)
+
+
+@pytest.mark.parametrize("name", BREAKS)
+async def test_what_breaks_off_later_is_asked_for_from_where_it_was(
+    upstream: Upstream, make: Make, name: str
+) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.faults += [Fault(reset_after=400_000), BREAKS[name], BREAKS[name]]
+    assert await read(make(read_timeout=silence(name)), file) == CONTENT[0:SIZE]
+    fault = BREAKS[name]
+    brought = (
+        0
+        if fault.status or fault.before_head
+        else sum(each or 0 for each in (fault.reset_after, fault.short_after, fault.stall_after))
+    )
+    assert [asked.range for asked in upstream.requests] == [
+        "",
+        f"bytes=400000-{SIZE - 1}",
+        f"bytes={400_000 + brought}-{SIZE - 1}",
+        f"bytes={400_000 + 2 * brought}-{SIZE - 1}",
+    ]
+
+
+async def test_a_long_row_of_faults(upstream: Upstream, make: Make, counted: Counted) -> None:
+    file = upstream.put("a", CONTENT)
+    for number in range(40):
+        upstream.faults += [Fault(reset_after=20_000 + number), Fault(status=503, code="SlowDown")]
+    assert await read(make(), file) == CONTENT[0:SIZE]
+    assert counted[UPSTREAM_RETRIES] == 80
+
+
+WRONG = {
+    "missing": (Fault(status=404, code="NoSuchKey"), "is missing"),
+    "another etag": (Fault(fields={"ETag": '"other"'}), "has changed"),
+    "no etag": (Fault(fields={"ETag": None}), "has changed"),
+    "refused by its etag": (Fault(status=412, code="PreconditionFailed"), "has changed"),
+    "no such range": (Fault(status=416), "has changed"),
+    "another size": (Fault(fields={"Content-Range": f"bytes 400000-999999/{SIZE + 1}"}), "has changed"),
+    "another range": (Fault(fields={"Content-Range": f"bytes 399999-999998/{SIZE}"}), "comes with bytes"),
+    "another length": (Fault(fields={"Content-Length": "599999"}), "comes with 599999 bytes"),
+    "whole": (Fault(ignore_range=True), "comes whole"),
+    "chunks": (Fault(chunked=True), "in chunks"),
+    "no range": (Fault(fields={"Content-Range": None}), "no range"),
+    "no content": (Fault(status=204, fields={"Content-Length": None}), "answers 204"),
+    "garbage": (Fault(garbage=b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), "no status line"),
+    "an endless head": (Fault(garbage=b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 9999), "a head of more than"),
+    "interim answers only": (Fault(garbage=b"HTTP/1.1 100 Continue\r\n\r\n" * 9), "interim"),
+    "redirect": (Fault(status=307, code="TemporaryRedirect"), "set `region`"),
+    "forbidden": (Fault(status=403, code="AccessDenied"), "is refused"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_what_is_wrong_is_said_at_once(
+    upstream: Upstream, make: Make, counted: Counted, name: str
+) -> None:
+    fault, said = WRONG[name]
+    file = upstream.put("a", CONTENT)
+    upstream.always = fault
+    with pytest.raises(StorageError, match=f"^storage s3: the object 'a' .*{said}"):
+        await make().lookup(file).fetch(400_000, SIZE)
+    assert len(upstream.requests) == 1
+    assert counted.held[0] == 0
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_what_is_wrong_later_ends_the_stream(upstream: Upstream, make: Make, name: str) -> None:
+    fault, said = WRONG[name]
+    file = upstream.put("a", CONTENT)
+    upstream.faults += [Fault(reset_after=400_000), fault]
+    stream = await make().lookup(file).fetch(0, SIZE)
+    with pytest.raises(StorageError, match=said):
+        await rest(stream)
+    stream.close()
+    assert len(upstream.requests) == 2
+    assert stream.left == SIZE - 400_000
+
+
+async def test_an_object_replaced_midway_is_never_mixed_in(upstream: Upstream, make: Make) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.faults += [
+        Fault(reset_after=400_000),
+        Fault(then=lambda: upstream.put("a", Pattern(SIZE, seed=1), '"new"')),
+    ]
+    stream = await make().lookup(file).fetch(0, SIZE)
+    with pytest.raises(StorageError, match="has changed since it was published"):
+        await rest(stream)
+    stream.close()
+
+
+async def test_before_the_first_byte_it_is_given_up_soon(
+    upstream: Upstream, make: Make, counted: Counted
+) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.always = Fault(status=503, code="SlowDown")
+    with pytest.raises(StorageError, match=f"after {FIRST_TRIES} tries: the storage answers 503 SlowDown"):
+        await read(make(), file)
+    assert len(upstream.requests) == FIRST_TRIES
+    assert upstream.connections == 1
+    assert counted.held == (0, 1)
+
+
+async def test_who_waits_for_the_first_byte_is_not_made_to_wait_long(upstream: Upstream, make: Make) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.always = Fault(status=503, code="SlowDown", retry_after="30")
+    with pytest.raises(StorageError, match="had: the storage answers 503"):
+        await read(make(), file)
+    assert len(upstream.requests) == 1
+
+
+async def test_later_it_is_given_up_after_tries_without_a_byte(upstream: Upstream, make: Make) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.faults += [Fault(reset_after=10), *[Fault(short_after=0)] * 5, Fault(short_after=1)]
+    upstream.always = Fault(before_head="close")
+    stream = await make().lookup(file).fetch(0, SIZE)
+    with pytest.raises(StorageError, match=f"after {TRIES} tries: the storage closed"):
+        await rest(stream)
+    stream.close()
+    assert stream.left == SIZE - 11
+    assert len(upstream.requests) == 7 + TRIES
+
+
+async def test_a_storage_may_take_its_time(upstream: Upstream, make: Make, counted: Counted) -> None:
+    """Ten times as long as it may be silent."""
+    file = upstream.put("a", CONTENT)
+    upstream.faults.append(Fault(rate=20_000, pieces=50))
+    assert await read(make(read_timeout=0.4), file, 0, 20_000) == CONTENT[:20_000]
+    assert counted[UPSTREAM_RETRIES] == 0
+
+
+async def test_a_client_may_take_its_time(upstream: Upstream, make: Make, counted: Counted) -> None:
+    file = upstream.put("a", CONTENT)
+    storage = make(read_timeout=0.1, connect_timeout=5.0)
+    stream = await storage.lookup(file).fetch(0, SIZE)
+    buffer = memoryview(bytearray(1000))
+    await stream.ready()
+    got = stream.take(buffer)
+    await asyncio.sleep(0.3)
+    assert await rest(stream) == CONTENT[got:SIZE]
+    stream.close()
+    assert counted[UPSTREAM_RETRIES] == 0
+
+
+async def test_what_the_storage_closed_meanwhile_is_asked_for_again(
+    upstream: Upstream, make: Make, counted: Counted
+) -> None:
+    file = upstream.put("a", Pattern(20_000_000))
+    stream = await make().lookup(file).fetch(0, file.size)
+    buffer = memoryview(bytearray(100_000))
+    await stream.ready()
+    got = stream.take(buffer)
+    await asyncio.to_thread(upstream.cut)
+    await asyncio.sleep(0.05)
+    assert await rest(stream) == Pattern(20_000_000)[got : file.size]
+    stream.close()
+    assert counted[UPSTREAM_RETRIES] == 1
+
+
+async def test_ready_means_that_something_can_be_taken(upstream: Upstream, make: Make) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.faults.append(Fault(rate=100_000))
+    stream = await make().lookup(file).fetch(0, 30_000)
+    buffer = memoryview(bytearray(16))
+    for _ in range(3):
+        await stream.ready()
+        await stream.ready()
+    for _ in range(20):
+        await stream.ready()
+        assert stream.take(buffer) == 16
+    stream.close()
+
+
+async def test_a_stream_closed_early_closes_its_connection(
+    upstream: Upstream, make: Make, counted: Counted
+) -> None:
+    file = upstream.put("a", Pattern(20_000_000))
+    stream = await make().lookup(file).fetch(0, file.size)
+    assert counted.held == (1, 0)
+    stream.close()
+    assert counted.held == (0, 0)
+    with pytest.raises(BlockingIOError):
+        stream.take(memoryview(bytearray(1)))
+
+
+@pytest.mark.parametrize("fault", [Fault(stall_after=10), Fault(before_head="stall"), Fault(status=503)])
+async def test_a_stream_may_be_cancelled_while_it_waits(
+    upstream: Upstream, make: Make, counted: Counted, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr(retries, "FIRST_BACKOFF", 60.0)
+    monkeypatch.setattr(retries, "LAST_BACKOFF", 60.0)
+    file = upstream.put("a", CONTENT)
+    upstream.faults += [Fault(short_after=100_000), fault]
+    stream = await make().lookup(file).fetch(0, SIZE)
+    reading = asyncio.create_task(rest(stream))
+    await until(lambda: len(upstream.requests) == 2)
+    await asyncio.sleep(0.05)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    stream.close()
+    assert counted.held[0] == 0
+
+
+async def test_an_answer_that_says_close_is_not_used_again(
+    upstream: Upstream, make: Make, counted: Counted
+) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.faults.append(Fault(closes=True))
+    assert await read(make(), file) == CONTENT[0:SIZE]
+    assert counted.held == (0, 0)
+
+
+async def test_interim_answers_are_passed_over(upstream: Upstream, make: Make) -> None:
+    file = upstream.put("a", b"0123456789")
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    answer = f"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nETag: {file.etag}\r\n\r\n0123456789"
+    upstream.faults.append(Fault(garbage=interim + answer.encode()))
+    assert await read(make(), file) == b"0123456789"
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 7, 1000])
+async def test_a_head_may_come_in_pieces(upstream: Upstream, make: Make, pieces: int) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.faults.append(Fault(pieces=pieces, fields={"X-Long": "x" * 9000} if pieces == 3 else {}))
+    assert await read(make(), file, 7, 100) == CONTENT[7:100]
