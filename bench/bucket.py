@@ -17,7 +17,11 @@ from bench.processes import Crew, Program
 STORAGE: Final = "bucket"
 """The gateway's name for it, and the bucket's own."""
 
+_LISTING: Final = f"<ListBucketResult><Name>{STORAGE}</Name><KeyCount>0</KeyCount></ListBucketResult>"
+"""Answered to ListObjectsV2, by which publishing sees that the bucket is there. It lists nothing."""
+
 _LOCATIONS: Final = f"""
+        location = /{STORAGE} {{ default_type application/xml; return 200 "{_LISTING}"; }}
         location /{STORAGE}/ {{ alias $files/; }}
 """
 

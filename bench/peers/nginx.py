@@ -46,7 +46,7 @@ PROXY_HTTP = """
     proxy_set_header Host $authority;
     proxy_max_temp_file_size 0;  # a slow client shall not fill the disk
     proxy_buffer_size 64k;
-    proxy_buffers 8 256k;  # the fastest here of the sizes tried, and faster than proxy_buffering off
+    proxy_buffers 8 256k;  # none of the sizes tried was clearly faster, see ../README.md
     proxy_busy_buffers_size 1m;
 """
 PROXY_LOCATIONS = """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.bucket import STORAGE
 from bench.errors import WrongAnswers
 from bench.ground import SMALL, Ground
 from bench.machine import Cores, find_redis, tool_path
@@ -46,6 +47,12 @@ def test_the_bucket_answers_as_object_storages_do(ground: Ground) -> None:
     assert (part.status, part.getheader("ETag"), body) == (206, etag, content[10:20])
     assert part.getheader("Content-Range") == f"bytes 10-19/{len(content)}"
     assert fetch(ground, "GET", {"If-Match": '"other"'})[0].status == 412
+
+
+def test_an_object_of_the_bucket_is_published_by_its_address(ground: Ground) -> None:
+    settings = ground.bucket().settings
+    added = ground.command("product", "add", "kit", "1", f"s3://{STORAGE}/{SMALL}", settings=settings)
+    assert added["manifest"]
 
 
 @pytest.mark.parametrize("name", ["nginx-proxy", "nginx-cache"])
