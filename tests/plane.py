@@ -35,6 +35,7 @@ from gateway.rules.headers import media_type
 from gateway.settings import Settings
 from gateway.sockets import Listener
 from gateway.tokens.form import new_token, token_id, token_key
+from tests.backends import Backend, Folder
 
 READY_SECONDS = 20
 CLIENT_SECONDS = 15
@@ -256,10 +257,13 @@ class Plane:
     workers: list[Worker] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
     """Events at level error that a test provokes; any other fails it."""
+    backend: Backend | None = None
+    """Where the files are; unless given, a folder."""
 
     def __post_init__(self) -> None:
         self.root = self.folder / "files"
         self.root.mkdir()
+        self.files = self.backend or Folder(self.root)
         self.log = self.folder / "access.log"
         self.store = redis.Redis.from_url(self.options.get("own_url", self.redis_url))
         self._number = 0
@@ -273,7 +277,7 @@ class Plane:
             "workers": 1,
             "data": self.folder / "data",
             "access_log": str(self.log),
-            "storage": {"main": {"type": "local", "root": self.root}},
+            **self.files.settings(self.folder),
         }
         self.settings = Settings(**(values | options))
         listener = Listener(self.options.get("listen", "127.0.0.1:0"), "listen")
@@ -366,30 +370,40 @@ class Plane:
         names = names or [f"file-{index}.bin" for index in range(len(contents))]
         files, paths = [], []
         for index, (name, content) in enumerate(zip(names, contents, strict=True)):
-            path = self.root / f"{self._number}-{index}"
-            path.write_bytes(content)
-            digest = sha256(content)
+            key = f"{self._number}-{index}"
+            path = self.root / key
+            facts = self.files.put(key, content)
+            size, digest = facts.size, sha256(content)
             if sparse and index == len(contents) - 1:
                 os.truncate(path, sparse)
-                digest = sha256(f"sparse {sparse}".encode())
-            facts = path.stat()
-            crc = f"{zlib.crc32(content):08x}"
+                self.files.date(key, facts.modified)
+                size, digest = sparse, sha256(f"sparse {sparse}".encode())
             files.append(
                 ManifestFile(
                     name,
-                    facts.st_size,
+                    size,
                     media_type(name),
                     digest.hexdigest(),
-                    crc,
+                    f"{zlib.crc32(content):08x}",
                     "main",
-                    path.name,
-                    facts.st_mtime_ns,
+                    key,
+                    facts.modified,
+                    facts.etag,
+                    facts.version_id,
                 )
             )
             paths.append(path)
         manifest = Manifest(f"product-{self._number}", "1.0", tuple(files))
         self.store.set(f"dg:manifest:{{{manifest.digest}}}", manifest.text)
         return Published(manifest, paths)
+
+    def remove(self, published: Published) -> None:
+        """Take a version's first file away."""
+        self.files.remove(published.file.key)
+
+    def replace(self, published: Published, content: bytes) -> None:
+        """Put another file in the place of a version's first."""
+        self.files.put(published.file.key, content)
 
     def token(self, published: Published, maximum: int | None = None, ttl_ms: int = 3_600_000) -> str:
         """A fresh token for the version."""

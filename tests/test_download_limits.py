@@ -21,16 +21,10 @@ from gateway.tokens.form import token_id, token_key
 from tests.conftest import run_plane
 from tests.plane import Client, Plane, request, wait_until
 
+ON_EVERY_BACKEND = True
 IN_FLIGHT = 12_000_000
 """The largest send and receive buffers that the kernel gives (tcp_wmem, tcp_rmem): 4 and 6 MiB."""
 SIZE = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """Two workers on one port."""
-    with run_plane(tmp_path_factory.mktemp("pair"), workers=2) as running:
-        yield running
 
 
 def race(count: int, act: Callable[[int], int]) -> list[int]:
@@ -199,7 +193,7 @@ def test_a_file_that_fails_costs_nothing(pair: Plane) -> None:
     pair.expected.append("is missing")
     published = pair.publish(b"x" * 1000)
     link = pair.link(published, maximum=1)
-    published.path.unlink()
+    pair.remove(published)
     assert pair.get(link).status == 502
     wait_until(lambda: pair.charged(link) == 0, "it was returned")
 

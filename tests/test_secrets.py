@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from urllib.parse import quote, unquote
 
+import pytest
 import redis
 
+from gateway.manifest import Manifest
 from gateway.tokens.form import new_key, new_token
-from tests.plane import Plane, request, wait_until
+from tests.backends import Objects
+from tests.buckets import S3Server
+from tests.conftest import run_plane
+from tests.plane import Plane, Published, request, wait_until
 
 
 def encoded(token: str, generator: random.Random) -> str:
@@ -128,3 +134,41 @@ def test_the_log_is_json_whatever_is_sent(plane: Plane) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry["time"])
         assert entry["client"] == "127.0.0.1"
         assert isinstance(entry["status"], int)
+
+
+@pytest.mark.parametrize("delivery", ["stream", "redirect"])
+def test_no_key_of_a_bucket_is_told(
+    tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server, delivery: str
+) -> None:
+    """No key, session token, signature or presigned URL in a log, whether requests are served or fail."""
+    bucket = s3_server.make_bucket()
+    secrets = {"secret_key": "bad-secret-3c9f1e", "session_token": "bad-session-77ab02"}
+    tables = {
+        "main": s3_server.table(bucket, delivery=delivery),
+        "refused": s3_server.table(bucket, delivery=delivery, **secrets),
+    }
+    backend = Objects(s3_server, bucket)
+    handed = []
+    with run_plane(tmp_path_factory.mktemp("secrets"), backend, storage=tables, log_level="debug") as plane:
+        plane.expected += ["is missing", "is refused"]
+        good, gone = plane.publish(b"x" * 100_000), plane.publish(b"gone")
+        plane.remove(gone)
+        file = replace(good.file, storage="refused")
+        refused = Published(Manifest("refused", "1.0", (file,)), [])
+        plane.store.set(f"dg:manifest:{{{refused.manifest.digest}}}", refused.manifest.text)
+        statuses = []
+        for published in (good, gone, refused):
+            for method in ("GET", "HEAD"):
+                answer = plane.get(plane.link(published), method=method)
+                statuses.append(answer.status)
+                handed.append(answer.get("Location") or "")
+                assert not any(secret in answer.body.decode("latin-1") for secret in secrets.values())
+        assert statuses == [302 if delivery == "redirect" else 200, 200, 502, 502, 502, 502]
+        plane.get("/healthz", "User-Agent: the-last-one")
+        wait_until(lambda: "the-last-one" in plane.log.read_text(), "all was logged")
+        told = [plane.log.read_text(), plane.workers[0].errors.read_text(), dump(plane.store)]
+    telling = [*secrets.values(), s3_server.secret_key, s3_server.access_key, quote(s3_server.access_key, "")]
+    for text in told:
+        assert [word for word in (*telling, "X-Amz-", "AWS4-HMAC") if word in text] == []
+    assert any(handed) == (delivery == "redirect")
+    assert not any(secret in url for url in handed for secret in (*secrets.values(), s3_server.secret_key))
