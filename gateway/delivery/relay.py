@@ -37,7 +37,8 @@ from gateway.storage.pages import ask_once, in_memory, read_in
 
 SMALL_BYTES: Final = 16 * 1024
 """Up to here a body is taken whole, and leaves in one write with its head."""
-TURN_BYTES: Final = 1024 * 1024
+TURN_BYTES: Final = 4 * 1024 * 1024
+"""As much as of a local file: 3 ms."""
 COPY_BYTES: Final = 256 * 1024
 _BUFFER: Final = memoryview(bytearray(COPY_BYTES))
 """What is copied passes through here within one turn; only what a client does not take is kept for it."""

@@ -57,7 +57,7 @@ def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
 
 
 class Departure(Outcome[bool]):
-    """A head and its span, sent when this turn of the event loop ends; an outcome with whether all of it is.
+    """A head and its span, sent when this turn of the event loop ends; an outcome: whether all of it left.
 
     Answers made in one turn leave together: the first wakes the client, and the others find it awake. 5 µs
     a request. The head goes by itself: held back to share a packet with the span (MSG_MORE), the two are a

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.delivery.pipe import (
     DEFAULT_PIPE,
+    GROWTH,
     LARGE_WINDOW,
     PATIENCE,
     PAUSE_SECONDS,
@@ -26,7 +27,7 @@ def test_a_window_grows_for_who_takes_much_without_a_pause() -> None:
     window = Window()
     assert not window.took(PATIENCE * SMALL_WINDOW - 1)
     assert window.took(1)
-    assert window.size == 2 * SMALL_WINDOW
+    assert window.size == GROWTH * SMALL_WINDOW
     assert not window.waited(PAUSE_SECONDS / 2)
     while window.size < LARGE_WINDOW:
         window.took(window.size)
