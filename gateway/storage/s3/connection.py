@@ -27,6 +27,8 @@ _ENDS: Final = (b"</Error>", b"0\r\n\r\n")
 """How an error ends that does not say how long it is: its XML, or its chunks."""
 _INTERIM: Final = 8
 """Interim answers (1xx) before the answer itself, at most."""
+_peek: Final = socket.socket.recv
+"""Of the socket itself, also where it speaks TLS."""
 _MOVE: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
@@ -205,9 +207,10 @@ class Connection:
         """Until something has arrived, be it the end. Raises TimeoutError.
 
         The descriptor stays watched until it is found readable with nobody waiting: a stream that is read as
-        fast as it comes is watched once.
+        fast as it comes is watched once. Look before waiting: libuv stops watching what was reset
+        (`uv__poll_io`: EPOLLERR), though what arrived before can still be read.
         """
-        if self._early or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+        if self._has_arrived():
             return
         self._waiting = waiting = self._loop.create_future()
         if not self._watching:
@@ -220,6 +223,17 @@ class Connection:
             self._waiting = None
             if timer is not None:
                 timer.cancel()
+
+    def _has_arrived(self) -> bool:
+        if self._early or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+            return True
+        try:
+            _peek(self._socket, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
 
     def _on_readable(self) -> None:
         waiting = self._waiting
