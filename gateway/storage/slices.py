@@ -8,8 +8,9 @@
 - Whatever fails here (a full or broken disk, a folder that is gone) means reading from the storage: `get`
   raises Bypass, a warning is logged at most once in WARN_SECONDS, and nothing is filled for PAUSE_SECONDS.
 
-Measured on ext4, in memory: a part of a slice that was checked 9 µs; the check, once a process and slice, 3.3
-ms; checksum and write of a whole slice 3.7 ms; one reader of a cold object 760 MB/s, the storage being quicker.
+Measured on ext4, in memory: a part of a slice that was checked 9 µs; the check, once a process and slice,
+3.3 ms; checksum and write of a whole slice 3.7 ms; one reader of a cold object 760 MB/s, the storage being in
+the same process.
 """
 
 from __future__ import annotations
