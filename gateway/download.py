@@ -42,7 +42,7 @@ from gateway.errors import (
 from gateway.exchange import ClientGone, Exchange
 from gateway.manifest import ManifestFile
 from gateway.outcome import in_task, in_thread
-from gateway.proxy import Original, TrustedProxies, read_original
+from gateway.proxy import NGINX, Original, TrustedProxies, read_original
 from gateway.rules.access import Ask, Kind, bearer_token, choose_file, choose_token, read_target
 from gateway.rules.headers import prefers_html
 from gateway.rules.pages import index_answer
@@ -185,7 +185,10 @@ class Downloads:
     async def _authorise(self, exchange: Exchange) -> None:
         """Answer a front proxy's question about another request; the proxy sends the bytes."""
         trusted = self._proxies.trusts(exchange.connection.peer)
-        original = read_original(exchange.method, exchange.target, exchange.headers, trusted)
+        if exchange.original and trusted:
+            original = Original(NGINX, "GET", exchange.original)
+        else:
+            original = read_original(exchange.method, exchange.target, exchange.headers, trusted)
         try:
             fields = await self._permit(exchange, original)
         except (Refused, StoreUnavailable, StorageError) as error:
@@ -280,7 +283,10 @@ def _place(file: ManifestFile) -> str:
 
 def _token(ask: Ask, exchange: Exchange) -> str:
     """The request's one token, from its target or its Authorization fields."""
-    bearers = {bearer_token(field) for field in exchange.headers.getall(hdrs.AUTHORIZATION, ())} - {None}
+    fields = exchange.headers.getall(hdrs.AUTHORIZATION, ())
+    if not fields:
+        return choose_token(ask.token, None)
+    bearers = {bearer_token(field) for field in fields} - {None}
     if len(bearers) > 1:
         raise Refused(BAD_REQUEST, "The request carries two different tokens.")
     return choose_token(ask.token, next(iter(bearers), None))
@@ -311,7 +317,7 @@ async def _consult(
 
 def _granted(exchange: Exchange, shown: Representation) -> int:
     """Bytes the proxy may send for this request."""
-    ranges = exchange.headers.getall(hdrs.RANGE, ())
+    ranges = (exchange.range,) if exchange.range else exchange.headers.getall(hdrs.RANGE, ())
     if len(ranges) != 1 or hdrs.IF_RANGE in exchange.headers:
         return shown.file.size
     spans = select_ranges(ranges[0], shown.file.size)

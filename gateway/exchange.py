@@ -26,14 +26,16 @@ class Exchange:
     """One request under way on one connection.
 
     method, target, headers: as parsed; where a plain head was read (rules/heads.py), `token` is its token,
-    checked, `range` its Range field, `agent` the client's name for itself, and headers are empty. keep:
-    whether the connection serves another request afterwards. started, ended: seconds of the monotonic
-    clock. token_id, status, code, sent (bytes of file content) and whole: for the log, filled in on the
-    way. waiter: set when the answer is complete, if somebody waits.
+    checked, or `original` the target that a front proxy asks about; `range` is its Range field, `agent` the
+    client's name for itself, and headers have at most X-Forwarded-For. keep: whether the connection serves
+    another request afterwards. started, ended: seconds of the monotonic clock. token_id, status, code, sent
+    (bytes of file content) and whole: for the log, filled in on the way. waiter: set when the answer is
+    complete, if somebody waits.
     """
 
     # Defaults of the class: most exchanges never change them, and one is made for every request.
     token = ""
+    original = ""
     agent = ""
     range = ""
     token_id = ""

@@ -48,7 +48,7 @@ from gateway.delivery.outlet import Outlet
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, OVERLOADED, Refusal
 from gateway.exchange import ClientGone, Exchange
 from gateway.outcome import step
-from gateway.rules.heads import read_plain_head
+from gateway.rules.heads import read_plain_head, read_plain_question
 from gateway.rules.pages import refusal_answer
 from gateway.waits import Wait
 
@@ -170,12 +170,20 @@ class Connection(RequestHandler):
     def _answer_plain(self, data: bytes, rest: bytes) -> bool:
         """Answer the commonest request without aiohttp's parser; False when this is another."""
         plain = read_plain_head(data)
-        if plain is None:
-            return False
+        if plain is not None:
+            exchange = Exchange(self, "GET", "/download", NO_HEADERS, True, False)
+            exchange.token, exchange.agent, exchange.range = plain
+        else:
+            question = read_plain_question(data)
+            if question is None:
+                return False
+            forwarded, original, agent, span = question
+            headers = _forwarded(forwarded) if forwarded else NO_HEADERS
+            exchange = Exchange(self, "GET", "/auth", headers, True, False)
+            exchange.original, exchange.agent, exchange.range = original, agent, span
         self._head_begun = False
         self._early = rest
-        self.exchange = exchange = Exchange(self, "GET", "/download", NO_HEADERS, True, False)
-        exchange.token, exchange.agent, exchange.range = plain
+        self.exchange = exchange
         step(self.server.answer(exchange))
         return True
 
@@ -406,6 +414,10 @@ class Connection(RequestHandler):
         """Report the kind of an unexpected error without its text."""
         error = kw.get("exc_info")
         _log.error("a connection ended by an unexpected error: %s", type(error).__name__)
+
+
+def _forwarded(client: str) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(CIMultiDict({"X-Forwarded-For": client}))
 
 
 def _is_ours(message: RawRequestMessage) -> bool:

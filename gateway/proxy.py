@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 from multidict import CIMultiDictProxy
 
@@ -40,8 +40,7 @@ DIRECT: Final = Dialect("direct", "", "", None)
 DIALECTS: Final = (NGINX,)
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
+class Original(NamedTuple):
     """The request that the proxy asks about."""
 
     dialect: Dialect

@@ -26,8 +26,8 @@ from gateway.manifest import Manifest
 from gateway.tokens.form import MAX_TOKEN_LENGTH, TOKEN_PREFIX
 
 _TOKEN: Final = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{1,{MAX_TOKEN_LENGTH - len(TOKEN_PREFIX)}}}")
-_MINTED: Final = re.compile(rf"/download\?token=({_TOKEN.pattern})")
-"""The URL as minted for a file of its own: nothing in it needs decoding."""
+_MINTED: Final = re.compile(rf"/download(?:/([A-Za-z0-9._~-]+))?\?token=({_TOKEN.pattern})")
+"""The URL as minted, for a file of a plain name or one of its own: nothing in it needs decoding."""
 
 _ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE | re.ASCII)
 
@@ -58,7 +58,7 @@ def read_target(target: str) -> Ask:
     """
     minted = _MINTED.fullmatch(target)
     if minted is not None:
-        return Ask(Kind.DOWNLOAD, None, minted[1])
+        return Ask(Kind.DOWNLOAD, minted[1], minted[2])
     path, _, query = _strip_origin(target).partition("#")[0].partition("?")
     if not path.startswith("/"):
         return _OTHER

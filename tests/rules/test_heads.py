@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.rules.access import Ask, Kind, choose_token, read_target
-from gateway.rules.heads import PlainHead, read_plain_head
+from gateway.rules.heads import PlainHead, PlainQuestion, read_plain_head, read_plain_question
 from gateway.tokens.form import new_token
 
 LINE = b"GET /download?token=ct_abc HTTP/1.1\r\n"
@@ -101,3 +101,54 @@ def test_bytes_slipped_in_never_change_what_is_read(noise: bytes, position: int)
         assert "\r" not in plain.agent
         assert "\n" not in plain.agent
         assert plain.range in ("", "bytes=5-9") or plain.range.startswith("bytes=")
+
+
+ASK = b"GET /auth HTTP/1.1\r\n"
+FROM = b"X-Forwarded-For: 192.0.2.1, 10.0.0.1\r\n"
+ABOUT = b"X-Original-URI: /download/x?token=ct_abc\r\n"
+BY = b"X-Original-Method: GET\r\n"
+TARGET = "/download/x?token=ct_abc"
+
+QUESTIONS = [
+    ("only a target", ASK + HOST + ABOUT, PlainQuestion("", TARGET, "", "")),
+    (
+        "nginx, for curl -r",
+        ASK + HOST + FROM + ABOUT + BY + RANGE + AGENT + b"Accept: */*\r\n",
+        PlainQuestion("192.0.2.1, 10.0.0.1", TARGET, "curl/8.1 (x)", "bytes=5-9"),
+    ),
+]
+NO_QUESTIONS = [
+    ("no target", ASK + HOST + BY),
+    ("two targets", ASK + HOST + ABOUT + ABOUT),
+    ("a target with a space", ASK + HOST + ABOUT.replace(b"?", b" ?")),
+    ("HEAD", ASK + HOST + ABOUT + BY.replace(b"GET", b"HEAD")),
+    ("two methods", ASK + HOST + ABOUT + BY + BY),
+    ("two clients", ASK + HOST + FROM + FROM + ABOUT),
+    ("below /auth", ASK.replace(b"/auth", b"/auth/x") + HOST + ABOUT),
+    ("a query", ASK.replace(b"/auth", b"/auth?x=1") + HOST + ABOUT),
+    ("a token of its own", ASK + HOST + ABOUT + b"Authorization: Bearer ct_x\r\n"),
+    ("If-Range", ASK + HOST + ABOUT + RANGE + b'If-Range: "x"\r\n'),
+    ("two ranges", ASK + HOST + ABOUT + RANGE + AGENT + RANGE),
+    ("a page is preferred", ASK + HOST + ABOUT + b"Accept: text/html\r\n"),
+    ("a body", ASK + HOST + ABOUT + b"Content-Length: 3\r\n"),
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"), [row[1:] for row in QUESTIONS], ids=[row[0] for row in QUESTIONS]
+)
+def test_it_reads_questions(lines: bytes, expected: PlainQuestion) -> None:
+    assert read_plain_question(lines + b"\r\n") == expected
+    assert read_plain_head(lines + b"\r\n") is None
+
+
+@pytest.mark.parametrize("lines", [row[1] for row in NO_QUESTIONS], ids=[row[0] for row in NO_QUESTIONS])
+def test_it_leaves_questions(lines: bytes) -> None:
+    assert read_plain_question(lines + b"\r\n") is None
+
+
+def test_it_reads_one_whole_question_only() -> None:
+    whole = ASK + HOST + FROM + ABOUT + BY + b"\r\n"
+    assert read_plain_question(whole)
+    assert not any(read_plain_question(whole[:end]) for end in range(len(whole)))
+    assert read_plain_question(whole + whole) is None
