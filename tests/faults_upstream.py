@@ -370,10 +370,10 @@ class Upstream:
 
 
 def _read(reader: Any) -> Asked | None:
-    line = reader.readline().decode("latin-1")
-    if not line:
+    words = reader.readline().decode("latin-1").split(" ")
+    if len(words) != 3:
         return None
-    method, target, _ = line.split(" ")
+    method, target, _ = words
     fields = {}
     while (line := reader.readline().decode("latin-1").strip()) != "":
         name, _, value = line.partition(":")

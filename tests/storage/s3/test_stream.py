@@ -339,3 +339,16 @@ async def test_a_head_may_come_in_pieces(upstream: Upstream, make: Make, pieces:
     file = upstream.put("a", CONTENT)
     upstream.faults.append(Fault(pieces=pieces, fields={"X-Long": "x" * 9000} if pieces == 3 else {}))
     assert await read(make(), file, 7, 100) == CONTENT[7:100]
+
+
+async def test_what_arrived_before_a_reset_is_taken_without_waiting(upstream: Upstream, make: Make) -> None:
+    """Head, bytes and reset may all be there before anybody looks: every byte is asked for once only."""
+    file = upstream.put("a", CONTENT)
+    storage = make(read_timeout=600.0)
+    for _ in range(20):
+        upstream.requests.clear()
+        upstream.faults += [Fault(reset_after=1000)] * 5
+        async with asyncio.timeout(60):
+            assert await read(storage, file) == CONTENT[0:SIZE]
+        starts = [asked.range.partition("-")[0] for asked in upstream.requests[1:]]
+        assert starts == [f"bytes={count * 1000}" for count in range(1, 6)]
