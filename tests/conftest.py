@@ -119,7 +119,7 @@ def own_store() -> Iterator[StoreServer]:
 
 
 @contextmanager
-def run_plane(folder: Path, backend: Backend | None = None, **options: Any) -> Iterator[Plane]:
+def run_plane(folder: Path, backend: Backend | None = None, /, **options: Any) -> Iterator[Plane]:
     """Workers with settings of one's own, by name, and a store of their own."""
     store = Path(tempfile.mkdtemp(prefix="dg-store-"))
     server = StoreServer(store)
