@@ -139,17 +139,22 @@ class Filler:
             return
         held = [lock]
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._slots.acquire()
+            await self._turn()
             try:
                 await self._fill(fill, origin, held)
             finally:
                 self._slots.release()
-        except TimeoutError:
-            raise Bypass from None
         finally:
             for descriptor in held:
                 os.close(descriptor)
+
+    async def _turn(self) -> None:
+        """Take a slot. Apart from the fill: a disk's ETIMEDOUT is a TimeoutError too, and has to be told."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Bypass from None
 
     async def _lock(self, fill: Fill) -> int | None:
         """Become the one who fills it; None when another process has meanwhile."""
