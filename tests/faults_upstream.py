@@ -371,7 +371,7 @@ class Upstream:
 
 def _read(reader: Any) -> Asked | None:
     words = reader.readline().decode("latin-1").split(" ")
-    if len(words) != 3:
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):
         return None
     method, target, _ = words
     fields = {}
