@@ -9,6 +9,7 @@ import typer
 
 from gateway.addresses import redact_url
 from gateway.cli.checks import Finding, Level, failed, passed, skipped
+from gateway.cli.checks.cache import check_cache
 from gateway.cli.checks.ports import check_ports
 from gateway.cli.options import EVERY, Ask, Call, command, fail
 from gateway.cli.output import show_table
@@ -39,7 +40,7 @@ def add_check(root: typer.Typer) -> None:
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Do not look at every published file.")] = False,
     ) -> int:
-        """Check settings, store, storages, addresses and front proxy; exits with 1 if something fails."""
+        """Check settings, store, storages, cache, addresses and front proxy; exits with 1 if any fails."""
         findings = list(_findings(call, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = [
@@ -59,6 +60,8 @@ def _findings(call: Call, proxy: str | None, quick: bool) -> Iterator[Finding]:
         return
     yield passed("settings", "no faults")
     yield from check_ports(settings)
+    if settings.cache_path is not None:
+        yield check_cache(settings.cache_path, settings.cache_max_bytes)
     yield from _check_contents(call, settings, base, quick)
 
 

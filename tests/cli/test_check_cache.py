@@ -1,0 +1,67 @@
+"""`check` at the cache: its folder as it may be found, and the disk's room."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.checks import Level
+from gateway.cli.checks.cache import check_cache
+from tests.cli.conftest import Gateway
+from tests.cli.test_check import report
+
+MIB = 1024 * 1024
+
+
+def test_a_folder_that_can_be_made_is_not_made(gateway: Gateway, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "cache"
+    assert "cache" not in report(gateway, "--quick")
+    found = report(gateway, "--quick", "--cache-path", path, "--cache-max-bytes", "64 MiB")["cache"]
+    assert (found["result"], found["text"]) == ("ok", f"{path} can be made; there is room for its 64.0 MiB")
+    assert not path.parent.exists()
+
+
+def test_a_folder_that_is_in_use(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "ab").mkdir()
+    (tmp_path / "ab" / "slice").write_bytes(bytes(3 * MIB))
+    found = check_cache(tmp_path, 64 * MIB)
+    assert (found.level, "holds 3.0 MiB" in found.text) == (Level.OK, True)
+
+
+def test_more_than_the_disk_has(tmp_path: Path) -> None:
+    """What the cache holds already is its own room."""
+    found = check_cache(tmp_path / "cache", 2 * shutil.disk_usage(tmp_path).total)
+    assert found.level is Level.WARN
+    assert "lower cache.max_bytes" in found.line
+
+
+def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    for name, words in (
+        ("file", "is no folder"),
+        ("file/below", "cannot be made"),
+        ("nowhere", "is no folder"),
+        ("open", "others may write"),
+    ):
+        found = check_cache(tmp_path / name, 64 * MIB)
+        assert (found.level, words in found.text, bool(found.mend)) == (Level.FAIL, True, True), found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_another_users_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, -1)
+    assert "belongs to another user" in check_cache(tmp_path, 64 * MIB).text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert "cannot be written" in check_cache(tmp_path / "locked", 64 * MIB).text
+    assert "cannot be made" in check_cache(tmp_path / "locked" / "cache", 64 * MIB).text
