@@ -166,27 +166,27 @@ class Ledger:
         with os.scandir(self._root) as folders:
             names = [entry.path for entry in folders if entry.is_dir(follow_symlinks=False)]
         for name in names:
+            seen: set[int] = set()
             with suppress(FileNotFoundError), os.scandir(name) as entries:
                 for entry in entries:
                     digest = entry.name.removesuffix(PART)
-                    if len(digest) != _DIGEST_DIGITS or (
-                        entry.name.endswith(PART) and self._remove_dead(entry.path, digest)
-                    ):
+                    if len(digest) != _DIGEST_DIGITS:
                         continue
-                    with suppress(FileNotFoundError):
-                        facts = entry.stat(follow_symlinks=False)
-                        yield _Found(facts.st_atime_ns, entry.path, cost_of(facts.st_size))
+                    if entry.name.endswith(PART):
+                        self._remove_dead(entry.path, digest)
+                        yield from _look(entry.path, seen)
+                    # Also by the name it may have got since the folder was read.
+                    yield from _look(entry.path.removesuffix(PART), seen)
 
-    def _remove_dead(self, path: bytes, digest: bytes) -> bool:
+    def _remove_dead(self, path: bytes, digest: bytes) -> None:
         fd = self.lock(digest.decode())
         if fd is None:
-            return False
+            return
         try:
             with suppress(FileNotFoundError):
                 os.unlink(path)
         finally:
             os.close(fd)
-        return True
 
     def _lock(self, at: int) -> int | None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -216,3 +216,12 @@ class Ledger:
 
     def _write(self, fd: int, total: int) -> None:
         os.pwrite(fd, _RECORD.pack(_MAGIC, _boot(), total), 0)
+
+
+def _look(path: bytes, seen: set[int]) -> Iterator[_Found]:
+    """A file, unless it is gone or was seen by another name."""
+    with suppress(FileNotFoundError):
+        facts = os.lstat(path)
+        if facts.st_ino not in seen:
+            seen.add(facts.st_ino)
+            yield _Found(facts.st_atime_ns, path, cost_of(facts.st_size))

@@ -102,6 +102,7 @@ READER = """
 import asyncio, hashlib, json, sys
 from pathlib import Path
 from gateway.manifest import ManifestFile
+from gateway.storage import cached
 from gateway.storage.cached import CachedStorage
 from gateway.storage.s3.bucket import Bucket, Credentials
 from gateway.storage.s3.storage import S3Storage
@@ -111,15 +112,16 @@ class Anonymous:
     def now(self): return Credentials("", "")
     def fetch(self, refused=None): return Credentials("", "")
 
-path, max_bytes, clients, bucket, file = json.loads(sys.argv[1])
+path, max_bytes, clients, cached.SLICE_BYTES, bucket, files = json.loads(sys.argv[1])
 count = lambda index, by=1: None
 bucket = Bucket(**bucket, credentials=Anonymous)
-file = ManifestFile(**file)
+files = [ManifestFile(**file) for file in files]
 
 async def read(storage):
     digest = hashlib.sha256()
-    async for piece in storage.lookup(file).chunks(0, file.size):
-        digest.update(piece)
+    for file in files:
+        async for piece in storage.lookup(file).chunks(0, file.size):
+            digest.update(piece)
     return digest.hexdigest()
 
 async def main():
@@ -133,26 +135,23 @@ asyncio.run(main())
 
 
 class Reader:
-    """A process of its own that reads an object through the cache, for several clients at once."""
+    """A process of its own that reads objects through the cache, for several clients at once.
 
-    def __init__(self, upstream: Upstream, path: Path, key: str, clients: int = 1, max_bytes: int = 2**31):
-        bucket = {
-            name: getattr(upstream.bucket(), name)
-            for name in (
-                "name",
-                "bucket",
-                "host",
-                "port",
-                "tls",
-                "path",
-                "region",
-                "connections",
-                "connect_timeout",
-                "read_timeout",
-                "ca_file",
-            )
-        }
-        orders = json.dumps([str(path), max_bytes, clients, bucket, asdict(upstream.entry(key))])
+    keys: of the objects, one letter each; read in this order.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        path: Path,
+        keys: str,
+        clients: int = 1,
+        max_bytes: int = 2**31,
+        slice_bytes: int = SLICE_BYTES,
+    ) -> None:
+        bucket = {name: value for name, value in vars(upstream.bucket()).items() if name != "credentials"}
+        files = [asdict(upstream.entry(key)) for key in keys]
+        orders = json.dumps([str(path), max_bytes, clients, slice_bytes, bucket, files])
         self.process = subprocess.Popen(
             [sys.executable, "-c", READER, orders], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
