@@ -161,8 +161,9 @@ class Storages:
             return storage
         if name in self._tables:
             return self._build(name)
-        if time.monotonic() - self._looked >= RECHECK_SECONDS:
-            self._refresh()
+        with self._lock:  # whoever comes while another thread looks, waits for what that finds
+            if time.monotonic() - self._looked >= RECHECK_SECONDS:
+                self._refresh()
             storage = self._all.get(name)
         if storage is None:
             raise StorageError(

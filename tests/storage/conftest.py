@@ -65,7 +65,7 @@ def no_leak(cache: DescriptorCache) -> Iterator[None]:
     deadline = time.monotonic() + 2
     while count_descriptors() > before and time.monotonic() < deadline:
         time.sleep(0.01)  # a deleted file's is closed in a thread
-    assert count_descriptors() == before
+    assert count_descriptors() <= before, "fewer: another test's were closed meanwhile"
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -203,3 +205,18 @@ def test_folder_not_utf8(tmp_path: Path, data: Path) -> None:
     folder.mkdir()
     with pytest.raises(ConfigurationError, match="not valid UTF-8"):
         register(data, folder)
+
+
+def test_found_by_all_who_ask_at_once(root: Path, data: Path) -> None:
+    """Nobody is told that there is none while another thread is still looking."""
+    name = register(data, root)
+    for _ in range(50):
+        running = Storages({}, data, 4)
+        together = threading.Barrier(8)
+
+        def ask(running: Storages = running, together: threading.Barrier = together) -> str:
+            together.wait()
+            return running.get(name).name
+
+        with ThreadPoolExecutor(8) as pool:
+            assert {asked.result() for asked in [pool.submit(ask) for _ in range(8)]} == {name}
