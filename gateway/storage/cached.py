@@ -31,6 +31,7 @@ from gateway.errors import StorageError, StorageUnreachable
 from gateway.manifest import ManifestFile
 from gateway.storage import Blob, FilePart, ObjectBlob, Storage, Stream
 from gateway.storage.fills import Bypass
+from gateway.storage.objects import read_stream
 from gateway.storage.pages import READ_BYTES
 from gateway.storage.retries import FIRST_TRIES, TRIES, backoff
 from gateway.storage.slicefiles import SLICE_BYTES, Slice
@@ -175,7 +176,7 @@ class CachedBlob:
                         start += len(piece)
                         yield piece
                 else:
-                    async for piece in _read_stream(part):
+                    async for piece in read_stream(part):
                         start += len(piece)
                         yield piece
             finally:
@@ -207,14 +208,3 @@ async def _read_file(part: FilePart) -> AsyncIterator[bytes]:
             raise StorageError("a stored part of a file was truncated while it was read")
         at += len(data)
         yield data
-
-
-async def _read_stream(stream: Stream) -> AsyncIterator[bytes]:
-    buffer = memoryview(bytearray(READ_BYTES))
-    while stream.left:
-        try:
-            got = stream.take(buffer)
-        except BlockingIOError:
-            await stream.ready()
-            continue
-        yield bytes(buffer[:got])

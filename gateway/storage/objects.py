@@ -23,6 +23,18 @@ CHECKED_SECONDS: Final = 5.0
 CHECKED_OBJECTS: Final = 4096
 
 
+async def read_stream(stream: Stream) -> AsyncIterator[bytes]:
+    """Read what is left of a stream, in pieces. Raises StorageError."""
+    buffer = memoryview(bytearray(READ_BYTES))
+    while stream.left:
+        try:
+            got = stream.take(buffer)
+        except BlockingIOError:
+            await stream.ready()
+            continue
+        yield bytes(buffer[:got])
+
+
 class ObjectStorage:
     """The objects of one bucket. Implements `Storage` for those that say how to ask; for one event loop.
 
@@ -133,14 +145,8 @@ class ObjectBlob:
             return
         stream = await self.fetch(start, stop)
         try:
-            buffer = memoryview(bytearray(READ_BYTES))
-            while stream.left:
-                try:
-                    got = stream.take(buffer)
-                except BlockingIOError:
-                    await stream.ready()
-                    continue
-                yield bytes(buffer[:got])
+            async for piece in read_stream(stream):
+                yield piece
         finally:
             stream.close()
 

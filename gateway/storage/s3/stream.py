@@ -12,12 +12,17 @@ The rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ParamSpec
+
 from gateway.counters import UPSTREAM_BYTES
 from gateway.manifest import ManifestFile
 from gateway.storage.retries import Budget, Hiccup
 from gateway.storage.s3.answers import Wanted
 from gateway.storage.s3.client import Client
 from gateway.storage.s3.connection import Connection
+
+P = ParamSpec("P")
 
 
 class ObjectStream:
@@ -51,35 +56,26 @@ class ObjectStream:
         if connection is None:
             raise BlockingIOError
         left = self.left
-        try:
-            got = connection.take(buffer if len(buffer) <= left else buffer[:left])
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            raise self._lose(error) from None
-        if not got:
-            raise self._lose(None)
-        self.left = left - got
-        if got == left:
-            self._let_go(keep=connection.keeps)
-        return got
+        return self._move(connection, connection.take, buffer if len(buffer) <= left else buffer[:left])
 
     def splice(self, pipe: int, most: int) -> int:
         """Move what has arrived into a pipe; see `Stream`."""
         connection = self._connection
         if connection is None:
             raise BlockingIOError
-        left = self.left
+        return self._move(connection, connection.splice, pipe, min(most, self.left))
+
+    def _move(self, connection: Connection, move: Callable[P, int], *args: P.args, **named: P.kwargs) -> int:
         try:
-            got = connection.splice(pipe, most if most <= left else left)
+            got = move(*args, **named)
         except BlockingIOError:
             raise
         except OSError as error:
             raise self._lose(error) from None
         if not got:
             raise self._lose(None)
-        self.left = left - got
-        if got == left:
+        self.left -= got
+        if not self.left:
             self._let_go(keep=connection.keeps)
         return got
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.counters import UPSTREAM_IN_USE, Counters
-from gateway.storage import Stream, retries
+from gateway.storage import retries
 from gateway.storage.catalog import Catalog
 from gateway.storage.clouds.catalog import CloudCatalog
 from gateway.storage.clouds.setup import COMMAND_RETRIES, address, make_store
@@ -68,18 +68,3 @@ def make(counters: Counters) -> Make:
         return CloudStorage("cloud", make_store("cloud", settings), settings.prefix, counters.add)
 
     return storage
-
-
-async def rest(stream: Stream, most: int = 1 << 18) -> bytes:
-    """What is left of a stream."""
-    pieces = []
-    buffer = memoryview(bytearray(most))
-    while stream.left:
-        try:
-            got = stream.take(buffer)
-        except BlockingIOError:
-            await stream.ready()
-            continue
-        assert 0 < got <= most
-        pieces.append(bytes(buffer[:got]))
-    return b"".join(pieces)

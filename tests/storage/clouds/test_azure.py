@@ -16,7 +16,8 @@ from gateway.manifest import ManifestFile
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.clouds.setup import make_store
 from tests.azurite import CONTAINER, Azurite
-from tests.storage.clouds.conftest import Make, catalog_of, rest, settings_of
+from tests.storage.clouds.conftest import Make, catalog_of, settings_of
+from tests.storage.streams import rest
 
 CONTENT = os.urandom(3_000_000)
 KEY = "a b/ü&%2F?#+.bin"

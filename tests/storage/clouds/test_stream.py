@@ -14,8 +14,9 @@ from gateway.storage.clouds.storage import CloudStorage
 from gateway.storage.retries import FIRST_TRIES, TRIES
 from tests.faults_upstream import Fault, Pattern
 from tests.plane import until
-from tests.storage.clouds.conftest import Make, rest
+from tests.storage.clouds.conftest import Make
 from tests.storage.clouds.google import Google
+from tests.storage.streams import rest
 
 SIZE = 3_000_000
 CONTENT = Pattern(SIZE)

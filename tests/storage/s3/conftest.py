@@ -15,6 +15,7 @@ from gateway.storage import Stream
 from gateway.storage.s3.storage import S3Storage
 from tests.faults_upstream import Upstream
 from tests.plane import make_certificate
+from tests.storage.streams import rest
 
 
 @pytest.fixture(scope="session")
@@ -95,21 +96,6 @@ async def read(storage: S3Storage, file: ManifestFile, start: int = 0, stop: int
         return await rest(stream)
     finally:
         stream.close()
-
-
-async def rest(stream: Stream, most: int = 1 << 18) -> bytes:
-    """What is left of a stream."""
-    pieces = []
-    buffer = memoryview(bytearray(most))
-    while stream.left:
-        try:
-            got = stream.take(buffer)
-        except BlockingIOError:
-            await stream.ready()
-            continue
-        assert 0 < got <= most
-        pieces.append(bytes(buffer[:got]))
-    return b"".join(pieces)
 
 
 async def spliced(stream: Stream, most: int = 1 << 16) -> bytes:

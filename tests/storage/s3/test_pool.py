@@ -17,7 +17,8 @@ from gateway.storage.s3 import pool
 from gateway.storage.s3.storage import S3Storage
 from tests.faults_upstream import Fault, Pattern, Upstream
 from tests.plane import until
-from tests.storage.s3.conftest import Counted, Make, read, rest
+from tests.storage.s3.conftest import Counted, Make, read
+from tests.storage.streams import rest
 
 CONTENT = Pattern(3_000_000)
 

@@ -15,7 +15,8 @@ from gateway.storage.retries import FIRST_TRIES, TRIES
 from gateway.storage.s3.storage import S3Storage
 from tests.faults_upstream import GOOD, Fault, Pattern, Upstream
 from tests.plane import until
-from tests.storage.s3.conftest import Counted, Make, read, rest, spliced
+from tests.storage.s3.conftest import Counted, Make, read, spliced
+from tests.storage.streams import rest
 
 SIZE = 1_000_000
 CONTENT = Pattern(SIZE)
