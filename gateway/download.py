@@ -9,6 +9,7 @@ knows and resumes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,7 +28,7 @@ from gateway.counters import (
     Counters,
 )
 from gateway.delivery.relay import Relay
-from gateway.delivery.transfer import SMALL_BYTES, Transfer, send_at_once, send_soon
+from gateway.delivery.transfer import Departure, Transfer, send_at_once, send_soon
 from gateway.editions import Edition, Editions
 from gateway.errors import (
     BAD_REQUEST,
@@ -96,6 +97,7 @@ class Downloads:
         self._base = public_url
         self._prompt = prompt
         self._count = counters.add
+        self._add_file = counters.add_file
         self._directions = lru_cache(maxsize=4096)(self._describe)
 
     def begin(self, exchange: Exchange) -> None:
@@ -103,7 +105,7 @@ class Downloads:
         if exchange.token:
             exchange.token_id = token_id(exchange.token)
             if exchange.range:
-                step(self.answer(exchange, self._claims.look(exchange.token_id)))
+                self._claims.look(exchange.token_id).then(self._looked_for_span, exchange)
             else:
                 self._claims.take(exchange.token_id).then(self._taken, exchange)
             return
@@ -125,19 +127,45 @@ class Downloads:
         if not word.value or not self._prompt.answer_question(exchange, word.value):
             step(self.answer(exchange, word))
 
+    def _looked_for_span(self, word: Outcome[Any], exchange: Exchange) -> None:
+        """The store has answered a plain request for one span."""
+        departure = self._prompt.answer_span(exchange, word.value) if word.value else None
+        if departure is None:
+            step(self.answer(exchange, word))
+        else:
+            departure.then(self._departed, exchange)
+
+    def _departed(self, departure: Departure, exchange: Exchange) -> None:
+        """A span was sent, or the beginning of it."""
+        if departure.value:
+            departure.blob.release()
+            exchange.whole = True
+            self._add_file(exchange.sent)
+            exchange.end()
+        else:
+            step(self._attempt(exchange, self._send_rest(departure)))
+
+    async def _send_rest(self, departure: Departure) -> None:
+        exchange, plan = departure.exchange, departure.plan()
+        with departure.blob as blob:
+            try:
+                await departure
+                await self._run(Transfer(exchange, blob), plan)
+            finally:
+                self._tally(exchange, plan.amount)
+
     async def answer(self, exchange: Exchange, word: Outcome[Any] | None = None) -> None:
         """Answer one request, whatever happens. Never raises.
 
         word: what the store says of the token, if it was asked already.
         """
+        await self._attempt(exchange, self._route(exchange, word))
+
+    async def _attempt(self, exchange: Exchange, work: Coroutine[Outcome[Any], None, None]) -> None:
+        """Do this, say what it could not do, and end the exchange."""
         try:
             try:
-                if exchange.token:
-                    await self._download(exchange, Ask(Kind.DOWNLOAD, exchange.file or None), word)
-                elif exchange.target == "/auth":  # what read_target would say, without its 2 µs
-                    await self._authorise(exchange, word)
-                else:
-                    await self._route(exchange, read_target(exchange.target))
+                await work
             except Refused as refused:
                 exchange.refuse(refused.refusal, refused.detail)
             except StoreUnavailable:
@@ -156,7 +184,14 @@ class Downloads:
         finally:
             exchange.end()
 
-    async def _route(self, exchange: Exchange, ask: Ask) -> None:
+    async def _route(self, exchange: Exchange, word: Outcome[Any] | None) -> None:
+        if exchange.token:
+            await self._download(exchange, Ask(Kind.DOWNLOAD, exchange.file or None), word)
+            return
+        if exchange.target == "/auth":  # what read_target would say, without its 2 µs
+            await self._authorise(exchange, word)
+            return
+        ask = read_target(exchange.target)
         if ask.kind is Kind.DOWNLOAD:
             await self._download(exchange, ask)
         elif ask.kind is Kind.AUTH:
@@ -197,7 +232,7 @@ class Downloads:
                     await self._claims.claim(exchange.token_id, index, plan.amount, shown.file.size)
                     claimed = plan.amount
                 await self._deliver(exchange, blob, plan)
-                if plan is shown.whole() and plan.amount <= SMALL_BYTES and blob.as_file is not None:
+                if exchange.token and blob.as_file is not None:
                     self._prompt.keep_file((digest, ask.file or ""), storage, shown, blob.as_file)
                 if plan.status == REDIRECT:
                     claimed = 0  # nobody will tell what the client took

@@ -1,11 +1,11 @@
-"""Answers kept as they are sent: what a worker can say as soon as the store has spoken.
+"""The plainest requests, answered as soon as the store has spoken, without a coroutine.
 
-Most requests ask for what was asked for a moment ago under another token. Such an answer is put together once
-a second and leaves in one write, without a coroutine: half the Python of a request (see bench/README.md). The
-rules:
+Most requests ask for what was asked for a moment ago under another token. Their answers are kept as they are
+sent, put together once a second, and leave in one write: half the Python of a request (see bench/README.md).
+The rules:
 
-- Kept is what `Downloads` has answered before, and only the plainest, by the manifest's digest and the name
-  asked for, if any: a small file, whole; and what a front proxy is told of a file.
+- Kept is what `Downloads` has answered before, by the manifest's digest and the name asked for, if any: a
+  small file, whole; what a front proxy is told of a file; and where a file is of which one span is asked for.
 - It is sent only where the store's word leaves nothing to do: the token is valid, and what is to be charged
   has been. An unknown, expired or revoked token is refused here, too: they cost the same.
 - The file was seen on its storage, unchanged, within FRESH_SECONDS, as for every other answer.
@@ -15,18 +15,21 @@ rules:
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from gateway.counters import Counters
+from gateway.delivery.transfer import SMALL_BYTES, Departure, may_leave_soon
 from gateway.errors import TOKEN_INVALID
 from gateway.exchange import Exchange
 from gateway.rules.pages import refusal_answer
 from gateway.rules.plan import Representation
+from gateway.rules.ranges import select_ranges
 from gateway.storage import FRESH_SECONDS, FileBlob, Storage
 
 ANSWERS_KEPT: Final = 1024
 """Of each kind, a worker: 32 MiB with the largest of small files."""
 
+T = TypeVar("T")
 Name = tuple[bytes, str]
 """A manifest's digest, and the name by which a file of it was asked for; empty: by none."""
 
@@ -77,6 +80,7 @@ class Prompt:
         self._add_file = counters.add_file
         self._files: dict[Name, Ready] = {}
         self._permits: dict[Name, Ready] = {}
+        self._places: dict[Name, tuple[Storage, Representation]] = {}
         self._refusal = refusal_answer(TOKEN_INVALID, None, html=False)
 
     def answer_download(self, exchange: Exchange, reply: Any) -> bool:
@@ -112,6 +116,29 @@ class Prompt:
         told = permit(exchange.token_id) + ready.text(exchange.connection.server.plain_tail)
         return _send(exchange, 200, told, now)
 
+    def answer_span(self, exchange: Exchange, reply: Any) -> Departure | None:
+        """Send one span of a file, by the answer to `Claims.look`: what is on its way now, or None.
+
+        Whoever gets it releases its blob, and ends the exchange.
+        """
+        digest, revoked, limit = reply
+        place = self._places.get((digest, exchange.file))
+        if place is None or revoked is not None or limit is not None:
+            return None
+        storage, shown = place
+        spans = select_ranges(exchange.range, shown.file.size)
+        server = exchange.connection.server
+        if not spans or server.draining:
+            return None
+        blob = storage.lookup(shown.file)
+        if blob is None or blob.as_file is None:
+            return None
+        if not may_leave_soon(exchange, blob.as_file, spans[0]):
+            blob.release()
+            return None
+        exchange.status = 206
+        return Departure(exchange, blob.as_file, shown.part_head(spans[0]) + server.plain_tail, spans[0])
+
     def _refuse(self, exchange: Exchange, now: float) -> bool:
         head, body = self._refusal
         exchange.code = TOKEN_INVALID.code
@@ -119,7 +146,10 @@ class Prompt:
         return _send(exchange, TOKEN_INVALID.status, text, now)
 
     def keep_file(self, name: Name, storage: Storage, shown: Representation, blob: FileBlob) -> None:
-        """Keep a file, which is small."""
+        """Keep a small file whole, and of any other where it is."""
+        if shown.file.size > SMALL_BYTES:
+            _keep(self._places, name, (storage, shown))
+            return
         content = blob.read_now(0, shown.file.size)
         if content is not None:
             _keep(self._files, name, Ready(shown.whole().head, content, storage, shown, blob))
@@ -154,7 +184,7 @@ def _send(exchange: Exchange, status: int, text: bytes, now: float, amount: int 
     return True
 
 
-def _keep(shelf: dict[Name, Ready], name: Name, ready: Ready) -> None:
+def _keep(shelf: dict[Name, T], name: Name, thing: T) -> None:
     if len(shelf) >= ANSWERS_KEPT:
         del shelf[next(iter(shelf))]
-    shelf[name] = ready
+    shelf[name] = thing

@@ -17,7 +17,6 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, TypeVar
 
 from gateway.delivery.sender import Sender, slice_end
@@ -61,50 +60,80 @@ class Departure(Outcome[bool]):
 
     Answers made in one turn leave together: the first wakes the client, and the others find it awake. 5 µs
     a request. The head goes by itself: held back to share a packet with the span (MSG_MORE), the two are a
-    little more than loopback's largest packet, which costs 28 µs more (see bench/README.md).
+    little more than loopback's largest packet, which costs 28 µs more (see bench/README.md). What the kernel
+    did not take of the span is a Transfer's; `exchange.sent` says how much that is.
     """
 
-    def __init__(self, exchange: Exchange, source: int, plan: Plan) -> None:
-        self._exchange = exchange
-        self._source = source
-        self._plan = plan
-        exchange.connection._loop.call_soon(self._leave)
+    def __init__(self, exchange: Exchange, blob: FileBlob, head: bytes, span: Span) -> None:
+        self.exchange = exchange
+        self.blob = blob
+        self._span = span
+        self._head = head
+        exchange.begun = True
+        if not _departing:
+            exchange.connection._loop.call_soon(_leave_all)
+        _departing.append(self)
 
-    def _leave(self) -> None:
-        exchange, plan = self._exchange, self._plan
+    def leave(self) -> None:
+        """Send what the kernel takes."""
+        exchange, head = self.exchange, self._head
         connection = exchange.connection
         if connection.transport is None:
             self.fail(ClientGone())
             return
-        outlet = connection.open_outlet()
-        start, stop = plan.pieces[0][1]
-        head = exchange.begin(plan.status, plan.head)
-        with suppress(OSError):  # the kernel takes no more now, or the connection broke: see the Transfer
-            head = head[outlet.send(head) :]
-            if not head:
-                exchange.sent = outlet.send_file(self._source, start, stop)
+        outlet = connection.outlet or connection.open_outlet()
+        start, stop = self._span
+        try:  # an OSError: the kernel takes no more now, or the connection broke, which the Transfer will see
+            taken = outlet.send(head)
+            if taken == len(head):
+                head = b""
+                exchange.sent = outlet.send_file(self.blob.fd, start, stop)
+            else:
+                head = head[taken:]
+        except OSError:
+            pass
         if head:
             connection.transport.write(head)
-        self.set(exchange.sent == plan.amount)
+        self.set(exchange.sent == stop - start)
+
+    def plan(self) -> Plan:
+        """For the Transfer that goes on."""
+        return Plan(206, b"", ((b"", self._span),), b"", self._span.stop - self._span.start)
+
+
+_departing: Final[list[Departure]] = []
+"""Those of this turn; a process has one event loop."""
+
+
+def _leave_all() -> None:
+    leaving = _departing.copy()
+    _departing.clear()
+    for departure in leaving:
+        departure.leave()
+
+
+def may_leave_soon(exchange: Exchange, blob: FileBlob, span: Span) -> bool:
+    """Whether a Departure can send this span: of middling size, in memory, and past an idle transport."""
+    start, stop = span
+    transport = exchange.connection.transport
+    return (
+        SMALL_BYTES < stop - start <= SOON_BYTES
+        and transport is not None
+        and not transport.get_write_buffer_size()
+        and transport.get_extra_info("sslcontext") is None
+        and blob.resident(start, stop)
+    )
 
 
 def send_soon(exchange: Exchange, blob: FileBlob, plan: Plan) -> Outcome[bool]:
-    """Send one span past the transport and without a Transfer, if it is of middling size and in memory.
+    """Send one span past the transport and without a Transfer, if that can be.
 
     An outcome with whether all of it was sent; else a Transfer goes on where this ended. It may fail with
     ClientGone. With a `Departure`, random spans of 64 KiB cost 43 µs of CPU each instead of 88.
     """
-    transport = exchange.connection.transport
-    if (
-        not SMALL_BYTES < plan.amount <= SOON_BYTES
-        or len(plan.pieces) != 1
-        or transport is None
-        or transport.get_extra_info("sslcontext") is not None
-        or transport.get_write_buffer_size()
-        or not blob.resident(*plan.pieces[0][1])
-    ):
+    if len(plan.pieces) != 1 or not may_leave_soon(exchange, blob, plan.pieces[0][1]):
         return _LATER
-    return Departure(exchange, blob.fd, plan)
+    return Departure(exchange, blob, exchange.begin(plan.status, plan.head), plan.pieces[0][1])
 
 
 _LATER: Final[Outcome[bool]] = Outcome()

@@ -83,15 +83,18 @@ class Representation:
 
     def part(self, span: Span) -> Plan:
         """The plan for one span."""
-        length = span.stop - span.start
-        head = b"%bContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n" % (
+        return Plan(206, self.part_head(span), ((_NO_PREFIX, span),), b"", span.stop - span.start)
+
+    def part_head(self, span: Span) -> bytes:
+        """The head of that plan."""
+        start, stop = span
+        return b"%bContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n" % (
             self._partial,
-            span.start,
-            span.stop - 1,
+            start,
+            stop - 1,
             self.file.size,
-            length,
+            stop - start,
         )
-        return Plan(206, head, ((_NO_PREFIX, span),), b"", length)
 
     def parts(self, spans: tuple[Span, ...]) -> Plan:
         """The plan for several spans, as multipart/byteranges."""

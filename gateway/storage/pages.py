@@ -25,6 +25,8 @@ _MEMORY_SYSTEMS: Final = frozenset({0x01021994, 0x858458F6})
 """`f_type` of tmpfs and ramfs (linux/magic.h)."""
 _known: Final[dict[int, Pages]] = {}
 """What `ask_once` found out, by device."""
+_NOBODYS: Final = (bytearray(1),)
+"""Where bytes are read to that nobody looks at."""
 _STATFS_BYTES: Final = 256
 """More than `struct statfs` takes anywhere; its first word is `f_type`."""
 
@@ -61,11 +63,10 @@ def in_memory(fd: int, how: Pages, start: int, stop: int) -> bool:
     if start >= stop or how is Pages.MEMORY:
         return True
     if how is Pages.NOWAIT:
-        byte = bytearray(1)
         try:
             return (
-                os.preadv(fd, (byte,), stop - 1, os.RWF_NOWAIT) == 1
-                and os.preadv(fd, (byte,), start, os.RWF_NOWAIT) == 1
+                os.preadv(fd, _NOBODYS, stop - 1, os.RWF_NOWAIT) == 1
+                and os.preadv(fd, _NOBODYS, start, os.RWF_NOWAIT) == 1
             )
         except OSError:
             return False
