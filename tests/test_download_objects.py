@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from gateway.counters import BYTES_COPIED, BYTES_SPLICED
+from gateway.counters import BYTES_COPIED, BYTES_SPLICED, UPSTREAM_IDLE
 from gateway.manifest import Manifest, ManifestFile
 from tests.conftest import run_plane
 from tests.faults_upstream import BUCKET, Fault, Pattern, Upstream
@@ -190,6 +190,17 @@ def test_auth_looks_at_the_object(objects: Plane, upstream: Upstream) -> None:
     answer = objects.get(link.replace("/download", "/auth"))
     assert (answer.status, answer["X-Gateway-Code"]) == (502, "storage_failed")
     assert objects.charged(link) == 0
+
+
+def test_a_worker_that_stops_closes_its_connections(tmp_path: Path, upstream: Upstream) -> None:
+    with run_plane(tmp_path, storage={"s3": table(upstream)}) as running:
+        link = running.link(publish(running, upstream.put("kept", b"x" * 100)))
+        assert running.get(link).status == 200
+        [worker] = running.workers
+        wait_until(lambda: worker.counters.values()[UPSTREAM_IDLE] == 1, "the connection is kept")
+        worker.process.terminate()
+        worker.process.wait(10)
+        assert worker.counters.values()[UPSTREAM_IDLE] == 0
 
 
 # --- what is charged ----------------------------------------------------------------------------------------
