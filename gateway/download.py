@@ -203,7 +203,8 @@ class Downloads:
         """Check and charge the request a proxy asks about; the fields that tell it what to send.
 
         What the proxy will send is charged, because nobody tells us what the client took: the spans of a
-        Range, and the whole file when the proxy may see If-Range differently.
+        Range, and the whole file when the proxy may see If-Range differently. It cannot send an object of a
+        bucket: told of no file, it passes the request on, as for an index, and `_download` charges it.
         """
         if original.method not in _METHODS:
             raise Refused(METHOD_NOT_ALLOWED)
@@ -224,7 +225,7 @@ class Downloads:
             blob = await in_thread(storage.open, shown.file)
         with blob:
             if blob.as_object is not None:
-                await in_task(blob.as_object.check())
+                return identity
         if limited and original.method == "GET":
             amount = _granted(exchange, shown)
             if amount:
