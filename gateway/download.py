@@ -206,6 +206,8 @@ class Downloads:
         Range, and the whole file when the proxy may see If-Range differently. It cannot send an object of a
         bucket: told of no file, it passes the request on, as for an index, and `_download` charges it.
         """
+        if original.disputed:
+            raise Refused(BAD_REQUEST, "The fields of two front proxies tell of different requests.")
         if original.method not in _METHODS:
             raise Refused(METHOD_NOT_ALLOWED)
         ask = read_target(original.target)
