@@ -135,7 +135,7 @@ def test_downloads_and_refusals_come_through_as_they_are(front: Front) -> None:
 def test_the_store_is_away(front: Front) -> None:
     link = front.plane.link(front.plane.publish(CONTENT))
     front.plane.expected.append("store")
-    front.plane.store.execute_command("CLIENT", "PAUSE", "3000", "ALL")
+    front.plane.store.client_pause(3000)
     refused = front.get(link)
     assert (refused.status, refused.code) == (503, "store_unavailable")
     assert int(refused["Retry-After"]) > 0
