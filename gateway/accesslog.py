@@ -24,7 +24,7 @@ from urllib.parse import unquote
 
 from aiohttp.hdrs import RANGE, USER_AGENT
 
-from gateway.exchange import Exchange
+from gateway.exchange import NO_HEADERS, Exchange
 from gateway.tokens.form import redact
 
 FLUSH_SECONDS: Final = 0.1
@@ -118,25 +118,27 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
     client: the client's address. ended: seconds since 1970 UTC.
     """
     headers, status = exchange.headers, exchange.status
-    agent = exchange.agent or headers.get(USER_AGENT, "")
-    second = int(ended)
+    agent, span = exchange.agent, f'"{exchange.range}"' if exchange.range else ""
+    if headers is not NO_HEADERS:
+        agent = agent or headers.get(USER_AGENT, "")
+        if RANGE in headers:
+            span = _quote(headers[RANGE])
     path = exchange.target.partition("?")[0]
-    line = (
-        f'{{"time": "{_clock(second)}.{int((ended - second) * 1000):03}Z", '
-        f'{_request(client, exchange.method, path, agent)}, "status": {status}, '
-        f'"sent": {exchange.sent}, "seconds": {exchange.ended - exchange.started:.4f}'
-    )
-    if exchange.token_id:
-        line += f', "token": "{exchange.token_id}"'
+    second, rest = divmod(int(ended * 1000), 1000)
+    token = f', "token": "{exchange.token_id}"' if exchange.token_id else ""
     if exchange.code:
-        line += f', "code": "{exchange.code}"'
+        result = f', "code": "{exchange.code}"'
     elif status in (200, 206):
-        line += ', "whole": true' if exchange.whole else ', "whole": false'
-    if exchange.range:
-        line += f', "range": "{exchange.range}"'
-    elif RANGE in headers:
-        line += f', "range": {_quote(headers[RANGE])}'
-    return line + "}\n"
+        result = ', "whole": true' if exchange.whole else ', "whole": false'
+    else:
+        result = ""
+    if span:
+        result += f', "range": {span}'
+    return (
+        f'{{"time": "{_clock(second)}.{rest:03}Z", {_request(client, exchange.method, path, agent)}, '
+        f'"status": {status}, "sent": {exchange.sent}, "seconds": {exchange.ended - exchange.started:.4f}'
+        f"{token}{result}}}\n"
+    )
 
 
 @lru_cache(maxsize=4)

@@ -14,6 +14,7 @@ from gateway.editions import Editions
 from gateway.errors import Refusal
 from gateway.exchange import Exchange
 from gateway.other import Other
+from gateway.prompt import Prompt
 from gateway.proxy import TrustedProxies
 from gateway.server import Server
 from gateway.settings import Settings
@@ -73,12 +74,13 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
             if isinstance(table, LocalSettings)
         },
         settings.public_url or "",
+        Prompt(counters),
         counters,
     )
     recorder = Recorder(counters, access_log)
     other = Other(claims, counters)
     server = Server(
-        downloads.answer,
+        downloads.begin,
         other.answer,
         recorder.record,
         recorder.record_refused,

@@ -113,6 +113,13 @@ class Counters:
         """Add to one metric. Call from one thread."""
         self._block[index] += count
 
+    def add_file(self, sent: int) -> None:
+        """Count a file, or a span of one, that was sent to its last byte: `sent` bytes."""
+        block = self._block
+        block[DOWNLOADS_STARTED] += 1
+        block[DOWNLOADS_FINISHED] += 1
+        block[BYTES_SENT] += sent
+
     def values(self) -> list[int]:
         """Read the numbers as they are now, in the order of METRICS."""
         return self._block[: len(METRICS)].tolist()

@@ -1,15 +1,16 @@
 """One request, whole: read it, look the token up, claim the bytes, send them, settle.
 
 `Downloads.answer` steps through it without a task (see outcome.py); what is decided is decided by pure
-rules. A fault before the head has gone is a refusal of the table; after it, the connection is broken, so
-that the client knows and resumes.
+rules. A plain request asks the store at once, and ends there if its answer is ready (prompt.py). A fault
+before the head has gone is a refusal of the table; after it, the connection is broken, so that the client
+knows and resumes.
 """
 
 from __future__ import annotations
 
 import logging
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from aiohttp import hdrs
@@ -26,7 +27,7 @@ from gateway.counters import (
     Counters,
 )
 from gateway.delivery.relay import Relay
-from gateway.delivery.transfer import Transfer, send_at_once, send_soon
+from gateway.delivery.transfer import SMALL_BYTES, Transfer, send_at_once, send_soon
 from gateway.editions import Edition, Editions
 from gateway.errors import (
     BAD_REQUEST,
@@ -41,9 +42,18 @@ from gateway.errors import (
 )
 from gateway.exchange import ClientGone, Exchange
 from gateway.manifest import ManifestFile
-from gateway.outcome import in_task, in_thread
+from gateway.outcome import Outcome, in_task, in_thread, step
+from gateway.prompt import Prompt, permit
 from gateway.proxy import NGINX, Original, TrustedProxies, read_original
-from gateway.rules.access import Ask, Kind, bearer_token, choose_file, choose_token, read_target
+from gateway.rules.access import (
+    Ask,
+    Kind,
+    bearer_token,
+    choose_file,
+    choose_token,
+    read_minted,
+    read_target,
+)
 from gateway.rules.headers import prefers_html
 from gateway.rules.pages import index_answer
 from gateway.rules.plan import (
@@ -61,8 +71,6 @@ from gateway.tokens.claims import Claims, read_grant
 from gateway.tokens.form import token_id
 
 _log = logging.getLogger("gateway")
-_PERMITTED: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
-_PLAIN: Final = Ask(Kind.DOWNLOAD)
 _METHODS: Final = frozenset(("GET", "HEAD"))
 
 
@@ -77,6 +85,7 @@ class Downloads:
         proxies: TrustedProxies,
         accel_prefixes: dict[str, str],
         public_url: str,
+        prompt: Prompt,
         counters: Counters,
     ) -> None:
         self._claims = claims
@@ -85,17 +94,48 @@ class Downloads:
         self._proxies = proxies
         self._accel_prefixes = accel_prefixes
         self._base = public_url
+        self._prompt = prompt
         self._count = counters.add
         self._directions = lru_cache(maxsize=4096)(self._describe)
 
-    async def answer(self, exchange: Exchange) -> None:
-        """Answer one request, whatever happens. Never raises."""
+    def begin(self, exchange: Exchange) -> None:
+        """Begin to answer one request; it is answered whatever happens. Never raises."""
+        if exchange.token:
+            exchange.token_id = token_id(exchange.token)
+            if exchange.range:
+                step(self.answer(exchange, self._claims.look(exchange.token_id)))
+            else:
+                self._claims.take(exchange.token_id).then(self._taken, exchange)
+            return
+        asked = read_minted(exchange.original) if exchange.original else None
+        if asked is not None and asked.token and self._proxies.trusts(exchange.connection.peer):
+            exchange.file = asked.file or ""
+            exchange.token_id = token_id(asked.token)
+            self._claims.look(exchange.token_id).then(self._looked, exchange)
+        else:
+            step(self.answer(exchange))
+
+    def _taken(self, word: Outcome[Any], exchange: Exchange) -> None:
+        """The store has answered a plain request for a file."""
+        if not word.value or not self._prompt.answer_download(exchange, word.value):
+            step(self.answer(exchange, word))
+
+    def _looked(self, word: Outcome[Any], exchange: Exchange) -> None:
+        """The store has answered a front proxy's plain question."""
+        if not word.value or not self._prompt.answer_question(exchange, word.value):
+            step(self.answer(exchange, word))
+
+    async def answer(self, exchange: Exchange, word: Outcome[Any] | None = None) -> None:
+        """Answer one request, whatever happens. Never raises.
+
+        word: what the store says of the token, if it was asked already.
+        """
         try:
             try:
                 if exchange.token:
-                    await self._download(exchange, _PLAIN)
+                    await self._download(exchange, Ask(Kind.DOWNLOAD, exchange.file or None), word)
                 elif exchange.target == "/auth":  # what read_target would say, without its 2 µs
-                    await self._authorise(exchange)
+                    await self._authorise(exchange, word)
                 else:
                     await self._route(exchange, read_target(exchange.target))
             except Refused as refused:
@@ -124,11 +164,12 @@ class Downloads:
         else:
             raise Refused(NOT_FOUND)
 
-    async def _download(self, exchange: Exchange, ask: Ask) -> None:
+    async def _download(self, exchange: Exchange, ask: Ask, word: Outcome[Any] | None = None) -> None:
         token = exchange.token or _token(ask, exchange)
-        exchange.token_id = token_id(token)
-        ask_store = self._claims.take if exchange.token and not exchange.range else self._claims.look
-        digest, limited, claimed = read_grant(await ask_store(exchange.token_id))
+        if word is None:
+            exchange.token_id = token_id(token)
+            word = self._claims.look(exchange.token_id)
+        digest, limited, claimed = read_grant(await word)
         index: int | None = 0
         try:
             edition = self._editions.get(digest) or await self._load(digest)
@@ -156,6 +197,8 @@ class Downloads:
                     await self._claims.claim(exchange.token_id, index, plan.amount, shown.file.size)
                     claimed = plan.amount
                 await self._deliver(exchange, blob, plan)
+                if plan is shown.whole() and plan.amount <= SMALL_BYTES and blob.as_file is not None:
+                    self._prompt.keep_file((digest, ask.file or ""), storage, shown, blob.as_file)
                 if plan.status == REDIRECT:
                     claimed = 0  # nobody will tell what the client took
         finally:
@@ -182,7 +225,7 @@ class Downloads:
         finally:
             self._count(DOWNLOADS_RUNNING, -1)
 
-    async def _authorise(self, exchange: Exchange) -> None:
+    async def _authorise(self, exchange: Exchange, word: Outcome[Any] | None = None) -> None:
         """Answer a front proxy's question about another request; the proxy sends the bytes."""
         trusted = self._proxies.trusts(exchange.connection.peer)
         if exchange.original and trusted:
@@ -190,16 +233,16 @@ class Downloads:
         else:
             original = read_original(exchange.method, exchange.target, exchange.headers, trusted)
         try:
-            fields = await self._permit(exchange, original)
+            fields = await self._permit(exchange, original, word)
         except (Refused, StoreUnavailable, StorageError) as error:
             refused = error if isinstance(error, Refused) else Refused(self._fault(exchange, error))
             true = refused.refusal
             told = f"X-Gateway-Status: {true.status}\r\nX-Gateway-Code: {true.code}\r\n"
             exchange.refuse(true, refused.detail, told.encode(), original.dialect.status(true.status))
             return
-        exchange.respond(200, _PERMITTED + fields)
+        exchange.respond(200, permit(exchange.token_id) + fields)
 
-    async def _permit(self, exchange: Exchange, original: Original) -> bytes:
+    async def _permit(self, exchange: Exchange, original: Original, word: Outcome[Any] | None) -> bytes:
         """Check and charge the request a proxy asks about; the fields that tell it what to send.
 
         What the proxy will send is charged, because nobody tells us what the client took: the spans of a
@@ -213,13 +256,14 @@ class Downloads:
         ask = read_target(original.target)
         if ask.kind is Kind.OTHER:
             raise Refused(NOT_FOUND)
-        exchange.token_id = token_id(_token(ask, exchange))
-        digest, limited, _ = read_grant(await self._claims.look(exchange.token_id))
+        if word is None:
+            exchange.token_id = token_id(_token(ask, exchange))
+            word = self._claims.look(exchange.token_id)
+        digest, limited, _ = read_grant(await word)
         edition = self._editions.get(digest) or await self._load(digest)
         index = choose_file(edition.manifest, ask.file)
-        identity = b"X-Gateway-Token-Id: %b\r\n" % exchange.token_id.encode()
         if index is None:
-            return identity
+            return b""
         shown = edition.representation(index)
         storage: Storage = self._storages.get(shown.file.storage)
         blob = storage.lookup(shown.file)
@@ -227,12 +271,15 @@ class Downloads:
             blob = await in_thread(storage.open, shown.file)
         with blob:
             if blob.as_object is not None:
-                return identity
+                return b""
+            fields = self._directions(shown)
+            if blob.as_file is not None:
+                self._prompt.keep_permit((digest, ask.file or ""), fields, storage, shown, blob.as_file)
         if limited and original.method == "GET":
             amount = _granted(exchange, shown)
             if amount:
                 await self._claims.claim(exchange.token_id, index, amount, shown.file.size)
-        return identity + self._directions(shown)
+        return fields
 
     async def _load(self, digest: bytes) -> Edition:
         """Fetch a manifest that this worker has not seen, or has forgotten."""

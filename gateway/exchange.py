@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.errors import Refusal
 from gateway.outcome import Outcome
@@ -15,6 +15,7 @@ from gateway.rules.pages import refusal_answer
 if TYPE_CHECKING:
     from gateway.protocol import Connection
 
+NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 EXPOSED: Final = b"Access-Control-Expose-Headers: Accept-Ranges, Content-Disposition, Content-Range, ETag\r\n"
 
 
@@ -26,15 +27,16 @@ class Exchange:
     """One request under way on one connection.
 
     method, target, headers: as parsed; where a plain head was read (rules/heads.py), `token` is its token,
-    checked, or `original` the target that a front proxy asks about; `range` is its Range field, `agent` the
-    client's name for itself, and headers have at most X-Forwarded-For. keep: whether the connection serves
-    another request afterwards. started, ended: seconds of the monotonic clock. token_id, status, code, sent
-    (bytes of file content) and whole: for the log, filled in on the way. waiter: set when the answer is
-    complete, if somebody waits.
+    checked, and `file` the name asked for, if any; or `original` the target that a front proxy asks about;
+    `range` is its Range field, `agent` the client's name for itself, the target has no query, and headers
+    have at most X-Forwarded-For. keep: whether the connection serves another request afterwards. started,
+    ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file content) and whole: for
+    the log, filled in on the way. waiter: set when the answer is complete, if somebody waits.
     """
 
     # Defaults of the class: most exchanges never change them, and one is made for every request.
     token = ""
+    file = ""
     original = ""
     agent = ""
     range = ""
@@ -50,11 +52,11 @@ class Exchange:
     def __init__(
         self,
         connection: Connection,
-        method: str,
-        target: str,
-        headers: CIMultiDictProxy[str],
-        keep: bool,
-        is_http10: bool,
+        method: str = "GET",
+        target: str = "/download",
+        headers: CIMultiDictProxy[str] = NO_HEADERS,
+        keep: bool = True,
+        is_http10: bool = False,
     ) -> None:
         self.connection = connection
         self.method = method
@@ -87,7 +89,7 @@ class Exchange:
         self.status = status
         self.begun = True
         if server.cors_origins:
-            head += self._cors()
+            head += cors_fields(server.cors_origins, self.headers.get("Origin"))
         if not self.keep:
             ending = b"Connection: close\r\n\r\n"
         elif self.is_http10:
@@ -123,11 +125,11 @@ class Exchange:
         origins = self.connection.server.cors_origins
         return "*" in origins or self.headers.get("Origin") in origins
 
-    def _cors(self) -> bytes:
-        origins = self.connection.server.cors_origins
-        if "*" in origins:
-            return b"Access-Control-Allow-Origin: *\r\n" + EXPOSED
-        origin = self.headers.get("Origin")
-        if origin is None or origin not in origins:
-            return b"Vary: Origin\r\n"
-        return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n%b" % (origin.encode(), EXPOSED)
+
+def cors_fields(origins: frozenset[str], origin: str | None) -> bytes:
+    """What a request from a page of `origin` is answered beside all else, where `origins` may read it."""
+    if "*" in origins:
+        return b"Access-Control-Allow-Origin: *\r\n" + EXPOSED
+    if origin is None or origin not in origins:
+        return b"Vary: Origin\r\n"
+    return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n%b" % (origin.encode(), EXPOSED)

@@ -46,8 +46,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from gateway.counters import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED
 from gateway.delivery.outlet import Outlet
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, OVERLOADED, Refusal
-from gateway.exchange import ClientGone, Exchange
-from gateway.outcome import step
+from gateway.exchange import NO_HEADERS, ClientGone, Exchange
 from gateway.rules.heads import read_plain_head, read_plain_question
 from gateway.rules.pages import refusal_answer
 from gateway.waits import Wait
@@ -67,7 +66,6 @@ HEAD_END: Final = b"\r\n\r\n"
 REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} [!-~]+ HTTP/1\.[01]\r\n")
 """Of any method, also one that aiohttp's parser does not know (RFC 9110 section 9.1)."""
 TURN_SECONDS: Final = 0.001
-NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 DOWNLOAD_PATHS: Final = ("/download", "/auth")
 METHODS: Final = frozenset(("GET", "HEAD"))
 
@@ -146,11 +144,13 @@ class Connection(RequestHandler):
             return
         rest = b""
         if self._at_boundary:
+            if len(data) <= self.server.plain_bytes and self._answer_plain(data, rest):
+                return
             end = data.find(HEAD_END) + len(HEAD_END)
             if len(HEAD_END) < end < len(data):  # one head at a time: what follows cannot spoil its answer
                 data, rest = data[:end], data[end:]
-            if len(data) <= self.server.plain_bytes and self._answer_plain(data, rest):
-                return
+                if len(data) <= self.server.plain_bytes and self._answer_plain(data, rest):
+                    return
         self._parse(data, rest)
 
     def _is_with_aiohttp(self) -> bool:
@@ -171,20 +171,22 @@ class Connection(RequestHandler):
         """Answer the commonest request without aiohttp's parser; False when this is another."""
         plain = read_plain_head(data)
         if plain is not None:
-            exchange = Exchange(self, "GET", "/download", NO_HEADERS, True, False)
-            exchange.token, exchange.agent, exchange.range = plain
+            exchange = Exchange(self)
+            exchange.file, exchange.token, exchange.agent, exchange.range = plain
+            if exchange.file:
+                exchange.target = f"/download/{exchange.file}"
         else:
             question = read_plain_question(data)
             if question is None:
                 return False
             forwarded, original, agent, span = question
             headers = _forwarded(forwarded) if forwarded else NO_HEADERS
-            exchange = Exchange(self, "GET", "/auth", headers, True, False)
+            exchange = Exchange(self, "GET", "/auth", headers)
             exchange.original, exchange.agent, exchange.range = original, agent, span
         self._head_begun = False
         self._early = rest
         self.exchange = exchange
-        step(self.server.answer(exchange))
+        self.server.begin(exchange)
         return True
 
     def _parse(self, data: bytes, rest: bytes) -> None:
@@ -214,7 +216,7 @@ class Connection(RequestHandler):
             self._parser.message_consumed()
             self._at_boundary = data.endswith(HEAD_END)  # and no part of another head behind it
             self.exchange = exchange = begin_exchange(self, message)
-            step(self.server.answer(exchange))
+            self.server.begin(exchange)
         else:
             self._at_boundary = bool(rest)
             self._hand_over(messages, upgraded, tail)

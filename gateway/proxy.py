@@ -94,7 +94,7 @@ class TrustedProxies:
     def client(self, peer: Peer, headers: CIMultiDictProxy[str]) -> str:
         """The client's address: the peer's, or the nearest in X-Forwarded-For that is no proxy's."""
         host = peer[0] if isinstance(peer, tuple) else ""
-        if not self.trusts(peer):
+        if "X-Forwarded-For" not in headers or not self.trusts(peer):
             return host
         for hop in reversed(",".join(headers.getall("X-Forwarded-For", ())).split(",")):
             address = hop.strip()

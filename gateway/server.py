@@ -23,7 +23,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.counters import Counters
 from gateway.errors import BAD_REQUEST, Refusal, Refused
-from gateway.exchange import Exchange
+from gateway.exchange import Exchange, cors_fields
 from gateway.outcome import Outcome, step
 from gateway.protocol import METHODS, Answered, Connection, begin_exchange
 from gateway.rules.access import Kind, read_target
@@ -38,16 +38,21 @@ ROUND_SECONDS: Final = 1.0
 SHARES: Final = 20
 """In how many parts: with 5,000 connections, a turn of less than a millisecond each 50."""
 
+Begin = Callable[[Exchange], None]
+"""Begins to answer a request, which is answered, and the exchange ended, whatever happens. Never raises."""
 Answer = Callable[[Exchange], Coroutine[Outcome[Any], None, None]]
-"""Answers a request and ends the exchange, whatever happens; a coroutine that awaits only Outcomes."""
+"""The same as a coroutine that awaits only Outcomes."""
 
 
 class Server(web.Server):
-    """Makes connections and keeps what they share: limits, the date, who answers."""
+    """Makes connections and keeps what they share: limits, the date, who answers.
+
+    plain_tail: the last fields and the empty line of an answer to a plain request (rules/heads.py).
+    """
 
     def __init__(
         self,
-        answer: Answer,
+        begin: Begin,
         other: Answer,
         record: Callable[[Exchange], None],
         record_refused: Callable[[Refusal], None],
@@ -65,7 +70,7 @@ class Server(web.Server):
             max_headers=limits.max_headers,
             auto_decompress=False,
         )
-        self.answer = answer
+        self.begin = begin
         self.record = record
         self.record_refused = record_refused
         self.count = counters.add
@@ -74,6 +79,7 @@ class Server(web.Server):
         self.cors_origins = frozenset(cors_origins)
         self.draining = False
         self.date_field = b""
+        self.plain_tail = b""
         self._other = other
         self._ticker: asyncio.TimerHandle | None = None
         self._second = 0
@@ -127,6 +133,8 @@ class Server(web.Server):
         if second != self._second:
             self._second = second
             self.date_field = b"Date: %b\r\n" % format_date(second).encode()
+            cors = cors_fields(self.cors_origins, None) if self.cors_origins else b""
+            self.plain_tail = b"%b%b\r\n" % (cors, self.date_field)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """A request that came the ordinary way: with a body, pipelined, or for something else."""
@@ -145,7 +153,10 @@ class Server(web.Server):
         exchange.keep = exchange.keep and body_read
         exchange.waiter = Outcome()
         ended = exchange.waiter.future()
-        step(self.answer(exchange) if _is_download(message) else self._other(exchange))
+        if _is_download(message):
+            self.begin(exchange)
+        else:
+            step(self._other(exchange))
         await ended
         if connection.transport is None:
             return Answered(keep=False)

@@ -1,6 +1,6 @@
 """The commonest request heads, each read by one expression: a minted URL, at most one range, no condition.
 
-    GET /download?token=ct_… HTTP/1.1
+    GET /download?token=ct_… HTTP/1.1       (or /download/NAME, if nothing in the name is encoded)
     Host: …
     Range: bytes=FIRST-LAST          (here or at the end, or not at all)
     (fields that change nothing about the answer)
@@ -38,7 +38,7 @@ _FIELDS: Final = (
     rb"|Cache-Control: [ -~]+|Pragma: no-cache)\r\n){0,4}" + _RANGE + rb"\r\n"
 )
 _HEAD: Final = re.compile(
-    rb"GET /download\?token=(%b[A-Za-z0-9_-]{1,%d}) HTTP/1\.1\r\nHost: [!-~]+\r\n%b"
+    rb"GET /download(?:/([A-Za-z0-9._~-]+))?\?token=(%b[A-Za-z0-9_-]{1,%d}) HTTP/1\.1\r\nHost: [!-~]+\r\n%b"
     % (TOKEN_PREFIX.encode(), MAX_TOKEN_LENGTH - len(TOKEN_PREFIX), _FIELDS),
     re.ASCII,
 )
@@ -50,9 +50,14 @@ _QUESTION: Final = re.compile(
 )
 
 
-class PlainHead(NamedTuple):
-    """What such a request says: its token, the client's name for itself and its range; empty for none."""
+_new: Final = tuple.__new__
+"""Makes a named tuple without the call of its own function: 0.2 µs a request."""
 
+
+class PlainHead(NamedTuple):
+    """What such a request says: file, token, the client's name for itself and the range; empty for none."""
+
+    file: str
     token: str
     agent: str
     range: str
@@ -63,10 +68,10 @@ def read_plain_head(data: bytes) -> PlainHead | None:
     match = _HEAD.fullmatch(data)
     if match is None:
         return None
-    token, first, agent, last = match.groups(b"")
+    file, token, first, agent, last = match.groups(b"")
     if first and last:
         return None
-    return PlainHead(token.decode(), agent.decode(), (first or last).decode())
+    return _new(PlainHead, (file.decode(), token.decode(), agent.decode(), (first or last).decode()))
 
 
 class PlainQuestion(NamedTuple):
@@ -86,4 +91,5 @@ def read_plain_question(data: bytes) -> PlainQuestion | None:
     forwarded, original, first, agent, last = match.groups(b"")
     if first and last:
         return None
-    return PlainQuestion(forwarded.decode(), original.decode(), agent.decode(), (first or last).decode())
+    said = (forwarded.decode(), original.decode(), agent.decode(), (first or last).decode())
+    return _new(PlainQuestion, said)

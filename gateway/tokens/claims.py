@@ -19,7 +19,7 @@ from typing import Any, Final
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.outcome import step
 from gateway.tokens.form import token_key
-from gateway.tokens.pipeline import Command, NotDone, Pipeline, Script, pack
+from gateway.tokens.pipeline import Command, NotDone, Pipeline, Run, Script, pack
 
 CLAIM: Final = Script("""
 -- KEYS[1] the token; ARGV: number of the file, bytes to reserve, size of the file
@@ -80,6 +80,39 @@ def read_grant(reply: Any) -> tuple[bytes, bool, int]:
     return manifest, limit is not None, reserved
 
 
+class _Claim(Run):
+    """Reserves bytes; when the answer comes too late, they are given back."""
+
+    def __init__(self, claims: Claims, identifier: str, file: int, amount: int, size: int) -> None:
+        super().__init__(CLAIM, token_key(identifier), file, amount, size)
+        self._claims = claims
+        self._identifier = identifier
+        self._file = file
+        self._amount = amount
+
+    def late(self, reply: Any) -> None:
+        """The request has been refused meanwhile."""
+        if reply == 1:
+            self._claims.settle(self._identifier, self._file, self._amount)
+
+
+class _Take(Command):
+    """The same for `take`, whose answer says how much it has reserved."""
+
+    def __init__(self, claims: Claims, identifier: str) -> None:
+        self._claims = claims
+        self._identifier = identifier
+
+    def in_full(self) -> bytes:
+        """With the script's text."""
+        return Run(TAKE, token_key(self._identifier)).in_full()
+
+    def late(self, reply: Any) -> None:
+        """The request has been refused meanwhile."""
+        if reply[3] > 0:
+            self._claims.settle(self._identifier, 0, reply[3])
+
+
 class Claims:
     """The three questions, asked over one pipeline."""
 
@@ -100,14 +133,8 @@ class Claims:
 
         For the commonest request, a plain GET of the minted URL: one round trip instead of two.
         """
-        key = token_key(identifier)
-        command = self._pipeline.send(TAKE_PACKED % identifier.encode(), (TAKE, (b"1", key)))
-
-        def give_back(reply: Any) -> None:
-            if reply[3] > 0:
-                self.settle(identifier, 0, reply[3])
-
-        command.late = give_back
+        command = _Take(self, identifier)
+        self._pipeline.post(command, TAKE_PACKED % identifier.encode())
         return command
 
     async def claim(self, identifier: str, file: int, amount: int, size: int) -> None:
@@ -115,13 +142,8 @@ class Claims:
 
         Raises Refused (LIMIT_REACHED, or TOKEN_INVALID when it was revoked meanwhile) or StoreUnavailable.
         """
-        command = self._pipeline.run(CLAIM, token_key(identifier), file, amount, size)
-
-        def give_back(reply: Any) -> None:  # the answer came after the request was refused
-            if reply == 1:
-                self.settle(identifier, file, amount)
-
-        command.late = give_back
+        command = _Claim(self, identifier, file, amount, size)
+        self._pipeline.post(command, command.packed())
         reply = await command
         if reply == 0:
             raise Refused(LIMIT_REACHED)

@@ -1,4 +1,4 @@
-"""The hot path's own connection to Redis: many requests, one connection, one write a loop turn.
+"""The hot path's own connection to Redis: many requests, one connection, few writes a loop turn.
 
 redis-py costs about 170 µs a call and a connection for each call under way; this costs about 10 µs and
 one connection a worker. The rules it keeps:
@@ -42,6 +42,10 @@ LAST_BACKOFF_SECONDS: Final = 0.5
 """Short enough that a store which is back is used again within a second or so."""
 DEAD_AFTER_TIMEOUTS: Final = 4
 """A connection on which nothing came for this many time-outs, though something is owed, is given up."""
+
+EARLY_COMMANDS: Final = 8
+"""As many leave before the turn ends, so that Redis works while the rest of the turn is read: 74,000 small
+downloads/s instead of 63,000, at the same CPU time each."""
 
 ASIDE_SECONDS: Final = 60.0
 """How long a connection that was given up is still read."""
@@ -88,20 +92,36 @@ def pack(arguments: Arguments) -> bytes:
 
 
 class Command(Outcome[Any]):
-    """One command on its way: when it is overdue, and what to do with a reply that comes too late.
+    """One command on its way. deadline: when it is overdue, in the loop's seconds; the pipeline sets it."""
 
-    script: set for a script run by its hash, with what to call it with should Redis not know it.
-    """
+    deadline = 0.0
 
-    script: tuple[Script, Arguments] | None = None
-    late: Callable[[Any], None] | None = None
+    def in_full(self) -> bytes | None:
+        """The same with its script's text, for a store that has forgotten it; None: no script."""
+        return None
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
+    def late(self, reply: Any) -> None:
+        """Hear a reply that came after the command had failed; an error is not told."""
+
+
+class Run(Command):
+    """A script run by its hash, on one key: the first of the arguments."""
+
+    def __init__(self, script: Script, *arguments: bytes | str | int) -> None:
+        self._script = script
+        self._keyed = (b"1", *arguments)
+
+    def packed(self) -> bytes:
+        """The command as it is sent first."""
+        return pack((b"EVALSHA", self._script.sha, *self._keyed))
+
+    def in_full(self) -> bytes:
+        """With the script's text."""
+        return pack((b"EVAL", self._script.text, *self._keyed))
 
 
 class Link(asyncio.Protocol):
-    """One connection: commands leave in one write a loop turn, replies are matched in order."""
+    """One connection: a loop turn's commands leave in few writes, replies are matched in order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -114,6 +134,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(0)  # uvloop then writes at once, not when the turn ends
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._loop.time()
@@ -128,24 +149,17 @@ class Link(asyncio.Protocol):
     def _match(self, command: Command, reply: Any) -> None:
         failed = isinstance(reply, hiredis.ReplyError)
         if command.done:  # it was overdue, and its request has been refused
-            if command.late is not None and not failed:
+            if not failed:
                 command.late(reply)
         elif not failed:
             command.set(reply)
-        elif command.script is not None and str(reply).startswith("NOSCRIPT"):
-            self._run_again(command)
+        elif str(reply).startswith("NOSCRIPT") and (in_full := command.in_full()) is not None:
+            self.send(command, in_full)  # Redis has forgotten its scripts: restarted empty, or SCRIPT FLUSH
         else:
             command.fail(_translate(reply))
 
-    def _run_again(self, command: Command) -> None:
-        """Redis has forgotten its scripts (restarted empty, SCRIPT FLUSH): send the text this once."""
-        assert command.script is not None
-        script, arguments = command.script
-        command.script = None
-        self.send(command, pack((b"EVAL", script.text, *arguments)))
-
     def send(self, command: Command, packed: bytes) -> None:
-        """Queue a command; everything queued in this loop turn leaves in one write."""
+        """Queue a command; it leaves when this loop turn ends, or with EARLY_COMMANDS others before."""
         if self._transport is None or self.closed.done():
             command.fail(NotDone("the store is not connected"))
             return
@@ -153,9 +167,11 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._outgoing.append(packed)
         self.waiting.append(command)
+        if len(self._outgoing) == EARLY_COMMANDS:
+            self._flush()
 
     def _flush(self) -> None:
-        if self._transport is not None and not self.closed.done():
+        if self._outgoing and self._transport is not None and not self.closed.done():
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
@@ -228,14 +244,19 @@ class Pipeline:
 
     def run(self, script: Script, *arguments: bytes | str | int) -> Command:
         """Run a script on one key, the first of the arguments."""
-        keyed = (b"1", *arguments)
-        return self.send(pack((b"EVALSHA", script.sha, *keyed)), (script, keyed))
+        command = Run(script, *arguments)
+        self.post(command, command.packed())
+        return command
 
-    def send(self, packed: bytes, script: tuple[Script, Arguments] | None = None) -> Command:
+    def send(self, packed: bytes) -> Command:
         """Send a command that is packed already."""
-        command = Command(self._loop.time() + self._timeout)
-        if script is not None:
-            command.script = script
+        command = Command()
+        self.post(command, packed)
+        return command
+
+    def post(self, command: Command, packed: bytes) -> None:
+        """Send a command that is packed already, as its maker's own kind of Command."""
+        command.deadline = self._loop.time() + self._timeout
         link = self._link
         if link is None or self._stalled:
             command.fail(NotDone("the store is not connected"))
@@ -243,7 +264,6 @@ class Pipeline:
             command.fail(NotDone("too many commands wait for the store"))
         else:
             link.send(command, packed)
-        return command
 
     async def _keep(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS
@@ -342,8 +362,9 @@ class Pipeline:
         greetings.append((b"PING",))
         greetings.extend((b"SCRIPT", b"LOAD", script.text) for script in self._scripts)
         deadline = self._loop.time() + self._timeout
-        commands = [Command(deadline) for _ in greetings]
+        commands = [Command() for _ in greetings]
         for command, arguments in zip(commands, greetings, strict=True):
+            command.deadline = deadline
             link.send(command, pack(arguments))
         await asyncio.gather(*(command.future() for command in commands))
 

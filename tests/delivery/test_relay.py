@@ -19,6 +19,7 @@ from gateway.delivery.relay import Relay
 from gateway.errors import STORAGE_FAILED, StorageError
 from gateway.exchange import ClientGone, Exchange
 from gateway.manifest import ManifestFile
+from gateway.outcome import step
 from gateway.rules.plan import Representation, plan_answer, plan_range
 from gateway.server import Server
 from gateway.waits import Limits
@@ -101,7 +102,7 @@ async def serving(
             exchange.end()
 
     ended: list[Exchange] = []
-    server = Server(answer, answer, ended.append, print, counters, LIMITS)
+    server = Server(lambda exchange: step(answer(exchange)), answer, ended.append, print, counters, LIMITS)
     loop = asyncio.get_running_loop()
     server.start()
     tls = secure[0] if secure else None

@@ -16,21 +16,24 @@ RANGE = b"Range: bytes=5-9\r\n"
 AGENT = b"User-Agent: curl/8.1 (x)\r\n"
 
 READ = [
-    ("only a host", LINE + HOST, PlainHead("ct_abc", "", "")),
-    ("curl", LINE + HOST + AGENT + b"Accept: */*\r\n", PlainHead("ct_abc", "curl/8.1 (x)", "")),
+    ("only a host", LINE + HOST, PlainHead("", "ct_abc", "", "")),
+    ("a name", LINE.replace(b"download?", b"download/x-1.z?") + HOST, PlainHead("x-1.z", "ct_abc", "", "")),
+    ("curl", LINE + HOST + AGENT + b"Accept: */*\r\n", PlainHead("", "ct_abc", "curl/8.1 (x)", "")),
     (
         "curl -r",
         LINE + HOST + RANGE + AGENT + b"Accept: */*\r\n",
-        PlainHead("ct_abc", "curl/8.1 (x)", "bytes=5-9"),
+        PlainHead("", "ct_abc", "curl/8.1 (x)", "bytes=5-9"),
     ),
-    ("a range at the end", LINE + HOST + RANGE, PlainHead("ct_abc", "", "bytes=5-9")),
-    ("an open range", LINE + HOST + b"Range: bytes=5-\r\n", PlainHead("ct_abc", "", "bytes=5-")),
-    ("kept alive", LINE + HOST + b"Connection: Keep-Alive\r\n", PlainHead("ct_abc", "", "")),
+    ("a range at the end", LINE + HOST + RANGE, PlainHead("", "ct_abc", "", "bytes=5-9")),
+    ("an open range", LINE + HOST + b"Range: bytes=5-\r\n", PlainHead("", "ct_abc", "", "bytes=5-")),
+    ("kept alive", LINE + HOST + b"Connection: Keep-Alive\r\n", PlainHead("", "ct_abc", "", "")),
 ]
 
 LEFT = [
     ("another method", b"HEAD" + LINE[3:] + HOST),
-    ("a name in the path", LINE.replace(b"download?", b"download/x?") + HOST),
+    ("an encoded name", LINE.replace(b"download?", b"download/%78?") + HOST),
+    ("a name in a folder", LINE.replace(b"download?", b"download/x/y?") + HOST),
+    ("an empty name", LINE.replace(b"download?", b"download/?") + HOST),
     ("another parameter", LINE.replace(b"ct_abc", b"ct_abc&utm_source=x") + HOST),
     ("an encoded token", LINE.replace(b"ct_", b"ct%5F") + HOST),
     ("another prefix", LINE.replace(b"ct_", b"gk_") + HOST),
@@ -83,13 +86,14 @@ def test_it_reads_one_whole_head_only() -> None:
     assert read_plain_head(whole + b"x") is None
 
 
-def test_it_agrees_with_the_rules_on_tokens() -> None:
+@pytest.mark.parametrize("name", ["", "kit.zip", "-", "..", "~a_b"])
+def test_it_agrees_with_the_rules_on_names_and_tokens(name: str) -> None:
     token = new_token()
-    target = f"/download?token={token}"
+    target = f"/download/{name}?token={token}" if name else f"/download?token={token}"
     plain = read_plain_head(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert plain
-    assert read_target(target) == Ask(Kind.DOWNLOAD, None, token)
-    assert plain.token == choose_token(token, None)
+    assert read_target(target) == Ask(Kind.DOWNLOAD, name or None, token)
+    assert (plain.file, plain.token) == (name, choose_token(token, None))
 
 
 @given(st.binary(max_size=60), st.integers(0, 120))

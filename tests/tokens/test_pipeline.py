@@ -102,7 +102,7 @@ async def test_a_late_reply_goes_to_its_own_command(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         late: list[object] = []
         first = pipeline.call("GET", "first")
-        first.late = late.append
+        first.late = late.append  # type: ignore[method-assign, assignment]
         assert "in time" in str(await refused(first.future()))
         assert isinstance(await refused(pipeline.call("GET", "refused").future()), NotDone)
         store.answer(b":1\r\n")
@@ -212,7 +212,6 @@ async def test_whoever_hears_of_a_timeout_may_ask_again_at_once(tmp_path: Path) 
         heard: list[bool] = []
         for _ in range(5):
             command = pipeline.call("GET", "a")
-            command.late = lambda reply: None
             fail = command.fail
 
             def again(error: BaseException, fail: Callable[[BaseException], None] = fail) -> None:

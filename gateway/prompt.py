@@ -1,0 +1,160 @@
+"""Answers kept as they are sent: what a worker can say as soon as the store has spoken.
+
+Most requests ask for what was asked for a moment ago under another token. Such an answer is put together once
+a second and leaves in one write, without a coroutine: half the Python of a request (see bench/README.md). The
+rules:
+
+- Kept is what `Downloads` has answered before, and only the plainest, by the manifest's digest and the name
+  asked for, if any: a small file, whole; and what a front proxy is told of a file.
+- It is sent only where the store's word leaves nothing to do: the token is valid, and what is to be charged
+  has been. An unknown, expired or revoked token is refused here, too: they cost the same.
+- The file was seen on its storage, unchanged, within FRESH_SECONDS, as for every other answer.
+- Whatever is not so is left to `Downloads.answer`, with the store's word.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any, Final
+
+from gateway.counters import Counters
+from gateway.errors import TOKEN_INVALID
+from gateway.exchange import Exchange
+from gateway.rules.pages import refusal_answer
+from gateway.rules.plan import Representation
+from gateway.storage import FRESH_SECONDS, FileBlob, Storage
+
+ANSWERS_KEPT: Final = 1024
+"""Of each kind, a worker: 32 MiB with the largest of small files."""
+
+Name = tuple[bytes, str]
+"""A manifest's digest, and the name by which a file of it was asked for; empty: by none."""
+
+
+class Ready:
+    """One answer about one file: the fields before those that change with the time, and the body.
+
+    amount: bytes of the file in it.
+    """
+
+    __slots__ = ("_body", "_head", "_seen", "_shown", "_storage", "_tail", "_text", "amount")
+
+    def __init__(
+        self, head: bytes, body: bytes, storage: Storage, shown: Representation, blob: FileBlob
+    ) -> None:
+        self.amount = len(body)
+        self._head = head
+        self._body = body
+        self._storage = storage
+        self._shown = shown
+        self._seen = blob.checked
+        self._tail = self._text = b""
+
+    def text(self, tail: bytes) -> bytes:
+        """All of it. tail: the fields that change with the time, and the empty line."""
+        if tail is not self._tail:
+            self._tail = tail
+            self._text = b"".join((self._head, tail, self._body))
+        return self._text
+
+    def holds(self, now: float) -> bool:
+        """Whether the file is still the one that was published. now: seconds of the monotonic clock."""
+        if now - self._seen < FRESH_SECONDS:
+            return True
+        blob = self._storage.lookup(self._shown.file)
+        if blob is None:
+            return False
+        with blob:
+            if blob.as_file is not None:
+                self._seen = blob.as_file.checked
+        return True
+
+
+class Prompt:
+    """What one worker has ready. Its methods answer and end an exchange, or say False and do nothing."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._add_file = counters.add_file
+        self._files: dict[Name, Ready] = {}
+        self._permits: dict[Name, Ready] = {}
+        self._refusal = refusal_answer(TOKEN_INVALID, None, html=False)
+
+    def answer_download(self, exchange: Exchange, reply: Any) -> bool:
+        """Send the file, by the answer to `Claims.take`."""
+        now = monotonic()
+        digest, revoked, limit, reserved = reply
+        if digest is None or revoked is not None:
+            return self._refuse(exchange, now)
+        name = (digest, exchange.file)
+        ready = self._files.get(name)
+        if ready is None or (limit is not None and reserved != ready.amount):
+            return False
+        if not ready.holds(now):
+            del self._files[name]
+            return False
+        if not _send(exchange, 200, ready.text(exchange.connection.server.plain_tail), now, ready.amount):
+            return False
+        if ready.amount:
+            self._add_file(ready.amount)
+        return True
+
+    def answer_question(self, exchange: Exchange, reply: Any) -> bool:
+        """Tell a front proxy what to send, by the answer to `Claims.look`."""
+        now = monotonic()
+        digest, revoked, limit = reply
+        name = (digest, exchange.file)
+        ready = self._permits.get(name)
+        if ready is None or revoked is not None or limit is not None:
+            return False
+        if not ready.holds(now):
+            del self._permits[name]
+            return False
+        told = permit(exchange.token_id) + ready.text(exchange.connection.server.plain_tail)
+        return _send(exchange, 200, told, now)
+
+    def _refuse(self, exchange: Exchange, now: float) -> bool:
+        head, body = self._refusal
+        exchange.code = TOKEN_INVALID.code
+        text = b"".join((head, exchange.connection.server.plain_tail, body))
+        return _send(exchange, TOKEN_INVALID.status, text, now)
+
+    def keep_file(self, name: Name, storage: Storage, shown: Representation, blob: FileBlob) -> None:
+        """Keep a file, which is small."""
+        content = blob.read_now(0, shown.file.size)
+        if content is not None:
+            _keep(self._files, name, Ready(shown.whole().head, content, storage, shown, blob))
+
+    def keep_permit(
+        self, name: Name, fields: bytes, storage: Storage, shown: Representation, blob: FileBlob
+    ) -> None:
+        """Keep what a front proxy is told of a file: see `permit`."""
+        _keep(self._permits, name, Ready(fields, b"", storage, shown, blob))
+
+
+def permit(identifier: str) -> bytes:
+    """The beginning of every answer that lets a front proxy send something."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Gateway-Token-Id: %b\r\n" % identifier.encode()
+
+
+def _send(exchange: Exchange, status: int, text: bytes, now: float, amount: int = 0) -> bool:
+    """Send a whole answer, and end the exchange, if its connection is to serve others after it.
+
+    amount: bytes of a file in it.
+    """
+    connection = exchange.connection
+    transport = connection.transport
+    if transport is None or connection.server.draining:
+        return False
+    exchange.status = status
+    exchange.sent = amount
+    exchange.whole = bool(amount)
+    exchange.ended = now
+    transport.write(text)
+    connection.finish(exchange)
+    return True
+
+
+def _keep(shelf: dict[Name, Ready], name: Name, ready: Ready) -> None:
+    if len(shelf) >= ANSWERS_KEPT:
+        del shelf[next(iter(shelf))]
+    shelf[name] = ready
