@@ -32,6 +32,7 @@ class Worker:
     server: Server
     claims: Claims
     pipeline: Pipeline
+    storages: Storages
     access_log: AccessLog | None
 
 
@@ -95,7 +96,7 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
         ),
         settings.cors_origins,
     )
-    return Worker(server, claims, pipeline, access_log)
+    return Worker(server, claims, pipeline, storages, access_log)
 
 
 class Recorder:

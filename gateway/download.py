@@ -281,8 +281,11 @@ class Downloads:
         """Check and charge the request a proxy asks about; the fields that tell it what to send.
 
         What the proxy will send is charged, because nobody tells us what the client took: the spans of a
-        Range, and the whole file when the proxy may see If-Range differently.
+        Range, and the whole file when the proxy may see If-Range differently. It cannot send an object of a
+        bucket: told of no file, it passes the request on, as for an index, and `_download` charges it.
         """
+        if original.disputed:
+            raise Refused(BAD_REQUEST, "The fields of two front proxies tell of different requests.")
         if original.method not in _METHODS:
             raise Refused(METHOD_NOT_ALLOWED)
         ask = read_target(original.target)
@@ -301,11 +304,11 @@ class Downloads:
         blob = storage.lookup(shown.file)
         if blob is None:
             blob = await in_thread(storage.open, shown.file)
-        fields = self._directions(shown)
         with blob:
             if blob.as_object is not None:
-                await in_task(blob.as_object.check())
-            elif blob.as_file is not None:
+                return b""
+            fields = self._directions(shown)
+            if blob.as_file is not None:
                 self._prompt.keep_permit((digest, ask.file or ""), fields, storage, shown, blob.as_file)
         if limited and original.method == "GET":
             amount = _granted(exchange, shown)

@@ -2,6 +2,13 @@
 
     nginx   `auth_request`: X-Original-URI and X-Original-Method; it turns every answer but 2xx, 401 and
             403 into 500, so a refusal's own status travels in X-Gateway-Status
+    caddy   `forward_auth`, and Traefik's `forwardAuth`: X-Forwarded-Uri and X-Forwarded-Method; refusals are
+            passed on as they are
+    envoy   `ext_authz` over HTTP with the path prefix /auth: the request's own method, and its target behind
+            the prefix; refusals are passed on as they are
+
+Proxies pass on what they do not set, so a client may add the fields of another dialect than its proxy's.
+Where two say different things the question is refused: a client may not choose which of them is believed.
 
 The fields count only from `trusted_proxies`; from anyone else the request stands for itself. A peer on a
 unix socket is trusted: whoever may connect there was let in by the file system.
@@ -36,26 +43,39 @@ class Dialect:
 
 
 NGINX: Final = Dialect("nginx", "X-Original-URI", "X-Original-Method", frozenset((401, 403)))
+CADDY: Final = Dialect("caddy", "X-Forwarded-Uri", "X-Forwarded-Method", None)
+ENVOY: Final = Dialect("envoy", "", "", None)
 DIRECT: Final = Dialect("direct", "", "", None)
-DIALECTS: Final = (NGINX,)
+DIALECTS: Final = (NGINX, CADDY)
+"""Those that speak in fields."""
+PREFIX: Final = "/auth"
+"""What stands before the original target in Envoy's."""
 
 
 class Original(NamedTuple):
-    """The request that the proxy asks about."""
+    """The request that the proxy asks about. disputed: another dialect's fields tell of a different one."""
 
     dialect: Dialect
     method: str
     target: str
+    disputed: bool = False
 
 
 def read_original(method: str, target: str, headers: CIMultiDictProxy[str], trusted: bool) -> Original:
     """What the client asked the proxy for; the request itself when it comes from no trusted proxy."""
+    told: list[Original] = []
+    if target.startswith(PREFIX + "/"):
+        told.append(Original(ENVOY, method, target[len(PREFIX) :]))
     if trusted:
         for dialect in DIALECTS:
-            uri = headers.get(dialect.target)
-            if uri is not None:
-                return Original(dialect, headers.get(dialect.method, "GET"), uri)
-    return Original(DIRECT, method, target)
+            methods = headers.getall(dialect.method, ("GET",))
+            told += [
+                Original(dialect, said, uri) for uri in headers.getall(dialect.target, ()) for said in methods
+            ]
+    if not told:
+        return Original(DIRECT, method, target)
+    first = told[0]
+    return first._replace(disputed=any(each[1:] != first[1:] for each in told))
 
 
 class TrustedProxies:

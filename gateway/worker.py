@@ -78,6 +78,7 @@ async def _serve(
     await _drained(worker.server.connections_by_handler, settings.drain_timeout)
     worker.server.stop()
     await _drained(worker.server.connections_by_handler, BREAK_SECONDS)
+    worker.storages.close()
     await worker.pipeline.stop()
     if worker.claims.owed:
         _log.error("%d refunds are lost: the store was away until the end", worker.claims.owed)

@@ -25,7 +25,7 @@ EXAMPLES = {
         ROOT / "Dockerfile",
         ROOT / "config/compose.yaml",
         ROOT / ".ci/run",
-        *ROOT.glob("config/nginx/*"),
+        *ROOT.glob("config/*/*"),
     )
 }
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "config/compose.yaml").read_text())

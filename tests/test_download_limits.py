@@ -19,7 +19,7 @@ import pytest
 from gateway.counters import CONNECTIONS_ACCEPTED
 from gateway.tokens.form import token_id, token_key
 from tests.conftest import run_plane
-from tests.plane import Client, Plane, request, wait_until
+from tests.plane import Client, Plane, Response, request, wait_until
 
 ON_EVERY_BACKEND = True
 IN_FLIGHT = 12_000_000
@@ -268,11 +268,46 @@ def test_auth_refuses(behind: Plane, target: str, method: str, status: int, told
     assert (answer["X-Gateway-Status"], answer["X-Gateway-Code"]) == (told, code)
 
 
+@pytest.mark.parametrize(
+    ("asked", "fields"),
+    [("/auth", ("X-Forwarded-Uri: {}", "X-Forwarded-Method: GET")), ("/auth{}", ())],
+    ids=["caddy", "envoy"],
+)
+def test_auth_in_other_dialects(behind: Plane, asked: str, fields: tuple[str, ...]) -> None:
+    published = behind.publish(b"x" * 1000)
+    link = behind.link(published, maximum=1)
+
+    def ask(target: str) -> Response:
+        return behind.get(asked.format(target), *(each.format(target) for each in fields))
+
+    answer = ask(link)
+    assert (answer.status, answer["X-Gateway-Key"]) == (200, published.file.key)
+    assert behind.charged(link) == 1000
+    for target, status, code in (
+        (link, 403, "limit_reached"),
+        (link.replace("/download", "/download/other"), 404, "file_not_found"),
+        ("/elsewhere", 404, "not_found"),
+        ("/download", 401, "token_missing"),
+        ("/download?token=a&token=b", 400, "bad_request"),
+    ):
+        refused = ask(target)
+        assert (refused.status, refused.code) == (status, code)
+
+
+def test_a_client_cannot_contradict_its_proxy(behind: Plane) -> None:
+    """Behind Caddy, with the fields that Caddy passes on because it knows nothing of them."""
+    link = behind.link(behind.publish(b"x" * 1000), maximum=1)
+    proxy = (f"X-Forwarded-Uri: {link}", "X-Forwarded-Method: GET")
+    answer = behind.get("/auth", *proxy, f"X-Original-URI: {link}", "X-Original-Method: HEAD")
+    assert (answer["X-Gateway-Status"], answer["X-Gateway-Code"]) == ("400", "bad_request")
+    assert behind.charged(link) == 0
+
+
 def test_auth_believes_only_trusted_proxies(pair: Plane) -> None:
     link = pair.link(pair.publish(b"x" * 1000), maximum=1)
     assert pair.get("/auth", f"X-Original-URI: {link}").status == 401
-    assert pair.get(link.replace("/download", "/auth")).status == 200  # the request stands for itself
-    assert pair.charged(link) == 1000
+    answer = pair.get(link.replace("/download", "/auth"))  # the request stands for itself
+    assert (answer.status, "X-Gateway-Token-Id" in answer) == (200, True)
 
 
 def test_a_listener_of_every_worker_serves(pair: Plane) -> None:

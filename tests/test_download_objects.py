@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from gateway.counters import BYTES_COPIED, BYTES_SPLICED
+from gateway.counters import BYTES_COPIED, BYTES_SPLICED, UPSTREAM_IDLE
 from gateway.manifest import Manifest, ManifestFile
 from tests.conftest import run_plane
 from tests.faults_upstream import BUCKET, Fault, Pattern, Upstream
@@ -179,17 +179,30 @@ def test_faults_that_are_mended(objects: Plane, upstream: Upstream, fault: Fault
         upstream.faults.clear()
 
 
-def test_auth_looks_at_the_object(objects: Plane, upstream: Upstream) -> None:
-    published = publish(objects, upstream.put("authorised", b"x" * 100))
+def test_auth_leaves_the_object_to_the_gateway(objects: Plane, upstream: Upstream) -> None:
+    """The proxy has no file to send; it is told so, and nothing is charged or asked of the bucket yet."""
+    published = publish(objects, upstream.put("left", b"x" * 100))
     link = objects.link(published, maximum=1)
-    assert objects.get(link.replace("/download", "/auth")).status == 200
-    assert objects.charged(link) == 100
-    upstream.put("unauthorised", b"x" * 100)
-    link = objects.link(publish(objects, upstream.entry("unauthorised")), maximum=1)
-    upstream.objects.clear()
+    asked = len(upstream.requests)
     answer = objects.get(link.replace("/download", "/auth"))
-    assert (answer.status, answer["X-Gateway-Code"]) == (502, "storage_failed")
-    assert objects.charged(link) == 0
+    assert answer.status == 200
+    assert answer["X-Gateway-Token-Id"]
+    told = {name for name, _ in answer.lines}
+    assert told.isdisjoint({"X-Gateway-File", "X-Gateway-Storage", "X-Gateway-Key", "ETag"})
+    assert (objects.charged(link), len(upstream.requests)) == (0, asked)
+    assert objects.get(link).body == b"x" * 100
+    assert objects.charged(link) == 100
+
+
+def test_a_worker_that_stops_closes_its_connections(tmp_path: Path, upstream: Upstream) -> None:
+    with run_plane(tmp_path, storage={"s3": table(upstream)}) as running:
+        link = running.link(publish(running, upstream.put("kept", b"x" * 100)))
+        assert running.get(link).status == 200
+        [worker] = running.workers
+        wait_until(lambda: worker.counters.values()[UPSTREAM_IDLE] == 1, "the connection is kept")
+        worker.process.terminate()
+        worker.process.wait(10)
+        assert worker.counters.values()[UPSTREAM_IDLE] == 0
 
 
 # --- what is charged ----------------------------------------------------------------------------------------

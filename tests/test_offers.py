@@ -12,6 +12,7 @@ from gateway.addresses import Address
 from gateway.demo import make_demo
 from gateway.errors import ConfigurationError
 from gateway.settings import Settings
+from gateway.storage.registry import Storages
 from gateway.supervisor.offers import (
     Link,
     describe_links,
@@ -23,6 +24,7 @@ from gateway.supervisor.offers import (
 from gateway.tokens.form import token_id
 from gateway.tokens.store import TokenStore
 from tests.conftest import StoreServer
+from tests.shop import Shop
 
 
 @pytest.fixture
@@ -133,6 +135,29 @@ def test_the_faults_of_all_paths_are_told_together(tmp_path: Path) -> None:
 def test_a_path_given_twice_is_one_product(tmp_path: Path) -> None:
     (tmp_path / "kit.zip").write_bytes(b"kit")
     assert len(plan_offers([tmp_path / "kit.zip", tmp_path / "." / "kit.zip"], tmp_path / "data")) == 1
+
+
+async def test_objects_are_offered_as_files_are(settings: Settings, store: StoreServer, shop: Shop) -> None:
+    settings = settings.model_copy(update={"storage": {"shop": shop.table()}})
+    storages = Storages(settings.storage, settings.data, 4)
+    shop.put("drums/kit.zip", b"kit")
+    shop.put("drums/deep/loop.wav", b"loop")
+    paths = [shop.address("drums/kit.zip"), shop.address("drums/"), shop.address()]
+    links = await publish_offers(plan_offers(paths, settings.data, storages), settings, store.url)
+    assert [(link.offer.product, len(link.manifest.files)) for link in links] == [
+        ("kit.zip", 1),
+        ("drums", 2),
+        (shop.bucket, 2),
+    ]
+    assert {file.storage for link in links for file in link.manifest.files} == {"shop"}
+    [again] = await publish_offers(plan_offers(paths[:1], settings.data, storages), settings, store.url)
+    assert again.manifest == links[0].manifest
+
+
+def test_an_address_in_no_storage_is_a_fault(settings: Settings) -> None:
+    storages = Storages({}, settings.data, 4)
+    with pytest.raises(ConfigurationError, match=r"s3://elsewhere/kit\.zip is in no storage of the settings"):
+        plan_offers(["s3://elsewhere/kit.zip"], settings.data, storages)
 
 
 async def test_links_are_quoted_for_url_and_shell(

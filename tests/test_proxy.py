@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.proxy import DIRECT, NGINX, Peer, TrustedProxies, read_original
+from gateway.proxy import CADDY, DIRECT, ENVOY, NGINX, Original, Peer, TrustedProxies, read_original
 
 TRUSTED = TrustedProxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("127.0.0.1/32")))
 NOBODY = TrustedProxies(())
@@ -73,23 +73,53 @@ def test_a_client_is_an_address(forwarded: list[str], peer: Peer) -> None:
 
 
 URI, METHOD = ("X-Original-URI", "/download?token=a"), ("X-Original-Method", "HEAD")
+OTHER_URI = ("X-Forwarded-Uri", "/download?token=b")
 
 
 @pytest.mark.parametrize(
-    ("lines", "trusted", "expected"),
+    ("target", "lines", "expected"),
     [
-        ([], True, (DIRECT, "GET", "/auth")),
-        ([URI], True, (NGINX, "GET", "/download?token=a")),
-        ([URI, METHOD], True, (NGINX, "HEAD", "/download?token=a")),
-        ([METHOD], True, (DIRECT, "GET", "/auth")),
-        ([URI, METHOD], False, (DIRECT, "GET", "/auth")),
+        ("/auth", [], (DIRECT, "GET", "/auth")),
+        ("/auth?token=a", [], (DIRECT, "GET", "/auth?token=a")),
+        ("/auth", [URI], (NGINX, "GET", "/download?token=a")),
+        ("/auth", [URI, METHOD], (NGINX, "HEAD", "/download?token=a")),
+        ("/auth", [METHOD], (DIRECT, "GET", "/auth")),
+        ("/auth", [OTHER_URI], (CADDY, "GET", "/download?token=b")),
+        ("/auth", [OTHER_URI, ("X-Forwarded-Method", "POST")], (CADDY, "POST", "/download?token=b")),
+        ("/auth/download/a?token=a", [], (ENVOY, "GET", "/download/a?token=a")),
+        ("/auth/", [], (ENVOY, "GET", "/")),
+        ("/authentic", [], (DIRECT, "GET", "/authentic")),
+        # the same, told twice
+        ("/auth", [URI, ("X-Forwarded-Uri", URI[1])], (NGINX, "GET", "/download?token=a")),
+        ("/auth/download?token=a", [URI], (ENVOY, "GET", "/download?token=a")),
     ],
 )
 def test_the_original_request(
-    lines: list[tuple[str, str]], trusted: bool, expected: tuple[object, str, str]
+    target: str, lines: list[tuple[str, str]], expected: tuple[object, str, str]
 ) -> None:
-    original = read_original("GET", "/auth", fields(*lines), trusted)
-    assert (original.dialect, original.method, original.target) == expected
+    assert read_original("GET", target, fields(*lines), trusted=True) == (*expected, False)
+
+
+@pytest.mark.parametrize("target", ["/auth", "/auth?token=a"])
+def test_the_fields_of_anyone_else_are_nothing(target: str) -> None:
+    untrusted = read_original("GET", target, fields(URI, METHOD, OTHER_URI), trusted=False)
+    assert untrusted == Original(DIRECT, "GET", target)
+
+
+@pytest.mark.parametrize(
+    ("target", "lines"),
+    [
+        ("/auth", [URI, OTHER_URI]),
+        ("/auth", [URI, METHOD, ("X-Forwarded-Uri", URI[1])]),  # a HEAD costs nothing
+        ("/auth", [URI, ("X-Original-URI", "/download?token=b")]),
+        ("/auth", [URI, METHOD, ("X-Original-Method", "GET")]),
+        ("/auth/download?token=b", [URI]),
+        ("/auth/download?token=a", [URI, METHOD]),
+    ],
+)
+def test_what_is_told_differently_is_disputed(target: str, lines: list[tuple[str, str]]) -> None:
+    for told in (lines, lines[::-1]):
+        assert read_original("GET", target, fields(*told), trusted=True).disputed
 
 
 @pytest.mark.parametrize(
@@ -97,4 +127,4 @@ def test_the_original_request(
 )
 def test_statuses_that_nginx_passes_on(refused: int, told: int) -> None:
     assert NGINX.status(refused) == told
-    assert DIRECT.status(refused) == refused
+    assert [dialect.status(refused) for dialect in (CADDY, ENVOY, DIRECT)] == [refused] * 3

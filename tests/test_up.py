@@ -35,6 +35,7 @@ class Up:
             *("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"),
             *("--mint-listen", "127.0.0.1:0", "--workers", "2", "--log-level", "info"),
         ]
+        self.variables: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
         self.said: list[str] = []
 
@@ -46,7 +47,7 @@ class Up:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                env=os.environ | {"PYTHONPATH": str(ROOT)} | self.variables,
             )
 
     def start(self, *paths: str) -> list[str]:

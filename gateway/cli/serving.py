@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,10 +19,11 @@ def add_commands(root: typer.Typer) -> None:
     def up(
         call: Call,
         paths: Annotated[
-            list[Path] | None,
+            list[str] | None,
             typer.Argument(
                 metavar="PATH",
-                help="Files, and folders that each become one product. A demo product if there is none.",
+                help="Files, and folders that each become one product, also of a bucket: s3://BUCKET/KEY, "
+                "s3://BUCKET/FOLDER/. A demo product if there is none.",
                 show_default=False,
             ),
         ] = None,

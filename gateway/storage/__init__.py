@@ -173,3 +173,6 @@ class Storage(Protocol):
         media_type, disposition: the fields that the answer there shall carry. To be asked only where
         `redirects`, after the blob's `check`. For the client alone: whoever has the URL has the file.
         """
+
+    def close(self) -> None:
+        """Let go of what is kept between requests. Blobs that are held stay readable."""

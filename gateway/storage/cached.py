@@ -67,9 +67,7 @@ class CachedStorage:
     def close(self) -> None:
         """End what is being filled, and close the storage."""
         self.cache.close()
-        close = getattr(self._storage, "close", None)
-        if close is not None:
-            close()
+        self._storage.close()
 
     async def confirm(self, origin: ObjectBlob) -> None:
         """Ask for an object that is cached. Raises StorageError when it is missing or changed."""

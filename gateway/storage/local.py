@@ -96,6 +96,9 @@ class LocalStorage:
     def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> None:
         """None: files have no URL of their own."""
 
+    def close(self) -> None:
+        """Nothing: the descriptors are those of the cache, which whoever made it clears."""
+
     def check(self, file: ManifestFile) -> None:
         """Raise the StorageError that serving the file would meet now, if any. Reads none of its content."""
         os.close(self._open_checked(file)[0])

@@ -73,6 +73,9 @@ class ObjectStorage:
         """None, where a storage has no URLs for clients; see `Storage`."""
         return None
 
+    def close(self) -> None:
+        """Nothing, where a storage keeps nothing between requests; see `Storage`."""
+
     async def fetch(self, file: ManifestFile, start: int, stop: int) -> Stream:
         """Begin to read a span, which shows that the object is there. Raises StorageError."""
         assert start < stop, "there is nothing to fetch"

@@ -228,7 +228,9 @@ class Storages:
         return name
 
     def close(self) -> None:
-        """Close the cached descriptors that nobody holds; the others close when they are released."""
+        """Close what the storages keep: connections, and descriptors; what is held closes when released."""
+        for storage in self._objects.values():
+            storage.close()
         self._cache.clear()
 
     def _build(self, name: str) -> Storage:

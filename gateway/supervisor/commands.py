@@ -26,7 +26,7 @@ _log = logging.getLogger("gateway.supervisor")
 
 def run_up(
     settings: Settings,
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     reload: Reload | None = None,
     *,
     program: Sequence[str] = PROGRAM,
@@ -38,11 +38,13 @@ def run_up(
     address in use, a child that cannot start, a file that changes while it is read.
     """
     from gateway.demo import make_demo  # noqa: PLC0415 - what publishing needs, the other commands need not load
+    from gateway.storage.registry import Storages  # noqa: PLC0415
     from gateway.supervisor.offers import describe_links, plan_offers, publish_offers  # noqa: PLC0415
 
     reload = reload or (lambda: settings)
     with _interruptible():
-        offers = plan_offers(paths, settings.data)
+        with contextlib.closing(Storages(settings.storage, settings.data, settings.open_files)) as storages:
+            offers = plan_offers(paths, settings.data, storages)
 
         def prepare(fresh: Settings) -> Settings:
             # the links must not drown in what the workers log

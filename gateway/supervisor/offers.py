@@ -1,7 +1,8 @@
 """What `up` offers: each PATH published as a product, with a link that is ready to use.
 
-A product's id is made from the PATH's own name. Unchanged files keep their version; changed ones become the
-next ("1", "2", …), which is then the active one.
+A PATH is a file, a folder, or the address of objects in a storage of the settings. A product's id is made
+from the PATH's own name. Unchanged files keep their version; changed ones become the next ("1", "2", …),
+which is then the active one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gateway.addresses import Address
 from gateway.candidates import Publication, plan_publication
 from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
+from gateway.objects import is_address
 from gateway.publish import Report, hash_files, show_progress
 from gateway.settings import Settings, base_url
 from gateway.storage.registry import Storages
@@ -62,25 +64,36 @@ class _Stopped(Exception):
     """We are told to stop while files are read."""
 
 
-def plan_offers(paths: Sequence[Path], data: Path) -> list[Offer]:
-    """Look at every PATH. Raises ConfigurationError with the faults of all of them."""
+def plan_offers(paths: Sequence[Path | str], data: Path, storages: Storages | None = None) -> list[Offer]:
+    """Look at every PATH. Raises ConfigurationError with the faults of all of them.
+
+    storages: where objects are looked for; without them every PATH is one of this machine.
+    """
     offers: dict[str, Offer] = {}
-    seen: dict[str, Path] = {}
+    seen: dict[str, Path | str] = {}
     faults: list[str] = []
     for path in paths:
         try:
-            publication = plan_publication([path], private=data)
+            publication = plan_publication([path], data, storages)
         except ConfigurationError as error:
             faults += error.faults
             continue
-        place = path.resolve()
-        product = product_id(place.name)
+        place, name = _place(path)
+        product = product_id(name)
         if seen.setdefault(product, place) != place:
             faults.append(f"{path} and {seen[product]} would both be product {product}: rename one of them")
-        offers[product] = Offer(product, place.name, publication)
+        offers[product] = Offer(product, name, publication)
     if faults:
         raise ConfigurationError(faults)
     return list(offers.values())
+
+
+def _place(path: Path | str) -> tuple[Path | str, str]:
+    """What tells one PATH from another, and its own name: of a whole bucket, the bucket's."""
+    if isinstance(path, str) and is_address(path):
+        return path, path.rstrip("/").rpartition("/")[2]
+    place = Path(path).resolve()
+    return place, place.name
 
 
 def product_id(name: str) -> str:

@@ -105,6 +105,8 @@ def manifest_faults(manifest: Manifest) -> list[Fault]:
 def _file_faults(file: ManifestFile) -> Iterator[Fault]:
     if not _is_bounded_text(file.name, MAX_FILE_NAME):
         yield "name", f"must be 1 to {MAX_FILE_NAME} bytes of UTF-8 without NUL"
+    if not {".", ".."}.isdisjoint(file.name.split("/")):  # RFC 3986 section 5.2.4: no client would ask for it
+        yield "name", 'must not have "." or ".." between slashes: clients take those out of a link'
     if not 0 <= file.size <= MAX_SIZE:
         yield "size", f"must be 0 to {MAX_SIZE} bytes"
     if not _MEDIA_TYPE.fullmatch(file.type):

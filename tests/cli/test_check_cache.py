@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,9 +57,28 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
-def test_another_users_folder(tmp_path: Path) -> None:
+def test_root_looks_at_the_folder_of_the_gateways_user(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
     os.chown(tmp_path, 12345, -1)
-    assert "belongs to another user" in check_cache(tmp_path, 64 * MIB).text
+    found = check_cache(tmp_path, 64 * MIB)
+    assert (found.level, found.text) == (Level.WARN, f"{tmp_path} belongs to 12345")
+    assert "right if the gateway runs as that user" in found.mend
+    tmp_path.chmod(0o770)
+    assert "others may write" in check_cache(tmp_path, 64 * MIB).text
+
+
+def test_another_users_folder() -> None:
+    if os.geteuid() == 0:  # what a user sees of a folder of root's
+        look = "from pathlib import Path; from gateway.cli.checks.cache import check_cache as look"
+        found = subprocess.run(
+            [sys.executable, "-c", f"{look}; import os; os.setuid(12345); print(look(Path('/usr'), 1).text)"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    else:
+        found = check_cache(Path("/usr"), 1).text
+    assert "/usr belongs to another user" in found
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

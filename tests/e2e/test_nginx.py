@@ -19,7 +19,9 @@ from gateway.manifest import Manifest
 from gateway.rules.headers import media_type
 from tests.conftest import StoreServer
 from tests.e2e.tools import need
+from tests.faults_upstream import Upstream
 from tests.plane import Client, Plane, Published, Response, wait_until
+from tests.test_download_objects import publish, table
 
 EXAMPLES = Path(__file__).parents[2] / "config" / "nginx"
 CONTENT = os.urandom(300_000)
@@ -94,13 +96,13 @@ class Nginx:
 
 
 @pytest.fixture
-def start(make_plane: Callable[..., Plane], tmp_path: Path) -> Iterator[Callable[[str], Nginx]]:
+def start(make_plane: Callable[..., Plane], tmp_path: Path) -> Iterator[Callable[..., Nginx]]:
     """Starts a worker that trusts this machine, and nginx with an example before it."""
     running: list[Nginx] = []
 
-    def make(example: str) -> Nginx:
+    def make(example: str, **options: Any) -> Nginx:
         need("nginx")
-        plane = make_plane(trusted_proxies="127.0.0.1")
+        plane = make_plane(trusted_proxies="127.0.0.1", **options)
         folder = tmp_path / f"nginx-{len(running)}"
         folder.mkdir()
         nginx = Nginx(example, folder, plane)
@@ -203,6 +205,19 @@ def test_a_key_that_no_field_can_hold_is_sent_by_the_gateway(start: Callable[[st
     nginx = start("auth_request.conf")
     answer = nginx.get(nginx.plane.link(publish_as(nginx.plane, "a\r\nX-Gateway-Key: 1-0")))
     assert (answer.status, answer.body) == (200, CONTENT)
+
+
+@BOTH
+def test_an_object_is_sent_by_the_gateway(start: Callable[..., Nginx], example: str) -> None:
+    with Upstream() as upstream:
+        nginx = start(example, storage={"s3": table(upstream)})
+        link = nginx.plane.link(publish(nginx.plane, upstream.put("kit.bin", CONTENT)), maximum=1)
+        assert nginx.get(link, "Range: bytes=0-99999").body == CONTENT[:100_000]
+        rest = nginx.get(link, "Range: bytes=100000-")
+        assert (rest.status, rest.body) == (206, CONTENT[100_000:])
+        wait_until(lambda: nginx.plane.charged(link) == len(CONTENT), "all is charged once")
+        refused = nginx.get(link)
+        assert (refused.status, refused.code) == (403, "limit_reached")
 
 
 @BOTH

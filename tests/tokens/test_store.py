@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -78,6 +79,22 @@ async def test_wrong_manifests(tokens: TokenStore, wrong: Manifest, field: str) 
         await tokens.register_manifest(wrong)
     assert (told.value.code, told.value.faults[0][0]) == ("invalid", field)
     assert await tokens.call("DBSIZE") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [("..", False), ("a/../b", False), ("./a", False), ("a/.b/..c/d..", True), ("...", True)],
+)
+async def test_names_that_no_link_can_carry(tokens: TokenStore, name: str, good: bool) -> None:
+    plain = manifest("p", "1")
+    named = replace(plain, files=(replace(plain.files[0], name=name),))
+    if good:
+        await tokens.register_manifest(named)
+        return
+    with pytest.raises(Declined) as told:
+        await tokens.register_manifest(named)
+    [(field, message)] = told.value.faults
+    assert (field, "clients take those out of a link" in message) == ("files[0].name", True)
 
 
 @pytest.mark.parametrize(

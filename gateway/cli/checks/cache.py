@@ -1,6 +1,7 @@
 """The cache's folder: ours alone, or one that can be made, on a disk with room for what it may hold.
 
-Nothing is made or written: made by whoever runs `check`, it would not be the gateway's.
+Nothing is made or written: made by whoever runs `check`, it would not be the gateway's. Root looks on behalf
+of the gateway's user, whom nobody names: a folder of another user is told, and no fault.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ _BLOCK: Final = 512
 
 
 def check_cache(path: Path, max_bytes: int) -> Finding:
-    """Look at the folder, as this user."""
+    """Look at the folder, as this user, or as root for another."""
     try:
-        return _fault_of(path) or _room(path, max_bytes)
+        return _fault_of(path) or _owner(path) or _room(path, max_bytes)
     except OSError as error:
         return failed(
             SUBJECT, f"{path} cannot be looked at ({error.strerror})", "mend it, or change cache.path"
@@ -40,7 +41,7 @@ def _fault_of(path: Path) -> Finding | None:
     if not path.is_dir():
         return failed(SUBJECT, f"{path} is no folder", "remove it, or correct cache.path")
     facts = path.stat()
-    if facts.st_uid != os.geteuid():
+    if os.geteuid() not in (0, facts.st_uid):
         text = f"{path} belongs to another user"
         return failed(
             SUBJECT, text, "run check as the user the gateway runs as, or give the folder to this one"
@@ -50,6 +51,18 @@ def _fault_of(path: Path) -> Finding | None:
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         return failed(SUBJECT, f"{path} cannot be written by this user", "give it all rights (chmod 700)")
     return None
+
+
+def _owner(path: Path) -> Finding | None:
+    """What root has to be told of a folder of another user."""
+    if not path.exists() or path.stat().st_uid == os.geteuid():
+        return None
+    try:
+        user = path.owner()
+    except KeyError:  # a user of a container, say
+        user = str(path.stat().st_uid)
+    mend = "that is right if the gateway runs as that user; else give it to the one it runs as"
+    return warned(SUBJECT, f"{path} belongs to {user}", mend)
 
 
 def _room(path: Path, max_bytes: int) -> Finding:

@@ -1,0 +1,51 @@
+"""The journey of test_journey.py for a product in a bucket: published in place, downloaded as people do."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_journey import CONTENT, SIZE, Shop
+from tests.shop import Shop as Bucket
+from tests.test_supervisor import wait_until
+
+
+@pytest.fixture
+def seller(tmp_path: Path, shop: Bucket) -> Iterator[Shop]:
+    """A machine whose only storage is the bucket."""
+    shop.put("drums/kit.bin", CONTENT)
+    seller = Shop(tmp_path)
+    seller.variables = shop.variables("bucket")
+    yield seller
+    if seller.process is not None and seller.process.poll() is None:
+        seller.stop(signal.SIGKILL)
+
+
+def test_people_download_an_object_with_what_they_have(seller: Shop, shop: Bucket) -> None:
+    [url] = seller.start(shop.address("drums/kit.bin"))
+    part = seller.customer / "kit.bin"
+
+    begun = seller.abort(part, "curl", "-sSfO", "--limit-rate", "30M", url)
+    seller.run("curl", "-sSfO", "-C", "-", url)
+    assert seller.got("kit.bin")
+    part.unlink()
+
+    seller.abort(part, "wget", "-q", "--limit-rate", "30M", "-O", "kit.bin", url)
+    seller.run("wget", "-q", "-c", "-O", "kit.bin", url)
+    assert seller.got("kit.bin")
+    part.unlink()
+
+    limited = seller.link("kit.bin", "--max-downloads", "1")
+    aria2c = ("aria2c", "-q", "-x8", "-s8", "-k1M", "--file-allocation=none", "-o", "kit.bin")
+    seller.run(*aria2c, limited)
+    assert seller.got("kit.bin")
+    wait_until(lambda: seller.ask("token", "list")[0]["bytesCharged"] == SIZE, "it is charged once")
+    refused = seller.run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-r", "0-0", limited)
+    assert refused == b"403"
+
+    token = seller.ask("token", "list")[-1]["tokenId"]
+    wait_until(lambda: len(seller.entries(token)) >= 4, "every request is logged")
+    assert f"bytes={begun}-" in [entry.get("range") for entry in seller.entries(token)]

@@ -1,0 +1,141 @@
+"""The examples of config/caddy and config/haproxy, as they are, in the real proxies before a real worker."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.e2e.tools import need
+from tests.plane import Client, Plane, Response, wait_until
+
+CONFIG = Path(__file__).parents[2] / "config"
+CONTENT = os.urandom(300_000)
+UNKNOWN = "/download?token=ct_" + "x" * 43
+
+
+class Example(NamedTuple):
+    """A proxy's example; only its addresses are changed, and what keeps Caddy from ports of its own."""
+
+    path: str
+    command: tuple[str, ...]
+    address: str
+    listens: str
+    before: str = ""
+
+
+EXAMPLES = {
+    "caddy": Example(
+        "caddy/Caddyfile",
+        ("caddy", "run", "--adapter", "caddyfile", "--config"),
+        "downloads.example.com {",
+        "http://:{} {{",
+        "{\n\tadmin off\n\tdefault_bind 127.0.0.1\n}\n",
+    ),
+    "haproxy": Example("haproxy/haproxy.cfg", ("haproxy", "-db", "-f"), "bind :80\n", "bind 127.0.0.1:{}\n"),
+}
+
+
+class Front:
+    """One proxy before a plane."""
+
+    def __init__(self, example: Example, plane: Plane, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = ("127.0.0.1", probe.getsockname()[1])
+        self.plane = plane
+        self.log = folder / "log"
+        text = (CONFIG / example.path).read_text()
+        for found, made in (
+            (example.address, example.listens.format(self.address[1])),
+            ("127.0.0.1:8080 ", "{}:{} ".format(*plane.address)),
+        ):
+            assert found in text
+            text = text.replace(found, made)
+        config = folder / "config"
+        config.write_text(example.before + text)
+        program, *options = example.command
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [need(program), *options, str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(folder)),
+            )
+        wait_until(self._listens, f"{program} listens")
+
+    def _listens(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(self.address) == 0
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+    def get(self, target: str, *fields: str, method: str = "GET") -> Response:
+        with Client(self.address) as client:
+            return client.get(target, *fields, method=method)
+
+
+@pytest.fixture(params=EXAMPLES)
+def front(
+    request: pytest.FixtureRequest, make_plane: Callable[..., Plane], tmp_path: Path
+) -> Iterator[Front]:
+    """A worker that trusts this machine, and the proxy before it."""
+    example = EXAMPLES[request.param]
+    need(example.command[0])
+    folder = tmp_path / request.param
+    folder.mkdir()
+    running = Front(example, make_plane(trusted_proxies="127.0.0.1"), folder)
+    yield running
+    running.stop()
+    assert "ct_" not in running.log.read_text()
+
+
+def test_downloads_and_refusals_come_through_as_they_are(front: Front) -> None:
+    published = front.plane.publish(CONTENT, names=['Épic "Kit".zip'])
+    link = front.plane.link(published, maximum=2)
+    direct = front.plane.get(link, method="HEAD")
+    whole = front.get(link, "Accept-Encoding: gzip, zstd")
+    assert (whole.status, whole.body) == (200, CONTENT)
+    lost = {(name.lower(), value) for name, value in direct.lines} - {
+        (name.lower(), value) for name, value in whole.lines
+    }
+    assert {name for name, _ in lost} <= {"date"}
+
+    part = front.get(link, "Range: bytes=299000-", f"If-Range: {published.etag}")
+    assert (part.status, part.body) == (206, CONTENT[299_000:])
+    several = front.get(link, "Range: bytes=0-9,20-29")
+    assert several["Content-Type"].startswith("multipart/byteranges")
+    head = front.get(link, method="HEAD")
+    assert (head.status, head["Content-Length"]) == (200, str(len(CONTENT)))
+    wait_until(lambda: front.plane.charged(link) == len(CONTENT) + 1000 + 20, "it is charged exactly")
+
+    assert front.get("/download").code == "token_missing"
+    assert front.get(UNKNOWN).code == "token_invalid"
+    assert front.get(link.replace("/download", "/download/other")).code == "file_not_found"
+    refused = front.get(link)
+    assert (refused.status, refused.code) == (403, "limit_reached")
+    assert front.get(link, "Content-Length: 0", method="POST")["Allow"] == "GET, HEAD"
+    for target in ("/auth", "/healthz", "/metrics", "/"):
+        asked = http.client.HTTPConnection(*front.address, timeout=10)  # HAProxy's own answer has no Date
+        asked.request("GET", target)
+        assert asked.getresponse().status == 404
+        asked.close()
+
+
+def test_the_store_is_away(front: Front) -> None:
+    link = front.plane.link(front.plane.publish(CONTENT))
+    front.plane.expected.append("store")
+    front.plane.store.client_pause(3000)
+    refused = front.get(link)
+    assert (refused.status, refused.code) == (503, "store_unavailable")
+    assert int(refused["Retry-After"]) > 0
