@@ -44,7 +44,7 @@ from gateway.errors import (
 from gateway.exchange import ClientGone, Exchange
 from gateway.manifest import ManifestFile
 from gateway.outcome import Outcome, in_task, in_thread, step
-from gateway.prompt import Prompt, permit
+from gateway.prompt import GONE, Prompt, permit
 from gateway.proxy import NGINX, Original, TrustedProxies, read_original
 from gateway.rules.access import (
     Ask,
@@ -52,7 +52,6 @@ from gateway.rules.access import (
     bearer_token,
     choose_file,
     choose_token,
-    read_minted,
     read_target,
 )
 from gateway.rules.headers import prefers_html
@@ -104,35 +103,27 @@ class Downloads:
         """Begin to answer one request; it is answered whatever happens. Never raises."""
         if exchange.token:
             exchange.token_id = token_id(exchange.token)
-            if exchange.range:
-                self._claims.look(exchange.token_id).then(self._looked_for_span, exchange)
-            else:
-                self._claims.take(exchange.token_id).then(self._taken, exchange)
-            return
-        asked = read_minted(exchange.original) if exchange.original else None
-        if asked is not None and asked.token and self._proxies.trusts(exchange.connection.peer):
-            exchange.file = asked.file or ""
-            exchange.token_id = token_id(asked.token)
-            self._claims.look(exchange.token_id).then(self._looked, exchange)
+            ask_store = self._claims.look if exchange.range else self._claims.take
+            ask_store(exchange.token_id).then(self._heard, exchange)
+        elif exchange.asked_token and self._proxies.trusts(exchange.connection.peer):
+            exchange.token_id = token_id(exchange.asked_token)
+            self._claims.look(exchange.token_id).then(self._heard, exchange)
         else:
             step(self.answer(exchange))
 
-    def _taken(self, word: Outcome[Any], exchange: Exchange) -> None:
-        """The store has answered a plain request for a file."""
-        if not word.value or not self._prompt.answer_download(exchange, word.value):
-            step(self.answer(exchange, word))
-
-    def _looked(self, word: Outcome[Any], exchange: Exchange) -> None:
-        """The store has answered a front proxy's plain question."""
-        if not word.value or not self._prompt.answer_question(exchange, word.value):
-            step(self.answer(exchange, word))
-
-    def _looked_for_span(self, word: Outcome[Any], exchange: Exchange) -> None:
-        """The store has answered a plain request for one span."""
-        departure = self._prompt.answer_span(exchange, word.value) if word.value else None
+    def _heard(self, word: Outcome[Any], exchange: Exchange) -> None:
+        """The store has answered a plain request."""
+        departure = None
+        try:
+            if word.value:
+                departure = self._prompt.answer(exchange, word.value)
+        except Exception as error:
+            self._break(exchange, error)
+            exchange.end()
+            return
         if departure is None:
             step(self.answer(exchange, word))
-        else:
+        elif departure is not GONE:
             departure.then(self._departed, exchange)
 
     def _departed(self, departure: Departure, exchange: Exchange) -> None:
@@ -177,12 +168,16 @@ class Downloads:
                     exchange.refuse(STORAGE_FAILED)
         except ClientGone:
             pass
-        except Exception as error:  # a defect: the connection is broken, the worker lives
-            self._count(FAULTS)
-            _log.exception("a request ended by an unexpected %s", type(error).__name__)
-            exchange.abort()
+        except Exception as error:
+            self._break(exchange, error)
         finally:
             exchange.end()
+
+    def _break(self, exchange: Exchange, error: Exception) -> None:
+        """End a request that met a defect: the connection is broken, the worker lives."""
+        self._count(FAULTS)
+        _log.error("a request ended by an unexpected %s", type(error).__name__, exc_info=error)
+        exchange.abort()
 
     async def _route(self, exchange: Exchange, word: Outcome[Any] | None) -> None:
         if exchange.token:

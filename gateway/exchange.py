@@ -27,7 +27,8 @@ class Exchange:
     """One request under way on one connection.
 
     method, target, headers: as parsed; where a plain head was read (rules/heads.py), `token` is its token,
-    checked, and `file` the name asked for, if any; or `original` the target that a front proxy asks about;
+    checked, and `file` the name asked for, if any; or `original` the target that a front proxy asks about,
+    with its token, if that is a minted URL, as `asked_token`, and `file`;
     `range` is its Range field, `agent` the client's name for itself, the target has no query, and headers
     have at most X-Forwarded-For. keep: whether the connection serves another request afterwards. started,
     ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file content) and whole: for
@@ -37,6 +38,7 @@ class Exchange:
     # Defaults of the class: most exchanges never change them, and one is made for every request.
     token = ""
     file = ""
+    asked_token = ""
     original = ""
     agent = ""
     range = ""

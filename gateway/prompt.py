@@ -21,6 +21,7 @@ from gateway.counters import Counters
 from gateway.delivery.transfer import SMALL_BYTES, Departure, may_leave_soon
 from gateway.errors import TOKEN_INVALID
 from gateway.exchange import Exchange
+from gateway.outcome import Outcome
 from gateway.rules.pages import refusal_answer
 from gateway.rules.plan import Representation
 from gateway.rules.ranges import select_ranges
@@ -32,6 +33,10 @@ ANSWERS_KEPT: Final = 1024
 T = TypeVar("T")
 Name = tuple[bytes, str]
 """A manifest's digest, and the name by which a file of it was asked for; empty: by none."""
+
+
+GONE: Final[Outcome[bool]] = Outcome()
+GONE.set(True)
 
 
 class Ready:
@@ -74,7 +79,7 @@ class Ready:
 
 
 class Prompt:
-    """What one worker has ready. Its methods answer and end an exchange, or say False and do nothing."""
+    """What one worker has ready."""
 
     def __init__(self, counters: Counters) -> None:
         self._add_file = counters.add_file
@@ -83,7 +88,17 @@ class Prompt:
         self._places: dict[Name, tuple[Storage, Representation]] = {}
         self._refusal = refusal_answer(TOKEN_INVALID, None, html=False)
 
-    def answer_download(self, exchange: Exchange, reply: Any) -> bool:
+    def answer(self, exchange: Exchange, reply: Any) -> Outcome[bool] | None:
+        """Answer and end a plain exchange, by what the store says of its token; None: nothing was done.
+
+        GONE when all is done. Else a Departure; whoever gets it releases its blob, and ends the exchange.
+        """
+        if exchange.range and exchange.token:
+            return self._answer_span(exchange, reply)
+        answer = self._answer_download if exchange.token else self._answer_question
+        return GONE if answer(exchange, reply) else None
+
+    def _answer_download(self, exchange: Exchange, reply: Any) -> bool:
         """Send the file, by the answer to `Claims.take`."""
         now = monotonic()
         digest, revoked, limit, reserved = reply
@@ -102,7 +117,7 @@ class Prompt:
             self._add_file(ready.amount)
         return True
 
-    def answer_question(self, exchange: Exchange, reply: Any) -> bool:
+    def _answer_question(self, exchange: Exchange, reply: Any) -> bool:
         """Tell a front proxy what to send, by the answer to `Claims.look`."""
         now = monotonic()
         digest, revoked, limit = reply
@@ -116,11 +131,8 @@ class Prompt:
         told = permit(exchange.token_id) + ready.text(exchange.connection.server.plain_tail)
         return _send(exchange, 200, told, now)
 
-    def answer_span(self, exchange: Exchange, reply: Any) -> Departure | None:
-        """Send one span of a file, by the answer to `Claims.look`: what is on its way now, or None.
-
-        Whoever gets it releases its blob, and ends the exchange.
-        """
+    def _answer_span(self, exchange: Exchange, reply: Any) -> Departure | None:
+        """Send one span of a file, by the answer to `Claims.look`."""
         digest, revoked, limit = reply
         place = self._places.get((digest, exchange.file))
         if place is None or revoked is not None or limit is not None:

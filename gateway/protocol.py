@@ -179,10 +179,11 @@ class Connection(RequestHandler):
             question = read_plain_question(data)
             if question is None:
                 return False
-            forwarded, original, agent, span = question
-            headers = _forwarded(forwarded) if forwarded else NO_HEADERS
+            headers = _forwarded(question.forwarded) if question.forwarded else NO_HEADERS
             exchange = Exchange(self, "GET", "/auth", headers)
-            exchange.original, exchange.agent, exchange.range = original, agent, span
+            _, exchange.original, exchange.file, exchange.asked_token, exchange.agent, exchange.range = (
+                question
+            )
         self._head_begun = False
         self._early = rest
         self.exchange = exchange

@@ -81,9 +81,9 @@ class Departure(Outcome[bool]):
         if connection.transport is None:
             self.fail(ClientGone())
             return
-        outlet = connection.outlet or connection.open_outlet()
         start, stop = self._span
         try:  # an OSError: the kernel takes no more now, or the connection broke, which the Transfer will see
+            outlet = connection.outlet or connection.open_outlet()
             taken = outlet.send(head)
             if taken == len(head):
                 head = b""

@@ -37,15 +37,15 @@ _FIELDS: Final = (
     rb"(?:(?:Accept: \*/\*|Connection: [Kk]eep-[Aa]live|Accept-Encoding: [ -~]+|Accept-Language: [ -~]+"
     rb"|Cache-Control: [ -~]+|Pragma: no-cache)\r\n){0,4}" + _RANGE + rb"\r\n"
 )
-_HEAD: Final = re.compile(
-    rb"GET /download(?:/([A-Za-z0-9._~-]+))?\?token=(%b[A-Za-z0-9_-]{1,%d}) HTTP/1\.1\r\nHost: [!-~]+\r\n%b"
-    % (TOKEN_PREFIX.encode(), MAX_TOKEN_LENGTH - len(TOKEN_PREFIX), _FIELDS),
-    re.ASCII,
+_MINTED: Final = rb"/download(?:/([A-Za-z0-9._~-]+))?\?token=(%b[A-Za-z0-9_-]{1,%d})" % (
+    TOKEN_PREFIX.encode(),
+    MAX_TOKEN_LENGTH - len(TOKEN_PREFIX),
 )
+_HEAD: Final = re.compile(rb"GET %b HTTP/1\.1\r\nHost: [!-~]+\r\n%b" % (_MINTED, _FIELDS), re.ASCII)
 _QUESTION: Final = re.compile(
     rb"GET /auth HTTP/1\.1\r\nHost: [!-~]+\r\n"
-    rb"(?:X-Forwarded-For: ([!-~](?:[ -~]*[!-~])?)\r\n)?X-Original-URI: ([!-~]+)\r\n"
-    rb"(?:X-Original-Method: GET\r\n)?%b" % _FIELDS,
+    rb"(?:X-Forwarded-For: ([!-~](?:[ -~]*[!-~])?)\r\n)?X-Original-URI: (%b|[!-~]+)\r\n"
+    rb"(?:X-Original-Method: GET\r\n)?%b" % (_MINTED, _FIELDS),
     re.ASCII,
 )
 
@@ -75,10 +75,15 @@ def read_plain_head(data: bytes) -> PlainHead | None:
 
 
 class PlainQuestion(NamedTuple):
-    """What such a question says: the client's address, the target it asked for, and as above."""
+    """What such a question says: the client's address, the target it asked for, and as above.
+
+    file, token: of a target that is a minted URL and nothing else; of any other they are empty.
+    """
 
     forwarded: str
     original: str
+    file: str
+    token: str
     agent: str
     range: str
 
@@ -88,8 +93,8 @@ def read_plain_question(data: bytes) -> PlainQuestion | None:
     match = _QUESTION.fullmatch(data)
     if match is None:
         return None
-    forwarded, original, first, agent, last = match.groups(b"")
+    forwarded, original, file, token, first, agent, last = match.groups(b"")
     if first and last:
         return None
-    said = (forwarded.decode(), original.decode(), agent.decode(), (first or last).decode())
-    return _new(PlainQuestion, said)
+    asked = (forwarded.decode(), original.decode(), file.decode(), token.decode())
+    return _new(PlainQuestion, (*asked, agent.decode(), (first or last).decode()))

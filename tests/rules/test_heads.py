@@ -114,11 +114,27 @@ BY = b"X-Original-Method: GET\r\n"
 TARGET = "/download/x?token=ct_abc"
 
 QUESTIONS = [
-    ("only a target", ASK + HOST + ABOUT, PlainQuestion("", TARGET, "", "")),
+    ("only a target", ASK + HOST + ABOUT, PlainQuestion("", TARGET, "x", "ct_abc", "", "")),
+    (
+        "of no name",
+        ASK + HOST + ABOUT.replace(b"/x", b""),
+        PlainQuestion("", "/download?token=ct_abc", "", "ct_abc", "", ""),
+    ),
+    (
+        "with another parameter",
+        ASK + HOST + ABOUT.replace(b"abc", b"abc&utm_source=x"),
+        PlainQuestion("", TARGET + "&utm_source=x", "", "", "", ""),
+    ),
+    (
+        "a token too long",
+        ASK + HOST + ABOUT.replace(b"abc", b"a" * 126),
+        PlainQuestion("", TARGET[:-3] + "a" * 126, "", "", "", ""),
+    ),
+    ("of anything", ASK + HOST + b"X-Original-URI: *\r\n", PlainQuestion("", "*", "", "", "", "")),
     (
         "nginx, for curl -r",
         ASK + HOST + FROM + ABOUT + BY + RANGE + AGENT + b"Accept: */*\r\n",
-        PlainQuestion("192.0.2.1, 10.0.0.1", TARGET, "curl/8.1 (x)", "bytes=5-9"),
+        PlainQuestion("192.0.2.1, 10.0.0.1", TARGET, "x", "ct_abc", "curl/8.1 (x)", "bytes=5-9"),
     ),
 ]
 NO_QUESTIONS = [
