@@ -18,7 +18,7 @@ from gateway.mint.models import GenerateDownloadUrl
 from gateway.mint.problems import Problem
 from gateway.mint.times import format_time
 from gateway.tokens.link import Declined
-from gateway.tokens.products import Edition, edition, find_edition_command
+from gateway.tokens.products import Edition, edition, find_edition
 
 
 async def generate_download_url(request: web.Request, context: Context) -> web.Response:
@@ -31,7 +31,7 @@ async def generate_download_url(request: web.Request, context: Context) -> web.R
     except Problem:  # told only to who may ask
         admit(key, await context.store.call(*key_command(key)), MINT)
         raise
-    commands = [key_command(key), find_edition_command(wanted.productId, wanted.version)]
+    commands = key_command(key), find_edition(wanted.productId, wanted.version)
     if name is None:
         caller, found = await context.store.call_all(*commands)
         admit(key, caller, MINT)

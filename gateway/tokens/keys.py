@@ -10,7 +10,8 @@ from typing import Final
 
 from gateway.tokens.checks import MAX_DISPLAY_NAME, is_text
 from gateway.tokens.form import MAX_TOKEN_LENGTH, key_hash, new_key, redact
-from gateway.tokens.link import Declined, Link, Script
+from gateway.tokens.link import Declined, Link
+from gateway.tokens.pipeline import Script
 
 ROLES: Final = ("admin", "mint")
 """admin: everything. mint: only making download URLs."""
