@@ -92,7 +92,9 @@ class Link:
             if not pipeline.connected:
                 await pipeline.connect().future()
             asked = [_send(pipeline, command) for command in commands]
-            replies = [pending.result() if pending.done else await pending.future() for pending in asked]
+            replies = []
+            for pending in asked:  # when the first reply has come, the others mostly have too
+                replies.append(pending.result() if pending.done else await pending.future())
         except StoreUnavailable as error:
             raise StoreUnavailable(f"{error} ({self._about})") from None
         return [
