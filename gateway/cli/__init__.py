@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import io
-import logging
 import os
 import re
 import signal
@@ -40,8 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # what the locale cannot write is shown escaped
         sys.stdout.reconfigure(errors="backslashreplace")
-    # a fault is told once, by us: without any handler logging would print it too
-    logging.getLogger("gateway").addHandler(logging.NullHandler())
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(app.root, given)

@@ -30,7 +30,7 @@ from aiohttp import web
 from gateway.errors import StoreUnavailable
 from gateway.mint.problems import Problem, invalid
 from gateway.tokens.form import TOKEN_PREFIX, encode_secret, key_hash
-from gateway.tokens.pipeline import Script
+from gateway.tokens.link import Script
 from gateway.tokens.products import Edition
 from gateway.tokens.store import TokenStore
 

@@ -17,7 +17,7 @@ from gateway.mint.problems import Problem
 from gateway.mint.times import format_time
 from gateway.mint.writing import Answer
 from gateway.tokens.link import Declined
-from gateway.tokens.products import Edition, edition, find_edition
+from gateway.tokens.products import Edition, edition, find_edition_command
 
 
 async def generate_download_url(request: Request, context: Context) -> Answer:
@@ -30,7 +30,7 @@ async def generate_download_url(request: Request, context: Context) -> Answer:
     except Problem:  # told only to who may ask
         admit(key, await context.store.call(*key_command(key)), MINT)
         raise
-    commands = key_command(key), find_edition(wanted.productId, wanted.version)
+    commands = [key_command(key), find_edition_command(wanted.productId, wanted.version)]
     if name is None:
         caller, found = await context.store.call_all(*commands)
         admit(key, caller, MINT)

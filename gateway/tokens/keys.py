@@ -10,8 +10,7 @@ from typing import Final
 
 from gateway.tokens.checks import MAX_DISPLAY_NAME, is_text
 from gateway.tokens.form import MAX_TOKEN_LENGTH, key_hash, new_key, redact
-from gateway.tokens.link import Declined, Link
-from gateway.tokens.pipeline import Script
+from gateway.tokens.link import Declined, Link, Script
 
 ROLES: Final = ("admin", "mint")
 """admin: everything. mint: only making download URLs."""

@@ -1,4 +1,4 @@
-"""A connection to Redis of our own: many requests, one connection, one write a loop turn.
+"""The hot path's own connection to Redis: many requests, one connection, one write a loop turn.
 
 redis-py costs about 170 µs a call and a connection for each call under way; this costs about 10 µs and
 one connection a worker. The rules it keeps:
@@ -13,7 +13,6 @@ one connection a worker. The rules it keeps:
   that one which must not be lost may be asked again.
 - Once connected again (back-off from 20 ms to 0.5 s) everything works again; scripts are loaded at each
   connection and again whenever Redis has forgotten them.
-- Off the hot path one may wait for the connection (`connect`), which is then tried at once.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import contextlib
 import hashlib
 import logging
 import random
-import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ from typing import Any, Final, cast
 import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
-from gateway.errors import ConfigurationError, StoreUnavailable
+from gateway.errors import StoreUnavailable
 from gateway.outcome import Outcome
 
 _log = logging.getLogger("gateway")
@@ -48,8 +47,6 @@ ASIDE_SECONDS: Final = 60.0
 """How long a connection that was given up is still read."""
 WATCHES: Final = 8
 """How often in the time of one time-out the connection is looked at."""
-KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
-"""An idle connection is asked for after 30 s, so that no firewall forgets it and a dead one is noticed."""
 
 # Replies of a server that is there but cannot serve: the store's fault, never the customer's.
 _UNABLE: Final = (
@@ -85,27 +82,9 @@ class Script:
 Arguments = tuple[bytes | str | int, ...]
 
 
-def read_url(url: str) -> dict[str, Any]:
-    """What a `redis_url` says, by redis-py's names. Raises ConfigurationError."""
-    try:
-        return dict(parse_url(url))
-    except (ValueError, TypeError):
-        # from None: the parser quotes parts of the URL, which may hold a password
-        raise ConfigurationError(
-            ["redis_url cannot be read: it must look like redis://, rediss:// or unix:///path"]
-        ) from None
-
-
 def pack(arguments: Arguments) -> bytes:
     """A command as Redis reads it (RESP2 array of bulk strings)."""
-    try:
-        return hiredis.pack_command(arguments)  # type: ignore[no-any-return, arg-type]
-    except UnicodeEncodeError:  # a word of a command line that was no UTF-8
-        return pack(tuple(_encode(each) if isinstance(each, str) else each for each in arguments))
-
-
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    return hiredis.pack_command(arguments)  # type: ignore[no-any-return, arg-type]
 
 
 class Command(Outcome[Any]):
@@ -124,9 +103,9 @@ class Command(Outcome[Any]):
 class Link(asyncio.Protocol):
     """One connection: commands leave in one write a loop turn, replies are matched in order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, reader: hiredis.Reader) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._reader = reader
+        self._reader = hiredis.Reader()
         self._outgoing: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self.waiting: deque[Command] = deque()
@@ -203,21 +182,12 @@ class Pipeline:
     """A worker's one connection to the store, kept up, with a bounded queue.
 
     url: as in the setting `redis_url`. timeout: seconds a command may take. queue: commands that may
-    wait for their replies at once. scripts: loaded at each connection. text: replies are strings, not bytes.
+    wait for their replies at once. scripts: loaded at each connection.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout: float,
-        queue: int,
-        scripts: tuple[Script, ...] = (),
-        text: bool = False,
-    ) -> None:
+    def __init__(self, url: str, *, timeout: float, queue: int, scripts: tuple[Script, ...] = ()) -> None:
         self._loop = asyncio.get_running_loop()
-        self._where = read_url(url)
-        self._text = text
+        self._where = parse_url(url)
         self._timeout = timeout
         self._queue = queue
         self._scripts = scripts
@@ -225,15 +195,8 @@ class Pipeline:
         self._stalled = False
         self._aside: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._awaited: list[Outcome[None]] = []
-        self._hurry = asyncio.Event()
         self.on_ready: Callable[[], None] = lambda: None
         """Called when the connection is ready to serve, and WATCHES times a time-out while it is."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection, be it slow."""
-        return self._link is not None and not self._link.closed.done()
 
     @property
     def ready(self) -> bool:
@@ -243,16 +206,6 @@ class Pipeline:
     def start(self) -> None:
         """Begin to connect, and to connect again whenever the connection is lost."""
         self._keeper = self._loop.create_task(self._keep())
-
-    def connect(self) -> Outcome[None]:
-        """Set once there is a connection; fails with the attempt under way, or one made now."""
-        outcome: Outcome[None] = Outcome()
-        if self.connected:
-            outcome.set(None)
-        else:
-            self._awaited.append(outcome)
-            self._hurry.set()
-        return outcome
 
     async def stop(self) -> None:
         """Wait for what was asked, at most as long as a command may take; then close the connection."""
@@ -266,7 +219,6 @@ class Pipeline:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
-        self._tell(StoreUnavailable("the connection is closed"))
         if self._aside is not None:
             self._aside.abort()
 
@@ -274,9 +226,9 @@ class Pipeline:
         """Send one command; awaiting it gives the reply, or raises StoreUnavailable."""
         return self.send(pack(arguments))
 
-    def run(self, script: Script, *arguments: bytes | str | int, keys: int = 1) -> Command:
-        """Run a script on its keys, the first of the arguments."""
-        keyed = (keys, *arguments)
+    def run(self, script: Script, *arguments: bytes | str | int) -> Command:
+        """Run a script on one key, the first of the arguments."""
+        keyed = (b"1", *arguments)
         return self.send(pack((b"EVALSHA", script.sha, *keyed)), (script, keyed))
 
     def send(self, packed: bytes, script: tuple[Script, Arguments] | None = None) -> Command:
@@ -302,14 +254,13 @@ class Pipeline:
                 async with asyncio.timeout(self._timeout):
                     link = await self._connect()
                     await self._greet(link)
-            except Exception as error:  # also what redis-py makes of wrong options of a rediss:// URL
+            except (OSError, TimeoutError, StoreUnavailable, ssl.SSLError) as error:
                 if link is not None:
                     link.abort()
                 if not reported:
                     _log.error("the store is away: %s", _describe(error))
                     reported = True
-                self._tell(error)
-                await self._pause(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
+                await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
                 backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
                 continue
             except asyncio.CancelledError:
@@ -320,7 +271,6 @@ class Pipeline:
                 _log.warning("the store is back")
             backoff, reported = FIRST_BACKOFF_SECONDS, False
             self._link, self._stalled = link, False
-            self._tell(None)
             self.on_ready()
             silent = False
             try:
@@ -333,22 +283,6 @@ class Pipeline:
                     link.abort()
             _log.error("the connection to the store was lost")
             reported = True
-
-    def _tell(self, error: BaseException | None) -> None:
-        """Say how the attempt to connect ended to those who wait for it."""
-        awaited, self._awaited = self._awaited, []
-        for outcome in awaited:
-            if error is None:
-                outcome.set(None)
-            else:
-                outcome.fail(StoreUnavailable(f"the store is away: {_describe(error)}"))
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not when someone waits for the connection."""
-        self._hurry.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._hurry.wait()
 
     def _set_aside(self, link: Link) -> None:
         """Keep a silent link open for a while, beside the new one.
@@ -382,7 +316,7 @@ class Pipeline:
         where = self._where
         connection_class = where.get("connection_class")
         if connection_class is UnixDomainSocketConnection:
-            _, link = await self._loop.create_unix_connection(self._new_link, where["path"])
+            _, link = await self._loop.create_unix_connection(lambda: Link(self._loop), where["path"])
             return link
         host, port = where.get("host", "localhost"), where.get("port", 6379)
         context = None
@@ -391,18 +325,10 @@ class Pipeline:
                 name: value for name, value in where.items() if name.startswith("ssl_")
             }
             context = SSLConnection(**options).ssl_context.get()
-        transport, link = await self._loop.create_connection(
-            self._new_link, host, port, ssl=context, server_hostname=host if context else None
+        _, link = await self._loop.create_connection(
+            lambda: Link(self._loop), host, port, ssl=context, server_hostname=host if context else None
         )
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
         return link
-
-    def _new_link(self) -> Link:
-        decoding = ("utf-8", "surrogateescape") if self._text else (None, None)
-        return Link(self._loop, hiredis.Reader(encoding=decoding[0], errors=decoding[1]))
 
     async def _greet(self, link: Link) -> None:
         """Authenticate, choose the database, load the scripts: in one write, answered in order."""
@@ -424,7 +350,7 @@ class Pipeline:
 
 def _translate(reply: hiredis.ReplyError) -> Exception:
     """A Redis error reply as ours. Its text names commands and states, never a key's value."""
-    text = str(reply).partition(", with args")[0]  # a server without the command quotes what followed it
+    text = str(reply)
     code = text.split(" ", 1)[0]
     if code in _UNABLE or code == "WRONGPASS":
         return NotDone(f"the store cannot serve: {code}")

@@ -18,8 +18,7 @@ from typing import Any, Final
 
 from gateway.manifest import Manifest
 from gateway.tokens.checks import MAX_DISPLAY_NAME, NAME_HELP, Fault, is_name, is_text, manifest_faults
-from gateway.tokens.link import Declined, Link, Run
-from gateway.tokens.pipeline import Script
+from gateway.tokens.link import Declined, Link, Script
 
 PRODUCTS_KEY: Final = "dg:products"
 STATUSES: Final = ("active", "archived")
@@ -70,12 +69,12 @@ end
 return 'done'
 """)
 
-RESOLVE: Final = Script("""
+RESOLVE: Final = """
 -- KEYS product, version; ARGV version ('' for the active one)
 local product = redis.call('HMGET', KEYS[1], 'status', 'active')
 local version = ARGV[1] ~= '' and ARGV[1] or product[2]
 return {product[1], version, version and redis.call('HGET', KEYS[2], version)}
-""")
+"""
 
 
 @dataclass(frozen=True)
@@ -205,8 +204,7 @@ class ProductStore(Link):
 
         Raises Declined: product_unknown, product_archived, version_unknown, version_missing (no active one).
         """
-        [reply] = await self.call_all(find_edition(product, version))
-        return edition(reply, product, version)
+        return edition(await self.call(*find_edition_command(product, version)), product, version)
 
     async def _existing(self, identifier: str) -> Product:
         product = await self.get_product(identifier)
@@ -215,13 +213,13 @@ class ProductStore(Link):
         return product
 
 
-def find_edition(product: str, version: str | None) -> Run:
-    """What the method of that name asks, for asking it together with something else."""
-    return Run(RESOLVE, (product_key(product), version_key(product)), (version or "",))
+def find_edition_command(product: str, version: str | None) -> tuple[str | int, ...]:
+    """The command behind `find_edition`, for sending beside others; EVAL, as no reload can happen there."""
+    return ("EVAL", RESOLVE, 2, product_key(product), version_key(product), version or "")
 
 
 def edition(reply: Any, product: str, version: str | None) -> Edition:
-    """The edition that the reply to it says. Raises Declined as the method does."""
+    """What `find_edition_command` answered. Raises Declined as `find_edition` does."""
     status, chosen, digest = (*reply, None, None, None)[:3]
     if status is None:
         raise _declined("product_unknown", product)

@@ -26,9 +26,8 @@ from gateway.tokens.checks import (
 )
 from gateway.tokens.form import new_token, token_id, token_key
 from gateway.tokens.keys import KeyStore
-from gateway.tokens.link import Declined
+from gateway.tokens.link import Declined, Script
 from gateway.tokens.listing import TokenFilter, TokenPage, TokenReader, is_token_id
-from gateway.tokens.pipeline import Script
 from gateway.tokens.products import Edition, ProductStore
 from gateway.tokens.records import Minted, TokenRecord, token_record
 
@@ -112,13 +111,19 @@ class TokenStore(TokenReader, ProductStore, KeyStore):
 
         async with TokenStore.connect("redis://localhost", timeout=1.0) as store: ...
 
-    The store may be away when this is entered. `timeout` (s) bounds one command.
+    Connecting is lazy: the store may be away when this is made. `timeout` (s) bounds one command.
     """
 
     @classmethod
     def connect(cls, url: str, timeout: float = 1.0) -> Self:
         """A store at a redis://, rediss:// or unix:// URL. Raises ConfigurationError when it is none."""
         return cls(url, timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def create_token(
         self,

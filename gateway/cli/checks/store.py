@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.checks import Finding, failed, passed, warned
 
@@ -25,8 +25,8 @@ async def check_store(store: TokenStore, place: str) -> list[Finding]:
     began = time.perf_counter()
     await store.ping()
     delay = time.perf_counter() - began
-    lines = (await store.call("INFO")).splitlines()
-    facts = dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+    # redis-py parses the answer to INFO into a dictionary
+    facts = {name: str(value) for name, value in (await store.call("INFO")).items()}
     facts["save"] = await _snapshots(store)
     findings = [passed("store", f"{place} answers in {delay * 1000:.1f} ms")]
     findings += [finding for look in LOOKS for finding in look(facts)]
@@ -37,10 +37,10 @@ async def _snapshots(store: TokenStore) -> str:
     from gateway.errors import GatewayError  # noqa: PLC0415
 
     try:
-        answer: list[str] = await store.call("CONFIG", "GET", "save")
+        answer: Any = await store.call("CONFIG", "GET", "save")
     except GatewayError:  # hosted stores forbid CONFIG
         return ""
-    return answer[1] if answer else ""
+    return str(dict(answer).get("save", "")) if isinstance(answer, dict) else str((answer or ["", ""])[1])
 
 
 def _version(facts: Facts) -> Iterator[Finding]:
