@@ -168,9 +168,19 @@ class EmbeddedStore:
             os.close(lock)
             return False
         os.ftruncate(lock, 0)
-        os.pwrite(lock, json.dumps({"pid": os.getpid(), "command": command}).encode() + b"\n", 0)
         self._lock = lock
+        self._sign(command=command)
         return True
+
+    def announce(self, command: str, url: str) -> None:
+        """Tell commands, by the lock, what links begin with; forgotten when the folder is given back."""
+        if self._lock is not None:
+            self._sign(command=command, url=url)
+
+    def _sign(self, **about: str) -> None:
+        """Say in the lock who we are; what is said later is longer, so nothing of the former is left."""
+        assert self._lock is not None
+        os.pwrite(self._lock, json.dumps({"pid": os.getpid(), **about}).encode() + b"\n", 0)
 
     def own_or_share(self, command: str) -> None:
         """For a lasting command: become the owner and start the server, or use that of another lasting one.
@@ -355,6 +365,15 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def announced_url(data: Path) -> str | None:
+    """What links of the gateway begin with that runs on a data folder; None where none does."""
+    try:
+        holder = json.loads((data / "store" / "lock").read_bytes())
+        return str(holder["url"]) if _alive(int(holder["pid"])) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @contextlib.contextmanager

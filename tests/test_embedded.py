@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.embedded import EmbeddedStore, State, find_server, open_store
+from gateway.embedded import EmbeddedStore, State, announced_url, find_server, open_store
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.settings import Settings
 
@@ -133,6 +133,22 @@ def test_the_second_owner_is_told_who_is_the_first(data: Path) -> None:
         assert "--data" in str(caught.value)
     finally:
         end_owner(owner)
+
+
+def test_where_the_gateway_of_a_folder_is(data: Path) -> None:
+    assert announced_url(data) is None
+    store = EmbeddedStore(data)
+    store.announce("up", "http://nobody.example")  # not its owner: says nothing
+    store.acquire("up")
+    assert announced_url(data) is None
+    store.announce("up", "http://shop.example")
+    assert announced_url(data) == "http://shop.example"
+    with pytest.raises(GatewayError, match=r"download-gateway up"):
+        EmbeddedStore(data).acquire("up")
+    store.close()
+    assert announced_url(data) is None
+    (data / "store" / "lock").write_text('{"pid": 1073741824, "command": "up", "url": "http://gone"}')
+    assert announced_url(data) is None  # whoever said it was killed
 
 
 def test_a_server_that_outlives_its_owner_keeps_the_lock(data: Path) -> None:

@@ -132,6 +132,10 @@ def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
     key = up.command("key", "create", "shop", "--json")
     assert json.loads(key.communicate()[0])
     assert key.returncode == 0
+    link = up.command("token", "create", "kit").communicate()[0].strip()
+    assert b"sub/a.wav" in download(link), "it says where this `up` listens"
+    told = up.command("token", "create", "kit", "--listen", "127.0.0.1:1").communicate()[0]
+    assert told.startswith("http://127.0.0.1:1/download?token=")
     up.stop(signal.SIGKILL)
     again = up.start("Épic Kit.zip", "kit")
     assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.said

@@ -108,7 +108,7 @@ def create(
                 metadata=pairs,
             )
         )
-    url = f"{base_url(settings)}/download?token={quote(minted.token)}"
+    url = f"{_base(call)}/download?token={quote(minted.token)}"
 
     def show() -> None:
         record = minted.record
@@ -275,6 +275,15 @@ def _naming_flags() -> Iterator[None]:
             raise
         faults = [f"{FLAGS.get(field, field)}: {message}" for field, message in declined.faults]
         raise ConfigurationError(faults) from None
+
+
+def _base(call: Call) -> str:
+    """What a link begins with: as told here, else as the gateway has it that runs on this data folder."""
+    from gateway.embedded import announced_url  # noqa: PLC0415
+
+    settings = call.settings
+    told = settings.public_url or settings.redis_url or "listen" in call.flags
+    return (None if told else announced_url(settings.data)) or base_url(settings)
 
 
 def _identifier(which: str) -> str:

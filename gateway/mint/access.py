@@ -15,7 +15,7 @@ ADMIN: Final = frozenset(("admin",))
 MINT: Final = frozenset(("admin", "mint"))
 
 
-def bearer(request: web.Request) -> str:
+def bearer(request: web.BaseRequest) -> str:
     """The API key of a request. Raises Problem: key_missing, key_invalid."""
     headers = request.headers.getall("Authorization", [])
     if len(headers) != 1:
@@ -46,7 +46,7 @@ def admit(key: str, reply: dict[str, str], roles: frozenset[str]) -> KeyRecord:
     return record
 
 
-async def authenticate(request: web.Request, store: TokenStore, roles: frozenset[str]) -> KeyRecord:
+async def authenticate(request: web.BaseRequest, store: TokenStore, roles: frozenset[str]) -> KeyRecord:
     """The record of the request's key. Raises Problem, StoreUnavailable."""
     key = bearer(request)
     return admit(key, await store.call(*key_command(key)), roles)

@@ -27,7 +27,7 @@ _MEDIA_TYPE: Final = re.compile(
 )
 
 
-async def read_json(request: web.Request, limit: int) -> Any:
+async def read_json(request: web.BaseRequest, limit: int) -> Any:
     """The request's body, parsed. limit: bytes. Raises Problem."""
     media_types = request.headers.getall("Content-Type", [])
     if len(media_types) != 1 or not _MEDIA_TYPE.fullmatch(media_types[0].strip(" \t")):
@@ -60,8 +60,10 @@ def parse_json(body: bytes) -> Any:
         text = body.decode()
     except UnicodeDecodeError:
         raise Problem("invalid_request", "The body is not UTF-8.") from None
+    if text.startswith("\ufeff"):
+        raise Problem("invalid_request", "The body begins with a byte order mark (BOM), which JSON has not.")
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return _decode(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise Problem("invalid_request", f"The body is not JSON: {error.msg} at {where}.") from None
@@ -87,6 +89,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise _Ambiguous(f"{name} is no number of JSON")
+
+
+_decode: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant).decode
 
 
 def validate(model: type[Model], plain: Any) -> Model:

@@ -1,10 +1,11 @@
-"""What every handler of the mint service is handed, and the form of its answers."""
+"""What every handler of the mint service is handed."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Final
 
 from aiohttp import web
 
@@ -30,11 +31,7 @@ class Context:
     mint_model: type[GenerateDownloadUrl]
 
 
-def json_answer(body: dict[str, Any], status: int = 200) -> web.Response:
-    """Write an answer; none may be kept by a cache, for some hold tokens."""
-    return web.Response(
-        body=json.dumps(body, ensure_ascii=False).encode(),
-        status=status,
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
+class Request(web.BaseRequest):
+    """A request, and what stands for the names in its route's path."""
+
+    match_info: Mapping[str, str] = MappingProxyType({})

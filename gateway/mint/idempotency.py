@@ -73,7 +73,7 @@ class Promise:
     manifest: str
 
 
-def idempotency_key(request: web.Request) -> str | None:
+def idempotency_key(request: web.BaseRequest) -> str | None:
     """The request's Idempotency-Key, if any. Raises Problem."""
     values = request.headers.getall(HEADER, [])
     if not values:

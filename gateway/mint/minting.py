@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiohttp import web
-
 from gateway.mint import idempotency
 from gateway.mint.access import MINT, admit, bearer, key_command
 from gateway.mint.bodies import read_json, validate
-from gateway.mint.context import BODY_LIMIT, Context, json_answer
+from gateway.mint.context import BODY_LIMIT, Context, Request
 from gateway.mint.models import GenerateDownloadUrl
 from gateway.mint.problems import Problem
 from gateway.mint.times import format_time
+from gateway.mint.writing import Answer
 from gateway.tokens.link import Declined
 from gateway.tokens.products import Edition, edition, find_edition_command
 
 
-async def generate_download_url(request: web.Request, context: Context) -> web.Response:
+async def generate_download_url(request: Request, context: Context) -> Answer:
     """Make a token and the URL that carries it. Raises Problem, Declined, StoreUnavailable."""
     key = bearer(request)
     try:
@@ -53,7 +52,7 @@ async def generate_download_url(request: web.Request, context: Context) -> web.R
     return _answer(promise.base, promise.product, promise.version, token, promise.expires)
 
 
-async def _answer_once(context: Context, wanted: GenerateDownloadUrl, chosen: Edition) -> web.Response:
+async def _answer_once(context: Context, wanted: GenerateDownloadUrl, chosen: Edition) -> Answer:
     minted = await context.store.create_token(
         chosen, expires_in=wanted.expiresIn or context.default_ttl, **_terms(wanted)
     )
@@ -82,8 +81,8 @@ def _terms(wanted: GenerateDownloadUrl) -> dict[str, Any]:
     }
 
 
-def _answer(base: str, product: str, version: str, token: str, expires: int) -> web.Response:
-    return json_answer(
+def _answer(base: str, product: str, version: str, token: str, expires: int) -> Answer:
+    return Answer(
         {
             "success": True,
             "productId": product,

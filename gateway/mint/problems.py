@@ -9,14 +9,12 @@ out of every text just before it is sent, for a caller may have put one where a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiohttp import web
-
 from gateway.errors import RETRY_AFTER_SECONDS
+from gateway.mint.writing import Answer
 from gateway.tokens.checks import Fault
 from gateway.tokens.form import redact
 from gateway.tokens.link import Declined
@@ -61,19 +59,6 @@ TABLE: Final[Mapping[str, Row]] = {
 }
 """Codes are part of the API and never change their meaning."""
 
-_CODES_OF_HTTP: Final = {
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "too_large",
-    415: "unsupported_media_type",
-    417: "expectation_failed",
-}
-_DETAILS_OF_HTTP: Final = {
-    404: "There is nothing under this URL; /api/openapi.json lists what there is.",
-    405: "Use one of the methods in the Allow header.",
-    417: "Send the request without this Expect header.",
-}
-
 
 class Problem(Exception):
     """Raised where a request is turned down. `code` is a row of the table."""
@@ -107,13 +92,6 @@ def from_declined(declined: Declined) -> Problem:
     return Problem(declined.code, str(declined))
 
 
-def from_http(error: web.HTTPException) -> Problem:
-    """What aiohttp itself refused, as an answer; it keeps the Allow header."""
-    code = _CODES_OF_HTTP.get(error.status, "invalid_request" if error.status < 500 else "internal_error")
-    headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-    return Problem(code, _DETAILS_OF_HTTP.get(error.status, TABLE[code].title + "."), headers=headers.items())
-
-
 def store_unavailable() -> Problem:
     """Make the 503 of a store that is away. What exactly failed is for the log."""
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
@@ -138,7 +116,7 @@ def key_invalid() -> Problem:
     )
 
 
-def problem_answer(problem: Problem) -> web.Response:
+def problem_answer(problem: Problem) -> Answer:
     """Write the answer."""
     row = TABLE[problem.code]
     body: dict[str, Any] = {
@@ -155,12 +133,7 @@ def problem_answer(problem: Problem) -> web.Response:
             {"field": _clean(field)[:MAX_FIELD_CHARACTERS], "message": _clean(message)}
             for field, message in problem.faults[:MAX_FAULTS]
         ]
-    return web.Response(
-        body=json.dumps(body, ensure_ascii=False).encode(),
-        status=row.status,
-        content_type=CONTENT_TYPE,
-        headers={"Cache-Control": "no-store", **problem.headers},
-    )
+    return Answer(body, row.status, content_type=CONTENT_TYPE, fields=problem.headers.items())
 
 
 def _clean(text: str) -> str:

@@ -6,15 +6,14 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
-from aiohttp import web
-
 from gateway.errors import StorageError
 from gateway.manifest import Manifest, ManifestFile
 from gateway.mint.bodies import read_json, validate
-from gateway.mint.context import BODY_LIMIT, MANIFEST_LIMIT, Context, json_answer
+from gateway.mint.context import BODY_LIMIT, MANIFEST_LIMIT, Context, Request
 from gateway.mint.data import product_data
 from gateway.mint.models import DEFAULT_TYPE, CreateProduct, NewFile, RegisterVersion, UpdateProduct
 from gateway.mint.problems import Problem, invalid
+from gateway.mint.writing import Answer
 from gateway.objects import LOOKERS
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.registry import Storages
@@ -22,24 +21,24 @@ from gateway.tokens.checks import Fault, is_name, manifest_faults
 from gateway.tokens.products import Product
 
 
-async def list_products(_request: web.Request, context: Context) -> web.Response:
+async def list_products(_request: Request, context: Context) -> Answer:
     """All products."""
     products = await context.store.list_products()
-    return json_answer({"success": True, "products": [product_data(product) for product in products]})
+    return Answer({"success": True, "products": [product_data(product) for product in products]})
 
 
-async def get_product(request: web.Request, context: Context) -> web.Response:
+async def get_product(request: Request, context: Context) -> Answer:
     """One product."""
     return _answer(await _existing(request, context))
 
 
-async def create_product(request: web.Request, context: Context) -> web.Response:
+async def create_product(request: Request, context: Context) -> Answer:
     """A product without versions."""
     new = validate(CreateProduct, await read_json(request, BODY_LIMIT))
     return _answer(await context.store.create_product(new.productId, new.name), status=201)
 
 
-async def update_product(request: web.Request, context: Context) -> web.Response:
+async def update_product(request: Request, context: Context) -> Answer:
     """Rename, archive or restore a product, or choose its active version."""
     change = validate(UpdateProduct, await read_json(request, BODY_LIMIT))
     product = await _existing(request, context)
@@ -50,7 +49,7 @@ async def update_product(request: web.Request, context: Context) -> web.Response
     )
 
 
-async def register_version(request: web.Request, context: Context) -> web.Response:
+async def register_version(request: Request, context: Context) -> Answer:
     """Register a version whose files lie in storages of this service; each is looked at before."""
     new = validate(RegisterVersion, await read_json(request, MANIFEST_LIMIT))
     product = await _existing(request, context)
@@ -118,7 +117,7 @@ def _facts(new: NewFile, storages: Storages) -> ObjectFacts:
     return ObjectFacts(new.key, size, modified, etag="")
 
 
-async def _existing(request: web.Request, context: Context) -> Product:
+async def _existing(request: Request, context: Context) -> Product:
     identifier = request.match_info["productId"]
     product = await context.store.get_product(identifier) if is_name(identifier) else None
     if product is None:
@@ -126,5 +125,5 @@ async def _existing(request: web.Request, context: Context) -> Product:
     return product
 
 
-def _answer(product: Product, status: int = 200) -> web.Response:
-    return json_answer({"success": True, "product": product_data(product)}, status)
+def _answer(product: Product, status: int = 200) -> Answer:
+    return Answer({"success": True, "product": product_data(product)}, status)

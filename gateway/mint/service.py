@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -11,13 +12,16 @@ from typing import Any, Final
 
 import uvloop
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from gateway import log
-from gateway.mint.context import Context
+from gateway.mint.context import MANIFEST_LIMIT, Context, Request
 from gateway.mint.models import mint_model
-from gateway.mint.problems import Problem, from_http, problem_answer
-from gateway.mint.routes import build_application, log_failure
+from gateway.mint.problems import Problem, problem_answer
+from gateway.mint.routes import Router, log_failure
 from gateway.settings import Settings, base_url
 from gateway.storage.registry import Storages
 from gateway.tokens.store import TokenStore
@@ -27,6 +31,8 @@ _log = logging.getLogger("gateway.mint")
 BACKLOG: Final = 1024
 STOP_SECONDS: Final = 10.0
 """How long requests under way may finish after SIGTERM; none takes longer than the store's time-out."""
+YOUNG_OBJECTS: Final = 10_000
+"""Objects made before the collector looks for cycles, as in a worker."""
 OPEN_FILES: Final = 16
 """Descriptors the storages may keep here: this service only looks at files, it does not serve them."""
 
@@ -50,6 +56,8 @@ async def _serve(settings: Settings, sockets: list[socket.socket], ready: Callab
         TokenStore.connect(settings.redis_url, settings.redis_timeout) as store,
         Service(build_context(settings, store), sockets, settings),
     ):
+        gc.freeze()  # what is here now stays: the collector need not look at it again
+        gc.set_threshold(YOUNG_OBJECTS)
         ready()
         _log.info("the mint service serves")
         await stopping.wait()
@@ -80,7 +88,9 @@ class Service:
             "max_field_size": settings.max_field,
             "max_headers": settings.max_headers,
         }
-        self._runner = web.AppRunner(build_application(context), shutdown_timeout=STOP_SECONDS)
+        router = Router(context)
+        server = web.Server(router.answer, request_factory=_read)
+        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
         self._listeners: list[asyncio.Server] = []
 
     async def __aenter__(self) -> Service:
@@ -109,24 +119,14 @@ class ProblemHandler(RequestHandler):
 
     __slots__ = ()
 
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; what aiohttp refused before any handler (an unknown Expect) as a problem."""
-        if isinstance(resp, web.HTTPException):
-            resp = problem_answer(from_http(resp))
-        return await super().finish_response(request, resp, start_time)
-
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: web.BaseRequest,  # noqa: ARG002
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - aiohttp names it; it may quote a header, and so a key
     ) -> web.StreamResponse:
-        """Answer and close. Raises ConnectionError when an answer had begun, as aiohttp's own does."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer had begun")
+        """Answer and close."""
         if status < 500:
             problem = Problem("invalid_request", "This is not an HTTP/1.1 request that can be understood.")
         else:
@@ -136,3 +136,15 @@ class ProblemHandler(RequestHandler):
         answer = problem_answer(problem)
         answer.force_close()
         return answer
+
+
+def _read(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> Request:
+    """Make the request of what aiohttp parsed."""
+    loop = asyncio.get_running_loop()
+    return Request(message, payload, protocol, writer, task, loop, client_max_size=MANIFEST_LIMIT)

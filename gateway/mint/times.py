@@ -15,7 +15,7 @@ _FORM: Final = re.compile(
 
 def format_time(moment: int) -> str:
     """Write a moment (ms since 1970): 2026-01-31T12:00:00.000Z."""
-    return (EPOCH + moment * MILLISECOND).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment % 1000:03d}Z"
+    return (EPOCH + moment * MILLISECOND).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_time(text: str) -> int:

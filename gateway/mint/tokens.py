@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from gateway.mint.bodies import read_json, validate, validate_query
-from gateway.mint.context import BODY_LIMIT, Context, json_answer
+from gateway.mint.context import BODY_LIMIT, Context, Request
 from gateway.mint.data import token_data
 from gateway.mint.models import ListTokens, UpdateToken
 from gateway.mint.problems import Problem
+from gateway.mint.writing import Answer
 from gateway.tokens.listing import TokenFilter
 from gateway.tokens.records import TokenRecord
 from gateway.tokens.store import KEEP
 
 
-async def list_tokens(request: web.Request, context: Context) -> web.Response:
+async def list_tokens(request: Request, context: Context) -> Answer:
     """One page of the tokens."""
     asked = validate_query(ListTokens, request.query)
     wanted = TokenFilter(asked.productId, asked.status, asked.customerEmail)
     page = await context.store.list_tokens(wanted, asked.limit, asked.cursor)
-    return json_answer(
+    return Answer(
         {"success": True, "tokens": [token_data(record) for record in page.tokens], "nextCursor": page.cursor}
     )
 
 
-async def get_token(request: web.Request, context: Context) -> web.Response:
+async def get_token(request: Request, context: Context) -> Answer:
     """One token."""
     record = await context.store.get_token(request.match_info["tokenId"])
     if record is None:
@@ -32,12 +31,12 @@ async def get_token(request: web.Request, context: Context) -> web.Response:
     return _answer(record)
 
 
-async def revoke_token(request: web.Request, context: Context) -> web.Response:
+async def revoke_token(request: Request, context: Context) -> Answer:
     """Revoke a token; it is shown as revoked until it would have expired."""
     return _answer(await context.store.revoke_token(request.match_info["tokenId"]))
 
 
-async def update_token(request: web.Request, context: Context) -> web.Response:
+async def update_token(request: Request, context: Context) -> Answer:
     """Move a token's expiry, or change its limit."""
     change = validate(UpdateToken, await read_json(request, BODY_LIMIT))
     given = change.model_fields_set
@@ -50,5 +49,5 @@ async def update_token(request: web.Request, context: Context) -> web.Response:
     return _answer(record)
 
 
-def _answer(record: TokenRecord) -> web.Response:
-    return json_answer({"success": True, "token": token_data(record)})
+def _answer(record: TokenRecord) -> Answer:
+    return Answer({"success": True, "token": token_data(record)})

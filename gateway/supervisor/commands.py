@@ -65,6 +65,7 @@ def run_up(
                 store.wait_ready()
 
             async def announce() -> None:
+                run.announce(store)
                 links = await publish_offers(offers, run.settings, run.url(store))
                 _say(
                     f"Downloads at {base_url(run.settings)}. A link for each product, good for "
@@ -89,6 +90,7 @@ def run_serve(settings: Settings, reload: Reload | None = None, *, program: Sequ
         admin = run.listen(stack, "admin_listen")
 
         async def announce() -> None:
+            run.announce(store)
             _log.info(
                 "serving downloads", extra={"url": base_url(run.settings), "health": f"{admin.url}/healthz"}
             )
@@ -153,6 +155,11 @@ class Run:
     def url(self, store: EmbeddedStore | None) -> str:
         """Where the store is."""
         return store.url if store is not None else self.settings.redis_url or ""
+
+    def announce(self, store: EmbeddedStore | None) -> None:
+        """Tell commands on the same data folder where downloads are: `token create` prints links."""
+        if store is not None:
+            store.announce(self._command, base_url(self.settings))
 
     def run(
         self,

@@ -22,7 +22,7 @@ import contextlib
 import hashlib
 import logging
 import random
-import ssl
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,6 +51,9 @@ ASIDE_SECONDS: Final = 60.0
 """How long a connection that was given up is still read."""
 WATCHES: Final = 8
 """How often in the time of one time-out the connection is looked at."""
+
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+"""An idle connection is asked for after 30 s, so that no firewall forgets it and a dead one is noticed."""
 
 # Replies of a server that is there but cannot serve: the store's fault, never the customer's.
 _UNABLE: Final = (
@@ -274,7 +277,7 @@ class Pipeline:
                 async with asyncio.timeout(self._timeout):
                     link = await self._connect()
                     await self._greet(link)
-            except (OSError, TimeoutError, StoreUnavailable, ssl.SSLError) as error:
+            except Exception as error:  # also what redis-py makes of wrong options of a rediss:// URL
                 if link is not None:
                     link.abort()
                 if not reported:
@@ -345,9 +348,13 @@ class Pipeline:
                 name: value for name, value in where.items() if name.startswith("ssl_")
             }
             context = SSLConnection(**options).ssl_context.get()
-        _, link = await self._loop.create_connection(
+        transport, link = await self._loop.create_connection(
             lambda: Link(self._loop), host, port, ssl=context, server_hostname=host if context else None
         )
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
         return link
 
     async def _greet(self, link: Link) -> None:
@@ -371,7 +378,7 @@ class Pipeline:
 
 def _translate(reply: hiredis.ReplyError) -> Exception:
     """A Redis error reply as ours. Its text names commands and states, never a key's value."""
-    text = str(reply)
+    text = str(reply).partition(", with args")[0]  # a server without the command quotes what followed it
     code = text.split(" ", 1)[0]
     if code in _UNABLE or code == "WRONGPASS":
         return NotDone(f"the store cannot serve: {code}")

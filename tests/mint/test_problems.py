@@ -152,7 +152,7 @@ async def test_too_large(api: Api) -> None:
                 assert got == status
 
 
-async def test_aiohttps_own_refusals(api: Api) -> None:
+async def test_what_no_handler_is_asked_for(api: Api) -> None:
     status, body, response = await api.ask("GET", "/nothing")
     check_form(status, body, response.content_type)
     assert status == 404

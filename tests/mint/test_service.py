@@ -16,6 +16,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.mint.service import Service, build_context
 from gateway.settings import Settings
 from gateway.tokens.store import TokenStore
@@ -97,6 +99,31 @@ async def test_the_store_goes_and_comes_back(settings: Settings, own_store: Stor
             ask, f"{url}/api/generate-download-url", {"productId": "drums"}, key
         )
         assert status == 200
+
+
+@pytest.mark.parametrize("end", ["silence", "death"])
+async def test_a_store_that_fails_a_request_under_way(
+    settings: Settings, own_store: StoreServer, end: str
+) -> None:
+    timeout = 0.3 if end == "silence" else 30
+    settings = settings.model_copy(update={"redis_url": own_store.url, "redis_timeout": timeout})
+    sock = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}/api/generate-download-url"
+    key, _ = await prepare(own_store)
+    async with (
+        TokenStore.connect(own_store.url, timeout) as store,
+        Service(build_context(settings, store), [sock], settings),
+    ):
+        assert (await asyncio.to_thread(ask, url, {"productId": "drums"}, key))[0] == 200
+        async with TokenStore.connect(own_store.url, 5) as other:
+            await other.call("CLIENT", "PAUSE", 20_000, "ALL")
+        waiting = asyncio.create_task(asyncio.to_thread(ask, url, {"productId": "drums"}, key))
+        if end == "death":
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(own_store.stop)
+        async with asyncio.timeout(10):
+            status, told = await waiting
+        assert (status, told["code"]) == (503, "store_unavailable")
 
 
 async def test_a_unix_socket(settings: Settings, store: StoreServer, tmp_path: Path) -> None:
