@@ -22,6 +22,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.counters import Counters
+from gateway.delivery.turns import Turns
 from gateway.errors import BAD_REQUEST, Refusal, Refused
 from gateway.exchange import Exchange
 from gateway.outcome import Outcome, step
@@ -75,6 +76,7 @@ class Server(web.Server):
         self.limits = limits
         self.plain_bytes = min(MAX_BYTES, limits.max_line, limits.max_field)
         self.cors_origins = frozenset(cors_origins)
+        self.turns = Turns(self._loop)
         self.draining = False
         self.date_field = b""
         self._other = other
