@@ -135,6 +135,7 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self.lingering:
             return
+        self.server.turns.hasten()
         if self.exchange is not None or self._early or self._paused:
             self._keep_early(data)
             return

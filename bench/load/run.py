@@ -69,14 +69,21 @@ def run_closed(job: dict[str, Any]) -> None:
     tell(_run(main).plain())
 
 
+def _give_way() -> None:
+    """To everything else on this CPU, so as not to delay who measures."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def run_drain(job: dict[str, Any]) -> None:
-    """Large downloads."""
+    """Large downloads; `aside`: beside others that are measured."""
+    if job.get("aside"):
+        _give_way()
     tell(drain((job["host"], job["port"]), _requests(job), job["connections"], job["seconds"]).plain())
 
 
 def run_crawl(job: dict[str, Any]) -> None:
-    """Slow clients; gives way to everything else on its CPU, so that it does not delay who measures."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    """Slow clients."""
+    _give_way()
     first, request = _requests(job)
 
     def running() -> bool:

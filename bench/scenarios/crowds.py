@@ -1,4 +1,4 @@
-"""Scenarios where others disturb small requests: thousands of slow clients, and files on the disk."""
+"""Scenarios where others disturb small requests: thousands of slow clients, a few fast ones, and the disk."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ RATE = 1000.0
 
 CONNECTIONS = 32
 SMALL_TOKENS = 10_000
+BIG_TOKENS = 32
 SETTLE_SECONDS = 0.5
 CROWD_SECONDS = 60.0
 """How long a crowd may take to connect, or to have its first bytes."""
@@ -108,6 +109,33 @@ class Slow(_Beside):
 def _hear(told: object, word: str) -> None:
     if told != word:
         raise BenchError(f"the slow clients said {told!r}, not {word!r}")
+
+
+class Fast(_Beside):
+    """A few clients that take large files as fast as they are sent."""
+
+    name = "fast"
+    title = "small requests beside 4 downloads at full speed"
+    bulk = True
+    clients: ClassVar[int] = 4
+    shown = (*LATENCIES, "p99_times", "mbps")
+    targets = (Target("beside_p99_ms", 1.0, "nginx-lua", at="most"),)
+
+    def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
+        server = contestant.running
+        self.check(ground, server)
+        alone = self.small(ground, server, effort.seconds)
+        requests = [server.request(self.kind, token, BIG) for token in ground.tokens(BIG)[:BIG_TOKENS]]
+        seconds = effort.seconds + 2  # begins before the small requests and ends after them
+        with started(
+            ground, "drain", server, requests, connections=self.clients, seconds=seconds, aside=True
+        ) as job:
+            time.sleep(SETTLE_SECONDS)
+            beside = self.small(ground, server, effort.seconds)
+            told = Heard.of(job.listen(seconds + GRACE_SECONDS))
+        if told.faults or set(told.statuses) - {200} or not told.bytes:
+            raise WrongAnswers(f"{server.peer.name}: statuses {told.statuses}, faults {told.faults}")
+        return {**times(alone, beside), "mbps": told.bytes / told.seconds / 1e6}
 
 
 class Cold(_Beside):

@@ -33,6 +33,7 @@ class Sender:
         self._waiting: Outcome[None] | None = None
         self._outlet: Outlet | None = None
         self._watching = False
+        self._in_line = False
         self._is_cut = False
         self._at_source = False  # waits for the bytes, not for the client
         self.sent = 0
@@ -82,11 +83,19 @@ class Sender:
         await self._wait()
 
     def _on_writable(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.set(None)
-        else:
+        if self._waiting is None or self._in_line:
             self._unwatch()
+        else:
+            self.resume()
+
+    async def _its_turn(self) -> None:
+        """Until this delivery may send in a turn of the event loop, which all share (turns.py)."""
+        turns = self._connection.server.turns
+        if not turns.open:
+            self._in_line = True
+            self._waiting = turns.stand()
+            await self._wait()
+            self._in_line = False
 
     def _unwatch(self) -> None:
         if self._watching and self._outlet is not None:
@@ -111,7 +120,9 @@ class Sender:
         """Send a span of a file, from the page cache to the socket, slice by slice."""
         outlet = self._outlet
         assert outlet is not None
+        turns = self._connection.server.turns
         turn = 0
+        await self._its_turn()
         while start < stop:
             end = slice_end(start, stop)
             await self._ready(start, end)
@@ -119,6 +130,7 @@ class Sender:
                 moved = outlet.send_file(source, start, end)
             except BlockingIOError:
                 await self._writable()
+                await self._its_turn()
                 turn = 0
                 continue
             except OSError as error:
@@ -128,8 +140,9 @@ class Sender:
             start += moved
             self.sent += moved
             turn += 1
-            if turn == SLICES and start < stop:
+            if (not turns.sent(moved) or turn == SLICES) and start < stop:
                 await self._writable()
+                await self._its_turn()
                 turn = 0
 
     async def _ready(self, start: int, stop: int) -> None:
@@ -145,7 +158,7 @@ class Sender:
     # What the connection tells and asks.
 
     def resume(self) -> None:
-        """The transport's buffer is empty again."""
+        """Go on: the transport's buffer is empty again, or the kernel takes more."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.set(None)

@@ -7,7 +7,8 @@ Transfer       everything else, and what the kernel did not take of those
 The rules:
 
 - Nothing is sent past the transport until the transport's own buffer is empty: the head goes first.
-- At most SLICES × SLICE_BYTES leave in one turn of the event loop: a fast client cannot keep it to itself.
+- At most SLICES × SLICE_BYTES leave in one turn of the event loop, and much less of all transfers together
+  while small requests are about: see turns.py.
 - Before each slice: is it in memory (else a thread reads it in, so that a cold disk never stops the
   loop), and is the file still the one that was opened (else the connection is broken)?
 - `sent` counts the bytes of the file that the kernel took; when the connection breaks, what it had not sent

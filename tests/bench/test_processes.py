@@ -28,6 +28,13 @@ def test_a_crew_ends_with_its_block(tmp_path: Path) -> None:
     assert not any(map(alive, pids))
 
 
+def test_programs_share_our_session_but_not_our_ctrl_c(tmp_path: Path) -> None:
+    with Crew(tmp_path) as crew:
+        pid = crew.start("sleeper", SLEEP, cpus=CPUS).pid
+        assert os.getsid(pid) == os.getsid(0)
+        assert os.getpgid(pid) == pid != os.getpgid(0)
+
+
 def test_a_crew_ends_with_an_exception_too(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), Crew(tmp_path) as crew:  # noqa: PT012
         pid = crew.start("sleeper", SLEEP, cpus=CPUS).pid

@@ -171,3 +171,27 @@ def test_an_abort_within_a_span_is_returned(plane: Plane, leave: str) -> None:
             client.reset()
         client.socket.close()
     wait_until(lambda: 250_000 <= plane.charged(target) < 15_000_000, "the rest was returned")
+
+
+def test_many_at_once_beside_small_requests(plane: Plane) -> None:
+    """Turns of the event loop are short then, and most stand in line; some go away meanwhile."""
+    content = os.urandom(1 << 20) * 16
+    large, small = plane.publish(content), plane.link(plane.publish(CONTENT[:100]))
+    targets = [plane.link(large, maximum=1) for _ in range(12)]
+    with plane.no_leak():
+        clients = [plane.connect(receive_buffer=4096) for _ in targets]
+        for client, target in zip(clients, targets, strict=True):
+            client.send(request(target))
+        with plane.connect() as other:
+            for number in range(24):
+                assert other.get(small).body == CONTENT[:100]
+                if number < 12 and number % 3 == 0:
+                    clients[number].reset()
+        for number, client in enumerate(clients):
+            if number % 3:
+                assert client.read().body == content
+            client.socket.close()
+    whole = [target for number, target in enumerate(targets) if number % 3]
+    assert {plane.charged(target) for target in whole} == {len(content)}
+    left = targets[::3]
+    wait_until(lambda: max(map(plane.charged, left)) < len(content), "the rest was returned")

@@ -1,0 +1,73 @@
+"""What large transfers may send in one turn of the event loop, all together; the rest stand in line.
+
+A small request needs about three turns (it is read, asked about, answered): their length is what it feels
+beside fast downloads. Four of them, each sending 4 MiB in every turn, made 24 ms of it; with this, 3 ms.
+
+Turns are short only while requests are about. Without any they are long, for a client's kernel that is filled
+well ahead sends by itself whenever the client makes room, and that costs the worker less than half (0.1 s of
+CPU a GB instead of 0.25, 32 connections over loopback).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from gateway.outcome import Outcome
+
+SHORT_BYTES: Final = 2 * 1024 * 1024
+"""0.2 to 1 ms, and a turn costs some 20 µs of its own."""
+LONG_BYTES: Final = 128 * 1024 * 1024
+"""10 to 60 ms, which the first request may meet that comes after a pause: 32 connections' 4 MiB."""
+SEND_BYTES: Final = 64 * 1024
+"""What a system call costs besides what it moves, as bytes: slow clients take little at a time."""
+HASTE_SECONDS: Final = 0.01
+"""How long turns are short after bytes of a request: enough of them for its answer."""
+
+
+class Turns:
+    """One worker's. Who finds it `open` may send, and tells what was `sent`; who does not stands in line."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._left = LONG_BYTES
+        self._hasty_until = 0.0
+        self._line: deque[Outcome[None]] = deque()
+        self._called = False
+
+    def hasten(self) -> None:
+        """A request has come: turns are short until it is answered."""
+        self._hasty_until = self._loop.time() + HASTE_SECONDS
+        self._left = min(self._left, SHORT_BYTES)
+
+    @property
+    def open(self) -> bool:
+        """Whether one more may begin to send in this turn: those who stand in line go first."""
+        return self._left > 0 and not self._line
+
+    def sent(self, amount: int) -> bool:
+        """So much has left; whether the same sender may go on in this turn."""
+        self._left -= amount + SEND_BYTES
+        return self._left > 0
+
+    def stand(self) -> Outcome[None]:
+        """A place in the line; the outcome is set when it is this sender's turn."""
+        place = Outcome[None]()
+        self._line.append(place)
+        self._call()
+        return place
+
+    def _call(self) -> None:
+        if not self._called:
+            self._called = True
+            self._loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        """The next turn: as many from the line as may send in it."""
+        self._called = False
+        self._left = SHORT_BYTES if self._loop.time() < self._hasty_until else LONG_BYTES
+        while self._line and self._left > 0:
+            self._line.popleft().set(None)
+        if self._line:
+            self._call()
