@@ -255,7 +255,7 @@ class Relay(Sender):
                 try:
                     pipe.fill(stream, self._window.size)
                 except BlockingIOError:
-                    await self._source(stream.ready())
+                    await self._source(stream.ready(self._window.gather))
                     continue
             try:
                 moved = pipe.drain(outlet.fd)

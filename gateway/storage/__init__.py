@@ -138,8 +138,11 @@ class Stream(Protocol):
         A full pipe raises BlockingIOError too: call with room in it.
         """
 
-    async def ready(self) -> None:
-        """Until there is something to take. Raises StorageError when the rest cannot be had."""
+    async def ready(self, gather: int = 1) -> None:
+        """Until there is something to take. Raises StorageError when the rest cannot be had.
+
+        gather: bytes that are worth a wait of some milliseconds, where a stream can tell what has arrived.
+        """
 
     def close(self) -> None:
         """Let go of the connection; to be called once, at any time."""

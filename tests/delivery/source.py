@@ -44,6 +44,7 @@ class Arriving:
         self.fault: StorageError | None = None
         self.feeding: asyncio.Task[None] | None = None
         self.waits = 0
+        self.gathered: list[int] = []
         Arriving.open += 1
 
     def feed(self, content: bytes) -> Self:
@@ -72,8 +73,9 @@ class Arriving:
         self.left -= amount
         return amount
 
-    async def ready(self) -> None:
+    async def ready(self, gather: int = 1) -> None:
         self.waits += 1
+        self.gathered.append(gather)
         loop = asyncio.get_running_loop()
         if self.fault is not None:
             raise self.fault
