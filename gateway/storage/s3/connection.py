@@ -26,7 +26,7 @@ MAX_ERROR_BYTES: Final = 8 * 1024
 _ENDS: Final = (b"</Error>", b"0\r\n\r\n")
 """How an error ends that does not say how long it is: its XML, or its chunks."""
 GATHER_SECONDS: Final = 0.01
-"""How long what has arrived may wait for more to be worth a look: nobody notices it, and no stall is hidden."""
+"""How long what has arrived may wait for more, to be worth a look: unnoticed, and it hides no stall."""
 _INTERIM: Final = 8
 """Interim answers (1xx) before the answer itself, at most."""
 _peek: Final = socket.socket.recv
