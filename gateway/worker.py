@@ -27,7 +27,7 @@ BACKLOG = 4096
 ACCEPTS = 16
 """Connections accepted in one turn of the loop, at most. libuv accepts one a turn and descriptor, and turns
 are long with quick clients: so each listener is watched by so many. New connections of 32 clients cost
-half the CPU time, and so do large files that 32 begin to take at once (bench/README.md)."""
+half the CPU time, and large files that 32 begin to take at once mostly less (bench/README.md)."""
 YOUNG_OBJECTS = 50_000
 """New objects between two collections; a request makes none in cycles, so they find next to nothing."""
 STORE_SECONDS = 2.0

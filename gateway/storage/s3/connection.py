@@ -26,7 +26,7 @@ MAX_ERROR_BYTES: Final = 8 * 1024
 _ENDS: Final = (b"</Error>", b"0\r\n\r\n")
 """How an error ends that does not say how long it is: its XML, or its chunks."""
 GATHER_SECONDS: Final = 0.01
-"""How long what has arrived may wait for more, to be worth a look: unnoticed, and it hides no stall."""
+"""How long what has arrived may wait for more: nobody notices it, and it hides no stall."""
 _INTERIM: Final = 8
 """Interim answers (1xx) before the answer itself, at most."""
 _peek: Final = socket.socket.recv
@@ -236,7 +236,7 @@ class Connection:
                 hurry.cancel()
 
     def _want(self, least: int) -> None:
-        """Let the kernel call nothing readable before so many bytes are there (SO_RCVLOWAT), or the end is."""
+        """Have the socket called readable only with so many bytes there, or the end (SO_RCVLOWAT)."""
         if least != self._wanted:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
             self._wanted = least
