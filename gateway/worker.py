@@ -24,6 +24,10 @@ from gateway.tls import server_context
 _log = logging.getLogger("gateway")
 
 BACKLOG = 4096
+ACCEPTS = 16
+"""Connections accepted in one turn of the loop, at most. libuv accepts one a turn and descriptor, and turns
+are long with quick clients: so each listener is watched by so many. New connections of 32 clients cost
+half the CPU time, and large files that 32 begin to take at once mostly less (bench/README.md)."""
 YOUNG_OBJECTS = 50_000
 """New objects between two collections; a request makes none in cycles, so they find next to nothing."""
 STORE_SECONDS = 2.0
@@ -65,7 +69,9 @@ async def _serve(
             while not worker.pipeline.ready:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
     listeners = [
-        await loop.create_server(worker.server, sock=sock, backlog=BACKLOG, ssl=tls) for sock in sockets
+        await loop.create_server(worker.server, sock=each, backlog=BACKLOG, ssl=tls)
+        for sock in sockets
+        for each in accepting(sock)
     ]
     gc.freeze()  # what is here now stays: the collector need not look at it again
     gc.set_threshold(YOUNG_OBJECTS)
@@ -84,6 +90,11 @@ async def _serve(
         _log.error("%d refunds are lost: the store was away until the end", worker.claims.owed)
     if worker.access_log is not None:
         worker.access_log.stop()
+
+
+def accepting(sock: socket.socket) -> list[socket.socket]:
+    """A listener and its duplicates, for as many connections a turn: see ACCEPTS."""
+    return [sock, *(sock.dup() for _ in range(ACCEPTS - 1))]
 
 
 async def _drained(connections: Mapping[Any, Any], timeout: float) -> None:

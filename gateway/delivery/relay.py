@@ -33,7 +33,7 @@ from gateway.outcome import in_task, in_thread
 from gateway.rules.plan import Plan
 from gateway.rules.ranges import Span
 from gateway.storage import FilePart, ObjectBlob, Stream
-from gateway.storage.pages import ask_once, in_memory, read_in
+from gateway.storage.pages import Pages, ask_once, in_memory, read_in
 
 SMALL_BYTES: Final = 16 * 1024
 """Up to here a body is taken whole, and leaves in one write with its head."""
@@ -56,11 +56,12 @@ class Relay(Sender):
         self._blob = blob
         self._task: asyncio.Task[None] | None = None
         self._part: FilePart | Stream | None = None
-        self._next: asyncio.Task[FilePart | Stream] | None = None
+        self._next: asyncio.Task[FilePart | Stream] | FilePart | None = None
         self._pipe: Pipe | None = None
         self._may_splice = True
         self._window = Window()
         self._warm_to = 0
+        self._pages: Pages | None = None
         self._turn_left = TURN_BYTES
 
     async def run(self, plan: Plan) -> None:
@@ -140,11 +141,14 @@ class Relay(Sender):
         """The part that begins at `start`."""
         if self._part is None:
             coming, self._next = self._next, None
-            try:
-                self._part = await self._source(coming or self._blob.fetch(start, stop))
-            except BaseException:
-                self._next = coming
-                raise
+            if isinstance(coming, FilePart):
+                self._part = coming
+            else:
+                try:
+                    self._part = await self._source(coming or self._blob.fetch(start, stop))
+                except BaseException:
+                    self._next = coming
+                    raise
             self._warm_to = 0
         return self._part
 
@@ -155,7 +159,8 @@ class Relay(Sender):
 
     def _look_ahead(self, start: int, stop: int) -> None:
         if start < stop:
-            self._next = self._loop.create_task(self._blob.fetch(start, stop))
+            part = self._blob.at_hand(start, stop)
+            self._next = part or self._loop.create_task(self._blob.fetch(start, stop))
 
     async def _source(self, arriving: Awaitable[T]) -> T:
         """Wait for the storage, which has limits of its own, and not for the client."""
@@ -173,7 +178,9 @@ class Relay(Sender):
         part = self._part
         assert isinstance(part, FilePart)
         if stop > self._warm_to:
-            if not in_memory(part.fd, ask_once(part.fd), start, stop):
+            if self._pages is None:  # all parts of an object lie in one folder
+                self._pages = ask_once(part.fd)
+            if not in_memory(part.fd, self._pages, start, stop):
                 await self._source(in_thread(_read_in, os.dup(part.fd), start, stop).future())
             self._warm_to = stop
 
@@ -248,7 +255,7 @@ class Relay(Sender):
                 try:
                     pipe.fill(stream, self._window.size)
                 except BlockingIOError:
-                    await self._source(stream.ready())
+                    await self._source(stream.ready(self._window.gather))
                     continue
             try:
                 moved = pipe.drain(outlet.fd)
@@ -332,10 +339,12 @@ class Relay(Sender):
     def _close(self) -> None:
         self._done()
         self._close_pipe()
-        if self._next is not None:
-            self._next.cancel()
-            self._next.add_done_callback(_discard)
-            self._next = None
+        coming, self._next = self._next, None
+        if isinstance(coming, FilePart):
+            coming.close()
+        elif coming is not None:
+            coming.cancel()
+            coming.add_done_callback(_discard)
 
     def _close_pipe(self) -> None:
         pipe, self._pipe = self._pipe, None

@@ -13,9 +13,10 @@ be read. The rules a caller may rely on:
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Final, Protocol, Self, runtime_checkable
+from typing import Final, Protocol, Self
 
 from gateway.manifest import ManifestFile
 
@@ -101,22 +102,24 @@ class ObjectBlob(Blob, Protocol):
         is the caller's to close. Raises StorageError when missing, changed or unreachable.
         """
 
+    def at_hand(self, start: int, stop: int) -> FilePart | None:
+        """The same without waiting for anything, for what follows a part that was fetched; else None."""
 
-@runtime_checkable
-class FilePart(Protocol):
+
+class FilePart:
     """Bytes that lie in a local file: `length` of them from `offset` on, ready for sendfile."""
 
-    @property
-    def fd(self) -> int: ...
+    __slots__ = ("fd", "length", "offset")
 
-    @property
-    def offset(self) -> int: ...
-
-    @property
-    def length(self) -> int: ...
+    def __init__(self, fd: int, offset: int, length: int) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.length = length
 
     def close(self) -> None:
-        """Let go of the file; to be called once."""
+        """Let go of the file, which is the part's own; to be called once."""
+        fd, self.fd = self.fd, -1
+        os.close(fd)
 
 
 class Stream(Protocol):
@@ -143,8 +146,11 @@ class Stream(Protocol):
         A full pipe raises BlockingIOError too: call with room in it.
         """
 
-    async def ready(self) -> None:
-        """Until there is something to take. Raises StorageError when the rest cannot be had."""
+    async def ready(self, gather: int = 1) -> None:
+        """Until there is something to take. Raises StorageError when the rest cannot be had.
+
+        gather: bytes that are worth a wait of some milliseconds, where a stream can tell what has arrived.
+        """
 
     def close(self) -> None:
         """Let go of the connection; to be called once, at any time."""

@@ -150,6 +150,22 @@ class CachedBlob:
             self._look_ahead(number + 1)
         return part
 
+    def at_hand(self, start: int, stop: int) -> FilePart | None:
+        """See `ObjectBlob`: a slice that is there, after the storage was asked for the first part."""
+        if not self._begun:
+            return None
+        number = start // SLICE_BYTES
+        piece = self._slice(number)
+        try:
+            part = self._storage.cache.at_hand(
+                piece, start, min(stop, piece.stop), again=number == self._last
+            )
+        except Bypass:
+            return None
+        if part is not None:
+            self._last = number
+        return part
+
     def _look_ahead(self, number: int) -> None:
         """While a slice comes from the storage, ask for the next, so that nobody waits for its first byte."""
         self._ahead = number

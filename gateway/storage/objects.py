@@ -142,6 +142,9 @@ class ObjectBlob:
         """See `ObjectBlob` of `gateway.storage`; a stream of the whole span."""
         return await self._storage.fetch(self._file, start, stop)
 
+    def at_hand(self, start: int, stop: int) -> None:
+        """See `ObjectBlob` of `gateway.storage`: nothing is."""
+
     async def chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Read a span in order, in pieces. Raises StorageError when it cannot be had whole."""
         if start >= stop:

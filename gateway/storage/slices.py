@@ -26,7 +26,7 @@ from typing import Final
 
 from gateway.counters import CACHE_BYPASSED, CACHE_DAMAGED, CACHE_FAILURES, CACHE_HITS, CACHE_WAITED
 from gateway.errors import StorageError
-from gateway.storage import ObjectBlob
+from gateway.storage import FilePart, ObjectBlob
 from gateway.storage.fills import MAX_FILLS, READY_BYTES, Bypass, Fill, Filler
 from gateway.storage.ledger import Ledger
 from gateway.storage.slicefiles import Identity, Slice, SliceFiles
@@ -40,21 +40,14 @@ _ROUNDS: Final = 3
 _log = logging.getLogger("gateway")
 
 
-class CachedPart:
-    """Bytes of a slice. Implements `FilePart`. fresh: whether the storage has just sent them."""
+class CachedPart(FilePart):
+    """Bytes of a slice. fresh: whether the storage has just sent them."""
 
-    __slots__ = ("fd", "fresh", "length", "offset")
+    __slots__ = ("fresh",)
 
     def __init__(self, fd: int, offset: int, length: int, *, fresh: bool) -> None:
-        self.fd = fd
-        self.offset = offset
-        self.length = length
+        super().__init__(fd, offset, length)
         self.fresh = fresh
-
-    def close(self) -> None:
-        """Let go of the file; to be called once."""
-        fd, self.fd = self.fd, -1
-        os.close(fd)
 
 
 class SliceCache:
@@ -105,6 +98,15 @@ class SliceCache:
                 return CachedPart(fd, first, min(last, fill.written) - first, fresh=True)
         self._count(CACHE_BYPASSED, 1)
         raise Bypass
+
+    def at_hand(self, piece: Slice, start: int, stop: int, *, again: bool) -> FilePart | None:
+        """The same where nothing has to be waited for, the slice being there and checked; else None."""
+        fd = self._open(piece)
+        if fd is None:
+            return None
+        if not again:
+            self._count(CACHE_HITS, 1)
+        return FilePart(fd, start - piece.start, stop - start)
 
     def look_ahead(self, piece: Slice, origin: ObjectBlob) -> None:
         """Have a slice filled that will soon be asked for, if there is nothing better to do."""

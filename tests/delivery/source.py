@@ -11,24 +11,22 @@ from types import TracebackType
 from typing import Self
 
 from gateway.errors import StorageError
+from gateway.storage import FilePart
 
 Make = Callable[[int, int], "Arriving | Lying"]
 
 
-class Lying:
-    """A part in a file. Implements `FilePart`."""
+class Lying(FilePart):
+    """A part in a file, counted."""
 
     open = 0
 
     def __init__(self, path: Path, offset: int, length: int) -> None:
-        self.fd = os.open(path, os.O_RDONLY)
-        self.offset = offset
-        self.length = length
+        super().__init__(os.open(path, os.O_RDONLY), offset, length)
         Lying.open += 1
 
     def close(self) -> None:
-        os.close(self.fd)
-        self.fd = -1
+        super().close()
         Lying.open -= 1
 
 
@@ -46,6 +44,7 @@ class Arriving:
         self.fault: StorageError | None = None
         self.feeding: asyncio.Task[None] | None = None
         self.waits = 0
+        self.gathered: list[int] = []
         Arriving.open += 1
 
     def feed(self, content: bytes) -> Self:
@@ -74,8 +73,9 @@ class Arriving:
         self.left -= amount
         return amount
 
-    async def ready(self) -> None:
+    async def ready(self, gather: int = 1) -> None:
         self.waits += 1
+        self.gathered.append(gather)
         loop = asyncio.get_running_loop()
         if self.fault is not None:
             raise self.fault
@@ -114,6 +114,7 @@ class Source:
         self.fault: StorageError | None = None
         self.gate: asyncio.Event | None = None
         self.cancelled = 0
+        self.hands: Callable[[int, int], Lying] | None = None  # what is at hand after the first part
 
     @property
     def as_object(self) -> Source:
@@ -136,6 +137,9 @@ class Source:
         if self.fault is not None:
             raise self.fault
         return self.make(start, stop)
+
+    def at_hand(self, start: int, stop: int) -> Lying | None:
+        return None if self.hands is None else self.hands(start, stop)
 
     def acquire(self) -> Self:
         return self

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.delivery.pipe import (
     DEFAULT_PIPE,
+    GATHER_BYTES,
     GROWTH,
     LARGE_WINDOW,
     PATIENCE,
@@ -28,11 +29,13 @@ def test_a_window_grows_for_who_takes_much_without_a_pause() -> None:
     assert not window.took(PATIENCE * SMALL_WINDOW - 1)
     assert window.took(1)
     assert window.size == GROWTH * SMALL_WINDOW
+    assert window.gather == 1, "who is not quick yet holds little"
     assert not window.waited(PAUSE_SECONDS / 2)
     while window.size < LARGE_WINDOW:
         window.took(window.size)
     assert not window.took(1 << 30)
     assert window.size == LARGE_WINDOW
+    assert window.gather == GATHER_BYTES < LARGE_WINDOW
 
 
 def test_a_window_shrinks_for_who_pauses() -> None:

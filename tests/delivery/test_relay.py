@@ -142,7 +142,7 @@ def arriving(content: bytes, splices: bool) -> Make:
     return lambda start, stop: Arriving(stop - start, splices).feed(content[start:stop])
 
 
-def lying(path: Path, part: int, shift: int = 1000) -> Make:
+def lying(path: Path, part: int, shift: int = 1000) -> Callable[[int, int], Lying]:
     """Parts of a file of so many bytes, each at most to the next multiple of it."""
     return lambda start, stop: Lying(path, shift + start, min(stop, start - start % part + part) - start)
 
@@ -383,6 +383,25 @@ async def test_one_part_is_fetched_ahead(stored: Path) -> None:
         client.socket.close()
         assert max(held) == 2
         assert len(held) < 80
+
+
+async def test_what_is_at_hand_is_not_fetched(stored: Path) -> None:
+    os.truncate(stored, 1000 + len(CONTENT))
+    files = lying(stored, 500_000)
+    async with serving(CONTENT, files) as bench:
+        bench.source.hands = files
+        assert (await bench.get())[1] == CONTENT
+        assert len(bench.source.fetched) == 1
+
+
+async def test_what_is_at_hand_is_let_go_of_with_its_client(stored: Path) -> None:
+    os.truncate(stored, 40_001_000)
+    files = lying(stored, 500_000)
+    async with serving(bytes(40_000_000), files) as bench:
+        bench.source.hands = files
+        client, _ = await bench.begin(10)
+        await until(lambda: Lying.open == 2)
+        client.socket.close()  # and what is open is counted when the bench ends
 
 
 @pytest.mark.parametrize("splices", [True, False])

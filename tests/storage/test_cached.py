@@ -98,6 +98,26 @@ async def test_a_range_fetches_its_slices_only(rig: Rig) -> None:
     part.close()
 
 
+async def test_only_what_follows_a_first_part_and_was_checked_is_at_hand(rig: Rig) -> None:
+    content = Pattern(20 * MIB)
+    rig.upstream.put("a", content)
+    assert await rig.read("a", 0, 2 * SLICE_BYTES) == content[: 2 * SLICE_BYTES]
+    await rig.settled()
+    blob = rig.blob("a")
+    assert blob.at_hand(0, len(content)) is None  # the storage has not been asked yet
+    (await blob.fetch(0, 10)).close()
+    hits = rig.counts[counters.CACHE_HITS]
+    part = blob.at_hand(SLICE_BYTES + 5, len(content))
+    assert part is not None
+    assert (part.offset, part.length) == (5, SLICE_BYTES - 5)
+    assert os.pread(part.fd, 100, part.offset) == content[SLICE_BYTES + 5 : SLICE_BYTES + 105]
+    part.close()
+    assert rig.counts[counters.CACHE_HITS] == hits + 1
+    for path in rig.slices():
+        path.unlink()
+    assert blob.at_hand(SLICE_BYTES, len(content)) is None
+
+
 READER = """
 import asyncio, hashlib, json, sys
 from pathlib import Path

@@ -64,7 +64,7 @@ class CloudStream:
         """Never: see `splices`."""
         raise NotImplementedError
 
-    async def ready(self) -> None:
+    async def ready(self, gather: int = 1) -> None:  # noqa: ARG002 - it comes in chunks
         """Until there is something to take: waits, and asks again for what broke off."""
         while self.left and not self._chunk:
             if self._chunks is None:

@@ -25,6 +25,8 @@ MAX_ERROR_BYTES: Final = 8 * 1024
 """Read of an error's body, for its code."""
 _ENDS: Final = (b"</Error>", b"0\r\n\r\n")
 """How an error ends that does not say how long it is: its XML, or its chunks."""
+GATHER_SECONDS: Final = 0.01
+"""How long what has arrived may wait for more: nobody notices it, and it hides no stall."""
 _INTERIM: Final = 8
 """Interim answers (1xx) before the answer itself, at most."""
 _peek: Final = socket.socket.recv
@@ -48,6 +50,7 @@ class Connection:
         "_loop",
         "_socket",
         "_waiting",
+        "_wanted",
         "_watching",
         "fd",
         "idle_since",
@@ -62,6 +65,7 @@ class Connection:
         self._early = memoryview(b"")
         self._waiting: asyncio.Future[None] | None = None
         self._watching = False
+        self._wanted = 1
         self.fd = opened.fileno()
         self.plain = not isinstance(opened, ssl.SSLSocket)
         self.keeps = False
@@ -203,8 +207,10 @@ class Connection:
 
     # Waiting.
 
-    async def readable(self, seconds: float | None = None) -> None:
+    async def readable(self, seconds: float | None = None, gather: int = 1) -> None:
         """Until something has arrived, be it the end. Raises TimeoutError.
+
+        gather: bytes worth waiting GATHER_SECONDS for, of those that still have to come; over plain TCP.
 
         The descriptor stays watched until it is found readable with nobody waiting: a stream that is read as
         fast as it comes is watched once. Look before waiting: libuv stops watching what was reset
@@ -212,17 +218,28 @@ class Connection:
         """
         if self._has_arrived():
             return
+        if self.plain:
+            self._want(gather)
         self._waiting = waiting = self._loop.create_future()
         if not self._watching:
             self._loop.add_reader(self.fd, self._on_readable)
             self._watching = True
         timer = None if seconds is None else self._loop.call_later(seconds, _expire, waiting)
+        hurry = None if self._wanted == 1 else self._loop.call_later(GATHER_SECONDS, self._want, 1)
         try:
             await waiting
         finally:
             self._waiting = None
             if timer is not None:
                 timer.cancel()
+            if hurry is not None:
+                hurry.cancel()
+
+    def _want(self, least: int) -> None:
+        """Have the socket called readable only with so many bytes there, or the end (SO_RCVLOWAT)."""
+        if least != self._wanted:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+            self._wanted = least
 
     def _has_arrived(self) -> bool:
         if self._early or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
@@ -252,6 +269,7 @@ class Connection:
         self._unwatch()
         try:
             if self.plain:
+                self._want(1)
                 self._socket.recv(1, socket.MSG_PEEK)
             elif not self._early:
                 self._socket.recv(1)

@@ -79,14 +79,14 @@ class ObjectStream:
             self._let_go(keep=connection.keeps)
         return got
 
-    async def ready(self) -> None:
+    async def ready(self, gather: int = 1) -> None:
         """Until there is something to take: waits, and asks again for what broke off."""
         while self.left:
             if self._connection is None:
                 await self._ask()
             assert self._connection is not None
             try:
-                await self._connection.readable(self._client.bucket.read_timeout)
+                await self._connection.readable(self._client.bucket.read_timeout, min(gather, self.left))
             except TimeoutError as error:
                 self._lose(error)
             else:

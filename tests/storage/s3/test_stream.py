@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -284,6 +285,58 @@ async def test_ready_means_that_something_can_be_taken(upstream: Upstream, make:
     for _ in range(20):
         await stream.ready()
         assert stream.take(buffer) == 16
+    stream.close()
+
+
+async def test_what_trickles_in_is_no_stall_while_more_is_gathered(
+    upstream: Upstream, make: Make, counted: Counted
+) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.faults.append(Fault(rate=10_000, pieces=50))
+    stream = await make(read_timeout=1.5).lookup(file).fetch(0, 20_000)
+    buffer = memoryview(bytearray(20_000))
+    got = 0
+    while stream.left:
+        await stream.ready(SIZE)
+        with suppress(BlockingIOError):  # over TLS: a part of a record
+            got += stream.take(buffer[got:])
+    assert buffer == CONTENT[:20_000]
+    stream.close()
+    assert counted[UPSTREAM_RETRIES] == 0
+
+
+async def test_gathering_ends_with_the_span_and_a_connection_is_used_again(
+    upstream: Upstream, make: Make, counted: Counted
+) -> None:
+    file = upstream.put("a", CONTENT)
+    storage = make()
+    buffer = memoryview(bytearray(SIZE))
+    for start in range(0, 60_000, 10_000):
+        stream = await storage.lookup(file).fetch(start, start + 10_001)
+        got = 0
+        while stream.left:
+            await stream.ready(SIZE)
+            with suppress(BlockingIOError):
+                got += stream.take(buffer[got:])
+        assert buffer[:got] == CONTENT[start : start + 10_001]
+        stream.close()
+        assert counted.held == (0, 1)
+    assert counted[UPSTREAM_RETRIES] == 0
+
+
+async def test_a_storage_that_breaks_off_while_more_is_gathered_is_noticed(
+    upstream: Upstream, make: Make
+) -> None:
+    file = upstream.put("a", CONTENT)
+    upstream.faults += [Fault(short_after=300_000), GOOD]
+    stream = await make().lookup(file).fetch(0, SIZE)
+    buffer = memoryview(bytearray(SIZE))
+    got = 0
+    while stream.left:
+        await stream.ready(SIZE)
+        with suppress(BlockingIOError):
+            got += stream.take(buffer[got:])
+    assert buffer == CONTENT[:SIZE]
     stream.close()
 
 
