@@ -50,7 +50,7 @@ def test_scenarios_are_chosen_by_name_or_group() -> None:
     assert [scenario.name for scenario in choose_scenarios(["small"])] == ["small"]
     assert choose_scenarios([]) == SCENARIOS
     with pytest.raises(BenchError, match="there are small"):
-        choose_scenarios(["fast"])
+        choose_scenarios(["quick"])
 
 
 def test_the_gateway_always_takes_part_and_comes_first() -> None:
