@@ -74,7 +74,7 @@ class Link:
                 url,
                 max_connections=POOL_SIZE,
                 timeout=timeout,
-                socket_timeout=timeout,
+                socket_timeout=None,  # a batch has one; with one a reply a mint took 114 µs instead of 109
                 socket_connect_timeout=timeout,
                 protocol=2,  # any server's; nothing of RESP3 is used
                 decode_responses=True,
@@ -169,8 +169,9 @@ class Link:
         async with self._client.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
-            # error answers come back as values: raised, they would carry the command's arguments
-            return await pipeline.execute(raise_on_error=False)
+            async with asyncio.timeout(self._timeout):  # redis-py closes a connection that is cut off
+                # error answers come back as values: raised, they would carry the command's arguments
+                return await pipeline.execute(raise_on_error=False)
 
     def _translate(self, error: BaseException) -> StoreUnavailable:
         if isinstance(error, RedisTimeoutError | TimeoutError):

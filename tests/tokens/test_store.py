@@ -424,6 +424,16 @@ async def test_a_full_store(own_store: StoreServer) -> None:
             await tokens.create_token("p")
 
 
+async def test_late_replies_are_nobodys(own_store: StoreServer) -> None:
+    async with TokenStore.connect(own_store.url, 0.2) as tokens:
+        await tokens.call("SET", "a", "first")
+        await tokens.call("CLIENT", "PAUSE", 500, "ALL")
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            await tokens.call("GET", "a")
+        await asyncio.sleep(0.4)
+        assert await asyncio.gather(tokens.call("ECHO", "x"), tokens.call("GET", "a")) == ["x", "first"]
+
+
 async def test_callers_that_go_away_disturb_nobody(tokens: TokenStore) -> None:
     await tokens.register_manifest(manifest("p", "1"))
     ids = sorted(await create_many(tokens, 200))
