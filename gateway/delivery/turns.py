@@ -39,7 +39,8 @@ class Turns:
     def hasten(self) -> None:
         """A request has come: turns are short until it is answered."""
         self._hasty_until = self._loop.time() + HASTE_SECONDS
-        self._left = min(self._left, SHORT_BYTES)
+        if self._left > SHORT_BYTES:  # noqa: PLR1730 - min() costs 0.1 µs, at every request
+            self._left = SHORT_BYTES
 
     @property
     def open(self) -> bool:
