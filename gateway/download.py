@@ -19,7 +19,6 @@ from aiohttp import hdrs
 from gateway.counters import (
     BYTES_SENT,
     DOWNLOADS_ABORTED,
-    DOWNLOADS_FINISHED,
     DOWNLOADS_RUNNING,
     DOWNLOADS_STARTED,
     FAULTS,
@@ -46,14 +45,7 @@ from gateway.manifest import ManifestFile
 from gateway.outcome import Outcome, in_task, in_thread, step
 from gateway.prompt import GONE, Prompt, permit
 from gateway.proxy import NGINX, Original, TrustedProxies, read_original
-from gateway.rules.access import (
-    Ask,
-    Kind,
-    bearer_token,
-    choose_file,
-    choose_token,
-    read_target,
-)
+from gateway.rules.access import Ask, Kind, bearer_token, choose_file, choose_token, read_target
 from gateway.rules.headers import prefers_html
 from gateway.rules.pages import index_answer
 from gateway.rules.plan import (
@@ -130,8 +122,7 @@ class Downloads:
         """A span was sent, or the beginning of it."""
         if departure.value:
             departure.blob.release()
-            exchange.whole = True
-            self._add_file(exchange.sent)
+            self._tally(exchange, exchange.sent)
             exchange.end()
         else:
             step(self._attempt(exchange, self._send_rest(departure)))
@@ -332,9 +323,11 @@ class Downloads:
 
     def _tally(self, exchange: Exchange, amount: int) -> None:
         exchange.whole = exchange.sent == amount
-        if amount:
+        if amount and exchange.whole:
+            self._add_file(exchange.sent)
+        elif amount:
             self._count(DOWNLOADS_STARTED)
-            self._count(DOWNLOADS_FINISHED if exchange.whole else DOWNLOADS_ABORTED)
+            self._count(DOWNLOADS_ABORTED)
             self._count(BYTES_SENT, exchange.sent)
 
     def _fault(self, exchange: Exchange, error: StoreUnavailable | StorageError) -> Refusal:

@@ -26,13 +26,13 @@ class ClientGone(Exception):
 class Exchange:
     """One request under way on one connection.
 
-    method, target, headers: as parsed; where a plain head was read (rules/heads.py), `token` is its token,
-    checked, and `file` the name asked for, if any; or `original` the target that a front proxy asks about,
-    with its token, if that is a minted URL, as `asked_token`, and `file`;
-    `range` is its Range field, `agent` the client's name for itself, the target has no query, and headers
-    have at most X-Forwarded-For. keep: whether the connection serves another request afterwards. started,
-    ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file content) and whole: for
-    the log, filled in on the way. waiter: set when the answer is complete, if somebody waits.
+    method, target, headers: as parsed. Where a plain head was read (rules/heads.py), `token` is its token,
+    checked, or `original` the target that a front proxy asks about, with its token as `asked_token` if it is
+    a minted URL; `file` is the name asked for, if any, `range` the Range field, `agent` the client's name for
+    itself; the target has no query, and headers have at most X-Forwarded-For. keep: whether the connection
+    serves another request afterwards. started, ended: seconds of the monotonic clock. token_id, status, code,
+    sent (bytes of file content) and whole: for the log, filled in on the way. waiter: set when the answer is
+    complete, if somebody waits.
     """
 
     # Defaults of the class: most exchanges never change them, and one is made for every request.

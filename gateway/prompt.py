@@ -34,8 +34,8 @@ T = TypeVar("T")
 Name = tuple[bytes, str]
 """A manifest's digest, and the name by which a file of it was asked for; empty: by none."""
 
-
 GONE: Final[Outcome[bool]] = Outcome()
+"""All has been sent, and the exchange has ended."""
 GONE.set(True)
 
 
@@ -143,13 +143,14 @@ class Prompt:
         if not spans or server.draining:
             return None
         blob = storage.lookup(shown.file)
-        if blob is None or blob.as_file is None:
+        if blob is None:
             return None
-        if not may_leave_soon(exchange, blob.as_file, spans[0]):
+        file = blob.as_file
+        if file is None or not may_leave_soon(exchange, file, spans[0]):
             blob.release()
             return None
         exchange.status = 206
-        return Departure(exchange, blob.as_file, shown.part_head(spans[0]) + server.plain_tail, spans[0])
+        return Departure(exchange, file, shown.part_head(spans[0]) + server.plain_tail, spans[0])
 
     def _refuse(self, exchange: Exchange, now: float) -> bool:
         head, body = self._refusal

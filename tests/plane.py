@@ -421,8 +421,6 @@ class Plane:
             values["max"] = maximum
             if len(published.manifest.files) == 1:
                 values["size"] = published.file.size
-            if len(published.manifest.files) == 1:
-                values["size"] = published.manifest.files[0].size
         pipe = self.store.pipeline(transaction=True)
         pipe.hset(key, mapping=values)
         pipe.pexpireat(key, now + ttl_ms)

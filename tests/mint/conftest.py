@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -89,6 +90,15 @@ class Api:
             options["json"] = json
         async with self.session.request(method, self.url + path, headers=headers, **options) as response:
             return response.status, await response.json(content_type=None), response
+
+    async def talk(self, request: bytes) -> bytes:
+        """Everything that is answered to these bytes; their last request ends the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(self.url.rpartition(":")[2]))
+        writer.write(request)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+        return answer
 
 
 @pytest.fixture

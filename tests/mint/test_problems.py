@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from typing import Any
@@ -181,11 +180,7 @@ async def test_what_no_handler_is_asked_for(api: Api) -> None:
     ],
 )
 async def test_what_is_no_http(api: Api, head: bytes) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
-    writer.write(head)
-    async with asyncio.timeout(5):
-        answer = await reader.read()
-    writer.close()
+    answer = await api.talk(head)
     headers, _, body = answer.partition(b"\r\n\r\n")
     assert headers[8:].startswith(b" 400 ")
     check_form(400, json.loads(body), "application/problem+json")

@@ -16,16 +16,6 @@ LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HEALTHY = b'{"success": true, "status": "ok"}'
 
 
-async def talk(api: Api, request: bytes) -> bytes:
-    """Everything that is answered to these bytes; their last request ends the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
-    writer.write(request)
-    async with asyncio.timeout(5):
-        answer = await reader.read()
-    writer.close()
-    return answer
-
-
 def fields_of(answer: bytes) -> dict[str, str]:
     lines = answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
     fields = dict(line.split(": ", 1) for line in lines)
@@ -47,7 +37,7 @@ async def test_the_connection_stays_or_ends_as_agreed(
 ) -> None:
     request = f"GET /healthz HTTP/{version}\r\nHost: x\r\n{asked}\r\n".encode()
     stays = (version == "1.1") != bool(asked)
-    answer = await talk(api, request + (LAST if stays else b""))
+    answer = await api.talk(request + (LAST if stays else b""))
     assert answer.startswith(f"HTTP/{version} 200 OK\r\n".encode())
     assert answer.count(b" 200 OK\r\n") == (2 if stays else 1)
     fields = fields_of(answer)
@@ -60,7 +50,7 @@ async def test_the_connection_stays_or_ends_as_agreed(
 
 
 async def test_head_has_no_content(api: Api) -> None:
-    answer = await talk(api, b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + LAST)
+    answer = await api.talk(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + LAST)
     refused, _, rest = answer.partition(b"\r\n\r\n")
     assert refused.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
     assert int(fields_of(refused)["Content-Length"]) > 0
@@ -115,4 +105,4 @@ async def test_clients_that_go_away_before_the_answer(api: Api) -> None:
 )
 async def test_names_in_paths(api: Api, path: str, status: int) -> None:
     request = f"GET {path} HTTP/1.0\r\nAuthorization: Bearer {api.key}\r\n\r\n"
-    assert (await talk(api, request.encode())).startswith(f"HTTP/1.0 {status} ".encode())
+    assert (await api.talk(request.encode())).startswith(f"HTTP/1.0 {status} ".encode())
