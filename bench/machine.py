@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -46,14 +47,15 @@ def find_redis() -> str | None:
     return tool_path("redis-server") or tool_path("valkey-server")
 
 
-def describe() -> dict[str, str]:
-    """The machine and the versions of everything that takes part, for the report."""
+def describe(network: Mapping[str, str]) -> dict[str, str]:
+    """The machine and the versions of everything that takes part, for the report. network: its facts."""
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": _cpu_model(),
         "cpus": str(len(os.sched_getaffinity(0))),
         "memory": _memory(),
         "kernel": f"{platform.system()} {platform.release()}",
+        **network,
         "python": platform.python_version(),
         "commit": _first_line(["git", "describe", "--always", "--dirty"]) or "unknown",
     }
