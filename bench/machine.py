@@ -57,7 +57,7 @@ def describe(network: Mapping[str, str]) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         **network,
         "python": platform.python_version(),
-        "commit": _first_line(["git", "describe", "--always", "--dirty"]) or "unknown",
+        "commit": _first_line(["git", "describe", "--always", "--dirty"], check=True) or "unknown",
     }
     for tool, command, pattern in (
         ("nginx", ["nginx", "-v"], r"nginx/(\S+)"),
@@ -76,10 +76,11 @@ def describe(network: Mapping[str, str]) -> dict[str, str]:
     return facts
 
 
-def _first_line(command: list[str]) -> str:
+def _first_line(command: list[str], *, check: bool = False) -> str:
+    """What a program says first, or nothing. check: nothing when it fails, too (wrk tells its version so)."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=check)
+    except (OSError, subprocess.SubprocessError):
         return ""
     return next(iter((done.stdout + done.stderr).splitlines()), "")
 

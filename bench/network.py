@@ -42,16 +42,17 @@ UNKNOWN_FAULT: Final = 255
 
 @dataclass(frozen=True)
 class Network:
-    """The network we are in. refusal: why it is not our own although that was asked for, or empty."""
+    """The network we are in. refusal: why it is not our own with what was asked for; else empty."""
 
     own: bool
+    asked: str
     refusal: str = ""
 
     def facts(self) -> dict[str, str]:
         """What no figure should stand without."""
         network = "a namespace of its own" if self.own else "the machine's own"
         if self.refusal:
-            network += f", for a namespace was refused: {self.refusal}"
+            network += f", for one with {self.asked} was refused: {self.refusal}"
         return {
             "congestion control": congestion(),
             "network": network,
@@ -71,18 +72,18 @@ def enter(name: str) -> Network:
     BenchError when the kernel has no congestion control of that name.
     """
     if name == SYSTEM:
-        return Network(own=False)
+        return Network(False, name)
     assert len(os.listdir("/proc/self/task")) == 1, "other threads would stay behind"
     refusal = _try_in_a_child(name)
     if refusal is None:
         _enter(name)
-        return Network(own=True)
+        return Network(True, name)
     known = _read("tcp_available_congestion_control", "").split()
     if name not in known:
         raise BenchError(
             f"there is no congestion control {name!r}; there are {', '.join([*sorted(known), SYSTEM])}"
         )
-    return Network(own=False, refusal=refusal)
+    return Network(False, name, refusal)
 
 
 def _try_in_a_child(name: str) -> str | None:

@@ -128,7 +128,7 @@ def test_where_it_is_refused_the_systems_network_goes_on() -> None:
     assert found["refusal"]
     assert not found["moved"]
     assert found["congestion control"] == congestion()
-    assert found["network"] == f"the machine's own, for a namespace was refused: {found['refusal']}"
+    assert found["network"] == f"the machine's own, for one with {known[0]} was refused: {found['refusal']}"
 
 
 def test_an_unknown_congestion_control_is_told_with_those_there_are() -> None:
