@@ -19,6 +19,18 @@ from bench.scenarios import SCENARIOS
 ROOT = Path(__file__).parents[2]
 
 
+def bench_compare(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a process of its own: it enters a network in which the tests shall not stay."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "compare", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 @pytest.mark.skipif(not (tool_path("wrk") and find_redis()), reason="needs wrk and a Redis server")
 def test_one_round_of_the_gateway_and_plain(tmp_path: Path) -> None:
     before = set(descendants(os.getpid()))
@@ -34,15 +46,7 @@ def test_one_round_of_the_gateway_and_plain(tmp_path: Path) -> None:
         "--json": str(tmp_path / "out.json"),
         "--html": str(page),
     }
-    arguments = [part for pair in options.items() for part in pair]
-    done = subprocess.run(  # it enters a network of its own, in which the tests shall not stay
-        [sys.executable, "-m", "bench", "compare", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = bench_compare(*(part for pair in options.items() for part in pair))
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "out.json").read_text())
     machine, [scenario] = told["machine"], told["scenarios"]
@@ -80,9 +84,10 @@ def test_the_gateway_always_takes_part_and_comes_first() -> None:
         choose_peers(["apache"])
 
 
-def test_an_unknown_congestion_control_ends_it_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "--scenario", "small", "--congestion", "bbrr"]) == 1
-    [line] = capsys.readouterr().err.splitlines()
+def test_an_unknown_congestion_control_ends_it_at_once() -> None:
+    done = bench_compare("--scenario", "small", "--congestion", "bbrr")
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
     assert line.startswith("bench: there is no congestion control 'bbrr'; there are ")
 
 
