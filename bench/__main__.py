@@ -17,9 +17,10 @@ from bench.deployment import KINDS, Order, load, mint_tokens, read_tokens, requi
 from bench.driving import Effort
 from bench.errors import BenchError
 from bench.machine import describe
+from bench.network import DEFAULT, SYSTEM, enter
 from bench.page import write_page
 from bench.processes import stopped_by_signals
-from bench.report import show, show_load, write_json, write_markdown
+from bench.report import facts_line, show, show_load, write_json, write_markdown
 from bench.scenarios import SCENARIOS
 from gateway.errors import GatewayError
 
@@ -91,6 +92,12 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokens-count", type=_count, default=100_000, help="different tokens (default: 100000)"
     )
+    parser.add_argument(
+        "--congestion",
+        default=DEFAULT,
+        metavar="NAME",
+        help=f"of TCP, in a network of its own; {SYSTEM}: in the machine's (default: {DEFAULT})",
+    )
     parser.add_argument("--scratch", type=Path, help="where the temporary folder is made (default: TMPDIR)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots there")
@@ -158,9 +165,11 @@ def run_compare(options: argparse.Namespace) -> int:
         tokens=options.tokens_count,
         scratch=options.scratch,
     )
+    network = enter(options.congestion).facts()  # before there is a thread or a child
+    say_on_stderr(facts_line(network))
     results = compare(plan, say_on_stderr)
-    show(results, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
-    machine = describe()
+    show(results, network, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    machine = describe(network)
     settings = {
         "rounds": plan.rounds,
         "seconds": plan.effort.seconds,

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -46,16 +47,17 @@ def find_redis() -> str | None:
     return tool_path("redis-server") or tool_path("valkey-server")
 
 
-def describe() -> dict[str, str]:
-    """The machine and the versions of everything that takes part, for the report."""
+def describe(network: Mapping[str, str]) -> dict[str, str]:
+    """The machine and the versions of everything that takes part, for the report. network: its facts."""
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": _cpu_model(),
         "cpus": str(len(os.sched_getaffinity(0))),
         "memory": _memory(),
         "kernel": f"{platform.system()} {platform.release()}",
+        **network,
         "python": platform.python_version(),
-        "commit": _first_line(["git", "describe", "--always", "--dirty"]) or "unknown",
+        "commit": _first_line(["git", "describe", "--always", "--dirty"], check=True) or "unknown",
     }
     for tool, command, pattern in (
         ("nginx", ["nginx", "-v"], r"nginx/(\S+)"),
@@ -74,10 +76,11 @@ def describe() -> dict[str, str]:
     return facts
 
 
-def _first_line(command: list[str]) -> str:
+def _first_line(command: list[str], *, check: bool = False) -> str:
+    """What a program says first, or nothing. check: nothing when it fails, too (wrk tells its version so)."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=check)
+    except (OSError, subprocess.SubprocessError):
         return ""
     return next(iter((done.stdout + done.stderr).splitlines()), "")
 

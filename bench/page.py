@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from bench.model import FIGURES, Result
-from bench.report import number, result_rows, target_rows
+from bench.report import facts_line, number, result_rows, target_rows
 
 PLOT_WIDTH = 860
 LABEL_WIDTH = 120
@@ -174,13 +174,13 @@ def render(results: Sequence[Result], machine: Mapping[str, str], settings: Mapp
         for result in results
         for text, reached, verdict in target_rows(result)
     ]
-    told = ", ".join(f"{name} {value}" for name, value in settings.items())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Download gateway: side by side</title><style>{STYLE}</style></head><body>"
         "<h1>The gateway beside its peers</h1>"
-        f"<p class='dim'>{escape(machine.get('date', ''))} · {escape(told)}"
+        f"<p class='dim'>{escape(machine.get('date', ''))} · {escape(facts_line(settings))}"
+        f" · congestion control {escape(machine.get('congestion control', 'unknown'))}"
         " · one server on one CPU, load and Redis on another, alternating rounds; medians</p>"
         f"<h2>Targets</h2>{table(('scenario', 'target', 'reached (rounds)', ''), overview, 'words')}"
         + "".join(_section(result) for result in results)

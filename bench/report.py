@@ -60,8 +60,14 @@ def result_rows(result: Result) -> tuple[list[str], list[list[str]]]:
     return heads, rows
 
 
-def show(results: Sequence[Result], console: Console) -> None:
-    """Print everything."""
+def facts_line(facts: Mapping[str, object]) -> str:
+    """Facts in one line."""
+    return "; ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def show(results: Sequence[Result], network: Mapping[str, str], console: Console) -> None:
+    """Print everything. network: its facts, without which figures say little."""
+    console.print(facts_line(network), highlight=False, markup=False, soft_wrap=True)
     for result in results:
         if not result.rounds:
             console.print(f"[bold]{result.name}[/]: {result.title}", highlight=False)
@@ -127,7 +133,7 @@ def write_markdown(
         "Written by `python -m bench compare --write-results`; [README.md](README.md) says how to read it,",
         "and what each figure does not say. Medians, with the least and the greatest round in brackets.",
         "",
-        "; ".join(f"{name} {value}" for name, value in settings.items()) + ".",
+        f"{facts_line(settings)}.",
         "",
         *_markdown(("machine", ""), list(machine.items())),
         "## Targets",

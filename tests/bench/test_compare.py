@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,26 @@ from bench.compare import choose_peers, choose_scenarios
 from bench.errors import BenchError
 from bench.machine import find_redis, tool_path
 from bench.measure import descendants
+from bench.network import DEFAULT
 from bench.scenarios import SCENARIOS
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench_compare(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a process of its own: it enters a network in which the tests shall not stay."""
+    return subprocess.run(
+        [sys.executable, "-m", "bench", "compare", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.mark.skipif(not (tool_path("wrk") and find_redis()), reason="needs wrk and a Redis server")
-def test_one_round_of_the_gateway_and_plain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_round_of_the_gateway_and_plain(tmp_path: Path) -> None:
     before = set(descendants(os.getpid()))
     scratch, page = tmp_path / "scratch", tmp_path / "page.html"
     scratch.mkdir()
@@ -29,8 +46,13 @@ def test_one_round_of_the_gateway_and_plain(tmp_path: Path, capsys: pytest.Captu
         "--json": str(tmp_path / "out.json"),
         "--html": str(page),
     }
-    assert main(["compare", *(part for pair in options.items() for part in pair)]) == 0
-    [scenario] = json.loads((tmp_path / "out.json").read_text())["scenarios"]
+    done = bench_compare(*(part for pair in options.items() for part in pair))
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "out.json").read_text())
+    machine, [scenario] = told["machine"], told["scenarios"]
+    assert machine["congestion control"] == DEFAULT or "refused" in machine["network"]
+    for text in (done.stdout, done.stderr):
+        assert f"congestion control {machine['congestion control']}; network {machine['network']}" in text
     assert set(scenario["rounds"]) == {"gateway", "plain"}
     assert not scenario["absent"]
     for [sample] in scenario["rounds"].values():
@@ -40,7 +62,8 @@ def test_one_round_of_the_gateway_and_plain(tmp_path: Path, capsys: pytest.Captu
     assert over_lua["reached"] is None
     assert over_plain["reached"] > 0
     assert page.read_text().count("<svg") == 3
-    assert "1.5 × nginx-lua" in capsys.readouterr().out
+    assert machine["network"] in page.read_text().replace("&#x27;", "'")
+    assert "1.5 × nginx-lua" in done.stdout
     assert list(scratch.iterdir()) == []  # everything made was removed
     assert set(descendants(os.getpid())) <= before
 
@@ -59,6 +82,13 @@ def test_the_gateway_always_takes_part_and_comes_first() -> None:
     assert choose_peers([])[0] == "gateway"
     with pytest.raises(BenchError, match="no peer"):
         choose_peers(["apache"])
+
+
+def test_an_unknown_congestion_control_ends_it_at_once() -> None:
+    done = bench_compare("--scenario", "small", "--congestion", "bbrr")
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("bench: there is no congestion control 'bbrr'; there are ")
 
 
 @pytest.mark.parametrize(

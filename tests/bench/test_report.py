@@ -14,7 +14,7 @@ from bench.page import render
 from bench.report import show, target_rows, write_json, write_markdown
 from bench.scenarios import SCENARIOS
 
-MACHINE = {"date": "a day", "cpu": "fast <one>"}
+MACHINE = {"date": "a day", "cpu": "fast <one>", "congestion control": "vegas"}
 
 
 @pytest.fixture
@@ -76,6 +76,7 @@ def test_the_page_loads_nothing_and_its_plots_are_well_formed(result: Result) ->
     assert not re.search(r"""(?:src|href)\s*=|url\(|@import|https?://""", page)
     assert "prefers-color-scheme: dark" in page
     assert "is &lt;missing&gt;" in page
+    assert "rounds 2 · congestion control vegas ·" in page
     plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(plots) == 3  # requests, CPU, latency
     for plot in plots:
@@ -89,9 +90,11 @@ def test_a_scenario_that_nobody_finished_is_told_too(tmp_path: Path) -> None:
     )
     assert "<svg" not in render([empty], MACHINE, {})
     console = Console(width=100, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: SIM115
-    show([empty], console)
+    show([empty], {"congestion control": "cubic", "network": "a [namespace]"}, console)
     console.file.close()
-    assert "not measured" in console.export_text()
+    text = console.export_text()
+    assert "not measured" in text
+    assert "congestion control cubic; network a [namespace]" in text
     path = tmp_path / "RESULTS.md"
     write_markdown(path, [empty], MACHINE, {})
     assert "- gateway: no" in path.read_text()
