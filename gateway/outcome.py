@@ -117,6 +117,20 @@ def step(coroutine: Coroutine[Outcome[Any], None, Any]) -> None:
     waiting._coroutine = coroutine
 
 
+def stepped(work: Coroutine[Outcome[Any], None, T]) -> Outcome[T]:
+    """Step a coroutine, for a task that awaits its end; an outcome with what it returns or raises."""
+    outcome: Outcome[T] = Outcome()
+
+    async def run() -> None:
+        try:
+            outcome.set(await work)
+        except Exception as error:
+            outcome.fail(error)
+
+    step(run())
+    return outcome
+
+
 def in_thread(function: Callable[..., T], *arguments: Any) -> Outcome[T]:
     """Run a blocking function in the loop's thread pool; an outcome with what it returns or raises."""
     loop = asyncio.get_running_loop()

@@ -26,10 +26,10 @@ from typing import Final, TypeVar
 
 from gateway.counters import BYTES_COPIED, BYTES_SPLICED
 from gateway.delivery.pipe import SMALL_WINDOW, Pipe, Window
-from gateway.delivery.sender import Sender, slice_end
+from gateway.delivery.sender import COLD_BYTES, Sender
 from gateway.errors import StorageError
 from gateway.exchange import ClientGone, Exchange
-from gateway.outcome import in_task, in_thread
+from gateway.outcome import in_task, in_thread, stepped
 from gateway.rules.plan import Plan
 from gateway.rules.ranges import Span
 from gateway.storage import FilePart, ObjectBlob, Stream
@@ -63,6 +63,7 @@ class Relay(Sender):
         self._warm_to = 0
         self._pages: Pages | None = None
         self._turn_left = TURN_BYTES
+        self._in_steps = False  # waits as a coroutine that is stepped, not as a task
 
     async def run(self, plan: Plan) -> None:
         """Send head and pieces. Raises ClientGone, or StorageError when the storage fails.
@@ -70,19 +71,19 @@ class Relay(Sender):
         After a StorageError the head may have gone: see `exchange.begun`. `exchange.sent` is right in every
         case.
         """
-        self._connection.sender = self
+        self._begin()
         try:
             await in_task(self._send(plan))
         except asyncio.CancelledError:  # by `lose`, or with the process
             raise ClientGone from None
         finally:
-            self._exchange.sent = self.sent
+            self._end()
 
     def lose(self) -> None:
         """The connection is lost: what the kernel still holds was not taken, and no more is asked for."""
         self._unwatch()
         super().lose()
-        if self._at_source and self._task is not None:
+        if self._at_source and not self._in_steps and self._task is not None:
             self._task.cancel()
 
     async def _send(self, plan: Plan) -> None:
@@ -127,13 +128,11 @@ class Relay(Sender):
                 self._outlet = self._connection.open_outlet()
             before = b""
             if isinstance(part, FilePart):
-                at += part.length
-                self._look_ahead(at, span.stop)
-                await self._send_part(part)
+                at = await stepped(self._send_parts(at, span.stop)).future()
             else:
                 at += part.left
                 await self._send_stream(part)
-            self._done()
+                self._done()
 
     # The storage's side.
 
@@ -173,16 +172,23 @@ class Relay(Sender):
         self._turn_left = TURN_BYTES
         return result
 
-    async def _ready(self, start: int, stop: int) -> None:
-        """Until this span of the part's file can be sent without waiting for a disk."""
+    async def _ready(self, start: int, stop: int) -> int:
+        """Until some of this span of the part's file can be sent without waiting; where that ends."""
         part = self._part
         assert isinstance(part, FilePart)
+        if start < self._warm_to < stop:
+            return self._warm_to
         if stop > self._warm_to:
             if self._pages is None:  # all parts of an object lie in one folder
                 self._pages = ask_once(part.fd)
-            if not in_memory(part.fd, self._pages, start, stop):
-                await self._source(in_thread(_read_in, os.dup(part.fd), start, stop).future())
+            if not in_memory(part.fd, self._pages, start, stop, follows=start == self._warm_to):
+                stop = min(start + COLD_BYTES, stop)
+                reading = in_thread(_read_in, os.dup(part.fd), start, stop)
+                await self._source(reading if self._in_steps else reading.future())
+                if self._connection.transport is None:  # lost meanwhile
+                    raise ClientGone
             self._warm_to = stop
+        return stop
 
     async def _read(self, span: Span) -> bytes:
         """A small span, whole."""
@@ -207,14 +213,31 @@ class Relay(Sender):
 
     # From the one to the other.
 
+    async def _send_parts(self, at: int, stop: int) -> int:
+        """Send what lies in files, from `at` on, while the next part is at hand; where that ends.
+
+        Stepped, since a task takes a turn of the event loop more for each wait.
+        """
+        self._in_steps = True
+        try:
+            while isinstance(part := self._part, FilePart):
+                at += part.length
+                self._look_ahead(at, stop)
+                await self._send_part(part)
+                self._done()
+                if isinstance(self._next, FilePart):
+                    await self._open(at, stop)
+        finally:
+            self._in_steps = False
+        return at
+
     async def _send_part(self, part: FilePart) -> None:
-        """Send what lies in a file."""
         at, stop = part.offset, part.offset + part.length
         if self._is_plain():
             await self._send_file(part.fd, at, stop)
             return
         while at < stop:
-            end = min(at + COPY_BYTES, slice_end(at, stop))
+            end = min(at + COPY_BYTES, stop)
             await self._ready(at, end)
             await self._give(memoryview(_pread(part, at, end - at)))
             at = end
@@ -309,7 +332,7 @@ class Relay(Sender):
 
     async def _wait(self) -> None:
         assert self._waiting is not None
-        await self._waiting.future()
+        await (self._waiting if self._in_steps else self._waiting.future())
         if self._connection.transport is None:  # lost since the outcome was set
             raise ClientGone
 

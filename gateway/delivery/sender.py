@@ -10,17 +10,13 @@ import asyncio
 from typing import Final
 
 from gateway.delivery.outlet import Outlet
+from gateway.delivery.turns import MOST_BYTES
 from gateway.errors import StorageError
 from gateway.exchange import ClientGone, Exchange
 from gateway.outcome import Outcome
 
-SLICE_BYTES: Final = 1024 * 1024
-SLICES: Final = 4
-
-
-def slice_end(start: int, stop: int) -> int:
-    """Where the slice that `start` lies in ends, within a span that ends at `stop`."""
-    return min(start - start % SLICE_BYTES + SLICE_BYTES, stop)
+COLD_BYTES: Final = 1024 * 1024
+"""What is read from a disk before it is sent: its client waits for all of it."""
 
 
 class Sender:
@@ -35,8 +31,19 @@ class Sender:
         self._watching = False
         self._in_line = False
         self._is_cut = False
+        self._quota = self._burst = COLD_BYTES  # what may leave in this turn, and in the next one
         self._at_source = False  # waits for the bytes, not for the client
         self.sent = 0
+
+    def _begin(self) -> None:
+        """From now on the connection tells this delivery what happens there."""
+        self._connection.sender = self
+        self._connection.server.turns.begin()
+
+    def _end(self) -> None:
+        self._unwatch()
+        self._connection.server.turns.end()
+        self._exchange.sent = self.sent
 
     async def _wait(self) -> None:
         """Until `_waiting`, just made, is set. A delivery that runs as a task waits in its own way."""
@@ -117,36 +124,37 @@ class Sender:
                 raise self._broken() from error
 
     async def _send_file(self, source: int, start: int, stop: int) -> None:
-        """Send a span of a file, from the page cache to the socket, slice by slice."""
+        """Send a span of a file, from the page cache to the socket: one call in each turn."""
         outlet = self._outlet
         assert outlet is not None
         turns = self._connection.server.turns
-        turn = 0
         await self._its_turn()
         while start < stop:
-            end = slice_end(start, stop)
-            await self._ready(start, end)
+            if self._quota <= 0:
+                await self._writable()
+                await self._its_turn()
+                self._quota = min(self._burst, turns.most)
+                self._burst = min(2 * self._burst, MOST_BYTES)
+            end = await self._ready(start, min(start + self._quota, stop))
             try:
                 moved = outlet.send_file(source, start, end)
             except BlockingIOError:
-                await self._writable()
-                await self._its_turn()
-                turn = 0
-                continue
+                moved = 0
             except OSError as error:
                 raise self._broken() from error
-            if moved == 0:
-                raise StorageError("a file was truncated while it was sent")
+            else:
+                if not moved:
+                    raise StorageError("a file was truncated while it was sent")
             start += moved
             self.sent += moved
-            turn += 1
-            if (not turns.sent(moved) or turn == SLICES) and start < stop:
-                await self._writable()
-                await self._its_turn()
-                turn = 0
+            turns.sent(moved)
+            if start < end:  # the kernel is full
+                self._quota, self._burst = 0, COLD_BYTES
+            else:
+                self._quota -= moved
 
-    async def _ready(self, start: int, stop: int) -> None:
-        """Until this span of the file can be sent without waiting for a disk."""
+    async def _ready(self, start: int, stop: int) -> int:
+        """Until some of this span of a file can be sent without waiting for a disk; where that ends."""
         raise NotImplementedError
 
     def _broken(self) -> ClientGone:

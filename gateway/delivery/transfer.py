@@ -7,9 +7,9 @@ Transfer       everything else, and what the kernel did not take of those
 The rules:
 
 - Nothing is sent past the transport until the transport's own buffer is empty: the head goes first.
-- At most SLICES × SLICE_BYTES leave in one turn of the event loop, and much less of all transfers together
-  while small requests are about: see turns.py.
-- Before each slice: is it in memory (else a thread reads it in, so that a cold disk never stops the
+- One call of sendfile in one turn of the event loop, and much less of all transfers together while small
+  requests are about: see turns.py.
+- Before each call: is the span in memory (else a thread reads it in, so that a cold disk never stops the
   loop), and is the file still the one that was opened (else the connection is broken)?
 - `sent` counts the bytes of the file that the kernel took; when the connection breaks, what it had not sent
   yet is taken off again, so that a settle refunds it.
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from gateway.delivery.sender import Sender, slice_end
+from gateway.delivery.sender import COLD_BYTES, Sender
 from gateway.errors import StorageError
 from gateway.exchange import ClientGone, Exchange
 from gateway.outcome import Outcome, in_thread
@@ -156,7 +156,7 @@ class Transfer(Sender):
         After a StorageError the head may have gone: see `exchange.begun`. `exchange.sent` is right in every
         case.
         """
-        self._connection.sender = self
+        self._begin()
         exchange = self._exchange
         try:
             if len(plan.pieces) == 1 and plan.amount <= SMALL_BYTES:
@@ -171,7 +171,7 @@ class Transfer(Sender):
                 pieces = ((b"", Span(span.start + self.sent, span.stop)),)
             else:
                 start, stop = pieces[0][1]
-                await self._ready(start, slice_end(start, stop))  # while a fault can still be told
+                await self._ready(start, min(start + COLD_BYTES, stop))  # while a fault can still be told
                 before = exchange.begin(plan.status, plan.head)
             for framing, span in pieces:
                 await self._piece(before + framing, span)
@@ -182,8 +182,7 @@ class Transfer(Sender):
             self._take_back()
             raise
         finally:
-            self._unwatch()
-            exchange.sent = self.sent
+            self._end()
 
     async def _piece(self, before: bytes, span: Span) -> None:
         if span.stop - span.start <= SMALL_BYTES:
@@ -210,15 +209,19 @@ class Transfer(Sender):
             await self._turn()
             await self._drained()
 
-    async def _ready(self, start: int, stop: int) -> None:
-        """Until this span can be sent without waiting for a disk, from a file that has not changed."""
+    async def _ready(self, start: int, stop: int) -> int:
+        """Until some of this span can be sent without waiting, from a file that has not changed."""
         blob = self._blob
         if self.sent and not blob.unchanged():  # before the first byte, looking the blob up was the check
             raise StorageError("a file changed while it was sent")
+        if start < self._warm_to < stop:
+            return self._warm_to
         if stop > self._warm_to:
-            if not blob.resident(start, stop):
+            if not blob.resident(start, stop, follows=start == self._warm_to):
+                stop = min(start + COLD_BYTES, stop)
                 await self._in_thread(blob.warm, start, stop)
             self._warm_to = stop
+        return stop
 
     async def _read(self, span: Span) -> bytes:
         data = self._blob.read_now(span.start, span.stop)

@@ -79,7 +79,7 @@ class FileBlob(Blob, Protocol):
     def read_now(self, start: int, stop: int) -> bytes | None:
         """The same, and certainly as published. Raises StorageError when the file has changed."""
 
-    def resident(self, start: int, stop: int) -> bool:
+    def resident(self, start: int, stop: int, *, follows: bool = False) -> bool:
         """Whether sending this span would probably not wait for a disk."""
 
     def warm(self, start: int, stop: int) -> None:

@@ -170,9 +170,9 @@ class LocalBlob:
             return None
         return piece if len(piece) == stop - start else None
 
-    def resident(self, start: int, stop: int) -> bool:
-        """Whether sending this span would probably not wait for a disk."""
-        return in_memory(self.fd, self._pages, start, stop)
+    def resident(self, start: int, stop: int, *, follows: bool = False) -> bool:
+        """Whether sending this span would probably not wait for a disk; follows: see `in_memory`."""
+        return in_memory(self.fd, self._pages, start, stop, follows=follows)
 
     def warm(self, start: int, stop: int) -> None:
         """Read the span, so that sending it will not wait; blocks. Hold the blob until it returns.

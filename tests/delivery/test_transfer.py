@@ -173,6 +173,19 @@ def test_an_abort_within_a_span_is_returned(plane: Plane, leave: str) -> None:
     wait_until(lambda: 250_000 <= plane.charged(target) < 15_000_000, "the rest was returned")
 
 
+def test_a_file_that_is_in_memory_in_part(plane: Plane) -> None:
+    """What is sent grows with what the client takes, up to what has to be read from the disk first."""
+    content = os.urandom(1 << 20) * 40
+    published = plane.publish(content)
+    target = plane.link(published)
+    with published.path.open("rb") as file, plane.connect() as client:
+        os.fsync(file.fileno())
+        for holes in ([(0, 40)], [(3, 9), (20, 36)], [(39, 1)], []):
+            for start, length in holes:
+                os.posix_fadvise(file.fileno(), start << 20, length << 20, os.POSIX_FADV_DONTNEED)
+            assert client.get(target).body == content
+
+
 def test_many_at_once_beside_small_requests(plane: Plane) -> None:
     """Turns of the event loop are short then, and most stand in line; some go away meanwhile."""
     content = os.urandom(1 << 20) * 16

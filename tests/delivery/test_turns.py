@@ -8,7 +8,15 @@ from collections import Counter
 import pytest
 
 from gateway.delivery import turns as module
-from gateway.delivery.turns import LONG_BYTES, SEND_BYTES, SHORT_BYTES, Turns
+from gateway.delivery.turns import (
+    LONG_BYTES,
+    MANY_BYTES,
+    MOST_BYTES,
+    SEND_BYTES,
+    SHARE_BYTES,
+    SHORT_BYTES,
+    Turns,
+)
 from gateway.exchange import ClientGone
 from gateway.outcome import step
 from tests.plane import until
@@ -23,15 +31,15 @@ async def turns() -> Turns:
 
 def fill(turns: Turns) -> int:
     """Send in pieces of 1 MiB as long as a turn allows; how much that was."""
-    sent = MIB
-    while turns.sent(MIB):
+    sent = 0
+    while turns.open:
+        turns.sent(MIB)
         sent += MIB
     return sent
 
 
 async def test_a_turn_is_long_without_requests(turns: Turns) -> None:
-    assert turns.open
-    assert LONG_BYTES * MIB // (MIB + SEND_BYTES) <= fill(turns) <= LONG_BYTES
+    assert fill(turns) == LONG_BYTES
     assert not turns.open
 
 
@@ -43,15 +51,47 @@ async def test_a_turn_is_short_after_a_request(turns: Turns) -> None:
 
 
 async def test_a_request_shortens_the_turn_under_way(turns: Turns) -> None:
-    assert turns.sent(4 * MIB)
+    turns.sent(4 * MIB)
     turns.hasten()
     assert fill(turns) == SHORT_BYTES
 
 
+async def test_a_large_transfers_own_request_shortens_no_turn(turns: Turns) -> None:
+    turns.hasten()
+    turns.begin()
+    fill(turns)
+    await turns.stand().future()
+    assert fill(turns) == LONG_BYTES
+
+
+async def test_other_requests_do_although_a_transfer_has_begun(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HASTE_SECONDS", 60.0)
+    turns.hasten()
+    turns.hasten()
+    turns.begin()
+    fill(turns)
+    await turns.stand().future()
+    assert fill(turns) == SHORT_BYTES
+
+
+async def test_who_is_alone_may_send_more_at_once(turns: Turns) -> None:
+    turns.begin()
+    assert turns.most == MOST_BYTES
+    turns.begin()
+    assert turns.most == MANY_BYTES
+    turns.end()
+    assert turns.most == MOST_BYTES
+    turns.hasten()
+    assert turns.most == SHARE_BYTES
+
+
 async def test_many_small_ones_are_counted_too(turns: Turns) -> None:
     turns.hasten()
-    calls = 1
-    while turns.sent(1000):
+    calls = 0
+    while turns.open:
+        turns.sent(1000)
         calls += 1
     assert calls <= SHORT_BYTES // SEND_BYTES
 

@@ -12,6 +12,7 @@ import pytest
 from gateway.storage.cache import DescriptorCache
 from gateway.storage.local import LocalStorage
 from gateway.storage.pages import (
+    PROBE_BYTES,
     Pages,
     all_cached,
     ask_how,
@@ -88,5 +89,26 @@ def test_reading_in(folder: Path) -> None:
             assert in_memory(fd, ask_how(fd), 10, 99_000)
         with pytest.raises(EOFError):
             read_in(fd, 0, 100_001)
+    finally:
+        os.close(fd)
+
+
+def test_a_hole_in_what_is_in_memory(tmp_path: Path) -> None:
+    """A large span is looked at between its ends, too; what goes on needs no look at its first byte."""
+    size = 3 * PROBE_BYTES
+    (tmp_path / "file").write_bytes(os.urandom(size))
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    try:
+        os.fsync(fd)
+        if ask_how(fd) is not Pages.NOWAIT:
+            pytest.skip("this file system does not answer RWF_NOWAIT")
+        assert in_memory(fd, Pages.NOWAIT, 0, size)
+        os.posix_fadvise(fd, PROBE_BYTES, PROBE_BYTES, os.POSIX_FADV_DONTNEED)
+        if count_cached(fd, PROBE_BYTES, 2 * PROBE_BYTES):
+            pytest.skip("the kernel keeps the pages")
+        assert not in_memory(fd, Pages.NOWAIT, 0, size)
+        assert in_memory(fd, Pages.NOWAIT, 0, PROBE_BYTES)
+        assert not in_memory(fd, Pages.NOWAIT, 2 * PROBE_BYTES - 1, size)
+        assert in_memory(fd, Pages.NOWAIT, 2 * PROBE_BYTES - 1, size, follows=True)
     finally:
         os.close(fd)
