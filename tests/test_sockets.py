@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.sockets import Listener
+from gateway.sockets import UNPACED, Listener, congestion_control, unpace
 
 
 def test_new_connections_are_spread_over_all_sockets() -> None:
@@ -109,3 +109,26 @@ def test_a_unix_socket_of_a_successor_is_not_removed(tmp_path: Path) -> None:
     assert path.exists()
     second.close()
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "stays"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True), ("::", True)]
+)
+def test_nothing_is_paced_on_loopback(host: str, stays: bool) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
+        try:
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"bbr")
+        except OSError:
+            pytest.skip("this kernel has no BBR")
+        bound.bind((host, 0))
+        unpace(bound)
+        assert (congestion_control(bound) == b"bbr") is stays
+        assert stays or congestion_control(bound) in UNPACED
+
+
+def test_all_sockets_of_an_address_are_alike() -> None:
+    for host in ("127.0.0.1", "0.0.0.0"):
+        listener = Listener(f"{host}:0", "listen")
+        listener.grow(2)
+        assert len({congestion_control(each) for each in listener.sockets}) == 1
+        listener.close()
