@@ -59,10 +59,8 @@ def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
 class Departure(Outcome[bool]):
     """A head and its span, sent when this turn of the event loop ends; an outcome: whether all of it left.
 
-    Answers made in one turn leave together: the first wakes the client, and the others find it awake. 5 µs
-    a request. The head goes by itself: held back to share a packet with the span (MSG_MORE), the two are a
-    little more than loopback's largest packet, which costs 28 µs more (see bench/README.md). What the kernel
-    did not take of the span is a Transfer's; `exchange.sent` says how much that is.
+    Answers made in one turn leave together: the first wakes the client, and the others find it awake. 5 µs a
+    request. What the kernel did not take of the span is a Transfer's; `exchange.sent` says how much that is.
     """
 
     def __init__(self, exchange: Exchange, blob: FileBlob, head: bytes, span: Span) -> None:
@@ -85,7 +83,7 @@ class Departure(Outcome[bool]):
         start, stop = self._span
         try:  # an OSError: the kernel takes no more now, or the connection broke, which the Transfer will see
             outlet = connection.outlet or connection.open_outlet()
-            taken = outlet.send(head)
+            taken = outlet.send_head(head)
             if taken == len(head):
                 head = b""
                 exchange.sent = outlet.send_file(self.blob.fd, start, stop)
