@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
 from gateway.tokens.form import token_key
-from gateway.tokens.leases import HELD, NOTHING, TAKEN, Checkpoint, Lease, Leases, Times
+from gateway.tokens.leases import HELD, NOTHING, SHARE, TAKEN, Checkpoint, Lease, Leases, Times
 from gateway.tokens.pipeline import Command, NotDone, Pipeline, Run
 from gateway.tokens.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
 from tests.conftest import StoreServer
@@ -519,7 +519,7 @@ async def test_checkpoints_of_many_transfers_are_spread(store: StoreServer, wire
         leases = Leases(pipeline, Times(0, 0.5, LONG))
         opened = [leases.open(TOKEN, 0, 1, SIZE, Delivery()) for _ in range(1000)]
         await until(lambda: all(lease.is_held for lease in opened))
-        assert pipeline.most <= 20
+        assert pipeline.most <= 2 * SHARE
         for lease in opened:
             leases.close(lease)
         await until(lambda: not any(lease.in_doubt for lease in opened))
