@@ -20,8 +20,10 @@ from gateway.server import Server
 from gateway.settings import Settings
 from gateway.storage.registry import Caching, Storages
 from gateway.storage_settings import LocalSettings
-from gateway.tokens.claims import CLAIM, SETTLE, TAKE, Claims
+from gateway.tokens.claims import Claims
+from gateway.tokens.leases import Leases, Times
 from gateway.tokens.pipeline import Pipeline
+from gateway.tokens.scripts import SCRIPTS
 from gateway.waits import Limits
 
 
@@ -36,14 +38,14 @@ class Worker:
     access_log: AccessLog | None
 
 
-def build_worker(settings: Settings, counters: Counters) -> Worker:
+def build_worker(settings: Settings, counters: Counters, lease_times: Times | None = None) -> Worker:
     """Build the parts; call on the running event loop. `settings.redis_url` must be set."""
     assert settings.redis_url is not None
     pipeline = Pipeline(
         settings.redis_url,
         timeout=settings.redis_timeout,
         queue=settings.redis_queue,
-        scripts=(CLAIM, SETTLE, TAKE),
+        scripts=SCRIPTS,
     )
     claims = Claims(pipeline)
     proxies = TrustedProxies(settings.trusted_proxies)
@@ -65,6 +67,7 @@ def build_worker(settings: Settings, counters: Counters) -> Worker:
     storages.prepare()
     downloads = Downloads(
         claims,
+        Leases(pipeline, lease_times),
         storages,
         Editions(),
         proxies,

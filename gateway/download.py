@@ -61,9 +61,14 @@ from gateway.storage import Blob, ObjectBlob, Storage
 from gateway.storage.registry import Storages
 from gateway.tokens.claims import Claims, read_grant
 from gateway.tokens.form import token_id
+from gateway.tokens.leases import Leases
 
 _log = logging.getLogger("gateway")
 _METHODS: Final = frozenset(("GET", "HEAD"))
+Claim = tuple[int, int, int]
+"""Number of a file in its manifest, bytes of it that are reserved, and its size."""
+UNCLAIMED: Final[Claim] = (0, 0, 0)
+"""No byte is: the token has no limit."""
 
 
 class Downloads:
@@ -72,6 +77,7 @@ class Downloads:
     def __init__(
         self,
         claims: Claims,
+        leases: Leases,
         storages: Storages,
         editions: Editions,
         proxies: TrustedProxies,
@@ -81,6 +87,7 @@ class Downloads:
         counters: Counters,
     ) -> None:
         self._claims = claims
+        self._leases = leases
         self._storages = storages
         self._editions = editions
         self._proxies = proxies
@@ -132,7 +139,7 @@ class Downloads:
         with departure.blob as blob:
             try:
                 await departure
-                await self._run(Transfer(exchange, blob), plan)
+                await self._run(exchange, Transfer(exchange, blob), plan)
             finally:
                 self._tally(exchange, plan.amount)
 
@@ -217,29 +224,43 @@ class Downloads:
                 if limited and plan.amount > claimed:
                     await self._claims.claim(exchange.token_id, index, plan.amount, shown.file.size)
                     claimed = plan.amount
-                await self._deliver(exchange, blob, plan)
+                await self._deliver(exchange, blob, plan, (index, claimed, shown.file.size))
                 if exchange.token and blob.as_file is not None:
                     self._prompt.keep_file((digest, ask.file or ""), storage, shown, blob.as_file)
                 if plan.status == REDIRECT:
                     claimed = 0  # nobody will tell what the client took
         finally:
-            if claimed > exchange.sent:
-                self._claims.settle(exchange.token_id, index or 0, claimed - exchange.sent)
+            if claimed > exchange.sent or exchange.lease is not None:
+                self._settle(exchange, index or 0, claimed)
 
-    async def _deliver(self, exchange: Exchange, blob: Blob, plan: Plan) -> None:
+    def _settle(self, exchange: Exchange, file: int, claimed: int) -> None:
+        """Give back what was claimed and not taken by the client."""
+        lease, refund = exchange.lease, claimed - exchange.sent
+        if lease is not None:
+            self._leases.close(lease)
+        if refund > 0 or (lease is not None and lease.is_known):
+            self._claims.settle(exchange.token_id, file, refund, lease)
+
+    async def _deliver(self, exchange: Exchange, blob: Blob, plan: Plan, claim: Claim) -> None:
         """Send what was planned, in the way that suits the blob."""
         file, remote = blob.as_file, blob.as_object
         try:
             if file is None and remote is not None and plan.pieces:
-                await self._run(Relay(exchange, remote), plan)
+                await self._run(exchange, Relay(exchange, remote), plan, claim)
             elif file is None:
                 exchange.respond(plan.status, plan.head)
             elif not send_at_once(exchange, file, plan) and not await send_soon(exchange, file, plan):
-                await self._run(Transfer(exchange, file), plan)
+                await self._run(exchange, Transfer(exchange, file), plan, claim)
         finally:
             self._tally(exchange, plan.amount if plan.pieces else 0)
 
-    async def _run(self, delivery: Transfer | Relay, plan: Plan) -> None:
+    async def _run(
+        self, exchange: Exchange, delivery: Transfer | Relay, plan: Plan, claim: Claim = UNCLAIMED
+    ) -> None:
+        """Send what may take a while: what is reserved for it is leased."""
+        file, amount, size = claim
+        if amount:
+            exchange.lease = self._leases.open(exchange.token_id, file, amount, size, delivery)
         self._count(DOWNLOADS_RUNNING)
         try:
             await delivery.run(plan)

@@ -14,7 +14,7 @@ The exceptions are drawn as a tree:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 RETRY_AFTER_SECONDS: Final = 2
@@ -95,6 +95,8 @@ BAD_REQUEST: Final = _row(
 METHOD_NOT_ALLOWED: Final = _row(
     "method_not_allowed", 405, "Method not allowed", "Only GET and HEAD are answered here.", Allow="GET, HEAD"
 )
+METHOD_NOT_ALLOWED_HERE: Final = replace(METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD, OPTIONS"),))
+"""The same where browsers' preflights are answered."""
 PRECONDITION_FAILED: Final = _row(
     "precondition_failed",
     412,

@@ -14,6 +14,7 @@ from gateway.rules.pages import refusal_answer
 
 if TYPE_CHECKING:
     from gateway.protocol import Connection
+    from gateway.tokens.leases import Lease
 
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 EXPOSED: Final = b"Access-Control-Expose-Headers: Accept-Ranges, Content-Disposition, Content-Range, ETag\r\n"
@@ -31,8 +32,8 @@ class Exchange:
     a minted URL; `file` is the name asked for, if any, `range` the Range field, `agent` the client's name for
     itself; the target has no query, and headers have at most X-Forwarded-For. keep: whether the connection
     serves another request afterwards. started, ended: seconds of the monotonic clock. token_id, status, code,
-    sent (bytes of file content) and whole: for the log, filled in on the way. waiter: set when the answer is
-    complete, if somebody waits.
+    sent (bytes of file content) and whole: for the log, filled in on the way. lease: of what is reserved, if
+    sending it may take a while. waiter: set when the answer is complete, if somebody waits.
     """
 
     # Defaults of the class: most exchanges never change them, and one is made for every request.
@@ -49,6 +50,7 @@ class Exchange:
     ended = 0.0
     whole = False
     begun = False
+    lease: Lease | None = None
     waiter: Outcome[None] | None = None
 
     def __init__(

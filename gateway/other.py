@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import Final
 
 from gateway.counters import FAULTS, STORE_ERRORS, Counters
-from gateway.errors import METHOD_NOT_ALLOWED, NOT_FOUND, STORE_UNAVAILABLE, Refused, StoreUnavailable
+from gateway.errors import (
+    METHOD_NOT_ALLOWED,
+    METHOD_NOT_ALLOWED_HERE,
+    NOT_FOUND,
+    STORE_UNAVAILABLE,
+    Refused,
+    StoreUnavailable,
+)
 from gateway.exchange import ClientGone, Exchange
-from gateway.rules.access import Kind, read_target
+from gateway.rules.access import is_file_target
 from gateway.rules.pages import status_line
 from gateway.tokens.claims import Claims
 
@@ -56,18 +62,17 @@ class Other:
 
     async def _answer(self, exchange: Exchange) -> None:
         path = exchange.target.partition("?")[0]
-        download = False
-        with contextlib.suppress(Refused):
-            download = read_target(path).kind is not Kind.OTHER
+        download = is_file_target(path)
+        preflights = download and bool(exchange.connection.server.cors_origins)
         if path not in ("/healthz", "/readyz") and not download:
             raise Refused(NOT_FOUND)
-        if exchange.method == "OPTIONS" and download and exchange.connection.server.cors_origins:
+        if exchange.method == "OPTIONS" and preflights:
             exchange.respond(
                 204, f"{status_line(204)}Allow: GET, HEAD, OPTIONS\r\n{_preflight(exchange)}".encode()
             )
             return
         if exchange.method not in _METHODS or download:
-            raise Refused(METHOD_NOT_ALLOWED)
+            raise Refused(METHOD_NOT_ALLOWED_HERE if preflights else METHOD_NOT_ALLOWED)
         if path == "/readyz":
             await self._claims.ping()
         exchange.respond(200, _WELL_HEAD, _WELL)

@@ -45,8 +45,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.counters import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED
 from gateway.delivery.outlet import Outlet
-from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, OVERLOADED, Refusal
+from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED_HERE, OVERLOADED, Refusal
 from gateway.exchange import NO_HEADERS, ClientGone, Exchange
+from gateway.rules.access import is_file_target
 from gateway.rules.heads import read_plain_head, read_plain_question
 from gateway.rules.pages import refusal_answer
 from gateway.waits import Wait
@@ -63,7 +64,7 @@ PAUSE_SECONDS: Final = 60.0
 """The longest pause that may be paid for."""
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 HEAD_END: Final = b"\r\n\r\n"
-REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} [!-~]+ HTTP/1\.[01]\r\n")
+REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ([!-~]+) HTTP/1\.[01]\r\n")
 """Of any method, also one that aiohttp's parser does not know (RFC 9110 section 9.1)."""
 TURN_SECONDS: Final = 0.001
 DOWNLOAD_PATHS: Final = ("/download", "/auth")
@@ -204,8 +205,8 @@ class Connection(RequestHandler):
                 found, upgraded, tail = self._parser.feed_data(rest)
                 messages, rest = [*messages, *found], b""
         except HttpProcessingError as error:
-            unknown = isinstance(error, BadHttpMethod) and REQUEST_LINE.match(data)
-            self.refuse_all(METHOD_NOT_ALLOWED if unknown else BAD_REQUEST)
+            unknown = REQUEST_LINE.match(data) if isinstance(error, BadHttpMethod) else None
+            self.refuse_all(self._no_such_method(unknown[1]) if unknown else BAD_REQUEST)
             return
         self._early = rest
         if not messages:
@@ -222,6 +223,10 @@ class Connection(RequestHandler):
         else:
             self._at_boundary = bool(rest)
             self._hand_over(messages, upgraded, tail)
+
+    def _no_such_method(self, target: bytes) -> Refusal:
+        preflights = self.server.cors_origins and is_file_target(target.decode())
+        return METHOD_NOT_ALLOWED_HERE if preflights else METHOD_NOT_ALLOWED
 
     def _hand_over(self, messages: list[Any], upgraded: bool, tail: bytes) -> None:
         """Give requests to aiohttp's loop, which is waiting for some."""

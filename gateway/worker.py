@@ -9,17 +9,19 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import uvloop
 from aiohttp import http_parser
 
 from gateway import log
-from gateway.assemble import build_worker
+from gateway.assemble import Worker, build_worker
 from gateway.counters import Counters
 from gateway.errors import GatewayError
 from gateway.settings import Settings
 from gateway.tls import server_context
+from gateway.tokens.leases import Times
 
 _log = logging.getLogger("gateway")
 
@@ -38,28 +40,38 @@ BREAK_SECONDS = 1.0
 
 
 def run(
-    settings: Settings, sockets: list[socket.socket], slot: int, counters: Counters, ready: Callable[[], None]
+    settings: Settings,
+    sockets: list[socket.socket],
+    slot: int,
+    counters: Counters,
+    ready: Callable[[], None],
+    lease_times: Times | None = None,
 ) -> None:
     """Serve downloads on the listening sockets until SIGTERM, then drain, and return.
 
     settings.redis_url must be set. slot: this worker's number, for the log. ready: called once connections
-    are accepted.
+    are accepted. lease_times: other than the usual ones.
     """
     log.configure(settings)
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         raise GatewayError("aiohttp's C parser is missing: install a wheel of aiohttp for this platform")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, sockets, slot, counters, ready))
+        worker = partial(build_worker, settings, counters, lease_times)
+        runner.run(_serve(settings, sockets, slot, worker, ready))
 
 
 async def _serve(
-    settings: Settings, sockets: list[socket.socket], slot: int, counters: Counters, ready: Callable[[], None]
+    settings: Settings,
+    sockets: list[socket.socket],
+    slot: int,
+    build: Callable[[], Worker],
+    ready: Callable[[], None],
 ) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     tls = server_context(settings.tls_cert, settings.tls_key)
-    worker = build_worker(settings, counters)
+    worker = build()
     worker.pipeline.start()
     worker.server.start()
     if worker.access_log is not None:

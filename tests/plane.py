@@ -38,6 +38,8 @@ from gateway.tokens.form import new_token, token_id, token_key
 from tests.backends import Backend, Folder
 
 READY_SECONDS = 20
+NO_SETTINGS = ("own_url", "lease_times")
+"""Options of a plane that are no settings; lease_times: seconds, as in `leases.Times`."""
 CLIENT_SECONDS = 15
 """No answer in this time is a hang."""
 
@@ -271,7 +273,7 @@ class Plane:
         self.client_context: ssl.SSLContext | None = None
 
     def start(self) -> None:
-        options = {name: value for name, value in self.options.items() if name != "own_url"}
+        options = {name: value for name, value in self.options.items() if name not in NO_SETTINGS}
         values: dict[str, Any] = {
             "redis_url": self.redis_url,
             "workers": 1,
@@ -303,7 +305,7 @@ class Plane:
         errors = self.folder / f"worker-{slot}.err"
         with errors.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gateway.child", "worker", str(slot)],
+                [sys.executable, "-P", *self._program(slot)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -317,6 +319,12 @@ class Plane:
         counters = Counters(memory)
         os.close(memory)
         return Worker(process, errors, counters), ready
+
+    def _program(self, slot: int) -> list[str]:
+        times = self.options.get("lease_times")
+        if times is None:
+            return ["-m", "gateway.child", "worker", str(slot)]
+        return [str(Path(__file__).with_name("short_leases.py")), "worker", str(slot), *map(str, times)]
 
     def stop(self) -> None:
         """End the workers as a supervisor would, and look at what they said."""
@@ -339,6 +347,13 @@ class Plane:
         if self._listener is not None:
             self._listener.close()
         self.store.close()
+
+    def lose(self, worker: Worker) -> None:
+        """Kill one worker, for good."""
+        worker.process.kill()
+        worker.process.wait()
+        worker.counters.close()
+        self.workers.remove(worker)
 
     def kill(self) -> None:
         """Leave nothing behind, whatever happened before."""
@@ -437,6 +452,12 @@ class Plane:
     def charged(self, token: str, file: int = 0) -> int:
         token = token.partition("token=")[2] or token
         return int(self.store.hget(token_key(token_id(token)), f"charged:{file}") or 0)
+
+    def token_fields(self, token: str) -> dict[str, str]:
+        """All that the store holds of a token."""
+        token = token.partition("token=")[2] or token
+        fields: Any = self.store.hgetall(token_key(token_id(token)))
+        return {name.decode(): value.decode() for name, value in fields.items()}
 
     # Clients.
 

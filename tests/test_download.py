@@ -635,7 +635,11 @@ def test_cors(make_plane: Callable[..., Plane]) -> None:
         answer = client.get(target, theirs, *preflight[1:], method="OPTIONS")
         assert "Access-Control-Allow-Origin" not in answer
         assert client.get(target, method="OPTIONS").status in (204, 405)
-        assert client.get("/healthz", ours, method="OPTIONS").status == 405
+        for path, allow in ((target, "GET, HEAD, OPTIONS"), ("/healthz", "GET, HEAD")):
+            refused = client.get(path, ours, method="POST")
+            assert (refused.status, refused["Allow"]) == (405, allow)
+        assert client.get("/healthz", ours, method="OPTIONS")["Allow"] == "GET, HEAD"
+    assert plane.get(target, ours, method="BREW")["Allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_cors_for_everyone(make_plane: Callable[..., Plane]) -> None:

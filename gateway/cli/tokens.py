@@ -145,9 +145,11 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Stop at this many.")] = 50,
 ) -> None:
     """List tokens, newest first. Expired ones are gone from the store."""
-    from gateway.tokens.listing import MAX_LIMIT, TokenFilter  # noqa: PLC0415
+    from gateway.tokens.listing import MAX_LIMIT, TokenFilter, describe_damage  # noqa: PLC0415
 
     wanted = TokenFilter(product, status.value if status else None, email)
+
+    damaged: dict[str, None] = {}
 
     async def read(store: TokenStore) -> tuple[list[TokenRecord], bool]:
         found: list[TokenRecord] = []
@@ -155,6 +157,7 @@ def list_(
         while True:
             page = await store.list_tokens(wanted, min(limit - len(found), MAX_LIMIT), cursor)
             found += page.tokens
+            damaged.update(dict.fromkeys(page.damaged))
             cursor = page.cursor
             if cursor is None or len(found) >= limit:
                 return found, cursor is not None
@@ -167,6 +170,8 @@ def list_(
         show_table(columns, [_row(token) for token in tokens])
 
     call.say([token_data(token) for token in tokens], show)
+    for identifier in damaged:
+        note(describe_damage(identifier))
     if more:
         note(f"There may be more: --limit {limit} was reached.")
 

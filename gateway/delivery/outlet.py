@@ -70,6 +70,10 @@ class Outlet:
         """Bytes in the kernel's send queue that the client has not acknowledged (SIOCOUTQ, tcp(7))."""
         return self._ask(termios.TIOCOUTQ) or 0
 
+    def unsent(self) -> int:
+        """Bytes in the kernel's send queue that have not left this machine yet; 0 on a unix socket."""
+        return self._ask(_SIOCOUTQNSD) or 0
+
     def cut(self) -> int:
         """Break the connection now, with a reset; the bytes that had not left this machine, and never will.
 

@@ -159,8 +159,7 @@ class Sender:
 
     def _broken(self) -> ClientGone:
         """The client cannot be written to: count what it has not got, and give up."""
-        self._take_back()
-        self._exchange.abort()
+        self.break_off()
         return ClientGone()
 
     # What the connection tells and asks.
@@ -187,6 +186,20 @@ class Sender:
         if self._outlet is not None and not self._is_cut:
             self._is_cut = True
             self.sent -= min(self.sent, self._outlet.cut())
+
+    def break_off(self) -> None:
+        """Break the connection: see `lose` for what is counted."""
+        self._take_back()
+        self._exchange.abort()
+
+    def left_machine(self) -> int:
+        """Bytes of the file that have left this machine: about what `sent` would be if the client left now.
+
+        For TLS about: what the transport holds is counted with its framing.
+        """
+        transport = self._connection.transport
+        buffered = 0 if transport is None else transport.get_write_buffer_size()
+        return self.sent - buffered - (0 if self._outlet is None else self._outlet.unsent())
 
     def progress(self) -> int | None:
         """A mark that changes whenever the client takes a byte; None while the source is waited for."""

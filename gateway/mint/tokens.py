@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 from gateway.mint.bodies import read_json, validate, validate_query
 from gateway.mint.context import BODY_LIMIT, Context, Request
 from gateway.mint.data import token_data
 from gateway.mint.models import ListTokens, UpdateToken
 from gateway.mint.problems import Problem
 from gateway.mint.writing import Answer
-from gateway.tokens.listing import TokenFilter
+from gateway.tokens.listing import TokenFilter, describe_damage
 from gateway.tokens.records import TokenRecord
 from gateway.tokens.store import KEEP
+
+_log = logging.getLogger("gateway.mint")
 
 
 async def list_tokens(request: Request, context: Context) -> Answer:
@@ -18,6 +22,8 @@ async def list_tokens(request: Request, context: Context) -> Answer:
     asked = validate_query(ListTokens, request.query)
     wanted = TokenFilter(asked.productId, asked.status, asked.customerEmail)
     page = await context.store.list_tokens(wanted, asked.limit, asked.cursor)
+    for identifier in page.damaged:
+        _log.error("%s", describe_damage(identifier))
     return Answer(
         {"success": True, "tokens": [token_data(record) for record in page.tokens], "nextCursor": page.cursor}
     )

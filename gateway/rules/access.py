@@ -74,6 +74,14 @@ def read_target(target: str) -> Ask:
     return _OTHER
 
 
+def is_file_target(target: str) -> bool:
+    """Whether the target is a download's or an authorisation's, whatever its query."""
+    try:
+        return read_target(target.partition("?")[0]).kind is not Kind.OTHER
+    except Refused:
+        return False
+
+
 def bearer_token(authorization: str | None) -> str | None:
     """The token of an `Authorization: Bearer` field (RFC 6750 section 2.1), not yet checked.
 

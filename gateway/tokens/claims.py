@@ -7,7 +7,8 @@ settle  returns what a claim reserved and the client did not take
 
 A token with `max` downloads may receive max × size bytes of each file; `charged:N` counts what it has
 received of file number N of its manifest. Each script touches one key, so a claim is atomic whichever
-worker asks, and two racing workers can never issue more than the allowance.
+worker asks, and two racing workers can never issue more than the allowance. Transfers that last are leased,
+so that their claims outlive no worker: see leases.py, and scripts.py for the ledger.
 """
 
 from __future__ import annotations
@@ -19,39 +20,9 @@ from typing import Any, Final
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.outcome import step
 from gateway.tokens.form import token_key
-from gateway.tokens.pipeline import Command, NotDone, Pipeline, Run, Script, pack
-
-CLAIM: Final = Script("""
--- KEYS[1] the token; ARGV: number of the file, bytes to reserve, size of the file
-local token = redis.call('HMGET', KEYS[1], 'manifest', 'revoked', 'max', 'charged:' .. ARGV[1])
-if not token[1] or token[2] then return -1 end
-if not token[3] then return 1 end
-local allowance = tonumber(token[3]) * tonumber(ARGV[3])
-if tonumber(token[4] or 0) + tonumber(ARGV[2]) > allowance then return 0 end
-redis.call('HINCRBY', KEYS[1], 'charged:' .. ARGV[1], ARGV[2])
-return 1
-""")
-
-SETTLE: Final = Script("""
--- KEYS[1] the token; ARGV: number of the file, bytes to return. An expired token stays expired.
-local charged = redis.call('HGET', KEYS[1], 'charged:' .. ARGV[1])
-if not charged then return 0 end
-local refund = math.min(tonumber(charged), tonumber(ARGV[2]))
-if refund <= 0 then return 0 end
-redis.call('HINCRBY', KEYS[1], 'charged:' .. ARGV[1], string.format('%.0f', -refund))
-return 1
-""")
-
-TAKE: Final = Script("""
--- KEYS[1] the token. Look, and reserve the whole of a version's only file where the token has a limit.
--- `size` is kept with a limited token of a one-file version.
-local token = redis.call('HMGET', KEYS[1], 'manifest', 'revoked', 'max', 'size', 'charged:0')
-local limit, size = token[3], tonumber(token[4] or 0)
-if token[2] or not limit or size == 0 then return {token[1], token[2], limit, 0} end
-if tonumber(token[5] or 0) + size > tonumber(limit) * size then return {token[1], token[2], limit, -1} end
-redis.call('HINCRBY', KEYS[1], 'charged:0', token[4])
-return {token[1], token[2], limit, size}
-""")
+from gateway.tokens.leases import Lease
+from gateway.tokens.pipeline import Command, NotDone, Pipeline, Run, pack
+from gateway.tokens.scripts import CLAIM, SETTLE, TAKE
 
 LOOK: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"max")).replace(b"0" * 32, b"%b")
 TAKE_PACKED: Final = pack((b"EVALSHA", TAKE.sha, b"1", token_key("0" * 32))).replace(b"0" * 32, b"%b")
@@ -118,7 +89,7 @@ class Claims:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._refunds: deque[tuple[str, int, int]] = deque(maxlen=REFUNDS_KEPT)
+        self._refunds: deque[tuple[str, int, int, Lease | None]] = deque(maxlen=REFUNDS_KEPT)
         pipeline.on_ready = self._send_refunds
 
     def look(self, identifier: str) -> Command:
@@ -150,23 +121,25 @@ class Claims:
         if reply != 1:
             raise Refused(TOKEN_INVALID)
 
-    def settle(self, identifier: str, file: int, refund: int) -> None:
-        """Return `refund` bytes; later, when the store is away or does not take it now.
+    def settle(self, identifier: str, file: int, refund: int, lease: Lease | None = None) -> None:
+        """Return `refund` bytes, and end the transfer's lease; later, when the store does not take it now.
 
-        A refund whose answer never came is not sent twice: a customer may lose those bytes, but can
-        never gain any.
+        A refund whose answer never came is sent again only where the lease's end shows whether it was carried
+        out: else a customer may lose those bytes, but can never gain any.
         """
-        step(self._settle(identifier, file, refund))
+        step(self._settle(identifier, file, refund, lease if lease is not None and lease.is_known else None))
 
-    async def _settle(self, identifier: str, file: int, refund: int) -> None:
+    async def _settle(self, identifier: str, file: int, refund: int, lease: Lease | None) -> None:
+        named = () if lease is None else lease.ending
         try:
-            await self._pipeline.run(SETTLE, token_key(identifier), file, refund)
-        except NotDone:
+            await self._pipeline.run(SETTLE, token_key(identifier), file, refund, *named)
+        except StoreUnavailable as error:
+            if lease is None and not isinstance(error, NotDone):
+                _log.warning("a refund of %d bytes was perhaps lost: the store did not answer", refund)
+                return
             if len(self._refunds) == REFUNDS_KEPT:
                 _log.error("a refund is lost: the store has been away for too many of them")
-            self._refunds.append((identifier, file, refund))
-        except StoreUnavailable:
-            _log.warning("a refund of %d bytes was perhaps lost: the store did not answer", refund)
+            self._refunds.append((identifier, file, refund, lease))
 
     def _send_refunds(self) -> None:
         for _ in range(min(len(self._refunds), REFUNDS_AT_ONCE)):

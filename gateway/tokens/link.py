@@ -65,6 +65,12 @@ class Declined(GatewayError):
         return cls("invalid", "; ".join(f"{field} {message}" for field, message in faults), faults)
 
 
+class WrongKind(StoreUnavailable):
+    """A key holds something else than was asked for."""
+
+    word: Final = "WRONGTYPE"
+
+
 class Link:
     """Connections to the store, made when first needed. An async context manager that closes them."""
 
@@ -124,6 +130,17 @@ class Link:
                 raise self._translate(reply)
         return replies
 
+    async def call_each(self, *commands: Command) -> list[Any]:
+        """The same, but a key of another kind than its command's has a WrongKind in place of its reply."""
+        replies = [
+            self._translate(reply) if isinstance(reply, Exception) else reply
+            for reply in await self._send(commands)
+        ]
+        for reply in replies:
+            if isinstance(reply, Exception) and not isinstance(reply, WrongKind):
+                raise reply
+        return replies
+
     async def run(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:
         """Run a script; all its keys share one hash tag. Raises StoreUnavailable."""
         [reply] = await self._send((("EVALSHA", script.sha, len(keys), *keys, *arguments),))
@@ -178,6 +195,8 @@ class Link:
             return StoreUnavailable(f"the store at {self._place} did not answer within {self._timeout:g} s")
         if isinstance(error, ResponseError):
             word = str(error).split(" ", 1)[0].rstrip(":")
+            if word == WrongKind.word:
+                return WrongKind(f"the store at {self._place} holds something else at a key ({word})")
             reason = word if word.isupper() else type(error).__name__  # redis-py takes some words away
             return StoreUnavailable(f"the store at {self._place} refused a command ({reason})")
         return StoreUnavailable(

@@ -23,7 +23,7 @@ from typing import Final
 from gateway.errors import StoreUnavailable
 from gateway.manifest import Manifest
 from gateway.tokens.form import token_key
-from gateway.tokens.link import Link
+from gateway.tokens.link import Link, WrongKind
 from gateway.tokens.products import manifest_key
 from gateway.tokens.records import TokenRecord, token_record
 
@@ -61,10 +61,14 @@ class TokenFilter:
 
 @dataclass(frozen=True)
 class TokenPage:
-    """Some of the tokens, in no order. `cursor` asks for the next page; None: that was the last."""
+    """Some of the tokens, in no order. `cursor` asks for the next page; None: that was the last.
+
+    damaged: ids whose keys were met on the way and hold no token, whatever was wanted.
+    """
 
     tokens: tuple[TokenRecord, ...]
     cursor: str | None
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,12 @@ def is_token_id(text: str) -> bool:
     return _TOKEN_ID.fullmatch(text) is not None
 
 
+def describe_damage(identifier: str) -> str:
+    """One line about a key that holds no token, and how to mend it."""
+    key = token_key(identifier)
+    return f"token {identifier} is damaged: its key in the store holds no token; DEL {key} removes it"
+
+
 class TokenReader(Link):
     """What can be asked of tokens. Every method may raise StoreUnavailable."""
 
@@ -102,8 +112,11 @@ class TokenReader(Link):
         """The record of a token id, or None when there is none (unknown or expired)."""
         if not is_token_id(identifier):
             return None
-        [record] = await self._read([identifier])
-        return record
+        damaged: list[str] = []
+        records = await self._read([identifier], damaged)
+        if damaged:
+            raise StoreUnavailable(describe_damage(identifier))
+        return records[0] if records else None
 
     async def list_tokens(
         self, wanted: TokenFilter | None = None, limit: int = DEFAULT_LIMIT, cursor: str | None = None
@@ -119,10 +132,11 @@ class TokenReader(Link):
         scan = position.scan if position else 0
         ended = position is not None and scan == 0
         found: list[TokenRecord] = []
+        damaged: list[str] = []
         looked = 0
         while True:
             take, waiting = waiting[:MAX_LIMIT], waiting[MAX_LIMIT:]
-            records = [record for record in await self._read(take) if record and wanted.wants(record)]
+            records = [record for record in await self._read(take, damaged) if wanted.wants(record)]
             room = limit - len(found)
             found += records[:room]
             waiting = [record.id for record in records[room:]] + waiting
@@ -136,11 +150,12 @@ class TokenReader(Link):
             ended = scan == 0
         if len(waiting) > MAX_LEFT:  # a page over its limit is better than a token nobody sees
             found += [
-                record for record in await self._read(waiting[MAX_LEFT:]) if record and wanted.wants(record)
+                record for record in await self._read(waiting[MAX_LEFT:], damaged) if wanted.wants(record)
             ]
             waiting = waiting[:MAX_LEFT]
         last = ended and not waiting
-        return TokenPage(tuple(found), None if last else Position(scan, tuple(waiting)).encode())
+        cursor = None if last else Position(scan, tuple(waiting)).encode()
+        return TokenPage(tuple(found), cursor, tuple(damaged))
 
     async def _scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
         scan, keys = await self.call("SCAN", str(cursor), "MATCH", token_key("*"), "COUNT", count)
@@ -148,14 +163,21 @@ class TokenReader(Link):
         identifiers = dict.fromkeys(key[start:-1] for key in keys)
         return int(scan), [identifier for identifier in identifiers if is_token_id(identifier)]
 
-    async def _read(self, identifiers: Sequence[str]) -> list[TokenRecord | None]:
+    async def _read(self, identifiers: Sequence[str], damaged: list[str]) -> list[TokenRecord]:
+        """Those that there are; the ids of keys that hold no token are added to `damaged`."""
         if not identifiers:
             return []
-        replies = await self.call_all(*(("HGETALL", token_key(id_)) for id_ in identifiers))
-        return [
-            await self._record(id_, fields) if fields else None
-            for id_, fields in zip(identifiers, replies, strict=True)
-        ]
+        records: list[TokenRecord] = []
+        replies = await self.call_each(*(("HGETALL", token_key(id_)) for id_ in identifiers))
+        for identifier, fields in zip(identifiers, replies, strict=True):
+            try:
+                if isinstance(fields, WrongKind):
+                    damaged.append(identifier)
+                elif fields:
+                    records.append(await self._record(identifier, fields))
+            except (KeyError, ValueError):  # a hash of something else
+                damaged.append(identifier)
+        return records
 
     async def _record(self, identifier: str, fields: dict[str, str]) -> TokenRecord:
         sizes: tuple[int, ...] = ()

@@ -2,7 +2,8 @@
 
     dg:token:{ID}   hash, ID = first 32 hex digits of SHA-256(token); the token itself is never here.
                     manifest, product, version, created, expires, optional max, size (bytes; with max and
-                    a manifest of one file), email, name, metadata (JSON), revoked, charged:N
+                    a manifest of one file), email, name, metadata (JSON), revoked, charged:N; and while
+                    it is downloaded lease:N:…, leased (see scripts.py)
 
 The key lives exactly until `expires` (PEXPIREAT). Created and expires come from the store's own clock,
 inside the script that writes them: no two clocks can disagree. A script touches one token, all of it.

@@ -9,10 +9,11 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
+import redis
 
 from gateway.mint.data import product_data, token_data
 from gateway.mint.times import parse_time
-from gateway.tokens.form import key_hash, token_id
+from gateway.tokens.form import key_hash, token_id, token_key
 from gateway.tokens.store import TokenStore
 from tests.cli.conftest import Gateway
 from tests.conftest import StoreServer
@@ -126,6 +127,19 @@ def test_the_list_is_filtered_and_limited(gateway: Gateway, files: Path) -> None
     limited = gateway.run("token", "list", "--limit", "1")
     assert len(ID.findall(limited.stdout)) == 1
     assert "--limit 1 was reached" in limited.stderr
+
+
+def test_a_damaged_key_is_named_beside_the_list(gateway: Gateway, files: Path, store: StoreServer) -> None:
+    gateway.run("product", "add", "drums", "1", files)
+    made = gateway.json("token", "create", "drums")["tokenId"]
+    bad = "f" * 32
+    with redis.Redis.from_url(store.url) as client:
+        client.set(token_key(bad), "text")
+    listed = gateway.run("token", "list")
+    assert ID.findall(listed.stdout) == [made]
+    assert listed.stderr.startswith(f"token {bad} is damaged")
+    assert listed.stderr.count("\n") == 1
+    assert "is damaged" in gateway.fault("token", "show", bad)
 
 
 async def test_a_key_is_shown_once_and_stored_hashed(gateway: Gateway, store: StoreServer) -> None:

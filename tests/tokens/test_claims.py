@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused
 from gateway.outcome import Outcome, step
-from gateway.tokens.claims import CLAIM, SETTLE, TAKE, Claims, read_grant
+from gateway.tokens.claims import Claims, read_grant
 from gateway.tokens.form import token_key
 from gateway.tokens.pipeline import Pipeline
+from gateway.tokens.scripts import SCRIPTS
 from tests.conftest import StoreServer
 from tests.plane import until
 
@@ -24,7 +25,7 @@ DIGEST = "d" * 64
 
 @pytest.fixture
 async def claims(store: StoreServer) -> AsyncIterator[Claims]:
-    pipeline = Pipeline(store.url, timeout=1, queue=100, scripts=(CLAIM, SETTLE, TAKE))
+    pipeline = Pipeline(store.url, timeout=1, queue=100, scripts=SCRIPTS)
     made = Claims(pipeline)
     pipeline.start()
     await until(lambda: pipeline.ready)

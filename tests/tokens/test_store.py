@@ -298,6 +298,31 @@ async def test_filters(tokens: TokenStore) -> None:
     assert await walk(tokens, TokenFilter(product="q", status="exhausted")) == []
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [("SET", "text"), ("RPUSH", "a list"), ("HSET", "product", "p"), ("HSET", "charged:0", "none")],
+    ids=lambda damage: damage[0],
+)
+async def test_a_damaged_key_spoils_no_list(tokens: TokenStore, damage: tuple[str, ...]) -> None:
+    await tokens.register_manifest(manifest("p", "1"))
+    made = await create_many(tokens, 100)
+    bad = "f" * 32
+    await tokens.call(damage[0], token_key(bad), *damage[1:])
+    for limit in (10, 200):
+        found: list[str] = []
+        damaged: list[str] = []
+        cursor = None
+        while cursor or not found:
+            page = await tokens.list_tokens(TokenFilter(product="p"), limit, cursor)
+            found += [record.id for record in page.tokens]
+            damaged += page.damaged
+            cursor = page.cursor
+        assert set(found) == made
+        assert damaged == [bad]
+    with pytest.raises(StoreUnavailable, match=f"token {bad} is damaged: .* DEL dg:token:.{bad}. removes it"):
+        await tokens.get_token(bad)
+
+
 async def test_a_page_is_bounded_work(tokens: TokenStore) -> None:
     await tokens.register_manifest(manifest("p", "1"))
     await create_many(tokens, 8000)
