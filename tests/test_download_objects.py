@@ -367,6 +367,7 @@ def test_many_slow_clients_and_a_fast_one(tmp_path: Path) -> None:
             assert each <= SLOW_HOLDS
             with plane.connect() as client:
                 read_all(client, link, content)
+            assert each_of(plane, before) <= SLOW_HOLDS, "also while they take nothing at all"
             take_slowly(clients, 1)
             assert each_of(plane, before) <= SLOW_HOLDS
             quick = clients.pop()

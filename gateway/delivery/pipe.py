@@ -28,9 +28,9 @@ GROWTH: Final = 8
 before us and costs more to take (0.4 s of CPU a GB instead of 0.6 with 32 quick clients, growing by 2)."""
 PAUSE_SECONDS: Final = 0.1
 """Whoever takes nothing for longer gets the smaller window again, and is slow once there is none smaller."""
-SLOW_AHEAD: Final = 12 * 1024
+SLOW_AHEAD: Final = 8 * 1024
 """What may wait in the storage's socket for a slow client; the kernel takes twice that, headers included.
-Left to itself it took 200 to 500 KiB for each. With 16 KiB here, one costs 66 KiB in all instead of 59."""
+Left to itself it took 200 to 500 KiB for each. With 12 KiB here, one that takes nothing costs 67 in all."""
 DEFAULT_PIPE: Final = 64 * 1024
 """What a pipe holds at first, if its pages are full."""
 

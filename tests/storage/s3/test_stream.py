@@ -23,7 +23,7 @@ from tests.storage.s3.conftest import Counted, Make, read, spliced
 from tests.storage.streams import rest
 
 SIZE = 1_000_000
-LIMIT = 12 * 1024
+LIMIT = 8 * 1024
 CONTENT = Pattern(SIZE)
 
 Reading = Callable[[Any], Awaitable[bytes]]
