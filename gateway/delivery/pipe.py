@@ -30,7 +30,7 @@ PAUSE_SECONDS: Final = 0.1
 """Whoever takes nothing for longer gets the smaller window again, and is slow once there is none smaller."""
 SLOW_AHEAD: Final = 8 * 1024
 """What may wait in the storage's socket for a slow client; the kernel takes twice that, headers included.
-Left to itself it took 200 to 500 KiB for each. With 12 KiB here, one that takes nothing costs 67 in all."""
+Left to itself it took 200 to 500 KiB for each. With 12 KiB here, one that had paused cost 64.1 in all."""
 DEFAULT_PIPE: Final = 64 * 1024
 """What a pipe holds at first, if its pages are full."""
 
