@@ -128,9 +128,14 @@ class _Anonymous:
 
 
 class Upstream:
-    """The server; see the module. certificate: (certificate, key) in PEM files, for TLS."""
+    """The server; see the module. certificate: (certificate, key) in PEM files, for TLS.
 
-    def __init__(self, certificate: tuple[Path, Path] | None = None, host: str = "127.0.0.1") -> None:
+    segment: the largest TCP segment, if not loopback's of 64 KiB: a network card's is 1448.
+    """
+
+    def __init__(
+        self, certificate: tuple[Path, Path] | None = None, host: str = "127.0.0.1", segment: int = 0
+    ) -> None:
         self.objects: dict[str, Stored] = {}
         self.faults: deque[Fault] = deque()
         self.always = GOOD
@@ -146,6 +151,8 @@ class Upstream:
             self._context.load_cert_chain(*certificate)
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server((host, 0), backlog=1024)
+        if segment:
+            self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
         self.port = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()

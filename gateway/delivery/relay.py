@@ -7,7 +7,7 @@ The rules:
 - The first part is asked for before the head goes: what is missing or changed is told by a status. After
   the head, a storage that fails breaks the connection.
 - Bytes are taken from the storage only when the client has taken those before: a slow client holds a
-  window of them (pipe.py) here, and leaves the rest to the storage's socket.
+  window of them (pipe.py) here, little in the storage's socket, and leaves the rest to the storage.
 - Over plain TCP they never enter this process: socket to pipe to socket. They are copied, through one
   buffer that all share, where one side speaks TLS, and for slow clients: a user's pipes have a common
   limit, after which they are too small for a quick one (1500 slow clients with a pipe each: 250 MB/s
@@ -247,6 +247,8 @@ class Relay(Sender):
         outlet, count = self._outlet, self._connection.server.count
         assert outlet is not None
         outlet.limit_unsent(self._window.size)
+        if self._window.slow:
+            stream.limit_unread(self._window.ahead)
         while stream.left:
             before = self.sent
             pipe = self._choose_pipe(stream)
@@ -292,10 +294,17 @@ class Relay(Sender):
                 await self._taken()
 
     async def _copy(self, stream: Stream) -> None:
-        """Until all has been sent, or there is a better way."""
+        """Until all has been sent, or there is a better way.
+
+        Nothing is taken before the client takes it: 9 KiB less for each of 100 slow ones.
+        """
+        outlet, window = self._outlet, self._window
+        assert outlet is not None
         while stream.left and self._choose_pipe(stream) is None:
+            if window.slow or outlet.unsent() >= window.size:
+                await self._taken()
             try:
-                got = stream.take(_BUFFER[: min(self._window.size, COPY_BYTES)])
+                got = stream.take(_BUFFER[: min(window.size, COPY_BYTES)])
             except BlockingIOError:
                 await self._source(stream.ready())
                 continue
@@ -356,6 +365,8 @@ class Relay(Sender):
     def _adapt(self) -> None:
         if self._outlet is not None:
             self._outlet.limit_unsent(self._window.size)
+        if self._part is not None and not isinstance(self._part, FilePart):
+            self._part.limit_unread(self._window.ahead)
         if self._pipe is not None:
             self._pipe.resize(self._window.size)
 

@@ -152,6 +152,12 @@ class Stream(Protocol):
         gather: bytes that are worth a wait of some milliseconds, where a stream can tell what has arrived.
         """
 
+    def limit_unread(self, limit: int) -> None:
+        """Have about `limit` bytes arrive before they are taken, for a slow client; 0: as many as help again.
+
+        As far as a stream can; what has arrived may stay.
+        """
+
     def close(self) -> None:
         """Let go of the connection; to be called once, at any time."""
 

@@ -45,6 +45,7 @@ class Arriving:
         self.feeding: asyncio.Task[None] | None = None
         self.waits = 0
         self.gathered: list[int] = []
+        self.limits: list[int] = []
         Arriving.open += 1
 
     def feed(self, content: bytes) -> Self:
@@ -87,6 +88,9 @@ class Arriving:
             loop.remove_reader(self.socket)
         if self.fault is not None:
             raise self.fault
+
+    def limit_unread(self, limit: int) -> None:
+        self.limits.append(limit)
 
     def fail(self, text: str) -> None:
         """What is waited for will not come."""

@@ -17,6 +17,7 @@ from gateway.delivery.pipe import (
     LARGE_WINDOW,
     PATIENCE,
     PAUSE_SECONDS,
+    SLOW_AHEAD,
     SMALL_WINDOW,
     Pipe,
     Window,
@@ -43,10 +44,26 @@ def test_a_window_shrinks_for_who_pauses() -> None:
     window.took(PATIENCE * SMALL_WINDOW)
     assert window.waited(PAUSE_SECONDS)
     assert window.size == SMALL_WINDOW
+    assert window.ahead == SLOW_AHEAD
     window.took(PATIENCE * SMALL_WINDOW - 1)
     assert not window.waited(60)
     assert not window.took(1), "what was taken before the pause counts no more"
     assert window.size == SMALL_WINDOW
+
+
+def test_who_is_slow() -> None:
+    """Whoever pauses with the smallest window, until it has taken much again."""
+    window = Window()
+    assert (window.slow, window.ahead) == (False, 0), "nobody, before they show it"
+    assert window.waited(PAUSE_SECONDS)
+    assert (window.slow, window.ahead) == (True, SLOW_AHEAD)
+    assert not window.waited(PAUSE_SECONDS), "it was known"
+    assert window.took(PATIENCE * SMALL_WINDOW)
+    assert (window.slow, window.ahead) == (False, 0)
+    while window.size < LARGE_WINDOW:
+        window.took(window.size)
+    assert window.waited(PAUSE_SECONDS)
+    assert not window.slow, "one pause is none"
 
 
 @pytest.fixture

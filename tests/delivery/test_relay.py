@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.counters import BYTES_COPIED, BYTES_SPLICED, Counters
+from gateway.delivery.pipe import PAUSE_SECONDS, SLOW_AHEAD
 from gateway.delivery.relay import Relay
 from gateway.errors import STORAGE_FAILED, StorageError
 from gateway.exchange import ClientGone, Exchange
@@ -417,6 +418,25 @@ async def test_a_slow_client_leaves_the_rest_to_the_storage(splices: bool) -> No
         await asyncio.sleep(0.2)
         assert len(CONTENT) - streams[0].left < 1_000_000  # two socket buffers, and a window
         client.socket.close()
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_a_storage_is_told_who_is_slow(splices: bool) -> None:
+    """And when it is slow no more; what is sent is right in between."""
+    streams: list[Arriving] = []
+
+    def make(start: int, stop: int) -> Arriving:
+        streams.append(Arriving(stop - start, splices).feed(CONTENT[start:stop]))
+        return streams[-1]
+
+    async with serving(CONTENT, make) as bench:
+        client, begun = await bench.begin(10_000)
+        await asyncio.sleep(2 * PAUSE_SECONDS)
+        assert streams[0].limits == [], "nobody knows yet"
+        with client:
+            rest = await asyncio.to_thread(client.read_bytes, len(CONTENT) - 10_000)
+    assert begun + rest == CONTENT
+    assert streams[0].limits[:2] == [SLOW_AHEAD, 0]
 
 
 async def test_two_downloads_share_the_buffer_and_the_loop() -> None:

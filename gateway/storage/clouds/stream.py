@@ -64,6 +64,9 @@ class CloudStream:
         """Never: see `splices`."""
         raise NotImplementedError
 
+    def limit_unread(self, limit: int) -> None:
+        """Nothing: how much obstore reads ahead is its own affair."""
+
     async def ready(self, gather: int = 1) -> None:  # noqa: ARG002 - it comes in chunks
         """Until there is something to take: waits, and asks again for what broke off."""
         while self.left and not self._chunk:

@@ -9,10 +9,14 @@ else has arrived stays in the kernel until it is taken.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 import ssl
+import struct
+import termios
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from gateway.storage.retries import Hiccup
@@ -31,6 +35,10 @@ _INTERIM: Final = 8
 """Interim answers (1xx) before the answer itself, at most."""
 _peek: Final = socket.socket.recv
 """Of the socket itself, also where it speaks TLS."""
+_SO_BUF_LOCK: Final = 72
+_RECEIVE_LOCKED: Final = 2
+"""asm-generic/socket.h: the receive buffer's size was set, and stays. `socket` has no names for it."""
+_INT: Final = struct.Struct("i")
 _MOVE: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
@@ -49,6 +57,7 @@ class Connection:
         "_early",
         "_loop",
         "_socket",
+        "_usual",
         "_waiting",
         "_wanted",
         "_watching",
@@ -66,6 +75,7 @@ class Connection:
         self._waiting: asyncio.Future[None] | None = None
         self._watching = False
         self._wanted = 1
+        self._usual = 0  # the receive buffer's size while there is a limit
         self.fd = opened.fileno()
         self.plain = not isinstance(opened, ssl.SSLSocket)
         self.keeps = False
@@ -205,6 +215,33 @@ class Connection:
         """Move what has arrived into a pipe, in the kernel; otherwise as `take`."""
         return os.splice(self.fd, pipe, most, flags=_MOVE)
 
+    def limit_unread(self, limit: int) -> bool:
+        """Let the kernel hold about `limit` bytes before they are taken; 0: as many as it thinks best, again.
+
+        By itself it holds what the quickest client needed, and more with each segment that finds no room. The
+        limit is a receive buffer of a set size (SO_RCVBUF), with room for a segment at least: less, and a
+        storage on this very machine (segments of 64 KiB) would send by time-outs. What has arrived stays.
+        Returns whether it is as wanted: what was more than net.core.rmem_max allows cannot be had back.
+        """
+        option = self._socket.setsockopt
+        if limit:
+            with suppress(OSError):  # before Linux 5.14 there is no way back
+                option(socket.SOL_SOCKET, _SO_BUF_LOCK, _RECEIVE_LOCKED)
+                self._usual = self._usual or self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+                limit = max(limit, self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
+                option(socket.SOL_SOCKET, socket.SO_RCVBUF, limit)
+            return True
+        usual, self._usual = self._usual, 0
+        if not usual:
+            return True
+        option(socket.SOL_SOCKET, socket.SO_RCVBUF, -(-usual // 2))  # which the kernel doubles: socket(7)
+        option(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= usual
+
+    def unread(self) -> int:
+        """Bytes that have arrived and were not taken (FIONREAD), as they came."""
+        return int(_INT.unpack(fcntl.ioctl(self.fd, termios.FIONREAD, bytes(_INT.size)))[0])
+
     # Waiting.
 
     async def readable(self, seconds: float | None = None, gather: int = 1) -> None:
@@ -268,6 +305,8 @@ class Connection:
         """Nothing is awaited from now on; whether the connection is still good: open, and silent."""
         self._unwatch()
         try:
+            if not self.limit_unread(0):
+                return False
             if self.plain:
                 self._want(1)
                 self._socket.recv(1, socket.MSG_PEEK)

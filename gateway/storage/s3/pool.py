@@ -75,6 +75,11 @@ class Pool:
         self._closed = True
         self._close_idle()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether some wait for a connection."""
+        return bool(self._waiters)
+
     async def _acquire(self) -> Connection:
         await self._admit()
         try:

@@ -8,12 +8,14 @@ The rules:
 - Nothing runs while nobody waits in `ready`: a client may take as long as it likes, and if the storage
   closes the connection meanwhile, the rest is asked for when it is wanted.
 - The connection goes back to the pool with the last byte.
+- A slow client's connection holds little (`limit_unread`). What the kernel already holds is left to the
+  client, unless that is too much for its pace: then it is thrown away, and the rest asked for again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Final, ParamSpec
 
 from gateway.counters import UPSTREAM_BYTES
 from gateway.manifest import ManifestFile
@@ -22,13 +24,30 @@ from gateway.storage.s3.answers import Wanted
 from gateway.storage.s3.client import Client
 from gateway.storage.s3.connection import Connection
 
+RETREAT_AFTER: Final = 256 * 1024
+"""Taken slowly before that is done: a jam or two on the client's way are no pace."""
+RETREAT_BYTES: Final = 1024 * 1024
+"""Too much for a slow client: 16 s at 64 KiB/s. A connection that a quick client has used before holds up to
+32 MiB (tcp_rmem), and would for minutes; one that is new is found to be slow with some 100 KiB."""
+
 P = ParamSpec("P")
 
 
 class ObjectStream:
     """Implements `Stream`. `begin` it first."""
 
-    __slots__ = ("_asked_at", "_budget", "_client", "_connection", "_fault", "_file", "_stop", "left")
+    __slots__ = (
+        "_asked_at",
+        "_budget",
+        "_client",
+        "_connection",
+        "_fault",
+        "_file",
+        "_limit",
+        "_retreats_at",
+        "_stop",
+        "left",
+    )
 
     def __init__(self, client: Client, file: ManifestFile, start: int, stop: int) -> None:
         self._client = client
@@ -37,6 +56,8 @@ class ObjectStream:
         self._budget = Budget(client.describe(file), client.count)
         self._connection: Connection | None = None
         self._fault: Hiccup | None = None  # why there is no connection any more
+        self._limit = 0
+        self._retreats_at = -1  # when so much is left, it is looked at what lies ahead
         self.left = stop - start
         self._asked_at = self.left  # what was left when it was asked the last time
 
@@ -56,6 +77,8 @@ class ObjectStream:
         if connection is None:
             raise BlockingIOError
         left = self.left
+        if left <= self._retreats_at:
+            self._retreat(connection)
         return self._move(connection, connection.take, buffer if len(buffer) <= left else buffer[:left])
 
     def splice(self, pipe: int, most: int) -> int:
@@ -92,6 +115,18 @@ class ObjectStream:
             else:
                 return
 
+    def limit_unread(self, limit: int) -> None:
+        """See `Stream`; also for connections to come."""
+        self._limit = limit
+        self._retreats_at = -1
+        connection = self._connection
+        if connection is None:
+            return
+        if limit and connection.unread() > RETREAT_BYTES:
+            self._retreats_at = self.left - RETREAT_AFTER
+        elif not connection.limit_unread(limit) and not self._client.pool.crowded:
+            self._let_go(keep=False)  # a new one can grow again
+
     def close(self) -> None:
         """Let go of the connection, and close it: what is still to come belongs to nobody."""
         self._let_go(keep=False)
@@ -105,6 +140,8 @@ class ObjectStream:
             try:
                 wanted = Wanted(self._file, self._stop - self.left, self._stop)
                 self._connection = await self._client.get(wanted)
+                if self._limit:
+                    self._connection.limit_unread(self._limit)
                 return
             except Hiccup as hiccup:
                 self._fault = hiccup
@@ -120,6 +157,17 @@ class ObjectStream:
         self._fault = Hiccup(why)
         self._let_go(keep=False)
         return BlockingIOError()
+
+    def _retreat(self, connection: Connection) -> None:
+        """Throw away what lies ahead of a slow client, if it is still too much: raises BlockingIOError then.
+
+        Unless others wait for a connection: it would have to stand in line again.
+        """
+        self._retreats_at = -1
+        if connection.unread() > RETREAT_BYTES and not self._client.pool.crowded:
+            self._let_go(keep=False)
+            raise BlockingIOError
+        connection.limit_unread(self._limit)
 
     def _let_go(self, *, keep: bool) -> None:
         connection, self._connection = self._connection, None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +16,14 @@ from gateway.errors import StorageError
 from gateway.storage import retries
 from gateway.storage.retries import FIRST_TRIES, TRIES
 from gateway.storage.s3.storage import S3Storage
+from gateway.storage.s3.stream import RETREAT_AFTER, RETREAT_BYTES
 from tests.faults_upstream import GOOD, Fault, Pattern, Upstream
 from tests.plane import until
 from tests.storage.s3.conftest import Counted, Make, read, spliced
 from tests.storage.streams import rest
 
 SIZE = 1_000_000
+LIMIT = 8 * 1024
 CONTENT = Pattern(SIZE)
 
 Reading = Callable[[Any], Awaitable[bytes]]
@@ -406,3 +410,105 @@ async def test_what_arrived_before_a_reset_is_taken_without_waiting(upstream: Up
             assert await read(storage, file) == CONTENT[0:SIZE]
         starts = [asked.range.partition("-")[0] for asked in upstream.requests[1:]]
         assert starts == [f"bytes={count * 1000}" for count in range(1, 6)]
+
+
+# --- slow clients -------------------------------------------------------------------------------------------
+
+
+def buffer_of(stream: Any) -> int:
+    """The size of its socket's receive buffer, as the kernel counts."""
+    assert stream._connection is not None
+    return int(stream._connection._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+
+
+def grows(stream: Any) -> bool:
+    """Whether the kernel may make it larger (SO_BUF_LOCK)."""
+    return not stream._connection._socket.getsockopt(socket.SOL_SOCKET, 72)
+
+
+async def take(stream: Any, amount: int) -> bytes:
+    """The next bytes, as a slow client's."""
+    got = b""
+    while len(got) < amount:
+        buffer = bytearray(min(16384, amount - len(got)))
+        try:
+            size = stream.take(memoryview(buffer))
+        except BlockingIOError:
+            await stream.ready()
+            continue
+        got += buffer[:size]
+    return got
+
+
+async def test_a_slow_client_has_little_ahead(certificate: tuple[Path, Path], counted: Counted) -> None:
+    """Over plain TCP and TLS; the pool gets its connection back as it was."""
+    for secure in (None, certificate):
+        with Upstream(secure, segment=1448) as far:
+            storage = S3Storage(far.bucket(), counted.add)
+            file = far.put("a", CONTENT)
+            stream: Any = await storage.lookup(file).fetch(0, SIZE)
+            usual = buffer_of(stream)
+            stream.limit_unread(LIMIT)
+            assert buffer_of(stream) == 2 * LIMIT
+            assert not grows(stream)
+            got = await take(stream, 300_000)
+            await asyncio.sleep(0.05)
+            assert stream._connection.unread() <= 2 * LIMIT
+            stream.limit_unread(0)
+            assert (buffer_of(stream), grows(stream)) == (usual, True)
+            stream.limit_unread(LIMIT)
+            assert got + await rest(stream) == CONTENT[:SIZE]
+            assert counted.held == (0, 1)
+            again = await storage.lookup(file).fetch(0, SIZE)
+            assert grows(again)
+            assert buffer_of(again) >= usual
+            again.close()
+            storage.close()
+            assert far.connections == 1
+
+
+async def test_a_segment_of_the_storage_has_room(plain: Upstream, counted: Counted) -> None:
+    """Else one on the same machine, whose segments are of 64 KiB, would send nothing but probes."""
+    storage = S3Storage(plain.bucket(), counted.add)
+    stream: Any = await storage.lookup(plain.put("a", CONTENT)).fetch(0, SIZE)
+    stream.limit_unread(LIMIT)
+    segment = stream._connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    assert buffer_of(stream) == 2 * segment > 2 * LIMIT
+    assert await rest(stream) == CONTENT[:SIZE]
+    storage.close()
+
+
+@pytest.mark.parametrize("name", ["reset", "short", "stall"])
+async def test_the_limit_holds_for_the_next_connection(counted: Counted, name: str) -> None:
+    with Upstream(segment=1448) as far:
+        storage = S3Storage(far.bucket(read_timeout=silence(name)), counted.add)
+        far.faults.append(BREAKS[name])
+        stream = await storage.lookup(far.put("a", CONTENT)).fetch(0, SIZE)
+        stream.limit_unread(LIMIT)
+        assert await take(stream, 200_000) == CONTENT[:200_000]
+        assert buffer_of(stream) == 2 * LIMIT
+        stream.close()
+        storage.close()
+        assert len(far.requests) == 2
+
+
+async def test_what_a_quick_client_had_fetched_is_thrown_away(plain: Upstream, counted: Counted) -> None:
+    """Once it is sure that the client is slow now; the rest is asked for again."""
+    content = Pattern(64_000_000)
+    storage = S3Storage(plain.bucket(), counted.add)
+    file = plain.put("a", content)
+    stream: Any = await storage.lookup(file).fetch(0, len(content))
+    stream._connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * RETREAT_BYTES)
+    if buffer_of(stream) < 4 * RETREAT_BYTES:
+        pytest.skip("net.core.rmem_max is too small for large buffers")
+    first = await take(stream, 16384)
+    await until(lambda: stream._connection.unread() > RETREAT_BYTES)
+    stream.limit_unread(LIMIT)
+    second = await take(stream, RETREAT_AFTER)
+    assert len(plain.requests) == 1, "it may be a jam only"
+    third = await take(stream, 100_000)
+    assert first + second + third == content[: 16384 + RETREAT_AFTER + 100_000]
+    assert [asked.range for asked in plain.requests][1:] == [f"bytes={16384 + RETREAT_AFTER}-63999999"]
+    assert counted[UPSTREAM_RETRIES] == 0
+    stream.close()
+    storage.close()
