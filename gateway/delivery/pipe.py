@@ -20,7 +20,7 @@ LARGE_WINDOW: Final = 1024 * 1024
 """The largest pipe an ordinary user may have (/proc/sys/fs/pipe-max-size), unless told otherwise."""
 GATHER_BYTES: Final = 512 * 1024
 """Of what the storage sends, so much is worth a short wait for a quick client: fewer turns, 5 to 10 % less
-CPU time. A quarter of the window gains as much, three quarters gain less (bench/README.md)."""
+CPU time where the storage is the slower one, and none where it is not (bench/README.md)."""
 PATIENCE: Final = 16
 """Windows a client takes without a pause before its window grows: more than its kernel takes for it."""
 GROWTH: Final = 8
