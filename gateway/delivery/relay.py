@@ -60,7 +60,6 @@ class Relay(Sender):
         self._pipe: Pipe | None = None
         self._may_splice = True
         self._window = Window()
-        self._warm_to = 0
         self._pages: Pages | None = None
         self._turn_left = TURN_BYTES
         self._in_steps = False  # waits as a coroutine that is stepped, not as a task

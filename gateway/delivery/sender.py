@@ -32,6 +32,7 @@ class Sender:
         self._in_line = False
         self._is_cut = False
         self._quota = self._burst = COLD_BYTES  # what may leave in this turn, and in the next one
+        self._warm_to = 0  # up to here the file was in memory a moment ago
         self._at_source = False  # waits for the bytes, not for the client
         self.sent = 0
 
@@ -148,8 +149,11 @@ class Sender:
             start += moved
             self.sent += moved
             turns.sent(moved)
-            if start < end:  # the kernel is full
+            if (
+                start < end
+            ):  # the kernel is full; what lies far ahead may be out of memory when it is its turn
                 self._quota, self._burst = 0, COLD_BYTES
+                self._warm_to = min(self._warm_to, start + COLD_BYTES)
             else:
                 self._quota -= moved
 

@@ -146,7 +146,6 @@ class Transfer(Sender):
         super().__init__(exchange)
         self.sent = exchange.sent
         self._blob = blob
-        self._warm_to = 0
 
     async def run(self, plan: Plan) -> None:
         """Send head and pieces. Raises ClientGone, or StorageError when the blob fails.
