@@ -26,10 +26,10 @@ from typing import Final, TypeVar
 
 from gateway.counters import BYTES_COPIED, BYTES_SPLICED
 from gateway.delivery.pipe import SMALL_WINDOW, Pipe, Window
-from gateway.delivery.sender import COLD_BYTES, Sender
+from gateway.delivery.sender import Sender
 from gateway.errors import StorageError
 from gateway.exchange import ClientGone, Exchange
-from gateway.outcome import in_task, in_thread, stepped
+from gateway.outcome import Outcome, in_task, in_thread, stepped
 from gateway.rules.plan import Plan
 from gateway.rules.ranges import Span
 from gateway.storage import FilePart, ObjectBlob, Stream
@@ -171,23 +171,19 @@ class Relay(Sender):
         self._turn_left = TURN_BYTES
         return result
 
-    async def _ready(self, start: int, stop: int) -> int:
-        """Until some of this span of the part's file can be sent without waiting; where that ends."""
+    def _is_resident(self, start: int, stop: int, *, follows: bool) -> bool:
         part = self._part
         assert isinstance(part, FilePart)
-        if start < self._warm_to < stop:
-            return self._warm_to
-        if stop > self._warm_to:
-            if self._pages is None:  # all parts of an object lie in one folder
-                self._pages = ask_once(part.fd)
-            if not in_memory(part.fd, self._pages, start, stop, follows=start == self._warm_to):
-                stop = min(start + COLD_BYTES, stop)
-                reading = in_thread(_read_in, os.dup(part.fd), start, stop)
-                await self._source(reading if self._in_steps else reading.future())
-                if self._connection.transport is None:  # lost meanwhile
-                    raise ClientGone
-            self._warm_to = stop
-        return stop
+        if self._pages is None:  # all parts of an object lie in one folder
+            self._pages = ask_once(part.fd)
+        return in_memory(part.fd, self._pages, start, stop, follows=follows)
+
+    async def _warm(self, start: int, stop: int) -> None:
+        part = self._part
+        assert isinstance(part, FilePart)
+        await self._source(self._awaited(in_thread(_read_in, os.dup(part.fd), start, stop)))
+        if self._connection.transport is None:  # lost meanwhile
+            raise ClientGone
 
     async def _read(self, span: Span) -> bytes:
         """A small span, whole."""
@@ -338,9 +334,13 @@ class Relay(Sender):
 
     # The client's side.
 
+    def _awaited(self, outcome: Outcome[T]) -> Awaitable[T]:
+        """What to await: a task knows futures only."""
+        return outcome if self._in_steps else outcome.future()
+
     async def _wait(self) -> None:
         assert self._waiting is not None
-        await (self._waiting if self._in_steps else self._waiting.future())
+        await self._awaited(self._waiting)
         if self._connection.transport is None:  # lost since the outcome was set
             raise ClientGone
 

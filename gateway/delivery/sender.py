@@ -149,16 +149,29 @@ class Sender:
             start += moved
             self.sent += moved
             turns.sent(moved)
-            if (
-                start < end
-            ):  # the kernel is full; what lies far ahead may be out of memory when it is its turn
+            if start < end:  # the kernel is full; what lies far ahead may be out of memory by then
                 self._quota, self._burst = 0, COLD_BYTES
                 self._warm_to = min(self._warm_to, start + COLD_BYTES)
             else:
                 self._quota -= moved
 
     async def _ready(self, start: int, stop: int) -> int:
-        """Until some of this span of a file can be sent without waiting for a disk; where that ends."""
+        """Until some of this span of the file can be sent without waiting for a disk; where that ends."""
+        if start < self._warm_to < stop:
+            return self._warm_to
+        if stop > self._warm_to:
+            if not self._is_resident(start, stop, follows=start == self._warm_to):
+                stop = min(start + COLD_BYTES, stop)
+                await self._warm(start, stop)
+            self._warm_to = stop
+        return stop
+
+    def _is_resident(self, start: int, stop: int, *, follows: bool) -> bool:
+        """Whether sending this span of the file would probably not wait for a disk: see pages.py."""
+        raise NotImplementedError
+
+    async def _warm(self, start: int, stop: int) -> None:
+        """Read this span of the file into memory."""
         raise NotImplementedError
 
     def _broken(self) -> ClientGone:

@@ -207,18 +207,16 @@ class Transfer(Sender):
             await self._drained()
 
     async def _ready(self, start: int, stop: int) -> int:
-        """Until some of this span can be sent without waiting, from a file that has not changed."""
-        blob = self._blob
-        if self.sent and not blob.unchanged():  # before the first byte, looking the blob up was the check
+        """The same, from a file that has not changed."""
+        if self.sent and not self._blob.unchanged():  # before the first byte, looking it up was the check
             raise StorageError("a file changed while it was sent")
-        if start < self._warm_to < stop:
-            return self._warm_to
-        if stop > self._warm_to:
-            if not blob.resident(start, stop, follows=start == self._warm_to):
-                stop = min(start + COLD_BYTES, stop)
-                await self._in_thread(blob.warm, start, stop)
-            self._warm_to = stop
-        return stop
+        return await super()._ready(start, stop)
+
+    def _is_resident(self, start: int, stop: int, *, follows: bool) -> bool:
+        return self._blob.resident(start, stop, follows=follows)
+
+    async def _warm(self, start: int, stop: int) -> None:
+        await self._in_thread(self._blob.warm, start, stop)
 
     async def _read(self, span: Span) -> bytes:
         data = self._blob.read_now(span.start, span.stop)
