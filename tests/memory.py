@@ -1,6 +1,6 @@
-"""What a process costs: its own memory, and the kernel's on its behalf.
+"""What a process costs the kernel in memory; its own is `bench.measure.resident_bytes`.
 
-Counted of the kernel's are the process' TCP sockets, IPv4, and pipes:
+Counted are its TCP sockets, IPv4, and pipes:
 
 - what lies in a socket's receive and send queues, as the kernel accounts for it (whole pages and headers, not
   just bytes), and what it has set aside for more: INET_DIAG_SKMEMINFO of sock_diag(7), as `ss -m`;
@@ -50,12 +50,6 @@ def kernel_bytes(pid: int) -> int:
             elif match and int(match[2]) in queues:
                 held[target] = queues[int(match[2])] + SOCKET_BYTES
     return sum(held.values())
-
-
-def resident_bytes(pid: int) -> int:
-    """The process' own memory that is there (VmRSS)."""
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
 
 
 def _capacity(pipe: str) -> int:

@@ -17,11 +17,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from bench.measure import resident_bytes
 from gateway.counters import BYTES_COPIED, BYTES_SPLICED, UPSTREAM_IDLE
 from gateway.manifest import Manifest, ManifestFile
 from tests.conftest import run_plane
 from tests.faults_upstream import BUCKET, Fault, Pattern, Upstream
-from tests.memory import kernel_bytes, resident_bytes
+from tests.memory import kernel_bytes
 from tests.plane import Client, Plane, Published, make_certificate, request, wait_until
 from tests.test_download_limits import IN_FLIGHT, sent_of
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bench.measure import resident_bytes
 from gateway.delivery.outlet import GAP_BYTES
 from gateway.tokens.form import token_id
 from tests.conftest import StoreServer, run_plane
@@ -215,12 +216,7 @@ def test_unread_answers_hold_the_next(plane: Plane) -> None:
     """A client that asks and never reads cannot fill the worker's memory."""
     file = plane.publish(bytes(60_000))
     pid = plane.workers[0].process.pid
-
-    def memory() -> int:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-    before = memory()
+    before = resident_bytes(pid)
     with plane.connect(receive_buffer=4096) as client:
         client.socket.settimeout(0.5)
         data = request(plane.link(file)) * 1000
@@ -228,7 +224,7 @@ def test_unread_answers_hold_the_next(plane: Plane) -> None:
         with contextlib.suppress(TimeoutError):
             while sent < len(data):
                 sent += client.socket.send(data[sent : sent + 65536])
-        assert memory() - before < 20_000_000  # the answers would be 60 MB
+        assert resident_bytes(pid) - before < 20_000_000  # the answers would be 60 MB
         client.socket.settimeout(15)
         for _ in range(sent // (len(data) // 1000)):
             assert len(client.read().body) == 60_000

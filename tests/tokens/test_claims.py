@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused
-from gateway.outcome import Outcome, step
+from gateway.outcome import stepped
 from gateway.tokens.claims import Claims, read_grant
 from gateway.tokens.form import token_key
 from gateway.tokens.pipeline import Pipeline
@@ -56,16 +56,7 @@ def charged(client: redis.Redis, file: int = 0) -> int | None:
 
 async def run(coroutine: Any) -> Any:
     """Step a coroutine that awaits outcomes, from a task."""
-    ended: Outcome[Any] = Outcome()
-
-    async def follow() -> None:
-        try:
-            ended.set(await coroutine)
-        except Exception as error:
-            ended.fail(error)
-
-    step(follow())
-    return await ended.future()
+    return await stepped(coroutine).future()
 
 
 async def refusal(coroutine: Any) -> object:
