@@ -36,7 +36,7 @@ bench: $(VENV)/.dev ## Measure this machine; ARGS="--help" for the ways to
 	@$(BIN)/python -m bench $(ARGS)
 
 settings: $(VENV)/.run ## Write docs/settings.md and config/gateway.toml anew from the code
-	@$(BIN)/python -m gateway.reference
+	@$(BIN)/python -m gateway.config.reference
 
 wheel: $(VENV)/.run ## Build dist/*.whl
 	@rm -rf dist && $(BIN)/hatchling build -t wheel
@@ -48,7 +48,7 @@ lock: $(VENV)/.run ## Choose the newest allowed dependencies and write requireme
 	@$(LOCK) pyproject.toml --extra clouds --group dev -c requirements.txt -c requirements-build.txt -o requirements-dev.txt
 
 clean: ## Remove everything that was made, but not the state in .download-gateway
-	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/azurite/node_modules
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/support/azurite/node_modules
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, in three steps. A stamp is newer than what it was made from.

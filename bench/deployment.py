@@ -29,7 +29,7 @@ from bench.load.wrk import INSTALL, parse_wrk, write_requests, wrk_command
 from bench.machine import tool_path
 from bench.measure import Meter, listening_pids
 from bench.processes import Crew
-from gateway.tokens.form import new_token
+from gateway.secrets import new_token
 
 MAX_TOKENS = 1_000_000
 MINT_AT_ONCE = 16

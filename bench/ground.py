@@ -29,8 +29,8 @@ from bench.bucket import STORAGE, Bucket, start_bucket
 from bench.errors import BenchError
 from bench.machine import Cores, find_redis
 from bench.processes import Crew, Program
-from gateway.tokens.form import new_token, token_id, token_key
-from gateway.tokens.store import CREATE
+from gateway.secrets import new_token, token_id, token_key
+from gateway.tokens.repository import CREATE
 
 SMALL = "small.bin"
 BIG = "big.bin"

@@ -2,7 +2,7 @@
 
 A `Crew` is a context: what it started is stopped by pid at its end, also after Ctrl-C or an exception; and
 the kernel stops it should we be killed outright. Start programs from the main thread only (see
-gateway.lifeline).
+gateway.runtime.parent_death).
 
 All stay in our session: Linux gives each session an equal share of a CPU (`sched_autogroup_enabled`), and
 SCHED_IDLE, by which the slow clients give way, means nothing beyond its own. With a session for each they
@@ -25,7 +25,7 @@ from typing import IO, Self
 
 from bench.errors import BenchError
 from bench.measure import descendants
-from gateway.lifeline import die_with_parent
+from gateway.runtime.parent_death import die_with_parent
 
 STOP_SECONDS = 5.0
 READY_SECONDS = 20.0

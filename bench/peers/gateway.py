@@ -11,7 +11,7 @@ from bench.ground import Ground
 from bench.peers.base import Kind, Options, Peer, Server
 from bench.probe import ask
 from bench.processes import READY_SECONDS, Crew, free_port
-from gateway.settings import Settings
+from gateway.config.settings import Settings
 
 
 class Gateway(Peer):

@@ -88,7 +88,7 @@ def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
 
 
 def _tell(text: str, code: int) -> int:
-    from gateway.tokens.form import redact  # noqa: PLC0415
+    from gateway.secrets import redact  # noqa: PLC0415
 
     sys.stderr.write(f"{PROGRAM}: {_CREDENTIALS.sub('://***@', redact(text))}\n")
     return code

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.addresses import redact_url
 from gateway.cli.checks import Finding, Level, failed, passed, skipped
 from gateway.cli.checks.cache import check_cache
 from gateway.cli.checks.ports import check_ports
 from gateway.cli.options import EVERY, Ask, Call, command, fail
 from gateway.cli.output import show_table
+from gateway.config.settings import Settings
 from gateway.errors import ConfigurationError, GatewayError, StorageError
-from gateway.settings import Settings
+from gateway.runtime.addresses import redact_url
 
 if TYPE_CHECKING:
     from gateway.manifest import Manifest
-    from gateway.tokens.products import Product
+    from gateway.products.repository import Product
 
 
 def add_check(root: typer.Typer) -> None:
@@ -78,7 +78,7 @@ def _check_contents(call: Call, settings: Settings, base: str | None, quick: boo
     """The store, and what only the store knows of: files and tokens."""
     from gateway.cli.checks import storages as look  # noqa: PLC0415 - slow to import
     from gateway.cli.checks.store import check_store  # noqa: PLC0415
-    from gateway.storage.registered import read_registry  # noqa: PLC0415
+    from gateway.storage.local.roots import read_registry  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
 
     try:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeVar
 
 import typer
 
+from gateway.config.settings import Settings, load
+from gateway.config.sizes import show_size
+from gateway.config.sources import DEBUG_VARIABLE, TABLES, flag_name
 from gateway.errors import ConfigurationError
-from gateway.settings import Settings, load
-from gateway.sizes import show_size
-from gateway.sources import DEBUG_VARIABLE, TABLES, flag_name
 
 if TYPE_CHECKING:
-    from gateway.tokens.store import TokenStore
+    from gateway.tokens.repository import TokenStore
 
 EVERY: Final = tuple(name for name in Settings.model_fields if name != TABLES)
 """Every setting that has a flag (storages are tables, for the file and the environment)."""
@@ -73,8 +73,8 @@ class Call:
     @contextmanager
     def store(self) -> Iterator[Ask]:
         """Open the store that the settings mean, started for the purpose if need be; yields what asks it."""
-        from gateway.embedded import open_store  # noqa: PLC0415 - slow to import, not needed for --help
-        from gateway.tokens.store import TokenStore  # noqa: PLC0415
+        from gateway.store.embedded import open_store  # noqa: PLC0415 - slow to import, not needed for --help
+        from gateway.tokens.repository import TokenStore  # noqa: PLC0415
 
         async def connected(url: str, work: Callable[[TokenStore], Awaitable[Any]]) -> Any:
             async with TokenStore.connect(url, self.settings.redis_timeout) as store:

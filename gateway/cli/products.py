@@ -13,8 +13,8 @@ from gateway.mint.data import product_data
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
     from gateway.manifest import Manifest
-    from gateway.tokens.products import Product
-    from gateway.tokens.store import TokenStore
+    from gateway.products.repository import Product
+    from gateway.tokens.repository import TokenStore
 
 group = typer.Typer(help="Products and their versions.", no_args_is_help=True)
 
@@ -73,9 +73,9 @@ def add(
     ] = False,
 ) -> None:
     """Register a version: reads the files for their sizes and digests. They must not change afterwards."""
-    from gateway.publish import hash_files, plan_publication, show_progress  # noqa: PLC0415 - slow to import
+    from gateway.products.publishing import hash_files, plan_publication, show_progress  # noqa: PLC0415 - slow to import
+    from gateway.products.validation import NAME_HELP, is_name  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
-    from gateway.tokens.checks import NAME_HELP, is_name  # noqa: PLC0415
 
     faults = [
         f"{what}: must be {NAME_HELP}"

@@ -8,8 +8,8 @@ import typer
 
 from gateway.cli.checks import Level
 from gateway.cli.options import EVERY, Call, command
+from gateway.config.settings import Settings
 from gateway.errors import ConfigurationError
-from gateway.settings import Settings
 
 
 def add_commands(root: typer.Typer) -> None:
@@ -62,7 +62,7 @@ def _with_roots(settings: Settings) -> Settings:
     Raises ConfigurationError.
     """
     from gateway.cli.checks.storages import check_roots  # noqa: PLC0415
-    from gateway.tls import server_context  # noqa: PLC0415
+    from gateway.runtime.tls import server_context  # noqa: PLC0415
 
     server_context(settings.tls_cert, settings.tls_key)
     findings = check_roots(settings.roots)

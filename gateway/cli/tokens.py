@@ -12,16 +12,16 @@ import typer
 
 from gateway.cli.options import STORE, Call, command, fail
 from gateway.cli.output import note, show_record, show_size, show_table, show_time
-from gateway.durations import parse_duration, show_duration
+from gateway.config.durations import parse_duration, show_duration
+from gateway.config.settings import Settings, base_url
 from gateway.errors import ConfigurationError
 from gateway.mint.data import token_data
 from gateway.mint.times import parse_time
-from gateway.settings import Settings, base_url
-from gateway.tokens.form import TOKEN_PREFIX, token_id
+from gateway.secrets import TOKEN_PREFIX, token_id
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
     from gateway.manifest import Manifest
-    from gateway.tokens.store import Keep, TokenRecord, TokenStore
+    from gateway.tokens.repository import Keep, TokenRecord, TokenStore
 
 group = typer.Typer(help="Download tokens: make, look at, revoke, extend.", no_args_is_help=True)
 
@@ -204,7 +204,7 @@ def extend(
     unlimited: Annotated[bool, typer.Option("--unlimited", help="Take the limit of downloads away.")] = False,
 ) -> None:
     """Move a token's expiry, or change how often it may be used."""
-    from gateway.tokens.store import KEEP  # noqa: PLC0415
+    from gateway.tokens.repository import KEEP  # noqa: PLC0415
 
     if expires_in is not None and expires_at is not None:
         raise fail("--expires-in and --expires-at exclude each other: give one")
@@ -271,7 +271,7 @@ def _row(token: TokenRecord) -> tuple[object, ...]:
 @contextmanager
 def _naming_flags() -> Iterator[None]:
     """Tell what is wrong with a field in the words of the command line."""
-    from gateway.tokens.store import Declined  # noqa: PLC0415
+    from gateway.tokens.repository import Declined  # noqa: PLC0415
 
     try:
         yield
@@ -284,7 +284,7 @@ def _naming_flags() -> Iterator[None]:
 
 def _base(call: Call) -> str:
     """What a link begins with: as told here, else as the gateway has it that runs on this data folder."""
-    from gateway.embedded import announced_url  # noqa: PLC0415
+    from gateway.store.embedded import announced_url  # noqa: PLC0415
 
     settings = call.settings
     told = settings.public_url or settings.redis_url or "listen" in call.flags

@@ -7,9 +7,9 @@ from typing import Final
 from aiohttp import web
 
 from gateway.mint.problems import Problem, key_invalid, key_missing
-from gateway.tokens.form import MAX_TOKEN_LENGTH, key_hash
+from gateway.secrets import MAX_TOKEN_LENGTH, key_hash
 from gateway.tokens.keys import KeyRecord, api_key_key, key_record
-from gateway.tokens.store import TokenStore
+from gateway.tokens.repository import TokenStore
 
 ADMIN: Final = frozenset(("admin",))
 MINT: Final = frozenset(("admin", "mint"))

@@ -18,7 +18,7 @@ from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 
 from gateway.mint.problems import Problem, invalid
-from gateway.tokens.checks import Fault
+from gateway.products.validation import Fault
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.mint.models import GenerateDownloadUrl
 from gateway.storage.registry import Storages
-from gateway.tokens.store import TokenStore
+from gateway.tokens.repository import TokenStore
 
 BODY_LIMIT: Final = 64 * 1024
 """Bytes of an ordinary body: metadata of 4 KiB can be six times as long when all of it is written \\uXXXX."""

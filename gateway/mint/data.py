@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.mint.times import format_time
 
 if TYPE_CHECKING:  # the commands' --help does without the store's client
-    from gateway.tokens.products import Product
+    from gateway.products.repository import Product
     from gateway.tokens.records import TokenRecord
 
 

@@ -29,10 +29,10 @@ from aiohttp import web
 
 from gateway.errors import StoreUnavailable
 from gateway.mint.problems import Problem, invalid
-from gateway.tokens.form import TOKEN_PREFIX, encode_secret, key_hash
-from gateway.tokens.link import Script
-from gateway.tokens.products import Edition
-from gateway.tokens.store import TokenStore
+from gateway.products.repository import Edition
+from gateway.secrets import TOKEN_PREFIX, encode_secret, key_hash
+from gateway.store.client import Script
+from gateway.tokens.repository import TokenStore
 
 HEADER: Final = "Idempotency-Key"
 KEY_PATTERN: Final = r"^[!-~](?:[ -~]{0,253}[!-~])?$"

@@ -16,8 +16,8 @@ from gateway.mint.models import GenerateDownloadUrl
 from gateway.mint.problems import Problem
 from gateway.mint.times import format_time
 from gateway.mint.writing import Answer
-from gateway.tokens.link import Declined
-from gateway.tokens.products import Edition, edition, find_edition_command
+from gateway.products.repository import Edition, edition, find_edition_command
+from gateway.store.client import Declined
 
 
 async def generate_download_url(request: Request, context: Context) -> Answer:

@@ -23,22 +23,24 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from gateway.mint.times import parse_time
-from gateway.tokens.checks import (
-    EMAIL_PATTERN,
+from gateway.products.validation import (
     MAX_BLOB_KEY,
     MAX_DISPLAY_NAME,
-    MAX_DOWNLOADS,
-    MAX_EMAIL,
     MAX_FILE_NAME,
     MAX_FILES,
-    MAX_METADATA,
-    MAX_NUMBER,
     MAX_SIZE,
     MEDIA_TYPE_PATTERN,
     NAME_PATTERN,
-    metadata_faults,
 )
 from gateway.tokens.listing import CURSOR_PATTERN, DEFAULT_LIMIT, MAX_LIMIT
+from gateway.tokens.validation import (
+    EMAIL_PATTERN,
+    MAX_DOWNLOADS,
+    MAX_EMAIL,
+    MAX_METADATA,
+    MAX_NUMBER,
+    metadata_faults,
+)
 
 DEFAULT_TYPE: Final = "application/octet-stream"
 _NO_NUL: Final = r"^[^\x00]*$"

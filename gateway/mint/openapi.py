@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from gateway import __version__
 from gateway.mint import answers, idempotency, models
 from gateway.mint.problems import CONTENT_TYPE, TABLE
-from gateway.tokens.checks import NAME_PATTERN
+from gateway.products.validation import NAME_PATTERN
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _DESCRIPTION: Final = (

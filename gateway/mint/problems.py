@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from gateway.errors import RETRY_AFTER_SECONDS
 from gateway.mint.writing import Answer
-from gateway.tokens.checks import Fault
-from gateway.tokens.form import redact
-from gateway.tokens.link import Declined
+from gateway.products.validation import Fault
+from gateway.secrets import redact
+from gateway.store.client import Declined
 
 CONTENT_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 50

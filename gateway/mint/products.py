@@ -14,11 +14,11 @@ from gateway.mint.data import product_data
 from gateway.mint.models import DEFAULT_TYPE, CreateProduct, NewFile, RegisterVersion, UpdateProduct
 from gateway.mint.problems import Problem, invalid
 from gateway.mint.writing import Answer
-from gateway.objects import LOOKERS
+from gateway.products.bucket_scanning import LOOKERS
+from gateway.products.repository import Product
+from gateway.products.validation import Fault, is_name, manifest_faults
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.registry import Storages
-from gateway.tokens.checks import Fault, is_name, manifest_faults
-from gateway.tokens.products import Product
 
 
 async def list_products(_request: Request, context: Context) -> Answer:

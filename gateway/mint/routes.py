@@ -38,7 +38,7 @@ from gateway.mint.products import (
 )
 from gateway.mint.tokens import get_token, list_tokens, revoke_token, update_token
 from gateway.mint.writing import Answer
-from gateway.tokens.link import Declined
+from gateway.store.client import Declined
 
 Handler = Callable[[Request, Context], Awaitable[Answer]]
 
@@ -166,6 +166,6 @@ def _meet_expectation(request: Request) -> None:
 
 
 def log_failure(error: BaseException) -> None:
-    """Log a fault of ours. The formatter of gateway.log cuts secrets out of the traceback."""
+    """Log a fault of ours. The formatter of gateway.runtime.log cuts secrets out of the traceback."""
     details: Any = (type(error), error, error.__traceback__)
     _log.error("a request failed: %s", type(error).__name__, exc_info=details)

@@ -17,14 +17,14 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from gateway import log
+from gateway.config.settings import Settings, base_url
 from gateway.mint.context import MANIFEST_LIMIT, Context, Request
 from gateway.mint.models import mint_model
 from gateway.mint.problems import Problem, problem_answer
 from gateway.mint.routes import Router, log_failure
-from gateway.settings import Settings, base_url
+from gateway.runtime import log
 from gateway.storage.registry import Storages
-from gateway.tokens.store import TokenStore
+from gateway.tokens.repository import TokenStore
 
 _log = logging.getLogger("gateway.mint")
 

@@ -12,7 +12,7 @@ from gateway.mint.problems import Problem
 from gateway.mint.writing import Answer
 from gateway.tokens.listing import TokenFilter, describe_damage
 from gateway.tokens.records import TokenRecord
-from gateway.tokens.store import KEEP
+from gateway.tokens.repository import KEEP
 
 _log = logging.getLogger("gateway.mint")
 

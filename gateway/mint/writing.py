@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.rules.headers import format_date
+from gateway.http.fields import format_date
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 

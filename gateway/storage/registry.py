@@ -18,21 +18,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from gateway.errors import StorageError
-from gateway.storage import Storage
-from gateway.storage.cache import DescriptorCache
-from gateway.storage.catalog import Catalog
-from gateway.storage.local import LocalStorage
-from gateway.storage.registered import REGISTRY, read_registry, register
-from gateway.storage_settings import (
+from gateway.config.storages import (
     CloudSettings,
     LocalSettings,
     S3Settings,
     StorageSettings,
 )
+from gateway.errors import StorageError
+from gateway.storage.catalog import Catalog
+from gateway.storage.interface import Storage
+from gateway.storage.local.descriptors import DescriptorCache
+from gateway.storage.local.roots import REGISTRY, read_registry, register
+from gateway.storage.local.storage import LocalStorage
 
 if TYPE_CHECKING:
-    from gateway.storage.slices import SliceCache
+    from gateway.storage.cache.slices import SliceCache
 
 RECHECK_SECONDS: Final = 1.0
 """How often at most an unknown name makes us look at the registry again: anyone may mint nonsense."""
@@ -59,15 +59,15 @@ def _s3_catalog(name: str, table: S3Settings) -> Catalog:
 
 
 def _cloud_storage(name: str, table: CloudSettings, count: Count) -> Storage:
-    from gateway.storage.clouds.setup import make_store  # noqa: PLC0415
-    from gateway.storage.clouds.storage import CloudStorage  # noqa: PLC0415
+    from gateway.storage.obstore.setup import make_store  # noqa: PLC0415
+    from gateway.storage.obstore.storage import CloudStorage  # noqa: PLC0415
 
     return CloudStorage(name, make_store(name, table), table.prefix, count)
 
 
 def _cloud_catalog(name: str, table: CloudSettings) -> Catalog:
-    from gateway.storage.clouds.catalog import CloudCatalog  # noqa: PLC0415
-    from gateway.storage.clouds.setup import COMMAND_RETRIES, address, make_store  # noqa: PLC0415
+    from gateway.storage.obstore.catalog import CloudCatalog  # noqa: PLC0415
+    from gateway.storage.obstore.setup import COMMAND_RETRIES, address, make_store  # noqa: PLC0415
 
     return CloudCatalog(name, lambda: make_store(name, table, COMMAND_RETRIES), table.prefix, address(table))
 
@@ -248,8 +248,8 @@ class Storages:
             return storage
 
     def _wrap(self, storage: Storage, caching: Caching) -> Storage:
-        from gateway.storage.cached import CachedStorage  # noqa: PLC0415
-        from gateway.storage.slices import SliceCache  # noqa: PLC0415
+        from gateway.storage.cache.slices import SliceCache  # noqa: PLC0415
+        from gateway.storage.cache.storage import CachedStorage  # noqa: PLC0415
 
         if self._slices is None:
             self._slices = SliceCache(caching.path, caching.max_bytes, self._count)

@@ -8,8 +8,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from gateway.counters import UPSTREAM_RETRIES, UPSTREAM_THROTTLES
 from gateway.errors import StorageUnreachable
+from gateway.runtime.metrics import UPSTREAM_RETRIES, UPSTREAM_THROTTLES
 
 FIRST_TRIES: Final = 4
 """Before the first byte: somebody waits for an answer, and may be told to come again."""

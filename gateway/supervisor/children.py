@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Final
 
 import gateway
-from gateway.child import Orders
-from gateway.counters import Counters, Totals, new_block
+from gateway.config.settings import Settings
 from gateway.errors import GatewayError
-from gateway.settings import Settings
-from gateway.sockets import Listener
+from gateway.runtime.listeners import Listener
+from gateway.runtime.metrics import Counters, Totals, new_block
+from gateway.supervisor.child import Orders
 
 READY_SECONDS: Final = 30.0
 """A child that has not said that it is ready by then is given up."""
 
-PROGRAM: Final = (sys.executable, "-P", "-m", "gateway.child")
+PROGRAM: Final = (sys.executable, "-P", "-m", "gateway.supervisor.child")
 """Started without the working directory on the module path: a stray `json.py` there must not be run."""
 
 _log = logging.getLogger("gateway.supervisor")

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from gateway import log
-from gateway.embedded import EmbeddedStore
-from gateway.settings import Settings, base_url
-from gateway.sockets import Listener
+from gateway.config.settings import Settings, base_url
+from gateway.runtime import log
+from gateway.runtime.listeners import Listener
+from gateway.store.embedded import EmbeddedStore
 from gateway.supervisor.children import PROGRAM, Service
 from gateway.supervisor.core import Reload, Supervisor
 
@@ -37,9 +37,9 @@ def run_up(
     they stay. Raises GatewayError: a fault in the paths (nothing has been started then), a data folder or an
     address in use, a child that cannot start, a file that changes while it is read.
     """
-    from gateway.demo import make_demo  # noqa: PLC0415 - what publishing needs, the other commands need not load
+    from gateway.products.demo import make_demo  # noqa: PLC0415 - what publishing needs, the other commands need not load
     from gateway.storage.registry import Storages  # noqa: PLC0415
-    from gateway.supervisor.offers import describe_links, plan_offers, publish_offers  # noqa: PLC0415
+    from gateway.supervisor.quick_start import describe_links, plan_offers, publish_offers  # noqa: PLC0415
 
     reload = reload or (lambda: settings)
     with _interruptible():

@@ -23,16 +23,16 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from gateway import log
-from gateway.admin import Admin, Health
-from gateway.counters import Totals
-from gateway.embedded import EmbeddedStore
+from gateway.config.settings import Settings
 from gateway.errors import ConfigurationError, GatewayError
-from gateway.settings import Settings
-from gateway.sockets import Listener
+from gateway.runtime import log
+from gateway.runtime.listeners import Listener
+from gateway.runtime.metrics import Totals
+from gateway.store.embedded import EmbeddedStore
 from gateway.supervisor.children import PROGRAM, Child, Reaper, Service, Workshop
+from gateway.supervisor.monitoring import Admin, Health
 from gateway.supervisor.slots import Slot
-from gateway.supervisor.stores import StoreKeeper
+from gateway.supervisor.store_keeper import StoreKeeper
 
 GRACE_SECONDS: Final = 5.0
 """How much longer than drain_timeout a child may take to end."""

@@ -8,8 +8,8 @@ import random
 import time
 from typing import Any, Final
 
+from gateway.config.settings import Settings
 from gateway.errors import GatewayError
-from gateway.settings import Settings
 from gateway.supervisor.children import Child, Service, Workshop
 
 FIRST_DELAY_SECONDS: Final = 0.1

@@ -18,11 +18,11 @@ from collections import deque
 from typing import Any, Final
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
-from gateway.outcome import step
-from gateway.tokens.form import token_key
+from gateway.runtime.deferred import step
+from gateway.secrets import token_key
+from gateway.store.pipeline import Command, NotDone, Pipeline, Run, pack
+from gateway.store.scripts import CLAIM, SETTLE, TAKE
 from gateway.tokens.leases import Lease
-from gateway.tokens.pipeline import Command, NotDone, Pipeline, Run, pack
-from gateway.tokens.scripts import CLAIM, SETTLE, TAKE
 
 LOOK: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"max")).replace(b"0" * 32, b"%b")
 TAKE_PACKED: Final = pack((b"EVALSHA", TAKE.sha, b"1", token_key("0" * 32))).replace(b"0" * 32, b"%b")

@@ -1,6 +1,6 @@
 """API keys of the mint service: shown once, held as `dg:key:{SHA-256}` hash: name, role, created (ms).
 
-A key is 256 random bits, so a fast hash is enough: there is nothing to guess (see gateway.tokens.form).
+A key is 256 random bits, so a fast hash is enough: there is nothing to guess (see gateway.secrets).
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.tokens.checks import MAX_DISPLAY_NAME, is_text
-from gateway.tokens.form import MAX_TOKEN_LENGTH, key_hash, new_key, redact
-from gateway.tokens.link import Declined, Link, Script
+from gateway.products.validation import MAX_DISPLAY_NAME, is_text
+from gateway.secrets import MAX_TOKEN_LENGTH, key_hash, new_key, redact
+from gateway.store.client import Declined, Link, Script
 
 ROLES: Final = ("admin", "mint")
 """admin: everything. mint: only making download URLs."""

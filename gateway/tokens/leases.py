@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from gateway.errors import StoreUnavailable
-from gateway.tokens.form import token_key
-from gateway.tokens.pipeline import NotDone, Pipeline, Run
-from gateway.tokens.scripts import CHECKPOINT
+from gateway.secrets import token_key
+from gateway.store.pipeline import NotDone, Pipeline, Run
+from gateway.store.scripts import CHECKPOINT
 
 _log = logging.getLogger("gateway")
 

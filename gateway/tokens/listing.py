@@ -22,9 +22,9 @@ from typing import Final
 
 from gateway.errors import StoreUnavailable
 from gateway.manifest import Manifest
-from gateway.tokens.form import token_key
-from gateway.tokens.link import Link, WrongKind
-from gateway.tokens.products import manifest_key
+from gateway.products.repository import manifest_key
+from gateway.secrets import token_key
+from gateway.store.client import Link, WrongKind
 from gateway.tokens.records import TokenRecord, token_record
 
 MAX_LIMIT: Final = 200

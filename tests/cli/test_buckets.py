@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.buckets import SECRET_KEY
 from tests.cli.conftest import Gateway
-from tests.shop import Shop
+from tests.support.buckets import SECRET_KEY
+from tests.support.shop import Shop
 
 FREE = ("--listen", "127.0.0.1:0", "--mint-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 CONTENT = b"drums" * 1000

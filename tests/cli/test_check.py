@@ -21,7 +21,7 @@ from gateway.cli.checks import Level
 from gateway.cli.checks.proxy import Target, check_proxy
 from gateway.cli.checks.store import check_store
 from gateway.manifest import ManifestFile
-from gateway.tokens.store import TokenStore
+from gateway.tokens.repository import TokenStore
 from tests.cli.conftest import Gateway
 from tests.conftest import StoreServer
 

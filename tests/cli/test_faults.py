@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.tokens.form import new_token
-from gateway.tokens.store import TokenStore
+from gateway.secrets import new_token
+from gateway.tokens.repository import TokenStore
 from tests.cli.conftest import Fault, Gateway
 from tests.conftest import StoreServer
 

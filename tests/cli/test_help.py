@@ -12,7 +12,7 @@ from gateway import __version__
 from gateway.cli import main
 from gateway.cli.app import root
 from gateway.cli.options import EVERY
-from gateway.sources import flag_name
+from gateway.config.sources import flag_name
 from tests.cli.conftest import Gateway
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_journey import CONTENT, SIZE, Shop
-from tests.shop import Shop as Bucket
-from tests.test_supervisor import wait_until
+from tests.supervisor.test_supervisor import wait_until
+from tests.support.shop import Shop as Bucket
 
 
 @pytest.fixture

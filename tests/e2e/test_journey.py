@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.tools import need
-from tests.test_supervisor import wait_until
-from tests.test_up import Up
+from tests.supervisor.test_supervisor import wait_until
+from tests.supervisor.test_up import Up
 
 SIZE = 64 << 20
 CONTENT = random.Random(7).randbytes(SIZE)

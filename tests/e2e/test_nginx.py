@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from gateway.counters import BYTES_SENT
+from gateway.http.fields import media_type
 from gateway.manifest import Manifest
-from gateway.rules.headers import media_type
+from gateway.runtime.metrics import BYTES_SENT
 from tests.conftest import StoreServer
+from tests.dataplane.test_download_objects import publish, table
 from tests.e2e.tools import need
-from tests.faults_upstream import Upstream
-from tests.plane import Client, Plane, Published, Response, wait_until
-from tests.test_download_objects import publish, table
+from tests.support.faulty_bucket import Upstream
+from tests.support.plane import Client, Plane, Published, Response, wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "config" / "nginx"
 CONTENT = os.urandom(300_000)

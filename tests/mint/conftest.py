@@ -15,10 +15,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.config.settings import Settings
 from gateway.manifest import Manifest, ManifestFile
 from gateway.mint.service import Service, build_context
-from gateway.settings import Settings
-from gateway.tokens.store import TokenStore
+from gateway.tokens.repository import TokenStore
 from tests.conftest import StoreServer
 
 PUBLIC_URL = "https://downloads.example"
@@ -28,7 +28,7 @@ MAX_TTL = 100_000
 PROCESS = """
 import os, socket, sys
 from gateway.mint.service import run
-from gateway.settings import Settings
+from gateway.config.settings import Settings
 settings = Settings.model_validate_json(sys.stdin.read())
 run(settings, [socket.socket(fileno=int(sys.argv[1]))], lambda: os.write(1, b"R"))
 """

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.settings import Settings
+from gateway.config.settings import Settings
 from tests.conftest import StoreServer
 from tests.mint.conftest import Api
-from tests.shop import Shop
+from tests.support.shop import Shop
 
 FILE = {
     "name": "a.bin",

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
+from gateway.config.settings import Settings
 from gateway.mint.service import Service, build_context
-from gateway.settings import Settings
-from gateway.tokens.store import TokenStore
+from gateway.tokens.repository import TokenStore
 from tests.conftest import StoreServer
 from tests.mint.conftest import ServiceProcess, manifest
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.manifest import ManifestFile
-from gateway.storage.beneath import Opener, best_opener, open_by_parts
-from gateway.storage.cache import DescriptorCache
-from gateway.storage.local import LocalStorage
+from gateway.storage.local.confinement import Opener, best_opener, open_by_parts
+from gateway.storage.local.descriptors import DescriptorCache
+from gateway.storage.local.storage import LocalStorage
 
 OPENERS = sorted({best_opener(), open_by_parts}, key=lambda opener: opener.__name__)
 

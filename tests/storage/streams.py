@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.storage import Stream
+from gateway.storage.interface import Stream
 
 
 async def rest(stream: Stream, most: int = 1 << 18) -> bytes:

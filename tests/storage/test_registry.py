@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.storages import LocalSettings, S3Settings
 from gateway.errors import ConfigurationError, StorageError
 from gateway.storage import registry
-from gateway.storage.registered import REGISTRY, name_for, read_registry, register
+from gateway.storage.local.roots import REGISTRY, name_for, read_registry, register
 from gateway.storage.registry import Place, Storages
-from gateway.storage_settings import LocalSettings, S3Settings
-
-from .conftest import entry
+from tests.storage.conftest import entry
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_register(root: Path, data: Path) -> None:
     ],
 )
 def test_names_fit_the_settings(folder: str, word: str) -> None:
-    from gateway.settings import STORAGE_NAME  # noqa: PLC0415
+    from gateway.config.settings import STORAGE_NAME  # noqa: PLC0415
 
     name = name_for(Path(folder))
     assert name.rpartition("-")[0] == word
@@ -159,8 +158,8 @@ def test_catalogs(root: Path, data: Path) -> None:
 
 def test_files_on_disk_pay_nothing_for_buckets(root: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from gateway.assemble import build_worker; "
-        "from gateway.storage.registry import Storages; from gateway.storage_settings import LocalSettings; "
+        "import sys; from pathlib import Path; from gateway.dataplane.wiring import build_worker; "
+        "from gateway.storage.registry import Storages; from gateway.config.storages import LocalSettings; "
         "storages = Storages({'files': LocalSettings(root=Path('/'))}, Path('/nowhere'), 4); "
         "storages.prepare(); storages.get('files'); "
         "lazy = ('botocore', 'obstore', 'gateway.storage.s3'); "
@@ -170,7 +169,7 @@ def test_files_on_disk_pay_nothing_for_buckets(root: Path) -> None:
     assert said.stdout == "[]\n"
 
 
-WRITE = "import sys; from pathlib import Path; from gateway.storage.registered import register\n" + (
+WRITE = "import sys; from pathlib import Path; from gateway.storage.local.roots import register\n" + (
     "for n in range(20): register(Path(sys.argv[1]), Path(f'/srv/{sys.argv[2]}/{n}'))"
 )
 

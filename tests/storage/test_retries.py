@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.counters import UPSTREAM_RETRIES, UPSTREAM_THROTTLES, Counters
 from gateway.errors import StorageError
+from gateway.runtime.metrics import UPSTREAM_RETRIES, UPSTREAM_THROTTLES, Counters
 from gateway.storage.retries import (
     FIRST_BACKOFF,
     FIRST_PATIENCE,

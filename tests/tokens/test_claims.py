@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused
-from gateway.outcome import stepped
+from gateway.runtime.deferred import stepped
+from gateway.secrets import token_key
+from gateway.store.pipeline import Pipeline
+from gateway.store.scripts import SCRIPTS
 from gateway.tokens.claims import Claims, read_grant
-from gateway.tokens.form import token_key
-from gateway.tokens.pipeline import Pipeline
-from gateway.tokens.scripts import SCRIPTS
 from tests.conftest import StoreServer
-from tests.plane import until
+from tests.support.plane import until
 
 TOKEN = "0123456789abcdef" * 2
 DIGEST = "d" * 64

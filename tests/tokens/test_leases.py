@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
-from gateway.tokens.form import token_key
+from gateway.secrets import token_key
+from gateway.store.pipeline import Command, NotDone, Pipeline, Run
+from gateway.store.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
 from gateway.tokens.leases import HELD, NOTHING, SHARE, TAKEN, Checkpoint, Lease, Leases, Times
-from gateway.tokens.pipeline import Command, NotDone, Pipeline, Run
-from gateway.tokens.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
 from tests.conftest import StoreServer
-from tests.plane import until
+from tests.support.plane import until
 
 TOKEN = "0123456789abcdef" * 2
 KEY = token_key(TOKEN)

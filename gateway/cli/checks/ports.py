@@ -9,10 +9,10 @@ import socket
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.addresses import Address
 from gateway.cli.checks import Finding, failed, passed
-from gateway.settings import LISTENERS, Settings
-from gateway.sources import toml_name
+from gateway.config.settings import LISTENERS, Settings
+from gateway.config.sources import toml_name
+from gateway.runtime.addresses import Address
 
 PATIENCE_SECONDS: Final = 2.0
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from gateway.cli.checks import Finding, failed, passed, warned
 from gateway.manifest import Manifest, ManifestFile
-from gateway.tokens.form import new_token
+from gateway.secrets import new_token
 
 TOKEN_SECONDS: Final = 60
 PATIENCE_SECONDS: Final = 10.0

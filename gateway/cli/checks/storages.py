@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.manifest import Manifest, ManifestFile
     from gateway.storage.catalog import Catalog
     from gateway.storage.registry import Storages
-    from gateway.tokens.store import TokenStore
+    from gateway.tokens.repository import TokenStore
 
 LOOKERS: Final = 32
 """Files looked at at once: an object takes a round trip to its storage."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.cli.checks import Finding, failed, passed, warned
 
 if TYPE_CHECKING:
-    from gateway.tokens.store import TokenStore
+    from gateway.tokens.repository import TokenStore
 
 OLDEST: Final = (5, 0)
 """From Redis 5 on a script may ask the clock and write: the scripts do."""

@@ -26,7 +26,7 @@ from gateway.storage.s3.faults import translate, wrong_region
 from gateway.storage.s3.setup import aws_endpoint, is_virtual
 
 if TYPE_CHECKING:
-    from gateway.storage_settings import S3Settings
+    from gateway.config.storages import S3Settings
 
 POOL_SIZE: Final = 64
 """Connections kept: more than there are threads that look or read at once."""

@@ -12,7 +12,10 @@ from urllib.parse import quote
 
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
-from gateway.storage.s3.answers import (
+from gateway.storage.s3.bucket import Bucket, Credentials, CredentialSource
+from gateway.storage.s3.connection import Connection
+from gateway.storage.s3.pool import Pool
+from gateway.storage.s3.responses import (
     Head,
     KeysRefused,
     Unusable,
@@ -23,9 +26,6 @@ from gateway.storage.s3.answers import (
     judge_error,
     judge_head,
 )
-from gateway.storage.s3.bucket import Bucket, Credentials, CredentialSource
-from gateway.storage.s3.connection import Connection
-from gateway.storage.s3.pool import Pool
 from gateway.storage.s3.signing import presign, query_of, quote_path, sign
 
 _TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')

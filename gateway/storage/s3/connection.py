@@ -20,8 +20,8 @@ from contextlib import suppress
 from typing import Final
 
 from gateway.storage.retries import Hiccup
-from gateway.storage.s3.answers import MAX_HEAD_BYTES, Head, Unusable, parse_head
 from gateway.storage.s3.bucket import Bucket
+from gateway.storage.s3.responses import MAX_HEAD_BYTES, Head, Unusable, parse_head
 
 PEEK_BYTES: Final = 4096
 """More than a head of S3 has."""

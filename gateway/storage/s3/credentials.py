@@ -15,7 +15,7 @@ from gateway.errors import StorageError
 from gateway.storage.s3.bucket import Credentials, CredentialSource
 
 if TYPE_CHECKING:
-    from gateway.storage_settings import S3Settings
+    from gateway.config.storages import S3Settings
 
 FRESH_SECONDS: Final = 300
 """Temporary keys are renewed when they live less: services hand out the next ones at least as early."""

@@ -13,18 +13,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from gateway.counters import UPSTREAM_IDLE, UPSTREAM_IN_USE, UPSTREAM_REQUESTS
+from gateway.runtime.metrics import UPSTREAM_IDLE, UPSTREAM_IN_USE, UPSTREAM_REQUESTS
 from gateway.storage.retries import Hiccup
-from gateway.storage.s3.answers import Head
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.connection import Connection, Lost, connect, make_context
+from gateway.storage.s3.responses import Head
 
 IDLE_SECONDS: Final = 20.0
 """How long a connection is kept unused; less than storages and what stands before them keep theirs."""
 
 
 class Pool:
-    """The connections; for one event loop. count: adds to a counter, see counters.py."""
+    """The connections; for one event loop. count: adds to a counter, see metrics.py."""
 
     def __init__(self, bucket: Bucket, count: Callable[[int, int], None]) -> None:
         self._bucket = bucket

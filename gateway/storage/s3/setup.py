@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from gateway.storage.s3.bucket import Bucket, CredentialSource
 
 if TYPE_CHECKING:
-    from gateway.storage_settings import S3Settings
+    from gateway.config.storages import S3Settings
 
 _PORTS = {"http": 80, "https": 443}
 

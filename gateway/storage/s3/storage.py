@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from gateway.manifest import ManifestFile
-from gateway.storage.objects import ObjectStorage
+from gateway.storage.object_storage import ObjectStorage
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.client import Client
 from gateway.storage.s3.stream import ObjectStream

@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, ParamSpec
 
-from gateway.counters import UPSTREAM_BYTES
 from gateway.manifest import ManifestFile
+from gateway.runtime.metrics import UPSTREAM_BYTES
 from gateway.storage.retries import Budget, Hiccup
-from gateway.storage.s3.answers import Wanted
 from gateway.storage.s3.client import Client
 from gateway.storage.s3.connection import Connection
+from gateway.storage.s3.responses import Wanted
 
 RETREAT_AFTER: Final = 256 * 1024
 """Taken slowly before that is done: a jam or two on the client's way are no pace."""

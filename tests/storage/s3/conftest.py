@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from gateway.counters import METRICS, UPSTREAM_IDLE, UPSTREAM_IN_USE, Counters
 from gateway.manifest import ManifestFile
-from gateway.storage import Stream
+from gateway.runtime.metrics import METRICS, UPSTREAM_IDLE, UPSTREAM_IN_USE, Counters
+from gateway.storage.interface import Stream
 from gateway.storage.s3.storage import S3Storage
-from tests.faults_upstream import Upstream
-from tests.plane import make_certificate
 from tests.storage.streams import rest
+from tests.support.faulty_bucket import Upstream
+from tests.support.plane import make_certificate
 
 
 @pytest.fixture(scope="session")

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
+from gateway.config.storages import S3Settings
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.catalog import ObjectFacts, ObjectMissing
 from gateway.storage.s3 import catalog as module
 from gateway.storage.s3.catalog import S3Catalog
 from gateway.storage.s3.setup import make_bucket
-from gateway.storage_settings import S3Settings
-from tests.buckets import SECRET_KEY
-from tests.shop import Shop
+from tests.support.buckets import SECRET_KEY
+from tests.support.shop import Shop
 
 CONTENT = os.urandom(3 * module.READ_BYTES + 17)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.storages import S3Settings
 from gateway.errors import StorageError
 from gateway.storage.s3 import credentials
 from gateway.storage.s3.bucket import Credentials
 from gateway.storage.s3.credentials import ChainCredentials, find_credentials
-from gateway.storage_settings import S3Settings
 
 ROOT = Path(__file__).parents[3]
 
@@ -166,7 +166,7 @@ def test_nothing_is_shown() -> None:
 def test_keys_in_the_settings_need_no_botocore() -> None:
     code = (
         "import sys; from gateway.storage.s3.setup import make_bucket; "
-        "from gateway.storage_settings import S3Settings; "
+        "from gateway.config.storages import S3Settings; "
         "make_bucket('a', S3Settings(bucket='shop', access_key='a', secret_key='b')).credentials().fetch(); "
         "print('botocore' in sys.modules)"
     )

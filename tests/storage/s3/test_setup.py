@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from gateway.config.storages import S3Settings
 from gateway.storage.s3.credentials import GivenCredentials
 from gateway.storage.s3.setup import make_bucket
-from gateway.storage_settings import S3Settings
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from gateway.counters import UPSTREAM_REQUESTS
 from gateway.errors import StorageError
-from gateway.storage import objects, retries
+from gateway.runtime.metrics import UPSTREAM_REQUESTS
+from gateway.storage import object_storage as objects
+from gateway.storage import retries
 from gateway.storage.s3.bucket import Credentials
 from gateway.storage.s3.storage import S3Storage
-from tests.faults_upstream import Fault, Pattern, Upstream
 from tests.storage.s3.conftest import Counted, Make, read
+from tests.support.faulty_bucket import Fault, Pattern, Upstream
 
 CONTENT = Pattern(100_000)
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from gateway.counters import UPSTREAM_BYTES, UPSTREAM_REQUESTS, UPSTREAM_RETRIES, UPSTREAM_THROTTLES
 from gateway.errors import StorageError
+from gateway.runtime.metrics import UPSTREAM_BYTES, UPSTREAM_REQUESTS, UPSTREAM_RETRIES, UPSTREAM_THROTTLES
 from gateway.storage import retries
 from gateway.storage.retries import FIRST_TRIES, TRIES
 from gateway.storage.s3.storage import S3Storage
 from gateway.storage.s3.stream import RETREAT_AFTER, RETREAT_BYTES
-from tests.faults_upstream import GOOD, Fault, Pattern, Upstream
-from tests.plane import until
 from tests.storage.s3.conftest import Counted, Make, read, spliced
 from tests.storage.streams import rest
+from tests.support.faulty_bucket import GOOD, Fault, Pattern, Upstream
+from tests.support.plane import until
 
 SIZE = 1_000_000
 LIMIT = 8 * 1024

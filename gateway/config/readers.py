@@ -1,0 +1,276 @@
+"""What the value of a setting may be: readers for values from flags, the environment and TOML alike.
+
+Each raises ValueError with the rest of the sentence "SETTING: …": what is wrong and how to mend it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field
+
+from gateway.config.durations import parse_duration
+from gateway.config.sizes import parse_size, show_size
+from gateway.runtime.addresses import Address
+
+MAX_SECONDS: Final = 10 * 366 * 86400
+"""Ten years: longer is a slip of the unit."""
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
+"""A bucket's name: what AWS allows, and what older and other services do (capitals, _ and more letters)."""
+
+
+def setting(default: Any, help_text: str, *, unit: str = "", shown: str = "", repr: bool = True) -> Any:  # noqa: A002
+    """Declare one setting. `shown` describes a default that is not a constant; repr=False hides a secret."""
+    extra: dict[str, Any] = {"unit": unit, "shown": shown}
+    if callable(default):
+        return Field(default_factory=default, description=help_text, json_schema_extra=extra)
+    return Field(default=default, description=help_text, json_schema_extra=extra, repr=repr)
+
+
+def needed(help_text: str, *, unit: str = "") -> Any:
+    """Declare a setting of a table that has no default."""
+    return Field(description=help_text, json_schema_extra={"unit": unit, "shown": "needed"})
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80]
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"must be text, not {_shown(value)}")
+    return value.strip()
+
+
+def whole(minimum: int, maximum: int) -> BeforeValidator:
+    """A whole number in a range, ends included."""
+
+    def read(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value.strip(), re.ASCII):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"must be a whole number, not {_shown(value)}")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be from {minimum} to {maximum}, not {value}")
+        return value
+
+    return BeforeValidator(read)
+
+
+def _seconds(value: object) -> float:
+    number = parse_duration(value) if isinstance(value, str) else value
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        raise ValueError(f"must be a time in seconds, not {_shown(value)}")
+    if not 0 < number <= MAX_SECONDS:
+        raise ValueError(f"must be more than 0 s and at most {MAX_SECONDS} s, not {_shown(value)}")
+    return float(number)
+
+
+def _whole_seconds(value: object) -> int:
+    number = _seconds(value)
+    if not number.is_integer():
+        raise ValueError(f"must be whole seconds, not {_shown(value)}")
+    return int(number)
+
+
+def _address(value: object) -> str:
+    return str(Address.parse(_text(value)))
+
+
+def _path(value: object) -> Path:
+    text = _text(str(value) if isinstance(value, Path) else value)
+    if "\0" in text:
+        raise ValueError("a path cannot hold a NUL character")
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def _log_target(value: object) -> str:
+    text = _text(value)
+    return text if text in ("-", "off") else str(_path(text))
+
+
+def _items(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [part for part in re.split(r"[,\s]+", value) if part]
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"must be a list of texts, not {_shown(value)}")
+    return tuple(value)
+
+
+def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
+    found = []
+    for item in _items(value):
+        try:
+            found.append(ip_network(item))
+        except ValueError:
+            raise ValueError(_mend_network(item)) from None
+    return tuple(found)
+
+
+def _mend_network(item: str) -> str:
+    try:
+        return f"{item[:80]!r} has bits set behind its prefix: write {ip_network(item, strict=False)}"
+    except ValueError:
+        return f"{item[:80]!r} is not a network: write CIDRs, as in 10.0.0.0/8 or 127.0.0.1 or fd00::/8"
+
+
+def _origins(value: object) -> tuple[str, ...]:
+    for item in (items := _items(value)):
+        parts = urlsplit(item)
+        if item != "*" and not (parts.scheme and parts.netloc and item == f"{parts.scheme}://{parts.netloc}"):
+            raise ValueError(
+                f"{item[:80]!r} is not an origin: write https://HOST (no path), or * for every one"
+            )
+    return items
+
+
+def _public_url(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(text := _text(value))
+        clean = parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc or " " in text)
+    except ValueError:
+        clean = False
+    if not clean or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be http://HOST or https://HOST, with or without a path and nothing behind it")
+    return text.rstrip("/")
+
+
+def _redis_url(value: object) -> str | None:
+    """The URL as given. What is wrong is told without quoting any of it: it may hold a password."""
+    if value is None:
+        return None
+    text = value.strip() if isinstance(value, str) else ""
+    forms = "write redis://HOST:PORT/DB, rediss://HOST:PORT/DB (TLS) or unix:///PATH?db=DB"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"is not a URL with a valid host and port: {forms}") from None
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError(f"is not a redis://, rediss:// or unix:// URL: {forms}")
+    if parts.scheme == "unix":
+        if not parts.path.startswith("/") or parts.hostname:
+            raise ValueError("needs the socket's absolute path: write unix:///PATH, with three slashes")
+    elif not parts.hostname or port == 0:
+        raise ValueError(f"names no host: {forms}")
+    elif not re.fullmatch(r"/?\d*", parts.path, re.ASCII):
+        raise ValueError("has a database that is not a number: write redis://HOST:PORT/0")
+    return text
+
+
+def _level(value: object) -> str:
+    text = _text(value).lower()
+    if text not in ("debug", "info", "warning", "error"):
+        raise ValueError(f"must be debug, info, warning or error, not {_shown(value)}")
+    return text
+
+
+def one_of(*words: str) -> BeforeValidator:
+    """One of a few words."""
+    *most, last = (f'"{word}"' for word in words)
+
+    def read(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"must be {', '.join(most)} or {last}, not {_shown(value)}")
+        return str(value)
+
+    return BeforeValidator(read)
+
+
+def at_least(minimum: int) -> BeforeValidator:
+    """A size in bytes, with or without a unit."""
+
+    def read(value: object) -> int:
+        size = parse_size(value) if isinstance(value, str) else value
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise ValueError(f"must be a size such as 50 GiB, not {_shown(value)}")
+        if not minimum <= size < 2**63:
+            raise ValueError(f"must be at least {show_size(minimum)}, not {_shown(value)}")
+        return size
+
+    return BeforeValidator(read)
+
+
+def _switch(value: object) -> bool:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    found = known.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise ValueError(f"must be true or false, not {_shown(value)}")
+    return found
+
+
+def _secret(value: object) -> str | None:
+    """Text that goes into a header field or a signature. What is wrong is told without quoting any of it."""
+    if value is None:
+        return None
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or not text.isascii() or not text.isprintable():
+        raise ValueError("must be the text that was issued (ASCII), given in quotes")
+    return text
+
+
+def _endpoint(value: object) -> str | None:
+    """The URL without a final slash; its quoted form is kept. Never quoted in a fault: it may hold a key."""
+    if value is None:
+        return None
+    form = "must be http://HOST:PORT or https://HOST, with or without a path, and no keys in it"
+    try:
+        parts = urlsplit(text := _text(value))
+        clean = parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc)
+    except ValueError:
+        raise ValueError(form) from None
+    if not clean or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(form)
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(form)
+    return text.rstrip("/")
+
+
+def _bucket(value: object) -> str:
+    text = _text(value)
+    if not _BUCKET.fullmatch(text):
+        raise ValueError(
+            f"is no bucket's name: {_shown(value)}; write the name alone, and a folder in it as prefix"
+        )
+    return text
+
+
+def _prefix(value: object) -> str:
+    """A folder in a bucket: "" or ending with a slash, and not beginning with one."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"must be text such as shop/files, not {_shown(value)}")
+    bare = value.strip("/")
+    return f"{bare}/" if bare else ""
+
+
+def _accel_prefix(value: object) -> str:
+    text = _text(value)
+    if not (text.startswith("/") and text.endswith("/")):
+        raise ValueError(f"must begin and end with a slash, not {_shown(value)}")
+    return text
+
+
+Seconds: TypeAlias = Annotated[float, BeforeValidator(_seconds)]
+WholeSeconds: TypeAlias = Annotated[int, BeforeValidator(_whole_seconds)]
+ListenAddress: TypeAlias = Annotated[str, BeforeValidator(_address)]
+AbsolutePath: TypeAlias = Annotated[Path, BeforeValidator(_path)]
+LogTarget: TypeAlias = Annotated[str, BeforeValidator(_log_target)]
+LogLevel: TypeAlias = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
+Networks: TypeAlias = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
+Origins: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_origins)]
+PublicURL: TypeAlias = Annotated[str | None, BeforeValidator(_public_url)]
+RedisURL: TypeAlias = Annotated[str | None, BeforeValidator(_redis_url)]
+Switch: TypeAlias = Annotated[bool, BeforeValidator(_switch)]
+Secret: TypeAlias = Annotated[str | None, BeforeValidator(_secret)]
+Endpoint: TypeAlias = Annotated[str | None, BeforeValidator(_endpoint)]
+BucketName: TypeAlias = Annotated[str, BeforeValidator(_bucket)]
+Prefix: TypeAlias = Annotated[str, BeforeValidator(_prefix)]
+Text: TypeAlias = Annotated[str, BeforeValidator(_text)]
+AccelPrefix: TypeAlias = Annotated[str, BeforeValidator(_accel_prefix)]

@@ -1,0 +1,1 @@
+"""The worker: what answers download and authorisation requests."""

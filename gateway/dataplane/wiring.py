@@ -1,0 +1,123 @@
+"""Builds a worker's parts from the settings.
+
+Alone knows the concrete backends; everything else is handed what it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.config.settings import Settings
+from gateway.config.storages import LocalSettings
+from gateway.dataplane.access_log import AccessLog
+from gateway.dataplane.download import Downloads
+from gateway.dataplane.exchange import Exchange
+from gateway.dataplane.fast_path import Prompt
+from gateway.dataplane.health import Other
+from gateway.dataplane.manifest_cache import Editions
+from gateway.dataplane.server import Server
+from gateway.dataplane.timeouts import Limits
+from gateway.errors import Refusal
+from gateway.http.forward_auth import TrustedProxies
+from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
+from gateway.storage.registry import Caching, Storages
+from gateway.store.pipeline import Pipeline
+from gateway.store.scripts import SCRIPTS
+from gateway.tokens.claims import Claims
+from gateway.tokens.leases import Leases, Times
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The parts of one data plane process."""
+
+    server: Server
+    claims: Claims
+    pipeline: Pipeline
+    storages: Storages
+    access_log: AccessLog | None
+
+
+def build_worker(settings: Settings, counters: Counters, lease_times: Times | None = None) -> Worker:
+    """Build the parts; call on the running event loop. `settings.redis_url` must be set."""
+    assert settings.redis_url is not None
+    pipeline = Pipeline(
+        settings.redis_url,
+        timeout=settings.redis_timeout,
+        queue=settings.redis_queue,
+        scripts=SCRIPTS,
+    )
+    claims = Claims(pipeline)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    access_log = (
+        None
+        if settings.access_log == "off"
+        else AccessLog(
+            str(settings.access_log),
+            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers),
+        )
+    )
+    storages = Storages(
+        settings.storage,
+        settings.data,
+        settings.open_files,
+        count=counters.add,
+        cache=Caching(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
+    )
+    storages.prepare()
+    downloads = Downloads(
+        claims,
+        Leases(pipeline, lease_times),
+        storages,
+        Editions(),
+        proxies,
+        {
+            name: table.accel_prefix
+            for name, table in settings.storage.items()
+            if isinstance(table, LocalSettings)
+        },
+        settings.public_url or "",
+        Prompt(counters),
+        counters,
+    )
+    recorder = Recorder(counters, access_log)
+    other = Other(claims, counters)
+    server = Server(
+        downloads.begin,
+        other.answer,
+        recorder.record,
+        recorder.record_refused,
+        counters,
+        Limits(
+            header_timeout=settings.header_timeout,
+            keepalive_timeout=settings.keepalive_timeout,
+            stall_timeout=settings.stall_timeout,
+            max_connections=settings.max_connections,
+            max_line=settings.max_line,
+            max_field=settings.max_field,
+            max_headers=settings.max_headers,
+        ),
+        settings.cors_origins,
+    )
+    return Worker(server, claims, pipeline, storages, access_log)
+
+
+class Recorder:
+    """Counts and logs what was answered."""
+
+    def __init__(self, counters: Counters, log: AccessLog | None) -> None:
+        self._count = counters.add
+        self._log = log
+
+    def record(self, exchange: Exchange) -> None:
+        """One request has ended."""
+        self._count(RESPONSES.get(exchange.status, RESPONSE_OTHER))
+        if exchange.code:
+            self._count(REFUSALS[exchange.code])
+        if self._log is not None:
+            self._log.add(exchange)
+
+    def record_refused(self, refusal: Refusal) -> None:
+        """A request that could not be read, or one connection too many."""
+        self._count(RESPONSES.get(refusal.status, RESPONSE_OTHER))
+        self._count(REFUSALS[refusal.code])

@@ -1,0 +1,119 @@
+"""One data plane process: its loop, its signals, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import uvloop
+from aiohttp import http_parser
+
+from gateway.config.settings import Settings
+from gateway.dataplane.wiring import Worker, build_worker
+from gateway.errors import GatewayError
+from gateway.runtime import log
+from gateway.runtime.metrics import Counters
+from gateway.runtime.tls import server_context
+from gateway.tokens.leases import Times
+
+_log = logging.getLogger("gateway")
+
+BACKLOG = 4096
+ACCEPTS = 16
+"""Connections accepted in one turn of the loop, at most. libuv accepts one a turn and descriptor, and turns
+are long with quick clients: so each listener is watched by so many. New connections of 32 clients cost
+half the CPU time, and large files that 32 begin to take at once mostly less (bench/README.md)."""
+YOUNG_OBJECTS = 50_000
+"""New objects between two collections; a request makes none in cycles, so they find next to nothing."""
+STORE_SECONDS = 2.0
+"""How long a new worker waits for the store before it accepts connections without."""
+DRAIN_POLL_SECONDS = 0.02
+BREAK_SECONDS = 1.0
+"""How long the broken connections may take to settle what their clients did not get."""
+
+
+def run(
+    settings: Settings,
+    sockets: list[socket.socket],
+    slot: int,
+    counters: Counters,
+    ready: Callable[[], None],
+    lease_times: Times | None = None,
+) -> None:
+    """Serve downloads on the listening sockets until SIGTERM, then drain, and return.
+
+    settings.redis_url must be set. slot: this worker's number, for the log. ready: called once connections
+    are accepted. lease_times: other than the usual ones.
+    """
+    log.configure(settings)
+    if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
+        raise GatewayError("aiohttp's C parser is missing: install a wheel of aiohttp for this platform")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        worker = partial(build_worker, settings, counters, lease_times)
+        runner.run(_serve(settings, sockets, slot, worker, ready))
+
+
+async def _serve(
+    settings: Settings,
+    sockets: list[socket.socket],
+    slot: int,
+    build: Callable[[], Worker],
+    ready: Callable[[], None],
+) -> None:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    tls = server_context(settings.tls_cert, settings.tls_key)
+    worker = build()
+    worker.pipeline.start()
+    worker.server.start()
+    if worker.access_log is not None:
+        worker.access_log.start()
+    with contextlib.suppress(TimeoutError):  # a store that is away must not keep us from saying so
+        async with asyncio.timeout(STORE_SECONDS):
+            while not worker.pipeline.ready:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+    listeners = [
+        await loop.create_server(worker.server, sock=each, backlog=BACKLOG, ssl=tls)
+        for sock in sockets
+        for each in accepting(sock)
+    ]
+    gc.freeze()  # what is here now stays: the collector need not look at it again
+    gc.set_threshold(YOUNG_OBJECTS)
+    ready()
+    _log.info("worker %d serves", slot)
+    await stopping.wait()
+    for listener in listeners:
+        listener.close()
+    worker.server.drain()
+    await _drained(worker.server.connections_by_handler, settings.drain_timeout)
+    worker.server.stop()
+    await _drained(worker.server.connections_by_handler, BREAK_SECONDS)
+    worker.storages.close()
+    await worker.pipeline.stop()
+    if worker.claims.owed:
+        _log.error("%d refunds are lost: the store was away until the end", worker.claims.owed)
+    if worker.access_log is not None:
+        worker.access_log.stop()
+
+
+def accepting(sock: socket.socket) -> list[socket.socket]:
+    """A listener and its duplicates, for as many connections a turn: see ACCEPTS."""
+    return [sock, *(sock.dup() for _ in range(ACCEPTS - 1))]
+
+
+async def _drained(connections: Mapping[Any, Any], timeout: float) -> None:
+    """Until every connection has closed, or the time is up."""
+    try:
+        async with asyncio.timeout(timeout):
+            while connections:  # noqa: ASYNC110 - aiohttp's table of connections tells nobody
+                await asyncio.sleep(DRAIN_POLL_SECONDS)
+    except TimeoutError:
+        _log.warning("%d connections were still busy after %g s and are broken", len(connections), timeout)

@@ -1,0 +1,273 @@
+"""The values of header fields: dates, names, digests, ranges, and what a client prefers.
+
+Everything that is made here is printable ASCII, whatever went in.
+
+A file's name, as a download is saved under it (`download_name`), is the last component of the manifest's:
+both kinds of slash separate, control characters and marks that turn the direction of text are dropped,
+leading dots and spaces too, lone surrogates become `_`, and it has at most MAX_NAME_BYTES bytes (the end of
+the stem gives way, not the extension). A name of which nothing remains is `download`.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+import unicodedata
+from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from gateway.http.media_types import DEFAULT_TYPE, MEDIA_TYPES
+from gateway.http.ranges import Span, Spans
+
+MAX_NAME_BYTES: Final = 200
+"""Longest name given to a client, in UTF-8: file systems take 255, and browsers add ` (1).crdownload`."""
+
+MAX_EXTENSION: Final = 16
+"""Longest extension, in characters, that survives the shortening of a name."""
+
+PRESENT_YEAR: Final = 2026
+"""Where two-digit years are read from (RFC 9110 section 5.6.7): up to 50 years ahead of it, else in the past.
+A constant instead of a clock keeps the rules pure, and only matters to times 50 years from now."""
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH_NUMBER: Final = {name: number for number, name in enumerate(_MONTHS, 1)}
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_EARLIEST: Final = -62_135_596_800
+_LATEST: Final = 253_402_300_799
+"""The years 0001 to 9999, which is what the format can say."""
+
+_TIME: Final = r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)"
+_MONTH: Final = f"({'|'.join(_MONTHS)})"
+_FIXDATE: Final = re.compile(rf"(?:{'|'.join(_DAYS)}), ([0-9]{{2}}) {_MONTH} ([0-9]{{4}}) {_TIME} GMT")
+_RFC850: Final = re.compile(
+    rf"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, ([0-9]{{2}})-{_MONTH}-([0-9]{{2}}) {_TIME} GMT"
+)
+_ASCTIME: Final = re.compile(rf"(?:{'|'.join(_DAYS)}) {_MONTH} ([0-9]{{2}}| [0-9]) {_TIME} ([0-9]{{4}})")
+
+_DROPPED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_UNSAFE: Final = re.compile(r'[^ -~]|["\\/%;]')
+_ATTRIBUTE_CHARACTERS: Final = "!#$&+-.^_`|~"
+
+
+# --- dates (RFC 9110 section 5.6.7) -------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def format_date(seconds: int) -> str:
+    """Seconds since 1970 UTC as an IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`."""
+    seconds = min(max(seconds, _EARLIEST), _LATEST)
+    when = time.gmtime(seconds)
+    day, month = _DAYS[when.tm_wday], _MONTHS[when.tm_mon - 1]
+    clock = f"{when.tm_hour:02}:{when.tm_min:02}:{when.tm_sec:02}"
+    return f"{day}, {when.tm_mday:02} {month} {when.tm_year:04} {clock} GMT"
+
+
+def parse_date(text: str, year: int = PRESENT_YEAR) -> int | None:
+    """An HTTP-date in any of its three formats, as seconds since 1970 UTC; None if it is none.
+
+    The name of the day is not held against the date. year: the present one, to read two-digit years by.
+    """
+    if match := _FIXDATE.fullmatch(text):
+        day, month, full_year, *clock = match.groups()
+        return _seconds(int(full_year), month, day, clock)
+    if match := _RFC850.fullmatch(text):
+        day, month, short_year, *clock = match.groups()
+        return _seconds(_century(int(short_year), year), month, day, clock)
+    if match := _ASCTIME.fullmatch(text):
+        month, day, *clock, full_year = match.groups()
+        return _seconds(int(full_year), month, day, clock)
+    return None
+
+
+def _century(short: int, year: int) -> int:
+    """The year with these last two digits that is at most 50 years after `year`, and more than 50 before."""
+    latest = year + 50
+    return latest - (latest - short) % 100
+
+
+def _seconds(year: int, month: str, day: str, clock: Sequence[str]) -> int | None:
+    """Seconds since 1970 UTC; None for a day the calendar does not have. A leap second is the next second."""
+    try:
+        days = date(year, _MONTH_NUMBER[month], int(day)).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return None
+    hour, minute, second = clock
+    return ((days * 24 + int(hour)) * 60 + int(minute)) * 60 + int(second)
+
+
+# --- names and types ----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def content_disposition(name: str) -> str:
+    """`attachment` with both forms of the file's name (RFC 6266, RFC 8187), safe for any name.
+
+    `filename` is for old clients: ASCII, accents taken off, `_` for what cannot be said or misleads some
+    parser (quotes, backslash, percent, semicolon). `filename*` is the name itself.
+    """
+    name = download_name(name)
+    encoded = quote(name, safe=_ATTRIBUTE_CHARACTERS)
+    return f"attachment; filename=\"{_ascii_name(name)}\"; filename*=UTF-8''{encoded}"
+
+
+def download_name(name: str) -> str:
+    """The name a file is to be saved under: see the top of the module."""
+    last = re.split(r"[/\\]", name)[-1]
+    clean = _SURROGATE.sub("_", _DROPPED.sub("", last)).lstrip(". ").rstrip(" ")
+    encoded = clean.encode()
+    if len(encoded) > MAX_NAME_BYTES:
+        stem, extension = _split_extension(clean)
+        room = MAX_NAME_BYTES - len(extension.encode())
+        clean = stem.encode()[:room].decode(errors="ignore").rstrip(" ") + extension
+    return clean or "download"
+
+
+def media_type(name: str) -> str:
+    """The media type for a file's name, from our own table, so that it is the same on every machine."""
+    _, dot, extension = re.split(r"[/\\]", name)[-1].rpartition(".")
+    return MEDIA_TYPES.get(extension.lower(), DEFAULT_TYPE) if dot else DEFAULT_TYPE
+
+
+def _ascii_name(name: str) -> str:
+    """The name in ASCII. What decomposing brings in, slashes and leading dots, is taken out once more."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    stem, extension = _split_extension(plain.lstrip(". "))
+    stem, extension = _UNSAFE.sub("_", stem), _UNSAFE.sub("_", extension)
+    if not any(c.isalnum() for c in stem):
+        stem = "download"
+    return stem[: MAX_NAME_BYTES - len(extension)] + extension
+
+
+def _split_extension(name: str) -> tuple[str, str]:
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension) if stem and len(extension) <= MAX_EXTENSION else (name, "")
+
+
+# --- validators, digests, ranges ----------------------------------------------------------------------------
+
+
+def entity_tag(sha256_hex: str) -> str:
+    """The strong entity tag of a content, quotes included (RFC 9110 section 8.8.3)."""
+    return f'"{sha256_hex}"'
+
+
+def repr_digest(sha256_hex: str) -> str:
+    """The Repr-Digest field of a content (RFC 9530 section 3). Raises ValueError for what is not hex."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256_hex)).decode()}:"
+
+
+def content_range(span: Span | None, size: int) -> str:
+    """The Content-Range field (RFC 9110 section 14.4); None for the one of a 416, `bytes */SIZE`."""
+    return f"bytes */{size}" if span is None else f"bytes {span.start}-{span.stop - 1}/{size}"
+
+
+class Multipart(NamedTuple):
+    """A multipart/byteranges body: each part's head, then the bytes of its span; last, the closing bytes.
+
+    type: the answer's Content-Type. length: its Content-Length.
+    """
+
+    type: str
+    parts: tuple[tuple[bytes, Span], ...]
+    closing: bytes
+    length: int
+
+
+def multipart(spans: Spans, size: int, part_type: str, sha256_hex: str) -> Multipart:
+    """Frame several spans of one file (RFC 9110 sections 14.6 and 15.3.7.2).
+
+    The boundary is 128 bits of a hash over the content's own digest and the spans: the same request gets the
+    same bytes from every worker, and no content can be made to hold a hash of itself.
+    """
+    places = ",".join(f"{start}-{stop}" for start, stop in spans)
+    boundary = sha256(f"{sha256_hex} {places}".encode()).hexdigest()[:32]
+    parts: list[tuple[bytes, Span]] = []
+    opening = f"--{boundary}"
+    for span in spans:
+        head = f"{opening}\r\nContent-Type: {part_type}\r\nContent-Range: {content_range(span, size)}\r\n\r\n"
+        parts.append((head.encode(), span))
+        opening = f"\r\n--{boundary}"
+    closing = f"\r\n--{boundary}--\r\n".encode()
+    length = len(closing) + sum(len(head) + span.stop - span.start for head, span in parts)
+    return Multipart(f"multipart/byteranges; boundary={boundary}", tuple(parts), closing, length)
+
+
+# --- what a client prefers (RFC 9110 section 12.5.1) --------------------------------------------------------
+
+_WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_PAIR: Final = rf'{_WORD}=(?:{_WORD}|"(?:[^"\\]|\\.)*+")'
+_MEDIA_RANGE: Final = re.compile(
+    rf"[ \t]*+({_WORD})/({_WORD})((?:[ \t]*+;[ \t]*+(?:{_PAIR})?+)*+)[ \t]*+(?:,|\Z)"
+)
+_PARAMETER: Final = re.compile(_PAIR)
+_WEIGHT: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
+
+
+def negotiate(accept: str | None, offers: Sequence[str]) -> str | None:
+    """The media type of `offers` (lower case, our favourite first) that the Accept field likes best.
+
+    The most specific range that fits an offer gives its weight. Among equal weights an offer that the client
+    names goes before one that only a wildcard covers, then the order of `offers` decides. None when the
+    client accepts none of them; the favourite when there is no field. What breaks the grammar is passed over.
+    """
+    ranges = _media_ranges(accept) if accept and accept.strip(" \t,") else [("*", "*", 1.0)]
+    best, best_rank = None, (0.0, 0)
+    for offer in offers:
+        kind, _, subtype = offer.partition("/")
+        specificity, weight = max(
+            (
+                ((range_kind != "*") + (range_subtype != "*"), weight)
+                for range_kind, range_subtype, weight in ranges
+                if range_kind in {kind, "*"} and range_subtype in {subtype, "*"}
+            ),
+            default=(0, 0.0),
+        )
+        if weight > 0 and (weight, specificity) > best_rank:
+            best, best_rank = offer, (weight, specificity)
+    return best
+
+
+@lru_cache(maxsize=1024)
+def prefers_html(accept: str | None) -> bool:
+    """Whether a person's browser asks: HTML is liked better than JSON. Not for `*/*`, no field, or JSON."""
+    offers = ("application/json", "application/problem+json", "text/html")
+    return negotiate(accept, offers) == "text/html"
+
+
+def _media_ranges(accept: str) -> list[tuple[str, str, float]]:
+    """Type, subtype and weight of each valid element. A range with parameters fits none of our offers."""
+    ranges: list[tuple[str, str, float]] = []
+    position = 0
+    while position < len(accept):
+        element = _MEDIA_RANGE.match(accept, position)
+        if element is None:
+            comma = accept.find(",", position)
+            position = comma + 1 if comma >= 0 else len(accept)
+            continue
+        position = element.end()
+        kind, subtype, parameters = element[1].lower(), element[2].lower(), element[3]
+        weight = _weight(parameters) if parameters else 1.0
+        if weight is not None and (kind != "*" or subtype == "*"):
+            ranges.append((kind, subtype, weight))
+    return ranges
+
+
+def _weight(parameters: str) -> float | None:
+    """The weight among a range's parameters; None if malformed, or another parameter narrows the range."""
+    weight = 1.0
+    for pair in _PARAMETER.findall(parameters):
+        name, _, value = pair.partition("=")
+        if name.lower() == "q":
+            if _WEIGHT.fullmatch(value) is None:
+                return None
+            weight = float(value)
+        elif name.lower() != "charset":
+            return None
+    return weight

@@ -1,0 +1,173 @@
+"""The plan: the whole decided answer for a file, made from values alone and sent by others.
+
+Representation   what a manifest's file looks like over HTTP: its fields, made once
+Plan             status, head and the spans of the file to send
+plan_answer      method + request fields + representation -> plan, in the order of RFC 9110 13.2.2
+plan_redirect    where a storage hands the file out itself -> plan
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from multidict import CIMultiDictProxy
+
+from gateway.errors import PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, Refusal
+from gateway.http.conditions import Verdict, evaluate, requested_range
+from gateway.http.fields import (
+    content_disposition,
+    content_range,
+    entity_tag,
+    format_date,
+    multipart,
+    repr_digest,
+)
+from gateway.http.ranges import UNSATISFIABLE, Span, select_ranges
+from gateway.manifest import ManifestFile
+
+REDIRECT: Final = 302
+NANOSECONDS: Final = 1_000_000_000
+_MEDIA_TYPE: Final = re.compile(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:;[ !-~]*)?", re.ASCII
+)
+_NO_PREFIX: Final = b""
+
+
+class Representation:
+    """One file of a manifest as HTTP shows it. Made once a worker, used for every request."""
+
+    __slots__ = (
+        "_partial",
+        "_whole",
+        "common",
+        "disposition",
+        "etag",
+        "file",
+        "modified",
+        "type",
+        "validators",
+    )
+
+    def __init__(self, file: ManifestFile) -> None:
+        self.file = file
+        self.etag = entity_tag(file.sha256)
+        self.modified = file.modified // NANOSECONDS
+        self.type = file.type if _MEDIA_TYPE.fullmatch(file.type) else "application/octet-stream"
+        self.disposition = content_disposition(file.name)
+        self.validators = _fields(
+            ("ETag", self.etag),
+            ("Last-Modified", format_date(self.modified)),
+            ("Cache-Control", "private, no-transform"),
+            ("Referrer-Policy", "no-referrer"),
+            ("X-Content-Type-Options", "nosniff"),
+        )
+        self.common = (
+            _fields(
+                ("Accept-Ranges", "bytes"),
+                ("Content-Disposition", self.disposition),
+                ("Repr-Digest", repr_digest(file.sha256)),
+            )
+            + self.validators
+        )
+        typed = _fields(("Content-Type", self.type)) + self.common
+        whole = b"HTTP/1.1 200 OK\r\n" + _fields(("Content-Length", str(file.size))) + typed
+        span = Span(0, file.size)
+        self._whole = Plan(200, whole, ((_NO_PREFIX, span),) if file.size else (), b"", file.size)
+        self._partial = b"HTTP/1.1 206 Partial Content\r\n" + typed
+
+    def whole(self) -> Plan:
+        """The plan for the whole file."""
+        return self._whole
+
+    def part(self, span: Span) -> Plan:
+        """The plan for one span."""
+        return Plan(206, self.part_head(span), ((_NO_PREFIX, span),), b"", span.stop - span.start)
+
+    def part_head(self, span: Span) -> bytes:
+        """The head of that plan."""
+        start, stop = span
+        return b"%bContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n" % (
+            self._partial,
+            start,
+            stop - 1,
+            self.file.size,
+            stop - start,
+        )
+
+    def parts(self, spans: tuple[Span, ...]) -> Plan:
+        """The plan for several spans, as multipart/byteranges."""
+        body = multipart(spans, self.file.size, self.type, self.file.sha256)
+        head = (
+            b"HTTP/1.1 206 Partial Content\r\n"
+            + _fields(("Content-Type", body.type), ("Content-Length", str(body.length)))
+            + self.common
+        )
+        return Plan(206, head, body.parts, body.closing, sum(span.stop - span.start for span in spans))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A decided answer.
+
+    head: status line and fields, each ended by CRLF. pieces: what to send, each some framing bytes and
+    then a span of the file. closing: framing after the last piece. amount: bytes of the file, the sum of
+    the spans, or what a redirect grants elsewhere; what a claim reserves. refusal: set when the answer is
+    a refusal; `head` then holds only the fields to add to it.
+    """
+
+    status: int
+    head: bytes
+    pieces: tuple[tuple[bytes, Span], ...] = ()
+    closing: bytes = b""
+    amount: int = 0
+    refusal: Refusal | None = None
+
+
+def plan_answer(method: str, headers: CIMultiDictProxy[str], shown: Representation) -> Plan:
+    """Decide the answer to a GET or HEAD for one file. Pure; never raises.
+
+    HEAD gets the head that GET would get without its Range (RFC 9110 section 14.2), and no pieces.
+    """
+    verdict = evaluate(method, headers, shown.etag, shown.modified)
+    if verdict is Verdict.NOT_MODIFIED:
+        return Plan(304, b"HTTP/1.1 304 Not Modified\r\n" + shown.validators)
+    if verdict is Verdict.PRECONDITION_FAILED:
+        fields = _fields(("ETag", shown.etag), ("Last-Modified", format_date(shown.modified)))
+        return Plan(412, fields, refusal=PRECONDITION_FAILED)
+    if method == "HEAD":
+        whole = shown.whole()
+        return Plan(whole.status, whole.head)
+    return plan_range(requested_range(method, headers, shown.etag, shown.modified), shown)
+
+
+def plan_range(value: str | None, shown: Representation) -> Plan:
+    """Decide the answer to a GET without conditions, whose Range field is `value` (none: empty or None)."""
+    spans = select_ranges(value, shown.file.size) if value else None
+    if spans is None:
+        return shown.whole()
+    if spans == UNSATISFIABLE:
+        fields = _fields(("Content-Range", content_range(None, shown.file.size)), ("Accept-Ranges", "bytes"))
+        return Plan(416, fields, refusal=RANGE_NOT_SATISFIABLE)
+    if len(spans) == 1:
+        return shown.part(spans[0])
+    return shown.parts(spans)
+
+
+def plan_redirect(location: str, amount: int) -> Plan:
+    """The plan that sends the client to the storage itself, where it may get `amount` bytes.
+
+    Nobody may keep the address or pass it on: whoever has it has the file.
+    """
+    head = b"HTTP/1.1 302 Found\r\n" + _fields(
+        ("Location", location),
+        ("Content-Length", "0"),
+        ("Cache-Control", "no-store"),
+        ("Referrer-Policy", "no-referrer"),
+    )
+    return Plan(REDIRECT, head, amount=amount)
+
+
+def _fields(*fields: tuple[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii")

@@ -1,0 +1,100 @@
+"""The commonest request heads, each read by one expression: a minted URL, at most one range, no condition.
+
+    GET /download?token=ct_… HTTP/1.1       (or /download/NAME, if nothing in the name is encoded)
+    Host: …
+    Range: bytes=FIRST-LAST          (here or at the end, or not at all)
+    (fields that change nothing about the answer)
+
+and a front proxy's question about such a request, in the order in which nginx sends what
+config/nginx/auth_request.conf sets and then what the client sent. Who asks may not be trusted: that is not
+looked at here.
+
+    GET /auth HTTP/1.1
+    Host: …
+    X-Forwarded-For: …
+    X-Original-URI: …
+    X-Original-Method: GET
+    (as above)
+
+It is stricter than HTTP, so that what it accepts is read the same way by every server: any other method,
+target, spelling, field, white space or byte is not read here but by aiohttp's parser. 1 µs instead of 5 for
+the parser, the target and the token; the whole of a question costs 29 µs of CPU instead of 36.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from gateway.secrets import MAX_TOKEN_LENGTH, TOKEN_PREFIX
+
+MAX_BYTES: Final = 1024
+"""Longest head looked at; below every limit on lines and fields unless a setting is lower still."""
+
+_RANGE: Final = rb"(?:Range: (bytes=[0-9]{1,18}-[0-9]{0,18})\r\n)?"
+_FIELDS: Final = (
+    _RANGE + rb"(?:User-Agent: ([!-~](?:[ -~]*[!-~])?)\r\n)?"
+    rb"(?:(?:Accept: \*/\*|Connection: [Kk]eep-[Aa]live|Accept-Encoding: [ -~]+|Accept-Language: [ -~]+"
+    rb"|Cache-Control: [ -~]+|Pragma: no-cache)\r\n){0,4}" + _RANGE + rb"\r\n"
+)
+_MINTED: Final = rb"/download(?:/([A-Za-z0-9._~-]+))?\?token=(%b[A-Za-z0-9_-]{1,%d})" % (
+    TOKEN_PREFIX.encode(),
+    MAX_TOKEN_LENGTH - len(TOKEN_PREFIX),
+)
+_HEAD: Final = re.compile(rb"GET %b HTTP/1\.1\r\nHost: [!-~]+\r\n%b" % (_MINTED, _FIELDS), re.ASCII)
+_QUESTION: Final = re.compile(
+    rb"GET /auth HTTP/1\.1\r\nHost: [!-~]+\r\n"
+    rb"(?:X-Forwarded-For: ([!-~](?:[ -~]*[!-~])?)\r\n)?X-Original-URI: (%b|[!-~]+)\r\n"
+    rb"(?:X-Original-Method: GET\r\n)?%b" % (_MINTED, _FIELDS),
+    re.ASCII,
+)
+
+
+_new: Final = tuple.__new__
+"""Makes a named tuple without the call of its own function: 0.2 µs a request."""
+
+
+class PlainHead(NamedTuple):
+    """What such a request says: file, token, the client's name for itself and the range; empty for none."""
+
+    file: str
+    token: str
+    agent: str
+    range: str
+
+
+def read_plain_head(data: bytes) -> PlainHead | None:
+    """Read `data` if it is exactly one such head, else None."""
+    match = _HEAD.fullmatch(data)
+    if match is None:
+        return None
+    file, token, first, agent, last = match.groups(b"")
+    if first and last:
+        return None
+    return _new(PlainHead, (file.decode(), token.decode(), agent.decode(), (first or last).decode()))
+
+
+class PlainQuestion(NamedTuple):
+    """What such a question says: the client's address, the target it asked for, and as above.
+
+    file, token: of a target that is a minted URL and nothing else; of any other they are empty.
+    """
+
+    forwarded: str
+    original: str
+    file: str
+    token: str
+    agent: str
+    range: str
+
+
+def read_plain_question(data: bytes) -> PlainQuestion | None:
+    """Read `data` if it is exactly one such question, else None."""
+    match = _QUESTION.fullmatch(data)
+    if match is None:
+        return None
+    forwarded, original, file, token, first, agent, last = match.groups(b"")
+    if first and last:
+        return None
+    asked = (forwarded.decode(), original.decode(), file.decode(), token.decode())
+    return _new(PlainQuestion, (*asked, agent.decode(), (first or last).decode()))

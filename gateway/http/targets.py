@@ -1,0 +1,160 @@
+"""What a request asks for and with which token: its target and its Authorization field.
+
+The rules:
+
+- The target is in origin-form, or in absolute-form, which every server has to accept (RFC 9112 section
+  3.2.2); the host in it is not looked at. A fragment, which has no business there, is cut off.
+- `/download`, `/download/` and `/download/NAME` are downloads, `/auth` and all below it authorisation; what
+  is percent-encoded without need (`/%64ownload`) is the same path (RFC 3986 section 6.2.2.2).
+- NAME is plain percent-encoded UTF-8 and may hold slashes, encoded or not. Nothing in it is resolved: it is
+  looked up in the manifest as it is. Parameters are form-encoded as browsers send them: `+` is a space.
+- Parameters other than `token` and `file` are ignored (mailers add some), and so are these without a value.
+  The same value twice is fine; two different tokens or names in one request are `bad_request`.
+- Bytes that are not UTF-8 become lone surrogates: such names and tokens exist nowhere, so they are refused as
+  unknown, never with a crash. Encode with `surrogateescape` when writing them anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from gateway.errors import BAD_REQUEST, FILE_NOT_FOUND, TOKEN_INVALID, TOKEN_MISSING, Refused
+from gateway.manifest import Manifest
+from gateway.secrets import MAX_TOKEN_LENGTH, TOKEN_PREFIX
+
+_TOKEN: Final = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{1,{MAX_TOKEN_LENGTH - len(TOKEN_PREFIX)}}}")
+_MINTED: Final = re.compile(rf"/download(?:/([A-Za-z0-9._~-]+))?\?token=({_TOKEN.pattern})")
+"""The URL as minted, for a file of a plain name or one of its own: nothing in it needs decoding."""
+
+_ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE | re.ASCII)
+
+
+class Kind(Enum):
+    """Which of the gateway's parts a target belongs to."""
+
+    DOWNLOAD = "download"
+    AUTH = "auth"
+    OTHER = "other"
+
+
+class Ask(NamedTuple):
+    """What a request asks for; None where nothing was given. token: as it came, not yet checked."""
+
+    kind: Kind
+    file: str | None = None
+    token: str | None = None
+
+
+_OTHER: Final = Ask(Kind.OTHER)
+
+
+def read_target(target: str) -> Ask:
+    """Read a request target. Raises Refused(BAD_REQUEST) when it names two tokens or two files.
+
+    A target that is neither a download nor an authorisation is `Ask(Kind.OTHER)`; its query is not read.
+    """
+    minted = _MINTED.fullmatch(target)
+    if minted is not None:
+        return Ask(Kind.DOWNLOAD, minted[1], minted[2])
+    path, _, query = _strip_origin(target).partition("#")[0].partition("?")
+    if not path.startswith("/"):
+        return _OTHER
+    head, _, rest = path[1:].partition("/")
+    head = unquote(head) if "%" in head else head
+    if head == "download":
+        named = _decode(rest, form=False) or None
+        file, token = _read_query(query, named)
+        return Ask(Kind.DOWNLOAD, file, token)
+    if head == "auth":
+        file, token = _read_query(query, None)
+        return Ask(Kind.AUTH, file, token)
+    return _OTHER
+
+
+def is_file_target(target: str) -> bool:
+    """Whether the target is a download's or an authorisation's, whatever its query."""
+    try:
+        return read_target(target.partition("?")[0]).kind is not Kind.OTHER
+    except Refused:
+        return False
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """The token of an `Authorization: Bearer` field (RFC 6750 section 2.1), not yet checked.
+
+    None when there is no field, it has no token, or it is of another scheme (which a front proxy may use).
+    """
+    if not authorization:
+        return None
+    scheme, _, token = authorization.strip(" \t").partition(" ")
+    return token.strip(" ") or None if scheme.lower() == "bearer" else None
+
+
+def choose_token(query_token: str | None, bearer: str | None) -> str:
+    """The one token of a request, well-formed, wherever it came from; an empty one counts as none.
+
+    Raises Refused: BAD_REQUEST for two different ones, TOKEN_MISSING for none, TOKEN_INVALID for one that
+    cannot be a token of ours, so that the store is never asked about it.
+    """
+    token = query_token or bearer
+    if not token:
+        raise Refused(TOKEN_MISSING)
+    if bearer and bearer != token:
+        raise Refused(BAD_REQUEST, "The request carries two different tokens.")
+    if _TOKEN.fullmatch(token) is None:
+        raise Refused(TOKEN_INVALID)
+    return token
+
+
+def choose_file(manifest: Manifest, name: str | None) -> int | None:
+    """The number of the file asked for in the manifest's list; None stands for the index of all files.
+
+    Without a name, a manifest of one file is that file. Raises Refused(FILE_NOT_FOUND) for an unknown name.
+    """
+    if name is None:
+        return 0 if len(manifest.files) == 1 else None
+    index = manifest.by_name.get(name)
+    if index is None:
+        raise Refused(FILE_NOT_FOUND)
+    return index
+
+
+def _strip_origin(target: str) -> str:
+    """The target without scheme and host, if it has them; an empty path is `/` (RFC 9110 section 4.2.3)."""
+    origin = None if target.startswith("/") else _ORIGIN.match(target)
+    if origin is None:
+        return target
+    rest = target[origin.end() :]
+    return rest if rest.startswith("/") else "/" + rest
+
+
+def _read_query(query: str, file: str | None) -> tuple[str | None, str | None]:
+    """The file and the token that a query gives, `file` being the name already given by the path."""
+    token: str | None = None
+    for pair in query.split("&") if query else ():
+        key, _, raw = pair.partition("=")
+        if not raw:
+            continue
+        key = _decode(key, form=True)
+        if key == "token":
+            token = _agree(token, _decode(raw, form=True), "The request carries two different tokens.")
+        elif key == "file":
+            file = _agree(file, _decode(raw, form=True), "The request names two different files.")
+    return file, token
+
+
+def _agree(known: str | None, given: str, fault: str) -> str:
+    """The value, if it is the first or the same as the one before; else the request is refused."""
+    if known is not None and known != given:
+        raise Refused(BAD_REQUEST, fault)
+    return given
+
+
+def _decode(text: str, *, form: bool) -> str:
+    """Percent-decode; in a form-encoded text `+` is a space."""
+    if form and "+" in text:
+        text = text.replace("+", " ")
+    return unquote(text, errors="surrogateescape") if "%" in text else text

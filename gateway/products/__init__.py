@@ -1,0 +1,1 @@
+"""Products, their versions and manifests, and how files on disk or in a bucket become one."""

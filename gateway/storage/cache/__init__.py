@@ -1,0 +1,1 @@
+"""A read-through cache on a local disk, before an object storage."""

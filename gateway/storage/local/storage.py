@@ -1,0 +1,181 @@
+"""Files on a local disk: opened below a root only, descriptors cached, checked at every request.
+
+The rules:
+- A file is served when its size and modification time are those of the manifest, and by its path it is still
+  the file that was opened (same inode). What that cannot see: new content written in place with the time
+  set back. The content itself is not read again.
+- The root is opened afresh for each file, so that a root that was remounted or renamed needs no restart.
+- A descriptor is closed when it is neither cached nor held; never under a running transfer.
+
+Any thread may call anything here: one lock guards the cache and the counts, held for a few instructions and
+never across a system call. `lookup` is for the event loop; `open`, `check`, `stat` and the like block and are
+for threads. Measured with the file in memory (ext4; tmpfs is within 0.1 µs, where one figure is given):
+lookup and release 2.4 µs (1.1 of it the stat), acquire and release 0.6, unchanged 1.0, read_cached of 1 KiB
+1.0 (tmpfs 3.0) and of 64 KiB 5.8, resident 1.3 (tmpfs 5.0 for 1 MiB), open and close 12, warm of 1 MiB 50.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from time import monotonic
+from typing import Final, NamedTuple
+
+from gateway.errors import StorageError
+from gateway.manifest import ManifestFile
+from gateway.storage.interface import FRESH_SECONDS
+from gateway.storage.local.blob import LocalBlob, reason
+from gateway.storage.local.confinement import Opener, best_opener, parts_of
+from gateway.storage.local.descriptors import DescriptorCache
+
+_ROOT_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Stat(NamedTuple):
+    """What a manifest keeps of a file's state: size in bytes, modification time in nanoseconds since 1970."""
+
+    size: int
+    modified: int
+
+
+class LocalStorage:
+    """The files below one folder. Implements `Storage`; keys are paths relative to `root`, with "/"."""
+
+    redirects = False
+
+    def __init__(
+        self, name: str, root: Path, cache: DescriptorCache, *, opener: Opener | None = None
+    ) -> None:
+        self.name = name
+        self.root = root
+        self._root = os.fsencode(root.absolute())
+        self._cache = cache
+        self._opener = opener or best_opener()
+
+    def lookup(self, file: ManifestFile) -> LocalBlob | None:
+        """Return the cached blob, acquired, if its path still leads to the same unchanged file; else None.
+
+        One stat of the path, at most once in FRESH_SECONDS: not for a root on a network file system that may
+        hang.
+        """
+        key = (self.name, file.key, file.size, file.modified)
+        blob = self._cache.take(key)
+        if blob is None:
+            return None
+        now = monotonic()
+        if now - blob.checked < FRESH_SECONDS:
+            return blob
+        try:
+            facts = os.stat(blob.path)
+            if (
+                (facts.st_ino, facts.st_dev) == blob.identity
+                and facts.st_size == file.size
+                and facts.st_mtime_ns == file.modified
+            ):
+                blob.checked = now
+                return blob
+        except OSError:
+            pass  # `open` will name the fault
+        self._cache.drop(key, blob)
+        blob.release()
+        return None
+
+    def open(self, file: ManifestFile) -> LocalBlob:
+        """Open and cache the file, acquired. Raises StorageError when missing, changed or unreadable."""
+        fd, facts = self._open_checked(file)
+        try:
+            path = self._root + b"/" + file.key.encode()
+            blob = LocalBlob(fd, facts, path, self._describe(file.key), self._cache.lock)
+        except BaseException:
+            os.close(fd)
+            raise
+        return self._cache.keep((self.name, file.key, file.size, file.modified), blob)
+
+    def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> None:
+        """None: files have no URL of their own."""
+
+    def close(self) -> None:
+        """Nothing: the descriptors are those of the cache, which whoever made it clears."""
+
+    def check(self, file: ManifestFile) -> None:
+        """Raise the StorageError that serving the file would meet now, if any. Reads none of its content."""
+        os.close(self._open_checked(file)[0])
+
+    def stat(self, key: str) -> Stat:
+        """Size and time of a file. Raises StorageError when it could not be served."""
+        fd, facts = self.open_descriptor(key)
+        os.close(fd)
+        return Stat(facts.st_size, facts.st_mtime_ns)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file under this key that could be served."""
+        try:
+            self.stat(key)
+        except StorageError:
+            return False
+        return True
+
+    def check_root(self) -> None:
+        """Raise StorageError when the root is no folder one can look into."""
+        try:
+            os.close(os.open(self._root, _ROOT_FLAGS))
+            reachable = os.access(self._root, os.X_OK, effective_ids=True)
+        except OSError as error:
+            raise StorageError(f"storage {self.name}: the root {str(self.root)!r} {reason(error)}") from error
+        if not reachable:
+            raise StorageError(
+                f"storage {self.name}: the user this runs as cannot enter the root {str(self.root)!r}"
+            )
+
+    def open_descriptor(self, key: str) -> tuple[int, os.stat_result]:
+        """Open a regular file below the root; the caller closes it. Raises StorageError."""
+        try:
+            path = b"/".join(parts_of(key))
+        except ValueError as error:
+            raise StorageError(f"{self._describe(key)} cannot be opened: {error}") from None
+        try:
+            fd = self._open_below(path)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise StorageError(f"{self._describe(key)} {reason(error)}") from error
+            self._cache.shrink()
+            try:
+                fd = self._open_below(path)
+            except OSError as again:
+                raise StorageError(f"{self._describe(key)} {reason(again)}") from again
+        try:
+            facts = os.fstat(fd)
+            if not stat.S_ISREG(facts.st_mode):
+                raise StorageError(f"{self._describe(key)} is not a regular file")
+            os.set_blocking(fd, True)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd, facts
+
+    def _open_below(self, path: bytes) -> int:
+        root = os.open(self._root, _ROOT_FLAGS)
+        try:
+            return self._opener(root, path)
+        finally:
+            os.close(root)
+
+    def _open_checked(self, file: ManifestFile) -> tuple[int, os.stat_result]:
+        fd, facts = self.open_descriptor(file.key)
+        if facts.st_size == file.size and facts.st_mtime_ns == file.modified:
+            return fd, facts
+        os.close(fd)
+        difference = (
+            f"{facts.st_size} bytes instead of {file.size}"
+            if facts.st_size != file.size
+            else f"modified at {facts.st_mtime_ns} ns instead of {file.modified}"
+        )
+        raise StorageError(
+            f"{self._describe(file.key)} changed since it was published: {difference}; "
+            "publish it again as a new version"
+        )
+
+    def _describe(self, key: str) -> str:
+        return f"storage {self.name}: {key!r}"  # quoted: a name may hold a line break

@@ -1,0 +1,80 @@
+"""A bucket or container from its settings: obstore's client for it, without time-outs that end a download."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from obstore.store import AzureStore, GCSStore
+
+from gateway.errors import StorageError
+from gateway.storage.obstore.faults import FAULTS
+
+if TYPE_CHECKING:
+    from obstore.store import AzureConfig, ClientConfig, GCSConfig, ObjectStore, RetryConfig
+
+    from gateway.config.storages import AzureSettings, CloudSettings, GoogleSettings
+
+FOR_EVER: Final = timedelta(days=3650)
+"""obstore's `timeout` is for a whole answer, and 30 s unless told otherwise."""
+NO_RETRIES: Final[RetryConfig] = {"max_retries": 0}
+"""For streams, which ask again themselves: see `stream.py`."""
+COMMAND_RETRIES: Final[RetryConfig] = {"max_retries": 10, "retry_timeout": timedelta(days=1)}
+"""For commands: obstore's default, but for as long as it takes to read a large object."""
+
+
+def make_store(name: str, table: CloudSettings, retries: RetryConfig = NO_RETRIES) -> ObjectStore:
+    """Make the client; it connects when it is first asked. Raises StorageError for unusable credentials.
+
+    In a process that forks no more: its threads do not survive that.
+    """
+    options: ClientConfig = {
+        "timeout": FOR_EVER,
+        "connect_timeout": timedelta(seconds=table.connect_timeout),
+        "read_timeout": timedelta(seconds=table.read_timeout),
+        "allow_http": (table.endpoint or "").startswith("http:"),
+    }
+    try:
+        if table.ca_file is not None:
+            options["root_certificate"] = table.ca_file.read_bytes()
+        if table.type == "gs":
+            return _google(table, options, retries)
+        return _azure(table, options, retries)
+    except FAULTS as error:
+        kind = type(error).__name__
+        raise StorageError(
+            f"storage {name}: its credentials or certificates cannot be used ({kind}): see that the files "
+            "are there and can be read, and the keys are complete"
+        ) from None
+
+
+def address(table: CloudSettings) -> str:
+    """What all addresses of its objects begin with."""
+    return f"{table.type}://{table.bucket if table.type == 'gs' else table.container}/{table.prefix}"
+
+
+def _google(table: GoogleSettings, options: ClientConfig, retries: RetryConfig) -> ObjectStore:
+    # Google unpacks objects stored with Content-Encoding: gzip, and then ignores ranges, unless the client
+    # takes gzip: https://cloud.google.com/storage/docs/transcoding
+    options["default_headers"] = {"accept-encoding": "gzip"}
+    config: GCSConfig = {}
+    if table.service_account is not None:
+        config["service_account"] = str(table.service_account)
+    if table.endpoint is not None:
+        config["base_url"] = table.endpoint
+    if table.anonymous:
+        config["skip_signature"] = True
+    return GCSStore(table.bucket, config=config, client_options=options, retry_config=retries)
+
+
+def _azure(table: AzureSettings, options: ClientConfig, retries: RetryConfig) -> ObjectStore:
+    config: AzureConfig = {"account_name": table.account}
+    if table.account_key is not None:
+        config["account_key"] = table.account_key
+    if table.sas_token is not None:
+        config["sas_key"] = table.sas_token
+    if table.endpoint is not None:
+        config["endpoint"] = table.endpoint
+    if table.anonymous:
+        config["skip_signature"] = True
+    return AzureStore(table.container, config=config, client_options=options, retry_config=retries)

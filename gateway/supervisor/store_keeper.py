@@ -1,0 +1,110 @@
+"""Keeps the embedded store running, or takes it over from an owner that stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import Any, Final
+
+import aiofiles
+
+from gateway.errors import GatewayError
+from gateway.store.embedded import EmbeddedStore, State
+from gateway.supervisor.children import Reaper, describe_end
+from gateway.supervisor.slots import BackOff
+
+LOOK_SECONDS: Final = 1.0
+"""How often a store owned by another process is looked after."""
+
+LOG_SECONDS: Final = 60.0
+"""How often the length of the store's log is looked at."""
+
+WORDS_BYTES: Final = 4096
+WORDS_LINES: Final = 3
+"""How much of its log is quoted when the store ended: what it says of a full disk or a bad file is there."""
+
+_log = logging.getLogger("gateway.supervisor")
+
+
+class StoreKeeper:
+    """The embedded store as the supervisor sees it."""
+
+    def __init__(self, store: EmbeddedStore, command: str, reaper: Reaper) -> None:
+        self.store = store
+        self.restarts = 0
+        self._command = command
+        self._reaper = reaper
+        self._back_off = BackOff()
+        self._ended = reaper.watch(store.process) if store.process else None
+
+    async def keep(self) -> None:
+        """Restart the server when it ends; become the owner when the present one is gone. Never returns."""
+        while True:
+            if self._ended is not None:
+                started = time.monotonic()
+                code = await self._wait_end(self._ended)
+                said = {"child": "store", "said": await self._last_words()}
+                _log.error("ended %s", describe_end(code), extra=said)
+                self.restarts += 1
+                await asyncio.sleep(self._back_off.next(time.monotonic() - started))
+                await self._start()
+            elif self.store.owned:
+                await asyncio.sleep(self._back_off.next())
+                await self._start()
+            elif self._take_over():
+                await self._start()
+            else:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def describe(self) -> dict[str, Any]:
+        """What /healthz shows of it."""
+        process = self.store.process
+        state = await asyncio.to_thread(self.store.state)
+        return {
+            "state": state.value,
+            "pid": process.pid if process else None,
+            "owned": self.store.owned,
+            "restarts": self.restarts,
+        }
+
+    async def _last_words(self) -> list[str]:
+        """The last lines of the store's own log, read without holding the loop that supervises everything."""
+        try:
+            async with aiofiles.open(self.store.log, "rb") as log:
+                length = await log.seek(0, os.SEEK_END)
+                await log.seek(max(0, length - WORDS_BYTES))
+                text = await log.read(WORDS_BYTES)
+        except OSError:
+            return []
+        return text.decode(errors="replace").splitlines()[-WORDS_LINES:]
+
+    async def _wait_end(self, ended: asyncio.Future[int]) -> int:
+        while True:
+            done, _ = await asyncio.wait([ended], timeout=LOG_SECONDS)
+            if done:
+                return ended.result()
+            self.store.bound_log()
+
+    def _take_over(self) -> bool:
+        try:
+            return self.store.try_acquire(self._command)
+        except GatewayError as error:
+            _log.error("%s", error)
+            return False
+
+    async def _start(self) -> None:
+        self._ended = None
+        try:
+            process = self.store.spawn()
+        except (GatewayError, OSError) as error:
+            _log.error("the embedded store could not start: %s", error)
+            return
+        self._ended = self._reaper.watch(process)
+        while self.store.state() in (State.DOWN, State.LOADING):
+            if self._ended.done():
+                _log.error("%s", self.store.explain())
+                return
+            await asyncio.sleep(0.02)
+        _log.info("started", extra={"child": "store", "pid": process.pid})

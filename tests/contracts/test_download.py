@@ -1,0 +1,664 @@
+"""What a download answers, over real sockets: refusals, every field, names, ranges, conditions."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import os
+import re
+from base64 import b64encode
+from collections.abc import Callable
+from hashlib import sha256
+from urllib.parse import quote, unquote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.http.fields import download_name, format_date
+from gateway.http.ranges import UNSATISFIABLE, Spans, select_ranges
+from gateway.secrets import MAX_TOKEN_LENGTH, new_token, token_id, token_key
+from tests.http import test_conditions as condition_rules
+from tests.http import test_ranges as range_rules
+from tests.support.plane import Plane, Published, Response, request, wait_until
+
+ON_EVERY_BACKEND = True
+CONTENT = b"The quick brown fox jumps over the lazy dog. " * 3
+BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.fixture(scope="module")
+def published(plane: Plane) -> Published:
+    return plane.publish(CONTENT, names=["Epic Drums v1.zip"])
+
+
+@pytest.fixture(scope="module")
+def several(plane: Plane) -> Published:
+    return plane.publish(b"one", b"two!", b"", names=["a.wav", "sub/b & c.flac", "<empty>.txt"])
+
+
+@pytest.fixture(scope="module")
+def link(plane: Plane, published: Published) -> str:
+    return plane.link(published)
+
+
+# --- the answer for a file ----------------------------------------------------------------------------------
+
+
+def test_a_file(plane: Plane, published: Published, link: str) -> None:
+    answer = plane.get(link)
+    assert answer.status == 200
+    assert answer.body == CONTENT
+    digest = sha256(CONTENT).digest()
+    expected = {
+        "Content-Type": "application/zip",
+        "Content-Length": str(len(CONTENT)),
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{digest.hex()}"',
+        "Last-Modified": format_date(published.file.modified // 10**9),
+        "Content-Disposition": 'attachment; filename="Epic Drums v1.zip"; '
+        "filename*=UTF-8''Epic%20Drums%20v1.zip",
+        "Repr-Digest": f"sha-256=:{b64encode(digest).decode()}:",
+        "Cache-Control": "private, no-transform",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+    assert {name: value for name, value in answer.lines if name != "Date"} == expected
+
+
+def test_never_compressed(plane: Plane, link: str) -> None:
+    answer = plane.get(link, "Accept-Encoding: gzip, deflate, br, zstd")
+    assert answer.body == CONTENT
+    assert "Content-Encoding" not in answer
+
+
+def test_resumes_under_another_token(plane: Plane, published: Published) -> None:
+    first, second = plane.link(published), plane.link(published)
+    etag = plane.get(first)["ETag"]
+    rest = plane.get(second, "Range: bytes=100-", f"If-Range: {etag}")
+    assert (rest.status, rest.body) == (206, CONTENT[100:])
+
+
+def test_an_empty_file(plane: Plane) -> None:
+    empty = plane.link(plane.publish(b""), maximum=1)
+    with plane.connect() as client:
+        for fields in ((), ("Range: bytes=-5",)):
+            answer = client.get(empty, *fields)
+            assert (answer.status, answer["Content-Length"], answer.body) == (200, "0", b"")
+        unsatisfiable = client.get(empty, "Range: bytes=0-")
+        assert (unsatisfiable.status, unsatisfiable["Content-Range"]) == (416, "bytes */0")
+        assert client.get(empty, method="HEAD").status == 200
+
+
+@pytest.mark.parametrize("size", [1, 16_383, 16_384, 16_385, 65_536, 65_537, 1_048_576, 1_048_577, 3_000_001])
+def test_sizes_around_every_boundary(plane: Plane, size: int) -> None:
+    content = os.urandom(size)
+    target = plane.link(plane.publish(content))
+    with plane.connect() as client:
+        for _ in range(2):
+            assert client.get(target).body == content
+        assert client.get(target, f"Range: bytes={size // 2}-").body == content[size // 2 :]
+
+
+def test_beyond_4_gib(planes: Callable[..., Plane]) -> None:
+    plane = planes("local")
+    size = (5 << 30) + 12_345
+    published = plane.publish(b"begin", sparse=size)
+    with published.path.open("r+b") as file:
+        file.seek(size - 3)
+        file.write(b"end")
+    facts = published.path.stat()
+    os.utime(published.path, ns=(facts.st_atime_ns, published.file.modified))
+    target = plane.link(published)
+    with plane.connect() as client:
+        assert client.get(target, method="HEAD")["Content-Length"] == str(size)
+        answer = client.get(target, "Range: bytes=-5")
+        assert (answer["Content-Range"], answer.body) == (f"bytes {size - 5}-{size - 1}/{size}", b"\0\0end")
+        at = (4 << 30) - 1_000_000
+        answer = client.get(target, f"Range: bytes={at}-{at + 2_000_000 - 1}")
+        assert answer.body == bytes(2_000_000)
+        answer = client.get(target, f"Range: bytes=0-4,{(4 << 30) - 2}-{(4 << 30) + 2},-3")
+        assert [part for _, part in parts_of(answer)] == [b"begin", bytes(5), b"end"]
+        assert client.get(target, f"Range: bytes={size}-").status == 416
+
+
+# --- which file ---------------------------------------------------------------------------------------------
+
+NAMES = [
+    "plain.zip",
+    "with space.zip",
+    "plus+sign&amp;.zip",
+    "percent %41%2F.zip",
+    "quote\"s 'single'.zip",
+    "semi;colon,comma=.zip",
+    "back\\slash.zip",
+    "sub/folder/file.zip",
+    "../../etc/passwd",
+    "..",
+    "/absolute",
+    "Крах.zip",
+    "日本語のファイル.wav",
+    "עברית.bin",
+    "naïve café.mp3",
+    "e\u0301.txt",
+    "🥁 drums.zip",
+    "line\r\nX-Injected: yes.zip",
+    "tab\there.zip",
+    "nul\0.zip",
+    "\u202egpj.exe",
+    "question?mark#hash.zip",
+    "<script>alert(1)</script>.html",
+    "x" * 255,
+    "ж" * 255,
+    ".hidden",
+    "ct_looks-like-a-token-ct_looks-like-a-token",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:30])
+def test_names(plane: Plane, name: str) -> None:
+    """Any name is found by the path and by the parameter, and comes back as a safe name to save under."""
+    published = plane.publish(b"named", b"other", names=[name, "other"])
+    token = plane.token(published)
+    encoded = quote(name, safe="")
+    with plane.connect() as client:
+        for target in (
+            f"/download/{encoded}?token={token}",
+            f"/download/{quote(name, safe='/')}?token={token}",
+            f"/download?file={encoded}&token={token}",
+            f"/download?token={token}&utm_source=mail&file={encoded}",
+        ):
+            answer = client.get(target)
+            assert (answer.status, answer.body) == (200, b"named"), target
+            disposition = answer["Content-Disposition"]
+            match = re.fullmatch(
+                r'attachment; filename="([ -~]*)"; filename\*=UTF-8\'\'([!-~]*)', disposition
+            )
+            assert match
+            assert not set(match[1]) & set('"\\/')
+            assert unquote(match[2], errors="strict") == download_name(name)
+        index = client.get(f"/download?token={token}")
+        url = json.loads(index.body)["files"][0]["url"]
+        assert client.get(url).body == b"named"
+        page = client.get(f"/download?token={token}", BROWSER).body.decode()
+        assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize("name", ["nothing", "A.WAV", "a.wav/", "sub", "sub/../a.wav", "%FF", "a.wav%00"])
+def test_no_such_file(plane: Plane, several: Published, name: str) -> None:
+    answer = plane.get(f"/download/{name}?token={plane.token(several)}")
+    assert (answer.status, answer.code) == (404, "file_not_found")
+
+
+def test_two_names(plane: Plane, several: Published) -> None:
+    token = plane.token(several)
+    answer = plane.get(f"/download/a.wav?token={token}&file=b.wav")
+    assert (answer.status, answer.code) == (400, "bad_request")
+    assert plane.get(f"/download/a.wav?token={token}&file=a.wav").body == b"one"
+
+
+def test_the_index_in_json(plane: Plane, several: Published) -> None:
+    token = plane.token(several, maximum=1)
+    answer = plane.get(f"/download?token={token}")
+    assert answer["Content-Type"] == "application/json"
+    assert answer["Cache-Control"] == "no-store"
+    index = json.loads(answer.body)
+    assert (index["product"], index["version"]) == (several.manifest.product, "1.0")
+    assert [(file["name"], file["size"], file["sha256"]) for file in index["files"]] == [
+        (file.name, file.size, file.sha256) for file in several.manifest.files
+    ]
+    assert [plane.get(file["url"]).body for file in index["files"]] == [b"one", b"two!", b""]
+    assert plane.get(f"/download?token={token}", method="HEAD")["Content-Length"] == answer["Content-Length"]
+
+
+def test_the_index_as_a_page(plane: Plane, several: Published) -> None:
+    answer = plane.get(f"/download/?token={plane.token(several)}", BROWSER)
+    assert answer["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in answer["Content-Security-Policy"]
+    assert answer["Referrer-Policy"] == "no-referrer"
+    assert answer["Vary"] == "Accept"
+    page = answer.body.decode()
+    assert "&lt;empty&gt;.txt" in page
+    assert "<empty>" not in page
+    links = re.findall(r'href="([^"]*)"', page)
+    assert [plane.get(found.replace("&amp;", "&")).body for found in links] == [b"one", b"two!", b""]
+
+
+# --- the token ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        ("/download?token={}", ()),
+        ("/download?utm_source=mail&token={}&utm_medium=x&&=&a", ()),
+        ("/download?token={}&token={}", ()),
+        ("/download?%74oken={}", ()),
+        ("/download", ("Authorization: Bearer {}",)),
+        ("/download", ("authorization:   bearer   {} ",)),
+        ("/download?token=", ("Authorization: Bearer {}",)),
+        ("/download?token={}", ("Authorization: Bearer {}",)),
+        ("/download?token={}", ("Authorization: Basic dXNlcjpwYXNz",)),
+        ("/download?token={}#fragment", ()),
+    ],
+)
+def test_ways_to_pass_a_token(
+    plane: Plane, published: Published, target: str, fields: tuple[str, ...]
+) -> None:
+    token = plane.token(published)
+    answer = plane.get(target.replace("{}", token), *(field.replace("{}", token) for field in fields))
+    assert answer.body == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        ("/download?token={one}&token={two}", ()),
+        ("/download?token={one}", ("Authorization: Bearer {two}",)),
+        ("/download?token={one}&token=ct_other", ()),
+    ],
+)
+def test_two_tokens(plane: Plane, published: Published, target: str, fields: tuple[str, ...]) -> None:
+    both = {"one": plane.token(published), "two": plane.token(published)}
+    answer = plane.get(target.format(**both), *(field.format(**both) for field in fields))
+    assert (answer.status, answer.code) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        ("/download", ()),
+        ("/download?", ()),
+        ("/download?token=", ()),
+        ("/download?Token={}", ()),
+        ("/download", ("Authorization: Bearer",)),
+        ("/download", ("Authorization: Basic {}",)),
+        ("/download", ("Cookie: token={}",)),
+    ],
+)
+def test_token_missing(plane: Plane, published: Published, target: str, fields: tuple[str, ...]) -> None:
+    token = plane.token(published)
+    answer = plane.get(target.replace("{}", token), *(field.replace("{}", token) for field in fields))
+    assert (answer.status, answer.code) == (401, "token_missing")
+    assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+def invalid_tokens(plane: Plane, published: Published) -> dict[str, str]:
+    valid = plane.token(published)
+    revoked, expired = plane.token(published), plane.token(published, ttl_ms=1)
+    plane.revoke(revoked)
+    wait_until(lambda: not plane.store.exists(token_key(token_id(expired))), "it expired")
+    return {
+        "unknown": new_token(),
+        "expired": expired,
+        "revoked": revoked,
+        "other case": valid.swapcase(),
+        "cut": valid[:-1],
+        "longer": valid + "A",
+        "another prefix": "gk_" + valid[3:],
+        "no prefix": valid[3:],
+        "prefix only": "ct_",
+        "over-long": "ct_" + "A" * MAX_TOKEN_LENGTH,
+        "very long": "ct_" + "A" * 10_000,
+        "spaces": quote(f" {valid} "),
+        "line break": quote(f"{valid}\r\n"),
+        "NUL": quote(f"{valid}\0"),
+        "not UTF-8": "ct_%FF%FE",
+        "another script": quote("ct_токен"),
+        "glob": quote("ct_*"),
+        "Redis key": quote("dg:token:{x}"),
+    }
+
+
+@pytest.mark.parametrize("accept", ["Accept: */*", BROWSER], ids=["problem", "page"])
+def test_invalid_tokens_get_one_answer(plane: Plane, published: Published, accept: str) -> None:
+    """Unknown, malformed, expired, revoked, over-long: the same bytes, so that nothing can be learnt."""
+    answers = {
+        kind: plane.get(f"/download?token={token}", accept)
+        for kind, token in invalid_tokens(plane, published).items()
+    }
+    shapes = {
+        kind: (answer.status, [line for line in answer.lines if line[0] != "Date"], answer.body)
+        for kind, answer in answers.items()
+    }
+    assert [kind for kind, shape in shapes.items() if shape != shapes["unknown"]] == []
+    assert answers["unknown"].status == 403
+    if accept != BROWSER:
+        assert answers["unknown"].code == "token_invalid"
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+
+def refused(
+    plane: Plane, published: Published, several: Published
+) -> dict[str, tuple[int, str, tuple[str, ...]]]:
+    used = plane.link(published, maximum=1)
+    plane.get(used)
+    gone = plane.publish(b"gone")
+    plane.remove(gone)
+    valid = plane.link(published)
+    return {
+        "token_missing": (401, "/download", ()),
+        "token_invalid": (403, f"/download?token={new_token()}", ()),
+        "limit_reached": (403, used, ()),
+        "file_not_found": (404, f"/download/x?token={plane.token(several)}", ()),
+        "storage_failed": (502, plane.link(gone), ()),
+        "bad_request": (400, "/download?token=a&token=b", ()),
+        "precondition_failed": (412, valid, ('If-Match: "other"',)),
+        "range_not_satisfiable": (416, valid, ("Range: bytes=10000-",)),
+        "not_found": (404, "/elsewhere", ()),
+    }
+
+
+def test_refusals(plane: Plane, published: Published, several: Published) -> None:
+    plane.expected.append("is missing")
+    for code, (status, target, fields) in refused(plane, published, several).items():
+        problem = plane.get(target, *fields)
+        assert (problem.status, problem.code) == (status, code)
+        told = json.loads(problem.body)
+        assert told["type"] == "about:blank"
+        assert told["title"]
+        assert told["detail"]
+        page = plane.get(target, BROWSER, *fields)
+        assert (page.status, page["Content-Type"]) == (status, "text/html; charset=utf-8")
+        assert "default-src 'none'" in page["Content-Security-Policy"]
+        assert told["title"] in page.body.decode().replace("&#x27;", "'")
+        headed = plane.get(target, *fields, method="HEAD")
+        if code == "range_not_satisfiable":
+            assert headed.status == 200  # HEAD ignores Range
+        elif code == "limit_reached":
+            assert headed.status == 200  # and costs nothing
+        else:
+            assert headed.status == status
+            assert headed["Content-Length"] == problem["Content-Length"]
+        for answer in (problem, page):
+            assert answer["Cache-Control"] == "no-store"
+            assert answer["Referrer-Policy"] == "no-referrer"
+            assert "Content-Disposition" not in answer
+
+
+def test_a_damaged_manifest_is_the_stores_fault(plane: Plane) -> None:
+    plane.expected.append("damaged manifest")
+    for text in (b"", b"{", b"[]", b'{"product": 1}', b"\xff\xfe"):
+        published = plane.publish(os.urandom(8))
+        plane.store.set(f"dg:manifest:{{{published.manifest.digest}}}", text)
+        answer = plane.get(plane.link(published))
+        assert (answer.status, answer.code) == (503, "store_unavailable")
+    published = plane.publish(os.urandom(8))
+    plane.store.delete(f"dg:manifest:{{{published.manifest.digest}}}")
+    assert plane.get(plane.link(published)).status == 503
+
+
+# --- ranges and conditions: the tables of tests/rules, over a socket ----------------------------------------
+
+
+def parts_of(answer: Response) -> list[tuple[str, bytes]]:
+    """The parts of a multipart/byteranges answer, by Python's own mail parser."""
+    assert answer.status == 206
+    assert "Content-Range" not in answer
+    text = f"MIME-Version: 1.0\r\nContent-Type: {answer['Content-Type']}\r\n\r\n".encode() + answer.body
+    message = email.message_from_bytes(text, policy=email.policy.HTTP)
+    assert message.get_content_type() == "multipart/byteranges"
+    assert message.defects == []
+    found = []
+    for part in message.iter_parts():
+        assert part.get_content_type()
+        assert set(part.keys()) == {"Content-Type", "Content-Range"}
+        payload = part.get_payload(decode=True)
+        assert isinstance(payload, bytes)
+        found.append((str(part["Content-Range"]), payload))
+    return found
+
+
+def assert_spans(answer: Response, spans: Spans | None, content: bytes) -> None:
+    """The answer is what the rules select."""
+    size = len(content)
+    if spans is None:
+        assert (answer.status, answer.body) == (200, content)
+        assert "Content-Range" not in answer
+    elif spans == UNSATISFIABLE:
+        assert (answer.status, answer.code) == (416, "range_not_satisfiable")
+        assert answer["Content-Range"] == f"bytes */{size}"
+    elif len(spans) == 1:
+        [(start, stop)] = spans
+        assert (answer.status, answer.body) == (206, content[start:stop])
+        assert answer["Content-Range"] == f"bytes {start}-{stop - 1}/{size}"
+    else:
+        assert parts_of(answer) == [
+            (f"bytes {start}-{stop - 1}/{size}", content[start:stop]) for start, stop in spans
+        ]
+
+
+def sendable(value: str) -> bool:
+    """Whether a field value gets past the parser unchanged: no control characters, no space at its ends."""
+    return value.isascii() and value.isprintable() and value == value.strip() and len(value) < 16_000
+
+
+def test_ranges(plane: Plane) -> None:
+    """Every row of the table of tests/http/test_ranges.py."""
+    links: dict[int, tuple[str, bytes]] = {}
+    rows = [row for row in range_rules.CASES if sendable(row[1]) and row[2] < 1 << 20]
+    assert len(rows) > 60
+    with plane.connect() as client:
+        for _, value, size, spans in rows:
+            if size not in links:
+                content = os.urandom(size)
+                links[size] = (plane.link(plane.publish(content)), content)
+            target, content = links[size]
+            assert_spans(client.get(target, f"Range: {value}"), spans, content)
+            headed = client.get(target, f"Range: {value}", method="HEAD")
+            assert (headed.status, headed["Content-Length"]) == (200, str(size))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_conditions(plane: Plane, method: str) -> None:
+    """Every row of the table of tests/http/test_conditions.py, with this file's tag and time."""
+    published = dated(plane, CONTENT)
+    target = plane.link(published, maximum=1000)
+    statuses = {condition_rules.GO: 200, condition_rules.SAME: 304, condition_rules.FAILED: 412}
+    sent = 0
+    with plane.connect() as client:
+        for name, fields, verdict in condition_rules.CASES:
+            lines = field_lines(fields, published)
+            if lines is None:
+                continue
+            sent += 1
+            answer = client.get(target, *lines, method=method)
+            assert answer.status == statuses[verdict], name
+            assert answer["ETag"] == published.etag
+            if answer.status == 304:
+                assert "Content-Length" not in answer
+                assert "Content-Type" not in answer
+                assert answer["Last-Modified"] == condition_rules.DATE
+                assert answer["Cache-Control"] == "private, no-transform"
+    assert sent > 50
+
+
+def test_if_range(plane: Plane) -> None:
+    published = dated(plane, CONTENT)
+    target = plane.link(published)
+    with plane.connect() as client:
+        for name, fields, holds in condition_rules.RANGE_CASES:
+            lines = field_lines(fields, published)
+            assert lines is not None
+            answer = client.get(target, *lines, "Range: bytes=4-8")
+            assert answer.status == (206 if holds else 200), name
+            assert answer.body == (b"quick" if holds else CONTENT), name
+
+
+def dated(plane: Plane, content: bytes) -> Published:
+    """A file whose time is the one of the tables."""
+    published = plane.publish(content)
+    file = published.file
+    modified = condition_rules.MODIFIED * 10**9 + 123_456_789
+    plane.files.date(file.key, modified)
+    moved = type(file)(**{**vars(file), "modified": modified})
+    manifest = type(published.manifest)(published.manifest.product, "2.0", (moved,))
+    plane.store.set(f"dg:manifest:{{{manifest.digest}}}", manifest.text)
+    return Published(manifest, published.paths)
+
+
+def field_lines(fields: condition_rules.Fields, published: Published) -> list[str] | None:
+    """A row's fields for this file; None where a socket cannot carry them."""
+    lines = []
+    for name, value in fields.items():
+        for line in [value] if isinstance(value, str) else value:
+            if not line.isascii() or not line.replace("\t", " ").isprintable():
+                return None
+            lines.append(f"{name}: {line}".replace('"xyzzy"', published.etag))
+    return lines
+
+
+def test_a_thousand_ranges(plane: Plane, link: str) -> None:
+    with plane.connect() as client:
+        for value in (
+            ",".join(f"{number}-{number}" for number in range(1000)),
+            ",".join(f"{3 * number}-{3 * number}" for number in range(1000)),
+            ",".join(["0-"] * 1000),
+            ",".join(["0-0"] * 1000),
+        ):
+            answer = client.get(link, f"Range: bytes={value}")
+            assert_spans(answer, select_ranges(f"bytes={value}", len(CONTENT)), CONTENT)
+
+
+def test_several_large_parts(plane: Plane) -> None:
+    content = os.urandom(4_000_000)
+    target = plane.link(plane.publish(content), maximum=1)
+    spans = "3000000-3999999,0-9,100000-1500000,2000000-2000099"
+    with plane.connect() as client:
+        answer = client.get(target, f"Range: bytes={spans}")
+        assert_spans(answer, select_ranges(f"bytes={spans}", len(content)), content)
+        assert client.get(target, "Range: bytes=0-0").body == content[:1]
+    expected = sum(len(part) for _, part in parts_of(answer)) + 1
+    assert plane.charged(target) == expected
+
+
+NUMBER = st.one_of(st.integers(0, 200), st.sampled_from([134, 135, 136, 2**31, 2**63, 10**30]))
+ONE = st.one_of(
+    st.builds("{}-{}".format, NUMBER, NUMBER),
+    st.builds("{}-".format, NUMBER),
+    st.builds("-{}".format, NUMBER),
+)
+RANGE = st.one_of(
+    st.builds(
+        lambda unit, ones: f"{unit}={','.join(ones)}",
+        st.sampled_from(["bytes", "Bytes", "items"]),
+        st.lists(ONE, max_size=20),
+    ),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),
+)
+TAG = st.sampled_from(
+    ["ETAG", "W/ETAG", '"x"', "*", "DATE", "BEFORE", "AFTER", "", 'ETAG, "x"', '"', "garbage"]
+)
+FIELDS = st.lists(
+    st.one_of(
+        st.tuples(st.just("Range"), RANGE),
+        st.tuples(
+            st.sampled_from(
+                ["If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"]
+            ),
+            TAG,
+        ),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(method=st.sampled_from(["GET", "GET", "HEAD"]), fields=FIELDS)
+def test_any_range_and_condition(plane: Plane, method: str, fields: list[tuple[str, str]]) -> None:
+    """Whatever the fields say: a status of the table, a body of its length, and never another byte."""
+    if id(plane) not in _dated:
+        published = dated(plane, CONTENT)
+        _dated[id(plane)] = (published, plane.link(published))
+    published, target = _dated[id(plane)]
+    words = {
+        "ETAG": published.etag,
+        "DATE": condition_rules.DATE,
+        "BEFORE": condition_rules.BEFORE,
+        "AFTER": condition_rules.AFTER,
+    }
+    lines = [
+        f"{name}: {re.sub('|'.join(words), lambda word: words[word[0]], value)}" for name, value in fields
+    ]
+    with plane.connect() as client:
+        client.send(request(target, *lines, method=method) + request("/healthz"))
+        answer = client.read(method)
+        assert client.read().status == 200  # in step still
+    assert answer.status in (200, 206, 304, 412, 416)
+    if method == "HEAD":
+        assert answer.status in (200, 304, 412)
+    elif answer.status == 200:
+        assert answer.body == CONTENT
+    elif answer.status == 206:
+        found = (
+            parts_of(answer) if "Content-Range" not in answer else [(answer["Content-Range"], answer.body)]
+        )
+        for place, body in found:
+            match = re.fullmatch(rf"bytes (\d+)-(\d+)/{len(CONTENT)}", place)
+            assert match
+            assert body == CONTENT[int(match[1]) : int(match[2]) + 1]
+
+
+_dated: dict[int, tuple[Published, str]] = {}
+
+
+# --- other origins ------------------------------------------------------------------------------------------
+
+
+def test_cors(make_plane: Callable[..., Plane]) -> None:
+    plane = make_plane(cors_origins=("https://shop.example",))
+    target = plane.link(plane.publish(CONTENT))
+    ours, theirs = "Origin: https://shop.example", "Origin: https://evil.example"
+    with plane.connect() as client:
+        for asked in (target, "/download", f"{target}x"):
+            answer = client.get(asked, ours)
+            assert answer["Access-Control-Allow-Origin"] == "https://shop.example"
+            exposed = answer["Access-Control-Expose-Headers"]
+            assert {"Accept-Ranges", "Content-Disposition", "Content-Range", "ETag"} <= set(
+                exposed.split(", ")
+            )
+            assert "Origin" in (answer.get("Vary") or "") or ("Vary", "Origin") in answer.lines
+        answer = client.get(target, theirs)
+        assert answer.body == CONTENT
+        assert "Access-Control-Allow-Origin" not in answer
+        preflight = (ours, "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: range")
+        answer = client.get(target, *preflight, method="OPTIONS")
+        assert answer.status == 204
+        assert answer["Access-Control-Allow-Origin"] == "https://shop.example"
+        assert answer["Access-Control-Allow-Methods"] == "GET, HEAD"
+        allowed = answer["Access-Control-Allow-Headers"].split(", ")
+        assert {"Range", "If-Range", "Authorization"} <= set(allowed)
+        assert int(answer["Access-Control-Max-Age"]) > 0
+        answer = client.get(target, theirs, *preflight[1:], method="OPTIONS")
+        assert "Access-Control-Allow-Origin" not in answer
+        assert client.get(target, method="OPTIONS").status in (204, 405)
+        for path, allow in ((target, "GET, HEAD, OPTIONS"), ("/healthz", "GET, HEAD")):
+            refused = client.get(path, ours, method="POST")
+            assert (refused.status, refused["Allow"]) == (405, allow)
+        assert client.get("/healthz", ours, method="OPTIONS")["Allow"] == "GET, HEAD"
+    assert plane.get(target, ours, method="BREW")["Allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_cors_for_everyone(make_plane: Callable[..., Plane]) -> None:
+    plane = make_plane(cors_origins=("*",))
+    target = plane.link(plane.publish(CONTENT))
+    assert plane.get(target)["Access-Control-Allow-Origin"] == "*"
+    answer = plane.get(target, "Origin: https://any.example", method="OPTIONS")
+    assert (answer.status, answer["Access-Control-Allow-Origin"]) == (204, "*")
+
+
+def test_no_cors_unless_set(plane: Plane, link: str) -> None:
+    answer = plane.get(link, "Origin: https://shop.example")
+    assert not [name for name, _ in answer.lines if name.startswith("Access-Control")]
+
+
+def test_two_bearers_are_two_tokens(plane: Plane) -> None:
+    published = plane.publish(b"content")
+    tokens = [plane.link(published).partition("=")[2] for _ in range(2)]
+    fields = [f"Authorization: Bearer {token}" for token in tokens]
+    with plane.connect() as client:
+        assert client.get("/download", fields[0], fields[0]).status == 200
+        assert client.get("/download", *fields).status == 400

@@ -1,0 +1,317 @@
+"""The allowance, metered in bytes: exact whatever clients do, across workers.
+
+What is charged for a download that breaks off is what left this machine: the bytes the kernel had taken, less
+those it had not sent yet. So `charged` is never less than what the client received, and more than that by
+what was under way: bytes on the wire, and bytes in the client's kernel that the client never read. On this
+machine that is at most the two socket buffers, IN_FLIGHT bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from gateway.runtime.metrics import CONNECTIONS_ACCEPTED
+from gateway.secrets import token_id, token_key
+from tests.conftest import run_plane
+from tests.support.plane import Client, Plane, Response, request, wait_until
+
+ON_EVERY_BACKEND = True
+IN_FLIGHT = 12_000_000
+"""The largest send and receive buffers that the kernel gives (tcp_wmem, tcp_rmem): 4 and 6 MiB."""
+SIZE = 1_000_000
+
+
+def race(count: int, act: Callable[[int], int]) -> list[int]:
+    """Run `act` in as many threads at once; what each returned."""
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> int:
+        barrier.wait()
+        return act(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+@pytest.mark.parametrize("size", [1000, 1_000_000], ids=["small", "large"])
+def test_64_clients_race(pair: Plane, size: int) -> None:
+    """Of 64 clients on two workers with an allowance of 3, three get the file, and no byte more leaves."""
+    content = os.urandom(size)
+    link = pair.link(pair.publish(content), maximum=3)
+
+    def download(_: int) -> int:
+        with pair.connect() as client:
+            answer = client.get(link)
+            if answer.status == 200:
+                assert answer.body == content
+                return size
+            assert (answer.status, answer.code) == (403, "limit_reached")
+            return 0
+
+    received = race(64, download)
+    assert sorted(received) == [0] * 61 + [size] * 3
+    assert pair.charged(link) == 3 * size
+    assert all(worker.counters.values()[CONNECTIONS_ACCEPTED] for worker in pair.workers)
+
+
+def test_64_clients_race_for_segments(pair: Plane) -> None:
+    """The same in pieces of every size: the sum never passes the allowance, and uses it up but for a rest."""
+    content = os.urandom(SIZE)
+    link = pair.link(pair.publish(content), maximum=3)
+
+    def download(number: int) -> int:
+        got = 0
+        with pair.connect() as client:
+            for turn in range(4):
+                length = 1 + (number * 7919 + turn * 104_729) % 100_000
+                start = (number * 15_013 + turn * 31) % (SIZE - length)
+                answer = client.get(link, f"Range: bytes={start}-{start + length - 1}")
+                if answer.status == 206:
+                    assert answer.body == content[start : start + length]
+                    got += length
+                else:
+                    assert answer.code == "limit_reached"
+        return got
+
+    total = sum(race(64, download))
+    assert total == pair.charged(link)
+    assert 3 * SIZE - 100_000 < total <= 3 * SIZE
+
+
+def test_segments_and_resumes_add_up(pair: Plane) -> None:
+    """A download manager's eight segments, each cut once and resumed: one download, to the byte."""
+    content = os.urandom(8 * SIZE)
+    link = pair.link(pair.publish(content), maximum=1)
+
+    def download(number: int) -> int:
+        start = number * SIZE
+        for length in (SIZE // 3, SIZE - SIZE // 3):
+            with pair.connect() as client:
+                answer = client.get(link, f"Range: bytes={start}-{start + length - 1}")
+                assert answer.body == content[start : start + length]
+            start += length
+        return SIZE
+
+    race(8, download)
+    assert pair.charged(link) == 8 * SIZE
+    assert pair.get(link, "Range: bytes=0-0").code == "limit_reached"
+
+
+@pytest.mark.parametrize(
+    "leave", [Client.reset, lambda client: client.socket.close()], ids=["reset", "close"]
+)
+def test_aborts_are_returned(pair: Plane, leave: Callable[[Client], None]) -> None:
+    size = 60_000_000
+    link = pair.link(pair.publish(bytes(size)), maximum=100)
+    received = 0
+    for number in range(6):
+        client = pair.connect(receive_buffer=65536 if number % 2 else 0)
+        client.send(request(link))
+        client.read_head()
+        client.read_bytes(number * 500_000)
+        received += number * 500_000
+        leave(client)
+    wait_until(lambda: pair.charged(link) < received + 6 * IN_FLIGHT, "the rest was returned")
+    wait_until(lambda: entries_of(pair, link) == 6, "all have ended")
+    assert received <= pair.charged(link) <= received + 6 * IN_FLIGHT
+    assert sum_sent(pair, link) == pair.charged(link)
+
+
+def test_an_abort_leaves_room_for_the_rest(pair: Plane) -> None:
+    """Broken off and resumed under an allowance of one download and a half."""
+    content = os.urandom(40_000_000)
+    link = pair.link(pair.publish(content), maximum=2)
+    client = pair.connect(receive_buffer=65536)
+    client.send(request(link))
+    client.read_head()
+    first = client.read_bytes(5_000_000)
+    client.reset()
+    wait_until(lambda: entries_of(pair, link) == 1, "it has ended")
+    wait_until(lambda: pair.charged(link) < 20_000_000, "the rest was returned")
+    rest = pair.get(link, "Range: bytes=5000000-")
+    assert first + rest.body == content
+
+
+def entries_of(plane: Plane, link: str) -> int:
+    return len(sent_of(plane, link))
+
+
+def sum_sent(plane: Plane, link: str) -> int:
+    return sum(sent_of(plane, link))
+
+
+def sent_of(plane: Plane, link: str) -> list[int]:
+    identifier = token_id(link.partition("=")[2])
+    return [entry["sent"] for entry in plane.entries() if entry.get("token") == identifier]
+
+
+def test_what_costs_nothing(pair: Plane) -> None:
+    published = pair.publish(b"a" * 1000, b"b" * 1000, names=["a", "b"])
+    token = pair.token(published, maximum=1)
+    etag = published.etag
+    with pair.connect() as client:
+        for _ in range(5):
+            assert client.get(f"/download?token={token}").status == 200  # the index
+            assert client.get(f"/download/a?token={token}", method="HEAD").status == 200
+            assert client.get(f"/download/a?token={token}", f"If-None-Match: {etag}").status == 304
+            assert client.get(f"/download/a?token={token}", 'If-Match: "x"').status == 412
+            assert client.get(f"/download/a?token={token}", "Range: bytes=1000-").status == 416
+            assert client.get(f"/download/c?token={token}").status == 404
+            assert client.get(f"/download/a?token={token}", method="POST").status == 405
+        assert pair.charged(token, 0) == pair.charged(token, 1) == 0
+        # each file has an allowance of its own
+        assert client.get(f"/download/a?token={token}").status == 200
+        assert client.get(f"/download/a?token={token}").code == "limit_reached"
+        assert (pair.charged(token, 0), pair.charged(token, 1)) == (1000, 0)
+        assert client.get(f"/download/b?token={token}").status == 200
+
+
+def test_first_bytes_are_not_free(pair: Plane) -> None:
+    """The trick that evades counters of first bytes."""
+    link = pair.link(pair.publish(b"x" * 1000), maximum=1)
+    with pair.connect() as client:
+        assert client.get(link, "Range: bytes=1-").status == 206
+        assert client.get(link, "Range: bytes=1-").code == "limit_reached"
+        assert client.get(link, "Range: bytes=0-0").status == 206
+        assert client.get(link, "Range: bytes=0-0").code == "limit_reached"
+    assert pair.charged(link) == 1000
+
+
+def test_multipart_charges_the_parts(pair: Plane) -> None:
+    link = pair.link(pair.publish(b"x" * 1000), maximum=1)
+    assert pair.get(link, "Range: bytes=0-99,200-299").status == 206
+    assert pair.charged(link) == 200
+
+
+def test_a_file_that_fails_costs_nothing(pair: Plane) -> None:
+    pair.expected.append("is missing")
+    published = pair.publish(b"x" * 1000)
+    link = pair.link(published, maximum=1)
+    pair.remove(published)
+    assert pair.get(link).status == 502
+    wait_until(lambda: pair.charged(link) == 0, "it was returned")
+
+
+def test_unlimited_tokens_are_not_charged(pair: Plane) -> None:
+    link = pair.link(pair.publish(b"x" * 1000))
+    assert pair.get(link).status == 200
+    assert pair.charged(link) == 0
+
+
+def test_raising_the_limit_counts_at_once(pair: Plane) -> None:
+    published = pair.publish(b"x" * 1000)
+    token = pair.token(published, maximum=1)
+    assert pair.get(f"/download?token={token}").status == 200
+    assert pair.get(f"/download?token={token}").code == "limit_reached"
+    pair.store.hset(token_key(token_id(token)), "max", 2)
+    assert pair.get(f"/download?token={token}").status == 200
+
+
+# --- /auth --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A worker that believes what a front proxy on this machine says."""
+    with run_plane(tmp_path_factory.mktemp("behind"), trusted_proxies=("127.0.0.0/8",)) as running:
+        yield running
+
+
+def test_auth_charges_what_the_proxy_will_send(behind: Plane) -> None:
+    published = behind.publish(b"x" * 1000, names=["some file.zip"])
+    link = behind.link(published, maximum=3)
+    uri = f"X-Original-URI: {link}"
+    with behind.connect() as client:
+        for fields, cost in (
+            ((), 1000),
+            (("X-Original-Method: HEAD",), 0),
+            (("Range: bytes=0-99",), 100),
+            (("Range: bytes=0-9,20-29",), 20),
+            (("Range: bytes=5000-",), 0),
+            (("Range: bytes=0-99", 'If-Range: "x"'), 1000),
+        ):
+            before = behind.charged(link)
+            answer = client.get("/auth", uri, *fields)
+            assert answer.status == 200
+            assert behind.charged(link) - before == cost, fields
+        assert answer["X-Gateway-File"] == "/_protected/main/1-0"
+        assert answer["ETag"] == published.etag
+        assert "some file.zip" in answer["Content-Disposition"]
+        assert answer["X-Gateway-Token-Id"]
+        refused = client.get("/auth", uri)
+        assert (refused.status, refused["X-Gateway-Status"], refused["X-Gateway-Code"]) == (
+            403,
+            "403",
+            "limit_reached",
+        )
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "status", "told", "code"),
+    [
+        ("/download", "GET", 401, "401", "token_missing"),
+        ("/download?token=ct_unknown", "GET", 403, "403", "token_invalid"),
+        ("/download?token=a&token=b", "GET", 403, "400", "bad_request"),
+        ("/elsewhere", "GET", 403, "404", "not_found"),
+        ("/download?token=ct_unknown", "POST", 403, "405", "method_not_allowed"),
+    ],
+)
+def test_auth_refuses(behind: Plane, target: str, method: str, status: int, told: str, code: str) -> None:
+    answer = behind.get("/auth", f"X-Original-URI: {target}", f"X-Original-Method: {method}")
+    assert answer.status == status
+    assert (answer["X-Gateway-Status"], answer["X-Gateway-Code"]) == (told, code)
+
+
+@pytest.mark.parametrize(
+    ("asked", "fields"),
+    [("/auth", ("X-Forwarded-Uri: {}", "X-Forwarded-Method: GET")), ("/auth{}", ())],
+    ids=["caddy", "envoy"],
+)
+def test_auth_in_other_dialects(behind: Plane, asked: str, fields: tuple[str, ...]) -> None:
+    published = behind.publish(b"x" * 1000)
+    link = behind.link(published, maximum=1)
+
+    def ask(target: str) -> Response:
+        return behind.get(asked.format(target), *(each.format(target) for each in fields))
+
+    answer = ask(link)
+    assert (answer.status, answer["X-Gateway-Key"]) == (200, published.file.key)
+    assert behind.charged(link) == 1000
+    for target, status, code in (
+        (link, 403, "limit_reached"),
+        (link.replace("/download", "/download/other"), 404, "file_not_found"),
+        ("/elsewhere", 404, "not_found"),
+        ("/download", 401, "token_missing"),
+        ("/download?token=a&token=b", 400, "bad_request"),
+    ):
+        refused = ask(target)
+        assert (refused.status, refused.code) == (status, code)
+
+
+def test_a_client_cannot_contradict_its_proxy(behind: Plane) -> None:
+    """Behind Caddy, with the fields that Caddy passes on because it knows nothing of them."""
+    link = behind.link(behind.publish(b"x" * 1000), maximum=1)
+    proxy = (f"X-Forwarded-Uri: {link}", "X-Forwarded-Method: GET")
+    answer = behind.get("/auth", *proxy, f"X-Original-URI: {link}", "X-Original-Method: HEAD")
+    assert (answer["X-Gateway-Status"], answer["X-Gateway-Code"]) == ("400", "bad_request")
+    assert behind.charged(link) == 0
+
+
+def test_auth_believes_only_trusted_proxies(pair: Plane) -> None:
+    link = pair.link(pair.publish(b"x" * 1000), maximum=1)
+    assert pair.get("/auth", f"X-Original-URI: {link}").status == 401
+    answer = pair.get(link.replace("/download", "/auth"))  # the request stands for itself
+    assert (answer.status, "X-Gateway-Token-Id" in answer) == (200, True)
+
+
+def test_a_listener_of_every_worker_serves(pair: Plane) -> None:
+    for _ in range(20):
+        with socket.create_connection(pair.address, 5) as plain:
+            plain.sendall(request("/healthz", "Connection: close"))
+            assert plain.recv(100).startswith(b"HTTP/1.1 200")

@@ -1,0 +1,463 @@
+"""Sending from an object storage: over real sockets, and every way that a client or a storage goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.dataplane.delivery.pipe import PAUSE_SECONDS, SLOW_AHEAD
+from gateway.dataplane.delivery.relay import Relay
+from gateway.dataplane.exchange import ClientGone, Exchange
+from gateway.dataplane.server import Server
+from gateway.dataplane.timeouts import Limits
+from gateway.errors import STORAGE_FAILED, StorageError
+from gateway.http.plans import Representation, plan_answer, plan_range
+from gateway.manifest import ManifestFile
+from gateway.runtime.deferred import step
+from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED, Counters
+from tests.dataplane.delivery.source import Arriving, Lying, Make, Source
+from tests.support.plane import Client, make_certificate, request, until
+
+CONTENT = os.urandom(5_000_000)
+
+
+@dataclass
+class Bench:
+    """A server in this very loop, whose only file is an object."""
+
+    source: Source
+    content: bytes
+    server: Server
+    counters: Counters
+    address: tuple[str, int] | str
+    ended: list[Exchange]
+    context: ssl.SSLContext | None = None
+
+    def connect(self, receive_buffer: int = 0) -> Client:
+        return Client(self.address, receive_buffer, self.context)
+
+    async def get(self, *fields: str) -> tuple[int, bytes]:
+        def act() -> tuple[int, bytes]:
+            with self.connect() as client:
+                answer = client.get("/download", *fields)
+                return answer.status, answer.body
+
+        return await asyncio.to_thread(act)
+
+    async def begin(self, amount: int, receive_buffer: int = 65536) -> tuple[Client, bytes]:
+        """A client that has read this much, and reads no more by itself."""
+
+        def act() -> tuple[Client, bytes]:
+            client = self.connect(receive_buffer)
+            client.send(request("/download"))
+            assert client.read_head().status == 200
+            return client, client.read_bytes(amount)
+
+        return await asyncio.to_thread(act)
+
+
+LIMITS = Limits(
+    header_timeout=30,
+    keepalive_timeout=30,
+    stall_timeout=0.4,
+    max_connections=1000,
+    max_line=8190,
+    max_field=8190,
+    max_headers=100,
+)
+
+
+@asynccontextmanager
+async def serving(
+    content: bytes, make: Make, *, secure: tuple[ssl.SSLContext, ssl.SSLContext] | None = None, path: str = ""
+) -> AsyncIterator[Bench]:
+    source = Source(len(content), make)
+    counters = Counters()
+    file = ManifestFile("f.bin", len(content), "application/x", "0" * 64, "0" * 8, "main", "k", 10**18)
+    shown = Representation(file)
+
+    async def answer(exchange: Exchange) -> None:
+        try:
+            if exchange.token:
+                plan = plan_range(exchange.range, shown)
+            else:
+                plan = plan_answer(exchange.method, exchange.headers, shown)
+            await Relay(exchange, source).run(plan)
+        except ClientGone:
+            pass
+        except StorageError:
+            if exchange.begun:
+                exchange.abort()
+            else:
+                exchange.refuse(STORAGE_FAILED)
+        finally:
+            exchange.end()
+
+    ended: list[Exchange] = []
+    server = Server(lambda exchange: step(answer(exchange)), answer, ended.append, print, counters, LIMITS)
+    loop = asyncio.get_running_loop()
+    server.start()
+    tls = secure[0] if secure else None
+    if path:
+        listener = await loop.create_unix_server(server, path)
+    else:
+        listener = await loop.create_server(server, "127.0.0.1", 0, ssl=tls)
+    address = path or listener.sockets[0].getsockname()
+    bench = Bench(source, content, server, counters, address, ended, secure[1] if secure else None)
+    opened = (Lying.open, Arriving.open)
+    try:
+        yield bench
+        await until(lambda: (Lying.open, Arriving.open) == opened)
+    finally:
+        listener.close()
+        server.stop()
+        await asyncio.sleep(0.05)
+        counters.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
+    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.load_cert_chain(certificate, key)
+    return ours, ssl.create_default_context(cafile=str(certificate))
+
+
+@pytest.fixture(params=["tcp", "unix", "tls"])
+def way(request: pytest.FixtureRequest, tmp_path: Path, certificate: Any) -> dict[str, Any]:
+    """How the client is connected."""
+    ways = {"tcp": {}, "unix": {"path": str(tmp_path / "gateway.sock")}, "tls": {"secure": certificate}}
+    return ways[request.param]
+
+
+def arriving(content: bytes, splices: bool) -> Make:
+    return lambda start, stop: Arriving(stop - start, splices).feed(content[start:stop])
+
+
+def lying(path: Path, part: int, shift: int = 1000) -> Callable[[int, int], Lying]:
+    """Parts of a file of so many bytes, each at most to the next multiple of it."""
+    return lambda start, stop: Lying(path, shift + start, min(stop, start - start % part + part) - start)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    path = tmp_path / "stored"
+    path.write_bytes(bytes(1000) + CONTENT)
+    return path
+
+
+@pytest.fixture(params=["spliced", "copied", "files", "mixed"])
+def make(request: pytest.FixtureRequest, stored: Path) -> Make:
+    """How the storage has the bytes."""
+    if request.param == "files":
+        return lying(stored, 1_000_000)
+    if request.param == "mixed":
+        files, streams = lying(stored, 700_000), arriving(CONTENT, True)
+        return lambda start, stop: (
+            files(start, stop)
+            if start // 700_000 % 2
+            else streams(start, min(stop, start - start % 700_000 + 700_000))
+        )
+    return arriving(CONTENT, request.param == "spliced")
+
+
+# --- what arrives -------------------------------------------------------------------------------------------
+
+
+async def test_whole_and_ranges(way: dict[str, Any], make: Make) -> None:
+    async with serving(CONTENT, make, **way) as bench:
+        assert await bench.get() == (200, CONTENT)
+        for start, stop in ((0, 1), (0, 16_384), (5, 16_390), (699_990, 700_010), (4_999_000, 5_000_000)):
+            assert await bench.get(f"Range: bytes={start}-{stop - 1}") == (206, CONTENT[start:stop])
+        status, body = await bench.get("Range: bytes=0-99,200000-1700000,4000000-4000009")
+        assert status == 206
+        assert CONTENT[:100] in body
+        assert CONTENT[200_000:1_700_001] in body
+        assert CONTENT[4_000_000:4_000_010] in body
+        assert [exchange.sent for exchange in bench.ended][:3] == [5_000_000, 1, 16_384]
+
+
+async def test_keep_alive_and_pipelining(way: dict[str, Any], make: Make) -> None:
+    async with serving(CONTENT, make, **way) as bench:
+
+        def act() -> list[bytes]:
+            with bench.connect() as client:
+                client.send(
+                    request("/download", "Range: bytes=1000000-2999999")
+                    + request("/download", "Range: bytes=7-8")
+                    + request("/download")
+                )
+                return [client.read().body for _ in range(3)]
+
+        assert await asyncio.to_thread(act) == [CONTENT[1_000_000:3_000_000], CONTENT[7:9], CONTENT]
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_a_paced_reader(way: dict[str, Any], splices: bool) -> None:
+    """Reads by fits and starts: windows grow and shrink, and nothing is lost."""
+    async with serving(CONTENT, arriving(CONTENT, splices), **way) as bench:
+        client, got = await bench.begin(1)
+        while len(got) < len(CONTENT):
+            got += await asyncio.to_thread(client.read_bytes, min(800_000, len(CONTENT) - len(got)))
+            await asyncio.sleep(0.12)
+        assert got == CONTENT
+        client.socket.close()
+        await until(lambda: bool(bench.ended))
+        assert bench.ended[0].sent == len(CONTENT)
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_the_way_is_counted(splices: bool) -> None:
+    async with serving(CONTENT, arriving(CONTENT, splices)) as bench:
+        await bench.get()
+        await until(lambda: bool(bench.ended))
+        values = bench.counters.values()
+        assert values[BYTES_SPLICED] + values[BYTES_COPIED] == len(CONTENT)
+        if splices:  # but for the beginning, in which any client may prove slow
+            assert values[BYTES_COPIED] < 1_000_000
+        else:
+            assert values[BYTES_SPLICED] == 0
+
+
+# --- clients that go away -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leave", [Client.reset, lambda client: client.socket.close()])
+async def test_a_client_goes_away(way: dict[str, Any], make: Make, leave: Callable[[Client], None]) -> None:
+    """While it takes nothing: the relay ends at once, and counts what it can have had."""
+    async with serving(CONTENT, make, **way) as bench:
+        client, got = await bench.begin(50_000)
+        await asyncio.sleep(0.05)
+        leave(client)
+        await until(lambda: bool(bench.ended))
+        assert len(got) <= bench.ended[0].sent <= len(CONTENT)
+        assert not bench.ended[0].whole
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_a_client_goes_away_while_the_storage_is_silent(way: dict[str, Any], splices: bool) -> None:
+    streams: list[Arriving] = []
+
+    def make(start: int, stop: int) -> Arriving:
+        streams.append(Arriving(stop - start, splices).feed(CONTENT[:100_000]))
+        return streams[-1]
+
+    async with serving(CONTENT, make, **way) as bench:
+        client, got = await bench.begin(100_000)
+        assert got == CONTENT[:100_000]
+        await asyncio.sleep(0.6)  # the client's stall time-out does not run
+        assert not bench.ended
+        client.reset()
+        if way:  # its end of stream alone may mean that it only asks no more
+            streams[0].feed(CONTENT[100_000:])
+        await until(lambda: bool(bench.ended))
+        assert 100_000 <= bench.ended[0].sent < len(CONTENT)
+
+
+async def test_a_client_goes_away_before_the_storage_answers(way: dict[str, Any], make: Make) -> None:
+    async with serving(CONTENT, make, **way) as bench:
+        bench.source.gate = asyncio.Event()
+        client = await asyncio.to_thread(bench.connect)
+        client.send(request("/download"))
+        await until(lambda: bool(bench.source.fetched))
+        client.socket.close()
+        bench.source.gate.set()
+        await until(lambda: bool(bench.ended))
+        assert bench.ended[0].sent in range(len(CONTENT))
+
+
+async def test_a_reset_before_the_storage_answers(make: Make) -> None:
+    async with serving(CONTENT, make) as bench:
+        bench.source.gate = asyncio.Event()
+        client = await asyncio.to_thread(bench.connect)
+        client.send(request("/download"))
+        await until(lambda: bool(bench.source.fetched))
+        client.reset()
+        await until(lambda: bool(bench.ended))
+        assert bench.source.cancelled == 1
+        assert bench.ended[0].sent == 0
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_a_client_stalls(way: dict[str, Any], splices: bool) -> None:
+    async with serving(CONTENT * 4, arriving(CONTENT * 4, splices), **way) as bench:
+        client, got = await bench.begin(50_000)
+        await until(lambda: bool(bench.ended), 8)
+        assert len(got) <= bench.ended[0].sent < len(CONTENT) * 4
+        client.socket.close()
+
+
+# --- storages that fail -------------------------------------------------------------------------------------
+
+
+async def test_missing(way: dict[str, Any], make: Make) -> None:
+    async with serving(CONTENT, make, **way) as bench:
+        bench.source.fault = StorageError("missing")
+
+        def act() -> list[int]:
+            with bench.connect() as client:
+                return [client.get("/download", *fields).status for fields in ((), ("Range: bytes=0-5",), ())]
+
+        assert await asyncio.to_thread(act) == [502, 502, 502]
+        assert [exchange.sent for exchange in bench.ended] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_a_stream_that_fails_breaks_the_connection(way: dict[str, Any], splices: bool) -> None:
+    def make(start: int, stop: int) -> Arriving:
+        stream = Arriving(stop - start, splices).feed(CONTENT[:100_000])
+        asyncio.get_running_loop().call_later(0.2, stream.fail, "changed")
+        return stream
+
+    async with serving(CONTENT, make, **way) as bench:
+        client, got = await bench.begin(100_000)
+        rest = await asyncio.to_thread(client.read_until_closed)
+        assert got + rest == CONTENT[:100_000]
+        await until(lambda: bool(bench.ended))
+        assert bench.ended[0].sent == 100_000
+        client.socket.close()
+
+
+async def test_a_later_part_that_fails_breaks_the_connection(way: dict[str, Any], stored: Path) -> None:
+    files = lying(stored, 1_000_000)
+
+    def make(start: int, stop: int) -> Lying | Arriving:
+        if start >= 3_000_000:
+            raise StorageError("missing")
+        return files(start, stop)
+
+    async with serving(CONTENT, make, **way) as bench:
+
+        def act() -> bytes:
+            with bench.connect() as client:
+                client.send(request("/download"))
+                client.read_head()
+                return client.read_until_closed()
+
+        got = await asyncio.to_thread(act)
+        assert got == CONTENT[: len(got)]
+        await until(lambda: bool(bench.ended))
+        assert len(got) <= bench.ended[0].sent <= 3_000_000
+
+
+async def test_a_truncated_file_breaks_the_connection(way: dict[str, Any], stored: Path) -> None:
+    os.truncate(stored, 2_500_000)
+    async with serving(CONTENT, lying(stored, 1_000_000), **way) as bench:
+
+        def act() -> bytes:
+            with bench.connect() as client:
+                client.send(request("/download"))
+                client.read_head()
+                return client.read_until_closed()
+
+        got = await asyncio.to_thread(act)
+        assert got == CONTENT[: len(got)]
+        assert len(got) < 2_500_000
+
+
+# --- what is held -------------------------------------------------------------------------------------------
+
+
+async def test_one_part_is_fetched_ahead(stored: Path) -> None:
+    os.truncate(stored, 40_001_000)
+    files = lying(stored, 500_000)
+    held = []
+
+    def make(start: int, stop: int) -> Lying | Arriving:
+        part = files(start, stop)
+        held.append(Lying.open)
+        return part
+
+    async with serving(bytes(40_000_000), make) as bench:
+        client, _ = await bench.begin(10)
+        await until(lambda: Lying.open == 2)
+        await asyncio.sleep(0.1)
+        client.socket.close()
+        assert max(held) == 2
+        assert len(held) < 80
+
+
+async def test_what_is_at_hand_is_not_fetched(stored: Path) -> None:
+    os.truncate(stored, 1000 + len(CONTENT))
+    files = lying(stored, 500_000)
+    async with serving(CONTENT, files) as bench:
+        bench.source.hands = files
+        assert (await bench.get())[1] == CONTENT
+        assert len(bench.source.fetched) == 1
+
+
+async def test_what_is_at_hand_is_let_go_of_with_its_client(stored: Path) -> None:
+    os.truncate(stored, 40_001_000)
+    files = lying(stored, 500_000)
+    async with serving(bytes(40_000_000), files) as bench:
+        bench.source.hands = files
+        client, _ = await bench.begin(10)
+        await until(lambda: Lying.open == 2)
+        client.socket.close()  # and what is open is counted when the bench ends
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_a_slow_client_leaves_the_rest_to_the_storage(splices: bool) -> None:
+    streams: list[Arriving] = []
+
+    def make(start: int, stop: int) -> Arriving:
+        streams.append(Arriving(stop - start, splices).feed(CONTENT))
+        return streams[-1]
+
+    async with serving(CONTENT, make) as bench:
+        client, _ = await bench.begin(10)
+        await asyncio.sleep(0.2)
+        assert len(CONTENT) - streams[0].left < 1_000_000  # two socket buffers, and a window
+        client.socket.close()
+
+
+@pytest.mark.parametrize("splices", [True, False])
+async def test_a_storage_is_told_who_is_slow(splices: bool) -> None:
+    """And when it is slow no more; what is sent is right in between."""
+    streams: list[Arriving] = []
+
+    def make(start: int, stop: int) -> Arriving:
+        streams.append(Arriving(stop - start, splices).feed(CONTENT[start:stop]))
+        return streams[-1]
+
+    async with serving(CONTENT, make) as bench:
+        client, begun = await bench.begin(10_000)
+        await asyncio.sleep(2 * PAUSE_SECONDS)
+        assert streams[0].limits == [], "nobody knows yet"
+        with client:
+            rest = await asyncio.to_thread(client.read_bytes, len(CONTENT) - 10_000)
+    assert begun + rest == CONTENT
+    assert streams[0].limits[:2] == [SLOW_AHEAD, 0]
+
+
+async def test_two_downloads_share_the_buffer_and_the_loop() -> None:
+    other = os.urandom(len(CONTENT))
+    sources = iter([CONTENT, other] * 3)
+
+    def make(start: int, stop: int) -> Arriving:
+        return Arriving(stop - start, False).feed(next(sources))
+
+    async with serving(CONTENT, make) as bench:
+        bodies = [body for _, body in await asyncio.gather(*(bench.get() for _ in range(6)))]
+        assert sorted(bodies) == sorted([CONTENT, other] * 3)
+
+
+async def test_no_descriptor_is_left(way: dict[str, Any], make: Make) -> None:
+    async with serving(CONTENT, make, **way) as bench:
+        await bench.get()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            await bench.get()
+            client, _ = await bench.begin(10)
+            client.socket.shutdown(socket.SHUT_RDWR)
+            client.socket.close()
+        await until(lambda: len(os.listdir("/proc/self/fd")) <= before)

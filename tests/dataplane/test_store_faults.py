@@ -1,0 +1,632 @@
+"""What breaks around a worker: its store and its files. Real servers, stopped, paused and starved."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+
+from gateway.secrets import token_id, token_key
+from tests.conftest import StoreServer
+from tests.contracts.test_download_limits import IN_FLIGHT
+from tests.support.plane import Client, Plane, Published, make_certificate, request, wait_until
+
+AWAY = ["the store is away", "connection to the store was lost"]
+LARGE = 40_000_000
+
+
+def send_signal(store: StoreServer, signum: signal.Signals) -> None:
+    assert store.process is not None
+    store.process.send_signal(signum)
+
+
+def begin(plane: Plane, target: str, length: int = 100_000) -> tuple[Client, bytes]:
+    """A download under way: its first bytes are read, and the client's buffers are small."""
+    client = plane.connect(receive_buffer=65536)
+    client.send(request(target))
+    assert client.read_head().status == 200
+    return client, client.read_bytes(length)
+
+
+# --- the store ----------------------------------------------------------------------------------------------
+
+
+def test_store_stopped(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+    """503 at once, running downloads continue, recovery within 2 s of its return without a restart."""
+    plane = make_plane()
+    plane.expected += AWAY
+    content = os.urandom(LARGE)
+    published = plane.publish(content)
+    target = plane.link(published)
+    assert plane.get(target, "Range: bytes=0-0").status == 206
+    client, first = begin(plane, target)
+    own_store.stop()
+    wait_until(lambda: plane.get("/readyz").status == 503, "it noticed")
+    with plane.connect() as other:
+        for _ in range(20):
+            began = time.monotonic()
+            answer = other.get(target)
+            assert time.monotonic() - began < 0.1
+            assert (answer.status, answer.code) == (503, "store_unavailable")
+            assert 0 < int(answer["Retry-After"]) < 10
+        assert other.get("/healthz").status == 200
+        assert other.get("/auth", f"X-Original-URI: {target}").status == 401
+    assert first + client.read_bytes(LARGE - len(first)) == content
+    client.socket.close()
+    own_store.start()  # empty
+    plane.store.set(f"dg:manifest:{{{published.manifest.digest}}}", published.manifest.text)
+    target = plane.link(published, maximum=1)
+    began = time.monotonic()
+    wait_until(lambda: plane.get(target, "Range: bytes=0-9").status == 206, "it recovered", 2)
+    assert time.monotonic() - began < 2
+    assert plane.get("/readyz").status == 200
+    assert plane.charged(target) == 10
+
+
+def test_store_paused(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+    """A store that hangs: 503 within the time-out, then at once; back as soon as it answers."""
+    plane = make_plane(redis_timeout=0.4)
+    target = plane.link(plane.publish(b"x" * 1000), maximum=2)
+    assert plane.get(target).status == 200
+    send_signal(own_store, signal.SIGSTOP)
+    began = time.monotonic()
+    answer = plane.get(target)
+    assert (answer.status, answer.code) == (503, "store_unavailable")
+    assert 0.3 < time.monotonic() - began < 0.7
+    wait_until(lambda: plane.get("/readyz").status == 503, "it noticed")
+    for _ in range(10):
+        began = time.monotonic()
+        assert plane.get(target).status == 503
+        assert time.monotonic() - began < 0.1
+    send_signal(own_store, signal.SIGCONT)
+    wait_until(lambda: plane.get(target, method="HEAD").status == 200, "it recovered", 1)
+    assert plane.get(target).status == 200
+    assert plane.charged(target) == 2000
+
+
+def test_store_paused_for_long(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+    """The connection is set aside in the end, and still read: a claim carried out too late is returned."""
+    plane = make_plane(redis_timeout=0.1)
+    plane.expected += AWAY
+    target = plane.link(plane.publish(b"x" * 1000), maximum=2)
+    assert plane.get(target).status == 200
+    send_signal(own_store, signal.SIGSTOP)
+    assert plane.get(target).status == 503
+    time.sleep(1)  # several times the time-out
+    send_signal(own_store, signal.SIGCONT)
+    wait_until(lambda: plane.get(target, method="HEAD").status == 200, "it recovered", 2)
+    assert plane.get(target).status == 200
+    assert plane.get(target).code == "limit_reached"
+
+
+def test_a_late_claim_is_given_back(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+    """Redis carried a claim out after the request had been refused: the customer does not pay for it."""
+    plane = make_plane(redis_timeout=0.3)
+    target = plane.link(plane.publish(b"x" * 1000), maximum=2)
+    assert plane.get(target).status == 200
+    clients = [plane.connect() for _ in range(8)]
+    pause = threading.Thread(target=lambda: send_signal(own_store, signal.SIGSTOP))
+    for client in clients:
+        client.send(request(target))
+    pause.start()
+    pause.join()
+    statuses = [client.read().status for client in clients]
+    send_signal(own_store, signal.SIGCONT)
+    for client in clients:
+        client.socket.close()
+    wait_until(lambda: plane.get("/readyz").status == 200, "it recovered")
+    wait_until(lambda: plane.charged(target) == 1000 * (1 + statuses.count(200)), "late claims were returned")
+
+
+def test_replies_are_never_mispaired(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+    """Clients with tokens and files of their own, some leaving early, while the store stops and starts."""
+    plane = make_plane(redis_timeout=0.1)
+    plane.expected += AWAY
+    contents = [f"file {number} ".encode() * 500 for number in range(16)]
+    links = [plane.link(plane.publish(content), maximum=1_000_000) for content in contents]
+    stop = threading.Event()
+
+    def download(number: int) -> int:
+        good = 0
+        while not stop.is_set():
+            with plane.connect() as client:
+                if number % 4 == 3:
+                    client.send(request(links[number]))
+                    client.reset()
+                    continue
+                for _ in range(5):
+                    answer = client.get(links[number])
+                    assert answer.status in (200, 503)
+                    if answer.status == 200:
+                        assert answer.body == contents[number]
+                        good += 1
+        return good
+
+    with ThreadPoolExecutor(16) as pool:
+        running = [pool.submit(download, number) for number in range(16)]
+        for pause in (0.05, 0.15, 0.05, 0.8, 0.15):
+            time.sleep(0.15)
+            send_signal(own_store, signal.SIGSTOP)
+            time.sleep(pause)
+            send_signal(own_store, signal.SIGCONT)
+        time.sleep(0.5)
+        stop.set()
+        assert all(task.result() for number, task in enumerate(running) if number % 4 != 3)
+
+
+@pytest.mark.parametrize("forget", ["SCRIPT FLUSH", "restart"])
+def test_scripts_are_loaded_again(
+    own_store: StoreServer, make_plane: Callable[..., Plane], forget: str
+) -> None:
+    plane = make_plane()
+    plane.expected += AWAY
+    published = plane.publish(b"x" * 1000)
+    assert plane.get(plane.link(published, maximum=1)).status == 200
+    if forget == "restart":
+        own_store.stop()
+        own_store.start()
+        plane.store.set(f"dg:manifest:{{{published.manifest.digest}}}", published.manifest.text)
+        wait_until(lambda: plane.get("/readyz").status == 200, "it is connected again")
+    else:
+        plane.store.script_flush()
+    target = plane.link(published, maximum=1)
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: plane.get(target).status, range(8)))
+    assert sorted(statuses) == [200] + [403] * 7
+    assert plane.charged(target) == 1000
+
+
+def test_a_full_store(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+    """Out of memory: what must be written is refused as the store's fault, what need not be is served."""
+    plane = make_plane()
+    published = plane.publish(b"x" * 1000)
+    limited, unlimited = plane.link(published, maximum=5), plane.link(published)
+    large = plane.link(plane.publish(bytes(LARGE)), maximum=1)
+    client, first = begin(plane, large)
+    plane.store.config_set("maxmemory", 1)
+    answer = plane.get(limited)
+    assert (answer.status, answer.code) == (503, "store_unavailable")
+    assert plane.get(unlimited).status == 200
+    client.reset()  # its refund is refused now, and must not be lost
+    time.sleep(0.3)
+    assert plane.charged(large) == LARGE
+    plane.store.config_set("maxmemory", 0)
+    wait_until(lambda: len(first) <= plane.charged(large) < IN_FLIGHT, "the rest was returned")
+    assert plane.get(limited).status == 200
+    assert plane.charged(limited) == 1000
+
+
+def test_a_store_that_only_reads(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+    plane = make_plane()
+    published = plane.publish(b"x" * 1000)
+    limited, unlimited = plane.link(published, maximum=5), plane.link(published)
+    plane.store.replicaof("127.0.0.1", 1)
+    answer = plane.get(limited)
+    assert (answer.status, answer.code) == (503, "store_unavailable")
+    assert plane.get(unlimited).status == 200
+    plane.store.replicaof("NO", "ONE")
+    assert plane.get(limited).status == 200
+
+
+def test_the_queue_is_bounded(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+    plane = make_plane(redis_queue=3, redis_timeout=1.0)
+    target = plane.link(plane.publish(b"x"))
+    assert plane.get(target).status == 200
+    send_signal(own_store, signal.SIGSTOP)
+    began = time.monotonic()
+    clients = [plane.connect() for _ in range(10)]
+    for client in clients:
+        client.send(request(target))
+    for client in clients[3:]:
+        assert client.read().status == 503
+    assert time.monotonic() - began < 0.5
+    send_signal(own_store, signal.SIGCONT)
+    for client in clients[:3]:
+        assert client.read().status == 200
+    for client in clients:
+        client.socket.close()
+
+
+def test_a_refund_waits_for_the_store(tmp_path: Path) -> None:
+    """A client leaves while the store is down; the store comes back with its data, and gets the refund."""
+    store = StoreServer(tmp_path / "store", ("--appendonly", "yes"))
+    store.folder.mkdir()
+    store.start()
+    plane = Plane(tmp_path, store.url)
+    try:
+        plane.start()
+        plane.expected += AWAY
+        target = plane.link(plane.publish(bytes(LARGE)), maximum=1)
+        client, first = begin(plane, target)
+        assert plane.charged(target) == LARGE
+        store.stop()
+        wait_until(lambda: plane.get("/readyz").status == 503, "it noticed")
+        client.reset()
+        wait_until(lambda: any(entry.get("whole") is False for entry in plane.entries()), "it ended")
+        store.start()
+        wait_until(lambda: len(first) <= plane.charged(target) < IN_FLIGHT, "the rest was returned")
+        plane.stop()
+    finally:
+        plane.kill()
+        store.stop()
+
+
+def test_refunds_are_settled_at_the_end(make_plane: Callable[..., Plane]) -> None:
+    """What a drain breaks off in the end is returned before the worker goes."""
+    plane = make_plane(drain_timeout=0.3)
+    target = plane.link(plane.publish(bytes(LARGE)), maximum=1)
+    client, first = begin(plane, target)
+    [worker] = plane.workers
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(5) == 0
+    assert len(first) <= plane.charged(target) < IN_FLIGHT
+    client.socket.close()
+
+
+# --- ways to reach the store --------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def tcp_store(tmp_path: Path) -> Iterator[tuple[StoreServer, int]]:
+    """A store on TCP with a password, a user and several databases."""
+    port = free_port()
+    folder = tmp_path / "tcp"
+    folder.mkdir()
+    server = StoreServer(folder, ("--port", str(port), "--bind", "127.0.0.1"))
+    server.start()
+    with redis.Redis(unix_socket_path=str(server.socket)) as client:
+        client.config_set("requirepass", "s3cret/word")
+        client.close()
+    yield server, port
+    server.stop()
+
+
+def run_with(tmp_path: Path, url: str, own_url: str, check: Callable[[Plane], None]) -> None:
+    folder = tmp_path / f"plane-{time.monotonic_ns()}"
+    folder.mkdir()
+    plane = Plane(folder, url, {"own_url": own_url})
+    try:
+        plane.start()
+        check(plane)
+        plane.stop()
+        for worker_errors in folder.glob("*.err"):
+            assert "s3cret" not in worker_errors.read_text()
+    finally:
+        plane.kill()
+
+
+def serves_limited(plane: Plane) -> None:
+    target = plane.link(plane.publish(b"x" * 100), maximum=1)
+    assert [plane.get(target).status for _ in range(2)] == [200, 403]
+
+
+@pytest.mark.parametrize("database", [0, 3])
+@pytest.mark.parametrize("way", ["tcp", "user", "unix"])
+def test_auth_and_select(tmp_path: Path, tcp_store: tuple[StoreServer, int], way: str, database: int) -> None:
+    server, port = tcp_store
+    own = f"redis://:s3cret%2Fword@127.0.0.1:{port}/{database}"
+    url = {
+        "tcp": own,
+        "user": f"redis://default:s3cret%2Fword@localhost:{port}/{database}",
+        "unix": f"unix://:s3cret%2Fword@{server.socket}?db={database}",
+    }[way]
+    run_with(tmp_path, url, own, serves_limited)
+
+
+@pytest.mark.parametrize("credentials", [":wr0ng@", ""])
+def test_wrong_passwords(tmp_path: Path, tcp_store: tuple[StoreServer, int], credentials: str) -> None:
+    _, port = tcp_store
+
+    def check(plane: Plane) -> None:
+        plane.expected += AWAY
+        answer = plane.get(plane.link(plane.publish(b"x")))
+        assert (answer.status, answer.code) == (503, "store_unavailable")
+        assert plane.get("/readyz").status == 503
+        text = plane.workers[0].errors.read_text()
+        assert "WRONGPASS" in text or "NOAUTH" in text
+        assert "wr0ng" not in text
+        assert text.count("the store is away") == 1  # not once an attempt
+
+    run_with(
+        tmp_path, f"redis://{credentials}127.0.0.1:{port}", f"redis://:s3cret%2Fword@127.0.0.1:{port}", check
+    )
+
+
+class TLSProxy:
+    """TLS in front of a server that has none."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        self.certificate, key = make_certificate(folder)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(self.certificate, key)
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                plain, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        with contextlib.suppress(OSError), plain, socket.socket(socket.AF_UNIX) as inner:
+            client = self._context.wrap_socket(plain, server_side=True)
+            inner.connect(self._target)
+            back = threading.Thread(target=self._copy, args=(inner, client), daemon=True)
+            back.start()
+            self._copy(client, inner)
+            client.close()
+            back.join(2)
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def test_tls(tmp_path: Path, own_store: StoreServer) -> None:
+    proxy = TLSProxy(tmp_path, str(own_store.socket))
+    try:
+        url = f"rediss://localhost:{proxy.port}?ssl_ca_certs={proxy.certificate}"
+        run_with(tmp_path, url, own_store.url, serves_limited)
+        run_with(
+            tmp_path, f"rediss://127.0.0.1:{proxy.port}?ssl_cert_reqs=none", own_store.url, serves_limited
+        )
+
+        def refuses(plane: Plane) -> None:
+            plane.expected += AWAY
+            assert plane.get(plane.link(plane.publish(b"x"))).status == 503
+
+        run_with(
+            tmp_path, f"rediss://localhost:{proxy.port}", own_store.url, refuses
+        )  # nobody vouches for it
+    finally:
+        proxy.close()
+
+
+def test_a_store_that_is_none(tmp_path: Path, own_store: StoreServer) -> None:
+    """Something else answers where the store should be."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def babble() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError):
+                link, _ = listener.accept()
+                link.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                link.close()
+
+    thread = threading.Thread(target=babble, daemon=True)
+    thread.start()
+
+    def refuses(plane: Plane) -> None:
+        plane.expected += [*AWAY, "not a reply"]
+        assert plane.get(plane.link(plane.publish(b"x"))).status == 503
+
+    try:
+        run_with(tmp_path, f"redis://127.0.0.1:{listener.getsockname()[1]}", own_store.url, refuses)
+    finally:
+        stop.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def touch(path: Path) -> None:
+    os.utime(path)
+
+
+def overwrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+def replace(path: Path) -> None:
+    """Another file of the same size, renamed into place."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(bytes(path.stat().st_size))
+    fresh.rename(path)
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def link_away(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def forbid(path: Path) -> None:
+    path.rename(path.with_suffix(".away"))
+
+
+ACTIONS = [
+    delete,
+    truncate,
+    empty,
+    grow,
+    touch,
+    overwrite,
+    replace,
+    make_folder,
+    link_away,
+    make_pipe,
+    forbid,
+]
+CHANGED = [
+    "is missing",
+    "changed since",
+    "is a folder",
+    "leads out",
+    "is a link",
+    "not a regular",
+    "socket or a device",
+]
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
+@pytest.mark.parametrize("known", [True, False], ids=["known", "fresh"])
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_a_file_changed_after_publishing(
+    plane: Plane, action: Callable[[Path], None], known: bool, size: int
+) -> None:
+    """502, whether the worker has its descriptor and content already or not, and nothing is charged."""
+    plane.expected += [text for text in CHANGED if text not in plane.expected]
+    published = plane.publish(os.urandom(size))
+    target = plane.link(published, maximum=2)
+    if known:
+        assert plane.get(target).status == 200
+    action(published.path)
+    time.sleep(0.01)
+    for fields in ((), ("Range: bytes=5-9",)):
+        answer = plane.get(target, *fields)
+        assert (answer.status, answer.code) == (502, "storage_failed")
+    assert plane.get(target, method="HEAD").status == 502
+    wait_until(lambda: plane.charged(target) == (size if known else 0), "it was returned")
+
+
+@pytest.mark.parametrize("action", [delete, replace], ids=lambda action: action.__name__)
+def test_a_path_that_moves_on_does_not_stop_a_download(plane: Plane, action: Callable[[Path], None]) -> None:
+    """The open file is still the one published: the download goes on with its bytes."""
+    content = os.urandom(LARGE)
+    published = plane.publish(content)
+    client, first = begin(plane, plane.link(published))
+    action(published.path)
+    assert first + client.read_bytes(LARGE - len(first)) == content
+    client.socket.close()
+
+
+@pytest.mark.parametrize(
+    "action", [truncate, empty, grow, touch, overwrite], ids=lambda action: action.__name__
+)
+def test_a_file_changed_within_a_transfer(plane: Plane, action: Callable[[Path], None]) -> None:
+    """The connection breaks, so that nobody takes what came for the file; before the change it is right.
+
+    sendfile hands the kernel the file's own pages. What is under way while someone writes into the file may
+    show the new bytes; the break comes with the next slice, and drops what has not been sent.
+    """
+    plane.expected += ["changed while it was sent", "truncated while it was sent"]
+    content = os.urandom(LARGE)
+    published = plane.publish(content)
+    target = plane.link(published, maximum=1)
+    client, first = begin(plane, target, 3_000_000)
+    action(published.path)
+    got = first + client.read_until_closed()
+    client.socket.close()
+    assert len(got) < LARGE
+    settled = max(len(first), len(got) - IN_FLIGHT)
+    assert got[:settled] == content[:settled]
+    if action in (touch, grow):
+        assert got == content[: len(got)]
+    wait_until(
+        lambda: len(got) <= plane.charged(target) < len(got) + IN_FLIGHT,
+        f"the rest was returned: {len(got)} received, {plane.charged(target)} charged",
+        3,
+    )
+
+    def logged() -> list[bool]:
+        return [entry["whole"] for entry in plane.entries() if entry.get("token") == identifier(target)]
+
+    wait_until(lambda: logged() == [False], "it was logged")
+
+
+def identifier(target: str) -> str:
+    return token_id(target.partition("=")[2])
+
+
+def test_a_storage_nobody_configured(plane: Plane) -> None:
+    plane.expected.append("there is no storage")
+    published = plane.publish(b"x")
+    file = type(published.file)(**{**vars(published.file), "storage": "elsewhere"})
+    manifest = type(published.manifest)("product", "1.0", (file,))
+    plane.store.set(f"dg:manifest:{{{manifest.digest}}}", manifest.text)
+    answer = plane.get(plane.link(Published(manifest, published.paths)))
+    assert (answer.status, answer.code) == (502, "storage_failed")
+
+
+@pytest.mark.parametrize("key", ["../store.sock", "/etc/passwd", "a/../../x", "", ".", "nul\0", "x" * 5000])
+def test_keys_that_lead_elsewhere(plane: Plane, key: str) -> None:
+    plane.expected += [
+        text for text in (*CHANGED, "cannot be opened", "cannot be read") if text not in plane.expected
+    ]
+    published = plane.publish(b"x")
+    file = type(published.file)(**{**vars(published.file), "key": key})
+    manifest = type(published.manifest)("product", "1.0", (file,))
+    plane.store.set(f"dg:manifest:{{{manifest.digest}}}", manifest.text)
+    answer = plane.get(plane.link(Published(manifest, published.paths)))
+    assert (answer.status, answer.code) == (502, "storage_failed")
+
+
+def test_a_token_of_the_wrong_type(plane: Plane) -> None:
+    """Someone wrote a string where a token's hash should be: the store's fault, no crash."""
+    token = "ct_" + "w" * 43
+    plane.store.set(token_key(token_id(token)), "not a hash")
+    assert plane.get(f"/download?token={token}").status == 503
+
+
+def test_more_files_than_descriptors(make_plane: Callable[..., Plane]) -> None:
+    """Descriptors are cached within their bound, and every file is the right one."""
+    plane = make_plane(open_files=8)
+    contents = [os.urandom(100_000) for _ in range(30)]
+    targets = [plane.link(plane.publish(content)) for content in contents]
+    folder = f"/proc/{plane.workers[0].process.pid}/fd"
+    before = len(os.listdir(folder))
+    for _ in range(2):
+        for target, content in zip(targets, contents, strict=True):
+            assert plane.get(target).body == content
+        # the threads that opened files keep one or two for themselves
+        wait_until(lambda: len(os.listdir(folder)) <= before + 8 + 2, "all but the cached ones were closed")

@@ -1,0 +1,152 @@
+"""No time-out cuts a download that goes on, however long it takes; nor does SIGTERM within drain_timeout.
+
+The paced downloads last PACED seconds here, several times every time-out; set GATEWAY_TEST_PACED=60 for the
+long run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.plane import Plane, request, wait_until
+
+PACED = float(os.environ.get("GATEWAY_TEST_PACED", "8"))
+SIZE = 32_000_000
+"""More than all buffers between the two ends hold, so that the worker is still sending when it is cut."""
+
+SHORT = {
+    "header_timeout": 2.0,
+    "keepalive_timeout": 2.0,
+    "stall_timeout": 2.0,
+    "redis_timeout": 2.0,
+}
+
+
+def read_paced(plane: Plane, target: str, seconds: float) -> bytes:
+    """Read a whole answer evenly over a time."""
+    with plane.connect(receive_buffer=262_144) as client:
+        client.send(request(target))
+        length = int(client.read_head()["Content-Length"])
+        pieces, began, got = [], time.monotonic(), 0
+        while got < length:
+            pieces.append(client.read_bytes(min(262_144, length - got)))
+            got += len(pieces[-1])
+            time.sleep(max(0.0, began + seconds * got / length - time.monotonic()))
+        return b"".join(pieces)
+
+
+def read_with_curl(plane: Plane, target: str, seconds: float) -> bytes:
+    host, port = plane.address
+    return subprocess.run(
+        ["curl", "-sSf", "--limit-rate", str(int(SIZE / seconds)), f"http://{host}:{port}{target}"],
+        check=True,
+        capture_output=True,
+    ).stdout
+
+
+def test_a_paced_download_outlasts_every_timeout_and_a_drain(make_plane: Callable[..., Plane]) -> None:
+    """Raw and with curl, two begun on idle connections, one on a pipelined one; SIGTERM half-way."""
+    assert shutil.which("curl"), "curl is needed"
+    plane = make_plane(**SHORT, drain_timeout=PACED + 5)
+    content = os.urandom(SIZE)
+    target = plane.link(plane.publish(content), maximum=10)
+    plane.get(target, "Range: bytes=0-0")
+    got: dict[str, bytes] = {}
+
+    def pipelined() -> None:
+        with plane.connect(receive_buffer=262_144) as client:
+            client.send(request("/healthz") + request(target))
+            client.read()
+            length = int(client.read_head()["Content-Length"])
+            pieces = []
+            while length:
+                pieces.append(client.read_bytes(min(1_000_000, length)))
+                length -= len(pieces[-1])
+                time.sleep(PACED / (SIZE / 1_000_000))
+            got["pipelined"] = b"".join(pieces)
+
+    readers = [
+        threading.Thread(target=lambda: got.update(raw=read_paced(plane, target, PACED))),
+        threading.Thread(target=lambda: got.update(curl=read_with_curl(plane, target, PACED))),
+        threading.Thread(target=pipelined),
+    ]
+    began = time.monotonic()
+    for reader in readers:
+        reader.start()
+    time.sleep(PACED / 2)
+    [worker] = plane.workers
+    worker.process.send_signal(signal.SIGTERM)
+
+    def refused() -> bool:
+        try:
+            socket.create_connection(plane.address, 1).close()
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:  # it was waiting to be accepted
+            return False
+        return False
+
+    wait_until(refused, "new connections were refused", 2)
+    assert worker.process.poll() is None
+    for reader in readers:
+        reader.join()
+    assert time.monotonic() - began > PACED * 0.75
+    assert {name: data == content for name, data in got.items()} == {
+        "raw": True,
+        "curl": True,
+        "pipelined": True,
+    }
+    assert worker.process.wait(5) == 0
+    assert plane.charged(target) == 3 * SIZE + 1
+
+
+def test_a_drain_ends_at_drain_timeout(make_plane: Callable[..., Plane]) -> None:
+    plane = make_plane(drain_timeout=0.5)
+    target = plane.link(plane.publish(bytes(SIZE)))
+    with plane.connect(receive_buffer=8192) as client:
+        client.send(request(target))
+        client.read_head()
+        [worker] = plane.workers
+        worker.process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert worker.process.wait(5) == 0
+        assert 0.4 < time.monotonic() - began < 3
+        assert len(client.read_until_closed()) < SIZE
+
+
+@pytest.mark.parametrize("state", ["new", "idle", "half a head"])
+def test_a_drain_does_not_wait_for_the_idle(make_plane: Callable[..., Plane], state: str) -> None:
+    plane = make_plane(header_timeout=0.8)
+    with plane.connect() as client:
+        if state == "idle":
+            client.get("/healthz")
+        elif state == "half a head":
+            client.send(b"GET /healthz HTTP/1.1\r\n")
+            time.sleep(0.05)
+        [worker] = plane.workers
+        worker.process.send_signal(signal.SIGTERM)
+        client.assert_closed()
+    assert worker.process.wait(3) == 0
+
+
+def test_answers_say_close_while_draining(make_plane: Callable[..., Plane]) -> None:
+    """A request that came with the signal is answered, and its connection ends."""
+    plane = make_plane()
+    target = plane.link(plane.publish(bytes(SIZE)))
+    with plane.connect(receive_buffer=65536) as client:
+        client.send(request(target) + request("/healthz"))
+        length = int(client.read_head()["Content-Length"])
+        [worker] = plane.workers
+        worker.process.send_signal(signal.SIGTERM)
+        assert client.read_bytes(length) == bytes(SIZE)
+        client.read_until_closed()
+    assert worker.process.wait(5) == 0

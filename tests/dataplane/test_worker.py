@@ -1,0 +1,45 @@
+"""How a worker listens: many connections that come at once begin together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import uvloop
+
+from gateway.dataplane.worker import ACCEPTS, accepting
+
+
+class _Counting(asyncio.Protocol):
+    made = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        _Counting.made += 1
+        transport.close()
+
+
+async def _turns(listener: socket.socket) -> int:
+    """How many turns of the loop go by until as many connections are made as wait."""
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(_Counting, sock=each) for each in accepting(listener)]
+    turns = 0
+    while _Counting.made < ACCEPTS:
+        await asyncio.sleep(0)
+        turns += 1
+    for server in servers:
+        server.close()
+    return turns
+
+
+def test_connections_that_wait_are_accepted_in_one_turn() -> None:
+    """libuv alone would take as many turns as connections."""
+    _Counting.made = 0
+    with contextlib.ExitStack() as stack:
+        listener = socket.create_server(("127.0.0.1", 0))
+        for _ in range(ACCEPTS):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        listener.setblocking(False)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            turns = runner.run(_turns(listener))
+    assert turns < ACCEPTS // 2

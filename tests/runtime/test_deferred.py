@@ -1,0 +1,155 @@
+"""Coroutines stepped by hand: order, errors, and what happens when nothing waits."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+
+import pytest
+
+from gateway.runtime.deferred import Outcome, in_task, in_thread, step
+from tests.support.plane import until
+
+
+def test_a_coroutine_goes_on_inside_the_setter() -> None:
+    done: list[str] = []
+    first, second = Outcome[int](), Outcome[str]()
+
+    async def work() -> None:
+        done.append(f"got {await first}")
+        done.append(await second)
+
+    step(work())
+    assert done == []
+    first.set(7)
+    assert done == ["got 7"]
+    second.set("end")
+    assert done == ["got 7", "end"]
+
+
+def test_what_is_set_already_is_not_waited_for() -> None:
+    done: list[int] = []
+    outcome = Outcome[int]()
+    outcome.set(1)
+    outcome.set(2)
+    outcome.fail(ValueError())
+
+    async def work() -> None:
+        done.append(await outcome)
+        done.append(await outcome)
+
+    step(work())
+    assert done == [1, 1]
+
+
+def test_a_failure_is_raised_where_it_is_waited_for() -> None:
+    done: list[str] = []
+    outcome = Outcome[int]()
+
+    async def work() -> None:
+        try:
+            await outcome
+        except ValueError as error:
+            done.append(str(error))
+        finally:
+            done.append("finally")
+
+    step(work())
+    outcome.fail(ValueError("no"))
+    outcome.set(3)
+    assert done == ["no", "finally"]
+
+
+def test_a_defect_is_logged_and_not_raised_at_the_setter(caplog: pytest.LogCaptureFixture) -> None:
+    outcome = Outcome[int]()
+
+    async def work() -> None:
+        await outcome
+        raise ZeroDivisionError
+
+    step(work())
+    with caplog.at_level(logging.ERROR, "gateway"):
+        outcome.set(1)
+    assert "unexpected" in caplog.text
+
+
+async def test_a_task_waits_by_a_future() -> None:
+    outcome = Outcome[int]()
+    asyncio.get_running_loop().call_soon(outcome.set, 5)
+    assert await outcome.future() == 5
+    assert await outcome.future() == 5
+    failed = Outcome[int]()
+    failed.fail(ValueError("no"))
+    with pytest.raises(ValueError, match="no"):
+        await failed.future()
+    cancelled = Outcome[int]()
+    future = cancelled.future()
+    future.cancel()
+    cancelled.set(1)  # disturbs nobody
+
+
+async def test_a_blocking_function_runs_in_a_thread() -> None:
+    names: list[str] = []
+
+    async def work(ended: Outcome[None]) -> None:
+        names.append(await in_thread(lambda: threading.current_thread().name))
+        try:
+            await in_thread(int, "x")
+        except ValueError as error:
+            names.append(type(error).__name__)
+        names.append(threading.current_thread().name)
+        ended.set(None)
+
+    ended = Outcome[None]()
+    step(work(ended))
+    await ended.future()
+    assert names[0] != names[2]
+    assert names[1] == "ValueError"
+
+
+async def test_in_task() -> None:
+    """A value and an error; the task lives though nobody keeps it."""
+    done: list[object] = []
+
+    async def act(text: str) -> str:
+        await asyncio.sleep(0.01)
+        if not text:
+            raise ValueError("no")
+        return text
+
+    async def work() -> None:
+        done.append(await in_task(act("yes")))
+        try:
+            await in_task(act(""))
+        except ValueError as error:
+            done.append(str(error))
+
+    step(work())
+    gc.collect()
+    await until(lambda: len(done) == 2)
+    assert done == ["yes", "no"]
+
+
+async def test_a_cancelled_task_ends_what_awaits_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Quietly, and its `finally` runs: this is how a process ends."""
+    done: list[str] = []
+    tasks: list[asyncio.Task[None] | None] = []
+
+    async def act() -> None:
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(10)
+
+    async def work() -> None:
+        try:
+            await in_task(act())
+        finally:
+            done.append("finally")
+
+    step(work())
+    await until(lambda: bool(tasks))
+    assert tasks[0] is not None
+    tasks[0].cancel()
+    await until(lambda: done == ["finally"])
+    assert not caplog.records

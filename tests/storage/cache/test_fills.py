@@ -1,0 +1,68 @@
+"""Filling slices: what a wait that was too long is, and what a disk that fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.runtime import metrics as counters
+from gateway.storage.cache import fills
+from gateway.storage.cache.slice_files import Part
+from tests.storage.cache.test_storage import MIB, Rig
+from tests.support.faulty_bucket import Pattern, Upstream
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    with Upstream() as upstream:
+        rig = Rig(upstream, tmp_path / "cache")
+        try:
+            yield rig
+            await rig.settled()
+        finally:
+            rig.storage.close()
+
+
+@pytest.mark.parametrize("method", ["allocate", "write", "finish"])
+async def test_a_disk_that_times_out_is_told(
+    rig: Rig, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Disks of networks do so. It is a TimeoutError, as of a wait, and no disk here does it on demand."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr(Part, method, fail)
+    content = Pattern(2 * MIB)
+    rig.upstream.put("a", content)
+    assert await rig.read("a", 0, len(content)) == content[:]
+    await rig.settled()
+    assert rig.counts[counters.CACHE_FAILURES] == 1
+    [line] = [record.getMessage() for record in caplog.records if "the cache at" in record.getMessage()]
+    assert os.strerror(errno.ETIMEDOUT) in line
+    assert not list(rig.path.glob("??/*"))
+
+
+async def test_no_turn_in_time_is_no_fault(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fills, "PATIENCE_SECONDS", 0.05)
+    content = Pattern(2 * MIB)
+    rig.upstream.put("a", content)
+    slots = rig.cache._filler._slots
+    for _ in range(fills.MAX_FILLS):
+        await slots.acquire()
+    assert await rig.read("a", 0, len(content)) == content[:]
+    for _ in range(fills.MAX_FILLS):
+        slots.release()
+    assert rig.counts[counters.CACHE_BYPASSED] >= 1
+    assert rig.counts[counters.CACHE_FAILURES] == 0
+    assert caplog.records == []
+    assert await rig.read("a", 0, len(content)) == content[:]
+    await rig.settled()
+    assert len(rig.slices()) == 1
+    assert slots._value == fills.MAX_FILLS

@@ -1,0 +1,314 @@
+"""Downloads through the cache: every byte right, each slice asked for once, a failing cache only slower."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import StorageError
+from gateway.runtime import metrics as counters
+from gateway.storage.cache.slice_files import SLICE_BYTES
+from gateway.storage.cache.slices import SliceCache
+from gateway.storage.cache.storage import CachedStorage
+from gateway.storage.interface import FilePart, ObjectBlob
+from gateway.storage.s3.storage import S3Storage
+from tests.support.faulty_bucket import Fault, Pattern, Upstream
+from tests.support.plane import until, wait_until
+
+MIB = 1024 * 1024
+
+
+class Rig:
+    """A storage behind the cache, and what was counted."""
+
+    def __init__(self, upstream: Upstream, path: Path, max_bytes: int = 256 * MIB) -> None:
+        self.counts: Counter[int] = Counter()
+        self.upstream = upstream
+        self.path = path
+        self.origin = S3Storage(upstream.bucket(), self.count)
+        self.cache = SliceCache(path, max_bytes, self.count)
+        self.storage = CachedStorage(self.origin, self.cache)
+
+    def count(self, index: int, by: int = 1) -> None:
+        self.counts[index] += by
+
+    def blob(self, key: str) -> ObjectBlob:
+        blob = self.storage.lookup(self.upstream.entry(key))
+        assert blob is not None
+        assert blob.as_object is not None
+        return blob.as_object
+
+    async def read(self, key: str, start: int, stop: int) -> bytes:
+        return b"".join([piece async for piece in self.blob(key).chunks(start, stop)])
+
+    async def settled(self) -> None:
+        """Until nothing is being filled: readers are served before that."""
+        await until(lambda: not self.cache._tasks)
+
+    def slices(self) -> list[Path]:
+        return sorted(path for path in self.path.glob("??/*") if path.suffix != ".part")
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    with Upstream() as upstream:
+        rig = Rig(upstream, tmp_path / "cache")
+        try:
+            yield rig
+            await rig.settled()
+        finally:
+            rig.storage.close()
+
+
+async def test_read_twice_asked_once(rig: Rig) -> None:
+    content = Pattern(20 * MIB + 17)
+    rig.upstream.put("a", content)
+    assert await rig.read("a", 0, len(content)) == content[:]
+    await rig.settled()
+    before = rig.counts[counters.CACHE_HITS]  # a slice may have been filled ahead
+    assert await rig.read("a", 0, len(content)) == content[:]
+    gets = [asked for asked in rig.upstream.requests if asked.method == "GET"]
+    assert len(gets) == 3
+    assert rig.upstream.sent == len(content)
+    assert rig.counts[counters.CACHE_FILLED] == 3
+    assert rig.counts[counters.CACHE_HITS] - before == 3
+    assert len(rig.slices()) == 3
+
+
+async def test_a_range_fetches_its_slices_only(rig: Rig) -> None:
+    content = Pattern(80 * MIB)
+    rig.upstream.put("a", content)
+    start = 4 * SLICE_BYTES - 5
+    assert await rig.read("a", start, start + 10) == content[start : start + 10]
+    await rig.settled()
+    assert rig.upstream.sent == 2 * SLICE_BYTES
+    part = await rig.blob("a").fetch(start, start + 10)
+    assert isinstance(part, FilePart)
+    assert os.pread(part.fd, part.length, part.offset) == content[start : start + 5]
+    part.close()
+
+
+async def test_only_what_follows_a_first_part_and_was_checked_is_at_hand(rig: Rig) -> None:
+    content = Pattern(20 * MIB)
+    rig.upstream.put("a", content)
+    assert await rig.read("a", 0, 2 * SLICE_BYTES) == content[: 2 * SLICE_BYTES]
+    await rig.settled()
+    blob = rig.blob("a")
+    assert blob.at_hand(0, len(content)) is None  # the storage has not been asked yet
+    (await blob.fetch(0, 10)).close()
+    hits = rig.counts[counters.CACHE_HITS]
+    part = blob.at_hand(SLICE_BYTES + 5, len(content))
+    assert part is not None
+    assert (part.offset, part.length) == (5, SLICE_BYTES - 5)
+    assert os.pread(part.fd, 100, part.offset) == content[SLICE_BYTES + 5 : SLICE_BYTES + 105]
+    part.close()
+    assert rig.counts[counters.CACHE_HITS] == hits + 1
+    for path in rig.slices():
+        path.unlink()
+    assert blob.at_hand(SLICE_BYTES, len(content)) is None
+
+
+READER = """
+import asyncio, hashlib, json, sys
+from pathlib import Path
+from gateway.manifest import ManifestFile
+from gateway.storage.cache import storage as cached
+from gateway.storage.cache.storage import CachedStorage
+from gateway.storage.s3.bucket import Bucket, Credentials
+from gateway.storage.s3.storage import S3Storage
+from gateway.storage.cache.slices import SliceCache
+
+class Anonymous:
+    def now(self): return Credentials("", "")
+    def fetch(self, refused=None): return Credentials("", "")
+
+path, max_bytes, clients, cached.SLICE_BYTES, bucket, files = json.loads(sys.argv[1])
+count = lambda index, by=1: None
+bucket = Bucket(**bucket, credentials=Anonymous)
+files = [ManifestFile(**file) for file in files]
+
+async def read(storage):
+    digest = hashlib.sha256()
+    for file in files:
+        async for piece in storage.lookup(file).chunks(0, file.size):
+            digest.update(piece)
+    return digest.hexdigest()
+
+async def main():
+    storage = CachedStorage(S3Storage(bucket, count), SliceCache(Path(path), max_bytes, count))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(json.dumps(sorted(set(await asyncio.gather(*(read(storage) for _ in range(clients)))))), flush=True)
+
+asyncio.run(main())
+"""
+
+
+class Reader:
+    """A process of its own that reads objects through the cache, for several clients at once.
+
+    keys: of the objects, one letter each; read in this order.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        path: Path,
+        keys: str,
+        clients: int = 1,
+        max_bytes: int = 2**31,
+        slice_bytes: int = SLICE_BYTES,
+    ) -> None:
+        bucket = {name: value for name, value in vars(upstream.bucket()).items() if name != "credentials"}
+        files = [asdict(upstream.entry(key)) for key in keys]
+        orders = json.dumps([str(path), max_bytes, clients, slice_bytes, bucket, files])
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", READER, orders], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
+        assert self.stdout.readline() == "ready\n"
+
+    def go(self) -> None:
+        self.stdin.write("\n")
+        self.stdin.flush()
+
+    def digests(self) -> list[str]:
+        """What each client got."""
+        line = self.stdout.readline()
+        self.close()
+        found: list[str] = json.loads(line)
+        return found
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.stdin.close()
+        self.stdout.close()
+
+
+COLD_MIB = int(os.environ.get("GATEWAY_TEST_COLD_MIB", "40"))
+COLD_CLIENTS = int(os.environ.get("GATEWAY_TEST_COLD_CLIENTS", "20"))
+
+
+def digest_of(content: Pattern) -> str:
+    digest = hashlib.sha256()
+    for at in range(0, len(content), MIB):
+        digest.update(content[at : at + MIB])
+    return digest.hexdigest()
+
+
+def test_many_clients_of_two_processes_are_one_to_the_storage(tmp_path: Path) -> None:
+    """GATEWAY_TEST_COLD_MIB=1024 GATEWAY_TEST_COLD_CLIENTS=100 make it large."""
+    content = Pattern(COLD_MIB * MIB + 1)
+    with Upstream() as upstream:
+        upstream.put("a", content)
+        readers = [Reader(upstream, tmp_path / "cache", "a", COLD_CLIENTS // 2) for _ in range(2)]
+        for reader in readers:
+            reader.go()
+        assert [reader.digests() for reader in readers] == [[digest_of(content)]] * 2
+        assert upstream.sent == len(content)
+
+
+def test_a_filler_that_is_killed_leaves_the_slice_to_the_next(tmp_path: Path) -> None:
+    content = Pattern(SLICE_BYTES)
+    with Upstream() as upstream:
+        upstream.put("a", content)
+        upstream.faults.append(Fault(stall_after=3 * MIB))
+        first, second = (Reader(upstream, tmp_path / "cache", "a") for _ in range(2))
+        first.go()
+        wait_until(lambda: bool(list((tmp_path / "cache").glob("??/*.part"))), "it is being filled")
+        second.go()
+        wait_until(lambda: upstream.sent >= 3 * MIB, "some of it came")
+        first.close()
+        assert second.digests() == [digest_of(content)]
+        assert len(upstream.requests) == 2
+        assert not list((tmp_path / "cache").glob("??/*.part"))
+
+
+async def test_a_damaged_slice_is_fetched_again(rig: Rig) -> None:
+    content = Pattern(3 * MIB)
+    rig.upstream.put("a", content)
+    await rig.read("a", 0, len(content))
+    await rig.settled()
+    [path] = rig.slices()
+    with path.open("r+b") as file:
+        file.seek(MIB)
+        file.write(b"rotten")
+    os.utime(path, ns=(1, 1))  # lest the clock's tick hide it
+    assert await rig.read("a", 0, len(content)) == content[:]
+    await rig.settled()
+    assert rig.counts[counters.CACHE_DAMAGED] == 1
+    assert rig.upstream.sent == 2 * len(content)
+
+
+async def test_what_is_replaced_is_not_served_and_what_cannot_be_asked_is(rig: Rig) -> None:
+    content = Pattern(MIB)
+    file = rig.upstream.put("a", content)
+    await rig.read("a", 0, MIB)
+    await rig.settled()
+    rig.origin._seen.clear()
+    rig.upstream.faults.extend([Fault(status=503)] * 4)
+    assert await rig.read("a", 0, MIB) == content[:]
+    rig.upstream.faults.clear()
+    rig.storage._silent_until = 0.0
+    rig.origin._seen.clear()
+    rig.upstream.put("a", Pattern(MIB, seed=1), etag='"other"')
+    blob = rig.storage.lookup(file)
+    assert blob is not None
+    assert blob.as_object is not None
+    with pytest.raises(StorageError):
+        await blob.as_object.fetch(0, MIB)
+
+
+async def test_the_budget_holds_and_the_oldest_go(tmp_path: Path) -> None:
+    with Upstream() as upstream:
+        rig = Rig(upstream, tmp_path / "cache", 40 * MIB)
+        content = Pattern(80 * MIB)
+        upstream.put("a", content)
+        for start in range(0, 80 * MIB, SLICE_BYTES):
+            assert await rig.read("a", start, start + 9) == content[start : start + 9]
+            assert await rig.read("a", 0, 9) == content[:9]  # so that the first is always the newest
+            await rig.settled()
+            paths = rig.slices()
+            assert sum(path.stat().st_size for path in paths) <= 40 * MIB
+            for path in paths:  # a minute passes
+                facts = path.stat()
+                os.utime(path, ns=(facts.st_atime_ns - 61 * 10**9, facts.st_mtime_ns))
+        assert upstream.sent == 80 * MIB
+        assert rig.counts[counters.CACHE_EVICTED] >= 6
+        rig.storage.close()
+
+
+async def test_a_cache_that_fails_only_streams(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.path.write_bytes(b"no folder")
+    content = Pattern(10 * MIB)
+    rig.upstream.put("a", content)
+    assert await rig.read("a", 0, len(content)) == content[:]
+    assert rig.counts[counters.CACHE_FAILURES] == 1
+    assert len([record for record in caplog.records if "the cache at" in record.message]) == 1
+
+
+async def test_a_disk_that_takes_no_more_only_streams(rig: Rig) -> None:
+    """A limit of the process in place of a full disk: it needs no rights, and writing fails alike."""
+    content = Pattern(10 * MIB)
+    rig.upstream.put("a", content)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, hard))
+    try:
+        assert await rig.read("a", 0, len(content)) == content[:]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert rig.counts[counters.CACHE_FAILURES] == 1
+    assert rig.slices() == []

@@ -1,0 +1,113 @@
+"""Whether a file is in memory is known on every file system at hand, and never taken for granted."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.storage.local.descriptors import DescriptorCache
+from gateway.storage.local.page_cache import (
+    PROBE_BYTES,
+    Pages,
+    all_cached,
+    ask_how,
+    ask_once,
+    count_cached,
+    in_memory,
+    read_in,
+)
+from gateway.storage.local.storage import LocalStorage
+from tests.storage.conftest import entry
+
+SIZE = 8 << 20
+
+
+@pytest.fixture(params=["disk", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    if request.param == "disk":
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        yield Path(memory)
+
+
+@pytest.mark.parametrize("pages", [None, *Pages])
+def test_every_way(folder: Path, pages: Pages | None) -> None:
+    """Each way of asking gives the right bytes or none; UNKNOWN gives none, and threads read."""
+    content = os.urandom(100_000)
+    (folder / "file").write_bytes(content)
+    with LocalStorage("s", folder, DescriptorCache(1)).open(entry(folder, "file")) as blob:
+        if pages is not None:
+            blob._pages = pages
+        asked = {blob.read_cached(a, b) for a, b in ((0, 1), (99_999, 100_000), (4095, 8193), (0, 100_000))}
+        expected = {content[0:1], content[99_999:], content[4095:8193], content}
+        if pages is Pages.UNKNOWN:
+            assert asked == {None}
+            assert not blob.resident(0, 1)
+        elif pages is None:
+            assert asked == expected
+            assert blob.resident(0, 100_000)
+        else:
+            assert asked <= expected | {None}
+        assert blob.resident(5, 5)
+        assert blob.read_cached(99_999, 100_001) is None
+
+
+def test_out_of_memory_and_back(tmp_path: Path) -> None:
+    """Pages dropped are noticed; warmed, they are there again."""
+    (tmp_path / "file").write_bytes(os.urandom(SIZE))
+    with LocalStorage("s", tmp_path, DescriptorCache(1)).open(entry(tmp_path, "file")) as blob:
+        os.fsync(blob.fd)
+        os.posix_fadvise(blob.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        if ask_how(blob.fd) in {Pages.NOWAIT, Pages.COUNTED} and count_cached(blob.fd, 0, SIZE) == 0:
+            assert not blob.resident(0, SIZE)
+            assert blob.read_cached(0, SIZE) is None
+            blob.warm(0, SIZE // 2)
+            assert blob.resident(0, SIZE // 2)
+            assert all_cached(blob.fd, 0, SIZE // 2)
+        blob.warm(0, SIZE)
+        assert blob.read_cached(SIZE - 10, SIZE) == blob.pread(SIZE - 10, SIZE)
+
+
+def test_bad_descriptor_is_unknown() -> None:
+    assert ask_how(-1) is Pages.UNKNOWN
+
+
+def test_reading_in(folder: Path) -> None:
+    """A part of a file, by its descriptor alone; what ends early says so."""
+    (folder / "file").write_bytes(bytes(100_000))
+    fd = os.open(folder / "file", os.O_RDONLY)
+    try:
+        assert ask_once(fd) is ask_once(fd) is ask_how(fd)
+        read_in(fd, 10, 99_000)
+        if ask_how(fd) is not Pages.UNKNOWN:
+            assert in_memory(fd, ask_how(fd), 10, 99_000)
+        with pytest.raises(EOFError):
+            read_in(fd, 0, 100_001)
+    finally:
+        os.close(fd)
+
+
+def test_a_hole_in_what_is_in_memory(tmp_path: Path) -> None:
+    """A large span is looked at between its ends, too; what goes on needs no look at its first byte."""
+    size = 3 * PROBE_BYTES
+    (tmp_path / "file").write_bytes(os.urandom(size))
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    try:
+        os.fsync(fd)
+        if ask_how(fd) is not Pages.NOWAIT:
+            pytest.skip("this file system does not answer RWF_NOWAIT")
+        assert in_memory(fd, Pages.NOWAIT, 0, size)
+        os.posix_fadvise(fd, PROBE_BYTES, PROBE_BYTES, os.POSIX_FADV_DONTNEED)
+        if count_cached(fd, PROBE_BYTES, 2 * PROBE_BYTES):
+            pytest.skip("the kernel keeps the pages")
+        assert not in_memory(fd, Pages.NOWAIT, 0, size)
+        assert in_memory(fd, Pages.NOWAIT, 0, PROBE_BYTES)
+        assert not in_memory(fd, Pages.NOWAIT, 2 * PROBE_BYTES - 1, size)
+        assert in_memory(fd, Pages.NOWAIT, 2 * PROBE_BYTES - 1, size, follows=True)
+    finally:
+        os.close(fd)

@@ -1,0 +1,70 @@
+"""Both clouds: Azure as a real server, Google as bytes with faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gateway.config.storages import AzureSettings, CloudSettings, GoogleSettings
+from gateway.runtime.metrics import UPSTREAM_IN_USE, Counters
+from gateway.storage import retries
+from gateway.storage.catalog import Catalog
+from gateway.storage.obstore.catalog import CloudCatalog
+from gateway.storage.obstore.setup import COMMAND_RETRIES, address, make_store
+from gateway.storage.obstore.storage import CloudStorage
+from tests.storage.obstore.google import Google
+from tests.support.azurite import Azurite
+
+
+def settings_of(table: dict[str, Any]) -> CloudSettings:
+    return GoogleSettings(**table) if table["type"] == "gs" else AzureSettings(**table)
+
+
+def catalog_of(table: dict[str, Any], name: str = "cloud") -> Catalog:
+    settings = settings_of(table)
+    return CloudCatalog(
+        name, lambda: make_store(name, settings, COMMAND_RETRIES), settings.prefix, address(settings)
+    )
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off in milliseconds."""
+    monkeypatch.setattr(retries, "FIRST_BACKOFF", 0.001)
+    monkeypatch.setattr(retries, "LAST_BACKOFF", 0.004)
+
+
+@pytest.fixture
+def google() -> Iterator[Google]:
+    with Google() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    with Azurite(tmp_path_factory.mktemp("azurite")) as running:
+        yield running
+
+
+@pytest.fixture
+def counters() -> Iterator[Counters]:
+    """What the storage counts; at the end nothing is in use any more."""
+    made = Counters()
+    yield made
+    assert made.values()[UPSTREAM_IN_USE] == 0
+
+
+Make = Callable[[dict[str, Any]], CloudStorage]
+
+
+@pytest.fixture
+def make(counters: Counters) -> Make:
+    """Makes a storage from a table of settings."""
+
+    def storage(table: dict[str, Any]) -> CloudStorage:
+        settings = settings_of(table)
+        return CloudStorage("cloud", make_store("cloud", settings), settings.prefix, counters.add)
+
+    return storage

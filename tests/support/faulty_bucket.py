@@ -1,0 +1,407 @@
+"""A storage that serves bytes over HTTP and fails to order: what no real one does on demand.
+
+    with Upstream() as upstream:
+        upstream.put("file.bin", b"...")                 # or Pattern(1 << 30), which takes no memory
+        upstream.faults += [Fault(reset_after=1000), Fault(status=503, code="SlowDown"), GOOD, Fault(...)]
+        storage = S3Storage(upstream.bucket(), count)    # plain Bucket, unsigned requests
+        blob = storage.lookup(upstream.entry("file.bin"))
+
+Each request for an object (GET and HEAD) takes the next of `faults`; when there are none left, `always` (by
+default GOOD) is done. Fields of a Fault can be combined. Paths are `/BUCKET/KEY`; signatures are not checked.
+Ranges, If-Match and versionId are, as S3 does it. `requests` has what was asked, `sent` the bytes of bodies
+that were sent, `connections` how many were accepted, `open` how many are open now.
+
+It runs in threads of the test's process, one a connection: asyncio tests may use it as it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import re
+import socket
+import ssl
+import termios
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote
+
+from gateway.http.fields import format_date
+from gateway.manifest import ManifestFile
+from gateway.storage.s3.bucket import Bucket, Credentials
+
+PIECE = 256 * 1024
+_libc = ctypes.CDLL(None, use_errno=True)
+BUCKET = "shop"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done differently for one request. Offsets count bytes of this answer's body.
+
+    reset_after: so many bytes, then a reset (RST). short_after: so many, then an orderly end (FIN).
+    stall_after: so many, then silence until the client goes away. before_head: the same three may happen
+    before the head, with "reset", "close" or "stall". status, code, retry_after: this error instead.
+    ignore_range: 200 with the whole object. fields: of the head, in place of the right ones (None: left out).
+    chunked: the body in chunks. pieces: the head in so many pieces. garbage: this instead of an answer.
+    rate: bytes a second. closes: no keep-alive. then: called before the request is looked at.
+    """
+
+    reset_after: int | None = None
+    short_after: int | None = None
+    stall_after: int | None = None
+    before_head: str = ""
+    status: int = 0
+    code: str = ""
+    retry_after: str = ""
+    ignore_range: bool = False
+    fields: dict[str, str | None] = field(default_factory=dict)
+    chunked: bool = False
+    pieces: int = 1
+    garbage: bytes = b""
+    rate: int = 0
+    closes: bool = False
+    then: Callable[[], object] | None = None
+
+
+GOOD = Fault()
+
+
+class Pattern:
+    """A content of any size that takes no memory; every 64 KiB differ from the next."""
+
+    def __init__(self, size: int, seed: int = 0) -> None:
+        self.size = size
+        self._block = hashlib.shake_128(str(seed).encode()).digest(1_000_003)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, span: slice) -> bytes:
+        start, stop, _ = span.indices(self.size)
+        pieces = []
+        while start < stop:
+            offset = start % len(self._block)
+            pieces.append(self._block[offset : offset + stop - start])
+            start += len(pieces[-1])
+        return b"".join(pieces)
+
+
+@dataclass
+class Stored:
+    """One object."""
+
+    content: bytes | Pattern
+    etag: str
+    modified: int
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, as it came."""
+
+    method: str
+    target: str
+    fields: dict[str, str]
+
+    @property
+    def range(self) -> str:
+        return self.fields.get("range", "")
+
+
+class _Anonymous:
+    """Implements CredentialSource: no keys."""
+
+    def now(self) -> Credentials:
+        return Credentials("", "")
+
+    def fetch(self, refused: Credentials | None = None) -> Credentials:
+        return Credentials("", "")
+
+
+class Upstream:
+    """The server; see the module. certificate: (certificate, key) in PEM files, for TLS.
+
+    segment: the largest TCP segment, if not loopback's of 64 KiB: a network card's is 1448.
+    """
+
+    def __init__(
+        self, certificate: tuple[Path, Path] | None = None, host: str = "127.0.0.1", segment: int = 0
+    ) -> None:
+        self.objects: dict[str, Stored] = {}
+        self.faults: deque[Fault] = deque()
+        self.always = GOOD
+        self.requests: list[Asked] = []
+        self.sent = 0
+        self.connections = 0
+        self.lock = threading.Lock()
+        self._host = host
+        self._certificate = certificate
+        self._context: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(*certificate)
+        self._open: set[socket.socket] = set()
+        self._listener = socket.create_server((host, 0), backlog=1024)
+        if segment:
+            self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
+        self.port = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    # What a test says.
+
+    def put(
+        self,
+        key: str,
+        content: bytes | Pattern,
+        etag: str = "",
+        modified: int = 1_700_000_000,
+        version: str = "",
+    ) -> ManifestFile:
+        """Store an object, or replace it; its entry for a manifest."""
+        if not etag:
+            etag = f'"{hashlib.md5(bytes(content[: 1 << 20]) + str(len(content)).encode()).hexdigest()}"'
+        self.objects[key] = Stored(content, etag, modified, version)
+        return self.entry(key)
+
+    def entry(self, key: str, storage: str = "s3") -> ManifestFile:
+        """An object's entry in a manifest. The digests are not right."""
+        stored = self.objects[key]
+        return ManifestFile(
+            key,
+            len(stored.content),
+            "application/octet-stream",
+            "0" * 64,
+            "0" * 8,
+            storage,
+            key,
+            stored.modified * 1_000_000_000,
+            stored.etag,
+            stored.version,
+        )
+
+    def bucket(self, **changes: Any) -> Bucket:
+        """How to reach it, for S3Storage."""
+        values: dict[str, Any] = {
+            "name": "s3",
+            "bucket": BUCKET,
+            "host": self._host if self._context is None else "localhost",
+            "port": self.port,
+            "tls": self._context is not None,
+            "path": f"/{BUCKET}/",
+            "region": "us-east-1",
+            "connections": 100,
+            "connect_timeout": 5.0,
+            "read_timeout": 5.0,
+            "ca_file": None if self._certificate is None else self._certificate[0],
+            "credentials": _Anonymous,
+        }
+        return Bucket(**(values | changes))
+
+    @property
+    def open(self) -> int:
+        """Connections open now."""
+        with self.lock:
+            return len(self._open)
+
+    def cut(self) -> None:
+        """Reset every connection, whatever it does."""
+        with self.lock:
+            for connection in self._open:
+                _reset(connection)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        for thread in list(self._threads):
+            thread.join(5)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What a connection does.
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+        except OSError:
+            connection.close()
+            return
+        with self.lock:
+            self.connections += 1
+            self._open.add(connection)
+        reader = connection.makefile("rb")
+        try:
+            while (asked := _read(reader)) is not None:
+                with self.lock:
+                    self.requests.append(asked)
+                    fault = self.faults.popleft() if self.faults else self.always
+                if not self._answer(connection, asked, fault):
+                    break
+        except OSError:
+            pass
+        finally:
+            with self.lock:
+                self._open.discard(connection)
+            reader.close()
+            connection.close()
+
+    def _answer(self, connection: socket.socket, asked: Asked, fault: Fault) -> bool:
+        """Whether the connection goes on."""
+        if fault.then is not None:
+            fault.then()
+        if fault.before_head == "reset":
+            _reset(connection)
+            return False
+        if fault.before_head == "close":
+            return False
+        if fault.before_head == "stall":
+            _wait_for_end(connection)
+            return False
+        if fault.garbage:
+            connection.sendall(fault.garbage)
+            return False
+        status, fields, content, (start, stop) = self._decide(asked, fault)
+        fields |= {name: value for name, value in fault.fields.items() if value is not None}
+        for name, value in fault.fields.items():
+            if value is None:
+                fields.pop(name, None)
+        if fault.closes:
+            fields["Connection"] = "close"
+        if fault.chunked:
+            fields.pop("Content-Length", None)
+            fields["Transfer-Encoding"] = "chunked"
+        lines = [f"HTTP/1.1 {status} Because", *(f"{name}: {value}" for name, value in fields.items())]
+        head = "\r\n".join([*lines, "", ""]).encode()
+        size = -(-len(head) // fault.pieces)
+        for at in range(0, len(head), size):
+            connection.sendall(head[at : at + size])
+            if fault.pieces > 1:
+                time.sleep(0.005)
+        if asked.method == "HEAD":
+            return not fault.closes
+        return self._send(connection, content, start, stop, fault) and not fault.closes
+
+    def _send(
+        self, connection: socket.socket, content: bytes | Pattern, start: int, stop: int, fault: Fault
+    ) -> bool:
+        ends = [end for end in (fault.reset_after, fault.short_after, fault.stall_after) if end is not None]
+        whole, stop = stop, min([stop, *(start + end for end in ends)])
+        piece = max(1, fault.rate // 20) if fault.rate else PIECE
+        while start < stop:
+            data = content[start : min(start + piece, stop)]
+            start += len(data)
+            if fault.chunked:
+                data = b"%x\r\n%s\r\n" % (len(data), data)
+            connection.sendall(data)
+            with self.lock:
+                self.sent += len(data)
+            if fault.rate:
+                time.sleep(0.05)
+        if fault.reset_after is not None and stop < whole:
+            _arrived(connection)
+            _reset(connection)
+            return False
+        if fault.stall_after is not None and stop < whole:
+            _wait_for_end(connection)
+            return False
+        if fault.chunked:
+            connection.sendall(b"0\r\n\r\n")
+        return fault.short_after is None
+
+    def _decide(
+        self, asked: Asked, fault: Fault
+    ) -> tuple[int, dict[str, str], bytes | Pattern, tuple[int, int]]:
+        """Status, fields, and which bytes of what."""
+        if fault.status:
+            fields = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+            return self._error(fault.status, fault.code or "Failed", fields)
+        path, _, query = asked.target.partition("?")
+        stored = self.objects.get(unquote(path).removeprefix(f"/{BUCKET}/"))
+        version = parse_qs(query).get("versionId", [""])[0]
+        if stored is None or (version and version != stored.version):
+            return self._error(404, "NoSuchKey")
+        if asked.fields.get("if-match", stored.etag) != stored.etag:
+            return self._error(412, "PreconditionFailed")
+        size = len(stored.content)
+        fields = {
+            "Content-Length": str(size),
+            "ETag": stored.etag,
+            "Last-Modified": format_date(stored.modified),
+            "Accept-Ranges": "bytes",
+        }
+        if stored.version:
+            fields["x-amz-version-id"] = stored.version
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", asked.range)
+        if match is None or fault.ignore_range:
+            return 200, fields, stored.content, (0, size)
+        start, stop = int(match[1]), min(int(match[2]) + 1, size)
+        if start >= size:
+            return self._error(416, "InvalidRange")
+        fields["Content-Length"] = str(stop - start)
+        fields["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        return 206, fields, stored.content, (start, stop)
+
+    def _error(
+        self, status: int, code: str, fields: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes, tuple[int, int]]:
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode()
+        return status, {"Content-Length": str(len(body)), **(fields or {})}, body, (0, len(body))
+
+
+def _read(reader: Any) -> Asked | None:
+    words = reader.readline().decode("latin-1").split(" ")
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):
+        return None
+    method, target, _ = words
+    fields = {}
+    while (line := reader.readline().decode("latin-1").strip()) != "":
+        name, _, value = line.partition(":")
+        fields[name.lower()] = value.strip()
+    return Asked(method, target, fields)
+
+
+def _reset(connection: socket.socket) -> None:
+    """Connecting to nowhere dissolves a connection at once, with RST (connect(2)), whoever else uses it."""
+    _libc.connect(connection.fileno(), bytes(16), 16)
+
+
+def _arrived(connection: socket.socket) -> None:
+    """Until the client's kernel has all that was sent (SIOCOUTQ): a reset takes away what it has not."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)) == bytes(4):
+            return
+        time.sleep(0.001)
+
+
+def _wait_for_end(connection: socket.socket) -> None:
+    while connection.recv(4096):
+        pass
