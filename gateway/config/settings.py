@@ -44,7 +44,7 @@ from gateway.config.readers import (
 from gateway.config.sources import (
     PREFIX,
     TABLES,
-    Place,
+    SettingPath,
     Source,
     merge,
     read_environment,
@@ -259,7 +259,7 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
     return settings
 
 
-def _words(sources: Sequence[Source], place: Place) -> str:
+def _words(sources: Sequence[Source], place: SettingPath) -> str:
     """What the user calls the place: in the words of the source that wins there, or else nearby."""
     for depth in range(len(place), 0, -1):
         for source in sources:

@@ -28,7 +28,7 @@ GROUPS: Final = ("mint_", "cache_")
 ORCHESTRATOR: Final = re.compile(r"GATEWAY_(SERVICE_(HOST|PORT)(_.+)?|PORT(_\d+_(TCP|UDP)(_.+)?)?)")
 """What Kubernetes sets in a pod when a Service is called `gateway`: no settings and no slips."""
 
-Place = tuple[str, ...]
+SettingPath = tuple[str, ...]
 """The way to a value: ("mint_listen",) or ("storage", NAME, "root")."""
 
 
@@ -37,10 +37,10 @@ class Source:
     """Values by attribute, the words for each place, and the faults found while reading."""
 
     values: dict[str, Any]
-    name: Callable[[Place], str]
+    name: Callable[[SettingPath], str]
     faults: tuple[str, ...] = field(default=())
 
-    def holds(self, place: Place) -> bool:
+    def holds(self, place: SettingPath) -> bool:
         """Whether this source says something at the place."""
         values: Any = self.values
         for key in place:
@@ -145,7 +145,7 @@ def read_toml(config: Path | None, environ: Mapping[str, str], model: type[BaseS
     return Source(values, lambda place: f"{path}: {toml_place(place)}", tuple(faults))
 
 
-def toml_place(place: Place) -> str:
+def toml_place(place: SettingPath) -> str:
     """The key of a place in the TOML file: `mint.listen`, `storage.NAME.root`."""
     return toml_name(place[0]) if len(place) == 1 else ".".join(place)
 

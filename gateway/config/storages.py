@@ -28,7 +28,7 @@ from gateway.config.readers import (
     setting,
     whole,
 )
-from gateway.config.sources import TABLES, Place, nearest
+from gateway.config.sources import TABLES, SettingPath, nearest
 
 DEFAULT_TYPE: Final = "local"
 AWS_REGION: Final = "us-east-1"
@@ -203,7 +203,7 @@ STORAGE_TYPES: Final[dict[str, type[LocalSettings | S3Settings | GoogleSettings 
 }
 
 
-def explain(place: Place, detail: Any, values: Mapping[str, Any]) -> tuple[Place, str]:
+def explain(place: SettingPath, detail: Any, values: Mapping[str, Any]) -> tuple[SettingPath, str]:
     """Where a fault of a storage's table is, and what it is, as a sentence for people.
 
     place: as pydantic has it, the table's type behind its name. values: all settings as they were given.

@@ -43,7 +43,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.dataplane.delivery.client_socket import Outlet
+from gateway.dataplane.delivery.client_socket import ClientSocket
 from gateway.dataplane.exchange import NO_HEADERS, ClientGone, Exchange
 from gateway.dataplane.timeouts import Wait
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED_HERE, OVERLOADED, Refusal
@@ -85,7 +85,7 @@ class Answered(web.StreamResponse):
         """Send nothing: it has been sent."""
 
 
-class Connection(RequestHandler):
+class ClientConnection(RequestHandler):
     """One client's connection. aiohttp's, with downloads answered without it."""
 
     __slots__ = (
@@ -109,7 +109,7 @@ class Connection(RequestHandler):
         super().__init__(manager, loop=loop, **options)
         self.server = manager
         self.exchange: Exchange | None = None
-        self.outlet: Outlet | None = None
+        self.outlet: ClientSocket | None = None
         self.peer: Any = None  # the client's address as the socket names it
         self.sender: Any = None  # the delivery under way, when it does not go through the transport
         self._early = b""
@@ -269,12 +269,12 @@ class Connection(RequestHandler):
         if self.outlet is not None:
             self.outlet.close()
 
-    def open_outlet(self) -> Outlet:
+    def open_outlet(self) -> ClientSocket:
         """Give the way past the transport; opened once. Raises ClientGone."""
         if self.outlet is None:
             if self.transport is None:
                 raise ClientGone
-            self.outlet = Outlet(self.transport)
+            self.outlet = ClientSocket(self.transport)
         return self.outlet
 
     # One answer after the other.
@@ -299,7 +299,7 @@ class Connection(RequestHandler):
         self._served += 1
         self.server.record(exchange)
         if exchange.waiter is not None:  # aiohttp's loop asked, and goes on
-            exchange.waiter.set(None)
+            exchange.waiter.set_result(None)
         elif self.transport is not None:
             if not exchange.keep or self.server.draining:
                 self.close_gently()
@@ -438,7 +438,7 @@ def _is_ours(message: RawRequestMessage) -> bool:
     )
 
 
-def begin_exchange(connection: Connection, message: RawRequestMessage) -> Exchange:
+def begin_exchange(connection: ClientConnection, message: RawRequestMessage) -> Exchange:
     """The exchange for a request that aiohttp's parser has read."""
     return Exchange(
         connection,

@@ -19,8 +19,8 @@ from aiohttp import hdrs
 from gateway.dataplane.delivery.relay import Relay
 from gateway.dataplane.delivery.transfer import Departure, Transfer, send_at_once, send_soon
 from gateway.dataplane.exchange import ClientGone, Exchange
-from gateway.dataplane.fast_path import GONE, Prompt, permit
-from gateway.dataplane.manifest_cache import Edition, Editions
+from gateway.dataplane.fast_path import GONE, FastPath, permit
+from gateway.dataplane.manifest_cache import LoadedManifest, ManifestCache
 from gateway.errors import (
     BAD_REQUEST,
     METHOD_NOT_ALLOWED,
@@ -44,9 +44,9 @@ from gateway.http.plans import (
     plan_redirect,
 )
 from gateway.http.ranges import select_ranges
-from gateway.http.targets import Ask, Kind, bearer_token, choose_file, choose_token, read_target
+from gateway.http.targets import Target, TargetKind, bearer_token, choose_file, choose_token, read_target
 from gateway.manifest import ManifestFile
-from gateway.runtime.deferred import Outcome, in_task, in_thread, step
+from gateway.runtime.deferred import Deferred, in_task, in_thread, step
 from gateway.runtime.metrics import (
     BYTES_SENT,
     DOWNLOADS_ABORTED,
@@ -79,11 +79,11 @@ class Downloads:
         claims: Claims,
         leases: Leases,
         storages: Storages,
-        editions: Editions,
+        editions: ManifestCache,
         proxies: TrustedProxies,
         accel_prefixes: dict[str, str],
         public_url: str,
-        prompt: Prompt,
+        prompt: FastPath,
         counters: Counters,
     ) -> None:
         self._claims = claims
@@ -103,14 +103,14 @@ class Downloads:
         if exchange.token:
             exchange.token_id = token_id(exchange.token)
             ask_store = self._claims.look if exchange.range else self._claims.take
-            ask_store(exchange.token_id).then(self._heard, exchange)
+            ask_store(exchange.token_id).add_done_callback(self._heard, exchange)
         elif exchange.asked_token and self._proxies.trusts(exchange.connection.peer):
             exchange.token_id = token_id(exchange.asked_token)
-            self._claims.look(exchange.token_id).then(self._heard, exchange)
+            self._claims.look(exchange.token_id).add_done_callback(self._heard, exchange)
         else:
             step(self.answer(exchange))
 
-    def _heard(self, word: Outcome[Any], exchange: Exchange) -> None:
+    def _heard(self, word: Deferred[Any], exchange: Exchange) -> None:
         """The store has answered a plain request."""
         departure = None
         try:
@@ -123,7 +123,7 @@ class Downloads:
         if departure is None:
             step(self.answer(exchange, word))
         elif departure is not GONE:
-            departure.then(self._departed, exchange)
+            departure.add_done_callback(self._departed, exchange)
 
     def _departed(self, departure: Departure, exchange: Exchange) -> None:
         """A span was sent, or the beginning of it."""
@@ -143,14 +143,14 @@ class Downloads:
             finally:
                 self._tally(exchange, plan.amount)
 
-    async def answer(self, exchange: Exchange, word: Outcome[Any] | None = None) -> None:
+    async def answer(self, exchange: Exchange, word: Deferred[Any] | None = None) -> None:
         """Answer one request, whatever happens. Never raises.
 
         word: what the store says of the token, if it was asked already.
         """
         await self._attempt(exchange, self._route(exchange, word))
 
-    async def _attempt(self, exchange: Exchange, work: Coroutine[Outcome[Any], None, None]) -> None:
+    async def _attempt(self, exchange: Exchange, work: Coroutine[Deferred[Any], None, None]) -> None:
         """Do this, say what it could not do, and end the exchange."""
         try:
             try:
@@ -177,22 +177,22 @@ class Downloads:
         _log.error("a request ended by an unexpected %s", type(error).__name__, exc_info=error)
         exchange.abort()
 
-    async def _route(self, exchange: Exchange, word: Outcome[Any] | None) -> None:
+    async def _route(self, exchange: Exchange, word: Deferred[Any] | None) -> None:
         if exchange.token:
-            await self._download(exchange, Ask(Kind.DOWNLOAD, exchange.file or None), word)
+            await self._download(exchange, Target(TargetKind.DOWNLOAD, exchange.file or None), word)
             return
         if exchange.target == "/auth":  # what read_target would say, without its 2 µs
             await self._authorise(exchange, word)
             return
         ask = read_target(exchange.target)
-        if ask.kind is Kind.DOWNLOAD:
+        if ask.kind is TargetKind.DOWNLOAD:
             await self._download(exchange, ask)
-        elif ask.kind is Kind.AUTH:
+        elif ask.kind is TargetKind.AUTH:
             await self._authorise(exchange)
         else:
             raise Refused(NOT_FOUND)
 
-    async def _download(self, exchange: Exchange, ask: Ask, word: Outcome[Any] | None = None) -> None:
+    async def _download(self, exchange: Exchange, ask: Target, word: Deferred[Any] | None = None) -> None:
         token = exchange.token or _token(ask, exchange)
         if word is None:
             exchange.token_id = token_id(token)
@@ -267,7 +267,7 @@ class Downloads:
         finally:
             self._count(DOWNLOADS_RUNNING, -1)
 
-    async def _authorise(self, exchange: Exchange, word: Outcome[Any] | None = None) -> None:
+    async def _authorise(self, exchange: Exchange, word: Deferred[Any] | None = None) -> None:
         """Answer a front proxy's question about another request; the proxy sends the bytes."""
         trusted = self._proxies.trusts(exchange.connection.peer)
         if exchange.original and trusted:
@@ -284,7 +284,7 @@ class Downloads:
             return
         exchange.respond(200, permit(exchange.token_id) + fields)
 
-    async def _permit(self, exchange: Exchange, original: Original, word: Outcome[Any] | None) -> bytes:
+    async def _permit(self, exchange: Exchange, original: Original, word: Deferred[Any] | None) -> bytes:
         """Check and charge the request a proxy asks about; the fields that tell it what to send.
 
         What the proxy will send is charged, because nobody tells us what the client took: the spans of a
@@ -296,7 +296,7 @@ class Downloads:
         if original.method not in _METHODS:
             raise Refused(METHOD_NOT_ALLOWED)
         ask = read_target(original.target)
-        if ask.kind is Kind.OTHER:
+        if ask.kind is TargetKind.OTHER:
             raise Refused(NOT_FOUND)
         if word is None:
             exchange.token_id = token_id(_token(ask, exchange))
@@ -323,7 +323,7 @@ class Downloads:
                 await self._claims.claim(exchange.token_id, index, amount, shown.file.size)
         return fields
 
-    async def _load(self, digest: bytes) -> Edition:
+    async def _load(self, digest: bytes) -> LoadedManifest:
         """Fetch a manifest that this worker has not seen, or has forgotten."""
         text = await self._claims.manifest(digest)
         try:
@@ -375,7 +375,7 @@ def _place(file: ManifestFile) -> str:
     return f"X-Gateway-Storage: {file.storage}\r\nX-Gateway-Key: {file.key}\r\n"
 
 
-def _token(ask: Ask, exchange: Exchange) -> str:
+def _token(ask: Target, exchange: Exchange) -> str:
     """The request's one token, from its target or its Authorization fields."""
     fields = exchange.headers.getall(hdrs.AUTHORIZATION, ())
     if not fields:

@@ -10,10 +10,10 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from gateway.errors import Refusal
 from gateway.http.fields import prefers_html
 from gateway.http.pages import refusal_answer
-from gateway.runtime.deferred import Outcome
+from gateway.runtime.deferred import Deferred
 
 if TYPE_CHECKING:
-    from gateway.dataplane.connection import Connection
+    from gateway.dataplane.connection import ClientConnection
     from gateway.tokens.leases import Lease
 
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
@@ -51,11 +51,11 @@ class Exchange:
     whole = False
     begun = False
     lease: Lease | None = None
-    waiter: Outcome[None] | None = None
+    waiter: Deferred[None] | None = None
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         method: str = "GET",
         target: str = "/download",
         headers: CIMultiDictProxy[str] = NO_HEADERS,

@@ -23,7 +23,7 @@ from gateway.errors import TOKEN_INVALID
 from gateway.http.pages import refusal_answer
 from gateway.http.plans import Representation
 from gateway.http.ranges import select_ranges
-from gateway.runtime.deferred import Outcome
+from gateway.runtime.deferred import Deferred
 from gateway.runtime.metrics import Counters
 from gateway.storage.interface import FRESH_SECONDS, FileBlob, Storage
 
@@ -34,9 +34,9 @@ T = TypeVar("T")
 Name = tuple[bytes, str]
 """A manifest's digest, and the name by which a file of it was asked for; empty: by none."""
 
-GONE: Final[Outcome[bool]] = Outcome()
+GONE: Final[Deferred[bool]] = Deferred()
 """All has been sent, and the exchange has ended."""
-GONE.set(True)
+GONE.set_result(True)
 
 
 class Ready:
@@ -78,7 +78,7 @@ class Ready:
         return True
 
 
-class Prompt:
+class FastPath:
     """What one worker has ready."""
 
     def __init__(self, counters: Counters) -> None:
@@ -88,7 +88,7 @@ class Prompt:
         self._places: dict[Name, tuple[Storage, Representation]] = {}
         self._refusal = refusal_answer(TOKEN_INVALID, None, html=False)
 
-    def answer(self, exchange: Exchange, reply: Any) -> Outcome[bool] | None:
+    def answer(self, exchange: Exchange, reply: Any) -> Deferred[bool] | None:
         """Answer and end a plain exchange, by what the store says of its token; None: nothing was done.
 
         GONE when all is done. Else a Departure; whoever gets it releases its blob, and ends the exchange.

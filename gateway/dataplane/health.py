@@ -34,7 +34,7 @@ _WELL_HEAD: Final = (
 _log = logging.getLogger("gateway")
 
 
-class Other:
+class HealthAndPreflight:
     """Answers requests that open no file."""
 
     def __init__(self, claims: Claims, counters: Counters) -> None:

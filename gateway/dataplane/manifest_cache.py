@@ -17,7 +17,7 @@ FILES_KEPT: Final = 50_000
 """About 2 KiB each: 100 MiB a worker at the most."""
 
 
-class Edition:
+class LoadedManifest:
     """One version's files: the manifest, and each file as HTTP shows it (made when first asked for)."""
 
     __slots__ = ("_shown", "manifest")
@@ -34,26 +34,26 @@ class Edition:
         return shown
 
 
-class Editions:
+class ManifestCache:
     """A bounded memory of editions by digest."""
 
     def __init__(self, files: int = FILES_KEPT) -> None:
         self._limit = files
         self._files = 0
-        self._editions: OrderedDict[bytes, Edition] = OrderedDict()
+        self._editions: OrderedDict[bytes, LoadedManifest] = OrderedDict()
 
-    def get(self, digest: bytes) -> Edition | None:
+    def get(self, digest: bytes) -> LoadedManifest | None:
         """The edition, or None when it is not in memory."""
         edition = self._editions.get(digest)
         if edition is not None:
             self._editions.move_to_end(digest)
         return edition
 
-    def add(self, digest: bytes, text: bytes) -> Edition:
+    def add(self, digest: bytes, text: bytes) -> LoadedManifest:
         """Keep the edition that `text` describes. Raises ValueError when that is not this manifest."""
         if sha256(text).hexdigest().encode() != digest:
             raise ValueError("a manifest's text does not have its digest")
-        edition = Edition(Manifest.parse(text))
+        edition = LoadedManifest(Manifest.parse(text))
         if digest not in self._editions:
             self._files += len(edition.manifest.files)
         self._editions[digest] = edition

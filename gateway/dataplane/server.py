@@ -21,15 +21,15 @@ from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.dataplane.connection import METHODS, Answered, Connection, begin_exchange
-from gateway.dataplane.delivery.send_scheduler import Turns
+from gateway.dataplane.connection import METHODS, Answered, ClientConnection, begin_exchange
+from gateway.dataplane.delivery.send_scheduler import SendScheduler
 from gateway.dataplane.exchange import Exchange, cors_fields
 from gateway.dataplane.timeouts import LINGER_SECONDS, Limits
 from gateway.errors import BAD_REQUEST, Refusal, Refused
 from gateway.http.fields import format_date
 from gateway.http.request_heads import MAX_BYTES
-from gateway.http.targets import Kind, read_target
-from gateway.runtime.deferred import Outcome, step
+from gateway.http.targets import TargetKind, read_target
+from gateway.runtime.deferred import Deferred, step
 from gateway.runtime.metrics import Counters
 
 BODY_BYTES: Final = 1024 * 1024
@@ -44,8 +44,8 @@ MOST_SHARES: Final = 500
 
 Begin = Callable[[Exchange], None]
 """Begins to answer a request, which is answered, and the exchange ended, whatever happens. Never raises."""
-Answer = Callable[[Exchange], Coroutine[Outcome[Any], None, None]]
-"""The same as a coroutine that awaits only Outcomes."""
+Answer = Callable[[Exchange], Coroutine[Deferred[Any], None, None]]
+"""The same as a coroutine that awaits only Deferreds."""
 
 
 class Server(web.Server):
@@ -81,7 +81,7 @@ class Server(web.Server):
         self.limits = limits
         self.plain_bytes = min(MAX_BYTES, limits.max_line, limits.max_field)
         self.cors_origins = frozenset(cors_origins)
-        self.turns = Turns(self._loop)
+        self.turns = SendScheduler(self._loop)
         self.draining = False
         self.date_field = b""
         self.plain_tail = b""
@@ -94,7 +94,7 @@ class Server(web.Server):
         self._round_seconds = min(ROUND_SECONDS, shortest / 4)
 
     def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return ClientConnection(self, loop=self._loop, **self._kwargs)
 
     @property
     def connections_by_handler(self) -> dict[RequestHandler, asyncio.Transport]:
@@ -131,7 +131,7 @@ class Server(web.Server):
 
     def _sweep(self, connections: Iterable[RequestHandler], now: float) -> None:
         for connection in connections:
-            assert isinstance(connection, Connection)
+            assert isinstance(connection, ClientConnection)
             connection.sweep(now)
 
     def _keep_date(self) -> None:
@@ -146,7 +146,7 @@ class Server(web.Server):
         """A request that came the ordinary way: with a body, pipelined, or for something else."""
         message: RawRequestMessage = request._message
         connection = request.protocol
-        assert isinstance(connection, Connection)
+        assert isinstance(connection, ClientConnection)
         if connection._paused:
             with contextlib.suppress(ConnectionError):
                 await connection._drain_helper()
@@ -157,8 +157,8 @@ class Server(web.Server):
             return Answered(keep=False)
         exchange = connection.exchange = begin_exchange(connection, message)
         exchange.keep = exchange.keep and body_read
-        exchange.waiter = Outcome()
-        ended = exchange.waiter.future()
+        exchange.waiter = Deferred()
+        ended = exchange.waiter.as_future()
         if _is_download(message):
             self.begin(exchange)
         else:
@@ -177,7 +177,7 @@ def _is_download(message: RawRequestMessage) -> bool:
     if message.method not in METHODS:
         return False
     try:
-        return read_target(message.path).kind is not Kind.OTHER
+        return read_target(message.path).kind is not TargetKind.OTHER
     except Refused:
         return True  # one that cannot be understood: it will be told so
 

@@ -12,9 +12,9 @@ from gateway.config.storages import LocalSettings
 from gateway.dataplane.access_log import AccessLog
 from gateway.dataplane.download import Downloads
 from gateway.dataplane.exchange import Exchange
-from gateway.dataplane.fast_path import Prompt
-from gateway.dataplane.health import Other
-from gateway.dataplane.manifest_cache import Editions
+from gateway.dataplane.fast_path import FastPath
+from gateway.dataplane.health import HealthAndPreflight
+from gateway.dataplane.manifest_cache import ManifestCache
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.errors import Refusal
@@ -69,7 +69,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         claims,
         Leases(pipeline, lease_times),
         storages,
-        Editions(),
+        ManifestCache(),
         proxies,
         {
             name: table.accel_prefix
@@ -77,11 +77,11 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             if isinstance(table, LocalSettings)
         },
         settings.public_url or "",
-        Prompt(counters),
+        FastPath(counters),
         counters,
     )
     recorder = Recorder(counters, access_log)
-    other = Other(claims, counters)
+    other = HealthAndPreflight(claims, counters)
     server = Server(
         downloads.begin,
         other.answer,

@@ -32,7 +32,7 @@ _MINTED: Final = re.compile(rf"/download(?:/([A-Za-z0-9._~-]+))?\?token=({_TOKEN
 _ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE | re.ASCII)
 
 
-class Kind(Enum):
+class TargetKind(Enum):
     """Which of the gateway's parts a target belongs to."""
 
     DOWNLOAD = "download"
@@ -40,25 +40,26 @@ class Kind(Enum):
     OTHER = "other"
 
 
-class Ask(NamedTuple):
+class Target(NamedTuple):
     """What a request asks for; None where nothing was given. token: as it came, not yet checked."""
 
-    kind: Kind
+    kind: TargetKind
     file: str | None = None
     token: str | None = None
 
 
-_OTHER: Final = Ask(Kind.OTHER)
+_OTHER: Final = Target(TargetKind.OTHER)
 
 
-def read_target(target: str) -> Ask:
+def read_target(target: str) -> Target:
     """Read a request target. Raises Refused(BAD_REQUEST) when it names two tokens or two files.
 
-    A target that is neither a download nor an authorisation is `Ask(Kind.OTHER)`; its query is not read.
+    A target that is neither a download nor an authorisation is `Target(TargetKind.OTHER)`. Its query is not
+    read.
     """
     minted = _MINTED.fullmatch(target)
     if minted is not None:
-        return Ask(Kind.DOWNLOAD, minted[1], minted[2])
+        return Target(TargetKind.DOWNLOAD, minted[1], minted[2])
     path, _, query = _strip_origin(target).partition("#")[0].partition("?")
     if not path.startswith("/"):
         return _OTHER
@@ -67,17 +68,17 @@ def read_target(target: str) -> Ask:
     if head == "download":
         named = _decode(rest, form=False) or None
         file, token = _read_query(query, named)
-        return Ask(Kind.DOWNLOAD, file, token)
+        return Target(TargetKind.DOWNLOAD, file, token)
     if head == "auth":
         file, token = _read_query(query, None)
-        return Ask(Kind.AUTH, file, token)
+        return Target(TargetKind.AUTH, file, token)
     return _OTHER
 
 
 def is_file_target(target: str) -> bool:
     """Whether the target is a download's or an authorisation's, whatever its query."""
     try:
-        return read_target(target.partition("?")[0]).kind is not Kind.OTHER
+        return read_target(target.partition("?")[0]).kind is not TargetKind.OTHER
     except Refused:
         return False
 

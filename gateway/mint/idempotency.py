@@ -9,7 +9,7 @@ The answer holds a token, and a token is never in the store. So it is not kept b
 with a random salt that the record keeps. Only who has the API key and the record can make it.
 
 The steps, and what a crash between two of them leaves:
-1. claim: one script writes the record (with expiry and edition already decided) or returns the one there.
+1. claim: one script writes the record (with expiry and version already decided) or returns the one there.
    Two requests at once agree on one record, and so on one token.
 2. create: writes the token unless it is there. After a crash here, a replay does steps 2 and 3.
 3. finish: marks the record, so that a later replay never makes a token again that was since removed.
@@ -29,7 +29,7 @@ from aiohttp import web
 
 from gateway.errors import StoreUnavailable
 from gateway.mint.problems import Problem, invalid
-from gateway.products.repository import Edition
+from gateway.products.repository import ResolvedVersion
 from gateway.secrets import TOKEN_PREFIX, encode_secret, key_hash
 from gateway.store.client import Script
 from gateway.tokens.repository import TokenStore
@@ -116,11 +116,11 @@ def read_promise(record: str, body: str) -> Promise:
 
 
 async def claim(
-    store: TokenStore, key: str, body: str, base: str, edition: Edition, lifetime: int
+    store: TokenStore, key: str, body: str, base: str, resolved: ResolvedVersion, lifetime: int
 ) -> Promise:
     """Step 1. key: the record's. lifetime: the token's, in seconds. Raises Problem, StoreUnavailable."""
     salt = secrets.token_hex(SALT_BYTES)
-    fields = {"body": body, "salt": salt, "base": base, **asdict(edition)}
+    fields = {"body": body, "salt": salt, "base": base, **asdict(resolved)}
     record = await store.run(CLAIM, [key], json.dumps(fields), 1000 * KEEP_SECONDS, 1000 * lifetime)
     return read_promise(record, body)
 

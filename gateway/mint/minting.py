@@ -16,7 +16,7 @@ from gateway.mint.models import GenerateDownloadUrl
 from gateway.mint.problems import Problem
 from gateway.mint.times import format_time
 from gateway.mint.writing import Answer
-from gateway.products.repository import Edition, edition, find_edition_command
+from gateway.products.repository import ResolvedVersion, resolve_version_command, resolved
 from gateway.store.client import Declined
 
 
@@ -30,11 +30,11 @@ async def generate_download_url(request: Request, context: Context) -> Answer:
     except Problem:  # told only to who may ask
         admit(key, await context.store.call(*key_command(key)), MINT)
         raise
-    commands = [key_command(key), find_edition_command(wanted.productId, wanted.version)]
+    commands = [key_command(key), resolve_version_command(wanted.productId, wanted.version)]
     if name is None:
         caller, found = await context.store.call_all(*commands)
         admit(key, caller, MINT)
-        return await _answer_once(context, wanted, edition(found, wanted.productId, wanted.version))
+        return await _answer_once(context, wanted, resolved(found, wanted.productId, wanted.version))
     record_key = idempotency.record_key(key, name)
     caller, found, record = await context.store.call_all(*commands, ("GET", record_key))
     admit(key, caller, MINT)
@@ -42,7 +42,7 @@ async def generate_download_url(request: Request, context: Context) -> Answer:
     if record is not None:
         promise = idempotency.read_promise(record, body)
     else:
-        chosen = edition(found, wanted.productId, wanted.version)
+        chosen = resolved(found, wanted.productId, wanted.version)
         lifetime = wanted.expiresIn or context.default_ttl
         promise = await idempotency.claim(context.store, record_key, body, context.base, chosen, lifetime)
     token = idempotency.derive_token(key, name, promise)
@@ -52,7 +52,7 @@ async def generate_download_url(request: Request, context: Context) -> Answer:
     return _answer(promise.base, promise.product, promise.version, token, promise.expires)
 
 
-async def _answer_once(context: Context, wanted: GenerateDownloadUrl, chosen: Edition) -> Answer:
+async def _answer_once(context: Context, wanted: GenerateDownloadUrl, chosen: ResolvedVersion) -> Answer:
     minted = await context.store.create_token(
         chosen, expires_in=wanted.expiresIn or context.default_ttl, **_terms(wanted)
     )
@@ -63,7 +63,7 @@ async def _answer_once(context: Context, wanted: GenerateDownloadUrl, chosen: Ed
 async def _keep_promise(
     context: Context, wanted: GenerateDownloadUrl, promise: idempotency.Promise, token: str
 ) -> None:
-    chosen = Edition(promise.product, promise.version, promise.manifest)
+    chosen = ResolvedVersion(promise.product, promise.version, promise.manifest)
     try:
         await context.store.create_token(chosen, expires_at=promise.expires, token=token, **_terms(wanted))
     except Declined as declined:

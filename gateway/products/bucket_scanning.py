@@ -23,7 +23,7 @@ _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectCandidate:
+class ScannedObject:
     """An object to publish: its name for the customer, and where and what it is."""
 
     name: str
@@ -47,7 +47,7 @@ class ObjectCandidate:
         return bool(self.facts.sha256 and self.facts.crc32)
 
 
-class Wanted(NamedTuple):
+class ObjectAddress(NamedTuple):
     """An object that shall be published, not looked at yet."""
 
     name: str
@@ -72,7 +72,7 @@ class Finder:
         self._storages = storages
         self._reached: set[str] = set()
 
-    def find(self, address: str) -> list[Wanted]:
+    def find(self, address: str) -> list[ObjectAddress]:
         """List the objects that an address means: one, or all below a folder. Raises StorageError."""
         found = self._storages.locate_object(address)
         if found is None:
@@ -82,10 +82,10 @@ class Finder:
             catalog.check_root()
             self._reached.add(catalog.name)
         if key and not key.endswith("/"):
-            return [Wanted(key.rpartition("/")[2], catalog, key)]
+            return [ObjectAddress(key.rpartition("/")[2], catalog, key)]
         wanted = []
         for each in catalog.list(key):
-            wanted.append(Wanted(each.removeprefix(key), catalog, each))
+            wanted.append(ObjectAddress(each.removeprefix(key), catalog, each))
             if len(wanted) > MAX_FILES:
                 raise StorageError(
                     f"{address} has more than {MAX_FILES} objects, which one version cannot hold"
@@ -104,8 +104,8 @@ def no_progress(_total: int) -> Iterator[Callable[[], None]]:
 
 
 def look_at(
-    wanted: Sequence[Wanted], progress: Progress = no_progress
-) -> list[ObjectCandidate | StorageError]:
+    wanted: Sequence[ObjectAddress], progress: Progress = no_progress
+) -> list[ScannedObject | StorageError]:
     """Ask for the facts of every object, many at once; in the same order. Stops when interrupted."""
     if not wanted:
         return []
@@ -121,12 +121,12 @@ def look_at(
     return found
 
 
-def _look(wanted: Wanted) -> ObjectCandidate | StorageError:
+def _look(wanted: ObjectAddress) -> ScannedObject | StorageError:
     try:
         facts = wanted.catalog.stat(wanted.key)
     except StorageError as error:
         return error
-    return ObjectCandidate(wanted.name, wanted.catalog.name, wanted.address, facts)
+    return ScannedObject(wanted.name, wanted.catalog.name, wanted.address, facts)
 
 
 def _mend(address: str, storages: Storages) -> str:

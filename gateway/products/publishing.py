@@ -31,15 +31,15 @@ from rich.progress import (
 from gateway.errors import ConfigurationError, StorageError
 from gateway.http.fields import media_type
 from gateway.manifest import Manifest, ManifestFile
-from gateway.products.bucket_scanning import ObjectCandidate
-from gateway.products.scanning import HIDDEN_HELP, Candidate, Publication, plan_publication, shown, utf8
-from gateway.storage.registry import Place, Storages
+from gateway.products.bucket_scanning import ScannedObject
+from gateway.products.scanning import HIDDEN_HELP, Publication, ScannedFile, plan_publication, shown, utf8
+from gateway.storage.registry import ObjectLocation, Storages
 
 __all__ = [
     "HIDDEN_HELP",
-    "Candidate",
     "Publication",
     "Report",
+    "ScannedFile",
     "hash_files",
     "plan_publication",
     "show_progress",
@@ -73,19 +73,19 @@ def hash_files(
     `report` is called from worker threads. Raises ConfigurationError when files cannot be read, or change
     meanwhile; stops at once then, and when interrupted.
     """
-    files = [each for each in publication.candidates if isinstance(each, Candidate)]
+    files = [each for each in publication.scanned if isinstance(each, ScannedFile)]
     places = iter(_place(files, storages))
     known = _Known(previous)
     stop = threading.Event()
     hasher = _Hasher(storages, report or (lambda _: None), stop, trust)
     readers = len(os.sched_getaffinity(0))
-    if len(files) < len(publication.candidates):
+    if len(files) < len(publication.scanned):
         readers = max(readers, OBJECT_READERS)
     pool = ThreadPoolExecutor(readers, thread_name_prefix="hash")
     jobs: list[Future[ManifestFile]] = []
     try:
-        for each in publication.candidates:
-            if isinstance(each, Candidate):
+        for each in publication.scanned:
+            if isinstance(each, ScannedFile):
                 place = next(places)
                 jobs.append(pool.submit(hasher.describe, each, place, known.file(each, place)))
             else:
@@ -104,25 +104,25 @@ def hash_files(
     return Manifest(product, version, tuple(job.result() for job in jobs))
 
 
-def _place(candidates: Sequence[Candidate], storages: Storages) -> list[Place]:
+def _place(scanned: Sequence[ScannedFile], storages: Storages) -> list[ObjectLocation]:
     """Find each file's storage and key, registering folders that have none. Files of one folder are alike."""
-    homes: dict[Path, Place] = {}
+    homes: dict[Path, ObjectLocation] = {}
     places = []
-    for candidate in candidates:
-        parent = candidate.path.parent
+    for scanned_file in scanned:
+        parent = scanned_file.path.parent
         home = homes.get(parent)
         if home is None:
-            place = storages.locate(candidate.path)
+            place = storages.locate(scanned_file.path)
             if place is None:
-                storages.register(candidate.folder)
-                place = storages.locate(candidate.path)
+                storages.register(scanned_file.folder)
+                place = storages.locate(scanned_file.path)
             if place is None:
                 raise ConfigurationError(
-                    [f"{shown(candidate.path)} is below no storage's root, nor could one be made"]
+                    [f"{shown(scanned_file.path)} is below no storage's root, nor could one be made"]
                 )
-            home = homes[parent] = Place(place.storage, place.key.rpartition("/")[0])
-        name = utf8(candidate.path.name)
-        places.append(Place(home.storage, f"{home.key}/{name}" if home.key else name))
+            home = homes[parent] = ObjectLocation(place.storage, place.key.rpartition("/")[0])
+        name = utf8(scanned_file.path.name)
+        places.append(ObjectLocation(home.storage, f"{home.key}/{name}" if home.key else name))
     return places
 
 
@@ -138,12 +138,12 @@ class _Known:
             if file.etag
         }
 
-    def file(self, candidate: Candidate, place: Place) -> ManifestFile | None:
-        return self._files.get((*place, candidate.size, candidate.modified))
+    def file(self, scanned_file: ScannedFile, place: ObjectLocation) -> ManifestFile | None:
+        return self._files.get((*place, scanned_file.size, scanned_file.modified))
 
-    def object(self, candidate: ObjectCandidate) -> ManifestFile | None:
-        facts = candidate.facts
-        return self._objects.get((candidate.storage, facts.key, facts.size, facts.etag, facts.version_id))
+    def object(self, scanned_file: ScannedObject) -> ManifestFile | None:
+        facts = scanned_file.facts
+        return self._objects.get((scanned_file.storage, facts.key, facts.size, facts.etag, facts.version_id))
 
 
 class _Stopped(Exception):
@@ -159,66 +159,68 @@ class _Hasher:
         self._stop = stop
         self._trust = trust
 
-    def describe(self, candidate: Candidate, place: Place, old: ManifestFile | None) -> ManifestFile:
+    def describe(
+        self, scanned_file: ScannedFile, place: ObjectLocation, old: ManifestFile | None
+    ) -> ManifestFile:
         """Make one file's entry. Raises StorageError when it cannot be served or is not what was planned."""
         storage = self._storages.local(place.storage)
         fd, facts = storage.open_descriptor(place.key)
         try:
-            self._expect(candidate, facts)
+            self._expect(scanned_file, facts)
             if old is None:
-                sha256, crc32 = self._digest(fd, candidate)
-                self._expect(candidate, os.fstat(fd))
+                sha256, crc32 = self._digest(fd, scanned_file)
+                self._expect(scanned_file, os.fstat(fd))
                 # The path must still lead to what was read, not to a twin of the same size and time.
                 again, now = storage.open_descriptor(place.key)
                 os.close(again)
-                self._expect(candidate, now)
+                self._expect(scanned_file, now)
                 if not os.path.samestat(facts, now):
-                    self._changed(candidate)
+                    self._changed(scanned_file)
             else:
                 sha256, crc32 = old.sha256, old.crc32
-                self._report(candidate.size)
+                self._report(scanned_file.size)
         finally:
             os.close(fd)
         return ManifestFile(
-            name=candidate.name,
-            size=candidate.size,
-            type=media_type(candidate.name),
+            name=scanned_file.name,
+            size=scanned_file.size,
+            type=media_type(scanned_file.name),
             sha256=sha256,
             crc32=crc32,
             storage=place.storage,
             key=place.key,
-            modified=candidate.modified,
+            modified=scanned_file.modified,
         )
 
-    def describe_object(self, candidate: ObjectCandidate, old: ManifestFile | None) -> ManifestFile:
+    def describe_object(self, scanned_file: ScannedObject, old: ManifestFile | None) -> ManifestFile:
         """Make one object's entry. Raises StorageError when it cannot be read or is not what was planned."""
-        facts = candidate.facts
+        facts = scanned_file.facts
         if old is not None:
             sha256, crc32 = old.sha256, old.crc32
             self._report(facts.size)
-        elif self._trust and candidate.has_digests:
+        elif self._trust and scanned_file.has_digests:
             sha256, crc32 = facts.sha256, facts.crc32
             self._report(facts.size)
         else:
-            sha256, crc32 = self._digest_object(candidate)
+            sha256, crc32 = self._digest_object(scanned_file)
         return ManifestFile(
-            name=candidate.name,
+            name=scanned_file.name,
             size=facts.size,
-            type=media_type(candidate.name),
+            type=media_type(scanned_file.name),
             sha256=sha256,
             crc32=crc32,
-            storage=candidate.storage,
+            storage=scanned_file.storage,
             key=facts.key,
             modified=facts.modified,
             etag=facts.etag,
             version_id=facts.version_id,
         )
 
-    def _digest_object(self, candidate: ObjectCandidate) -> tuple[str, str]:
+    def _digest_object(self, scanned_file: ScannedObject) -> tuple[str, str]:
         """Read an object. A digest that its storage keeps must be the same."""
-        catalog = self._storages.catalog(candidate.storage)
-        assert catalog is not None  # the candidate was found in it
-        facts = candidate.facts
+        catalog = self._storages.catalog(scanned_file.storage)
+        assert catalog is not None  # the scanned_file was found in it
+        facts = scanned_file.facts
         sha256, crc32 = hashlib.sha256(), 0
         for chunk in catalog.read(facts):
             if self._stop.is_set():
@@ -232,14 +234,14 @@ class _Hasher:
         ):
             if stored not in ("", actual):
                 raise StorageError(
-                    f"{candidate.address} is damaged, or its stored {what} is wrong: "
+                    f"{scanned_file.address} is damaged, or its stored {what} is wrong: "
                     f"stored {stored}, but the content has {actual}; upload it again"
                 )
         return found
 
-    def _digest(self, fd: int, candidate: Candidate) -> tuple[str, str]:
+    def _digest(self, fd: int, scanned_file: ScannedFile) -> tuple[str, str]:
         sha256, crc32, at = hashlib.sha256(), 0, 0
-        buffer = memoryview(bytearray(min(HASH_BYTES, candidate.size + 1)))
+        buffer = memoryview(bytearray(min(HASH_BYTES, scanned_file.size + 1)))
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         while True:
             if self._stop.is_set():
@@ -247,24 +249,24 @@ class _Hasher:
             try:
                 got = os.preadv(fd, (buffer,), at)
             except OSError as error:
-                raise StorageError(f"{shown(candidate.path)} cannot be read: {error.strerror}") from error
+                raise StorageError(f"{shown(scanned_file.path)} cannot be read: {error.strerror}") from error
             if not got:
                 return sha256.hexdigest(), f"{crc32:08x}"
             piece = buffer[:got]
             sha256.update(piece)
             crc32 = zlib.crc32(piece, crc32)
             at += got
-            if at > candidate.size:
-                self._changed(candidate)
+            if at > scanned_file.size:
+                self._changed(scanned_file)
             self._report(got)
 
-    def _expect(self, candidate: Candidate, facts: os.stat_result) -> None:
-        if (facts.st_size, facts.st_mtime_ns) != (candidate.size, candidate.modified):
-            self._changed(candidate)
+    def _expect(self, scanned_file: ScannedFile, facts: os.stat_result) -> None:
+        if (facts.st_size, facts.st_mtime_ns) != (scanned_file.size, scanned_file.modified):
+            self._changed(scanned_file)
 
-    def _changed(self, candidate: Candidate) -> None:
+    def _changed(self, scanned_file: ScannedFile) -> None:
         raise StorageError(
-            f"{shown(candidate.path)} changed while it was published; publish again when it is complete"
+            f"{shown(scanned_file.path)} changed while it was published; publish again when it is complete"
         )
 
 

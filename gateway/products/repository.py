@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from gateway.manifest import Manifest
 from gateway.products.validation import MAX_DISPLAY_NAME, NAME_HELP, Fault, is_name, is_text, manifest_faults
-from gateway.store.client import Declined, Link, Script
+from gateway.store.client import Declined, Script, StoreClient
 
 PRODUCTS_KEY: Final = "dg:products"
 STATUSES: Final = ("active", "archived")
@@ -90,7 +90,7 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class ResolvedVersion:
     """The one version of a product that a token is about to be bound to."""
 
     product: str
@@ -113,7 +113,7 @@ def manifest_key(digest: str) -> str:
     return f"dg:manifest:{{{digest}}}"
 
 
-class ProductStore(Link):
+class ProductStore(StoreClient):
     """What can be asked of and done to products. Every method may raise StoreUnavailable."""
 
     async def register_manifest(
@@ -199,12 +199,12 @@ class ProductStore(Link):
         text = await self.call("GET", manifest_key(digest))
         return None if text is None else Manifest.parse(text.encode("utf-8", "surrogateescape"))
 
-    async def find_edition(self, product: str, version: str | None = None) -> Edition:
+    async def resolve_version(self, product: str, version: str | None = None) -> ResolvedVersion:
         """The version that a new token of the product gets: the one named, or the active one.
 
         Raises Declined: product_unknown, product_archived, version_unknown, version_missing (no active one).
         """
-        return edition(await self.call(*find_edition_command(product, version)), product, version)
+        return resolved(await self.call(*resolve_version_command(product, version)), product, version)
 
     async def _existing(self, identifier: str) -> Product:
         product = await self.get_product(identifier)
@@ -213,13 +213,13 @@ class ProductStore(Link):
         return product
 
 
-def find_edition_command(product: str, version: str | None) -> tuple[str | int, ...]:
-    """The command behind `find_edition`, for sending beside others; EVAL, as no reload can happen there."""
+def resolve_version_command(product: str, version: str | None) -> tuple[str | int, ...]:
+    """The command behind `resolve_version`, to be sent beside others; EVAL, as no reload can happen there."""
     return ("EVAL", RESOLVE, 2, product_key(product), version_key(product), version or "")
 
 
-def edition(reply: Any, product: str, version: str | None) -> Edition:
-    """What `find_edition_command` answered. Raises Declined as `find_edition` does."""
+def resolved(reply: Any, product: str, version: str | None) -> ResolvedVersion:
+    """What `resolve_version_command` answered. Raises Declined as `resolve_version` does."""
     status, chosen, digest = (*reply, None, None, None)[:3]
     if status is None:
         raise _declined("product_unknown", product)
@@ -229,7 +229,7 @@ def edition(reply: Any, product: str, version: str | None) -> Edition:
         raise _declined("version_missing", product)
     if digest is None:
         raise _declined("version_unknown", product, version)
-    return Edition(product, chosen, digest)
+    return ResolvedVersion(product, chosen, digest)
 
 
 def _name_faults(name: str | None) -> list[Fault]:

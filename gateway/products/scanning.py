@@ -17,9 +17,9 @@ from typing import Final
 from gateway.errors import ConfigurationError, StorageError
 from gateway.products.bucket_scanning import (
     Finder,
-    ObjectCandidate,
+    ObjectAddress,
     Progress,
-    Wanted,
+    ScannedObject,
     is_address,
     look_at,
     no_progress,
@@ -35,7 +35,7 @@ HIDDEN_HELP: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ScannedFile:
     """A file to publish.
 
     name: for the customer. path: absolute, without links. folder: where its storage would be rooted, if it
@@ -58,20 +58,18 @@ class Candidate:
 class Publication:
     """What is going to be published, in order, and the hidden files left out (as paths or addresses)."""
 
-    candidates: tuple[Candidate | ObjectCandidate, ...]
+    scanned: tuple[ScannedFile | ScannedObject, ...]
     skipped: tuple[Path | str, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes to read."""
-        return sum(candidate.size for candidate in self.candidates)
+        return sum(scanned_file.size for scanned_file in self.scanned)
 
     @property
-    def unproven(self) -> list[ObjectCandidate]:
+    def unproven(self) -> list[ScannedObject]:
         """Objects whose digests their storage does not keep."""
-        return [
-            each for each in self.candidates if isinstance(each, ObjectCandidate) and not each.has_digests
-        ]
+        return [each for each in self.scanned if isinstance(each, ScannedObject) and not each.has_digests]
 
 
 class _Unfit(Exception):
@@ -99,7 +97,7 @@ def plan_publication(
     skipped: list[Path | str] = []
     secret = private.resolve() if private is not None else None
     finder = None if storages is None else Finder(storages)
-    planned: list[Candidate | Wanted] = []
+    planned: list[ScannedFile | ObjectAddress] = []
     for path in paths:
         try:
             if finder is not None and isinstance(path, str) and is_address(path):
@@ -113,13 +111,13 @@ def plan_publication(
     faults += _same_names(planned)
     if not paths:
         faults.append("nothing to publish: name a file or a folder")
-    candidates = list(_described(planned, faults, progress))
+    scanned = list(_described(planned, faults, progress))
     if faults:
         raise ConfigurationError(faults)
-    return Publication(tuple(candidates), tuple(skipped))
+    return Publication(tuple(scanned), tuple(skipped))
 
 
-def _at(path: Path, secret: Path | None, faults: list[str], skipped: list[Path | str]) -> list[Candidate]:
+def _at(path: Path, secret: Path | None, faults: list[str], skipped: list[Path | str]) -> list[ScannedFile]:
     """Gather the files at a path. Raises _Unfit."""
     top = _resolve(path)
     if top == secret:
@@ -127,13 +125,13 @@ def _at(path: Path, secret: Path | None, faults: list[str], skipped: list[Path |
     if not top.is_dir():
         return [_candidate(utf8(path.absolute().name), top, top.parent)]
     walk = _Walk(top, secret, faults, skipped)
-    candidates = walk.candidates()
-    if not candidates and not walk.failed:
+    scanned = walk.scanned()
+    if not scanned and not walk.failed:
         raise _Unfit(f"has no files to publish. {HIDDEN_HELP}")
-    return candidates
+    return scanned
 
 
-def _below(address: str, finder: Finder, skipped: list[Path | str]) -> list[Wanted]:
+def _below(address: str, finder: Finder, skipped: list[Path | str]) -> list[ObjectAddress]:
     """Gather the objects at an address, hidden ones below a folder left out. Raises _Unfit, StorageError."""
     found = finder.find(address)
     if not address.endswith("/") and len(found) == 1:
@@ -149,8 +147,8 @@ def _below(address: str, finder: Finder, skipped: list[Path | str]) -> list[Want
     return kept
 
 
-def _same_names(planned: Sequence[Candidate | Wanted]) -> Iterator[str]:
-    first: dict[str, Candidate | Wanted] = {}
+def _same_names(planned: Sequence[ScannedFile | ObjectAddress]) -> Iterator[str]:
+    first: dict[str, ScannedFile | ObjectAddress] = {}
     for each in planned:
         other = first.setdefault(each.name, each)
         if other is not each:
@@ -158,12 +156,12 @@ def _same_names(planned: Sequence[Candidate | Wanted]) -> Iterator[str]:
 
 
 def _described(
-    planned: Sequence[Candidate | Wanted], faults: list[str], progress: Progress
-) -> Iterator[Candidate | ObjectCandidate]:
+    planned: Sequence[ScannedFile | ObjectAddress], faults: list[str], progress: Progress
+) -> Iterator[ScannedFile | ScannedObject]:
     """Look at the objects among them, many at once."""
-    looked = iter(look_at([each for each in planned if isinstance(each, Wanted)], progress))
+    looked = iter(look_at([each for each in planned if isinstance(each, ObjectAddress)], progress))
     for each in planned:
-        found = next(looked) if isinstance(each, Wanted) else each
+        found = next(looked) if isinstance(each, ObjectAddress) else each
         if isinstance(found, ObjectMissing):
             faults.append(f"{each.address} does not exist; a folder's address ends with a slash")
         elif isinstance(found, StorageError):
@@ -182,7 +180,7 @@ class _Walk:
         self._skipped = skipped
         self.failed = False
 
-    def candidates(self) -> list[Candidate]:
+    def scanned(self) -> list[ScannedFile]:
         """All files below the folder, sorted by the parts of their names."""
         found = []
         for here, folders, files in os.walk(self._top, onerror=self._cannot_list):
@@ -198,9 +196,9 @@ class _Walk:
                     found.append(self._look(path))
                 except _Unfit as unfit:
                     self._fault(f"{shown(path)} {unfit}")
-        return sorted(found, key=lambda candidate: candidate.name.split("/"))
+        return sorted(found, key=lambda scanned_file: scanned_file.name.split("/"))
 
-    def _look(self, path: Path) -> Candidate:
+    def _look(self, path: Path) -> ScannedFile:
         name = utf8(str(path.relative_to(self._top)))
         target = path
         if path.is_symlink():
@@ -249,7 +247,7 @@ def _resolve(path: Path) -> Path:
         raise _Unfit(f"cannot be reached: {error.strerror}") from None
 
 
-def _candidate(name: str, path: Path, folder: Path) -> Candidate:
+def _candidate(name: str, path: Path, folder: Path) -> ScannedFile:
     try:
         facts = path.lstat()
     except OSError as error:
@@ -259,7 +257,7 @@ def _candidate(name: str, path: Path, folder: Path) -> Candidate:
     if not os.access(path, os.R_OK, effective_ids=True):
         raise _Unfit("may not be read by the user this runs as")
     utf8(str(path))
-    return Candidate(name, path, folder, facts.st_size, facts.st_mtime_ns)
+    return ScannedFile(name, path, folder, facts.st_size, facts.st_mtime_ns)
 
 
 def utf8(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import Final, Self
 from gateway.manifest import ManifestFile
 from gateway.storage.interface import Stream
 from gateway.storage.local.page_cache import READ_BYTES
-from gateway.storage.retries import Budget, Hiccup
+from gateway.storage.retries import Budget, TransientError
 
 CHECKED_SECONDS: Final = 5.0
 """How long an object that was there is taken to be there, by answers that send none of it."""
@@ -54,7 +54,10 @@ class ObjectStorage:
         raise NotImplementedError
 
     async def head(self, file: ManifestFile) -> None:
-        """Ask once for what describes an object. Raises Hiccup when that may work later, or StorageError."""
+        """Ask once for what describes an object.
+
+        Raises TransientError when the same may work later, else StorageError.
+        """
         raise NotImplementedError
 
     def describe(self, file: ManifestFile) -> str:
@@ -101,7 +104,7 @@ class ObjectStorage:
                 await self.head(file)
                 self._remember(file)
                 return
-            except Hiccup as hiccup:
+            except TransientError as hiccup:
                 await budget.spend(hiccup)
 
     def _checked(self, file: ManifestFile, task: asyncio.Task[None]) -> None:

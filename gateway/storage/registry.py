@@ -94,7 +94,7 @@ class Caching(NamedTuple):
     max_bytes: int
 
 
-class Place(NamedTuple):
+class ObjectLocation(NamedTuple):
     """Where a file lies: a storage's name and the key there."""
 
     storage: str
@@ -204,7 +204,7 @@ class Storages:
         nearest = max(held, key=lambda catalog: len(catalog.root))
         return nearest, address[len(nearest.root) :]
 
-    def locate(self, path: Path) -> Place | None:
+    def locate(self, path: Path) -> ObjectLocation | None:
         """Find the storage and key of a file: below a configured root (the longest), else a registered one.
 
         `path` is absolute and free of links, so that its key is too. None when no root holds it.
@@ -218,7 +218,7 @@ class Storages:
             ]
             for root, name in sorted(roots, key=lambda pair: len(pair[0].parts), reverse=True):
                 if path != root and path.is_relative_to(root):
-                    return Place(name, os.fsencode(path.relative_to(root)).decode())
+                    return ObjectLocation(name, os.fsencode(path.relative_to(root)).decode())
         return None
 
     def register(self, folder: Path) -> str:

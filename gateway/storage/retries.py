@@ -25,7 +25,7 @@ PROGRESS_BYTES: Final = 64 * 1024
 _log = logging.getLogger("gateway")
 
 
-class Hiccup(Exception):
+class TransientError(Exception):
     """The storage cannot answer now and may later.
 
     after: seconds it asked us to wait, if it did. throttled: we ask more than it likes. waited: that took
@@ -65,7 +65,7 @@ class Budget:
         self.tries = 0
         self.begun = False
 
-    async def spend(self, fault: Hiccup, brought: int = 0) -> None:
+    async def spend(self, fault: TransientError, brought: int = 0) -> None:
         """Wait until it is time for the next try. brought: the bytes of the one that ended with `fault`.
 
         Raises StorageError when there have been enough.
@@ -81,7 +81,7 @@ class Budget:
         tries_since = self.tries or int(brought < PROGRESS_BYTES)
         await asyncio.sleep(backoff(tries_since, random.random(), fault.after))  # noqa: S311 - no secret
 
-    def _is_spent(self, fault: Hiccup) -> bool:
+    def _is_spent(self, fault: TransientError) -> bool:
         if self.begun:
             return self.tries >= TRIES
         return self.tries >= FIRST_TRIES or fault.after > FIRST_PATIENCE or fault.waited

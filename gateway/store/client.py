@@ -71,7 +71,7 @@ class WrongKind(StoreUnavailable):
     word: Final = "WRONGTYPE"
 
 
-class Link:
+class StoreClient:
     """Connections to the store, made when first needed. An async context manager that closes them."""
 
     def __init__(self, url: str, timeout: float) -> None:

@@ -6,10 +6,10 @@ one connection a worker. The rules it keeps:
 - Redis answers in the order it was asked, so replies are matched to commands by position alone. A
   command stays in its place until its reply has come, whether or not anyone still waits for it.
 - A command that is not answered within `timeout` fails with StoreUnavailable; its late reply goes to
-  `Command.late`, where a claim is given back.
+  `Command.on_late_reply`, where a claim is given back.
 - While the oldest command is overdue, or there is no connection, new commands fail at once: a request
   is refused in microseconds, never held.
-- A command that was certainly not carried out (not sent, or answered with an error) fails with NotDone, so
+- A command that was certainly not executed (not sent, or answered with an error) fails with NotExecuted, so
   that one which must not be lost may be asked again.
 - Once connected again (back-off from 20 ms to 0.5 s) everything works again; scripts are loaded at each
   connection and again whenever Redis has forgotten them.
@@ -33,7 +33,7 @@ import hiredis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
 from gateway.errors import StoreUnavailable
-from gateway.runtime.deferred import Outcome
+from gateway.runtime.deferred import Deferred
 
 _log = logging.getLogger("gateway")
 
@@ -69,7 +69,7 @@ _UNABLE: Final = (
 )
 
 
-class NotDone(StoreUnavailable):
+class NotExecuted(StoreUnavailable):
     """The store has certainly not carried the command out: it was not sent, or the answer was an error."""
 
 
@@ -94,20 +94,20 @@ def pack(arguments: Arguments) -> bytes:
     return hiredis.pack_command(arguments)  # type: ignore[no-any-return, arg-type]
 
 
-class Command(Outcome[Any]):
+class Command(Deferred[Any]):
     """One command on its way. deadline: when it is overdue, in the loop's seconds; the pipeline sets it."""
 
     deadline = 0.0
 
-    def in_full(self) -> bytes | None:
+    def with_script_text(self) -> bytes | None:
         """The same with its script's text, for a store that has forgotten it; None: no script."""
         return None
 
-    def late(self, reply: Any) -> None:
+    def on_late_reply(self, reply: Any) -> None:
         """Hear a reply that came after the command had failed; an error is not told."""
 
 
-class Run(Command):
+class ScriptCall(Command):
     """A script run by its hash, on one key: the first of the arguments."""
 
     def __init__(self, script: Script, *arguments: bytes | str | int) -> None:
@@ -118,12 +118,12 @@ class Run(Command):
         """The command as it is sent first."""
         return pack((b"EVALSHA", self._script.sha, *self._keyed))
 
-    def in_full(self) -> bytes:
+    def with_script_text(self) -> bytes:
         """With the script's text."""
         return pack((b"EVAL", self._script.text, *self._keyed))
 
 
-class Link(asyncio.Protocol):
+class PipelineConnection(asyncio.Protocol):
     """One connection: a loop turn's commands leave in few writes, replies are matched in order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -153,18 +153,22 @@ class Link(asyncio.Protocol):
         failed = isinstance(reply, hiredis.ReplyError)
         if command.done:  # it was overdue, and its request has been refused
             if not failed:
-                command.late(reply)
+                command.on_late_reply(reply)
         elif not failed:
-            command.set(reply)
-        elif str(reply).startswith("NOSCRIPT") and (in_full := command.in_full()) is not None:
-            self.send(command, in_full)  # Redis has forgotten its scripts: restarted empty, or SCRIPT FLUSH
+            command.set_result(reply)
+        elif (
+            str(reply).startswith("NOSCRIPT") and (with_script_text := command.with_script_text()) is not None
+        ):
+            self.send(
+                command, with_script_text
+            )  # Redis has forgotten its scripts: restarted empty, or SCRIPT FLUSH
         else:
-            command.fail(_translate(reply))
+            command.set_exception(_translate(reply))
 
     def send(self, command: Command, packed: bytes) -> None:
         """Queue a command; it leaves when this loop turn ends, or with EARLY_COMMANDS others before."""
         if self._transport is None or self.closed.done():
-            command.fail(NotDone("the store is not connected"))
+            command.set_exception(NotExecuted("the store is not connected"))
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
@@ -182,7 +186,7 @@ class Link(asyncio.Protocol):
         """Fail every command that is overdue; it keeps its place until its reply comes."""
         overdue = list(takewhile(lambda command: command.deadline <= now, self.waiting))
         for command in overdue:  # a copy: whoever hears of it may ask something else at once
-            command.fail(StoreUnavailable("the store did not answer in time"))
+            command.set_exception(StoreUnavailable("the store did not answer in time"))
 
     def abort(self) -> None:
         """Close the connection at once; every waiting command fails."""
@@ -194,7 +198,7 @@ class Link(asyncio.Protocol):
             self.closed.set_result(None)
         self._transport = None
         while self.waiting:
-            self.waiting.popleft().fail(StoreUnavailable("the connection to the store was lost"))
+            self.waiting.popleft().set_exception(StoreUnavailable("the connection to the store was lost"))
 
 
 class Pipeline:
@@ -210,9 +214,9 @@ class Pipeline:
         self._timeout = timeout
         self._queue = queue
         self._scripts = scripts
-        self._link: Link | None = None
+        self._link: PipelineConnection | None = None
         self._stalled = False
-        self._aside: Link | None = None
+        self._aside: PipelineConnection | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.on_ready: Callable[[], None] = lambda: None
         """Called when the connection is ready to serve, and WATCHES times a time-out while it is."""
@@ -247,7 +251,7 @@ class Pipeline:
 
     def run(self, script: Script, *arguments: bytes | str | int) -> Command:
         """Run a script on one key, the first of the arguments."""
-        command = Run(script, *arguments)
+        command = ScriptCall(script, *arguments)
         self.post(command, command.packed())
         return command
 
@@ -262,9 +266,9 @@ class Pipeline:
         command.deadline = self._loop.time() + self._timeout
         link = self._link
         if link is None or self._stalled:
-            command.fail(NotDone("the store is not connected"))
+            command.set_exception(NotExecuted("the store is not connected"))
         elif len(link.waiting) >= self._queue:
-            command.fail(NotDone("too many commands wait for the store"))
+            command.set_exception(NotExecuted("too many commands wait for the store"))
         else:
             link.send(command, packed)
 
@@ -272,7 +276,7 @@ class Pipeline:
         backoff = FIRST_BACKOFF_SECONDS
         reported = False
         while True:
-            link: Link | None = None
+            link: PipelineConnection | None = None
             try:
                 async with asyncio.timeout(self._timeout):
                     link = await self._connect()
@@ -307,7 +311,7 @@ class Pipeline:
             _log.error("the connection to the store was lost")
             reported = True
 
-    def _set_aside(self, link: Link) -> None:
+    def _set_aside(self, link: PipelineConnection) -> None:
         """Keep a silent link open for a while, beside the new one.
 
         A store that was frozen carries out what it was sent, and its late replies say which claims to return.
@@ -318,7 +322,7 @@ class Pipeline:
         self._aside = link
         self._loop.call_later(ASIDE_SECONDS, link.abort)
 
-    async def _watch(self, link: Link) -> bool:
+    async def _watch(self, link: PipelineConnection) -> bool:
         """Until the link closes (False) or has been silent too long (True); fail what is overdue."""
         while not link.closed.done():
             await asyncio.wait([link.closed], timeout=self._timeout / WATCHES)
@@ -335,11 +339,13 @@ class Pipeline:
                 return True
         return False
 
-    async def _connect(self) -> Link:
+    async def _connect(self) -> PipelineConnection:
         where = self._where
         connection_class = where.get("connection_class")
         if connection_class is UnixDomainSocketConnection:
-            _, link = await self._loop.create_unix_connection(lambda: Link(self._loop), where["path"])
+            _, link = await self._loop.create_unix_connection(
+                lambda: PipelineConnection(self._loop), where["path"]
+            )
             return link
         host, port = where.get("host", "localhost"), where.get("port", 6379)
         context = None
@@ -349,7 +355,11 @@ class Pipeline:
             }
             context = SSLConnection(**options).ssl_context.get()
         transport, link = await self._loop.create_connection(
-            lambda: Link(self._loop), host, port, ssl=context, server_hostname=host if context else None
+            lambda: PipelineConnection(self._loop),
+            host,
+            port,
+            ssl=context,
+            server_hostname=host if context else None,
         )
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -357,7 +367,7 @@ class Pipeline:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
         return link
 
-    async def _greet(self, link: Link) -> None:
+    async def _greet(self, link: PipelineConnection) -> None:
         """Authenticate, choose the database, load the scripts: in one write, answered in order."""
         where = self._where
         greetings: list[Arguments] = []
@@ -373,7 +383,7 @@ class Pipeline:
         for command, arguments in zip(commands, greetings, strict=True):
             command.deadline = deadline
             link.send(command, pack(arguments))
-        await asyncio.gather(*(command.future() for command in commands))
+        await asyncio.gather(*(command.as_future() for command in commands))
 
 
 def _translate(reply: hiredis.ReplyError) -> Exception:
@@ -381,8 +391,8 @@ def _translate(reply: hiredis.ReplyError) -> Exception:
     text = str(reply).partition(", with args")[0]  # a server without the command quotes what followed it
     code = text.split(" ", 1)[0]
     if code in _UNABLE or code == "WRONGPASS":
-        return NotDone(f"the store cannot serve: {code}")
-    return NotDone(f"the store answered with an error: {text[:200]}")
+        return NotExecuted(f"the store cannot serve: {code}")
+    return NotExecuted(f"the store answered with an error: {text[:200]}")
 
 
 def _describe(error: BaseException) -> str:

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Orders:
+class ChildInput:
     """What a child is told. Descriptors are given by their numbers; `parent` is the supervisor's pid."""
 
     settings: dict[str, Any]
@@ -69,7 +69,7 @@ class ReadyPipe:
 
 
 @dataclass(frozen=True)
-class Place:
+class ChildContext:
     """Where a child finds itself: everything a program needs to run."""
 
     settings: Settings
@@ -79,27 +79,27 @@ class Place:
     ready: Callable[[], None]
 
 
-def run_worker(place: Place) -> None:
+def run_worker(place: ChildContext) -> None:
     """Serve downloads until SIGTERM."""
     from gateway.dataplane import worker  # noqa: PLC0415 - each program loads only its own parts
 
     worker.run(place.settings, place.sockets, place.slot, place.counters, place.ready)
 
 
-def run_mint(place: Place) -> None:
+def run_mint(place: ChildContext) -> None:
     """Serve the mint API until SIGTERM."""
     from gateway.mint import service  # noqa: PLC0415
 
     service.run(place.settings, place.sockets, place.ready)
 
 
-PROGRAMS: Mapping[str, Callable[[Place], None]] = {"worker": run_worker, "mint": run_mint}
+PROGRAMS: Mapping[str, Callable[[ChildContext], None]] = {"worker": run_worker, "mint": run_mint}
 
 
-def main(arguments: Sequence[str], programs: Mapping[str, Callable[[Place], None]] = PROGRAMS) -> int:
+def main(arguments: Sequence[str], programs: Mapping[str, Callable[[ChildContext], None]] = PROGRAMS) -> int:
     """Run the program that the arguments name (`worker 0`), to its end. Returns the exit code."""
     role, slot = arguments
-    orders = Orders(**json.load(sys.stdin.buffer))
+    orders = ChildInput(**json.load(sys.stdin.buffer))
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     die_with_parent(signal.SIGTERM, orders.parent)
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str], programs: Mapping[str, Callable[[Place], None
         for descriptor in (*orders.sockets, orders.ready):
             os.set_inheritable(descriptor, False)
         sockets = [socket.socket(fileno=descriptor) for descriptor in orders.sockets]
-        programs[role](Place(settings, sockets, int(slot), counters, ready))
+        programs[role](ChildContext(settings, sockets, int(slot), counters, ready))
     except GatewayError as error:
         if not ready.fail(str(error)):
             _log.error("%s", error)

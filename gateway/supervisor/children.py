@@ -21,7 +21,7 @@ from gateway.config.settings import Settings
 from gateway.errors import GatewayError
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Counters, Totals, new_block
-from gateway.supervisor.child import Orders
+from gateway.supervisor.child import ChildInput
 
 READY_SECONDS: Final = 30.0
 """A child that has not said that it is ready by then is given up."""
@@ -80,7 +80,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class ChildStarter:
     """What starting any child takes."""
 
     reaper: Reaper
@@ -97,7 +97,7 @@ class Workshop:
         sockets = [each.fileno() for each in service.listener.share(slot, service.count(settings))]
         memory = new_block()
         heard, said = os.pipe()
-        orders = Orders(settings.model_dump(mode="json"), sockets, memory, said, os.getpid())
+        orders = ChildInput(settings.model_dump(mode="json"), sockets, memory, said, os.getpid())
         told = os.memfd_create("gateway-orders")  # a pipe would block on orders longer than its buffer
         try:
             with open(told, "wb", closefd=False) as text:
@@ -123,7 +123,7 @@ class Child:
     """One child process, from its start to its end."""
 
     def __init__(
-        self, name: str, process: subprocess.Popen[bytes], heard: int, block: Counters, workshop: Workshop
+        self, name: str, process: subprocess.Popen[bytes], heard: int, block: Counters, workshop: ChildStarter
     ) -> None:
         self.name = name
         self.process = process

@@ -29,7 +29,7 @@ from gateway.runtime import log
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Totals
 from gateway.store.embedded import EmbeddedStore
-from gateway.supervisor.children import PROGRAM, Child, Reaper, Service, Workshop
+from gateway.supervisor.children import PROGRAM, Child, ChildStarter, Reaper, Service
 from gateway.supervisor.monitoring import Admin, Health
 from gateway.supervisor.slots import Slot
 from gateway.supervisor.store_keeper import StoreKeeper
@@ -81,7 +81,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._stop, self._hurry, self._hang_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
         reaper = Reaper(loop)
-        self._workshop = Workshop(
+        self._workshop = ChildStarter(
             reaper, self._totals, self._store.descriptors if self._store else (), self._program
         )
         self._keeper = StoreKeeper(self._store, self._command, reaper) if self._store else None

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
-from gateway.supervisor.children import Child, Service, Workshop
+from gateway.supervisor.children import Child, ChildStarter, Service
 
 FIRST_DELAY_SECONDS: Final = 0.1
 LONGEST_DELAY_SECONDS: Final = 5.0
@@ -38,7 +38,7 @@ class BackOff:
 class Slot:
     """Keeps one child of a service running, with the settings it was last given."""
 
-    def __init__(self, workshop: Workshop, service: Service, index: int, settings: Settings) -> None:
+    def __init__(self, workshop: ChildStarter, service: Service, index: int, settings: Settings) -> None:
         self.name = f"{service.role} {index}"
         self.service = service
         self.restarts = 0

@@ -20,7 +20,7 @@ from typing import Any, Final
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.runtime.deferred import step
 from gateway.secrets import token_key
-from gateway.store.pipeline import Command, NotDone, Pipeline, Run, pack
+from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall, pack
 from gateway.store.scripts import CLAIM, SETTLE, TAKE
 from gateway.tokens.leases import Lease
 
@@ -51,7 +51,7 @@ def read_grant(reply: Any) -> tuple[bytes, bool, int]:
     return manifest, limit is not None, reserved
 
 
-class _Claim(Run):
+class _Claim(ScriptCall):
     """Reserves bytes; when the answer comes too late, they are given back."""
 
     def __init__(self, claims: Claims, identifier: str, file: int, amount: int, size: int) -> None:
@@ -74,9 +74,9 @@ class _Take(Command):
         self._claims = claims
         self._identifier = identifier
 
-    def in_full(self) -> bytes:
+    def with_script_text(self) -> bytes:
         """With the script's text."""
-        return Run(TAKE, token_key(self._identifier)).in_full()
+        return ScriptCall(TAKE, token_key(self._identifier)).with_script_text()
 
     def late(self, reply: Any) -> None:
         """The request has been refused meanwhile."""
@@ -134,7 +134,7 @@ class Claims:
         try:
             await self._pipeline.run(SETTLE, token_key(identifier), file, refund, *named)
         except StoreUnavailable as error:
-            if lease is None and not isinstance(error, NotDone):
+            if lease is None and not isinstance(error, NotExecuted):
                 _log.warning("a refund of %d bytes was perhaps lost: the store did not answer", refund)
                 return
             if len(self._refunds) == REFUNDS_KEPT:

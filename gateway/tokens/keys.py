@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.products.validation import MAX_DISPLAY_NAME, is_text
 from gateway.secrets import MAX_TOKEN_LENGTH, key_hash, new_key, redact
-from gateway.store.client import Declined, Link, Script
+from gateway.store.client import Declined, Script, StoreClient
 
 ROLES: Final = ("admin", "mint")
 """admin: everything. mint: only making download URLs."""
@@ -56,7 +56,7 @@ def api_key_key(digest: str) -> str:
     return f"dg:key:{{{digest}}}"
 
 
-class KeyStore(Link):
+class KeyStore(StoreClient):
     """What can be asked of and done to API keys. Every method may raise StoreUnavailable."""
 
     async def create_key(self, name: str, role: str = "admin") -> MintedKey:

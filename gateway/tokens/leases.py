@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 
 from gateway.errors import StoreUnavailable
 from gateway.secrets import token_key
-from gateway.store.pipeline import NotDone, Pipeline, Run
+from gateway.store.pipeline import NotExecuted, Pipeline, ScriptCall
 from gateway.store.scripts import CHECKPOINT
 
 _log = logging.getLogger("gateway")
@@ -106,7 +106,7 @@ class Lease:
             self.is_held = True
 
 
-class Checkpoint(Run):
+class Checkpoint(ScriptCall):
     """One question about a lease."""
 
     def __init__(self, lease: Lease, first: bool, unsent: int, lasts: float) -> None:
@@ -128,7 +128,7 @@ class Checkpoint(Run):
         reply: int | None = None
         try:
             reply = self.result()
-        except NotDone:
+        except NotExecuted:
             pass
         except StoreUnavailable:  # it may be carried out yet
             return None
@@ -198,7 +198,7 @@ class Leases:
         unsent = lease.amount - min(max(0, lease.sending.left_machine()), lease.amount)
         checkpoint = lease.checkpoint(unsent, self._times.lasts)
         self._pipeline.post(checkpoint, checkpoint.packed())
-        checkpoint.then(self._heard, lease)
+        checkpoint.add_done_callback(self._heard, lease)
 
     def _heard(self, checkpoint: Checkpoint, lease: Lease) -> None:
         reply = checkpoint.hear()

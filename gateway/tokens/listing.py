@@ -24,7 +24,7 @@ from gateway.errors import StoreUnavailable
 from gateway.manifest import Manifest
 from gateway.products.repository import manifest_key
 from gateway.secrets import token_key
-from gateway.store.client import Link, WrongKind
+from gateway.store.client import StoreClient, WrongKind
 from gateway.tokens.records import TokenRecord, token_record
 
 MAX_LIMIT: Final = 200
@@ -101,7 +101,7 @@ def describe_damage(identifier: str) -> str:
     return f"token {identifier} is damaged: its key in the store holds no token; DEL {key} removes it"
 
 
-class TokenReader(Link):
+class TokenReader(StoreClient):
     """What can be asked of tokens. Every method may raise StoreUnavailable."""
 
     def __init__(self, url: str, timeout: float) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Self
 
-from gateway.products.repository import Edition, ProductStore
+from gateway.products.repository import ProductStore, ResolvedVersion
 from gateway.products.validation import MAX_DISPLAY_NAME, Fault, is_text
 from gateway.secrets import new_token, token_id, token_key
 from gateway.store.client import Declined, Script
@@ -120,7 +120,7 @@ class TokenStore(TokenReader, ProductStore, KeyStore):
 
     async def create_token(
         self,
-        product: str | Edition,
+        product: str | ResolvedVersion,
         version: str | None = None,
         *,
         expires_in: int | None = None,
@@ -131,7 +131,7 @@ class TokenStore(TokenReader, ProductStore, KeyStore):
         metadata: Mapping[str, object] | None = None,
         token: str | None = None,
     ) -> Minted:
-        """A token for a version of a product (the active one when None), or for an edition looked up before.
+        """A token for a version of a product (the active one when None), or for an resolved looked up before.
 
         expires_in: seconds from now by the store's clock (a day when neither is given); expires_at: ms
         since 1970. Creating the same `token` again returns what it was created with. Raises Declined:
@@ -142,15 +142,17 @@ class TokenStore(TokenReader, ProductStore, KeyStore):
             faults.append(("expiresIn", "must be at least 1 second"))
         if faults:
             raise Declined.invalid(faults)
-        edition = product if isinstance(product, Edition) else await self.find_edition(product, version)
+        resolved = (
+            product if isinstance(product, ResolvedVersion) else await self.resolve_version(product, version)
+        )
         fields: dict[str, str] = {
-            "manifest": edition.manifest,
-            "product": edition.product,
-            "version": edition.version,
+            "manifest": resolved.manifest,
+            "product": resolved.product,
+            "version": resolved.version,
         }
         if max_downloads is not None:
             fields["max"] = str(max_downloads)
-            sizes = await self._sizes_of(edition.manifest)
+            sizes = await self._sizes_of(resolved.manifest)
             if len(sizes) == 1:
                 fields["size"] = str(sizes[0])
         if email is not None:

@@ -218,7 +218,7 @@ async def test_without_a_keepalive_timeout_there_is_one_timer_to_override() -> N
     connection.data_received(REQUEST)
     await asyncio.sleep(0.01)
     assert connection.transport is None
-    assert protocol.Connection._process_keepalive is not RequestHandler._process_keepalive
+    assert protocol.ClientConnection._process_keepalive is not RequestHandler._process_keepalive
 
 
 @pytest.mark.parametrize("forced", [True, False])

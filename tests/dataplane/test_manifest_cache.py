@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.dataplane.manifest_cache import Editions
+from gateway.dataplane.manifest_cache import ManifestCache
 from gateway.manifest import Manifest, ManifestFile
 
 
@@ -17,7 +17,7 @@ def manifest(number: int, files: int = 1) -> Manifest:
 
 
 def test_what_is_added_is_found() -> None:
-    editions, one = Editions(), manifest(1)
+    editions, one = ManifestCache(), manifest(1)
     digest = one.digest.encode()
     assert editions.get(digest) is None
     edition = editions.add(digest, one.text)
@@ -27,7 +27,7 @@ def test_what_is_added_is_found() -> None:
 
 
 def test_the_least_used_go_first() -> None:
-    editions = Editions(files=6)
+    editions = ManifestCache(files=6)
     made = [manifest(number, files=2) for number in range(4)]
     digests = [one.digest.encode() for one in made]
     for one, digest in zip(made[:3], digests[:3], strict=True):
@@ -38,13 +38,13 @@ def test_the_least_used_go_first() -> None:
 
 
 def test_one_larger_than_the_bound_is_kept_alone() -> None:
-    editions, large = Editions(files=2), manifest(1, files=10)
+    editions, large = ManifestCache(files=2), manifest(1, files=10)
     editions.add(large.digest.encode(), large.text)
     assert editions.get(large.digest.encode()) is not None
 
 
 def test_adding_twice_counts_once() -> None:
-    editions, one, two = Editions(files=3), manifest(1, files=2), manifest(2)
+    editions, one, two = ManifestCache(files=3), manifest(1, files=2), manifest(2)
     for _ in range(5):
         editions.add(one.digest.encode(), one.text)
     editions.add(two.digest.encode(), two.text)
@@ -54,4 +54,4 @@ def test_adding_twice_counts_once() -> None:
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"null", b"\xff", manifest(2).text])
 def test_what_the_digest_does_not_name_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"digest"):
-        Editions().add(manifest(1).digest.encode(), text)
+        ManifestCache().add(manifest(1).digest.encode(), text)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.request_heads import PlainHead, PlainQuestion, read_plain_head, read_plain_question
-from gateway.http.targets import Ask, Kind, choose_token, read_target
+from gateway.http.targets import Target, TargetKind, choose_token, read_target
 from gateway.secrets import new_token
 
 LINE = b"GET /download?token=ct_abc HTTP/1.1\r\n"
@@ -92,7 +92,7 @@ def test_it_agrees_with_the_rules_on_names_and_tokens(name: str) -> None:
     target = f"/download/{name}?token={token}" if name else f"/download?token={token}"
     plain = read_plain_head(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert plain
-    assert read_target(target) == Ask(Kind.DOWNLOAD, name or None, token)
+    assert read_target(target) == Target(TargetKind.DOWNLOAD, name or None, token)
     assert (plain.file, plain.token) == (name, choose_token(token, None))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BAD_REQUEST, FILE_NOT_FOUND, TOKEN_INVALID, TOKEN_MISSING, Refusal, Refused
-from gateway.http.targets import Ask, Kind, bearer_token, choose_file, choose_token, read_target
+from gateway.http.targets import Target, TargetKind, bearer_token, choose_file, choose_token, read_target
 from gateway.manifest import Manifest, ManifestFile
 from gateway.secrets import MAX_TOKEN_LENGTH, new_token
 
@@ -17,8 +17,8 @@ TOKEN = "ct_" + "Az09-_" * 7 + "x"
 OTHER_TOKEN = "ct_other"
 
 
-def download(file: str | None = None, token: str | None = None) -> Ask:
-    return Ask(Kind.DOWNLOAD, file, token)
+def download(file: str | None = None, token: str | None = None) -> Target:
+    return Target(TargetKind.DOWNLOAD, file, token)
 
 
 TARGETS = [
@@ -59,28 +59,28 @@ TARGETS = [
     ("path encoded without need", f"/%64ownload?token={TOKEN}", download(token=TOKEN)),
     ("9112-3.2.2 absolute-form", f"http://shop.example/download?token={TOKEN}", download(token=TOKEN)),
     ("9112-3.2.2 absolute-form, port, NAME", "HTTPS://shop.example:8443/download/a", download("a")),
-    ("9112-3.2.2 absolute-form without path", "http://shop.example", Ask(Kind.OTHER)),
-    ("9112-3.2.2 absolute-form, query alone", "http://shop.example?token=ct_a", Ask(Kind.OTHER)),
-    ("9112-3.2.3 authority-form", "shop.example:80", Ask(Kind.OTHER)),
-    ("9112-3.2.4 asterisk-form", "*", Ask(Kind.OTHER)),
-    ("another scheme", "ftp://shop.example/download", Ask(Kind.OTHER)),
-    ("two slashes are a path", "//download", Ask(Kind.OTHER)),
-    ("authorisation", f"/auth?token={TOKEN}", Ask(Kind.AUTH, None, TOKEN)),
-    ("authorisation below a prefix", "/auth/download/a?token=ct_a", Ask(Kind.AUTH, None, "ct_a")),
-    ("authorisation of a file", "/auth?file=a", Ask(Kind.AUTH, "a", None)),
-    ("root", "/", Ask(Kind.OTHER)),
-    ("health", "/healthz", Ask(Kind.OTHER)),
-    ("longer word", "/downloads?token=ct_a", Ask(Kind.OTHER)),
-    ("longer word of authorisation", "/author", Ask(Kind.OTHER)),
-    ("paths have a case", "/Download", Ask(Kind.OTHER)),
-    ("below another path", "/x/download", Ask(Kind.OTHER)),
-    ("other paths' queries are not read", "/healthz?token=a&token=b", Ask(Kind.OTHER)),
-    ("empty target", "", Ask(Kind.OTHER)),
+    ("9112-3.2.2 absolute-form without path", "http://shop.example", Target(TargetKind.OTHER)),
+    ("9112-3.2.2 absolute-form, query alone", "http://shop.example?token=ct_a", Target(TargetKind.OTHER)),
+    ("9112-3.2.3 authority-form", "shop.example:80", Target(TargetKind.OTHER)),
+    ("9112-3.2.4 asterisk-form", "*", Target(TargetKind.OTHER)),
+    ("another scheme", "ftp://shop.example/download", Target(TargetKind.OTHER)),
+    ("two slashes are a path", "//download", Target(TargetKind.OTHER)),
+    ("authorisation", f"/auth?token={TOKEN}", Target(TargetKind.AUTH, None, TOKEN)),
+    ("authorisation below a prefix", "/auth/download/a?token=ct_a", Target(TargetKind.AUTH, None, "ct_a")),
+    ("authorisation of a file", "/auth?file=a", Target(TargetKind.AUTH, "a", None)),
+    ("root", "/", Target(TargetKind.OTHER)),
+    ("health", "/healthz", Target(TargetKind.OTHER)),
+    ("longer word", "/downloads?token=ct_a", Target(TargetKind.OTHER)),
+    ("longer word of authorisation", "/author", Target(TargetKind.OTHER)),
+    ("paths have a case", "/Download", Target(TargetKind.OTHER)),
+    ("below another path", "/x/download", Target(TargetKind.OTHER)),
+    ("other paths' queries are not read", "/healthz?token=a&token=b", Target(TargetKind.OTHER)),
+    ("empty target", "", Target(TargetKind.OTHER)),
 ]
 
 
 @pytest.mark.parametrize(("target", "expected"), [case[1:] for case in TARGETS], ids=[c[0] for c in TARGETS])
-def test_read_target(target: str, expected: Ask) -> None:
+def test_read_target(target: str, expected: Target) -> None:
     assert read_target(target) == expected
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
-from gateway.products.bucket_scanning import ObjectCandidate
+from gateway.products.bucket_scanning import ScannedObject
 from gateway.products.publishing import hash_files
-from gateway.products.scanning import Candidate, plan_publication
+from gateway.products.scanning import ScannedFile, plan_publication
 from gateway.storage.registry import OBJECT_TYPES, Storages
 from tests.support.shop import Shop
 
@@ -70,9 +70,7 @@ def test_paths_and_addresses_in_the_order_given(storages: Storages, shop: Shop, 
     (tmp_path / "here.txt").write_text("here")
     files = [shop.address("drums/one.wav"), str(tmp_path / "here.txt"), shop.address("drums/sub/")]
     publication = plan_publication(files, None, storages)
-    assert [type(each) for each in publication.candidates] == [ObjectCandidate, Candidate] + [
-        ObjectCandidate
-    ] * 2
+    assert [type(each) for each in publication.scanned] == [ScannedObject, ScannedFile] + [ScannedObject] * 2
     assert publication.size == 1 + 4 + 700_001 + 5000
     names = [file.name for file in publish(storages, *files).files]
     assert names == ["one.wav", "here.txt", "large.zip", 'Über "q"\n.pdf']
@@ -92,7 +90,7 @@ def test_hidden_objects_are_left_out_of_a_folder_but_not_when_named(storages: St
     for key in ("drums/.DS_Store", "drums/.git/config", "drums/sub/Thumbs.db"):
         shop.put(key, b"x")
     publication = plan_publication([shop.address("drums/")], None, storages)
-    assert {each.name for each in publication.candidates} == set(CONTENTS)
+    assert {each.name for each in publication.scanned} == set(CONTENTS)
     assert len(publication.skipped) == 3
     assert publish(storages, shop.address("drums/.DS_Store")).files[0].name == ".DS_Store"
 

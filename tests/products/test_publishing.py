@@ -115,7 +115,7 @@ def test_progress_adds_up(folder: Path, storages: Storages) -> None:
     publication = plan_publication([folder])
     hash_files(publication, storages, "p", "1", report=done.append)
     assert sum(done) == publication.size
-    assert len(done) > len(publication.candidates)
+    assert len(done) > len(publication.scanned)
 
 
 def test_unchanged_files_are_not_read_again(folder: Path, storages: Storages) -> None:
@@ -191,7 +191,7 @@ def test_sparse_beyond_four_gibibytes_is_placed(tmp_path: Path, storages: Storag
         file.truncate((4 << 30) + 1)
     publication = plan_publication([tmp_path / "large"])
     known = publish(
-        storages, tmp_path / "large", previous=_known(storages, publication.candidates[0].modified, tmp_path)
+        storages, tmp_path / "large", previous=_known(storages, publication.scanned[0].modified, tmp_path)
     )
     assert known.files[0].size == (4 << 30) + 1
 

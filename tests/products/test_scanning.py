@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigurationError
-from gateway.products.scanning import Candidate, plan_publication
+from gateway.products.scanning import ScannedFile, plan_publication
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def names(*paths: Path, private: Path | None = None) -> list[str]:
-    return [candidate.name for candidate in plan_publication(paths, private).candidates]
+    return [scanned_file.name for scanned_file in plan_publication(paths, private).scanned]
 
 
 def faults(*paths: Path) -> tuple[str, ...]:
@@ -37,8 +37,8 @@ def test_folder_in_order(folder: Path) -> None:
     assert names(folder) == ["a/10.wav", "a/2.wav", "a.txt", "b.wav", "z/deep/er/x"]
     publication = plan_publication([folder])
     assert publication.size == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    first = publication.candidates[0]
-    assert isinstance(first, Candidate)
+    first = publication.scanned[0]
+    assert isinstance(first, ScannedFile)
     facts = (folder / "a/10.wav").stat()
     assert (first.path, first.folder) == (folder / "a/10.wav", folder)
     assert (first.size, first.modified) == (facts.st_size, facts.st_mtime_ns)
@@ -58,8 +58,8 @@ def test_hidden_is_skipped_and_counted(folder: Path) -> None:
     (folder / ".git").mkdir()
     (folder / ".git" / "config").write_bytes(b"x")
     publication = plan_publication([folder])
-    assert [candidate.name for candidate in publication.candidates] == names(folder)
-    assert len(publication.candidates) == 5
+    assert [scanned_file.name for scanned_file in publication.scanned] == names(folder)
+    assert len(publication.scanned) == 5
     assert sorted(publication.skipped) == sorted(folder / name for name in [*hidden, ".git"])
     assert names(folder / ".DS_Store") == [".DS_Store"]
 
@@ -75,17 +75,17 @@ def test_links(folder: Path, tmp_path: Path) -> None:
     (folder / "latest.wav").symlink_to("b.wav")
     (folder / "z" / "absolute").symlink_to(folder / "a.txt")
     by_name = {
-        candidate.name: candidate.path
-        for candidate in plan_publication([folder]).candidates
-        if isinstance(candidate, Candidate)
+        scanned_file.name: scanned_file.path
+        for scanned_file in plan_publication([folder]).scanned
+        if isinstance(scanned_file, ScannedFile)
     }
     assert by_name["latest.wav"] == folder / "b.wav"
     assert by_name["z/absolute"] == folder / "a.txt"
     (tmp_path / "alias").symlink_to(folder)
     assert names(tmp_path / "alias") == names(folder)
     (tmp_path / "one.wav").symlink_to(folder / "b.wav")
-    (only,) = plan_publication([tmp_path / "one.wav"]).candidates
-    assert isinstance(only, Candidate)
+    (only,) = plan_publication([tmp_path / "one.wav"]).scanned
+    assert isinstance(only, ScannedFile)
     assert (only.name, only.path, only.folder) == ("one.wav", folder / "b.wav", folder)
 
 

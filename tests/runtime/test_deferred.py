@@ -9,13 +9,13 @@ import threading
 
 import pytest
 
-from gateway.runtime.deferred import Outcome, in_task, in_thread, step
+from gateway.runtime.deferred import Deferred, in_task, in_thread, step
 from tests.support.plane import until
 
 
 def test_a_coroutine_goes_on_inside_the_setter() -> None:
     done: list[str] = []
-    first, second = Outcome[int](), Outcome[str]()
+    first, second = Deferred[int](), Deferred[str]()
 
     async def work() -> None:
         done.append(f"got {await first}")
@@ -23,18 +23,18 @@ def test_a_coroutine_goes_on_inside_the_setter() -> None:
 
     step(work())
     assert done == []
-    first.set(7)
+    first.set_result(7)
     assert done == ["got 7"]
-    second.set("end")
+    second.set_result("end")
     assert done == ["got 7", "end"]
 
 
 def test_what_is_set_already_is_not_waited_for() -> None:
     done: list[int] = []
-    outcome = Outcome[int]()
-    outcome.set(1)
-    outcome.set(2)
-    outcome.fail(ValueError())
+    outcome = Deferred[int]()
+    outcome.set_result(1)
+    outcome.set_result(2)
+    outcome.set_exception(ValueError())
 
     async def work() -> None:
         done.append(await outcome)
@@ -46,7 +46,7 @@ def test_what_is_set_already_is_not_waited_for() -> None:
 
 def test_a_failure_is_raised_where_it_is_waited_for() -> None:
     done: list[str] = []
-    outcome = Outcome[int]()
+    outcome = Deferred[int]()
 
     async def work() -> None:
         try:
@@ -57,13 +57,13 @@ def test_a_failure_is_raised_where_it_is_waited_for() -> None:
             done.append("finally")
 
     step(work())
-    outcome.fail(ValueError("no"))
-    outcome.set(3)
+    outcome.set_exception(ValueError("no"))
+    outcome.set_result(3)
     assert done == ["no", "finally"]
 
 
 def test_a_defect_is_logged_and_not_raised_at_the_setter(caplog: pytest.LogCaptureFixture) -> None:
-    outcome = Outcome[int]()
+    outcome = Deferred[int]()
 
     async def work() -> None:
         await outcome
@@ -71,40 +71,40 @@ def test_a_defect_is_logged_and_not_raised_at_the_setter(caplog: pytest.LogCaptu
 
     step(work())
     with caplog.at_level(logging.ERROR, "gateway"):
-        outcome.set(1)
+        outcome.set_result(1)
     assert "unexpected" in caplog.text
 
 
 async def test_a_task_waits_by_a_future() -> None:
-    outcome = Outcome[int]()
-    asyncio.get_running_loop().call_soon(outcome.set, 5)
-    assert await outcome.future() == 5
-    assert await outcome.future() == 5
-    failed = Outcome[int]()
-    failed.fail(ValueError("no"))
+    outcome = Deferred[int]()
+    asyncio.get_running_loop().call_soon(outcome.set_result, 5)
+    assert await outcome.as_future() == 5
+    assert await outcome.as_future() == 5
+    failed = Deferred[int]()
+    failed.set_exception(ValueError("no"))
     with pytest.raises(ValueError, match="no"):
-        await failed.future()
-    cancelled = Outcome[int]()
-    future = cancelled.future()
+        await failed.as_future()
+    cancelled = Deferred[int]()
+    future = cancelled.as_future()
     future.cancel()
-    cancelled.set(1)  # disturbs nobody
+    cancelled.set_result(1)  # disturbs nobody
 
 
 async def test_a_blocking_function_runs_in_a_thread() -> None:
     names: list[str] = []
 
-    async def work(ended: Outcome[None]) -> None:
+    async def work(ended: Deferred[None]) -> None:
         names.append(await in_thread(lambda: threading.current_thread().name))
         try:
             await in_thread(int, "x")
         except ValueError as error:
             names.append(type(error).__name__)
         names.append(threading.current_thread().name)
-        ended.set(None)
+        ended.set_result(None)
 
-    ended = Outcome[None]()
+    ended = Deferred[None]()
     step(work(ended))
-    await ended.future()
+    await ended.as_future()
     assert names[0] != names[2]
     assert names[1] == "ValueError"
 

@@ -17,7 +17,7 @@ from gateway.config.storages import LocalSettings, S3Settings
 from gateway.errors import ConfigurationError, StorageError
 from gateway.storage import registry
 from gateway.storage.local.roots import REGISTRY, name_for, read_registry, register
-from gateway.storage.registry import Place, Storages
+from gateway.storage.registry import ObjectLocation, Storages
 from tests.storage.conftest import entry
 
 
@@ -93,12 +93,12 @@ def test_locate(root: Path, data: Path) -> None:
     )
     register(data, root.parent)
     (root / "line\nbreak").touch()
-    assert storages.locate(root / "sub" / "file") == Place("narrow", "file")
-    assert storages.locate(root / "sub") == Place("wide", "sub")
-    assert storages.locate(root / "line\nbreak") == Place("wide", "line\nbreak")
-    assert storages.locate(root.parent / "secret") == Place(name_for(root.parent), "secret")
+    assert storages.locate(root / "sub" / "file") == ObjectLocation("narrow", "file")
+    assert storages.locate(root / "sub") == ObjectLocation("wide", "sub")
+    assert storages.locate(root / "line\nbreak") == ObjectLocation("wide", "line\nbreak")
+    assert storages.locate(root.parent / "secret") == ObjectLocation(name_for(root.parent), "secret")
     assert storages.locate(root.parent.parent / "else") is None
-    assert storages.locate(root.with_name("root2") / "x") == Place(name_for(root.parent), "root2/x")
+    assert storages.locate(root.with_name("root2") / "x") == ObjectLocation(name_for(root.parent), "root2/x")
 
 
 BUCKETS = {
@@ -113,7 +113,7 @@ def test_buckets(root: Path, data: Path) -> None:
     shop = storages.get("shop")
     assert shop.name == "shop"
     assert storages.get("shop") is shop
-    assert storages.locate(root / "sub" / "file") == Place("files", "sub/file")
+    assert storages.locate(root / "sub" / "file") == ObjectLocation("files", "sub/file")
     with pytest.raises(StorageError, match="storage shop: is a bucket and no folder"):
         storages.local("shop")
     storages.prepare()

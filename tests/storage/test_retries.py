@@ -14,7 +14,7 @@ from gateway.storage.retries import (
     PROGRESS_BYTES,
     TRIES,
     Budget,
-    Hiccup,
+    TransientError,
     backoff,
 )
 
@@ -69,12 +69,12 @@ async def test_tries_in_a_row_without_a_byte_are_counted(waits: Waits, begun: bo
     budget.begun = begun
     for _ in range(3):
         for _ in range(most - 1):
-            await budget.spend(Hiccup("no", throttled=True))
-        await budget.spend(Hiccup("no"), 1)
+            await budget.spend(TransientError("no", throttled=True))
+        await budget.spend(TransientError("no"), 1)
     for _ in range(most - 1):
-        await budget.spend(Hiccup("no"))
+        await budget.spend(TransientError("no"))
     with pytest.raises(StorageError, match=f"^the object 'a' cannot be had after {most} tries: no$"):
-        await budget.spend(Hiccup("no"))
+        await budget.spend(TransientError("no"))
     values = waits.counters.values()
     assert values[UPSTREAM_RETRIES] == len(waits.seconds) == 3 * most + most - 1
     assert values[UPSTREAM_THROTTLES] == 3 * (most - 1)
@@ -84,15 +84,17 @@ async def test_after_progress_it_goes_on_at_once(waits: Waits) -> None:
     budget = waits.budget()
     budget.begun = True
     for brought in (PROGRESS_BYTES, PROGRESS_BYTES - 1, 1):
-        await budget.spend(Hiccup("no"), brought)
-    await budget.spend(Hiccup("no", after=7.0), PROGRESS_BYTES)
+        await budget.spend(TransientError("no"), brought)
+    await budget.spend(TransientError("no", after=7.0), PROGRESS_BYTES)
     assert waits.seconds[0] == 0
     assert all(0 < seconds <= FIRST_BACKOFF for seconds in waits.seconds[1:3])
     assert waits.seconds[3] == 7
 
 
-@pytest.mark.parametrize("fault", [Hiccup("no", waited=True), Hiccup("no", after=FIRST_PATIENCE + 1)])
-async def test_before_the_first_byte_nobody_waits_long(waits: Waits, fault: Hiccup) -> None:
+@pytest.mark.parametrize(
+    "fault", [TransientError("no", waited=True), TransientError("no", after=FIRST_PATIENCE + 1)]
+)
+async def test_before_the_first_byte_nobody_waits_long(waits: Waits, fault: TransientError) -> None:
     with pytest.raises(StorageError, match="cannot be had: no"):
         await waits.budget().spend(fault)
     begun = waits.budget()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
-from gateway.store.pipeline import NotDone, Pipeline, Script, pack
+from gateway.store.pipeline import NotExecuted, Pipeline, Script, pack
 from tests.support.plane import until
 
 ECHO = Script("return ARGV[1]")
@@ -81,7 +81,7 @@ async def refused(command: Awaitable[object]) -> StoreUnavailable:
 
 async def test_commands_of_one_turn_leave_together_and_are_answered_in_order(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
-        asked = [pipeline.call("GET", str(number)).future() for number in range(50)]
+        asked = [pipeline.call("GET", str(number)).as_future() for number in range(50)]
         for number in range(50):
             assert await store.commands.get() == [b"GET", str(number).encode()]
         store.answer(b"".join(b":%d\r\n" % number for number in range(50)))
@@ -90,7 +90,7 @@ async def test_commands_of_one_turn_leave_together_and_are_answered_in_order(tmp
 
 async def test_answers_in_pieces(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
-        asked = [pipeline.call("GET", "a").future(), pipeline.call("GET", "b").future()]
+        asked = [pipeline.call("GET", "a").as_future(), pipeline.call("GET", "b").as_future()]
         for byte in b"$5\r\nhello\r\n*2\r\n$-1\r\n:7\r\n":
             store.answer(bytes((byte,)))
             await asyncio.sleep(0)
@@ -102,12 +102,12 @@ async def test_a_late_reply_goes_to_its_own_command(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         late: list[object] = []
         first = pipeline.call("GET", "first")
-        first.late = late.append  # type: ignore[method-assign, assignment]
-        assert "in time" in str(await refused(first.future()))
-        assert isinstance(await refused(pipeline.call("GET", "refused").future()), NotDone)
+        first.on_late_reply = late.append  # type: ignore[method-assign, assignment]
+        assert "in time" in str(await refused(first.as_future()))
+        assert isinstance(await refused(pipeline.call("GET", "refused").as_future()), NotExecuted)
         store.answer(b":1\r\n")
         await until(lambda: pipeline.ready)
-        second = pipeline.call("GET", "second").future()
+        second = pipeline.call("GET", "second").as_future()
         store.answer(b":2\r\n")
         assert await second == 2
         assert late == [1]
@@ -115,7 +115,7 @@ async def test_a_late_reply_goes_to_its_own_command(tmp_path: Path) -> None:
 
 async def test_a_waiter_that_gave_up_disturbs_nobody(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
-        asked = [pipeline.call("GET", str(number)).future() for number in range(3)]
+        asked = [pipeline.call("GET", str(number)).as_future() for number in range(3)]
         asked[1].cancel()
         store.answer(b":0\r\n:1\r\n:2\r\n")
         assert await asked[0] == 0
@@ -125,18 +125,18 @@ async def test_a_waiter_that_gave_up_disturbs_nobody(tmp_path: Path) -> None:
 async def test_a_silent_store_is_given_up(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         greeted = store.greeted
-        await refused(pipeline.call("GET", "a").future())
+        await refused(pipeline.call("GET", "a").as_future())
         await until(lambda: store.greeted > greeted)
 
 
 @pytest.mark.parametrize("queue", [1, 5])
 async def test_the_queue_is_bounded(tmp_path: Path, queue: int) -> None:
     async with connected(tmp_path, queue) as (store, pipeline):
-        asked = [pipeline.call("GET", "a").future() for _ in range(queue)]
-        assert isinstance(await refused(pipeline.call("GET", "b").future()), NotDone)
+        asked = [pipeline.call("GET", "a").as_future() for _ in range(queue)]
+        assert isinstance(await refused(pipeline.call("GET", "b").as_future()), NotExecuted)
         store.answer(b":1\r\n" * queue)
         await asyncio.gather(*asked)
-        again = pipeline.call("GET", "c").future()
+        again = pipeline.call("GET", "c").as_future()
         store.answer(b":3\r\n")
         assert await again == 3
 
@@ -144,14 +144,14 @@ async def test_the_queue_is_bounded(tmp_path: Path, queue: int) -> None:
 async def test_a_lost_connection_fails_what_waits_and_comes_back(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         greeted = store.greeted
-        asked = [pipeline.call("GET", "a").future() for _ in range(3)]
+        asked = [pipeline.call("GET", "a").as_future() for _ in range(3)]
         await store.commands.get()
         assert store.writer is not None
         store.writer.close()
         for one in asked:
-            assert not isinstance(await refused(one), NotDone)  # it may have been carried out
+            assert not isinstance(await refused(one), NotExecuted)  # it may have been carried out
         await until(lambda: store.greeted >= greeted + 2 and pipeline.ready)
-        again = pipeline.call("GET", "b").future()
+        again = pipeline.call("GET", "b").as_future()
         await asyncio.sleep(0)
         store.answer(b":1\r\n")
         assert await again == 1
@@ -159,8 +159,8 @@ async def test_a_lost_connection_fails_what_waits_and_comes_back(tmp_path: Path)
 
 async def test_a_script_is_sent_as_text_once_when_it_was_forgotten(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
-        asked = pipeline.run(ECHO, "key", "value").future()
-        other = pipeline.call("GET", "a").future()
+        asked = pipeline.run(ECHO, "key", "value").as_future()
+        other = pipeline.call("GET", "a").as_future()
         assert await store.commands.get() == [b"EVALSHA", ECHO.sha, b"1", b"key", b"value"]
         await store.commands.get()
         store.answer(b"-NOSCRIPT No matching script.\r\n:2\r\n")
@@ -181,9 +181,9 @@ async def test_a_script_is_sent_as_text_once_when_it_was_forgotten(tmp_path: Pat
 )
 async def test_an_error_says_that_nothing_was_done(tmp_path: Path, answer: bytes) -> None:
     async with connected(tmp_path) as (store, pipeline):
-        asked = pipeline.run(ECHO, "key", "value").future()
+        asked = pipeline.run(ECHO, "key", "value").as_future()
         store.answer(answer)
-        assert isinstance(await refused(asked), NotDone)
+        assert isinstance(await refused(asked), NotExecuted)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ async def test_what_is_no_reply_ends_the_connection(tmp_path: Path, data: bytes)
 
 async def test_stopping_waits_for_what_was_asked(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
-        asked = pipeline.call("GET", "a").future()
+        asked = pipeline.call("GET", "a").as_future()
         stopping = asyncio.ensure_future(pipeline.stop())
         await store.commands.get()
         store.answer(b":1\r\n")
@@ -212,13 +212,13 @@ async def test_whoever_hears_of_a_timeout_may_ask_again_at_once(tmp_path: Path) 
         heard: list[bool] = []
         for _ in range(5):
             command = pipeline.call("GET", "a")
-            fail = command.fail
+            fail = command.set_exception
 
             def again(error: BaseException, fail: Callable[[BaseException], None] = fail) -> None:
                 fail(error)
                 heard.append(pipeline.call("GET", "b").done)
 
-            command.fail = again  # type: ignore[method-assign]
+            command.set_exception = again  # type: ignore[method-assign]
         await asyncio.sleep(TIMEOUT * 2)
         assert len(heard) >= 5
 

@@ -34,7 +34,7 @@ from gateway.manifest import Manifest, ManifestFile
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import FAULTS, Counters, new_block
 from gateway.secrets import new_token, token_id, token_key
-from gateway.supervisor.child import Orders
+from gateway.supervisor.child import ChildInput
 from tests.support.backends import Backend, Folder
 
 READY_SECONDS = 20
@@ -301,7 +301,7 @@ class Plane:
         sockets = [each.fileno() for each in listener.share(slot, self.settings.workers)]
         memory = new_block()
         ready, said = os.pipe()
-        orders = Orders(self.settings.model_dump(mode="json"), sockets, memory, said, os.getpid())
+        orders = ChildInput(self.settings.model_dump(mode="json"), sockets, memory, said, os.getpid())
         errors = self.folder / f"worker-{slot}.err"
         with errors.open("wb") as log:
             process = subprocess.Popen(

@@ -9,7 +9,7 @@ from gateway.supervisor import child
 from gateway.tokens.leases import Times
 
 
-def run_worker(place: child.Place) -> None:
+def run_worker(place: child.ChildContext) -> None:
     times = Times(*map(float, sys.argv[3:]))
     worker.run(place.settings, place.sockets, place.slot, place.counters, place.ready, times)
 

@@ -31,7 +31,7 @@ def behaviour() -> str:
     return Path(word.removeprefix("file:")).read_text() if word.startswith("file:") else word
 
 
-def run_child(place: child.Place) -> None:
+def run_child(place: child.ChildContext) -> None:
     word = behaviour()
     if word == "fail":
         raise GatewayError("the disk is on fire")
@@ -42,7 +42,7 @@ def run_child(place: child.Place) -> None:
     asyncio.run(serve(place, stubborn=word == "stubborn"))
 
 
-async def serve(place: child.Place, *, stubborn: bool) -> None:
+async def serve(place: child.ChildContext, *, stubborn: bool) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     busy: set[asyncio.Task[None]] = set()

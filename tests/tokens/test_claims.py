@@ -56,7 +56,7 @@ def charged(client: redis.Redis, file: int = 0) -> int | None:
 
 async def run(coroutine: Any) -> Any:
     """Step a coroutine that awaits outcomes, from a task."""
-    return await stepped(coroutine).future()
+    return await stepped(coroutine).as_future()
 
 
 async def refusal(coroutine: Any) -> object:
@@ -68,7 +68,7 @@ async def refusal(coroutine: Any) -> object:
 @pytest.mark.parametrize("ask", ["look", "take"])
 async def test_what_a_token_opens(claims: Claims, client: redis.Redis, ask: str) -> None:
     put(client)
-    reply = await getattr(claims, ask)(TOKEN).future()
+    reply = await getattr(claims, ask)(TOKEN).as_future()
     digest, limited, reserved = read_grant(reply)
     assert (digest, limited, reserved) == (DIGEST.encode(), False, 0)
     assert charged(client) is None
@@ -80,7 +80,7 @@ async def test_invalid(claims: Claims, client: redis.Redis, ask: str, kind: str)
     if kind == "revoked":
         put(client, revoked=1, max=5, size=100)
     with pytest.raises(Refused) as caught:
-        read_grant(await getattr(claims, ask)(TOKEN).future())
+        read_grant(await getattr(claims, ask)(TOKEN).as_future())
     assert caught.value.refusal is TOKEN_INVALID
     assert charged(client) is None
 
@@ -88,17 +88,17 @@ async def test_invalid(claims: Claims, client: redis.Redis, ask: str, kind: str)
 async def test_take_reserves_the_only_file(claims: Claims, client: redis.Redis) -> None:
     put(client, max=2, size=100)
     for expected in (100, 200):
-        assert read_grant(await claims.take(TOKEN).future())[2] == 100
+        assert read_grant(await claims.take(TOKEN).as_future())[2] == 100
         assert charged(client) == expected
     with pytest.raises(Refused) as caught:
-        read_grant(await claims.take(TOKEN).future())
+        read_grant(await claims.take(TOKEN).as_future())
     assert caught.value.refusal is LIMIT_REACHED
     assert charged(client) == 200
 
 
 async def test_take_only_looks_where_there_are_several_files(claims: Claims, client: redis.Redis) -> None:
     put(client, max=2)
-    assert read_grant(await claims.take(TOKEN).future()) == (DIGEST.encode(), True, 0)
+    assert read_grant(await claims.take(TOKEN).as_future()) == (DIGEST.encode(), True, 0)
     assert charged(client) is None
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
 from gateway.secrets import token_key
-from gateway.store.pipeline import Command, NotDone, Pipeline, Run
+from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall
 from gateway.store.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
 from gateway.tokens.leases import HELD, NOTHING, SHARE, TAKEN, Checkpoint, Lease, Leases, Times
 from tests.conftest import StoreServer
@@ -40,9 +40,9 @@ class Wire:
         self._reader = hiredis.Reader()
         self.client = redis.Redis.from_url(store.url, decode_responses=True)
 
-    def ask(self, run: Run) -> Any:
+    def ask(self, run: ScriptCall) -> Any:
         """Run a script; its reply."""
-        self._socket.sendall(run.in_full())
+        self._socket.sendall(run.with_script_text())
         while (reply := self._reader.gets()) is False:
             self._reader.feed(self._socket.recv(65536))
         assert not isinstance(reply, Exception), reply
@@ -79,7 +79,7 @@ class Wire:
             self.client.hset(KEY, "leased", 1)
 
     def claim(self, amount: int) -> bool:
-        reply = self.ask(Run(CLAIM, KEY, 0, amount, SIZE))
+        reply = self.ask(ScriptCall(CLAIM, KEY, 0, amount, SIZE))
         assert reply in (0, 1)
         return bool(reply)
 
@@ -89,7 +89,7 @@ class Wire:
             assert self.claim(SIZE)
 
     def settle(self, refund: int, *ending: str | int) -> None:
-        self.ask(Run(SETTLE, KEY, 0, refund, *ending))
+        self.ask(ScriptCall(SETTLE, KEY, 0, refund, *ending))
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def lease_of(amount: int, name: str = "a") -> Lease:
 def hear(checkpoint: Checkpoint, reply: Any) -> None:
     """A reply, or the exception in its place."""
     if isinstance(reply, Exception):
-        checkpoint.fail(reply)
+        checkpoint.set_exception(reply)
     else:
-        checkpoint.set(reply)
+        checkpoint.set_result(reply)
     checkpoint.hear()
 
 
@@ -155,7 +155,7 @@ def test_a_dead_workers_lease_is_swept(wire: Wire, take: bool) -> None:
     wire.expire()
     assert wire.charged == 300  # nobody has asked for it yet
     if take:
-        assert wire.ask(Run(TAKE, KEY))[3] == 100
+        assert wire.ask(ScriptCall(TAKE, KEY))[3] == 100
     else:
         assert wire.claim(100)
     assert (wire.charged, wire.lease(lease)) == (300, "100:swept")
@@ -168,7 +168,7 @@ def test_what_was_swept_does_not_help_if_it_is_too_little(wire: Wire) -> None:
     wire.fill()
     assert ask(wire, lease, 30) == HELD
     wire.expire()
-    assert wire.ask(Run(TAKE, KEY))[3] == -1
+    assert wire.ask(ScriptCall(TAKE, KEY))[3] == -1
     assert wire.charged == 270
     assert not wire.claim(31)
     assert wire.claim(30)
@@ -220,7 +220,7 @@ def test_a_first_checkpoint_that_comes_after_the_settling(wire: Wire) -> None:
 
 def test_one_that_was_certainly_not_made_leaves_no_doubt(wire: Wire) -> None:
     lease = lease_of(100)
-    hear(lease.checkpoint(80, LONG), NotDone("not connected"))
+    hear(lease.checkpoint(80, LONG), NotExecuted("not connected"))
     assert not lease.is_known
 
 
@@ -263,8 +263,8 @@ def test_large_files(wire: Wire, size: int) -> None:
     lease = Lease(TOKEN, 0, size, size, "a")
     assert ask(wire, lease, size - 1) == HELD
     wire.expire()
-    assert wire.ask(Run(CLAIM, KEY, 0, size - 1, size)) == 1
-    assert wire.ask(Run(CLAIM, KEY, 0, 1, size)) == 0
+    assert wire.ask(ScriptCall(CLAIM, KEY, 0, size - 1, size)) == 1
+    assert wire.ask(ScriptCall(CLAIM, KEY, 0, 1, size)) == 0
     assert wire.charged == size
 
 
@@ -333,7 +333,7 @@ class World:
         checkpoint = transfer.lease.checkpoint(transfer.unsent, LONG)
         match how % 5:
             case 0:
-                hear(checkpoint, NotDone("not connected"))
+                hear(checkpoint, NotExecuted("not connected"))
             case 1:  # carried out, and not answered
                 self.run(transfer, checkpoint, transfer.unsent)
                 hear(checkpoint, StoreUnavailable("no answer"))
@@ -356,7 +356,7 @@ class World:
             transfer.late.remove(checkpoint)
             reply = self.run(transfer, checkpoint, checkpoint.unsent)  # type: ignore[attr-defined]
             if how % 2:
-                checkpoint.late(reply)
+                checkpoint.on_late_reply(reply)
 
     def end(self, transfer: Transfer) -> None:
         transfer.ended = True

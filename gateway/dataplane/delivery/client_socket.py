@@ -33,7 +33,7 @@ _SIOCOUTQNSD: Final = 0x894B
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-class Outlet:
+class ClientSocket:
     """The duplicate, kept for the connection's life: two system calls less a transfer."""
 
     __slots__ = ("_socket", "fd")

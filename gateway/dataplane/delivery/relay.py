@@ -30,7 +30,7 @@ from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import StorageError
 from gateway.http.plans import Plan
 from gateway.http.ranges import Span
-from gateway.runtime.deferred import Outcome, in_task, in_thread, stepped
+from gateway.runtime.deferred import Deferred, in_task, in_thread, stepped
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED
 from gateway.storage.interface import FilePart, ObjectBlob, Stream
 from gateway.storage.local.page_cache import Pages, ask_once, in_memory, read_in
@@ -127,7 +127,7 @@ class Relay(Sender):
                 self._outlet = self._connection.open_outlet()
             before = b""
             if isinstance(part, FilePart):
-                at = await stepped(self._send_parts(at, span.stop)).future()
+                at = await stepped(self._send_parts(at, span.stop)).as_future()
             else:
                 at += part.left
                 await self._send_stream(part)
@@ -334,9 +334,9 @@ class Relay(Sender):
 
     # The client's side.
 
-    def _awaited(self, outcome: Outcome[T]) -> Awaitable[T]:
+    def _awaited(self, outcome: Deferred[T]) -> Awaitable[T]:
         """What to await: a task knows futures only."""
-        return outcome if self._in_steps else outcome.future()
+        return outcome if self._in_steps else outcome.as_future()
 
     async def _wait(self) -> None:
         assert self._waiting is not None

@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from gateway.runtime.deferred import Outcome
+from gateway.runtime.deferred import Deferred
 
 SHORT_BYTES: Final = 2 * 1024 * 1024
 """0.2 to 1 ms, and a turn costs some 20 µs of its own."""
@@ -31,14 +31,14 @@ HASTE_SECONDS: Final = 0.01
 """How long turns are short after bytes of a request: enough of them for its answer."""
 
 
-class Turns:
+class SendScheduler:
     """One worker's. Who finds it `open` may send, and tells what was `sent`; who does not stands in line."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._left = LONG_BYTES
         self._hasty_until = self._hasty_before = 0.0
-        self._line: deque[Outcome[None]] = deque()
+        self._line: deque[Deferred[None]] = deque()
         self._called = False
         self.senders = 0  # those that have begun
 
@@ -74,9 +74,9 @@ class Turns:
         """So much has left."""
         self._left -= max(amount, SEND_BYTES)
 
-    def stand(self) -> Outcome[None]:
+    def stand(self) -> Deferred[None]:
         """A place in the line; the outcome is set when it is this sender's turn."""
-        place = Outcome[None]()
+        place = Deferred[None]()
         self._line.append(place)
         self._call()
         return place
@@ -91,6 +91,6 @@ class Turns:
         self._called = False
         self._left = SHORT_BYTES if self._loop.time() < self._hasty_until else LONG_BYTES
         while self._line and self._left > 0:
-            self._line.popleft().set(None)
+            self._line.popleft().set_result(None)
         if self._line:
             self._call()

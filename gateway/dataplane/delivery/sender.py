@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from gateway.dataplane.delivery.client_socket import Outlet
+from gateway.dataplane.delivery.client_socket import ClientSocket
 from gateway.dataplane.delivery.send_scheduler import MOST_BYTES
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import StorageError
-from gateway.runtime.deferred import Outcome
+from gateway.runtime.deferred import Deferred
 
 COLD_BYTES: Final = 1024 * 1024
 """What is read from a disk before it is sent: its client waits for all of it."""
@@ -26,8 +26,8 @@ class Sender:
         self._exchange = exchange
         self._connection = exchange.connection
         self._loop: asyncio.AbstractEventLoop = self._connection._loop
-        self._waiting: Outcome[None] | None = None
-        self._outlet: Outlet | None = None
+        self._waiting: Deferred[None] | None = None
+        self._outlet: ClientSocket | None = None
         self._watching = False
         self._in_line = False
         self._is_cut = False
@@ -66,8 +66,8 @@ class Sender:
 
     async def _turn(self) -> None:
         """Give everyone else a turn; only then does a TLS transport know what it could not pass on."""
-        self._waiting = waiting = Outcome[None]()
-        self._loop.call_soon(waiting.set, None)
+        self._waiting = waiting = Deferred[None]()
+        self._loop.call_soon(waiting.set_result, None)
         await self._wait()
 
     async def _drained(self) -> None:
@@ -76,7 +76,7 @@ class Sender:
         while transport is not None and transport.get_write_buffer_size():
             # `resume_writing` now means empty. TLS transports pause at the limit, others above it.
             transport.set_write_buffer_limits(high=0 if self._is_plain() else 1, low=0)
-            self._waiting = Outcome()
+            self._waiting = Deferred()
             await self._wait()
             transport = self._connection.transport
         if transport is None:
@@ -84,7 +84,7 @@ class Sender:
 
     async def _writable(self) -> None:
         """Until the kernel takes more; other connections have their turn meanwhile."""
-        self._waiting = Outcome()
+        self._waiting = Deferred()
         if not self._watching and self._outlet is not None:
             self._loop.add_writer(self._outlet.fd, self._on_writable)
             self._watching = True
@@ -185,14 +185,14 @@ class Sender:
         """Go on: the transport's buffer is empty again, or the kernel takes more."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.set(None)
+            waiting.set_result(None)
 
     def lose(self) -> None:
         """The connection is lost: what the kernel still holds was not taken."""
         self._take_back()
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.fail(ClientGone())
+            waiting.set_exception(ClientGone())
 
     def _take_back(self) -> None:
         """Break the connection, and count what has not left this machine as not sent.

@@ -25,7 +25,7 @@ from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import StorageError
 from gateway.http.plans import Plan
 from gateway.http.ranges import Span
-from gateway.runtime.deferred import Outcome, in_thread
+from gateway.runtime.deferred import Deferred, in_thread
 from gateway.storage.interface import FileBlob
 
 SMALL_BYTES: Final = 16 * 1024
@@ -56,7 +56,7 @@ def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
     return True
 
 
-class Departure(Outcome[bool]):
+class Departure(Deferred[bool]):
     """A head and its span, sent when this turn of the event loop ends; an outcome: whether all of it left.
 
     Answers made in one turn leave together: the first wakes the client, and the others find it awake. 5 µs a
@@ -78,7 +78,7 @@ class Departure(Outcome[bool]):
         exchange, head = self.exchange, self._head
         connection = exchange.connection
         if connection.transport is None:
-            self.fail(ClientGone())
+            self.set_exception(ClientGone())
             return
         start, stop = self._span
         try:  # an OSError: the kernel takes no more now, or the connection broke, which the Transfer will see
@@ -93,7 +93,7 @@ class Departure(Outcome[bool]):
             pass
         if head:
             connection.transport.write(head)
-        self.set(exchange.sent == stop - start)
+        self.set_result(exchange.sent == stop - start)
 
     def plan(self) -> Plan:
         """For the Transfer that goes on."""
@@ -124,7 +124,7 @@ def may_leave_soon(exchange: Exchange, blob: FileBlob, span: Span) -> bool:
     )
 
 
-def send_soon(exchange: Exchange, blob: FileBlob, plan: Plan) -> Outcome[bool]:
+def send_soon(exchange: Exchange, blob: FileBlob, plan: Plan) -> Deferred[bool]:
     """Send one span past the transport and without a Transfer, if that can be.
 
     An outcome with whether all of it was sent; else a Transfer goes on where this ended. It may fail with
@@ -135,8 +135,8 @@ def send_soon(exchange: Exchange, blob: FileBlob, plan: Plan) -> Outcome[bool]:
     return Departure(exchange, blob, exchange.begin(plan.status, plan.head), plan.pieces[0][1])
 
 
-_LATER: Final[Outcome[bool]] = Outcome()
-_LATER.set(False)
+_LATER: Final[Deferred[bool]] = Deferred()
+_LATER.set_result(False)
 
 
 class Transfer(Sender):

@@ -12,7 +12,7 @@ from typing import Final
 from obstore.exceptions import BaseError
 
 from gateway.errors import StorageError
-from gateway.storage.retries import Hiccup
+from gateway.storage.retries import TransientError
 
 FAULTS: Final = (BaseError, OSError, ValueError)
 """All that obstore raises: missing objects are FileNotFoundError, keys it cannot use ValueError."""
@@ -31,7 +31,7 @@ _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _THROTTLED: Final = frozenset({429, 503})
 
 
-def judge(error: Exception, subject: str) -> Hiccup | StorageError:
+def judge(error: Exception, subject: str) -> TransientError | StorageError:
     """What to raise instead of one of FAULTS; `subject` is what failed, as a StorageError names it."""
     text = str(error)
     match = _STATUS.search(text)
@@ -49,7 +49,7 @@ def judge(error: Exception, subject: str) -> Hiccup | StorageError:
             f"{subject} is refused ({said}): see that the credentials are right and may read it"
         )
     if status in _AGAIN:
-        return Hiccup(f"the storage answers {said}", throttled=status in _THROTTLED)
+        return TransientError(f"the storage answers {said}", throttled=status in _THROTTLED)
     if status:
         return StorageError(f"{subject} cannot be had: the storage answers {said}")
     if "non-partial response" in text:
@@ -59,16 +59,16 @@ def judge(error: Exception, subject: str) -> Hiccup | StorageError:
     if isinstance(error, ValueError):
         return StorageError(f"{subject} cannot be had: the key has empty parts, or parts such as '..'")
     if "HTTP error" in text:
-        return Hiccup(_kind(text) or "the connection was lost")
+        return TransientError(_kind(text) or "the connection was lost")
     what = " ".join(_SOURCES.findall(text)[:2]) or type(error).__name__
     return StorageError(f"{subject} cannot be had: the storage's answer is of no use ({what})")
 
 
-def _without_credentials(subject: str, said: str, status: int, text: str) -> Hiccup | StorageError:
+def _without_credentials(subject: str, said: str, status: int, text: str) -> TransientError | StorageError:
     """No credentials were found, or the service that issues them gave none, or these are not accepted."""
     if 400 <= status < 500 and status not in _AGAIN:
         return StorageError(f"{subject} cannot be had without valid credentials ({said})")
-    return Hiccup(f"no credentials can be had ({said or _kind(text) or 'the connection was lost'})")
+    return TransientError(f"no credentials can be had ({said or _kind(text) or 'the connection was lost'})")
 
 
 def _kind(text: str) -> str:

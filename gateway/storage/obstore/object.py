@@ -64,7 +64,7 @@ class CloudObject:
         self.subject = subject
 
     async def get(self, start: int, stop: int) -> BytesStream:
-        """Ask for a span that has bytes. Raises Hiccup when it is worth asking again, else StorageError.
+        """Ask for a span that has bytes. Raises TransientError when it is worth a retry, else StorageError.
 
         obstore itself refuses an answer of another range, or of none.
         """

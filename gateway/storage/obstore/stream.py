@@ -18,7 +18,7 @@ from gateway.errors import StorageError
 from gateway.runtime.metrics import UPSTREAM_BYTES, UPSTREAM_IN_USE, UPSTREAM_REQUESTS
 from gateway.storage.obstore.faults import FAULTS, judge
 from gateway.storage.obstore.object import CloudObject
-from gateway.storage.retries import Budget, Hiccup
+from gateway.storage.retries import Budget, TransientError
 
 if TYPE_CHECKING:
     from obstore import BytesStream
@@ -40,7 +40,7 @@ class CloudStream:
         self._budget = Budget(stored.subject, count)
         self._chunk = _NOTHING
         self._chunks: BytesStream | None = None
-        self._fault: Hiccup | None = None  # why nothing is arriving any more
+        self._fault: TransientError | None = None  # why nothing is arriving any more
         self.left = stop - start
         self._asked_at = self.left  # what was left when it was asked the last time
 
@@ -75,7 +75,7 @@ class CloudStream:
             assert self._chunks is not None
             try:
                 await self._next(self._chunks)
-            except Hiccup as hiccup:
+            except TransientError as hiccup:
                 self._fault = hiccup
                 self._let_go()
 
@@ -93,18 +93,18 @@ class CloudStream:
             self._count(UPSTREAM_REQUESTS, 1)
             try:
                 self._chunks = await self._object.get(self._stop - self.left, self._stop)
-            except Hiccup as hiccup:
+            except TransientError as hiccup:
                 self._fault = hiccup
             else:
                 self._count(UPSTREAM_IN_USE, 1)
                 return
 
     async def _next(self, chunks: BytesStream) -> None:
-        """Wait for the next chunk. Raises Hiccup where the way broke."""
+        """Wait for the next chunk. Raises TransientError where the way broke."""
         try:
             chunk = await anext(chunks)
         except StopAsyncIteration:
-            raise Hiccup("the storage closed the connection before the end") from None
+            raise TransientError("the storage closed the connection before the end") from None
         except FAULTS as error:
             raise judge(error, self._object.subject) from None
         if len(chunk) > self.left:

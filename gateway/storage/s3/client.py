@@ -13,13 +13,13 @@ from urllib.parse import quote
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.s3.bucket import Bucket, Credentials, CredentialSource
-from gateway.storage.s3.connection import Connection
+from gateway.storage.s3.connection import StorageConnection
 from gateway.storage.s3.pool import Pool
 from gateway.storage.s3.responses import (
+    ExpectedObject,
     Head,
     KeysRefused,
     Unusable,
-    Wanted,
     error_code,
     is_strong,
     judge_body,
@@ -51,10 +51,10 @@ class Client:
         """What errors call an object."""
         return f"storage {self.bucket.name}: the object {file.key!r}"
 
-    async def get(self, wanted: Wanted) -> Connection:
+    async def get(self, wanted: ExpectedObject) -> StorageConnection:
         """Ask for bytes: a connection on which exactly these follow, for the pool when they are taken.
 
-        Raises Hiccup when it is worth asking again, else StorageError.
+        Raises TransientError when it is worth asking again, else StorageError.
         """
         file = wanted.file
         fields = [] if wanted.whole else [("Range", f"bytes={wanted.start}-{wanted.stop - 1}")]
@@ -78,7 +78,7 @@ class Client:
 
     async def _ask(
         self, method: str, file: ManifestFile, fields: list[tuple[str, str]]
-    ) -> tuple[Connection, Head]:
+    ) -> tuple[StorageConnection, Head]:
         """Ask, a second time with other credentials if these are refused; the answer is a success."""
         try:
             credentials = await self._credentials(None)
@@ -97,7 +97,7 @@ class Client:
 
     async def _ask_with(
         self, credentials: Credentials, method: str, file: ManifestFile, fields: list[tuple[str, str]]
-    ) -> tuple[Connection, Head]:
+    ) -> tuple[StorageConnection, Head]:
         request = self.request(credentials, method, file, fields, int(time.time()))
         connection, head = await self.pool.ask(request, method)
         if head.status in {200, 206}:

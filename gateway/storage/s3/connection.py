@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from gateway.storage.retries import Hiccup
+from gateway.storage.retries import TransientError
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.responses import MAX_HEAD_BYTES, Head, Unusable, parse_head
 
@@ -42,7 +42,7 @@ _INT: Final = struct.Struct("i")
 _MOVE: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection ended where it must not. begun: whether anything of the answer had come."""
 
     def __init__(self, text: str, *, begun: bool) -> None:
@@ -50,7 +50,7 @@ class Lost(Exception):
         self.begun = begun
 
 
-class Connection:
+class StorageConnection:
     """An open connection, for one request at a time and one event loop; the caller closes it."""
 
     __slots__ = (
@@ -87,7 +87,7 @@ class Connection:
     async def ask(self, request: bytes, method: str, seconds: float) -> Head:
         """Send a request and read the answer's head, which must be there within `seconds`.
 
-        Raises Lost, TimeoutError, or Unusable for what is no answer of HTTP/1.1.
+        Raises ConnectionLost, TimeoutError, or Unusable for what is no answer of HTTP/1.1.
         """
         begun = False
         try:
@@ -105,11 +105,15 @@ class Connection:
         except ValueError as error:
             raise Unusable(f"cannot be had: the storage sent {error}") from None
         except EOFError:
-            raise Lost("the storage closed the connection instead of answering", begun=begun) from None
+            raise ConnectionLost(
+                "the storage closed the connection instead of answering", begun=begun
+            ) from None
         except TimeoutError:
             raise
         except OSError as error:
-            raise Lost(f"the connection to the storage was lost: {_reason(error)}", begun=begun) from None
+            raise ConnectionLost(
+                f"the connection to the storage was lost: {_reason(error)}", begun=begun
+            ) from None
         raise Unusable("cannot be had: the storage sent interim answers only")
 
     async def _send(self, request: bytes) -> None:
@@ -371,8 +375,8 @@ def make_context(bucket: Bucket) -> ssl.SSLContext | None:
     return context
 
 
-async def connect(bucket: Bucket, context: ssl.SSLContext | None) -> Connection:
-    """Open a connection within the bucket's connect_timeout. Raises Hiccup, or Unusable for certificates."""
+async def connect(bucket: Bucket, context: ssl.SSLContext | None) -> StorageConnection:
+    """Open a connection within connect_timeout. Raises TransientError, or Unusable for certificates."""
     loop = asyncio.get_running_loop()
     place = f"{bucket.host}:{bucket.port}"
     deadline = loop.time() + bucket.connect_timeout
@@ -380,9 +384,9 @@ async def connect(bucket: Bucket, context: ssl.SSLContext | None) -> Connection:
         async with asyncio.timeout_at(deadline):
             found = await loop.getaddrinfo(bucket.host, bucket.port, type=socket.SOCK_STREAM)
     except TimeoutError:
-        raise Hiccup(f"looking up {bucket.host} takes too long (connect_timeout)") from None
+        raise TransientError(f"looking up {bucket.host} takes too long (connect_timeout)") from None
     except OSError as error:
-        raise Hiccup(f"{bucket.host} cannot be looked up: {_reason(error)}") from None
+        raise TransientError(f"{bucket.host} cannot be looked up: {_reason(error)}") from None
     fault = f"{bucket.host} has no address"
     for tried, (family, kind, protocol, _, address) in enumerate(found):
         share = (deadline - loop.time()) / (len(found) - tried)
@@ -398,12 +402,12 @@ async def connect(bucket: Bucket, context: ssl.SSLContext | None) -> Connection:
             ) from None
         except OSError as error:
             fault = f"{place} cannot be reached: {_reason(error)}"
-    raise Hiccup(fault)
+    raise TransientError(fault)
 
 
 async def _connect_to(
     family: int, kind: int, protocol: int, address: object, bucket: Bucket, context: ssl.SSLContext | None
-) -> Connection:
+) -> StorageConnection:
     opened = socket.socket(family, kind, protocol)
     try:
         opened.setblocking(False)
@@ -422,7 +426,7 @@ async def _connect_to(
     except BaseException:
         opened.close()
         raise
-    return Connection(opened)
+    return StorageConnection(opened)
 
 
 async def _shake_hands(opened: ssl.SSLSocket) -> None:

@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import Final
 
 from gateway.runtime.metrics import UPSTREAM_IDLE, UPSTREAM_IN_USE, UPSTREAM_REQUESTS
-from gateway.storage.retries import Hiccup
+from gateway.storage.retries import TransientError
 from gateway.storage.s3.bucket import Bucket
-from gateway.storage.s3.connection import Connection, Lost, connect, make_context
+from gateway.storage.s3.connection import ConnectionLost, StorageConnection, connect, make_context
 from gateway.storage.s3.responses import Head
 
 IDLE_SECONDS: Final = 20.0
@@ -32,16 +32,16 @@ class Pool:
         self._context: ssl.SSLContext | None = None
         self._has_context = False
         self._free = bucket.connections
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[StorageConnection] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def ask(self, request: bytes, method: str) -> tuple[Connection, Head]:
+    async def ask(self, request: bytes, method: str) -> tuple[StorageConnection, Head]:
         """Send a request on a connection, to be given back with `release` after the answer was read.
 
-        A connection that was kept and turns out to be dead is no fault: another is taken. Raises Hiccup,
-        or Unusable.
+        A connection that was kept and turns out to be dead is no fault: another is taken.
+        Raises TransientError or Unusable.
         """
         while True:
             connection = await self._acquire()
@@ -51,17 +51,17 @@ class Pool:
                 head = await connection.ask(request, method, self._bucket.read_timeout)
             except BaseException as error:
                 self.release(connection, keep=False)
-                if isinstance(error, Lost):
+                if isinstance(error, ConnectionLost):
                     if kept and not error.begun:
                         self._close_idle()  # what closed one has probably closed all
                         continue
-                    raise Hiccup(str(error)) from None
+                    raise TransientError(str(error)) from None
                 if isinstance(error, TimeoutError):
-                    raise Hiccup("the storage does not answer in time (read_timeout)") from None
+                    raise TransientError("the storage does not answer in time (read_timeout)") from None
                 raise
             return connection, head
 
-    def release(self, connection: Connection, *, keep: bool) -> None:
+    def release(self, connection: StorageConnection, *, keep: bool) -> None:
         """Take a connection back. keep: its answer was read whole, and it may be used again."""
         self._count(UPSTREAM_IN_USE, -1)
         if keep and not self._closed and connection.rest():
@@ -80,7 +80,7 @@ class Pool:
         """Whether some wait for a connection."""
         return bool(self._waiters)
 
-    async def _acquire(self) -> Connection:
+    async def _acquire(self) -> StorageConnection:
         await self._admit()
         try:
             while self._idle:
@@ -118,7 +118,7 @@ class Pool:
                     self._waiters.remove(turn)
             if isinstance(error, TimeoutError):
                 text = f"all {self._bucket.connections} connections are in use: raise `connections`"
-                raise Hiccup(text, waited=True) from None
+                raise TransientError(text, waited=True) from None
             raise
 
     def _permit(self) -> None:
@@ -130,7 +130,7 @@ class Pool:
                 return
         self._free += 1
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep(self, connection: StorageConnection) -> None:
         loop = asyncio.get_running_loop()
         connection.idle_since = loop.time()
         self._idle.append(connection)
@@ -156,6 +156,6 @@ class Pool:
             self._sweeper.cancel()
             self._sweeper = None
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: StorageConnection) -> None:
         connection.close()
         self._count(UPSTREAM_IDLE, -1)

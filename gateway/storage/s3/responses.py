@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from gateway.http.fields import parse_date
 from gateway.manifest import ManifestFile
-from gateway.storage.retries import Hiccup
+from gateway.storage.retries import TransientError
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Of a response's head; S3 sends at most 2 KiB of an object's own metadata and about 1 KiB of its own."""
@@ -52,7 +52,7 @@ class Head:
     """Whether the connection may carry another request once the body has been read."""
 
 
-class Wanted(NamedTuple):
+class ExpectedObject(NamedTuple):
     """What was asked for: the bytes of one object from `start` up to `stop`."""
 
     file: ManifestFile
@@ -114,12 +114,12 @@ def error_code(body: bytes) -> str:
 
 
 def judge_error(head: Head, code: str) -> None:
-    """Raise what a status other than success means: Hiccup, KeysRefused or Unusable."""
+    """Raise what a status other than success means: TransientError, KeysRefused or Unusable."""
     status = head.status
     said = f"{status} {code}".rstrip()
     if status in AGAIN:
         after = retry_after(head.fields.get("retry-after", ""))
-        raise Hiccup(f"the storage answers {said}", after, throttled=status in {429, 503})
+        raise TransientError(f"the storage answers {said}", after, throttled=status in {429, 503})
     if status in {401, 403} or (status == 400 and (code in STALE_KEYS or not code)):
         raise KeysRefused(
             f"is refused ({said}): see that the keys are right and may read it"
@@ -143,7 +143,7 @@ def retry_after(text: str) -> float:
     return 0.0
 
 
-def judge_body(head: Head, wanted: Wanted) -> None:
+def judge_body(head: Head, wanted: ExpectedObject) -> None:
     """Raise Unusable unless the body is the wanted bytes of the published object, and ends where it says."""
     file = wanted.file
     if "transfer-encoding" in head.fields:

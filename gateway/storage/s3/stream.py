@@ -19,10 +19,10 @@ from typing import Final, ParamSpec
 
 from gateway.manifest import ManifestFile
 from gateway.runtime.metrics import UPSTREAM_BYTES
-from gateway.storage.retries import Budget, Hiccup
+from gateway.storage.retries import Budget, TransientError
 from gateway.storage.s3.client import Client
-from gateway.storage.s3.connection import Connection
-from gateway.storage.s3.responses import Wanted
+from gateway.storage.s3.connection import StorageConnection
+from gateway.storage.s3.responses import ExpectedObject
 
 RETREAT_AFTER: Final = 256 * 1024
 """Taken slowly before that is done: a jam or two on the client's way are no pace."""
@@ -54,8 +54,8 @@ class ObjectStream:
         self._file = file
         self._stop = stop
         self._budget = Budget(client.describe(file), client.count)
-        self._connection: Connection | None = None
-        self._fault: Hiccup | None = None  # why there is no connection any more
+        self._connection: StorageConnection | None = None
+        self._fault: TransientError | None = None  # why there is no connection any more
         self._limit = 0
         self._retreats_at = -1  # when so much is left, it is looked at what lies ahead
         self.left = stop - start
@@ -88,7 +88,9 @@ class ObjectStream:
             raise BlockingIOError
         return self._move(connection, connection.splice, pipe, min(most, self.left))
 
-    def _move(self, connection: Connection, move: Callable[P, int], *args: P.args, **named: P.kwargs) -> int:
+    def _move(
+        self, connection: StorageConnection, move: Callable[P, int], *args: P.args, **named: P.kwargs
+    ) -> int:
         try:
             got = move(*args, **named)
         except BlockingIOError:
@@ -138,12 +140,12 @@ class ObjectStream:
                 await self._budget.spend(self._fault, self._asked_at - self.left)
             self._asked_at = self.left
             try:
-                wanted = Wanted(self._file, self._stop - self.left, self._stop)
+                wanted = ExpectedObject(self._file, self._stop - self.left, self._stop)
                 self._connection = await self._client.get(wanted)
                 if self._limit:
                     self._connection.limit_unread(self._limit)
                 return
-            except Hiccup as hiccup:
+            except TransientError as hiccup:
                 self._fault = hiccup
 
     def _lose(self, error: OSError | None) -> BlockingIOError:
@@ -154,11 +156,11 @@ class ObjectStream:
             why = "nothing came in time (read_timeout)"
         else:
             why = f"the connection was lost: {error.strerror or type(error).__name__}"
-        self._fault = Hiccup(why)
+        self._fault = TransientError(why)
         self._let_go(keep=False)
         return BlockingIOError()
 
-    def _retreat(self, connection: Connection) -> None:
+    def _retreat(self, connection: StorageConnection) -> None:
         """Throw away what lies ahead of a slow client, if it is still too much: raises BlockingIOError then.
 
         Unless others wait for a connection: it would have to stand in line again.

@@ -15,7 +15,7 @@ from gateway.dataplane.delivery.send_scheduler import (
     SEND_BYTES,
     SHARE_BYTES,
     SHORT_BYTES,
-    Turns,
+    SendScheduler,
 )
 from gateway.dataplane.exchange import ClientGone
 from gateway.runtime.deferred import step
@@ -25,11 +25,11 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-async def turns() -> Turns:
-    return Turns(asyncio.get_running_loop())
+async def turns() -> SendScheduler:
+    return SendScheduler(asyncio.get_running_loop())
 
 
-def fill(turns: Turns) -> int:
+def fill(turns: SendScheduler) -> int:
     """Send in pieces of 1 MiB as long as a turn allows; how much that was."""
     sent = 0
     while turns.open:
@@ -38,45 +38,45 @@ def fill(turns: Turns) -> int:
     return sent
 
 
-async def test_a_turn_is_long_without_requests(turns: Turns) -> None:
+async def test_a_turn_is_long_without_requests(turns: SendScheduler) -> None:
     assert fill(turns) == LONG_BYTES
     assert not turns.open
 
 
-async def test_a_turn_is_short_after_a_request(turns: Turns) -> None:
+async def test_a_turn_is_short_after_a_request(turns: SendScheduler) -> None:
     turns.hasten()
     assert turns.open
     assert fill(turns) == SHORT_BYTES
     assert not turns.open
 
 
-async def test_a_request_shortens_the_turn_under_way(turns: Turns) -> None:
+async def test_a_request_shortens_the_turn_under_way(turns: SendScheduler) -> None:
     turns.sent(4 * MIB)
     turns.hasten()
     assert fill(turns) == SHORT_BYTES
 
 
-async def test_a_large_transfers_own_request_shortens_no_turn(turns: Turns) -> None:
+async def test_a_large_transfers_own_request_shortens_no_turn(turns: SendScheduler) -> None:
     turns.hasten()
     turns.begin()
     fill(turns)
-    await turns.stand().future()
+    await turns.stand().as_future()
     assert fill(turns) == LONG_BYTES
 
 
 async def test_other_requests_do_although_a_transfer_has_begun(
-    turns: Turns, monkeypatch: pytest.MonkeyPatch
+    turns: SendScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HASTE_SECONDS", 60.0)
     turns.hasten()
     turns.hasten()
     turns.begin()
     fill(turns)
-    await turns.stand().future()
+    await turns.stand().as_future()
     assert fill(turns) == SHORT_BYTES
 
 
-async def test_who_is_alone_may_send_more_at_once(turns: Turns) -> None:
+async def test_who_is_alone_may_send_more_at_once(turns: SendScheduler) -> None:
     turns.begin()
     assert turns.most == MOST_BYTES
     turns.begin()
@@ -87,7 +87,7 @@ async def test_who_is_alone_may_send_more_at_once(turns: Turns) -> None:
     assert turns.most == SHARE_BYTES
 
 
-async def test_many_small_ones_are_counted_too(turns: Turns) -> None:
+async def test_many_small_ones_are_counted_too(turns: SendScheduler) -> None:
     turns.hasten()
     calls = 0
     while turns.open:
@@ -97,7 +97,7 @@ async def test_many_small_ones_are_counted_too(turns: Turns) -> None:
 
 
 async def test_the_line_is_served_in_order_over_as_many_turns_as_it_needs(
-    turns: Turns, monkeypatch: pytest.MonkeyPatch
+    turns: SendScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HASTE_SECONDS", 60.0)
     turns.hasten()
@@ -127,10 +127,10 @@ async def test_the_line_is_served_in_order_over_as_many_turns_as_it_needs(
     assert max(turns_of.values()) == SHORT_BYTES // MIB
 
 
-async def test_who_went_away_takes_nobodys_turn(turns: Turns) -> None:
+async def test_who_went_away_takes_nobodys_turn(turns: SendScheduler) -> None:
     turns.hasten()
     fill(turns)
     gone, there = turns.stand(), turns.stand()
-    gone.fail(ClientGone())
-    await there.future()
+    gone.set_exception(ClientGone())
+    await there.as_future()
     assert turns.open

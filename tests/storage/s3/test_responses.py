@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.manifest import ManifestFile
-from gateway.storage.retries import Hiccup
+from gateway.storage.retries import TransientError
 from gateway.storage.s3.responses import (
     MAX_RETRY_AFTER,
+    ExpectedObject,
     Head,
     KeysRefused,
     Unusable,
-    Wanted,
     error_code,
     judge_body,
     judge_error,
@@ -122,9 +122,9 @@ def answer(status: int, length: int | None, **fields: str) -> Head:
 
 def test_the_wanted_bytes() -> None:
     file = published()
-    judge_body(answer(206, 10, content_range="bytes 5-14/100"), Wanted(file, 5, 15))
-    judge_body(answer(200, 100), Wanted(file, 0, 100))
-    judge_body(answer(206, 100, content_range="bytes 0-99/100"), Wanted(file, 0, 100))
+    judge_body(answer(206, 10, content_range="bytes 5-14/100"), ExpectedObject(file, 5, 15))
+    judge_body(answer(200, 100), ExpectedObject(file, 0, 100))
+    judge_body(answer(206, 100, content_range="bytes 0-99/100"), ExpectedObject(file, 0, 100))
 
 
 @pytest.mark.parametrize(
@@ -150,23 +150,23 @@ def test_the_wanted_bytes() -> None:
 )
 def test_other_bytes_than_the_wanted(got: Head, said: str) -> None:
     with pytest.raises(Unusable, match=said.replace("(", r"\(")):
-        judge_body(got, Wanted(published(), 5, 15))
+        judge_body(got, ExpectedObject(published(), 5, 15))
 
 
 @pytest.mark.parametrize("length", [99, 101, None])
 def test_a_whole_object_of_another_length_has_changed(length: int | None) -> None:
     with pytest.raises(Unusable, match="changed since it was published"):
-        judge_body(answer(200, length), Wanted(published(), 0, 100))
+        judge_body(answer(200, length), ExpectedObject(published(), 0, 100))
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"weak"'])
 def test_without_a_strong_tag_the_version_counts_or_else_the_time(etag: str) -> None:
-    wanted = Wanted(published(etag, "v1"), 0, 100)
+    wanted = ExpectedObject(published(etag, "v1"), 0, 100)
     judge_body(answer(200, 100, etag='"any"', x_amz_version_id="v1"), wanted)
     judge_body(answer(200, 100, etag='"any"'), wanted)
     with pytest.raises(Unusable, match="another version"):
         judge_body(answer(200, 100, x_amz_version_id="v2"), wanted)
-    wanted = Wanted(published(etag), 0, 100)
+    wanted = ExpectedObject(published(etag), 0, 100)
     judge_body(answer(200, 100, last_modified=DATE), wanted)
     for other in ("Tue, 14 Nov 2023 22:13:21 GMT", "", "yesterday"):
         with pytest.raises(Unusable, match="another modification time"):
@@ -184,7 +184,7 @@ def test_the_head_of_an_object() -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_what_may_work_later(status: int) -> None:
-    with pytest.raises(Hiccup, match=f"the storage answers {status} SlowDown") as caught:
+    with pytest.raises(TransientError, match=f"the storage answers {status} SlowDown") as caught:
         judge_error(answer(status, 0, retry_after="3"), "SlowDown")
     assert caught.value.after == 3
     assert caught.value.throttled is (status in {429, 503})
