@@ -61,7 +61,7 @@ class _Claim(ScriptCall):
         self._file = file
         self._amount = amount
 
-    def late(self, reply: Any) -> None:
+    def on_late_reply(self, reply: Any) -> None:
         """The request has been refused meanwhile."""
         if reply == 1:
             self._claims.settle(self._identifier, self._file, self._amount)
@@ -78,7 +78,7 @@ class _Take(Command):
         """With the script's text."""
         return ScriptCall(TAKE, token_key(self._identifier)).with_script_text()
 
-    def late(self, reply: Any) -> None:
+    def on_late_reply(self, reply: Any) -> None:
         """The request has been refused meanwhile."""
         if reply[3] > 0:
             self._claims.settle(self._identifier, 0, reply[3])

@@ -135,7 +135,7 @@ class Checkpoint(ScriptCall):
         self._lease.hear(self._first, reply)
         return reply
 
-    def late(self, reply: Any) -> None:
+    def on_late_reply(self, reply: Any) -> None:
         """The answer came after all; the next checkpoint sees to the rest."""
         self._lease.hear(self._first, reply)
 
