@@ -25,7 +25,7 @@ class Sender:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._connection = exchange.connection
-        self._loop: asyncio.AbstractEventLoop = self._connection._loop
+        self._loop = asyncio.get_running_loop()
         self._waiting: Deferred[None] | None = None
         self._outlet: ClientSocket | None = None
         self._watching = False
