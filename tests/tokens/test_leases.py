@@ -21,8 +21,8 @@ from gateway.secrets import token_key
 from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall
 from gateway.store.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
 from gateway.tokens.leases import HELD, NOTHING, SHARE, TAKEN, Checkpoint, Lease, Leases, Times
-from tests.conftest import StoreServer
-from tests.support.plane import until
+from tests.support.store_server import StoreServer
+from tests.support.waiting import until
 
 TOKEN = "0123456789abcdef" * 2
 KEY = token_key(TOKEN)
