@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.runtime.metrics import CONNECTIONS_ACCEPTED
-from gateway.secrets import token_id, token_key
+from gateway.secrets import token_id
+from gateway.store.key_names import token_key
 from tests.support.downloads import IN_FLIGHT, sent_of, sum_sent
 from tests.support.plane import Client, Plane, Response, request, run_plane
 from tests.support.waiting import wait_until
