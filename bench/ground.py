@@ -29,7 +29,8 @@ from bench.bucket import STORAGE, Bucket, start_bucket
 from bench.errors import BenchError
 from bench.machine import Cores, find_redis
 from bench.processes import Crew, Program
-from gateway.secrets import new_token, token_id, token_key
+from gateway.secrets import new_token, token_id
+from gateway.store.key_names import token_key
 from gateway.tokens.repository import CREATE
 
 SMALL = "small.bin"

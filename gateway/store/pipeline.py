@@ -255,14 +255,17 @@ class Pipeline:
         self.post(command, command.packed())
         return command
 
-    def send(self, packed: bytes) -> Command:
-        """Send a command that is packed already."""
+    def send(self, packed: bytes, key: str = "") -> Command:
+        """Send a command that is packed already. `key`: see `post`."""
         command = Command()
-        self.post(command, packed)
+        self.post(command, packed, key)
         return command
 
-    def post(self, command: Command, packed: bytes) -> None:
-        """Send a command that is packed already, as its maker's own kind of Command."""
+    def post(self, command: Command, packed: bytes, key: str = "") -> None:  # noqa: ARG002
+        """Send a packed command as its caller's own kind of Command.
+
+        `key` is what a Topology routes by; it is not used here, where there is one server.
+        """
         command.deadline = self._loop.time() + self._timeout
         link = self._link
         if link is None or self._stalled:

@@ -17,8 +17,9 @@ from typing import Any, Final, Self
 
 from gateway.products.repository import ProductStore, ResolvedVersion
 from gateway.products.validation import MAX_DISPLAY_NAME, Fault, is_text
-from gateway.secrets import new_token, token_id, token_key
+from gateway.secrets import new_token, token_id
 from gateway.store.client import Declined, Script
+from gateway.store.key_names import token_key
 from gateway.tokens.keys import KeyStore
 from gateway.tokens.listing import TokenFilter, TokenPage, TokenReader, is_token_id
 from gateway.tokens.records import Minted, TokenRecord, token_record

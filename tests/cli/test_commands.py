@@ -13,7 +13,8 @@ import redis
 
 from gateway.mint.data import product_data, token_data
 from gateway.mint.times import parse_time
-from gateway.secrets import key_hash, token_id, token_key
+from gateway.secrets import key_hash, token_id
+from gateway.store.key_names import token_key
 from gateway.tokens.repository import TokenStore
 from tests.cli.conftest import Gateway
 from tests.conftest import StoreServer

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from gateway.http.fields import download_name, format_date
 from gateway.http.ranges import UNSATISFIABLE, Spans, select_ranges
-from gateway.secrets import MAX_TOKEN_LENGTH, new_token, token_id, token_key
+from gateway.secrets import MAX_TOKEN_LENGTH, new_token, token_id
+from gateway.store.key_names import token_key
 from tests.http import test_conditions as condition_rules
 from tests.http import test_ranges as range_rules
 from tests.support.plane import Plane, Published, Response, request, wait_until

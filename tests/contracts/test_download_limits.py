@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.runtime.metrics import CONNECTIONS_ACCEPTED
-from gateway.secrets import token_id, token_key
+from gateway.secrets import token_id
+from gateway.store.key_names import token_key
 from tests.conftest import run_plane
 from tests.support.plane import Client, Plane, Response, request, wait_until
 

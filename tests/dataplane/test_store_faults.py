@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.secrets import token_id, token_key
+from gateway.secrets import token_id
+from gateway.store.key_names import token_key
 from tests.conftest import StoreServer
 from tests.contracts.test_download_limits import IN_FLIGHT
 from tests.support.plane import Client, Plane, Published, make_certificate, request, wait_until

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.mint.times import parse_time
-from gateway.secrets import token_id, token_key
+from gateway.secrets import token_id
+from gateway.store.key_names import token_key
 from tests.mint.conftest import MAX_TTL, PUBLIC_URL, Api
 
 PATH = "/api/generate-download-url"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.mint.times import format_time, parse_time
-from gateway.secrets import token_key
+from gateway.store.key_names import token_key
 from tests.mint.conftest import MAX_TTL, Api
 
 PATH = "/api/downloads/tokens"

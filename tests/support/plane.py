@@ -33,7 +33,8 @@ from gateway.http.fields import media_type
 from gateway.manifest import Manifest, ManifestFile
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import FAULTS, Counters, new_block
-from gateway.secrets import new_token, token_id, token_key
+from gateway.secrets import new_token, token_id
+from gateway.store.key_names import token_key
 from gateway.supervisor.child import ChildInput
 from tests.support.backends import Backend, Folder
 

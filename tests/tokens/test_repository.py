@@ -11,7 +11,8 @@ import pytest
 
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.manifest import Manifest, ManifestFile
-from gateway.secrets import token_id, token_key
+from gateway.secrets import token_id
+from gateway.store.key_names import token_key
 from gateway.tokens.listing import Position
 from gateway.tokens.repository import Declined, TokenFilter, TokenStore
 from tests.conftest import StoreServer
