@@ -140,3 +140,23 @@ def test_private_parts_of_aiohttp_are_used_in_four_modules() -> None:
         "gateway.dataplane.worker",
         "gateway.mint.service",
     }
+
+
+TEST_FILES = sorted(file for file in (ROOT / "tests").rglob("*.py") if "node_modules" not in file.parts)
+
+
+@pytest.mark.parametrize("file", TEST_FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nothing_imports_a_test_module_or_a_conftest(file: Path) -> None:
+    """What several test modules need is in `tests/support/`."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            assert not re.search(r"^tests\..*\b(test_\w+|conftest)$", name), (
+                f"{name}: move it to tests/support/"
+            )
+            assert not re.search(r"^(conftest|tests\.conftest)\b", name), f"{name}: move it to tests/support/"

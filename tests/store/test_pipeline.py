@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
 from gateway.store.pipeline import NotExecuted, Pipeline, Script, pack
-from tests.support.plane import until
+from tests.support.waiting import until
 
 ECHO = Script("return ARGV[1]")
 TIMEOUT = 0.2

@@ -22,8 +22,8 @@ from gateway.supervisor.quick_start import (
     publish_offers,
 )
 from gateway.tokens.repository import TokenStore
-from tests.conftest import StoreServer
 from tests.support.shop import Shop
+from tests.support.store_server import StoreServer
 
 
 @pytest.fixture
