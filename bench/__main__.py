@@ -14,14 +14,14 @@ from rich.console import Console
 
 from bench.compare import Plan, choose_peers, choose_scenarios, compare, say_on_stderr
 from bench.deployment import KINDS, Order, load, mint_tokens, read_tokens, require_loopback
-from bench.driving import Effort
 from bench.errors import BenchError
-from bench.machine import describe
-from bench.network import DEFAULT, SYSTEM, enter
-from bench.page import write_page
-from bench.processes import stopped_by_signals
-from bench.report import facts_line, show, show_load, write_json, write_markdown
+from bench.load.control import Effort
+from bench.report.page import write_page
+from bench.report.tables import facts_line, show, show_load, write_json, write_markdown
 from bench.scenarios import SCENARIOS
+from bench.testbed.machine import describe
+from bench.testbed.network import DEFAULT, SYSTEM, enter
+from bench.testbed.processes import stopped_by_signals
 from gateway.errors import GatewayError
 
 MAX_SECONDS = 600.0

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.driving import Effort
 from bench.errors import BenchError
-from bench.ground import Ground
-from bench.machine import Cores
-from bench.model import FIGURES, Result, Sample
+from bench.load.control import Effort
 from bench.peers import PEERS
-from bench.processes import Crew, raise_file_limit
+from bench.report.figures import FIGURES, Result, Sample
 from bench.scenarios import SCENARIOS, Contestant, Scenario
+from bench.testbed.machine import Cores
+from bench.testbed.processes import Crew, raise_file_limit
+from bench.testbed.testbed import Ground
 
 Say = Callable[[str], None]
 

@@ -23,12 +23,12 @@ import uvloop
 
 from bench.errors import BenchError
 from bench.load.client import Aim, ClosedLoop, OpenLoop
-from bench.load.run import trusting
+from bench.load.process import trusting
 from bench.load.tally import Tally
 from bench.load.wrk import INSTALL, parse_wrk, write_requests, wrk_command
-from bench.machine import tool_path
-from bench.measure import Meter, listening_pids
-from bench.processes import Crew
+from bench.testbed.machine import tool_path
+from bench.testbed.processes import Crew
+from bench.testbed.usage import Meter, listening_pids
 from gateway.secrets import new_token
 
 MAX_TOKENS = 1_000_000

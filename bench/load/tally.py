@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from bench.stats import latency_figures
+from bench.report.stats import latency_figures
 
 
 @dataclass

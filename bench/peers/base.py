@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from bench.ground import Ground
-from bench.processes import Crew, Program
+from bench.testbed.processes import Crew, Program
+from bench.testbed.testbed import Ground
 
 
 class Kind(enum.Enum):

@@ -7,10 +7,10 @@ import time
 from typing import ClassVar
 
 from bench.errors import BenchError
-from bench.ground import Ground
 from bench.peers.base import Kind, Options, Peer, Server
-from bench.probe import ask
-from bench.processes import READY_SECONDS, Crew, free_port
+from bench.peers.checks import ask
+from bench.testbed.processes import READY_SECONDS, Crew, free_port
+from bench.testbed.testbed import Ground
 from gateway.config.settings import Settings
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from bench.bucket import STORAGE
-from bench.ground import Ground
-from bench.nginx import MODULES, Config, lacking, start_nginx
 from bench.peers.base import Kind, Options, Peer, Server
-from bench.processes import Crew
+from bench.testbed.bucket import STORAGE
+from bench.testbed.nginx import MODULES, Config, lacking, start_nginx
+from bench.testbed.processes import Crew
+from bench.testbed.testbed import Ground
 
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 LUA = Path(__file__).with_name("nginx_lua")

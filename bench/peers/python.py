@@ -6,9 +6,9 @@ import sys
 from importlib.util import find_spec
 from typing import ClassVar
 
-from bench.ground import COUNT, Ground
 from bench.peers.base import Options, Peer, Server
-from bench.processes import Crew, free_port
+from bench.testbed.processes import Crew, free_port
+from bench.testbed.testbed import COUNT, Ground
 
 
 class Plain(Peer):

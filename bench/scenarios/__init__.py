@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.scenarios.base import Contestant, Scenario
-from bench.scenarios.crowds import Cold, Fast, Slow
+from bench.scenarios.disturbed import Cold, Fast, Slow
 from bench.scenarios.objects import CachedMany, CachedOne, ObjectMany, ObjectOne
 from bench.scenarios.requests import Auth, Limited, Mint, Ranges, Refused, Small, Workers
 from bench.scenarios.transfers import LargeMany, LargeOne, TlsLarge, TlsSmall, TokenMemory

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bench.driving import Effort
-from bench.ground import Ground
+from bench.load.control import Effort
 from bench.load.wrk import INSTALL
-from bench.machine import tool_path
-from bench.model import Result, Sample, Target
 from bench.peers import PEERS, Kind, Options, Server
+from bench.report.figures import Result, Sample, Target
+from bench.testbed.machine import tool_path
+from bench.testbed.testbed import Ground
 
 
 @dataclass

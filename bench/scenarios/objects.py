@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from bench.ground import OBJECT, SIZES, Ground
-from bench.model import Target
-from bench.probe import expect, expect_whole
+from bench.peers.checks import expect, expect_whole
+from bench.report.figures import Target
 from bench.scenarios.base import Contestant
 from bench.scenarios.transfers import LargeOne
+from bench.testbed.testbed import OBJECT, SIZES, Ground
 
 
 class ObjectOne(LargeOne):

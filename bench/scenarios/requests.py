@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from bench.driving import Effort, run_wrk
 from bench.errors import WrongAnswers
-from bench.ground import BIG, SIZES, SMALL, Ground, product_id
+from bench.load.control import Effort, run_wrk
 from bench.load.wrk import Load, write_requests
-from bench.model import Sample, Target
 from bench.peers import Kind, Options, Server
-from bench.probe import expect
+from bench.peers.checks import expect
+from bench.report.figures import Sample, Target
 from bench.scenarios.base import Contestant, Scenario
+from bench.testbed.testbed import BIG, SIZES, SMALL, Ground, product_id
 
 SPAN = 64 << 10
 SAMPLES = 3

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from bench.certificate import make_certificate
-from bench.driving import GRACE_SECONDS, Effort, Watch, cost, run_wrk, started
 from bench.errors import WrongAnswers
-from bench.ground import BIG, SIZES, Ground
+from bench.load.control import GRACE_SECONDS, Effort, Watch, cost, run_wrk, started
 from bench.load.tally import Heard
 from bench.load.wrk import write_requests
-from bench.machine import tool_path
-from bench.model import Sample, Target
 from bench.peers import Kind, Options
-from bench.probe import expect
+from bench.peers.checks import expect
+from bench.report.figures import Sample, Target
 from bench.scenarios.base import Contestant, Scenario
 from bench.scenarios.requests import Small
+from bench.testbed.certificate import make_certificate
+from bench.testbed.machine import tool_path
+from bench.testbed.testbed import BIG, SIZES, Ground
 
 CEILING = (Target("mbps", 1.0, "nginx-static"), Target("cpu_gb", 1.0, "nginx-static", at="most"))
 BIG_TOKENS = 32

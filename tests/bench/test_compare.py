@@ -11,10 +11,10 @@ import pytest
 from bench.__main__ import main
 from bench.compare import choose_peers, choose_scenarios
 from bench.errors import BenchError
-from bench.machine import find_redis, tool_path
-from bench.measure import descendants
-from bench.network import DEFAULT
 from bench.scenarios import SCENARIOS
+from bench.testbed.machine import find_redis, tool_path
+from bench.testbed.network import DEFAULT
+from bench.testbed.usage import descendants
 
 ROOT = Path(__file__).parents[2]
 

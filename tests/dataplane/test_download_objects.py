@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from bench.measure import resident_bytes
+from bench.testbed.usage import resident_bytes
 from gateway.manifest import Manifest, ManifestFile
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED, UPSTREAM_IDLE
 from tests.conftest import run_plane

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.bucket import STORAGE
 from bench.errors import WrongAnswers
-from bench.ground import SMALL, Ground
-from bench.machine import Cores, find_redis, tool_path
 from bench.peers import PEERS, Kind, Options, Server
-from bench.probe import expect, expect_whole
+from bench.peers.checks import expect, expect_whole
 from bench.scenarios import SCENARIOS
+from bench.testbed.bucket import STORAGE
+from bench.testbed.machine import Cores, find_redis, tool_path
+from bench.testbed.testbed import SMALL, Ground
 
 pytestmark = pytest.mark.skipif(not (tool_path("nginx") and find_redis()), reason="needs nginx and Redis")
 

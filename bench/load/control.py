@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, WrongAnswers
-from bench.ground import Ground
 from bench.load.tally import Heard
 from bench.load.wrk import Load, parse_wrk, wrk_command
-from bench.machine import tool_path
-from bench.measure import Meter, busy_seconds
 from bench.peers import Server
-from bench.processes import Program
+from bench.testbed.machine import tool_path
+from bench.testbed.processes import Program
+from bench.testbed.testbed import Ground
+from bench.testbed.usage import Meter, busy_seconds
 
 GRACE_SECONDS = 15.0
 """How much longer than told a generator may take before it is given up."""
@@ -109,7 +109,7 @@ def cost(used: float, requests: int, data: int) -> dict[str, float]:
 
 
 class Job:
-    """One of our own generators, as a process (see bench.load.run)."""
+    """One of our own generators, as a process (see bench.load.process)."""
 
     def __init__(self, ground: Ground, program: Program) -> None:
         self.ground = ground
@@ -158,7 +158,7 @@ def started(
         path.write_bytes(b"\0".join(requests))
     program = ground.crew.start(
         f"load-{name}",
-        [sys.executable, "-m", "bench.load.run"],
+        [sys.executable, "-m", "bench.load.process"],
         cpus=ground.cores.load,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

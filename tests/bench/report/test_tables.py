@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from bench.model import FIGURES, Result, Target
-from bench.page import render
-from bench.report import show, target_rows, write_json, write_markdown
+from bench.report.figures import FIGURES, Result, Target
+from bench.report.page import render
+from bench.report.tables import show, target_rows, write_json, write_markdown
 from bench.scenarios import SCENARIOS
 
 MACHINE = {"date": "a day", "cpu": "fast <one>", "congestion control": "vegas"}

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from bench.network import DEFAULT, SYSTEM, TCP, congestion
+from bench.testbed.network import DEFAULT, SYSTEM, TCP, congestion
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOBODY = 65534
 IMPORT = """
 import ctypes, json, os, socket, sys
-from bench import network
+from bench.testbed import network
 from bench.errors import BenchError
 """
 ENTER = """

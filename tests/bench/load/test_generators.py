@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bench.load.client import Aim, ClosedLoop, OpenLoop
-from bench.load.sockets import cold_spans, drain
+from bench.load.downloads import cold_spans, drain
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from bench.model import FIGURES, Result
-from bench.report import facts_line, number, result_rows, target_rows
+from bench.report.figures import FIGURES, Result
+from bench.report.tables import facts_line, number, result_rows, target_rows
 
 PLOT_WIDTH = 860
 LABEL_WIDTH = 120

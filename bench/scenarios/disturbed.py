@@ -6,17 +6,17 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from bench.driving import GRACE_SECONDS, Effort, run_open, started
 from bench.errors import BenchError, WrongAnswers
-from bench.ground import BIG, SIZES, SMALL, Ground
-from bench.load.sockets import cold_spans
+from bench.load.control import GRACE_SECONDS, Effort, run_open, started
+from bench.load.downloads import cold_spans
 from bench.load.tally import Heard
 from bench.load.wrk import write_requests
-from bench.measure import Meter, socket_bytes
-from bench.model import Sample, Target
 from bench.peers import Server
-from bench.probe import expect
+from bench.peers.checks import expect
+from bench.report.figures import Sample, Target
 from bench.scenarios.base import Contestant, Scenario
+from bench.testbed.testbed import BIG, SIZES, SMALL, Ground
+from bench.testbed.usage import Meter, socket_bytes
 
 RATE = 1000.0
 """Small requests a second whose latency is taken; few, so that they are not the load themselves."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from bench.machine import tool_path
-from bench.processes import Crew, Program, free_port
+from bench.testbed.machine import tool_path
+from bench.testbed.processes import Crew, Program, free_port
 
 INSTALL: Final = "apt-get install nginx"
 MODULES: Final = Path("/usr/lib/nginx/modules")

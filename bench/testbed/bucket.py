@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.nginx import Config, start_nginx
-from bench.processes import Crew, Program
+from bench.testbed.nginx import Config, start_nginx
+from bench.testbed.processes import Crew, Program
 
 STORAGE: Final = "bucket"
 """The gateway's name for it, and the bucket's own."""

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.deployment import Report
-from bench.model import FIGURES, Result
-from bench.stats import Spread
+from bench.report.figures import FIGURES, Result
+from bench.report.stats import Spread
 
 
 def number(value: float, figure: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from bench.stats import Spread, ratio
+from bench.report.stats import Spread, ratio
 
 DISTURBED_PERCENT: Final = 10.0
 FULL_PERCENT: Final = 95.0

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.machine import tool_path
+from bench.testbed.machine import tool_path
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

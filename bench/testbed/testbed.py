@@ -25,17 +25,17 @@ from typing import Any, Self
 
 import hiredis
 
-from bench.bucket import STORAGE, Bucket, start_bucket
 from bench.errors import BenchError
-from bench.machine import Cores, find_redis
-from bench.processes import Crew, Program
+from bench.testbed.bucket import STORAGE, Bucket, start_bucket
+from bench.testbed.machine import Cores, find_redis
+from bench.testbed.processes import Crew, Program
 from gateway.secrets import new_token, token_id, token_key
 from gateway.tokens.repository import CREATE
 
 SMALL = "small.bin"
 BIG = "big.bin"
 OBJECT = "object.bin"
-"""BIG once more, published as the bucket's (see bench.bucket)."""
+"""BIG once more, published as the bucket's (see bench.testbed.bucket)."""
 
 SIZES = {SMALL: 1024, BIG: 1 << 30, OBJECT: 1 << 30}
 LIFETIME_MS = 86_400_000

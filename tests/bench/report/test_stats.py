@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats import Spread, latency_figures, percentile, ratio
+from bench.report.stats import Spread, latency_figures, percentile, ratio
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 `recv` with MSG_TRUNC on a TCP socket drops the bytes without copying them (tcp(7)), so that the client
 costs next to nothing and the server is what is measured. What it says about the bytes is their number;
-bench.probe compares the bytes themselves beforehand.
+bench.peers.checks compares the bytes themselves beforehand.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A generator as a process of its own: a job as one line of JSON on standard input, its result on output.
 
-python -m bench.load.run        started by the bench, on the CPU of the load
+python -m bench.load.process        started by the bench, on the CPU of the load
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from bench.load.client import Aim, ClosedLoop, OpenLoop
-from bench.load.sockets import Pace, cold_spans, crawl, drain, read_cold
+from bench.load.downloads import Pace, cold_spans, crawl, drain, read_cold
 from bench.load.tally import Tally
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from bench.errors import BenchError
-from bench.measure import descendants
+from bench.testbed.usage import descendants
 from gateway.runtime.parent_death import die_with_parent
 
 STOP_SECONDS = 5.0

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError
-from bench.measure import Meter, cpu_seconds, descendants, listening_pids, resident_bytes
-from bench.processes import Crew
+from bench.testbed.processes import Crew
+from bench.testbed.usage import Meter, cpu_seconds, descendants, listening_pids, resident_bytes
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
 CPUS = sorted(os.sched_getaffinity(0))
@@ -45,7 +45,7 @@ def test_a_crew_ends_with_an_exception_too(tmp_path: Path) -> None:
 def test_a_program_that_does_not_listen_to_sigterm_is_ended_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.processes.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("bench.testbed.processes.STOP_SECONDS", 0.2)
     code = "import signal, sys, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
     with Crew(tmp_path) as crew:
         program = crew.start("stubborn", [sys.executable, "-c", code], cpus=CPUS)
