@@ -1,4 +1,4 @@
-"""Running generators on the load's CPU, and measuring both sides meanwhile."""
+"""Run generators on the CPU of the load, and measure what both sides use meanwhile."""
 
 from __future__ import annotations
 
@@ -13,50 +13,49 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, WrongAnswers
-from bench.load.tally import Heard
-from bench.load.wrk import Load, parse_wrk, wrk_command
+from bench.errors import BenchError, WrongResponse
+from bench.load.tally import TallySummary
+from bench.load.wrk import WrkResult, parse_wrk, write_requests, wrk_command
 from bench.peers import Server
 from bench.testbed.machine import tool_path
 from bench.testbed.processes import Program
-from bench.testbed.testbed import Ground
-from bench.testbed.usage import Meter, busy_seconds
+from bench.testbed.testbed import Testbed
+from bench.testbed.usage import UsageMeter, busy_seconds
 
 GRACE_SECONDS = 15.0
-"""How much longer than told a generator may take before it is given up."""
+"""How much longer than planned a generator may take before it is given up."""
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much is done: connections of the load, seconds a round."""
+class LoadOptions:
+    """How much load. connections: of the generator. seconds: of one measurement."""
 
     connections: int = 32
     seconds: float = 5.0
 
 
-class Watch:
-    """What a server, the load and everyone else used of the CPUs since the start."""
+class UsageWatch:
+    """What the server, the load and all other programs use of the CPUs from its creation to `stop`."""
 
     def __init__(
-        self, ground: Ground, server: Server, load: Program, shared: Sequence[int] | None = None
+        self, testbed: Testbed, server: Server, load: Program, shared: Sequence[int] | None = None
     ) -> None:
-        """Shared: the CPUs of server and load, where they have not one each."""
-        self._cpus = cpus = shared or ground.cores.server
-        self._apart = shared is None and ground.cores.apart
+        """Start. shared: the CPUs that server and load share; None where each has its own."""
+        self._cpus = cpus = shared or testbed.cores.server
+        self._apart = shared is None and testbed.cores.apart
         self._busy = busy_seconds(cpus)
-        self._server = Meter(server.pids())
-        self._load = Meter([load.pid, *(pid for program in ground.helpers for pid in program.pids())])
-        self._began = time.monotonic()
+        self._server = UsageMeter(server.pids())
+        self._load = UsageMeter([load.pid, *(pid for program in testbed.helpers for pid in program.pids())])
         self.used = self.load_used = self.others = 0.0
 
     def stop(self) -> None:
-        """Read all the clocks; the load may have ended but must not have been collected."""
+        """Read all clocks. The load may have ended, but must not have been reaped."""
         self.used, self.load_used = self._server.used(), self._load.used()
         known = self.used if self._apart else self.used + self.load_used
         self.others = max(0.0, busy_seconds(self._cpus) - self._busy - known)
 
     def figures(self, seconds: float) -> dict[str, float]:
-        """By the names of bench.model. seconds: what the shares are of."""
+        """Figures by the names in bench.report.figures. seconds: how long the measurement took."""
         return {
             "server_busy": 100 * self.used / seconds,
             "load_busy": 100 * self.load_used / seconds,
@@ -66,80 +65,82 @@ class Watch:
 
 
 def run_wrk(
-    ground: Ground,
+    testbed: Testbed,
     server: Server,
     requests: Path,
-    effort: Effort,
+    options: LoadOptions,
     *,
     cpus: Sequence[int] | None = None,
-) -> tuple[Load, dict[str, float]]:
-    """Run wrk to its end. cpus: those it shares with the server, if not on its own. Raises BenchError."""
+) -> tuple[WrkResult, dict[str, float]]:
+    """Run wrk to its end; returns what it saw, and the figures. Raises BenchError.
+
+    cpus: those that it shares with the server; None for the load's own CPU.
+    """
     command = wrk_command(
         tool_path("wrk") or "wrk",
         server.url,
         requests,
-        connections=effort.connections,
-        seconds=effort.seconds,
+        connections=options.connections,
+        seconds=options.seconds,
     )
-    program = ground.crew.start("wrk", command, cpus=cpus or ground.cores.load, stdout=subprocess.PIPE)
+    program = testbed.processes.start("wrk", command, cpus=cpus or testbed.cores.load, stdout=subprocess.PIPE)
     try:
-        watch = Watch(ground, server, program, cpus)
-        program.wait_for_end(effort.seconds + GRACE_SECONDS)
+        watch = UsageWatch(testbed, server, program, cpus)
+        program.wait_for_end(options.seconds + GRACE_SECONDS)
         watch.stop()
-        load = parse_wrk(program.output())
+        result = parse_wrk(program.output())
     finally:
-        ground.crew.stop(program)
-    return load, {
-        "rps": load.requests / load.seconds,
-        "mbps": load.bytes / load.seconds / 1e6,
-        **load.latencies_ms,
-        **cost(watch.used, load.requests, load.bytes),
-        **watch.figures(load.seconds),
+        testbed.processes.stop(program)
+    return result, {
+        "rps": result.requests / result.seconds,
+        "mbps": result.bytes / result.seconds / 1e6,
+        **result.latencies_ms,
+        **cpu_cost(watch.used, result.requests, result.bytes),
+        **watch.figures(result.seconds),
     }
 
 
-def cost(used: float, requests: int, data: int) -> dict[str, float]:
-    """CPU time by what was done with it."""
+def cpu_cost(used: float, requests: int, size: int) -> dict[str, float]:
+    """CPU time for each request (µs) and for each GB sent (s). used: seconds. size: bytes."""
     figures = {}
     if requests:
         figures["cpu_us"] = 1e6 * used / requests
-    if data:
-        figures["cpu_gb"] = 1e9 * used / data
+    if size:
+        figures["cpu_gb"] = 1e9 * used / size
     return figures
 
 
-class Job:
-    """One of our own generators, as a process (see bench.load.process)."""
+class GeneratorProcess:
+    """One of our own generators, which runs as a process (see bench.load.process)."""
 
-    def __init__(self, ground: Ground, program: Program) -> None:
-        self.ground = ground
+    def __init__(self, program: Program) -> None:
         self.program = program
 
-    def listen(self, seconds: float) -> Any:
-        """The next thing it tells. Raises BenchError when it ends or is silent for so long."""
+    def receive(self, seconds: float) -> Any:
+        """The next line of JSON from it. Raises BenchError if it ends, or is silent for so many seconds."""
         pipe = self.program.process.stdout
         assert pipe is not None
         deadline = time.monotonic() + seconds
         line = b""
         while not line.endswith(b"\n"):
             if not _readable(pipe.fileno(), deadline - time.monotonic()):
-                raise BenchError(f"{self.program.name} did not answer: {self.program.quote()}")
-            piece = pipe.readline()
-            if not piece:
+                raise BenchError(f"{self.program.name} did not answer: {self.program.last_errors()}")
+            part = pipe.readline()
+            if not part:
                 self.program.process.wait()
-                raise BenchError(f"{self.program.name} failed: {self.program.quote()}")
-            line += piece
+                raise BenchError(f"{self.program.name} failed: {self.program.last_errors()}")
+            line += part
         return json.loads(line)
 
-    def say(self, word: str) -> None:
-        """One line to it."""
+    def send(self, line: str) -> None:
+        """Send it one line. Raises BenchError if it has ended."""
         pipe = self.program.process.stdin
         assert pipe is not None
         try:
-            pipe.write(f"{word}\n".encode())
+            pipe.write(f"{line}\n".encode())
             pipe.flush()
         except BrokenPipeError:
-            raise BenchError(f"{self.program.name} failed: {self.program.quote()}") from None
+            raise BenchError(f"{self.program.name} failed: {self.program.last_errors()}") from None
 
 
 def _readable(descriptor: int, seconds: float) -> bool:
@@ -147,40 +148,45 @@ def _readable(descriptor: int, seconds: float) -> bool:
 
 
 @contextmanager
-def started(
-    ground: Ground, name: str, server: Server, requests: Sequence[bytes] | Path, **job: object
-) -> Iterator[Job]:
-    """Start a generator of ours against a server; it is stopped at the end of the block."""
+def generator(
+    testbed: Testbed, name: str, server: Server, requests: Sequence[bytes] | Path, **job: object
+) -> Iterator[GeneratorProcess]:
+    """Start one of our generators against a server; it is stopped at the end of the block.
+
+    name: of the job, as in bench.load.process. requests: themselves, or the file that holds them.
+    """
     if isinstance(requests, Path):
         path = requests
     else:
-        path = ground.folder / f"requests-{name}-{server.port}"
-        path.write_bytes(b"\0".join(requests))
-    program = ground.crew.start(
+        path = testbed.folder / f"requests-{name}-{server.port}"
+        write_requests(path, requests)
+    program = testbed.processes.start(
         f"load-{name}",
         [sys.executable, "-m", "bench.load.process"],
-        cpus=ground.cores.load,
+        cpus=testbed.cores.load,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    work = Job(ground, program)
+    process = GeneratorProcess(program)
     try:
-        plain = {"job": name, "host": server.host, "port": server.port, "tls": server.tls, **job}
-        work.say(json.dumps({**plain, "requests": str(path)}))
-        yield work
+        where = {"host": server.host, "port": server.port, "tls": server.tls, "requests": str(path)}
+        process.send(json.dumps({"job": name, **where, **job}))
+        yield process
     finally:
-        ground.crew.stop(program)
+        testbed.processes.stop(program)
 
 
-def run_open(
-    ground: Ground, server: Server, requests: Path, *, rate: float, connections: int, seconds: float
-) -> Heard:
-    """A fixed rate to its end. Raises WrongAnswers when any answer was not 200."""
-    with started(
-        ground, "open", server, requests, rate=rate, connections=connections, seconds=seconds
-    ) as job:
-        heard = Heard.of(job.listen(seconds + GRACE_SECONDS))
-    faults = {why: count for why, count in heard.faults.items() if count}
-    if faults or set(heard.statuses) != {200}:
-        raise WrongAnswers(f"{server.peer.name} at a fixed rate: statuses {heard.statuses}, faults {faults}")
-    return heard
+def run_open_loop(
+    testbed: Testbed, server: Server, requests: Path, *, rate: float, connections: int, seconds: float
+) -> TallySummary:
+    """Send at a fixed rate to the end. Raises WrongResponse if any response was not 200."""
+    with generator(
+        testbed, "open-loop", server, requests, rate=rate, connections=connections, seconds=seconds
+    ) as process:
+        summary = TallySummary.from_json(process.receive(seconds + GRACE_SECONDS))
+    faults = {reason: count for reason, count in summary.faults.items() if count}
+    if faults or set(summary.statuses) != {200}:
+        raise WrongResponse(
+            f"{server.peer.name} at a fixed rate: statuses {summary.statuses}, faults {faults}"
+        )
+    return summary

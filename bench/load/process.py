@@ -1,4 +1,4 @@
-"""A generator as a process of its own: a job as one line of JSON on standard input, its result on output.
+"""A generator as a process: it reads its job as one line of JSON, and prints the result as one line of JSON.
 
 python -m bench.load.process        started by the bench, on the CPU of the load
 """
@@ -9,81 +9,82 @@ import asyncio
 import json
 import os
 import select
-import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from bench.load.client import Aim, ClosedLoop, OpenLoop
-from bench.load.downloads import Pace, cold_spans, crawl, drain, read_cold
+from bench.load.client import Endpoint
+from bench.load.cold_reads import cold_spans, read_cold_spans
+from bench.load.downloads import download_and_discard
+from bench.load.loops import ClosedLoop, OpenLoop
+from bench.load.slow_clients import Pace, run_slow_clients
 from bench.load.tally import Tally
+from bench.testbed.certificate import unverified_tls
 
 
-def tell(answer: object) -> None:
-    """One line of JSON to the bench."""
-    print(json.dumps(answer), flush=True)
+def print_line(value: object) -> None:
+    """Print one line of JSON to the bench."""
+    print(json.dumps(value), flush=True)
 
 
 def _requests(job: dict[str, Any]) -> list[bytes]:
     return Path(job["requests"]).read_bytes().split(b"\0")
 
 
-def _aim(job: dict[str, Any]) -> Aim:
-    return Aim(job["host"], job["port"], trusting() if job.get("tls") else None)
+def _endpoint(job: dict[str, Any]) -> Endpoint:
+    return Endpoint(job["host"], job["port"], unverified_tls() if job.get("tls") else None)
 
 
-def trusting() -> ssl.SSLContext:
-    """TLS without a look at the certificate: what is measured is not who answers."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+def run_on_uvloop(load: Callable[[], Awaitable[Tally]]) -> Tally:
+    """Run a load to its end, on an event loop of its own. Raises OSError if no connection can be opened."""
 
+    async def main() -> Tally:
+        return await load()
 
-def _run(main: Callable[[], Any]) -> Tally:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        tally = runner.run(main())
-    assert isinstance(tally, Tally)
-    return tally
+        return runner.run(main())
 
 
-def run_open(job: dict[str, Any]) -> None:
-    """Fixed rate."""
+def run_open_loop(job: dict[str, Any]) -> None:
+    """Send at a fixed rate."""
 
-    async def main() -> Tally:
-        load = OpenLoop(_aim(job), _requests(job), job["connections"], job["rate"])
-        return await load.run(job["seconds"])
+    async def load() -> Tally:
+        loop = OpenLoop(_endpoint(job), _requests(job), job["connections"], job["rate"])
+        return await loop.run(job["seconds"])
 
-    tell(_run(main).plain())
-
-
-def run_closed(job: dict[str, Any]) -> None:
-    """As fast as it goes."""
-
-    async def main() -> Tally:
-        return await ClosedLoop(_aim(job), _requests(job), job["connections"]).run(job["seconds"])
-
-    tell(_run(main).plain())
+    print_line(run_on_uvloop(load).to_json())
 
 
-def _give_way() -> None:
-    """To everything else on this CPU, so as not to delay who measures."""
+def run_closed_loop(job: dict[str, Any]) -> None:
+    """Send as fast as the server responds."""
+
+    async def load() -> Tally:
+        loop = ClosedLoop(_endpoint(job), _requests(job), job["connections"])
+        return await loop.run(job["seconds"])
+
+    print_line(run_on_uvloop(load).to_json())
+
+
+def _yield_cpu() -> None:
+    """Let everything else on this CPU go first, so that the generator that measures is not delayed."""
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def run_drain(job: dict[str, Any]) -> None:
-    """Large downloads; `aside`: beside others that are measured."""
+def run_downloads(job: dict[str, Any]) -> None:
+    """Take large files. aside: they are only there to disturb other requests, which are measured."""
     if job.get("aside"):
-        _give_way()
-    tell(drain((job["host"], job["port"]), _requests(job), job["connections"], job["seconds"]).plain())
+        _yield_cpu()
+    address = job["host"], job["port"]
+    tally = download_and_discard(address, _requests(job), job["connections"], job["seconds"])
+    print_line(tally.to_json())
 
 
-def run_crawl(job: dict[str, Any]) -> None:
-    """Slow clients."""
-    _give_way()
+def run_slow(job: dict[str, Any]) -> None:
+    """Be thousands of slow clients, until a line comes on standard input."""
+    _yield_cpu()
     first, request = _requests(job)
 
     def running() -> bool:
@@ -93,22 +94,30 @@ def run_crawl(job: dict[str, Any]) -> None:
         return sys.stdin.readline()
 
     pace = Pace(job["clients"], job["rate"])
-    tell(crawl((job["host"], job["port"]), first, request, pace, tell, wait, running))
+    address = job["host"], job["port"]
+    print_line(run_slow_clients(address, first, request, pace, print_line, wait, running))
 
 
 def run_cold(job: dict[str, Any]) -> None:
-    """Spans that are not in the page cache."""
+    """Request spans that are not in the page cache."""
     os.nice(5)
     spans = cold_spans(job["size"], job["length"])
-    requests = _requests(job)
-    tell(read_cold((job["host"], job["port"]), requests, spans, job["path"], job["rate"], job["seconds"]))
+    address = job["host"], job["port"]
+    counts = read_cold_spans(address, _requests(job), spans, job["path"], job["rate"], job["seconds"])
+    print_line(counts)
 
 
-JOBS = {"open": run_open, "closed": run_closed, "drain": run_drain, "crawl": run_crawl, "cold": run_cold}
+JOBS = {
+    "open-loop": run_open_loop,
+    "closed-loop": run_closed_loop,
+    "downloads": run_downloads,
+    "slow-clients": run_slow,
+    "cold-reads": run_cold,
+}
 
 
 def main() -> int:
-    """Run the job."""
+    """Run the job; returns the exit code."""
     job = json.loads(sys.stdin.readline())
     try:
         JOBS[job["job"]](job)

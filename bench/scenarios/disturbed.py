@@ -1,4 +1,4 @@
-"""Scenarios where others disturb small requests: thousands of slow clients, a few fast ones, and the disk."""
+"""Small requests beside what disturbs them: slow clients, fast downloads, or reads from the disk."""
 
 from __future__ import annotations
 
@@ -6,60 +6,60 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from bench.errors import BenchError, WrongAnswers
-from bench.load.control import GRACE_SECONDS, Effort, run_open, started
-from bench.load.downloads import cold_spans
-from bench.load.tally import Heard
+from bench.errors import BenchError, WrongResponse
+from bench.load.cold_reads import cold_spans
+from bench.load.control import GRACE_SECONDS, LoadOptions, generator, run_open_loop
+from bench.load.tally import TallySummary
 from bench.load.wrk import write_requests
 from bench.peers import Server
 from bench.peers.checks import expect
 from bench.report.figures import Sample, Target
-from bench.scenarios.base import Contestant, Scenario
-from bench.testbed.testbed import BIG, SIZES, SMALL, Ground
-from bench.testbed.usage import Meter, socket_bytes
+from bench.scenarios.base import Participant, Scenario
+from bench.testbed.testbed import BIG, SIZES, SMALL, Testbed
+from bench.testbed.usage import UsageMeter, socket_bytes
 
 RATE = 1000.0
-"""Small requests a second whose latency is taken; few, so that they are not the load themselves."""
+"""Small requests a second whose latency is measured. They are few, so that they are no load themselves."""
 
 CONNECTIONS = 32
 SMALL_TOKENS = 10_000
 BIG_TOKENS = 32
 SETTLE_SECONDS = 0.5
-CROWD_SECONDS = 60.0
-"""How long a crowd may take to connect, or to have its first bytes."""
+CONNECT_SECONDS = 60.0
+"""How long slow clients may take to connect, or to receive their first bytes."""
 
 LATENCIES = ("alone_p99_ms", "beside_p99_ms")
 
 
-class _Beside(Scenario):
-    """Small requests at a fixed rate, alone and beside something."""
+class _Disturbed(Scenario):
+    """Small requests at a fixed rate, first alone, then beside something else."""
 
     peers = ("gateway", "nginx-lua")
     needs_wrk = False
 
-    def small(self, ground: Ground, server: Server, seconds: float) -> Heard:
-        """Latency of small requests now."""
-        path = ground.folder / f"requests-{self.name}-small-{server.port}"
+    def measure_small(self, testbed: Testbed, server: Server, seconds: float) -> TallySummary:
+        """Measure the latency of small requests now."""
+        path = testbed.folder / f"requests-{self.name}-small-{server.port}"
         if not path.exists():
-            tokens = ground.tokens(SMALL)[:SMALL_TOKENS]
+            tokens = testbed.tokens(SMALL)[:SMALL_TOKENS]
             write_requests(path, [server.request(self.kind, token, SMALL) for token in tokens])
-        return run_open(ground, server, path, rate=RATE, connections=CONNECTIONS, seconds=seconds)
+        return run_open_loop(testbed, server, path, rate=RATE, connections=CONNECTIONS, seconds=seconds)
 
-    def check(self, ground: Ground, server: Server) -> None:
-        """An answer of each kind. Raises WrongAnswers."""
+    def check(self, testbed: Testbed, server: Server) -> None:
+        """Check one response of each size. Raises WrongResponse."""
         for name in (SMALL, BIG):
-            request = server.request(self.kind, ground.tokens(name)[0], name)
-            expect(server, request, 200, ground.path(name))
+            request = server.request(self.kind, testbed.tokens(name)[0], name)
+            expect(server, request, 200, testbed.path(name))
 
 
-def times(alone: Heard, beside: Heard) -> dict[str, float]:
-    """The figures of both, and how many times one is the other."""
+def latency_figures(alone: TallySummary, beside: TallySummary) -> dict[str, float]:
+    """The 99th percentile alone and beside the disturbance, and their ratio."""
     first, second = alone.latency["p99_ms"], beside.latency["p99_ms"]
     return {"alone_p99_ms": first, "beside_p99_ms": second, "p99_times": second / first}
 
 
-class Slow(_Beside):
-    """Thousands of clients on bad lines: what each holds in memory, and what the others feel."""
+class Slow(_Disturbed):
+    """Thousands of clients on slow lines: the memory that each needs, and the latency of other requests."""
 
     name = "slow"
     title = "5,000 clients at 16 KiB/s"
@@ -70,48 +70,50 @@ class Slow(_Beside):
     shown = ("memory_kib", "kernel_kib", "cpu_share", *LATENCIES, "p99_times", "pace")
     targets = (Target("memory_kib", 12, at="most"), Target("p99_times", 2, at="most"))
 
-    def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
-        server = contestant.running
-        self.check(ground, server)
-        alone = self.small(ground, server, effort.seconds)
+    def measure(self, testbed: Testbed, participant: Participant, options: LoadOptions) -> Sample:
+        server = participant.running
+        self.check(testbed, server)
+        alone = self.measure_small(testbed, server, options.seconds)
         requests = [
-            server.request(self.kind, ground.tokens(SMALL)[1], SMALL),
-            server.request(self.kind, ground.tokens(BIG)[0], BIG),
+            server.request(self.kind, testbed.tokens(SMALL)[1], SMALL),
+            server.request(self.kind, testbed.tokens(BIG)[0], BIG),
         ]
-        with started(ground, "crawl", server, requests, clients=self.clients, rate=self.rate) as job:
-            _hear(job.listen(CROWD_SECONDS), "idle")
+        with generator(
+            testbed, "slow-clients", server, requests, clients=self.clients, rate=self.rate
+        ) as process:
+            _expect_state(process.receive(CONNECT_SECONDS), "idle")
             time.sleep(SETTLE_SECONDS)
-            meter = Meter(server.pids())
+            meter = UsageMeter(server.pids())
             idle, idle_kernel = meter.memory(), socket_bytes()
-            job.say("go")
-            _hear(job.listen(CROWD_SECONDS), "active")
+            process.send("go")
+            _expect_state(process.receive(CONNECT_SECONDS), "active")
             time.sleep(SETTLE_SECONDS)
             active, active_kernel = meter.memory(), socket_bytes()
             began, before = time.monotonic(), meter.used()
-            time.sleep(min(2.0, effort.seconds))
+            time.sleep(min(2.0, options.seconds))
             share = (meter.used() - before) / (time.monotonic() - began)
-            beside = self.small(ground, server, effort.seconds)
-            job.say("stop")
-            told = job.listen(GRACE_SECONDS)
-        if told["broken"]:
-            raise WrongAnswers(
-                f"{server.peer.name} broke {told['broken']} of {self.clients} slow connections"
+            beside = self.measure_small(testbed, server, options.seconds)
+            process.send("stop")
+            counts = process.receive(GRACE_SECONDS)
+        if counts["broken"]:
+            raise WrongResponse(
+                f"{server.peer.name} broke {counts['broken']} of {self.clients} slow connections"
             )
         return {
             "memory_kib": (active - idle) / self.clients / 1024,
             "kernel_kib": (active_kernel - idle_kernel) / self.clients / 1024,
             "cpu_share": 100 * share,
-            "pace": 100 * told["pace"],
-            **times(alone, beside),
+            "pace": 100 * counts["pace"],
+            **latency_figures(alone, beside),
         }
 
 
-def _hear(told: object, word: str) -> None:
-    if told != word:
-        raise BenchError(f"the slow clients said {told!r}, not {word!r}")
+def _expect_state(reported: object, state: str) -> None:
+    if reported != state:
+        raise BenchError(f"the slow clients reported {reported!r}, not {state!r}")
 
 
-class Fast(_Beside):
+class Fast(_Disturbed):
     """A few clients that take large files as fast as they are sent."""
 
     name = "fast"
@@ -121,24 +123,27 @@ class Fast(_Beside):
     shown = (*LATENCIES, "p99_times", "mbps")
     targets = (Target("beside_p99_ms", 1.0, "nginx-lua", at="most"),)
 
-    def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
-        server = contestant.running
-        self.check(ground, server)
-        alone = self.small(ground, server, effort.seconds)
-        requests = [server.request(self.kind, token, BIG) for token in ground.tokens(BIG)[:BIG_TOKENS]]
-        seconds = effort.seconds + 2  # begins before the small requests and ends after them
-        with started(
-            ground, "drain", server, requests, connections=self.clients, seconds=seconds, aside=True
-        ) as job:
+    def measure(self, testbed: Testbed, participant: Participant, options: LoadOptions) -> Sample:
+        server = participant.running
+        self.check(testbed, server)
+        alone = self.measure_small(testbed, server, options.seconds)
+        tokens = testbed.tokens(BIG)[:BIG_TOKENS]
+        requests = [server.request(self.kind, token, BIG) for token in tokens]
+        seconds = options.seconds + 2  # it begins before the small requests and ends after them
+        with generator(
+            testbed, "downloads", server, requests, connections=self.clients, seconds=seconds, aside=True
+        ) as process:
             time.sleep(SETTLE_SECONDS)
-            beside = self.small(ground, server, effort.seconds)
-            told = Heard.of(job.listen(seconds + GRACE_SECONDS))
-        if told.faults or set(told.statuses) - {200} or not told.bytes:
-            raise WrongAnswers(f"{server.peer.name}: statuses {told.statuses}, faults {told.faults}")
-        return {**times(alone, beside), "mbps": told.bytes / told.seconds / 1e6}
+            beside = self.measure_small(testbed, server, options.seconds)
+            downloads = TallySummary.from_json(process.receive(seconds + GRACE_SECONDS))
+        if downloads.faults or set(downloads.statuses) - {200} or not downloads.bytes:
+            raise WrongResponse(
+                f"{server.peer.name}: statuses {downloads.statuses}, faults {downloads.faults}"
+            )
+        return {**latency_figures(alone, beside), "mbps": downloads.bytes / downloads.seconds / 1e6}
 
 
-class Cold(_Beside):
+class Cold(_Disturbed):
     """Large files that are not in the page cache, and whether small requests wait for the disk."""
 
     name = "cold"
@@ -149,22 +154,22 @@ class Cold(_Beside):
     shown = (*LATENCIES, "p99_times", "cold_share", "cold_mbps")
     targets = (Target("p99_times", 3, at="most"),)
 
-    def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
-        server = contestant.running
-        self.check(ground, server)
-        path = ground.path(BIG)
+    def measure(self, testbed: Testbed, participant: Participant, options: LoadOptions) -> Sample:
+        server = participant.running
+        self.check(testbed, server)
+        path = testbed.path(BIG)
         if _file_system(path) in ("tmpfs", "ramfs"):
             raise BenchError("the files are in memory, not on a disk: give --scratch a folder on one")
-        alone = self.small(ground, server, effort.seconds)
-        token = ground.tokens(BIG)[0]
+        alone = self.measure_small(testbed, server, options.seconds)
+        token = testbed.tokens(BIG)[0]
         requests = [
             server.request(self.kind, token, BIG, {"Range": f"bytes={start}-{stop - 1}"})
             for start, stop in cold_spans(SIZES[BIG], self.span)
         ]
-        seconds = effort.seconds + 2  # begins before the small requests and ends after them
-        with started(
-            ground,
-            "cold",
+        seconds = options.seconds + 2  # it begins before the small requests and ends after them
+        with generator(
+            testbed,
+            "cold-reads",
             server,
             requests,
             path=str(path),
@@ -172,25 +177,25 @@ class Cold(_Beside):
             length=self.span,
             rate=self.rate,
             seconds=seconds,
-        ) as job:
+        ) as process:
             time.sleep(SETTLE_SECONDS)
-            beside = self.small(ground, server, effort.seconds)
-            told = job.listen(seconds + GRACE_SECONDS)
-        if told["broken"] or not told["bytes"]:
-            raise WrongAnswers(f"{server.peer.name} broke {told['broken']:.0f} downloads of cold spans")
+            beside = self.measure_small(testbed, server, options.seconds)
+            counts = process.receive(seconds + GRACE_SECONDS)
+        if counts["broken"] or not counts["bytes"]:
+            raise WrongResponse(f"{server.peer.name} broke {counts['broken']:.0f} downloads of cold spans")
         return {
-            **times(alone, beside),
-            "cold_share": 100 * told["cold"] / max(1, told["asked"]),
-            "cold_mbps": told["bytes"] / told["seconds"] / 1e6,
+            **latency_figures(alone, beside),
+            "cold_share": 100 * counts["cold"] / max(1, counts["asked"]),
+            "cold_mbps": counts["bytes"] / counts["seconds"] / 1e6,
         }
 
 
 def _file_system(path: Path) -> str:
-    """The type of the file system a path is on."""
-    best, kind = "", ""
+    """The type of the file system that a path is on."""
+    longest, kind = "", ""
     with open("/proc/mounts") as file:
         for line in file:
-            _, place, name, *_ = line.split()
-            if path.is_relative_to(place) and len(place) >= len(best):
-                best, kind = place, name
+            _, mount_point, name, *_ = line.split()
+            if path.is_relative_to(mount_point) and len(mount_point) >= len(longest):
+                longest, kind = mount_point, name
     return kind
