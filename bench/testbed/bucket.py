@@ -1,8 +1,8 @@
-"""The bucket: one fast HTTP server from which every contestant reads the same objects.
+"""The bucket: one fast HTTP server from which every participant reads the same objects.
 
-nginx serving the folder of files as S3 does with path addressing: GET and HEAD, Range, If-Match, an ETag of
-its own. It does not look at signatures, which makes it faster than any real bucket; so what is measured is
-the gateway or the proxy before it.
+It is an nginx that serves the folder of files as S3 does with path addressing: GET and HEAD, Range, If-Match,
+and an ETag. It ignores signatures, which makes it faster than any real bucket, so that the gateway or the
+proxy before it is what is measured.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.nginx import Config, start_nginx
-from bench.processes import Crew, Program
+from bench.testbed.nginx import Config, start_nginx
+from bench.testbed.processes import ProcessGroup, Program
 
 STORAGE: Final = "bucket"
-"""The gateway's name for it, and the bucket's own."""
+"""The storage's name in the gateway, and the bucket's own name."""
 
 _LISTING: Final = f"<ListBucketResult><Name>{STORAGE}</Name><KeyCount>0</KeyCount></ListBucketResult>"
-"""Answered to ListObjectsV2, by which publishing sees that the bucket is there. It lists nothing."""
+"""The response to ListObjectsV2, which publishing uses to see that the bucket exists. It lists nothing."""
 
 _LOCATIONS: Final = f"""
         location = /{STORAGE} {{ default_type application/xml; return 200 "{_LISTING}"; }}
@@ -28,7 +28,7 @@ _LOCATIONS: Final = f"""
 
 @dataclass(frozen=True)
 class Bucket:
-    """The bucket that runs."""
+    """A running bucket."""
 
     program: Program
     port: int
@@ -40,7 +40,7 @@ class Bucket:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The gateway's settings for it, by their names in the environment."""
+        """The gateway's settings for this bucket, by their names in the environment."""
         table = {
             "type": "s3",
             "bucket": STORAGE,
@@ -51,8 +51,8 @@ class Bucket:
         return {f"GATEWAY_STORAGE__{STORAGE.upper()}__{name.upper()}": text for name, text in table.items()}
 
 
-def start_bucket(files: Path, *, folder: Path, crew: Crew, cpus: tuple[int, ...]) -> Bucket:
-    """Serve the files as objects named as they are. Raises BenchError."""
+def start_bucket(files: Path, *, folder: Path, processes: ProcessGroup, cpus: tuple[int, ...]) -> Bucket:
+    """Serve each file as an object of the same name. Raises BenchError."""
     config = Config(_LOCATIONS, values={"files": files}, bulk=True)
-    program, port = start_nginx("nginx-bucket", config, folder=folder, crew=crew, cpus=cpus)
+    program, port = start_nginx("nginx-bucket", config, folder=folder, processes=processes, cpus=cpus)
     return Bucket(program, port)

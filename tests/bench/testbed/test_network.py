@@ -1,4 +1,4 @@
-"""The network of a comparison: entered for real by child processes, since nobody can leave one again."""
+"""The network of a comparison, entered for real by child processes, since a process cannot leave it again."""
 
 import json
 import os
@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from bench.network import DEFAULT, SYSTEM, TCP, congestion
+from bench.testbed.network import DEFAULT, SYSTEM, TCP, congestion
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOBODY = 65534
 IMPORT = """
 import ctypes, json, os, socket, sys
-from bench import network
+from bench.testbed import network
 from bench.errors import BenchError
 """
 ENTER = """
@@ -29,7 +29,7 @@ listening = socket.create_server(("127.0.0.1", int(sys.argv[2])))
 with socket.socket() as client:
     client.connect(listening.getsockname())  # only works while `lo` is up
 print(json.dumps({
-    **own.facts(), "own": own.own, "refusal": own.refusal, "user": os.getuid(),
+    **own.facts(), "own": own.own, "refusal": own.refusal, "warning": own.warning(), "user": os.getuid(),
     "moved": os.readlink("/proc/self/ns/net") != before, "port": listening.getsockname()[1],
 }), flush=True)
 sys.stdin.read()
@@ -60,8 +60,8 @@ def child(name: str, port: int = 0, *, first: str = "") -> subprocess.Popen[str]
     )
 
 
-def told(name: str, port: int = 0, *, first: str = "") -> dict[str, Any]:
-    """What such a process tells of the network."""
+def facts(name: str, port: int = 0, *, first: str = "") -> dict[str, Any]:
+    """What such a process prints about the network."""
     output, errors = child(name, port, first=first).communicate(timeout=30)
     assert output, errors
     found: dict[str, Any] = json.loads(output)
@@ -71,7 +71,7 @@ def told(name: str, port: int = 0, *, first: str = "") -> dict[str, Any]:
 @cache
 def refusal() -> str:
     """Why this kernel lets us have no namespace, or empty."""
-    return str(told(DEFAULT)["refusal"])
+    return str(facts(DEFAULT)["refusal"])
 
 
 @pytest.fixture
@@ -85,18 +85,19 @@ def namespaces() -> None:
 @pytest.mark.parametrize("name", [DEFAULT, "reno"])
 def test_a_network_of_its_own_has_the_congestion_control_asked_for(name: str) -> None:
     before = congestion()
-    found = told(name)
+    found = facts(name)
     assert found["own"]
     assert found["moved"]
     assert found["congestion control"] == name
     assert found["network"] == "a namespace of its own"
+    assert found["warning"] is None
     assert found["largest send buffer (tcp_wmem)"].endswith(" bytes")
     assert congestion() == before  # the machine keeps its own
 
 
 @pytest.mark.usefixtures("namespaces")
-def test_who_is_not_root_has_one_too_and_stays_who_they_are() -> None:
-    found = told(DEFAULT, first="" if os.geteuid() else BE_NOBODY)
+def test_an_ordinary_user_has_one_too_and_keeps_their_ids() -> None:
+    found = facts(DEFAULT, first="" if os.geteuid() else BE_NOBODY)
     if found["refusal"]:
         pytest.skip(f"only root may have namespaces here: {found['refusal']}")
     assert found["moved"]
@@ -109,12 +110,12 @@ def test_two_networks_have_the_same_port() -> None:
         assert first.stdin
         assert first.stdout
         port = json.loads(first.stdout.readline())["port"]
-        assert told(DEFAULT, port)["port"] == port
+        assert facts(DEFAULT, port)["port"] == port
         first.stdin.close()
 
 
 def test_the_systems_network_stays_as_it_is() -> None:
-    found = told(SYSTEM)
+    found = facts(SYSTEM)
     assert not found["own"]
     assert not found["moved"]
     assert not found["refusal"]
@@ -122,16 +123,17 @@ def test_the_systems_network_stays_as_it_is() -> None:
     assert found["network"] == "the machine's own"
 
 
-def test_where_it_is_refused_the_systems_network_goes_on() -> None:
+def test_where_it_is_refused_measuring_goes_on_in_the_machines_network() -> None:
     known = (TCP / "tcp_available_congestion_control").read_text().split()
-    found = told(known[0], first="" if refusal() else ALLOW_NO_NAMESPACE)
+    found = facts(known[0], first="" if refusal() else ALLOW_NO_NAMESPACE)
     assert found["refusal"]
     assert not found["moved"]
     assert found["congestion control"] == congestion()
+    assert found["warning"].startswith(f"this kernel refuses a network namespace ({found['refusal']}): ")
     assert found["network"] == f"the machine's own, for one with {known[0]} was refused: {found['refusal']}"
 
 
-def test_an_unknown_congestion_control_is_told_with_those_there_are() -> None:
+def test_an_unknown_congestion_control_is_refused_with_the_known_names() -> None:
     output, errors = child("bbrr").communicate(timeout=30)
     assert not output
     assert errors.startswith("there is no congestion control 'bbrr'; there are ")

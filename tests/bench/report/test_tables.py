@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from bench.model import FIGURES, Result, Target
-from bench.page import render
-from bench.report import show, target_rows, write_json, write_markdown
+from bench.report.figures import FIGURES, Result, Target
+from bench.report.page import render
+from bench.report.tables import show, target_rows, write_json, write_markdown
 from bench.scenarios import SCENARIOS
 
 MACHINE = {"date": "a day", "cpu": "fast <one>", "congestion control": "vegas"}
@@ -84,7 +84,7 @@ def test_the_page_loads_nothing_and_its_plots_are_well_formed(result: Result) ->
         assert shapes & {"rect", "circle"}
 
 
-def test_a_scenario_that_nobody_finished_is_told_too(tmp_path: Path) -> None:
+def test_a_scenario_that_nobody_finished_is_reported_too(tmp_path: Path) -> None:
     empty = Result(
         "slow", "title", ("memory_kib",), (Target("memory_kib", 12, at="most"),), absent={"gateway": "no"}
     )
@@ -109,13 +109,13 @@ def test_a_scenario_that_nobody_finished_is_told_too(tmp_path: Path) -> None:
         (5, 99, 99, []),
     ],
 )
-def test_what_casts_doubt_on_figures_is_said(
+def test_a_result_warns_when_its_figures_say_less_than_they_seem_to(
     result: Result, others: float, load: float, server: float, words: list[str]
 ) -> None:
     result.rounds = {"gateway": [{"others": others, "load_busy": load, "server_busy": server}]}
-    doubts = result.doubts()
-    assert len(doubts) == len(words)
-    assert all(word in doubt for word, doubt in zip(words, doubts, strict=True))
+    warnings = result.warnings()
+    assert len(warnings) == len(words)
+    assert all(word in warning for word, warning in zip(words, warnings, strict=True))
 
 
 def test_every_scenario_shows_known_figures_and_has_its_own_name() -> None:

@@ -1,4 +1,4 @@
-"""nginx: the frame of every configuration here, as those who run it for speed write it; and starting it."""
+"""Start an nginx. All share nginx.conf, which is written as people write it who tune nginx for speed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from bench.machine import tool_path
-from bench.processes import Crew, Program, free_port
+from bench.testbed.machine import tool_path
+from bench.testbed.processes import ProcessGroup, Program, unused_port
 
 INSTALL: Final = "apt-get install nginx"
 MODULES: Final = Path("/usr/lib/nginx/modules")
-_FRAME: Final = Template(Path(__file__).with_name("nginx.conf").read_text())
+_CONFIG: Final = Template(Path(__file__).with_name("nginx.conf").read_text())
 
 
 @dataclass(frozen=True)
 class Config:
-    """What one nginx has of its own. locations, http: templates of `values` and `$folder`, its own folder."""
+    """What differs from one nginx to another.
+
+    locations, http: templates, filled in with `values` and with `$folder`, the folder of this nginx.
+    """
 
     locations: str
     http: str = ""
@@ -32,26 +35,29 @@ class Config:
     """Certificate and key."""
 
     bulk: bool = False
-    """Whether its answers are large."""
+    """Whether its responses are large."""
 
 
-def lacking() -> str | None:
-    """What is missing and how to install it; None when nginx is there."""
+def missing_nginx() -> str | None:
+    """Say that nginx is missing and how to install it; None where it is installed."""
     return None if tool_path("nginx") else f"nginx is missing: {INSTALL}"
 
 
 def start_nginx(
-    name: str, config: Config, *, folder: Path, crew: Crew, cpus: Sequence[int]
+    name: str, config: Config, *, folder: Path, processes: ProcessGroup, cpus: Sequence[int]
 ) -> tuple[Program, int]:
-    """Start one below `folder`, and wait until it listens; the program and its port. Raises BenchError."""
-    port = free_port()
+    """Start an nginx with a folder of its own below `folder`, and wait until it listens.
+
+    Returns the program and its port. Raises BenchError.
+    """
+    port = unused_port()
     own = folder / f"{name}-{port}"
     own.mkdir()
     values = {**config.values, "folder": own}
     certificate, key = config.tls or ("", "")
     path = own / "nginx.conf"
     path.write_text(
-        _FRAME.substitute(
+        _CONFIG.substitute(
             user=f"user {getpass.getuser()};" if os.geteuid() == 0 else "",
             modules="".join(f"load_module {MODULES / each};\n" for each in config.modules),
             folder=own,
@@ -65,6 +71,6 @@ def start_nginx(
             locations=Template(config.locations).substitute(values),
         )
     )
-    program = crew.start(name, [tool_path("nginx") or "nginx", "-p", own, "-c", path], cpus=cpus)
+    program = processes.start(name, [tool_path("nginx") or "nginx", "-p", own, "-c", path], cpus=cpus)
     program.wait_for("127.0.0.1", port)
     return program, port

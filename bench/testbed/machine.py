@@ -1,4 +1,4 @@
-"""The machine: which CPUs do what, and what a report says about it."""
+"""The machine: which CPUs run what, where programs are, and the facts that a report states."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("aiohttp", "uvloop", "hiredis", "redis", "starlette", "uvicorn", "ht
 
 @dataclass(frozen=True)
 class Cores:
-    """CPUs of the servers, and of the load with Redis. The same on a machine with one CPU."""
+    """The CPUs of the servers, and those of the load and Redis; the same where there is one CPU."""
 
     server: tuple[int, ...]
     load: tuple[int, ...]
@@ -25,7 +25,7 @@ class Cores:
 
     @classmethod
     def divide(cls) -> Cores:
-        """One CPU for the server and another for the load, of those this process may use."""
+        """Choose one CPU for the server and another for the load, among those that this process may use."""
         usable = sorted(os.sched_getaffinity(0))
         return cls((usable[0],), (usable[-1],), tuple(usable))
 
@@ -36,19 +36,19 @@ class Cores:
 
 
 def tool_path(name: str) -> str | None:
-    """Where a program is; looked for in the folders of system programs too, where nginx usually is."""
+    """A program's path, or None. The folders of system programs, where nginx usually is, are searched too."""
     return which(
         name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
     )
 
 
 def find_redis() -> str | None:
-    """A Redis or Valkey server to measure with."""
+    """The path of a Redis or Valkey server to measure with, or None."""
     return tool_path("redis-server") or tool_path("valkey-server")
 
 
 def describe(network: Mapping[str, str]) -> dict[str, str]:
-    """The machine and the versions of everything that takes part, for the report. network: its facts."""
+    """The machine, and the versions of all that takes part. network: the facts of the network."""
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": _cpu_model(),
@@ -77,7 +77,10 @@ def describe(network: Mapping[str, str]) -> dict[str, str]:
 
 
 def _first_line(command: list[str], *, check: bool = False) -> str:
-    """What a program says first, or nothing. check: nothing when it fails, too (wrk tells its version so)."""
+    """A program's first line of output; empty if it cannot run. check: also empty if it exits non-zero.
+
+    wrk prints its version and exits non-zero.
+    """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=check)
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""Percentiles, medians and ratios. Pure."""
+"""Percentiles, medians and ratios. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from statistics import median
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` (0 to 1) of the ascending values do not exceed: nearest rank.
+    """The nearest-rank percentile of ascending values. share: from 0 to 1.
 
-    Never interpolates: what is told was really measured. Raises ValueError without values.
+    It is the smallest value that at least this share of the values do not exceed. It never interpolates, so
+    it is a value that was really measured. Raises ValueError without values.
     """
     if not ordered:
         raise ValueError("no values, no percentile")
@@ -19,7 +20,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def latency_figures(seconds: Sequence[float]) -> dict[str, float]:
-    """The percentiles that are reported, in milliseconds. Empty without values."""
+    """The percentiles that are reported, in milliseconds; empty without values."""
     if not seconds:
         return {}
     ordered = sorted(seconds)
@@ -34,7 +35,7 @@ def latency_figures(seconds: Sequence[float]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Spread:
-    """What several rounds gave: the median, and the least and the greatest."""
+    """A figure over several rounds: the median, the least and the greatest value."""
 
     median: float
     least: float
@@ -42,21 +43,22 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Raises ValueError without values."""
+        """The spread of these values. Raises ValueError without values."""
         if not values:
             raise ValueError("no rounds, no median")
         return cls(median(values), min(values), max(values))
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """Ours by theirs: the ratio of the medians, and the extremes of the ratios round by round.
+    """Ours divided by theirs: the ratio of the medians, and the extremes of the ratios round by round.
 
-    The rounds alternate, so what disturbs the machine for a while disturbs both sides of a round alike. A
-    side that failed in some round makes the round-by-round extremes those of the rounds both have.
+    The rounds alternate, so that what disturbs the machine for a while disturbs both sides of a round alike.
+    If one side has fewer rounds, the extremes are those of the rounds that both have. Raises ValueError if
+    there is nothing to divide by.
     """
     rounds = [a / b for a, b in zip(ours, theirs, strict=False) if b]
-    middle = Spread.of(theirs).median
-    if not middle or not rounds:
+    divisor = Spread.of(theirs).median
+    if not divisor or not rounds:
         raise ValueError("nothing to divide by")
-    whole = Spread.of(ours).median / middle
+    whole = Spread.of(ours).median / divisor
     return Spread(whole, min(*rounds, whole), max(*rounds, whole))

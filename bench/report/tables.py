@@ -1,4 +1,4 @@
-"""The results as tables for a terminal, as JSON, and as Markdown."""
+"""Writes the results as tables for a terminal, as JSON, and as Markdown."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.deployment import Report
-from bench.model import FIGURES, Result
-from bench.stats import Spread
+from bench.report.figures import FIGURES, LoadReport, Result
+from bench.report.stats import Spread
 
 
 def number(value: float, figure: str) -> str:
-    """A figure's value as people read it."""
+    """A value of a figure, formatted for people."""
     return f"{value:,.{FIGURES[figure].digits}f}"
 
 
 def spread_text(spread: Spread | None, figure: str) -> str:
-    """Median and extremes."""
+    """Median and extremes, formatted; a dash where there is no value."""
     if spread is None:
         return "–"
     if spread.least == spread.most:
@@ -29,7 +28,7 @@ def spread_text(spread: Spread | None, figure: str) -> str:
 
 
 def target_rows(result: Result) -> list[tuple[str, str, str]]:
-    """Each target: its text, what was reached, and whether it was met."""
+    """For each target its text, the value that was reached, and whether it was met."""
     rows = []
     for target in result.targets:
         reached = target.reached(result.rounds)
@@ -43,35 +42,38 @@ def target_rows(result: Result) -> list[tuple[str, str, str]]:
 
 
 def result_rows(result: Result) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of a scenario's table: contestants down, figures across, and the ratio of the first."""
-    shown = [name for name in result.shown if any(result.spread(each, name) for each in result.rounds)]
+    """Heads and rows of a scenario's table: a row for each participant, a column for each figure.
+
+    The last column is the ratio of the first figure.
+    """
+    shown = [name for name in result.shown if any(result.spread(other, name) for other in result.rounds)]
     heads = ["", *(f"{FIGURES[name].title} ({FIGURES[name].unit})" for name in shown)]
     first = shown[0] if shown else ""
     ratios = result.ratios(first) if first else {}
     if ratios:
         heads.append("gateway / it")
     rows = []
-    for each in result.rounds:
-        row = [each, *(spread_text(result.spread(each, name), name) for name in shown)]
+    for participant in result.rounds:
+        row = [participant, *(spread_text(result.spread(participant, name), name) for name in shown)]
         if ratios:
-            found = ratios.get(each)
-            row.append(f"{found.median:.2f}" if found else "")
+            ratio = ratios.get(participant)
+            row.append(f"{ratio.median:.2f}" if ratio else "")
         rows.append(row)
     return heads, rows
 
 
 def facts_line(facts: Mapping[str, object]) -> str:
-    """Facts in one line."""
+    """Facts as one line of text."""
     return "; ".join(f"{name} {value}" for name, value in facts.items())
 
 
 def show(results: Sequence[Result], network: Mapping[str, str], console: Console) -> None:
-    """Print everything. network: its facts, without which figures say little."""
+    """Print all results. network: the facts of the network, without which figures say little."""
     console.print(facts_line(network), highlight=False, markup=False, soft_wrap=True)
     for result in results:
         if not result.rounds:
             console.print(f"[bold]{result.name}[/]: {result.title}", highlight=False)
-            _show_rest(result, console)
+            _show_notes(result, console)
             continue
         heads, rows = result_rows(result)
         table = Table(title=f"{result.name}: {result.title}", title_justify="left", title_style="bold")
@@ -80,23 +82,23 @@ def show(results: Sequence[Result], network: Mapping[str, str], console: Console
         for row in rows:
             table.add_row(*row)
         console.print(table)
-        _show_rest(result, console)
+        _show_notes(result, console)
 
 
-def _show_rest(result: Result, console: Console) -> None:
-    """Targets, who is absent, and notes."""
+def _show_notes(result: Result, console: Console) -> None:
+    """Print targets, absent participants, and notes."""
     for text, reached, verdict in target_rows(result):
         colour = {"met": "green", "missed": "red"}.get(verdict, "yellow")
         console.print(f"  target {text}: [bold]{reached}[/] [{colour}]{verdict}[/]", highlight=False)
     for name, reason in result.absent.items():
         console.print(f"  {name}: {reason}", style="yellow", highlight=False, markup=False)
-    for note in (*result.notes, *result.doubts()):
+    for note in (*result.notes, *result.warnings()):
         console.print(f"  {note}", style="yellow", highlight=False, markup=False)
     console.print()
 
 
-def show_load(report: Report, console: Console) -> None:
-    """Print what `load` found."""
+def show_load(report: LoadReport, console: Console) -> None:
+    """Print the report of `load`."""
     table = Table(title=report.generator, title_justify="left", title_style="bold", show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -104,8 +106,8 @@ def show_load(report: Report, console: Console) -> None:
         table.add_row(FIGURES[name].title, f"{number(value, name)} {FIGURES[name].unit}")
     for status, count in sorted(report.statuses.items()):
         table.add_row(f"status {status}", f"{count:,}")
-    for why, count in sorted(report.faults.items()):
-        table.add_row(f"fault: {why}", f"{count:,}")
+    for reason, count in sorted(report.faults.items()):
+        table.add_row(f"fault: {reason}", f"{count:,}")
     console.print(table)
     for note in report.notes:
         console.print(f"  {note}", style="yellow", highlight=False, markup=False)
@@ -114,19 +116,19 @@ def show_load(report: Report, console: Console) -> None:
 def write_json(
     path: Path, results: Sequence[Result], machine: Mapping[str, str], settings: Mapping[str, object]
 ) -> None:
-    """Everything, round by round."""
-    plain = {
+    """Write every round's figures as JSON."""
+    data = {
         "machine": dict(machine),
         "settings": dict(settings),
-        "scenarios": [result.plain() for result in results],
+        "scenarios": [result.to_json() for result in results],
     }
-    path.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_markdown(
     path: Path, results: Sequence[Result], machine: Mapping[str, str], settings: Mapping[str, object]
 ) -> None:
-    """The run as a document for the repository."""
+    """Write the run as a document for the repository."""
     lines = [
         "# Results of the newest run",
         "",
@@ -148,8 +150,8 @@ def write_markdown(
         lines += [f"## {result.name}", "", f"{result.title}.", ""]
         if rows:
             lines += _markdown(heads, rows)
-        lines += [f"- {name}: {why}" for name, why in result.absent.items()]
-        lines += [f"- {note}" for note in (*result.notes, *result.doubts())]
+        lines += [f"- {name}: {reason}" for name, reason in result.absent.items()]
+        lines += [f"- {note}" for note in (*result.notes, *result.warnings())]
         if lines[-1]:
             lines.append("")
     path.write_text("\n".join(lines).rstrip() + "\n")

@@ -1,4 +1,4 @@
-"""Our own generators, against small servers that behave badly on purpose."""
+"""Our own generators, against small servers that misbehave on purpose."""
 
 import asyncio
 import socket
@@ -8,18 +8,20 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bench.load.client import Aim, ClosedLoop, OpenLoop
-from bench.load.sockets import cold_spans, drain
+from bench.load.client import Endpoint
+from bench.load.cold_reads import cold_spans
+from bench.load.downloads import download_and_discard
+from bench.load.loops import ClosedLoop, OpenLoop
 
-Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+Respond = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 @asynccontextmanager
-async def serving(answer: Answer) -> AsyncIterator[Aim]:
-    """A server whose `answer(reader, writer)` handles each request of a connection."""
+async def serving(respond: Respond) -> AsyncIterator[Endpoint]:
+    """A server that calls `respond(writer)` for each request of a connection."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +30,7 @@ async def serving(answer: Answer) -> AsyncIterator[Aim]:
         tasks.add(task)
         try:
             while await reader.readuntil(b"\r\n\r\n"):
-                await answer(writer)
+                await respond(writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -36,7 +38,7 @@ async def serving(answer: Answer) -> AsyncIterator[Aim]:
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
-        yield Aim("127.0.0.1", server.sockets[0].getsockname()[1])
+        yield Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
     finally:
         server.close()
         for task in tasks:
@@ -44,11 +46,11 @@ async def serving(answer: Answer) -> AsyncIterator[Aim]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def always(data: bytes) -> Answer:
-    async def answer(writer: asyncio.StreamWriter) -> None:
+def always(data: bytes) -> Respond:
+    async def respond(writer: asyncio.StreamWriter) -> None:
         writer.write(data)
 
-    return answer
+    return respond
 
 
 RATE, STALL, LATE = 200, 0.5, 0.1
@@ -58,41 +60,41 @@ async def test_a_stall_delays_every_request_that_was_due_meanwhile() -> None:
     loop = asyncio.get_running_loop()
     stalled: list[float] = []
 
-    async def answer(writer: asyncio.StreamWriter) -> None:
+    async def respond(writer: asyncio.StreamWriter) -> None:
         now = loop.time()
         if not stalled:
             stalled.append(now)
         await asyncio.sleep(max(0.0, stalled[0] + STALL - now))
-        writer.write(ANSWER)
+        writer.write(RESPONSE)
 
-    async with serving(answer) as aim:
-        tally = await OpenLoop(aim, [REQUEST], 1, RATE).run(1.0)
-    assert tally.answers == RATE
+    async with serving(respond) as endpoint:
+        tally = await OpenLoop(endpoint, [REQUEST], 1, RATE).run(1.0)
+    assert tally.responses == RATE
     late = sum(latency > LATE for latency in tally.latencies)
-    # a closed loop would have sent one request during the stall, and seen one late answer
+    # a closed loop would have sent one request during the stall, and seen one late response
     assert late >= RATE * (STALL - LATE) * 0.8
 
 
 async def test_a_server_that_never_answers_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.load.client.DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr("bench.load.loops.DRAIN_SECONDS", 0.1)
 
     async def silence(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(60)
 
-    async with serving(silence) as aim:
-        tally = await OpenLoop(aim, [REQUEST], 2, 50).run(0.4)
-    assert tally.answers == 0
+    async with serving(silence) as endpoint:
+        tally = await OpenLoop(endpoint, [REQUEST], 2, 50).run(0.4)
+    assert tally.responses == 0
     assert tally.faults["unanswered"] == 20
     assert len(tally.latencies) == 20
 
 
-async def test_a_closed_loop_asks_again_at_once() -> None:
-    async with serving(always(ANSWER)) as aim:
-        tally = await ClosedLoop(aim, [REQUEST], 4).run(0.2)
-    assert tally.answers > 4
+async def test_a_closed_loop_sends_again_at_once() -> None:
+    async with serving(always(RESPONSE)) as endpoint:
+        tally = await ClosedLoop(endpoint, [REQUEST], 4).run(0.2)
+    assert tally.responses > 4
     assert set(tally.statuses) == {200}
     assert not tally.faults
-    assert len(tally.latencies) == tally.answers
+    assert len(tally.latencies) == tally.responses
 
 
 async def test_the_requests_are_sent_in_turn() -> None:
@@ -102,14 +104,14 @@ async def test_the_requests_are_sent_in_turn() -> None:
         try:
             while True:
                 seen.append((await reader.readuntil(b"\r\n\r\n")).split()[1])
-                writer.write(ANSWER)
+                writer.write(RESPONSE)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     requests = [b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(3)]
-    aim = Aim("127.0.0.1", server.sockets[0].getsockname()[1])
-    await OpenLoop(aim, requests, 1, 100).run(0.05)
+    endpoint = Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
+    await OpenLoop(endpoint, requests, 1, 100).run(0.05)
     server.close()
     assert seen[:5] == [b"/0", b"/1", b"/2", b"/0", b"/1"]
 
@@ -124,43 +126,43 @@ async def test_the_requests_are_sent_in_turn() -> None:
         (b"nonsense here\r\n\r\n", None, "unreadable"),
     ],
 )
-async def test_each_answer_is_counted_by_its_status_or_fault(
+async def test_each_response_is_counted_by_its_status_or_fault(
     answer: bytes, status: int | None, fault: str | None
 ) -> None:
-    async with serving(always(answer)) as aim:
-        tally = await OpenLoop(aim, [REQUEST], 1, 50).run(0.1)
+    async with serving(always(answer)) as endpoint:
+        tally = await OpenLoop(endpoint, [REQUEST], 1, 50).run(0.1)
     assert set(tally.statuses) == ({status} if status else set())
     assert set(tally.faults) == ({fault} if fault else set())
 
 
-async def test_an_answer_may_come_in_any_pieces() -> None:
+async def test_a_response_may_come_in_any_pieces() -> None:
     async def drip(writer: asyncio.StreamWriter) -> None:
-        for byte in ANSWER:
+        for byte in RESPONSE:
             writer.write(bytes((byte,)))
             await asyncio.sleep(0)
 
-    async with serving(drip) as aim:
-        tally = await OpenLoop(aim, [REQUEST], 1, 50).run(0.1)
+    async with serving(drip) as endpoint:
+        tally = await OpenLoop(endpoint, [REQUEST], 1, 50).run(0.1)
     assert tally.statuses == {200: 5}
 
 
-async def test_a_server_that_hangs_up_is_a_fault_and_is_tried_again() -> None:
+async def test_a_server_that_closes_the_connection_is_a_fault_and_is_tried_again() -> None:
     async def hang_up(writer: asyncio.StreamWriter) -> None:
-        writer.write(ANSWER[:-2])
+        writer.write(RESPONSE[:-2])
         writer.close()
 
-    async with serving(hang_up) as aim:
-        tally = await ClosedLoop(aim, [REQUEST], 1).run(0.2)
-    assert tally.answers == 0
+    async with serving(hang_up) as endpoint:
+        tally = await ClosedLoop(endpoint, [REQUEST], 1).run(0.2)
+    assert tally.responses == 0
     assert tally.faults["broken"] >= 1
 
 
-async def test_no_server_is_told_at_once() -> None:
+async def test_a_missing_server_is_an_error_at_once() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with pytest.raises(OSError, match=r"."):
-        await ClosedLoop(Aim("127.0.0.1", port), [REQUEST], 2).run(0.1)
+        await ClosedLoop(Endpoint("127.0.0.1", port), [REQUEST], 2).run(0.1)
 
 
 def test_drained_bytes_are_counted_to_the_last() -> None:
@@ -180,12 +182,12 @@ def test_drained_bytes_are_counted_to_the_last() -> None:
 
     server = threading.Thread(target=serve)
     server.start()
-    tally = drain(listener.getsockname(), [REQUEST], 1, 5)
+    tally = download_and_discard(listener.getsockname(), [REQUEST], 1, 5)
     server.join()
     listener.close()
     assert tally.statuses == {200: 3}
     assert tally.bytes == 3 * len(answer)
-    assert tally.faults == {"broken": 1}  # the server hung up, and that is told
+    assert tally.faults == {"broken": 1}  # the server closed the connection, which is counted
 
 
 def test_cold_spans_cover_the_file_once() -> None:

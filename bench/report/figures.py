@@ -1,4 +1,4 @@
-"""What is measured and how it is told: figures, targets, results. Values only."""
+"""What is measured, and how it is shown: figures, targets, results. Values only, no I/O."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from bench.stats import Spread, ratio
+from bench.report.stats import Spread, ratio
 
 DISTURBED_PERCENT: Final = 10.0
+"""Above this share of the server's CPU in use by others, a result carries a warning."""
+
 FULL_PERCENT: Final = 95.0
+"""From this share on a CPU counts as full."""
 
 Sample = Mapping[str, float]
-"""One round's figures of one contestant, by the names in FIGURES."""
+"""One round's figures of one participant, by the names in FIGURES."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,10 @@ FIGURES: Final = {
 
 @dataclass(frozen=True)
 class Target:
-    """A figure of `subject` and what it shall be, by itself or divided by another contestant's."""
+    """The value that a figure of `subject` is to reach, by itself or divided by another participant's.
+
+    wanted: the value. against: the other participant. at: whether the value is a minimum or a maximum.
+    """
 
     figure: str
     wanted: float
@@ -64,7 +70,7 @@ class Target:
 
     @property
     def text(self) -> str:
-        """The target in words."""
+        """The target as it is shown."""
         figure = FIGURES[self.figure]
         sign = "≥" if self.at == "least" else "≤"
         if self.against is None:
@@ -72,7 +78,7 @@ class Target:
         return f"{figure.title} {sign} {self.wanted:g} × {self.against}"
 
     def reached(self, rounds: Mapping[str, list[Sample]]) -> Spread | None:
-        """What was reached; None when a side has no figures."""
+        """The value that was reached; None if one of the participants has no figures."""
         ours = [sample[self.figure] for sample in rounds.get(self.subject, ()) if self.figure in sample]
         if not ours:
             return None
@@ -88,7 +94,11 @@ class Target:
 
 @dataclass
 class Result:
-    """What came out for one scenario: the rounds of each contestant, and who could not take part and why."""
+    """The result of one scenario.
+
+    rounds: the samples of each participant. absent: why a participant has no figures. shown: the figures in
+    the table.
+    """
 
     name: str
     title: str
@@ -98,24 +108,24 @@ class Result:
     absent: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def spread(self, contestant: str, figure: str) -> Spread | None:
-        """Median and extremes of a figure over the rounds; None without any."""
-        values = [sample[figure] for sample in self.rounds.get(contestant, ()) if figure in sample]
+    def spread(self, participant: str, figure: str) -> Spread | None:
+        """Median and extremes of a figure over the rounds; None if no round has it."""
+        values = [sample[figure] for sample in self.rounds.get(participant, ()) if figure in sample]
         return Spread.of(values) if values else None
 
     def ratios(self, figure: str, subject: str = "gateway") -> dict[str, Spread]:
-        """The subject's figure by each other contestant's."""
-        found = {}
+        """The subject's figure divided by each other participant's."""
+        ratios = {}
         for other in self.rounds:
             if other != subject:
                 reached = Target(figure, 0, other, subject=subject).reached(self.rounds)
                 if reached is not None:
-                    found[other] = reached
-        return found
+                    ratios[other] = reached
+        return ratios
 
-    def doubts(self) -> list[str]:
-        """What makes figures less than they seem: others on the CPU, or a load that was the bottleneck."""
-        found, disturbed, full = [], [], []
+    def warnings(self) -> list[str]:
+        """Why the figures say less than they seem to: others used the CPU, or the load was the bottleneck."""
+        warnings, disturbed, full = [], [], []
         for name in self.rounds:
             others = self.spread(name, "others")
             load, server = self.spread(name, "load_busy"), self.spread(name, "server_busy")
@@ -124,19 +134,19 @@ class Result:
             if load and server and load.median > FULL_PERCENT > server.median:
                 full.append(name)
         if disturbed:
-            found.append(
-                f"others used the server's CPU ({', '.join(disturbed)}): to be repeated on a quiet machine; "
+            warnings.append(
+                f"others used the server's CPU ({', '.join(disturbed)}): repeat this on a quiet machine; "
                 "until then, CPU times say more than requests/s and MB/s"
             )
         if full:
-            found.append(
-                f"the load's CPU was full before the server's ({', '.join(full)}): these could do more, "
-                "and their CPU times say how much"
+            warnings.append(
+                f"the load's CPU was full before the server's ({', '.join(full)}): these servers could do "
+                "more, and their CPU times say how much"
             )
-        return found
+        return warnings
 
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON, with every round."""
         targets = []
         for target in self.targets:
             reached = target.reached(self.rounds)
@@ -159,6 +169,17 @@ class Result:
             "shown": list(self.shown),
             "rounds": {name: [dict(sample) for sample in samples] for name, samples in self.rounds.items()},
             "absent": self.absent,
-            "notes": [*self.notes, *self.doubts()],
+            "notes": [*self.notes, *self.warnings()],
             "targets": targets,
         }
+
+
+@dataclass
+class LoadReport:
+    """The result of `load`. generator: what sent the requests. figures: by the names in FIGURES."""
+
+    generator: str
+    figures: dict[str, float]
+    statuses: dict[str, int]
+    faults: dict[str, int]
+    notes: list[str] = field(default_factory=list)

@@ -1,12 +1,12 @@
-"""What wrk says, read."""
+"""Reading what wrk prints."""
 
 from pathlib import Path
 
 import pytest
 
-from bench.errors import BenchError, WrongAnswers
-from bench.load.wrk import Load, parse_wrk, write_requests, wrk_command
-from bench.scenarios.requests import check_load
+from bench.errors import BenchError, WrongResponse
+from bench.load.wrk import WrkResult, parse_wrk, write_requests, wrk_command
+from bench.scenarios.requests import check_result
 
 PROSE = """Running 1s test @ http://127.0.0.1:18080
   1 threads and 32 connections
@@ -39,7 +39,7 @@ def test_the_line_of_the_script_is_found_between_wrks_prose() -> None:
     assert load.broken == {}
 
 
-def test_faults_are_told_by_name() -> None:
+def test_faults_are_counted_by_name() -> None:
     load = parse_wrk(LINE.replace('"read": 0', '"read": 3').replace('"status": 0', '"status": 7'))
     assert load.broken == {"read": 3}
     assert load.refused == 7
@@ -69,9 +69,9 @@ def test_requests_are_kept_apart_by_what_no_request_holds(tmp_path: Path) -> Non
     assert {"-c32", "-d1s", str(path)} <= set(command)
 
 
-def _load(**told: int) -> Load:
+def _result(**values: int) -> WrkResult:
     line = LINE
-    for name, value in told.items():
+    for name, value in values.items():
         before = line.index(f'"{name}": ') + len(name) + 4
         line = (
             line[:before]
@@ -82,12 +82,12 @@ def _load(**told: int) -> Load:
 
 
 def test_right_answers_count() -> None:
-    check_load("it", _load(), 200, 1024)
-    check_load("it", _load(status=27430), 403, 0)
+    check_result("it", _result(), 200, 1024)
+    check_result("it", _result(status=27430), 403, 0)
 
 
 @pytest.mark.parametrize(
-    ("told", "status", "body", "match"),
+    ("values", "status", "body", "match"),
     [
         ({"requests": 0}, 200, 0, "nothing"),
         ({"timeout": 1}, 200, 0, "broke"),
@@ -96,6 +96,6 @@ def test_right_answers_count() -> None:
         ({"bytes": 1000}, 200, 1024, "too few"),
     ],
 )
-def test_a_broken_server_cannot_win(told: dict[str, int], status: int, body: int, match: str) -> None:
-    with pytest.raises(WrongAnswers, match=match):
-        check_load("it", _load(**told), status, body)
+def test_a_broken_server_cannot_win(values: dict[str, int], status: int, body: int, match: str) -> None:
+    with pytest.raises(WrongResponse, match=match):
+        check_result("it", _result(**values), status, body)

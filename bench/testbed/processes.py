@@ -1,12 +1,13 @@
-"""Starting programs and stopping exactly those, whatever happens.
+"""Start programs, and stop exactly those, whatever happens.
 
-A `Crew` is a context: what it started is stopped by pid at its end, also after Ctrl-C or an exception; and
-the kernel stops it should we be killed outright. Start programs from the main thread only (see
-gateway.runtime.parent_death).
+A `ProcessGroup` is a context manager. At its end it stops every program that it started, by process id, also
+after Ctrl-C or an exception. Should this process be killed outright, the kernel stops them (see
+gateway.runtime.parent_death, which is why programs are started from the main thread only).
 
-All stay in our session: Linux gives each session an equal share of a CPU (`sched_autogroup_enabled`), and
-SCHED_IDLE, by which the slow clients give way, means nothing beyond its own. With a session for each they
-held the generator beside them for 2 to 4 ms a hundred times a second, and it took that for the server's.
+All programs stay in our session. Linux gives each session an equal share of a CPU
+(`sched_autogroup_enabled`), and SCHED_IDLE, by which the slow clients give way to other programs, has no
+effect across sessions. When each program had a session of its own, the slow clients held up the generator
+beside them for 2 to 4 ms, a hundred times a second, and the generator took that for the server's latency.
 """
 
 from __future__ import annotations
@@ -24,16 +25,17 @@ from pathlib import Path
 from typing import IO, Self
 
 from bench.errors import BenchError
-from bench.measure import descendants
+from bench.testbed.usage import descendants, listening_ports
 from gateway.runtime.parent_death import die_with_parent
 
 STOP_SECONDS = 5.0
 READY_SECONDS = 20.0
+POLL_SECONDS = 0.02
 QUOTED_BYTES = 2000
 
 
 class Program:
-    """One started program. Its standard error goes to a file, which is quoted when it fails."""
+    """One started program. Its standard error goes to a file, whose end is quoted when the program fails."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name
@@ -46,48 +48,67 @@ class Program:
         return self.process.pid
 
     def pids(self) -> list[int]:
-        """It and its descendants, as they are now."""
+        """The ids of the program's process and of its descendants, as they are now."""
         return descendants(self.pid)
 
     def check(self) -> None:
-        """Raise BenchError, with the last lines it wrote, when it has ended by itself."""
+        """Raise BenchError, which quotes what the program wrote last, if it has ended by itself."""
         code = self.process.poll()
         if code is not None:
-            raise BenchError(f"{self.name} ended with code {code}: {self.quote()}")
+            raise BenchError(f"{self.name} ended with code {code}: {self.last_errors()}")
 
-    def quote(self) -> str:
-        """The end of what it wrote on standard error."""
+    def last_errors(self) -> str:
+        """The end of what the program wrote to standard error."""
         text = self.log.read_bytes()[-QUOTED_BYTES:].decode(errors="replace").strip()
-        return text or "it said nothing"
+        return text or "it wrote nothing"
 
     def wait_for(self, host: str, port: int) -> None:
-        """Until it accepts connections. Raises BenchError when it ends, or takes too long."""
+        """Return once the program accepts connections. Raises BenchError if it ends or takes too long."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             self.check()
             with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
                 return
-            time.sleep(0.02)
-        late = f"after {READY_SECONDS:g} s: {self.quote()}"
-        raise BenchError(f"{self.name} did not listen on {host}:{port} {late}")
+            time.sleep(POLL_SECONDS)
+        waited = f"after {READY_SECONDS:g} s: {self.last_errors()}"
+        raise BenchError(f"{self.name} does not listen on {host}:{port} {waited}")
+
+    def wait_for_port(self) -> int:
+        """Return the one TCP port that the program listens on, as soon as it does.
+
+        For programs that are started with port 0; the port is read from the kernel. Raises BenchError if the
+        program ends, takes too long, or listens on several ports.
+        """
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            self.check()
+            ports = listening_ports(self.pids())
+            if len(ports) > 1:
+                raise BenchError(f"{self.name} listens on several ports: {sorted(ports)}")
+            if ports:
+                return ports.pop()
+            time.sleep(POLL_SECONDS)
+        raise BenchError(
+            f"{self.name} does not listen on any port after {READY_SECONDS:g} s: {self.last_errors()}"
+        )
 
     def wait_for_end(self, seconds: float, each_second: Callable[[], None] | None = None) -> None:
-        """Until it has ended, without collecting it: its CPU clock can be read until `stop`.
+        """Return once the program has ended. Its CPU clock can still be read, until `stop` reaps it.
 
-        Raises BenchError when that takes longer than told.
+        each_second: called once a second meanwhile. Raises BenchError after so many seconds.
         """
-        began = said = time.monotonic()
+        began = called = time.monotonic()
         while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             now = time.monotonic()
             if now > began + seconds:
-                raise BenchError(f"{self.name} did not end after {seconds:g} s: {self.quote()}")
-            if each_second is not None and now >= said + 1:
-                said += 1
+                raise BenchError(f"{self.name} did not end after {seconds:g} s: {self.last_errors()}")
+            if each_second is not None and now >= called + 1:
+                called += 1
                 each_second()
             time.sleep(0.01)
 
     def output(self) -> str:
-        """What it wrote on standard output, to the end of it. Raises BenchError when it failed."""
+        """Everything that the program writes to standard output. Raises BenchError if the program fails."""
         assert self.process.stdout is not None
         with self.process.stdout as pipe:
             text = pipe.read().decode(errors="replace")
@@ -96,7 +117,7 @@ class Program:
         return text
 
     def stop(self) -> None:
-        """Ask it to end, and make it end when it does not."""
+        """Send SIGTERM, and SIGKILL if the program has not ended after STOP_SECONDS."""
         for signum in (signal.SIGTERM, signal.SIGKILL):
             if self.process.poll() is None:
                 self.process.send_signal(signum)
@@ -108,8 +129,8 @@ class Program:
                     pipe.close()
 
 
-class Crew:
-    """Programs started together, stopped together. A context manager."""
+class ProcessGroup:
+    """Programs that are stopped together at the end of a `with` block. folder: for their errors."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -132,7 +153,7 @@ class Crew:
         stdin: int | IO[bytes] | None = subprocess.DEVNULL,
         stdout: int | IO[bytes] | None = subprocess.DEVNULL,
     ) -> Program:
-        """Start a program on these CPUs only. environ: what is set besides our own environment."""
+        """Start a program on these CPUs only. environ: variables besides our own. Raises BenchError."""
         log = self.folder / f"{name}.{len(self._programs)}.err"
         parent = os.getpid()
         with log.open("wb") as errors:
@@ -143,7 +164,7 @@ class Crew:
                     stdout=stdout,
                     stderr=errors,
                     env={**os.environ, **(environ or {})},
-                    process_group=0,  # a Ctrl-C is ours to pass on, in order; no session: see the top
+                    process_group=0,  # Ctrl-C reaches only us, and we stop programs in order
                     preexec_fn=partial(_prepare, parent, frozenset(cpus)),  # noqa: PLW1509 - no threads here
                 )
             except OSError as error:
@@ -153,7 +174,7 @@ class Crew:
         return program
 
     def stop(self, program: Program) -> None:
-        """Stop one before the others."""
+        """Stop one program before the others."""
         program.stop()
         self._programs.remove(program)
 
@@ -163,15 +184,19 @@ def _prepare(parent: int, cpus: frozenset[int]) -> None:
     die_with_parent(signal.SIGTERM, parent)
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
+def unused_port() -> int:
+    """A TCP port of 127.0.0.1 on which nobody listens now.
+
+    Only for programs that must be given a number, as nginx must: it takes no port 0. Another program could
+    take the port before it is used; in a network namespace of our own there is no other program.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def raise_file_limit() -> int:
-    """Allow as many open files as the system lets us; programs started from here inherit it. Returns it."""
+    """Allow as many open files as the system permits, also for programs started later. Returns the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
@@ -179,7 +204,7 @@ def raise_file_limit() -> int:
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that everything is stopped and removed."""
+    """Within the block SIGTERM and SIGHUP raise SystemExit, so that everything is stopped and removed."""
 
     def end(signum: int, _frame: object) -> None:
         raise SystemExit(128 + signum)

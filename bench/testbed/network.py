@@ -1,12 +1,13 @@
-"""The network of a comparison: a namespace of its own, whose TCP does not depend on how the machine is set.
+"""A network for a comparison: a network namespace, whose TCP does not depend on how the machine is set up.
 
-The congestion control decides over every figure on loopback: BBR paces packets by timers, and on a virtual
-machine a timer costs more than the packet. README.md beside this file has what that comes to. In a namespace
-of its own a comparison has the one it asks for, the machine keeps its own, and no port is anybody else's. All
-that is started from here inherits it.
+The congestion control decides over every figure of large answers on loopback: BBR sends packets at a pace
+that it keeps by timers, and on a virtual machine a timer costs more than the packet
+(docs/decisions/0010-congestion-control-and-loopback.md has the figures). In a namespace a comparison gets the
+congestion control that it asks for, the machine keeps its own, and no port is taken by anything else. All
+programs started from here inherit the namespace.
 
-A namespace is all or nothing: a process that has entered half of one (a user nobody has mapped, no `lo`) can
-neither go on nor leave it, and there are kernels that refuse in the middle. So a child tries all of it first.
+A process that has entered a namespace halfway (a user without a mapping, `lo` still down) can neither go on
+nor leave it, and some kernels refuse halfway. So a child process tries all the steps first.
 """
 
 from __future__ import annotations
@@ -23,33 +24,36 @@ from typing import Final
 from bench.errors import BenchError
 
 DEFAULT: Final = "cubic"
-"""What Linux has when nobody chose, and what most servers run; it sets no timers."""
+"""Linux's own default, which most servers run; it sets no timers."""
 
 SYSTEM: Final = "system"
-"""Instead of a congestion control's name: the network of the machine, as it is."""
+"""Given in place of a congestion control's name: use the machine's network as it is."""
 
-TCP: Final = Path("/proc/sys/net/ipv4")  # of the namespace of whoever reads it
+TCP: Final = Path("/proc/sys/net/ipv4")  # of the namespace of the process that reads it
 
-# sched.h, sockios.h and if.h. Python has os.unshare and its constants from 3.12 on only.
+# From sched.h, sockios.h and if.h. Python has os.unshare and its constants only from 3.12 on.
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWNET: Final = 0x40000000
 SIOCSIFFLAGS: Final = 0x8914
 IFF_UP: Final = 1
 
 UNKNOWN_FAULT: Final = 255
-"""What the trying child ends with when it was no system call that failed: no errno."""
+"""Exit code of the trying child when something other than a system call failed, so that there is no errno."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """The network we are in. refusal: why it is not our own with what was asked for; else empty."""
+    """The network that this process is in. own: whether it is a namespace of our own.
+
+    refusal: why the kernel gave us no namespace with the congestion control `asked` for; else empty.
+    """
 
     own: bool
     asked: str
     refusal: str = ""
 
     def facts(self) -> dict[str, str]:
-        """What no figure should stand without."""
+        """The facts that every figure is reported with."""
         network = "a namespace of its own" if self.own else "the machine's own"
         if self.refusal:
             network += f", for one with {self.asked} was refused: {self.refusal}"
@@ -59,17 +63,27 @@ class Network:
             "largest send buffer (tcp_wmem)": f"{_read('tcp_wmem', '0 0 unknown').split()[-1]} bytes",
         }
 
+    def warning(self) -> str | None:
+        """Say what it means that the namespace was refused; None where it was not."""
+        if not self.refusal:
+            return None
+        return (
+            f"this kernel refuses a network namespace ({self.refusal}): measuring goes on in the machine's "
+            f"network under its congestion control, {congestion()}; compare these figures only with others "
+            "taken under the same one"
+        )
+
 
 def congestion() -> str:
-    """The congestion control that sockets have here, unless they choose another."""
+    """The congestion control that new sockets have here."""
     return _read("tcp_congestion_control", "unknown")
 
 
 def enter(name: str) -> Network:
-    """Have this process and all it starts from now on in a network of their own with this congestion control.
+    """Move this process, and all that it starts later, into a network namespace with this congestion control.
 
-    Call it while there is one thread. `SYSTEM`, or a kernel that refuses, leaves everything as it is. Raises
-    BenchError when the kernel has no congestion control of that name.
+    Call it while the process has one thread. With `SYSTEM`, or where the kernel refuses, everything stays as
+    it is. Raises BenchError if the kernel has no congestion control of that name.
     """
     if name == SYSTEM:
         return Network(False, name)
@@ -87,7 +101,7 @@ def enter(name: str) -> Network:
 
 
 def _try_in_a_child(name: str) -> str | None:
-    """Why the kernel does not let us; None when it does."""
+    """Try all steps in a child process; returns the kernel's reason when it refuses one, else None."""
     child = os.fork()
     if not child:
         code = UNKNOWN_FAULT
@@ -104,14 +118,14 @@ def _try_in_a_child(name: str) -> str | None:
 
 
 def _enter(name: str) -> None:
-    """Leave the machine's network for a new one. Raises OSError, and then this process is spoilt."""
+    """Leave the machine's network for a new one. After an OSError this process can no longer be used."""
     if os.geteuid() == 0:
         _unshare(CLONE_NEWNET)
-    else:  # whoever is not root may have a network only in a user namespace, where they stay who they are
+    else:  # other users may have a network namespace only within a user namespace, which keeps their ids
         user, group = os.geteuid(), os.getegid()
         _unshare(CLONE_NEWUSER | CLONE_NEWNET)
         own = Path("/proc/self")
-        (own / "setgroups").write_text("deny")  # without it the kernel takes no map of groups
+        (own / "setgroups").write_text("deny")  # the kernel requires it before it takes a map of groups
         (own / "uid_map").write_text(f"{user} {user} 1")
         (own / "gid_map").write_text(f"{group} {group} 1")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:

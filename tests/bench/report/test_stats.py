@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats import Spread, latency_figures, percentile, ratio
+from bench.report.stats import Spread, latency_figures, percentile, ratio
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_percentile_is_a_value_that_its_share_does_not_exceed(values: list[flo
     assert below >= share * len(values) - 1e-9 * len(values)
 
 
-def test_latencies_are_told_in_milliseconds() -> None:
+def test_latencies_are_given_in_milliseconds() -> None:
     figures = latency_figures([0.003, 0.001, 0.002])
     assert figures["p50_ms"] == pytest.approx(2)
     assert figures["max_ms"] == pytest.approx(3)
