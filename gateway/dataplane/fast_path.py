@@ -69,7 +69,7 @@ class KeptAnswer:
         self, head: bytes, body: bytes, storage: Storage, representation: Representation, blob: FileBlob
     ) -> None:
         self.amount = len(body)
-        self.checked = blob.checked
+        self.checked = blob.checked_at
         self.tail = self.text = b""
         self._head = head
         self._body = body
@@ -88,7 +88,7 @@ class KeptAnswer:
             return False
         with blob:
             if blob.as_file is not None:
-                self.checked = blob.as_file.checked
+                self.checked = blob.as_file.checked_at
         return True
 
 

@@ -23,9 +23,9 @@ from gateway.dataplane.timeouts import Limits
 from gateway.errors import Refusal
 from gateway.http.forward_auth import TrustedProxies
 from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
-from gateway.storage.registry import Caching, Storages
-from gateway.store.pipeline import Pipeline
+from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.scripts import SCRIPTS
+from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases, Times
 
@@ -36,7 +36,7 @@ class Worker:
 
     server: Server
     claims: Claims
-    pipeline: Pipeline
+    topology: Topology
     storages: Storages
     access_log: AccessLog | None
 
@@ -44,13 +44,13 @@ class Worker:
 def build_worker(settings: Settings, counters: Counters, lease_times: Times | None = None) -> Worker:
     """Build the parts; to be called while the event loop runs. `settings.redis_url` must be set."""
     assert settings.redis_url is not None
-    pipeline = Pipeline(
-        settings.redis_url,
+    topology = Topology.connect(
+        [settings.redis_url],
         timeout=settings.redis_timeout,
         queue=settings.redis_queue,
         scripts=SCRIPTS,
     )
-    claims = Claims(pipeline)
+    claims = Claims(topology)
     proxies = TrustedProxies(settings.trusted_proxies)
     access_log = (
         None
@@ -65,7 +65,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         settings.data,
         settings.open_files,
         count=counters.add,
-        cache=Caching(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
+        cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
     storages.prepare()
     accel_prefixes = {
@@ -78,7 +78,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
     resolver = Resolver(claims, ManifestCache(), storages)
     downloads = Downloads(
         claims,
-        Leases(pipeline, lease_times),
+        Leases(topology, lease_times),
         resolver,
         Authorisation(claims, resolver, proxies, accel_prefixes, fast_path),
         fast_path,
@@ -106,7 +106,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         ),
         settings.cors_origins,
     )
-    return Worker(server, claims, pipeline, storages, access_log)
+    return Worker(server, claims, topology, storages, access_log)
 
 
 class Recorder:

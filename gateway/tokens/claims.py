@@ -20,9 +20,10 @@ from typing import Any, Final, NamedTuple
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.runtime.deferred import step
-from gateway.secrets import token_key
-from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall, pack
+from gateway.store.key_names import manifest_key, token_key
+from gateway.store.pipeline import Command, NotExecuted, ScriptCall, pack
 from gateway.store.scripts import CLAIM, SETTLE, TAKE
+from gateway.store.topology import Topology
 from gateway.tokens.leases import Lease
 
 READ_TOKEN: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"max")).replace(
@@ -136,10 +137,11 @@ class Refund(NamedTuple):
 class Claims:
     """Sends the commands above. A token is named by its id, and a file by its number in the manifest."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._post = topology.post  # bound once: with one server it is the pipeline's own method
         self._refunds: deque[Refund] = deque(maxlen=REFUNDS_KEPT)
-        pipeline.on_ready = self._send_kept_refunds
+        topology.call_when_ready(self._send_kept_refunds)
 
     def read_token(self, identifier: str) -> TokenRead:
         """Ask what the token opens; the reply is for `opened_manifest`.
@@ -147,7 +149,7 @@ class Claims:
         Unknown, expired and revoked tokens cost the same one command.
         """
         command = TokenRead()
-        self._pipeline.post(command, READ_TOKEN % identifier.encode())
+        self._post(command, READ_TOKEN % identifier.encode(), identifier)
         return command
 
     def read_and_claim(self, identifier: str) -> TokenReadAndClaim:
@@ -156,7 +158,7 @@ class Claims:
         For the most frequent request, a plain GET of a minted URL: one round trip instead of two.
         """
         command = TokenReadAndClaim(self, identifier)
-        self._pipeline.post(command, READ_AND_CLAIM % identifier.encode())
+        self._post(command, READ_AND_CLAIM % identifier.encode(), identifier)
         return command
 
     async def claim(self, identifier: str, file: int, amount: int, size: int) -> None:
@@ -166,7 +168,7 @@ class Claims:
         StoreUnavailable.
         """
         command = _Claim(self, identifier, file, amount, size)
-        self._pipeline.post(command, command.packed())
+        self._post(command, command.packed(), identifier)
         reply = await command
         if reply == _Claim.USED_UP:
             raise Refused(LIMIT_REACHED)
@@ -186,7 +188,7 @@ class Claims:
         identifier, file, amount, lease = refund
         ending = () if lease is None else lease.ending
         try:
-            await self._pipeline.run(SETTLE, token_key(identifier), file, amount, *ending)
+            await self._topology.run(SETTLE, token_key(identifier), file, amount, *ending)
         except StoreUnavailable as error:
             if lease is None and not isinstance(error, NotExecuted):
                 _log.warning("a refund of %d bytes was perhaps lost: the store did not answer", amount)
@@ -206,11 +208,12 @@ class Claims:
 
     async def manifest(self, digest: bytes) -> bytes:
         """Return the text of a manifest. Raises StoreUnavailable, also when the store does not hold it."""
-        text = await self._pipeline.call(b"GET", b"dg:manifest:{%b}" % digest)
+        key = manifest_key(digest.decode())
+        text = await self._topology.pipeline(key).call(b"GET", key)
         if text is None:
             raise StoreUnavailable("a token names a manifest that the store does not hold")
         return bytes(text)
 
     async def ping(self) -> None:
-        """Return when the store answers. Raises StoreUnavailable."""
-        await self._pipeline.call(b"PING")
+        """Return when every server of the store answers. Raises StoreUnavailable."""
+        await self._topology.ping()

@@ -23,9 +23,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from gateway.errors import StoreUnavailable
-from gateway.secrets import token_key
-from gateway.store.pipeline import NotExecuted, Pipeline, ScriptCall
+from gateway.store.key_names import token_key
+from gateway.store.pipeline import NotExecuted, ScriptCall
 from gateway.store.scripts import CHECKPOINT
+from gateway.store.topology import Topology
 
 _log = logging.getLogger("gateway")
 
@@ -157,8 +158,8 @@ class Checkpoint(ScriptCall):
 class Leases:
     """The running transfers of one worker for which bytes are reserved."""
 
-    def __init__(self, pipeline: Pipeline, times: Times | None = None) -> None:
-        self._pipeline = pipeline
+    def __init__(self, topology: Topology, times: Times | None = None) -> None:
+        self._topology = topology
         self._times = times or Times()
         self._loop = asyncio.get_running_loop()
         self._owner = secrets.token_hex(6)
@@ -200,7 +201,7 @@ class Leases:
 
     def _make_checkpoints(self) -> None:
         now = self._loop.time()
-        left = self._batch if self._pipeline.ready else 0
+        left = self._batch if self._topology.is_any_ready else 0
         for queue in (self._leased, self._young):
             while left and queue and (lease := next(iter(queue))).due <= now:
                 left -= 1
@@ -214,7 +215,7 @@ class Leases:
         assert lease.delivery is not None
         unsent = lease.amount - min(max(0, lease.delivery.left_machine()), lease.amount)
         checkpoint = lease.checkpoint(unsent, self._times.lasts)
-        self._pipeline.post(checkpoint, checkpoint.packed())
+        self._topology.post(checkpoint, checkpoint.packed(), lease.identifier)
         checkpoint.add_done_callback(self._on_reply, lease)
 
     def _on_reply(self, checkpoint: Checkpoint, lease: Lease) -> None:
