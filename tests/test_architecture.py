@@ -135,7 +135,7 @@ def test_private_parts_of_aiohttp_are_used_in_four_modules() -> None:
         if any(name.startswith(("aiohttp.web_protocol", "aiohttp.http_parser")) for name in imports(module))
     }
     assert users <= {
-        "gateway.dataplane.connection",
+        "gateway.dataplane.aiohttp_connection",
         "gateway.dataplane.server",
         "gateway.dataplane.worker",
         "gateway.mint.service",
