@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config.settings import Settings
 from tests.conftest import StoreServer
-from tests.mint.conftest import Api
+from tests.support.control_plane import Api
 from tests.support.shop import Shop
 
 FILE = {
