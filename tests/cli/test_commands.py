@@ -16,8 +16,8 @@ from gateway.store.key_names import token_key
 from gateway.tokens.repository import TokenStore
 from gateway.web.documents import product_document, token_document
 from gateway.web.times import parse_time
-from tests.cli.conftest import Gateway
-from tests.conftest import StoreServer
+from tests.support.console import Gateway
+from tests.support.store_server import StoreServer
 
 ID = re.compile(r"[0-9a-f]{32}")
 

@@ -16,9 +16,9 @@ import pytest
 from gateway.config.settings import Settings
 from gateway.mint.service import serve
 from gateway.tokens.repository import TokenStore
-from tests.conftest import StoreServer
 from tests.support.control_plane import ServiceProcess, ask, listen, prepare, read_store, url_of
 from tests.support.schemathesis import run_schemathesis
+from tests.support.store_server import StoreServer
 
 MINT = "/api/generate-download-url"
 MINIMAL = {"productId": "drums"}

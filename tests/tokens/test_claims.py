@@ -16,8 +16,8 @@ from gateway.store.key_names import token_key
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims, read_grant
-from tests.conftest import StoreServer
-from tests.support.plane import until
+from tests.support.store_server import StoreServer
+from tests.support.waiting import until
 
 TOKEN = "0123456789abcdef" * 2
 DIGEST = "d" * 64

@@ -22,8 +22,8 @@ from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall
 from gateway.store.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
 from gateway.store.topology import Topology
 from gateway.tokens.leases import HELD, NOTHING, SHARE, TAKEN, Checkpoint, Lease, Leases, Times
-from tests.conftest import StoreServer
-from tests.support.plane import until
+from tests.support.store_server import StoreServer
+from tests.support.waiting import until
 
 TOKEN = "0123456789abcdef" * 2
 KEY = token_key(TOKEN)

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.config.settings import Settings
 from gateway.web.service import serve
-from tests.conftest import StoreServer
 from tests.support.control_plane import Api, ServiceProcess, make_settings, run_api, run_service
+from tests.support.store_server import StoreServer
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from typing import Any
 from gateway.config.settings import Settings
 from gateway.tokens.repository import TokenStore
 from gateway.web.service import serve
-from tests.conftest import StoreServer
 from tests.support.control_plane import ServiceProcess, ask, listen, prepare, read_store, url_of
 from tests.support.schemathesis import run_schemathesis
+from tests.support.store_server import StoreServer
 
 
 def test_sigterm_ends_it(service_process: ServiceProcess) -> None:
