@@ -10,7 +10,7 @@ from gateway.cli.options import STORE, Call, command, fail
 from gateway.cli.output import count_of, count_progress, note, show_record, show_table, show_time
 from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
-from gateway.mint.data import product_data
+from gateway.web.documents import product_document
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
     from gateway.manifest import Manifest
@@ -112,7 +112,7 @@ def add(
             f"Left out {count_of(len(publication.skipped), 'hidden file')}, such as {publication.skipped[0]}"
         )
     data = {
-        **product_data(product),
+        **product_document(product),
         "version": version,
         "manifest": manifest.digest,
         "files": file_data(manifest),
@@ -141,7 +141,7 @@ def list_(call: Call) -> None:
         ]
         show_table(("ID", "NAME", "STATUS", "ACTIVE", "VERSIONS"), rows)
 
-    call.say([product_data(product) for product in found], show)
+    call.say([product_document(product) for product in found], show)
 
 
 @command(group, "show", example="download-gateway product show epic-drums")
@@ -158,7 +158,7 @@ def show(call: Call, product_id: ProductId) -> None:
         }
 
     product, manifests = call.with_store(read)
-    data = product_data(product)
+    data = product_document(product)
     for entry in data["versions"]:
         manifest = manifests.get(entry["version"])
         entry["files"] = None if manifest is None else file_data(manifest)

@@ -15,9 +15,9 @@ from gateway.cli.output import note, show_record, show_table, show_time
 from gateway.config.settings import Settings, base_url
 from gateway.config.units import format_duration, format_size, parse_duration
 from gateway.errors import ConfigurationError
-from gateway.mint.data import token_data
-from gateway.mint.times import parse_time
 from gateway.secrets import TOKEN_PREFIX, token_id
+from gateway.web.documents import token_document
+from gateway.web.times import parse_time
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
     from gateway.manifest import Manifest
@@ -117,7 +117,7 @@ def create(
         validity = f"valid until {show_time(record.expires)}{limit}"
         note(f"{record.product} {record.version}, {validity}; id {record.id}")
 
-    call.say({"downloadUrl": url, "downloadToken": minted.token, **token_data(minted.record)}, show)
+    call.say({"downloadUrl": url, "downloadToken": minted.token, **token_document(minted.record)}, show)
 
 
 @command(group, "show", example="download-gateway token show 0123456789abcdef0123456789abcdef")
@@ -131,7 +131,7 @@ def show(call: Call, which: TokenId) -> None:
         return token, await store.get_manifest(token.manifest)
 
     token, manifest = call.with_store(read)
-    data = {**token_data(token), "files": None if manifest is None else usage_data(token, manifest)}
+    data = {**token_document(token), "files": None if manifest is None else usage_data(token, manifest)}
     call.say(data, lambda: show_token(token, manifest))
 
 
@@ -169,7 +169,7 @@ def list_(
         columns = ("ID", "PRODUCT", "VERSION", "STATUS", "EXPIRES", "DOWNLOADS", "CUSTOMER")
         show_table(columns, [_row(token) for token in tokens])
 
-    call.say([token_data(token) for token in tokens], show)
+    call.say([token_document(token) for token in tokens], show)
     for identifier in damaged:
         note(describe_damage(identifier))
     if more:
@@ -181,7 +181,7 @@ def revoke(call: Call, which: TokenId) -> None:
     """Revoke a token, at once and for good."""
     token = call.with_store(lambda store: store.revoke_token(_identifier(which)))
     call.say(
-        token_data(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
+        token_document(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
     )
 
 
@@ -232,7 +232,7 @@ def extend(
 
     with _naming_flags():
         token = call.with_store(update)
-    call.say(token_data(token), lambda: show_token(token, None))
+    call.say(token_document(token), lambda: show_token(token, None))
 
 
 def show_token(token: TokenRecord, manifest: Manifest | None) -> None:
