@@ -35,6 +35,9 @@ TOP = "gateway"
 """The package itself holds the version and nothing else; every module may import it."""
 
 PURE = ("http", "errors", "manifest", "secrets")
+PURE_MODULES = ("gateway.config.units",)
+"""Pure modules in rooms that are not; the pure rooms may import them."""
+
 IMPURE = (
     "asyncio",
     "os",
@@ -109,9 +112,12 @@ def test_imports_make_no_circle() -> None:
         follow(module, ())
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if name != TOP and room(name) in PURE))
+@pytest.mark.parametrize(
+    "module",
+    sorted(name for name in MODULES if name in PURE_MODULES or (name != TOP and room(name) in PURE)),
+)
 def test_rules_are_pure(module: str) -> None:
-    assert not [name for name in imports(module) if name.startswith(IMPURE)]
+    assert not [name for name in imports(module) - {*PURE_MODULES} if name.startswith(IMPURE)]
     source = MODULES[module].read_text()
     assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Await)]
     assert not re.search(r"\b(time\.(time|monotonic|perf_counter)|datetime\.now|open)\(", source)

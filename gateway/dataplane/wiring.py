@@ -20,7 +20,7 @@ from gateway.dataplane.timeouts import Limits
 from gateway.errors import Refusal
 from gateway.http.forward_auth import TrustedProxies
 from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
-from gateway.storage.registry import Caching, Storages
+from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
@@ -62,7 +62,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         settings.data,
         settings.open_files,
         count=counters.add,
-        cache=Caching(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
+        cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
     storages.prepare()
     downloads = Downloads(

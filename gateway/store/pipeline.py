@@ -19,13 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import random
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, Final, cast
 
@@ -34,6 +32,7 @@ from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, 
 
 from gateway.errors import StoreUnavailable
 from gateway.runtime.deferred import Deferred
+from gateway.store.scripts import Script
 
 _log = logging.getLogger("gateway")
 
@@ -71,19 +70,6 @@ _UNABLE: Final = (
 
 class NotExecuted(StoreUnavailable):
     """The store has certainly not carried the command out: it was not sent, or the answer was an error."""
-
-
-@dataclass(frozen=True)
-class Script:
-    """A Lua script, run by the SHA-1 of its text."""
-
-    text: str
-    sha: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest().encode()
-        )
 
 
 Arguments = tuple[bytes | str | int, ...]

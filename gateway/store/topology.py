@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from gateway.store.key_names import server_number
-from gateway.store.pipeline import Command, Pipeline, Script, ScriptCall
+from gateway.store.pipeline import Command, Pipeline, ScriptCall
+from gateway.store.scripts import Script
 
 
 class Topology:

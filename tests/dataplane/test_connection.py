@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench.measure import resident_bytes
+from bench.testbed.usage import resident_bytes
 from gateway.dataplane.delivery.client_socket import GAP_BYTES
 from gateway.secrets import token_id
 from tests.support.plane import Plane, Published, request, run_plane

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from bench.measure import resident_bytes
+from bench.testbed.usage import resident_bytes
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED, UPSTREAM_IDLE
 from tests.support.downloads import IN_FLIGHT, publish, read_all, sent_of, table
 from tests.support.faulty_bucket import Fault, Pattern, Upstream

@@ -55,7 +55,7 @@ async def spliced(stream: Stream, most: int = 1 << 16) -> bytes:
             try:
                 got = stream.splice(inlet, most)
             except BlockingIOError:
-                await stream.ready()
+                await stream.wait_readable()
                 continue
             assert 0 < got <= most
             pieces.append(os.read(outlet, got))

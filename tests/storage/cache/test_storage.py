@@ -64,10 +64,10 @@ async def test_only_what_follows_a_first_part_and_was_checked_is_at_hand(rig: Ri
     assert await rig.read("a", 0, 2 * SLICE_BYTES) == content[: 2 * SLICE_BYTES]
     await rig.settled()
     blob = rig.blob("a")
-    assert blob.at_hand(0, len(content)) is None  # the storage has not been asked yet
+    assert blob.fetch_now(0, len(content)) is None  # the storage has not been asked yet
     (await blob.fetch(0, 10)).close()
     hits = rig.counts[counters.CACHE_HITS]
-    part = blob.at_hand(SLICE_BYTES + 5, len(content))
+    part = blob.fetch_now(SLICE_BYTES + 5, len(content))
     assert part is not None
     assert (part.offset, part.length) == (5, SLICE_BYTES - 5)
     assert os.pread(part.fd, 100, part.offset) == content[SLICE_BYTES + 5 : SLICE_BYTES + 105]
@@ -75,7 +75,7 @@ async def test_only_what_follows_a_first_part_and_was_checked_is_at_hand(rig: Ri
     assert rig.counts[counters.CACHE_HITS] == hits + 1
     for path in rig.slices():
         path.unlink()
-    assert blob.at_hand(SLICE_BYTES, len(content)) is None
+    assert blob.fetch_now(SLICE_BYTES, len(content)) is None
 
 
 COLD_MIB = int(os.environ.get("GATEWAY_TEST_COLD_MIB", "40"))
