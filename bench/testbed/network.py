@@ -70,8 +70,8 @@ class Network:
         allowed = _read("tcp_allowed_congestion_control", "").split()
         hint = "" if self.asked in allowed else f"; it allows {', '.join(allowed)} there, see --congestion"
         return (
-            f"the kernel refused a network namespace with {self.asked} ({self.refusal}{hint}): measuring goes "
-            f"on in the machine's network with {congestion()}; compare only with figures under the same one"
+            f"the kernel refused a network namespace with {self.asked} ({self.refusal}{hint}): measuring "
+            f"goes on in the machine's network with {congestion()}; compare only with figures under the same one"
         )
 
 
