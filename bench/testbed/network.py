@@ -69,10 +69,9 @@ class Network:
             return None
         allowed = _read("tcp_allowed_congestion_control", "").split()
         hint = "" if self.asked in allowed else f"; it allows {', '.join(allowed)} there, see --congestion"
-        return (
-            f"the kernel refused a network namespace with {self.asked} ({self.refusal}{hint}): measuring "
-            f"goes on in the machine's network with {congestion()}; compare only with figures under the same one"
-        )
+        refused = f"the kernel refused a network namespace with {self.asked} ({self.refusal}{hint})"
+        instead = f"measuring goes on in the machine's network with {congestion()}"
+        return f"{refused}: {instead}; compare only with figures under the same congestion control"
 
 
 def congestion() -> str:
