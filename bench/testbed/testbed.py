@@ -27,7 +27,8 @@ from bench.testbed.bucket import STORAGE, Bucket, start_bucket
 from bench.testbed.machine import Cores, find_redis
 from bench.testbed.processes import ProcessGroup, Program
 from bench.testbed.redis import BATCH, Command, Redis
-from gateway.secrets import new_token, token_id, token_key
+from gateway.secrets import new_token, token_id
+from gateway.store.key_names import token_key
 from gateway.tokens.repository import CREATE
 
 SMALL = "small.bin"

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeVar
 import typer
 
 from gateway.config.settings import Settings, load
-from gateway.config.sizes import show_size
 from gateway.config.sources import DEBUG_VARIABLE, TABLES, flag_name
+from gateway.config.units import format_exact_size
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _default_words(name: str) -> str:
     extra: Any = field.json_schema_extra
     if extra["shown"]:
         return f"(default: {extra['shown'].replace('`', '')})"
-    default = show_size(field.default) if extra["unit"] == "size" else field.default
+    default = format_exact_size(field.default) if extra["unit"] == "size" else field.default
     if isinstance(default, tuple):
         return "(default: none)"
     return f"(default: {default:g})" if isinstance(default, float) else f"(default: {default})"

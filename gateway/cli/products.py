@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.options import STORE, Call, command, fail
-from gateway.cli.output import count_of, count_progress, note, show_record, show_size, show_table, show_time
+from gateway.cli.output import count_of, count_progress, note, show_record, show_table, show_time
+from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
 from gateway.mint.data import product_data
 
@@ -102,7 +103,7 @@ def add(
         product = ask(lambda store: store.register_manifest(manifest, name, activate))
 
     def show() -> None:
-        size = show_size(sum(file.size for file in manifest.files))
+        size = format_size(sum(file.size for file in manifest.files))
         active = "and active" if product.active == version else f"({product.active} stays active)"
         note(f"{product.id} {version}: {count_of(len(manifest.files), 'file')}, {size}, registered {active}.")
 
@@ -177,7 +178,7 @@ def show_product(product: Product, manifests: dict[str, Manifest]) -> None:
     for version, manifest in manifests.items():
         typer.echo(f"\nversion {version}")
         rows = [
-            (file.name, show_size(file.size), f"{file.storage}:{file.key}", file.sha256)
+            (file.name, format_size(file.size), f"{file.storage}:{file.key}", file.sha256)
             for file in manifest.files
         ]
         show_table(("FILE", "SIZE", "STORED AS", "SHA-256"), rows)

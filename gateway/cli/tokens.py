@@ -11,9 +11,9 @@ from urllib.parse import quote
 import typer
 
 from gateway.cli.options import STORE, Call, command, fail
-from gateway.cli.output import note, show_record, show_size, show_table, show_time
-from gateway.config.durations import parse_duration, show_duration
+from gateway.cli.output import note, show_record, show_table, show_time
 from gateway.config.settings import Settings, base_url
+from gateway.config.units import format_duration, format_size, parse_duration
 from gateway.errors import ConfigurationError
 from gateway.mint.data import token_data
 from gateway.mint.times import parse_time
@@ -256,7 +256,7 @@ def show_token(token: TokenRecord, manifest: Manifest | None) -> None:
     if manifest is not None and token.max_downloads is not None:
         typer.echo()
         rows = [
-            (file.name, show_size(file.size), show_size(token.charged.get(index, 0)))
+            (file.name, format_size(file.size), format_size(token.charged.get(index, 0)))
             for index, file in enumerate(manifest.files)
         ]
         show_table(("FILE", "SIZE", "DOWNLOADED"), rows)
@@ -305,9 +305,8 @@ def _lifetime(text: str | None, settings: Settings) -> int:
     if seconds < 1:
         raise fail("--expires-in: must be at least 1 second")
     if seconds > settings.mint_max_ttl:
-        raise fail(
-            f"--expires-in: {text} is more than mint.max_ttl allows ({show_duration(settings.mint_max_ttl)})"
-        )
+        longest = format_duration(settings.mint_max_ttl)
+        raise fail(f"--expires-in: {text} is more than mint.max_ttl allows ({longest})")
     return int(seconds)
 
 

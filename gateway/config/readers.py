@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
-from gateway.config.durations import parse_duration
-from gateway.config.sizes import parse_size, show_size
+from gateway.config.units import format_exact_size, parse_duration, parse_size
 from gateway.runtime.addresses import Address
 
 MAX_SECONDS: Final = 10 * 366 * 86400
@@ -192,7 +191,7 @@ def at_least(minimum: int) -> BeforeValidator:
         if not isinstance(size, int) or isinstance(size, bool):
             raise ValueError(f"must be a size such as 50 GiB, not {_shown(value)}")
         if not minimum <= size < 2**63:
-            raise ValueError(f"must be at least {show_size(minimum)}, not {_shown(value)}")
+            raise ValueError(f"must be at least {format_exact_size(minimum)}, not {_shown(value)}")
         return size
 
     return BeforeValidator(read)

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gateway.config.settings import Settings
-from gateway.config.sizes import show_size
 from gateway.config.sources import GROUPS, TABLES, flag_name, toml_name, variable_name
 from gateway.config.storages import STORAGE_TYPES
+from gateway.config.units import format_exact_size
 
 PAGE: Final = Path("docs/settings.md")
 EXAMPLE: Final = Path("config/gateway.toml")
@@ -64,7 +64,7 @@ def default_text(field: FieldInfo) -> str:
         return ""
     value: Any = str(field.default) if isinstance(field.default, Path) else field.default
     if unit(field) == "size":
-        value = show_size(value)
+        value = format_exact_size(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(list(value) if isinstance(value, tuple) else value)

@@ -55,7 +55,7 @@ class Ready:
         self._body = body
         self._storage = storage
         self._shown = shown
-        self._seen = blob.checked
+        self._seen = blob.checked_at
         self._tail = self._text = b""
 
     def text(self, tail: bytes) -> bytes:
@@ -74,7 +74,7 @@ class Ready:
             return False
         with blob:
             if blob.as_file is not None:
-                self._seen = blob.as_file.checked
+                self._seen = blob.as_file.checked_at
         return True
 
 

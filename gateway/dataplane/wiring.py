@@ -20,9 +20,9 @@ from gateway.dataplane.timeouts import Limits
 from gateway.errors import Refusal
 from gateway.http.forward_auth import TrustedProxies
 from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
-from gateway.storage.registry import Caching, Storages
-from gateway.store.pipeline import Pipeline
+from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.scripts import SCRIPTS
+from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases, Times
 
@@ -33,7 +33,7 @@ class Worker:
 
     server: Server
     claims: Claims
-    pipeline: Pipeline
+    topology: Topology
     storages: Storages
     access_log: AccessLog | None
 
@@ -41,13 +41,13 @@ class Worker:
 def build_worker(settings: Settings, counters: Counters, lease_times: Times | None = None) -> Worker:
     """Build the parts; call on the running event loop. `settings.redis_url` must be set."""
     assert settings.redis_url is not None
-    pipeline = Pipeline(
-        settings.redis_url,
+    topology = Topology.connect(
+        [settings.redis_url],
         timeout=settings.redis_timeout,
         queue=settings.redis_queue,
         scripts=SCRIPTS,
     )
-    claims = Claims(pipeline)
+    claims = Claims(topology)
     proxies = TrustedProxies(settings.trusted_proxies)
     access_log = (
         None
@@ -62,12 +62,12 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         settings.data,
         settings.open_files,
         count=counters.add,
-        cache=Caching(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
+        cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
     storages.prepare()
     downloads = Downloads(
         claims,
-        Leases(pipeline, lease_times),
+        Leases(topology, lease_times),
         storages,
         ManifestCache(),
         proxies,
@@ -99,7 +99,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         ),
         settings.cors_origins,
     )
-    return Worker(server, claims, pipeline, storages, access_log)
+    return Worker(server, claims, topology, storages, access_log)
 
 
 class Recorder:

@@ -20,6 +20,7 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.config.settings import Settings, base_url
+from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
 from gateway.products.bucket_scanning import is_address
@@ -192,7 +193,7 @@ def describe_links(links: Sequence[Link], settings: Settings, listen: Address) -
     curl = ["curl", "--unix-socket", listen.path] if listen.is_unix else ["curl"]
     for link in links:
         files = link.manifest.files
-        size = show_bytes(sum(file.size for file in files))
+        size = format_size(sum(file.size for file in files))
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
         yield f"{link.offer.product}, version {link.manifest.version}: {count}, {size}"
         yield f"  {link.url(base)}"
@@ -206,13 +207,3 @@ def _output(link: Link) -> list[str]:
     if quote(name) == name:
         return ["-O"]
     return ["-o", name if name.isprintable() else link.offer.product]
-
-
-def show_bytes(size: int) -> str:
-    """Bytes as people read them: `1.5 GiB`."""
-    amount, unit = float(size), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < 1024:
-            break
-        amount, unit = amount / 1024, larger
-    return f"{amount:.1f} {unit}" if unit != "B" else f"{size} B"

@@ -19,9 +19,10 @@ from typing import Any, Final
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.runtime.deferred import step
-from gateway.secrets import token_key
-from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall, pack
+from gateway.store.key_names import manifest_key, token_key
+from gateway.store.pipeline import Command, NotExecuted, ScriptCall, pack
 from gateway.store.scripts import CLAIM, SETTLE, TAKE
+from gateway.store.topology import Topology
 from gateway.tokens.leases import Lease
 
 LOOK: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"max")).replace(b"0" * 32, b"%b")
@@ -61,7 +62,7 @@ class _Claim(ScriptCall):
         self._file = file
         self._amount = amount
 
-    def late(self, reply: Any) -> None:
+    def on_late_reply(self, reply: Any) -> None:
         """The request has been refused meanwhile."""
         if reply == 1:
             self._claims.settle(self._identifier, self._file, self._amount)
@@ -78,26 +79,28 @@ class _Take(Command):
         """With the script's text."""
         return ScriptCall(TAKE, token_key(self._identifier)).with_script_text()
 
-    def late(self, reply: Any) -> None:
+    def on_late_reply(self, reply: Any) -> None:
         """The request has been refused meanwhile."""
         if reply[3] > 0:
             self._claims.settle(self._identifier, 0, reply[3])
 
 
 class Claims:
-    """The three questions, asked over one pipeline."""
+    """The three questions, asked of the server that holds the token."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._send = topology.send  # bound once: with one server these are its pipeline's own methods
+        self._post = topology.post
         self._refunds: deque[tuple[str, int, int, Lease | None]] = deque(maxlen=REFUNDS_KEPT)
-        pipeline.on_ready = self._send_refunds
+        topology.call_when_ready(self._send_refunds)
 
     def look(self, identifier: str) -> Command:
         """Ask what the token opens: await it (StoreUnavailable) and read the reply with `read_grant`.
 
         Unknown, expired and revoked tokens cost the same one command.
         """
-        return self._pipeline.send(LOOK % identifier.encode())
+        return self._send(LOOK % identifier.encode(), identifier)
 
     def take(self, identifier: str) -> Command:
         """Look, and claim the whole file at once where there is one file and a limit; as `look` otherwise.
@@ -105,7 +108,7 @@ class Claims:
         For the commonest request, a plain GET of the minted URL: one round trip instead of two.
         """
         command = _Take(self, identifier)
-        self._pipeline.post(command, TAKE_PACKED % identifier.encode())
+        self._post(command, TAKE_PACKED % identifier.encode(), identifier)
         return command
 
     async def claim(self, identifier: str, file: int, amount: int, size: int) -> None:
@@ -114,7 +117,7 @@ class Claims:
         Raises Refused (LIMIT_REACHED, or TOKEN_INVALID when it was revoked meanwhile) or StoreUnavailable.
         """
         command = _Claim(self, identifier, file, amount, size)
-        self._pipeline.post(command, command.packed())
+        self._post(command, command.packed(), identifier)
         reply = await command
         if reply == 0:
             raise Refused(LIMIT_REACHED)
@@ -132,7 +135,7 @@ class Claims:
     async def _settle(self, identifier: str, file: int, refund: int, lease: Lease | None) -> None:
         named = () if lease is None else lease.ending
         try:
-            await self._pipeline.run(SETTLE, token_key(identifier), file, refund, *named)
+            await self._topology.run(SETTLE, token_key(identifier), file, refund, *named)
         except StoreUnavailable as error:
             if lease is None and not isinstance(error, NotExecuted):
                 _log.warning("a refund of %d bytes was perhaps lost: the store did not answer", refund)
@@ -152,11 +155,12 @@ class Claims:
 
     async def manifest(self, digest: bytes) -> bytes:
         """The text of a manifest. Raises StoreUnavailable, also when the store does not hold it."""
-        text = await self._pipeline.call(b"GET", b"dg:manifest:{%b}" % digest)
+        key = manifest_key(digest.decode())
+        text = await self._topology.pipeline(key).call(b"GET", key)
         if text is None:
             raise StoreUnavailable("a token names a manifest that the store does not hold")
         return bytes(text)
 
     async def ping(self) -> None:
         """Returns when the store answers. Raises StoreUnavailable."""
-        await self._pipeline.call(b"PING")
+        await self._topology.ping()

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from gateway.errors import StoreUnavailable
-from gateway.secrets import token_key
-from gateway.store.pipeline import NotExecuted, Pipeline, ScriptCall
+from gateway.store.key_names import token_key
+from gateway.store.pipeline import NotExecuted, ScriptCall
 from gateway.store.scripts import CHECKPOINT
+from gateway.store.topology import Topology
 
 _log = logging.getLogger("gateway")
 
@@ -135,7 +136,7 @@ class Checkpoint(ScriptCall):
         self._lease.hear(self._first, reply)
         return reply
 
-    def late(self, reply: Any) -> None:
+    def on_late_reply(self, reply: Any) -> None:
         """The answer came after all; the next checkpoint sees to the rest."""
         self._lease.hear(self._first, reply)
 
@@ -143,8 +144,8 @@ class Checkpoint(ScriptCall):
 class Leases:
     """The transfers of one worker that may last."""
 
-    def __init__(self, pipeline: Pipeline, times: Times | None = None) -> None:
-        self._pipeline = pipeline
+    def __init__(self, topology: Topology, times: Times | None = None) -> None:
+        self._topology = topology
         self._times = times or Times()
         self._loop = asyncio.get_running_loop()
         self._owner = secrets.token_hex(6)
@@ -183,7 +184,7 @@ class Leases:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        left = self._share if self._pipeline.ready else 0
+        left = self._share if self._topology.is_any_ready else 0
         for queue in (self._held, self._young):
             while left and queue and (lease := next(iter(queue))).due <= now:
                 left -= 1
@@ -197,7 +198,7 @@ class Leases:
         assert lease.sending is not None
         unsent = lease.amount - min(max(0, lease.sending.left_machine()), lease.amount)
         checkpoint = lease.checkpoint(unsent, self._times.lasts)
-        self._pipeline.post(checkpoint, checkpoint.packed())
+        self._topology.post(checkpoint, checkpoint.packed(), lease.identifier)
         checkpoint.add_done_callback(self._heard, lease)
 
     def _heard(self, checkpoint: Checkpoint, lease: Lease) -> None:

@@ -13,10 +13,11 @@ import redis
 
 from gateway.mint.data import product_data, token_data
 from gateway.mint.times import parse_time
-from gateway.secrets import key_hash, token_id, token_key
+from gateway.secrets import key_hash, token_id
+from gateway.store.key_names import token_key
 from gateway.tokens.repository import TokenStore
-from tests.cli.conftest import Gateway
-from tests.conftest import StoreServer
+from tests.support.console import Gateway
+from tests.support.store_server import StoreServer
 
 ID = re.compile(r"[0-9a-f]{32}")
 

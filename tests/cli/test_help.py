@@ -13,7 +13,7 @@ from gateway.cli import main
 from gateway.cli.app import root
 from gateway.cli.options import EVERY
 from gateway.config.sources import flag_name
-from tests.cli.conftest import Gateway
+from tests.support.console import Gateway
 
 
 def command_paths() -> list[tuple[str, ...]]:

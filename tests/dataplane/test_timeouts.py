@@ -17,7 +17,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.plane import Plane, request, wait_until
+from tests.support.plane import Plane, request
+from tests.support.waiting import wait_until
 
 PACED = float(os.environ.get("GATEWAY_TEST_PACED", "8"))
 SIZE = 32_000_000

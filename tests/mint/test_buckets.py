@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.config.settings import Settings
-from tests.conftest import StoreServer
-from tests.mint.conftest import Api
+from tests.support.mint import Api
 from tests.support.shop import Shop
+from tests.support.store_server import StoreServer
 
 FILE = {
     "name": "a.bin",

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.mint.times import parse_time
-from gateway.secrets import token_id, token_key
-from tests.mint.conftest import MAX_TTL, PUBLIC_URL, Api
-
-PATH = "/api/generate-download-url"
-MINIMAL = {"productId": "drums", "version": "1.0.0"}
+from gateway.secrets import token_id
+from gateway.store.key_names import token_key
+from tests.support.mint import MAX_TTL, MINIMAL, PATH, PUBLIC_URL, Api
 
 
 async def test_minimal_body(api: Api) -> None:

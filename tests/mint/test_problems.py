@@ -12,7 +12,7 @@ from gateway.mint.bodies import parse_json
 from gateway.mint.openapi import describe
 from gateway.mint.problems import TABLE, Problem
 from gateway.mint.routes import ROUTES
-from tests.mint.conftest import Api
+from tests.support.mint import Api
 
 MINT = "/api/generate-download-url"
 MINIMAL = {"productId": "drums"}

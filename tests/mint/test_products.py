@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.config.settings import Settings
-from tests.mint.conftest import Api
+from tests.support.mint import Api
 
 FILE = {
     "name": "Drums.zip",

@@ -21,8 +21,8 @@ import pytest
 from gateway.config.settings import Settings
 from gateway.mint.service import Service, build_context
 from gateway.tokens.repository import TokenStore
-from tests.conftest import StoreServer
-from tests.mint.conftest import ServiceProcess, manifest
+from tests.support.mint import ServiceProcess, manifest
+from tests.support.store_server import StoreServer
 
 SCHEMATHESIS_SECONDS = 90
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.mint.times import format_time, parse_time
-from gateway.secrets import token_key
-from tests.mint.conftest import MAX_TTL, Api
+from gateway.store.key_names import token_key
+from tests.support.mint import MAX_TTL, Api
 
 PATH = "/api/downloads/tokens"
 

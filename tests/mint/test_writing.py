@@ -9,8 +9,7 @@ from http import HTTPStatus
 
 import pytest
 
-from tests.mint.conftest import Api
-from tests.mint.test_minting import MINIMAL, PATH
+from tests.support.mint import MINIMAL, PATH, Api
 
 LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HEALTHY = b'{"success": true, "status": "ok"}'

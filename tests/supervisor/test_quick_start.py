@@ -20,11 +20,10 @@ from gateway.supervisor.quick_start import (
     plan_offers,
     product_id,
     publish_offers,
-    show_bytes,
 )
 from gateway.tokens.repository import TokenStore
-from tests.conftest import StoreServer
 from tests.support.shop import Shop
+from tests.support.store_server import StoreServer
 
 
 @pytest.fixture
@@ -204,11 +203,3 @@ def test_the_demo_is_the_same_each_time_and_written_once(tmp_path: Path) -> None
     assert make_demo(tmp_path / "one").stat().st_mtime_ns == facts.st_mtime_ns
     with made.open("rb") as first, make_demo(tmp_path / "two").open("rb") as second:
         assert first.read() == second.read()
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (64 << 20, "64.0 MiB"), (5 << 40, "5.0 TiB")],
-)
-def test_sizes_for_people(size: int, text: str) -> None:
-    assert show_bytes(size) == text

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused
 from gateway.runtime.deferred import stepped
-from gateway.secrets import token_key
-from gateway.store.pipeline import Pipeline
+from gateway.store.key_names import token_key
 from gateway.store.scripts import SCRIPTS
+from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims, read_grant
-from tests.conftest import StoreServer
-from tests.support.plane import until
+from tests.support.store_server import StoreServer
+from tests.support.waiting import until
 
 TOKEN = "0123456789abcdef" * 2
 DIGEST = "d" * 64
@@ -25,12 +25,12 @@ DIGEST = "d" * 64
 
 @pytest.fixture
 async def claims(store: StoreServer) -> AsyncIterator[Claims]:
-    pipeline = Pipeline(store.url, timeout=1, queue=100, scripts=SCRIPTS)
-    made = Claims(pipeline)
-    pipeline.start()
-    await until(lambda: pipeline.ready)
+    topology = Topology.connect([store.url], timeout=1, queue=100, scripts=SCRIPTS)
+    made = Claims(topology)
+    topology.start()
+    await until(lambda: topology.is_ready)
     yield made
-    await pipeline.stop()
+    await topology.stop()
 
 
 @pytest.fixture

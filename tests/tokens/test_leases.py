@@ -17,12 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
-from gateway.secrets import token_key
+from gateway.store.key_names import token_key
 from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall
 from gateway.store.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
+from gateway.store.topology import Topology
 from gateway.tokens.leases import HELD, NOTHING, SHARE, TAKEN, Checkpoint, Lease, Leases, Times
-from tests.conftest import StoreServer
-from tests.support.plane import until
+from tests.support.store_server import StoreServer
+from tests.support.waiting import until
 
 TOKEN = "0123456789abcdef" * 2
 KEY = token_key(TOKEN)
@@ -453,13 +454,13 @@ class Watched(Pipeline):
 
     now = most = total = 0
 
-    def post(self, command: Command, packed: bytes) -> None:
+    def post(self, command: Command, packed: bytes, key: str = "") -> None:
         if not self.now:
             self._loop.call_soon(self._next_turn)
         self.now += 1
         self.total += 1
         self.most = max(self.most, self.now)
-        super().post(command, packed)
+        super().post(command, packed, key)
 
     def _next_turn(self) -> None:
         self.now = 0
@@ -480,7 +481,7 @@ def has_told(wire: Wire, lease: Lease, unsent: int) -> bool:
 
 async def test_a_transfer_is_leased_once_it_has_lasted(store: StoreServer, wire: Wire) -> None:
     async with watched(store) as pipeline:
-        leases, delivery = Leases(pipeline, Times(0.05, 0.05, LONG)), Delivery()
+        leases, delivery = Leases(Topology([pipeline]), Times(0.05, 0.05, LONG)), Delivery()
         wire.fill()
         brief = leases.open(TOKEN, 0, 100, SIZE, Delivery())
         leases.close(brief)
@@ -497,7 +498,7 @@ async def test_a_transfer_is_leased_once_it_has_lasted(store: StoreServer, wire:
 
 async def test_a_transfer_is_broken_off_only_if_others_have_its_bytes(store: StoreServer, wire: Wire) -> None:
     async with watched(store) as pipeline:
-        leases = Leases(pipeline, Times(0, 0.2, LONG))
+        leases = Leases(Topology([pipeline]), Times(0, 0.2, LONG))
         lucky, unlucky, expired = Delivery(), Delivery(), Delivery()
         wire.fill()
         first = leases.open(TOKEN, 0, 100, SIZE, lucky)
@@ -516,7 +517,7 @@ async def test_a_transfer_is_broken_off_only_if_others_have_its_bytes(store: Sto
 async def test_checkpoints_of_many_transfers_are_spread(store: StoreServer, wire: Wire) -> None:
     wire.reset(**{"charged:0": SIZE})
     async with watched(store) as pipeline:
-        leases = Leases(pipeline, Times(0, 0.5, LONG))
+        leases = Leases(Topology([pipeline]), Times(0, 0.5, LONG))
         opened = [leases.open(TOKEN, 0, 1, SIZE, Delivery()) for _ in range(1000)]
         await until(lambda: all(lease.is_held for lease in opened))
         assert pipeline.most <= 2 * SHARE
@@ -530,7 +531,7 @@ async def test_checkpoints_of_many_transfers_are_spread(store: StoreServer, wire
 
 async def test_checkpoints_wait_for_the_store(own_store: StoreServer) -> None:
     async with watched(own_store) as pipeline:
-        leases = Leases(pipeline, Times(0, 0.01, LONG))
+        leases = Leases(Topology([pipeline]), Times(0, 0.01, LONG))
         own_store.stop()
         await until(lambda: not pipeline.ready)
         asked = pipeline.total

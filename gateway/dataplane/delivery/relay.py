@@ -157,7 +157,7 @@ class Relay(Sender):
 
     def _look_ahead(self, start: int, stop: int) -> None:
         if start < stop:
-            part = self._blob.at_hand(start, stop)
+            part = self._blob.fetch_now(start, stop)
             self._next = part or self._loop.create_task(self._blob.fetch(start, stop))
 
     async def _source(self, arriving: Awaitable[T]) -> T:
@@ -197,9 +197,9 @@ class Relay(Sender):
                 at += part.length
             while not isinstance(part, FilePart) and part.left:
                 try:
-                    got = part.take(_BUFFER[: part.left])
+                    got = part.recv_into(_BUFFER[: part.left])
                 except BlockingIOError:
-                    await self._source(part.ready())
+                    await self._source(part.wait_readable())
                     continue
                 pieces.append(bytes(_BUFFER[:got]))
                 at += got
@@ -255,7 +255,7 @@ class Relay(Sender):
 
     def _choose_pipe(self, stream: Stream) -> Pipe | None:
         """A pipe to splice through, if that is possible and this is no slow client."""
-        if not self._may_splice or not stream.splices or not self._is_plain():
+        if not self._may_splice or not stream.can_splice or not self._is_plain():
             return None
         if self._window.size == SMALL_WINDOW:
             self._close_pipe()
@@ -275,7 +275,7 @@ class Relay(Sender):
                 try:
                     pipe.fill(stream, self._window.size)
                 except BlockingIOError:
-                    await self._source(stream.ready(self._window.gather))
+                    await self._source(stream.wait_readable(self._window.gather))
                     continue
             try:
                 moved = pipe.drain(outlet.fd)
@@ -299,9 +299,9 @@ class Relay(Sender):
             if window.slow or outlet.unsent() >= window.size:
                 await self._taken()
             try:
-                got = stream.take(_BUFFER[: min(window.size, COPY_BYTES)])
+                got = stream.recv_into(_BUFFER[: min(window.size, COPY_BYTES)])
             except BlockingIOError:
-                await self._source(stream.ready())
+                await self._source(stream.wait_readable())
                 continue
             await self._give(_BUFFER[:got])
 

@@ -120,7 +120,7 @@ def may_leave_soon(exchange: Exchange, blob: FileBlob, span: Span) -> bool:
         and transport is not None
         and not transport.get_write_buffer_size()
         and transport.get_extra_info("sslcontext") is None
-        and blob.resident(start, stop)
+        and blob.is_in_memory(start, stop)
     )
 
 
@@ -213,10 +213,10 @@ class Transfer(Sender):
         return await super()._ready(start, stop)
 
     def _is_resident(self, start: int, stop: int, *, follows: bool) -> bool:
-        return self._blob.resident(start, stop, follows=follows)
+        return self._blob.is_in_memory(start, stop, follows=follows)
 
     async def _warm(self, start: int, stop: int) -> None:
-        await self._in_thread(self._blob.warm, start, stop)
+        await self._in_thread(self._blob.read_into_memory, start, stop)
 
     async def _read(self, span: Span) -> bytes:
         data = self._blob.read_now(span.start, span.stop)

@@ -19,7 +19,7 @@ from gateway.dataplane.delivery.send_scheduler import (
 )
 from gateway.dataplane.exchange import ClientGone
 from gateway.runtime.deferred import step
-from tests.support.plane import until
+from tests.support.waiting import until
 
 MIB = 1 << 20
 

@@ -37,7 +37,7 @@ class Arriving:
 
     def __init__(self, left: int, splices: bool = True) -> None:
         self.left = left
-        self.splices = splices
+        self.can_splice = splices
         self.socket, self.other = socket.socketpair()
         self.socket.setblocking(False)
         self.other.setblocking(False)
@@ -57,12 +57,12 @@ class Arriving:
         self.feeding = asyncio.get_running_loop().create_task(send())
         return self
 
-    def take(self, buffer: memoryview) -> int:
+    def recv_into(self, buffer: memoryview) -> int:
         assert len(buffer)
         return self._taken(self.socket.recv_into(buffer[: self.left]))
 
     def splice(self, pipe: int, most: int) -> int:
-        assert self.splices
+        assert self.can_splice
         assert most
         return self._taken(
             os.splice(self.socket.fileno(), pipe, min(most, self.left), flags=os.SPLICE_F_NONBLOCK)
@@ -74,7 +74,7 @@ class Arriving:
         self.left -= amount
         return amount
 
-    async def ready(self, gather: int = 1) -> None:
+    async def wait_readable(self, gather: int = 1) -> None:
         self.waits += 1
         self.gathered.append(gather)
         loop = asyncio.get_running_loop()
@@ -142,7 +142,7 @@ class Source:
             raise self.fault
         return self.make(start, stop)
 
-    def at_hand(self, start: int, stop: int) -> Lying | None:
+    def fetch_now(self, start: int, stop: int) -> Lying | None:
         return None if self.hands is None else self.hands(start, stop)
 
     def acquire(self) -> Self:

@@ -11,9 +11,9 @@ async def rest(stream: Stream, most: int = 1 << 18) -> bytes:
     buffer = memoryview(bytearray(most))
     while stream.left:
         try:
-            got = stream.take(buffer)
+            got = stream.recv_into(buffer)
         except BlockingIOError:
-            await stream.ready()
+            await stream.wait_readable()
             continue
         assert 0 < got <= most
         pieces.append(bytes(buffer[:got]))
