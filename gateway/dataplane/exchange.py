@@ -33,14 +33,14 @@ class ServerState(Protocol):
 
     draining: whether the worker finishes its answers and then stops. date_field: the Date field, with CRLF.
     plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
-    cors_origins: the setting. turns: decides which delivery may send in a turn of the event loop.
+    cors_origins: the setting. scheduler: decides which delivery may send in a turn of the event loop.
     """
 
     draining: bool
     date_field: bytes
     plain_tail: bytes
     cors_origins: frozenset[str]
-    turns: SendScheduler
+    scheduler: SendScheduler
 
     def count(self, index: int, count: int = 1, /) -> None:
         """Add to a metric."""
@@ -50,19 +50,19 @@ class Channel(Protocol):
     """The connection of an exchange, as far as those who answer and send need it.
 
     transport: None once the connection is lost. peer: the client's address as the socket names it. sender:
-    the delivery that is under way. outlet: the way past the transport, once it was opened.
+    the delivery that is under way. client_socket: the way past the transport, once it was opened.
     """
 
     transport: asyncio.Transport | None
     peer: Any
     sender: Any
-    outlet: ClientSocket | None
+    client_socket: ClientSocket | None
 
     @property
     def server(self) -> ServerState:
         """What all connections share."""
 
-    def open_outlet(self) -> ClientSocket:
+    def open_client_socket(self) -> ClientSocket:
         """Return the way past the transport; it is opened once. Raises ClientGone."""
 
     def reset(self) -> None:
