@@ -28,7 +28,7 @@ class FakeServer:
         self.date_field = b"Date: now\r\n"
         self.plain_tail = b"Date: now\r\n\r\n"
         self.cors_origins = frozenset(cors_origins)
-        self.turns: Any = None  # answers that leave in one write need no turn
+        self.scheduler: Any = None  # answers that leave in one write need no turn
 
     def count(self, index: int, count: int = 1, /) -> None:
         """Count nothing."""
@@ -42,12 +42,12 @@ class FakeChannel:
         self.transport: asyncio.Transport | None = self.wire
         self.peer: Any = ("127.0.0.1", 50_000)
         self.sender: Any = None
-        self.outlet: ClientSocket | None = None
+        self.client_socket: ClientSocket | None = None
         self.server = FakeServer(cors_origins)
         self.ended: list[Exchange] = []
         self.was_reset = False
 
-    def open_outlet(self) -> ClientSocket:
+    def open_client_socket(self) -> ClientSocket:
         raise AssertionError("no answer of these tests goes past the transport")
 
     def reset(self) -> None:
