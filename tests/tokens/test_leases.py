@@ -122,7 +122,7 @@ def ask(wire: Wire, lease: Lease, unsent: int) -> int:
     return reply
 
 
-# --- the table at the top of scripts.py, row by row ---------------------------------------------------------
+# --- the table of the ledger (gateway/store/scripts), row by row ---------------------------------------------
 
 
 def test_no_lease(wire: Wire) -> None:
