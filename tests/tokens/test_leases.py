@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from gateway.errors import StoreUnavailable
 from gateway.store.key_names import token_key
 from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall
-from gateway.store.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
+from gateway.store.scripts import CLAIM, READ_AND_CLAIM, SCRIPTS, SETTLE
 from gateway.store.topology import Topology
 from gateway.tokens.leases import BATCH, GIVEN_AWAY, HELD, NO_LEASE, Checkpoint, Lease, Leases, Times
 from tests.support.store_server import StoreServer
@@ -122,7 +122,7 @@ def ask(wire: Wire, lease: Lease, unsent: int) -> int:
     return reply
 
 
-# --- the table of the ledger (gateway/store/scripts), row by row ---------------------------------------------
+# --- the ledger's table in gateway/store/scripts, row by row ------------------------------------------------
 
 
 def test_no_lease(wire: Wire) -> None:
@@ -156,7 +156,7 @@ def test_a_dead_workers_lease_is_swept(wire: Wire, by_reading: bool) -> None:
     wire.expire()
     assert wire.charged == 300  # nobody has asked for it yet
     if by_reading:
-        assert wire.ask(ScriptCall(TAKE, KEY))[3] == 100
+        assert wire.ask(ScriptCall(READ_AND_CLAIM, KEY))[3] == 100
     else:
         assert wire.claim(100)
     assert (wire.charged, wire.lease(lease)) == (300, "100:swept")
@@ -169,7 +169,7 @@ def test_what_was_swept_does_not_help_if_it_is_too_little(wire: Wire) -> None:
     wire.fill()
     assert ask(wire, lease, 30) == HELD
     wire.expire()
-    assert wire.ask(ScriptCall(TAKE, KEY))[3] == -1
+    assert wire.ask(ScriptCall(READ_AND_CLAIM, KEY))[3] == -1
     assert wire.charged == 270
     assert not wire.claim(31)
     assert wire.claim(30)
