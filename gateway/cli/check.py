@@ -108,7 +108,7 @@ def _check_contents(call: Call, settings: Settings, base: str | None, quick: boo
 def _check_proxy(ask: Ask, manifests: list[Manifest], base: str) -> Iterator[Finding]:
     from gateway.cli.checks.proxy import TOKEN_SECONDS, Target, check_proxy, choose_file  # noqa: PLC0415
 
-    products: list[Product] = ask(lambda store: store.list_products())
+    products: list[Product] = ask(lambda store: store.products.list_all())
     active = {product.id: product.active for product in products if product.status == "active"}
     chosen = choose_file(manifests, active)
     if chosen is None:
@@ -116,9 +116,9 @@ def _check_proxy(ask: Ask, manifests: list[Manifest], base: str) -> Iterator[Fin
         return
     product, file = chosen
     minted = ask(
-        lambda store: store.create_token(product, expires_in=TOKEN_SECONDS, name="download-gateway check")
+        lambda store: store.tokens.create(product, expires_in=TOKEN_SECONDS, name="download-gateway check")
     )
     try:
         yield from check_proxy(Target(base, file, minted.token))
     finally:
-        ask(lambda store: store.revoke_token(minted.record.id))
+        ask(lambda store: store.tokens.revoke(minted.record.id))

@@ -26,7 +26,7 @@ from gateway.config.sources import DEBUG_VARIABLE, TABLES, flag_name
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from gateway.tokens.repository import TokenStore
+    from gateway.tokens.repositories import Repositories
 
 EVERY: Final = tuple(name for name in Settings.model_fields if name != TABLES)
 """Every setting that has a flag (storages are tables, for the file and the environment)."""
@@ -49,7 +49,7 @@ Result = TypeVar("Result")
 class Ask(Protocol):
     """Does a piece of asynchronous work at the open store and waits for it."""
 
-    def __call__(self, work: Callable[[TokenStore], Awaitable[Result]], /) -> Result: ...
+    def __call__(self, work: Callable[[Repositories], Awaitable[Result]], /) -> Result: ...
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,16 @@ class Call:
     def store(self) -> Iterator[Ask]:
         """Open the store that the settings mean, started for the purpose if need be; yields what asks it."""
         from gateway.store.embedded import open_store  # noqa: PLC0415 - slow to import, not needed for --help
-        from gateway.tokens.repository import TokenStore  # noqa: PLC0415
+        from gateway.tokens.repositories import Repositories  # noqa: PLC0415
 
-        async def connected(url: str, work: Callable[[TokenStore], Awaitable[Any]]) -> Any:
-            async with TokenStore.connect(url, self.settings.redis_timeout) as store:
+        async def connected(url: str, work: Callable[[Repositories], Awaitable[Any]]) -> Any:
+            async with Repositories.connect(url, self.settings.redis_timeout) as store:
                 return await work(store)
 
         with open_store(self.settings, self.name) as url:
             yield lambda work: asyncio.run(connected(url, work))
 
-    def with_store(self, work: Callable[[TokenStore], Awaitable[Result]]) -> Result:
+    def with_store(self, work: Callable[[Repositories], Awaitable[Result]]) -> Result:
         """Do one piece of work at the store."""
         with self.store() as ask:
             return ask(work)

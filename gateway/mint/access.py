@@ -8,8 +8,9 @@ from aiohttp import web
 
 from gateway.mint.problems import Problem, key_invalid, key_missing
 from gateway.secrets import MAX_TOKEN_LENGTH, key_hash
-from gateway.tokens.keys import KeyRecord, api_key_key, key_record
-from gateway.tokens.repository import TokenStore
+from gateway.store.key_names import api_key_key
+from gateway.tokens.keys import KeyRecord, key_record
+from gateway.tokens.repositories import Repositories
 
 ADMIN: Final = frozenset(("admin",))
 MINT: Final = frozenset(("admin", "mint"))
@@ -46,7 +47,7 @@ def admit(key: str, reply: dict[str, str], roles: frozenset[str]) -> KeyRecord:
     return record
 
 
-async def authenticate(request: web.BaseRequest, store: TokenStore, roles: frozenset[str]) -> KeyRecord:
+async def authenticate(request: web.BaseRequest, store: Repositories, roles: frozenset[str]) -> KeyRecord:
     """The record of the request's key. Raises Problem, StoreUnavailable."""
     key = bearer(request)
-    return admit(key, await store.call(*key_command(key)), roles)
+    return admit(key, await store.client.call(*key_command(key)), roles)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.mint.models import GenerateDownloadUrl
 from gateway.storage.registry import Storages
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 
 BODY_LIMIT: Final = 64 * 1024
 """Bytes of an ordinary body: metadata of 4 KiB can be six times as long when all of it is written \\uXXXX."""
@@ -23,7 +23,7 @@ MANIFEST_LIMIT: Final = 4 * 1024 * 1024
 class Context:
     """The service's parts. base: what download URLs begin with. default_ttl and max_ttl in seconds."""
 
-    store: TokenStore
+    store: Repositories
     storages: Storages
     base: str
     default_ttl: int

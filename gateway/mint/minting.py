@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.errors import Declined
 from gateway.mint import idempotency
 from gateway.mint.access import MINT, admit, bearer, key_command
 from gateway.mint.bodies import read_json, validate
@@ -16,8 +17,7 @@ from gateway.mint.models import GenerateDownloadUrl
 from gateway.mint.problems import Problem
 from gateway.mint.times import format_time
 from gateway.mint.writing import Answer
-from gateway.products.repository import ResolvedVersion, resolve_version_command, resolved
-from gateway.store.client import Declined
+from gateway.products.repository import ResolvedVersion, read_resolved_version, resolve_version_command
 
 
 async def generate_download_url(request: Request, context: Context) -> Answer:
@@ -28,21 +28,23 @@ async def generate_download_url(request: Request, context: Context) -> Answer:
         plain = await read_json(request, BODY_LIMIT)
         wanted = validate(context.mint_model, plain)
     except Problem:  # told only to who may ask
-        admit(key, await context.store.call(*key_command(key)), MINT)
+        admit(key, await context.store.client.call(*key_command(key)), MINT)
         raise
     commands = [key_command(key), resolve_version_command(wanted.productId, wanted.version)]
     if name is None:
-        caller, found = await context.store.call_all(*commands)
+        caller, found = await context.store.client.call_all(*commands)
         admit(key, caller, MINT)
-        return await _answer_once(context, wanted, resolved(found, wanted.productId, wanted.version))
+        return await _answer_once(
+            context, wanted, read_resolved_version(found, wanted.productId, wanted.version)
+        )
     record_key = idempotency.record_key(key, name)
-    caller, found, record = await context.store.call_all(*commands, ("GET", record_key))
+    caller, found, record = await context.store.client.call_all(*commands, ("GET", record_key))
     admit(key, caller, MINT)
     body = idempotency.digest_body(plain)
     if record is not None:
         promise = idempotency.read_promise(record, body)
     else:
-        chosen = resolved(found, wanted.productId, wanted.version)
+        chosen = read_resolved_version(found, wanted.productId, wanted.version)
         lifetime = wanted.expiresIn or context.default_ttl
         promise = await idempotency.claim(context.store, record_key, body, context.base, chosen, lifetime)
     token = idempotency.derive_token(key, name, promise)
@@ -53,7 +55,7 @@ async def generate_download_url(request: Request, context: Context) -> Answer:
 
 
 async def _answer_once(context: Context, wanted: GenerateDownloadUrl, chosen: ResolvedVersion) -> Answer:
-    minted = await context.store.create_token(
+    minted = await context.store.tokens.create(
         chosen, expires_in=wanted.expiresIn or context.default_ttl, **_terms(wanted)
     )
     record = minted.record
@@ -65,7 +67,7 @@ async def _keep_promise(
 ) -> None:
     chosen = ResolvedVersion(promise.product, promise.version, promise.manifest)
     try:
-        await context.store.create_token(chosen, expires_at=promise.expires, token=token, **_terms(wanted))
+        await context.store.tokens.create(chosen, expires_at=promise.expires, token=token, **_terms(wanted))
     except Declined as declined:
         if declined.code != "expiry_past":  # a promise broken by a crash and asked for again too late
             raise

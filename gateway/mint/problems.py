@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.errors import RETRY_AFTER_SECONDS
+from gateway.errors import RETRY_AFTER_SECONDS, Declined
 from gateway.mint.writing import Answer
 from gateway.products.validation import Fault
 from gateway.secrets import redact
-from gateway.store.client import Declined
 
 CONTENT_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 50

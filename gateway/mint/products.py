@@ -23,7 +23,7 @@ from gateway.storage.registry import Storages
 
 async def list_products(_request: Request, context: Context) -> Answer:
     """All products."""
-    products = await context.store.list_products()
+    products = await context.store.products.list_all()
     return Answer({"success": True, "products": [product_data(product) for product in products]})
 
 
@@ -35,7 +35,7 @@ async def get_product(request: Request, context: Context) -> Answer:
 async def create_product(request: Request, context: Context) -> Answer:
     """A product without versions."""
     new = validate(CreateProduct, await read_json(request, BODY_LIMIT))
-    return _answer(await context.store.create_product(new.productId, new.name), status=201)
+    return _answer(await context.store.products.create(new.productId, new.name), status=201)
 
 
 async def update_product(request: Request, context: Context) -> Answer:
@@ -43,7 +43,7 @@ async def update_product(request: Request, context: Context) -> Answer:
     change = validate(UpdateProduct, await read_json(request, BODY_LIMIT))
     product = await _existing(request, context)
     return _answer(
-        await context.store.update_product(
+        await context.store.products.update(
             product.id, name=change.name, status=change.status, active=change.activeVersion
         )
     )
@@ -58,7 +58,7 @@ async def register_version(request: Request, context: Context) -> Answer:
     faults = manifest_faults(manifest) or faults
     if faults:
         raise invalid(faults)
-    return _answer(await context.store.register_manifest(manifest, activate=new.activate, create=False))
+    return _answer(await context.store.products.register(manifest, activate=new.activate, create=False))
 
 
 def _look_at_files(files: list[NewFile], storages: Storages) -> tuple[tuple[ManifestFile, ...], list[Fault]]:
@@ -119,7 +119,7 @@ def _facts(new: NewFile, storages: Storages) -> ObjectFacts:
 
 async def _existing(request: Request, context: Context) -> Product:
     identifier = request.match_info["productId"]
-    product = await context.store.get_product(identifier) if is_name(identifier) else None
+    product = await context.store.products.get(identifier) if is_name(identifier) else None
     if product is None:
         raise Problem("product_unknown", "There is no such product; POST /api/products makes one.")
     return product

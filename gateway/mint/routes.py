@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from aiohttp import HttpVersion11, web
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import Declined, StoreUnavailable
 from gateway.mint.access import ADMIN, authenticate
 from gateway.mint.bodies import validate_query
 from gateway.mint.context import Context, Request
@@ -38,7 +38,6 @@ from gateway.mint.products import (
 )
 from gateway.mint.tokens import get_token, list_tokens, revoke_token, update_token
 from gateway.mint.writing import Answer
-from gateway.store.client import Declined
 
 Handler = Callable[[Request, Context], Awaitable[Answer]]
 
@@ -68,7 +67,7 @@ async def get_health(_request: Request, _context: Context) -> Answer:
 
 async def get_readiness(_request: Request, context: Context) -> Answer:
     """Ready: the store answers too."""
-    await context.store.ping()
+    await context.store.client.ping()
     return Answer({"success": True, "status": "ok"})
 
 

@@ -24,7 +24,7 @@ from gateway.mint.problems import Problem, problem_answer
 from gateway.mint.routes import Router, log_failure
 from gateway.runtime import log
 from gateway.storage.registry import Storages
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 
 _log = logging.getLogger("gateway.mint")
 
@@ -53,7 +53,7 @@ async def _serve(settings: Settings, sockets: list[socket.socket], ready: Callab
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     async with (
-        TokenStore.connect(settings.redis_url, settings.redis_timeout) as store,
+        Repositories.connect(settings.redis_url, settings.redis_timeout) as store,
         Service(build_context(settings, store), sockets, settings),
     ):
         gc.freeze()  # what is here now stays: the collector need not look at it again
@@ -63,7 +63,7 @@ async def _serve(settings: Settings, sockets: list[socket.socket], ready: Callab
         await stopping.wait()
 
 
-def build_context(settings: Settings, store: TokenStore) -> Context:
+def build_context(settings: Settings, store: Repositories) -> Context:
     """Build the parts from the settings."""
     return Context(
         store=store,

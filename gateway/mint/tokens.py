@@ -21,7 +21,7 @@ async def list_tokens(request: Request, context: Context) -> Answer:
     """One page of the tokens."""
     asked = validate_query(ListTokens, request.query)
     wanted = TokenFilter(asked.productId, asked.status, asked.customerEmail)
-    page = await context.store.list_tokens(wanted, asked.limit, asked.cursor)
+    page = await context.store.tokens.list_page(wanted, asked.limit, asked.cursor)
     for identifier in page.damaged:
         _log.error("%s", describe_damage(identifier))
     return Answer(
@@ -31,7 +31,7 @@ async def list_tokens(request: Request, context: Context) -> Answer:
 
 async def get_token(request: Request, context: Context) -> Answer:
     """One token."""
-    record = await context.store.get_token(request.match_info["tokenId"])
+    record = await context.store.tokens.get(request.match_info["tokenId"])
     if record is None:
         raise Problem("token_unknown", "There is no such token; it may have expired.")
     return _answer(record)
@@ -39,14 +39,14 @@ async def get_token(request: Request, context: Context) -> Answer:
 
 async def revoke_token(request: Request, context: Context) -> Answer:
     """Revoke a token; it is shown as revoked until it would have expired."""
-    return _answer(await context.store.revoke_token(request.match_info["tokenId"]))
+    return _answer(await context.store.tokens.revoke(request.match_info["tokenId"]))
 
 
 async def update_token(request: Request, context: Context) -> Answer:
     """Move a token's expiry, or change its limit."""
     change = validate(UpdateToken, await read_json(request, BODY_LIMIT))
     given = change.model_fields_set
-    record = await context.store.update_token(
+    record = await context.store.tokens.update(
         request.match_info["tokenId"],
         expires_at=change.expiresAt if "expiresAt" in given else None,
         max_downloads=change.maxDownloads if "maxDownloads" in given else KEEP,

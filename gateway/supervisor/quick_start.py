@@ -28,7 +28,7 @@ from gateway.products.repository import Product
 from gateway.products.scanning import Publication, plan_publication
 from gateway.runtime.addresses import Address
 from gateway.storage.registry import Storages
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 
 MAX_ID: Final = 100
 COMPARED_VERSIONS: Final = 10
@@ -114,7 +114,7 @@ async def publish_offers(offers: Sequence[Offer], settings: Settings, url: str) 
     """Publish everything in the store at `url`, and mint a token for each. Raises GatewayError."""
     storages = Storages(settings.storage, settings.data, settings.open_files)
     try:
-        async with TokenStore.connect(url, settings.redis_timeout) as store:
+        async with Repositories.connect(url, settings.redis_timeout) as store:
             with show_progress(sum(offer.publication.size for offer in offers)) as report:
                 return [await _publish(offer, settings, storages, store, report) for offer in offers]
     finally:
@@ -122,16 +122,16 @@ async def publish_offers(offers: Sequence[Offer], settings: Settings, url: str) 
 
 
 async def _publish(
-    offer: Offer, settings: Settings, storages: Storages, store: TokenStore, report: Report
+    offer: Offer, settings: Settings, storages: Storages, store: Repositories, report: Report
 ) -> Link:
-    product = await store.get_product(offer.product)
+    product = await store.products.get(offer.product)
     known = await _known_versions(store, product)
     manifest = await _hash(offer, storages, known, report)
     manifest = _numbered(manifest, product, known)
-    await store.register_manifest(manifest, offer.name if product is None else None, activate=True)
+    await store.products.register(manifest, offer.name if product is None else None, activate=True)
     if product is not None and product.status != "active":
-        await store.update_product(offer.product, status="active")
-    minted = await store.create_token(
+        await store.products.update(offer.product, status="active")
+    minted = await store.tokens.create(
         offer.product, manifest.version, expires_in=int(settings.mint_default_ttl)
     )
     return Link(offer, manifest, minted.token)
@@ -160,7 +160,7 @@ async def _hash(offer: Offer, storages: Storages, known: Sequence[Manifest], rep
         stopped.set()
 
 
-async def _known_versions(store: TokenStore, product: Product | None) -> list[Manifest]:
+async def _known_versions(store: Repositories, product: Product | None) -> list[Manifest]:
     """The manifests to compare with, the active one first."""
     if product is None:
         return []
@@ -169,7 +169,7 @@ async def _known_versions(store: TokenStore, product: Product | None) -> list[Ma
     digests = list(
         dict.fromkeys(product.versions[version] for version in chosen if version in product.versions)
     )
-    found = [await store.get_manifest(digest) for digest in digests[:COMPARED_VERSIONS]]
+    found = [await store.products.get_manifest(digest) for digest in digests[:COMPARED_VERSIONS]]
     return [manifest for manifest in found if manifest is not None]
 
 

@@ -18,7 +18,7 @@ import pytest
 from gateway.config.settings import Settings
 from gateway.manifest import Manifest, ManifestFile
 from gateway.mint.service import Service, build_context
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from tests.conftest import StoreServer
 
 PUBLIC_URL = "https://downloads.example"
@@ -76,7 +76,7 @@ class Api:
     url: str
     session: aiohttp.ClientSession
     key: str
-    store: TokenStore
+    store: Repositories
 
     async def ask(
         self, method: str, path: str, json: Any = None, *, key: str | None = None, **options: Any
@@ -107,13 +107,13 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
     sock = listen()
     assert settings.redis_url is not None
     async with (
-        TokenStore.connect(settings.redis_url) as store,
+        Repositories.connect(settings.redis_url) as store,
         Service(build_context(settings, store), [sock], settings),
         aiohttp.ClientSession() as session,
     ):
-        await store.register_manifest(manifest("drums", "1.0.0"))
-        await store.register_manifest(manifest("drums", "2.0.0", 100, 50))
-        minted = await store.create_key("tests")
+        await store.products.register(manifest("drums", "1.0.0"))
+        await store.products.register(manifest("drums", "2.0.0", 100, 50))
+        minted = await store.keys.create("tests")
         yield Api(f"http://127.0.0.1:{sock.getsockname()[1]}", session, minted.key, store)
 
 

@@ -46,7 +46,7 @@ async def test_every_url_wants_a_key_but_the_public_ones(api: Api, route: Any) -
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 async def test_a_mint_key_may_only_mint(api: Api, route: Any) -> None:
-    key = (await api.store.create_key("shop", "mint")).key
+    key = (await api.store.keys.create("shop", "mint")).key
     status, body, response = await api.ask(route.method, fill(route.path), MINIMAL, key=key)
     if route.path in ("/api/openapi.json", "/healthz", "/readyz", MINT):
         assert status == 200
@@ -56,9 +56,9 @@ async def test_a_mint_key_may_only_mint(api: Api, route: Any) -> None:
 
 
 async def test_a_revoked_key_is_unknown_at_once(api: Api) -> None:
-    minted = await api.store.create_key("shop", "mint")
+    minted = await api.store.keys.create("shop", "mint")
     assert (await api.ask("POST", MINT, MINIMAL, key=minted.key))[0] == 200
-    await api.store.revoke_key(minted.record.id)
+    await api.store.keys.revoke(minted.record.id)
     assert (await api.ask("POST", MINT, MINIMAL, key=minted.key))[0] == 401
 
 
@@ -196,8 +196,8 @@ async def test_parameters_nobody_knows(api: Api) -> None:
 
 
 async def test_a_fault_of_ours_is_told_without_secrets(api: Api, caplog: pytest.LogCaptureFixture) -> None:
-    await api.store.call("HSET", "dg:product:{broken}", "name", "x", "created", "no number")
-    await api.store.call("SADD", "dg:products", "broken")
+    await api.store.client.call("HSET", "dg:product:{broken}", "name", "x", "created", "no number")
+    await api.store.client.call("SADD", "dg:products", "broken")
     status, body, response = await api.ask("GET", "/api/products")
     check_form(status, body, response.content_type)
     assert status == 500

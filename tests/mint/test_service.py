@@ -20,7 +20,7 @@ import pytest
 
 from gateway.config.settings import Settings
 from gateway.mint.service import Service, build_context
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from tests.conftest import StoreServer
 from tests.mint.conftest import ServiceProcess, manifest
 
@@ -42,10 +42,10 @@ def ask(url: str, json_body: Any = None, key: str = "", method: str | None = Non
 
 async def prepare(store: StoreServer) -> tuple[str, str]:
     """A product, an admin key and the id of a token."""
-    async with TokenStore.connect(store.url) as tokens:
-        await tokens.register_manifest(manifest("drums", "1.0.0"))
-        key = (await tokens.create_key("tests")).key
-        return key, (await tokens.create_token("drums", max_downloads=3)).record.id
+    async with Repositories.connect(store.url) as tokens:
+        await tokens.products.register(manifest("drums", "1.0.0"))
+        key = (await tokens.keys.create("tests")).key
+        return key, (await tokens.tokens.create("drums", max_downloads=3)).record.id
 
 
 def test_sigterm_ends_it(service_process: ServiceProcess) -> None:
@@ -65,9 +65,9 @@ async def test_what_is_under_way_is_finished(settings: Settings, own_store: Stor
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
     key, _ = await prepare(own_store)
-    async with TokenStore.connect(own_store.url, 5) as store, TokenStore.connect(own_store.url) as other:
+    async with Repositories.connect(own_store.url, 5) as store, Repositories.connect(own_store.url) as other:
         async with Service(build_context(settings, store), [sock], settings):
-            await other.call("CLIENT", "PAUSE", 700, "ALL")
+            await other.client.call("CLIENT", "PAUSE", 700, "ALL")
             answer = asyncio.create_task(
                 asyncio.to_thread(ask, f"http://127.0.0.1:{port}/api/products", None, key)
             )
@@ -81,7 +81,7 @@ async def test_the_store_goes_and_comes_back(settings: Settings, own_store: Stor
     sock = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     async with (
-        TokenStore.connect(own_store.url) as store,
+        Repositories.connect(own_store.url) as store,
         Service(build_context(settings, store), [sock], settings),
     ):
         key, _ = await prepare(own_store)
@@ -111,12 +111,12 @@ async def test_a_store_that_fails_a_request_under_way(
     url = f"http://127.0.0.1:{sock.getsockname()[1]}/api/generate-download-url"
     key, _ = await prepare(own_store)
     async with (
-        TokenStore.connect(own_store.url, timeout) as store,
+        Repositories.connect(own_store.url, timeout) as store,
         Service(build_context(settings, store), [sock], settings),
     ):
         assert (await asyncio.to_thread(ask, url, {"productId": "drums"}, key))[0] == 200
-        async with TokenStore.connect(own_store.url, 5) as other:
-            await other.call("CLIENT", "PAUSE", 20_000, "ALL")
+        async with Repositories.connect(own_store.url, 5) as other:
+            await other.client.call("CLIENT", "PAUSE", 20_000, "ALL")
         waiting = asyncio.create_task(asyncio.to_thread(ask, url, {"productId": "drums"}, key))
         if end == "death":
             await asyncio.sleep(0.2)
@@ -131,7 +131,7 @@ async def test_a_unix_socket(settings: Settings, store: StoreServer, tmp_path: P
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
     async with (
-        TokenStore.connect(store.url) as tokens,
+        Repositories.connect(store.url) as tokens,
         Service(build_context(settings, tokens), [sock], settings),
     ):
         reader, writer = await asyncio.open_unix_connection(path)
@@ -171,9 +171,9 @@ def test_no_secret_is_left_anywhere(store: StoreServer, service_process: Service
             assert key not in str(told)
 
     async def read_all() -> str:
-        async with TokenStore.connect(store.url) as tokens:
-            keys = await tokens.call("KEYS", "*")
-            return "\n".join([*keys, *[str(await tokens.call("DUMP", name)) for name in keys]])
+        async with Repositories.connect(store.url) as tokens:
+            keys = await tokens.client.call("KEYS", "*")
+            return "\n".join([*keys, *[str(await tokens.client.call("DUMP", name)) for name in keys]])
 
     held = asyncio.run(read_all())
     service_process.process.terminate()
