@@ -64,7 +64,7 @@ class FileBlob(Blob, Protocol):
         """The descriptor, open for reading while the blob is held; its offset is shared, so use offsets."""
 
     @property
-    def checked(self) -> float:
+    def checked_at(self) -> float:
         """When it was last seen on its storage as published; seconds of the monotonic clock."""
 
     def unchanged(self) -> bool:
@@ -79,10 +79,10 @@ class FileBlob(Blob, Protocol):
     def read_now(self, start: int, stop: int) -> bytes | None:
         """The same, and certainly as published. Raises StorageError when the file has changed."""
 
-    def resident(self, start: int, stop: int, *, follows: bool = False) -> bool:
+    def is_in_memory(self, start: int, stop: int, *, follows: bool = False) -> bool:
         """Whether sending this span would probably not wait for a disk."""
 
-    def warm(self, start: int, stop: int) -> None:
+    def read_into_memory(self, start: int, stop: int) -> None:
         """Bring the span into memory; blocks, so for a thread, which must hold the blob meanwhile."""
 
 
@@ -102,7 +102,7 @@ class ObjectBlob(Blob, Protocol):
         is the caller's to close. Raises StorageError when missing, changed or unreachable.
         """
 
-    def at_hand(self, start: int, stop: int) -> FilePart | None:
+    def fetch_now(self, start: int, stop: int) -> FilePart | None:
         """The same without waiting for anything, for what follows a part that was fetched; else None."""
 
 
@@ -123,10 +123,10 @@ class FilePart:
 
 
 class Stream(Protocol):
-    """Bytes on their way from a storage, in order. What breaks is asked for again within `ready`.
+    """Bytes on their way from a storage, in order. What breaks is asked for again within `wait_readable`.
 
-    `take` and `splice` never wait: they raise BlockingIOError when nothing has arrived, or when the way
-    broke; then `ready` waits and mends. So bytes are read only when the client takes them.
+    `recv_into` and `splice` never wait: they raise BlockingIOError when nothing has arrived, or when the way
+    broke; then `wait_readable` waits and mends. So bytes are read only when the client takes them.
     """
 
     @property
@@ -134,10 +134,10 @@ class Stream(Protocol):
         """Bytes not taken yet; 0 at the end."""
 
     @property
-    def splices(self) -> bool:
+    def can_splice(self) -> bool:
         """Whether `splice` works (plain TCP); the same for the stream's whole life."""
 
-    def take(self, buffer: memoryview) -> int:
+    def recv_into(self, buffer: memoryview) -> int:
         """Copy at least one and at most `len(buffer)` bytes; how many."""
 
     def splice(self, pipe: int, most: int) -> int:
@@ -146,7 +146,7 @@ class Stream(Protocol):
         A full pipe raises BlockingIOError too: call with room in it.
         """
 
-    async def ready(self, gather: int = 1) -> None:
+    async def wait_readable(self, gather: int = 1) -> None:
         """Until there is something to take. Raises StorageError when the rest cannot be had.
 
         gather: bytes that are worth a wait of some milliseconds, where a stream can tell what has arrived.

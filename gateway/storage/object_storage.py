@@ -28,9 +28,9 @@ async def read_stream(stream: Stream) -> AsyncIterator[bytes]:
     buffer = memoryview(bytearray(READ_BYTES))
     while stream.left:
         try:
-            got = stream.take(buffer)
+            got = stream.recv_into(buffer)
         except BlockingIOError:
-            await stream.ready()
+            await stream.wait_readable()
             continue
         yield bytes(buffer[:got])
 
@@ -145,7 +145,7 @@ class ObjectBlob:
         """See `ObjectBlob` of `gateway.storage`; a stream of the whole span."""
         return await self._storage.fetch(self._file, start, stop)
 
-    def at_hand(self, start: int, stop: int) -> None:
+    def fetch_now(self, start: int, stop: int) -> None:
         """See `ObjectBlob` of `gateway.storage`: nothing is."""
 
     async def chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:

@@ -87,7 +87,7 @@ OBJECT_TYPES: Final[dict[str, ObjectType]] = {
 """Every type but `local`. Each function imports what it needs itself."""
 
 
-class Caching(NamedTuple):
+class CacheSettings(NamedTuple):
     """The cache of object storages: its folder and how many bytes it may hold."""
 
     path: Path
@@ -114,7 +114,7 @@ class Storages:
         open_files: int,
         *,
         count: Count = _no_count,
-        cache: Caching | None = None,
+        cache: CacheSettings | None = None,
     ) -> None:
         self._cache = DescriptorCache(open_files)
         self._registry = data / REGISTRY
@@ -247,7 +247,7 @@ class Storages:
             self._all = {**self._all, name: storage}
             return storage
 
-    def _wrap(self, storage: Storage, caching: Caching) -> Storage:
+    def _wrap(self, storage: Storage, caching: CacheSettings) -> Storage:
         from gateway.storage.cache.slices import SliceCache  # noqa: PLC0415
         from gateway.storage.cache.storage import CachedStorage  # noqa: PLC0415
 

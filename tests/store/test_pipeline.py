@@ -17,7 +17,7 @@ from gateway.errors import StoreUnavailable
 from gateway.store.commands import NotExecuted, pack
 from gateway.store.pipeline import Pipeline
 from gateway.store.scripts import Script
-from tests.support.plane import until
+from tests.support.waiting import until
 
 ECHO = Script("return ARGV[1]")
 TIMEOUT = 0.2

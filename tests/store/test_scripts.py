@@ -9,7 +9,7 @@ import redis
 
 from gateway.store import scripts
 from gateway.store.scripts import Script
-from tests.conftest import StoreServer
+from tests.support.store_server import StoreServer
 
 NAMES = sorted(
     file.name.removesuffix(".lua") for file in files(scripts).iterdir() if file.name.endswith(".lua")

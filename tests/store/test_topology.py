@@ -23,8 +23,8 @@ from gateway.store.scripts import CLAIM, SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
 from gateway.tokens.repositories import Repositories
-from tests.conftest import StoreServer
-from tests.support.plane import until
+from tests.support.store_server import StoreServer
+from tests.support.waiting import until
 
 MANIFEST = Manifest("p", "1", (ManifestFile("a", 100, "text/plain", "0" * 64, "0" * 8, "local", "a", 0),))
 

@@ -15,7 +15,7 @@ from gateway.secrets import token_id
 from gateway.store.key_names import token_key
 from gateway.tokens.listing import Position, TokenFilter
 from gateway.tokens.repositories import Repositories
-from tests.conftest import StoreServer
+from tests.support.store_server import StoreServer
 
 
 def manifest(product: str, version: str, *sizes: int, sha256: str = "0" * 64) -> Manifest:
@@ -28,7 +28,7 @@ def manifest(product: str, version: str, *sizes: int, sha256: str = "0" * 64) ->
 
 @pytest.fixture
 async def repos(store: StoreServer) -> AsyncIterator[Repositories]:
-    async with Repositories.connect(store.url) as connected:
+    async with Repositories.connect(store.url, 10) as connected:
         yield connected
 
 

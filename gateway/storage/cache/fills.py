@@ -278,12 +278,12 @@ class _Taker:
         while stream.left and got < len(buffer):
             if self._coming is None:
                 try:
-                    got += stream.take(buffer[got:])
+                    got += stream.recv_into(buffer[got:])
                     continue
                 except BlockingIOError:
                     if got >= READY_BYTES:
                         break
-                    self._coming = asyncio.get_running_loop().create_task(stream.ready())
+                    self._coming = asyncio.get_running_loop().create_task(stream.wait_readable())
             coming = self._coming
             await asyncio.wait({coming}, timeout=FLUSH_SECONDS if got else None)
             if not coming.done():

@@ -99,7 +99,7 @@ class SliceCache:
         self._count(CACHE_BYPASSED, 1)
         raise Bypass
 
-    def at_hand(self, piece: Slice, start: int, stop: int, *, again: bool) -> FilePart | None:
+    def fetch_now(self, piece: Slice, start: int, stop: int, *, again: bool) -> FilePart | None:
         """The same where nothing has to be waited for, the slice being there and checked; else None."""
         fd = self._open(piece)
         if fd is None:

@@ -150,14 +150,14 @@ class CachedBlob:
             self._look_ahead(number + 1)
         return part
 
-    def at_hand(self, start: int, stop: int) -> FilePart | None:
+    def fetch_now(self, start: int, stop: int) -> FilePart | None:
         """See `ObjectBlob`: a slice that is there, after the storage was asked for the first part."""
         if not self._begun:
             return None
         number = start // SLICE_BYTES
         piece = self._slice(number)
         try:
-            part = self._storage.cache.at_hand(
+            part = self._storage.cache.fetch_now(
                 piece, start, min(stop, piece.stop), again=number == self._last
             )
         except Bypass:

@@ -1,7 +1,7 @@
 """An open regular file as a blob: counted, read only by offset, and asked whether its pages are in memory.
 
-`unchanged`, `read_cached`, `resident`, `acquire` and `release` are for the event loop; `pread` and `warm`
-block and are for threads.
+`unchanged`, `read_cached`, `is_in_memory`, `acquire` and `release` are for the event loop; `pread` and
+`read_into_memory` block and are for threads.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class LocalBlob:
         "_kept",
         "_lock",
         "_pages",
-        "checked",
+        "checked_at",
         "described",
         "fd",
         "identity",
@@ -68,7 +68,7 @@ class LocalBlob:
         self._pages = ask_how(fd)
         self._lock = lock
         self.users = 1
-        self.checked = 0.0  # when its path was last seen to lead here (monotonic seconds)
+        self.checked_at = 0.0  # when its path was last seen to lead here (monotonic seconds)
         self._kept = False
         self._content: bytes | None = None
 
@@ -162,7 +162,7 @@ class LocalBlob:
             except OSError:
                 return None  # not in memory; or a fault, which the read in a thread will name
             return bytes(buffer) if got == len(buffer) else None
-        if not self.resident(start, stop):
+        if not self.is_in_memory(start, stop):
             return None
         try:
             piece = os.pread(self.fd, stop - start, start)
@@ -170,11 +170,11 @@ class LocalBlob:
             return None
         return piece if len(piece) == stop - start else None
 
-    def resident(self, start: int, stop: int, *, follows: bool = False) -> bool:
+    def is_in_memory(self, start: int, stop: int, *, follows: bool = False) -> bool:
         """Whether sending this span would probably not wait for a disk; follows: see `in_memory`."""
         return in_memory(self.fd, self._pages, start, stop, follows=follows)
 
-    def warm(self, start: int, stop: int) -> None:
+    def read_into_memory(self, start: int, stop: int) -> None:
         """Read the span, so that sending it will not wait; blocks. Hold the blob until it returns.
 
         Raises StorageError when it cannot be read or ends early.

@@ -65,7 +65,7 @@ class LocalStorage:
         if blob is None:
             return None
         now = monotonic()
-        if now - blob.checked < FRESH_SECONDS:
+        if now - blob.checked_at < FRESH_SECONDS:
             return blob
         try:
             facts = os.stat(blob.path)
@@ -74,7 +74,7 @@ class LocalStorage:
                 and facts.st_size == file.size
                 and facts.st_mtime_ns == file.modified
             ):
-                blob.checked = now
+                blob.checked_at = now
                 return blob
         except OSError:
             pass  # `open` will name the fault

@@ -1,8 +1,8 @@
 """Bytes of one object through obstore: a chunk at a time, asked for again where they break off.
 
-The rules are those of S3's streams (`storage/s3/stream.py`): nothing is read while nobody waits in `ready`,
-so a client may take as long as it likes; what breaks or is put off is asked for again from the first byte
-that has not come, pinned to the same version.
+The rules are those of S3's streams (`storage/s3/stream.py`): nothing is read while nobody waits in
+`wait_readable`, so a client may take as long as it likes; what breaks or is put off is asked for again from
+the first byte that has not come, pinned to the same version.
 
 obstore's own retries are off: they end three minutes after the request began, and a download must not. Its
 read_timeout runs while we wait for bytes and not while a client pauses. A stream holds a chunk of
@@ -31,7 +31,7 @@ class CloudStream:
 
     __slots__ = ("_asked_at", "_budget", "_chunk", "_chunks", "_count", "_fault", "_object", "_stop", "left")
 
-    splices = False
+    can_splice = False
 
     def __init__(self, stored: CloudObject, start: int, stop: int, count: Callable[[int, int], None]) -> None:
         self._object = stored
@@ -49,7 +49,7 @@ class CloudStream:
         await self._ask()
         self._budget.begun = True
 
-    def take(self, buffer: memoryview) -> int:
+    def recv_into(self, buffer: memoryview) -> int:
         """Copy of the chunk that is here; see `Stream`."""
         chunk = self._chunk
         got = min(len(buffer), len(chunk))
@@ -61,13 +61,13 @@ class CloudStream:
         return got
 
     def splice(self, pipe: int, most: int) -> int:
-        """Never: see `splices`."""
+        """Never: see `can_splice`."""
         raise NotImplementedError
 
     def limit_unread(self, limit: int) -> None:
         """Nothing: how much obstore reads ahead is its own affair."""
 
-    async def ready(self, gather: int = 1) -> None:  # noqa: ARG002 - it comes in chunks
+    async def wait_readable(self, gather: int = 1) -> None:  # noqa: ARG002 - it comes in chunks
         """Until there is something to take: waits, and asks again for what broke off."""
         while self.left and not self._chunk:
             if self._chunks is None:

@@ -168,7 +168,7 @@ class StorageConnection:
             async with asyncio.timeout(seconds):
                 while got < most and not (head.length is None and body.endswith(_ENDS, 0, got)):
                     try:
-                        piece = self.take(view[got:])
+                        piece = self.recv_into(view[got:])
                     except BlockingIOError:
                         await self.readable()
                         continue
@@ -182,7 +182,7 @@ class StorageConnection:
 
     # A body.
 
-    def take(self, buffer: memoryview) -> int:
+    def recv_into(self, buffer: memoryview) -> int:
         """Read what has arrived into the buffer; the bytes, 0 at the connection's end.
 
         Raises BlockingIOError when nothing has arrived, OSError when the connection is lost.
@@ -216,7 +216,7 @@ class StorageConnection:
         return got
 
     def splice(self, pipe: int, most: int) -> int:
-        """Move what has arrived into a pipe, in the kernel; otherwise as `take`."""
+        """Move what has arrived into a pipe, in the kernel; otherwise as `recv_into`."""
         return os.splice(self.fd, pipe, most, flags=_MOVE)
 
     def limit_unread(self, limit: int) -> bool:

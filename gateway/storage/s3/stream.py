@@ -5,8 +5,8 @@ The rules:
 - What breaks (reset, stall, an end before the end) or is put off (429, 5xx) is asked for again from the
   first byte not taken, pinned to the same version. So no byte comes twice, and none from another object.
 - The budget counts tries in a row that brought no byte. Nothing else ends a stream: no total time-out.
-- Nothing runs while nobody waits in `ready`: a client may take as long as it likes, and if the storage
-  closes the connection meanwhile, the rest is asked for when it is wanted.
+- Nothing runs while nobody waits in `wait_readable`: a client may take as long as it likes, and if the
+  storage closes the connection meanwhile, the rest is asked for when it is wanted.
 - The connection goes back to the pool with the last byte.
 - A slow client's connection holds little (`limit_unread`). What the kernel already holds is left to the
   client, unless that is too much for its pace: then it is thrown away, and the rest asked for again.
@@ -62,7 +62,7 @@ class ObjectStream:
         self._asked_at = self.left  # what was left when it was asked the last time
 
     @property
-    def splices(self) -> bool:
+    def can_splice(self) -> bool:
         """Whether `splice` works: over plain TCP."""
         return not self._client.bucket.tls
 
@@ -71,7 +71,7 @@ class ObjectStream:
         await self._ask()
         self._budget.begun = True
 
-    def take(self, buffer: memoryview) -> int:
+    def recv_into(self, buffer: memoryview) -> int:
         """Copy what has arrived; see `Stream`."""
         connection = self._connection
         if connection is None:
@@ -79,7 +79,7 @@ class ObjectStream:
         left = self.left
         if left <= self._retreats_at:
             self._retreat(connection)
-        return self._move(connection, connection.take, buffer if len(buffer) <= left else buffer[:left])
+        return self._move(connection, connection.recv_into, buffer if len(buffer) <= left else buffer[:left])
 
     def splice(self, pipe: int, most: int) -> int:
         """Move what has arrived into a pipe; see `Stream`."""
@@ -104,7 +104,7 @@ class ObjectStream:
             self._let_go(keep=connection.keeps)
         return got
 
-    async def ready(self, gather: int = 1) -> None:
+    async def wait_readable(self, gather: int = 1) -> None:
         """Until there is something to take: waits, and asks again for what broke off."""
         while self.left:
             if self._connection is None:
@@ -149,7 +149,7 @@ class ObjectStream:
                 self._fault = hiccup
 
     def _lose(self, error: OSError | None) -> BlockingIOError:
-        """The connection is of no use any more: `ready` will mend that."""
+        """The connection is of no use any more: `wait_readable` will mend that."""
         if error is None:
             why = "the storage closed the connection before the end"
         elif isinstance(error, TimeoutError):

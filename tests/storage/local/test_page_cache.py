@@ -21,7 +21,7 @@ from gateway.storage.local.page_cache import (
     read_in,
 )
 from gateway.storage.local.storage import LocalStorage
-from tests.storage.conftest import entry
+from tests.support.local_files import entry
 
 SIZE = 8 << 20
 
@@ -47,13 +47,13 @@ def test_every_way(folder: Path, pages: Pages | None) -> None:
         expected = {content[0:1], content[99_999:], content[4095:8193], content}
         if pages is Pages.UNKNOWN:
             assert asked == {None}
-            assert not blob.resident(0, 1)
+            assert not blob.is_in_memory(0, 1)
         elif pages is None:
             assert asked == expected
-            assert blob.resident(0, 100_000)
+            assert blob.is_in_memory(0, 100_000)
         else:
             assert asked <= expected | {None}
-        assert blob.resident(5, 5)
+        assert blob.is_in_memory(5, 5)
         assert blob.read_cached(99_999, 100_001) is None
 
 
@@ -64,12 +64,12 @@ def test_out_of_memory_and_back(tmp_path: Path) -> None:
         os.fsync(blob.fd)
         os.posix_fadvise(blob.fd, 0, 0, os.POSIX_FADV_DONTNEED)
         if ask_how(blob.fd) in {Pages.NOWAIT, Pages.COUNTED} and count_cached(blob.fd, 0, SIZE) == 0:
-            assert not blob.resident(0, SIZE)
+            assert not blob.is_in_memory(0, SIZE)
             assert blob.read_cached(0, SIZE) is None
-            blob.warm(0, SIZE // 2)
-            assert blob.resident(0, SIZE // 2)
+            blob.read_into_memory(0, SIZE // 2)
+            assert blob.is_in_memory(0, SIZE // 2)
             assert all_cached(blob.fd, 0, SIZE // 2)
-        blob.warm(0, SIZE)
+        blob.read_into_memory(0, SIZE)
         assert blob.read_cached(SIZE - 10, SIZE) == blob.pread(SIZE - 10, SIZE)
 
 

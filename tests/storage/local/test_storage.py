@@ -17,7 +17,7 @@ from gateway.storage.interface import FileBlob, Storage
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.page_cache import READ_BYTES
 from gateway.storage.local.storage import LocalStorage
-from tests.storage.conftest import count_descriptors, entry
+from tests.support.local_files import count_descriptors, entry
 
 pytestmark = pytest.mark.usefixtures("no_leak")
 
@@ -179,7 +179,7 @@ def test_truncated_under_a_reader(storage: LocalStorage, root: Path) -> None:
     with storage.open(entry(root, "sub/file")) as blob:
         truncate(root / "sub" / "file")
         assert blob.read_cached(0, 10) is None
-        for read in (blob.pread, blob.warm):
+        for read in (blob.pread, blob.read_into_memory):
             with pytest.raises(StorageError, match="truncated"):
                 read(0, 10)
         assert blob.read_cached(0, 4) == b"0123"
@@ -303,8 +303,8 @@ def test_beyond_four_gibibytes(storage: LocalStorage, root: Path) -> None:
     with storage.open(entry(root, "large")) as blob:
         assert blob.size == far + 10
         assert blob.pread(far, far + 10) == b"abcdefghij"
-        blob.warm(far - READ_BYTES, far + 10)
-        assert blob.resident(far - READ_BYTES, far + 10)
+        blob.read_into_memory(far - READ_BYTES, far + 10)
+        assert blob.is_in_memory(far - READ_BYTES, far + 10)
         assert blob.read_cached(far + 2, far + 4) == b"cd"
         assert blob.pread(4 << 30, (4 << 30) + 2) == b"\0\0"
 
@@ -313,5 +313,5 @@ def test_empty_file(storage: LocalStorage, root: Path) -> None:
     (root / "empty").touch()
     with storage.open(entry(root, "empty")) as blob:
         assert (blob.size, blob.pread(0, 0), blob.read_cached(0, 0)) == (0, b"", b"")
-        assert blob.resident(0, 0)
-        blob.warm(0, 0)
+        assert blob.is_in_memory(0, 0)
+        blob.read_into_memory(0, 0)

@@ -18,11 +18,11 @@ from gateway.runtime.metrics import (
 from gateway.storage.obstore.object import CHUNK_BYTES
 from gateway.storage.obstore.storage import CloudStorage
 from gateway.storage.retries import FIRST_TRIES, TRIES
-from tests.storage.obstore.conftest import Make
-from tests.storage.obstore.google import Google
-from tests.storage.streams import rest
+from tests.support.clouds import Make
 from tests.support.faulty_bucket import Fault, Pattern
-from tests.support.plane import until
+from tests.support.google import Google
+from tests.support.streams import rest
+from tests.support.waiting import until
 
 SIZE = 3_000_000
 CONTENT = Pattern(SIZE)
@@ -56,9 +56,9 @@ async def test_a_span_arrives(google: Google, make: Make, counters: Counters, st
 async def test_pieces_may_be_small(google: Google, make: Make, most: int) -> None:
     stop = min(most * 50, 400_000)
     stream = await make(google.table()).lookup(google.put("a", CONTENT)).fetch(0, stop)
-    assert not stream.splices
+    assert not stream.can_splice
     with pytest.raises(BlockingIOError):
-        stream.take(memoryview(bytearray(1)))
+        stream.recv_into(memoryview(bytearray(1)))
     assert await rest(stream, most) == CONTENT[:stop]
     stream.close()
 
@@ -105,8 +105,8 @@ async def test_a_client_may_pause_longer_than_read_timeout(
         await make(google.table(read_timeout=0.2)).lookup(google.put("a", content)).fetch(0, len(content))
     )
     buffer = memoryview(bytearray(CHUNK_BYTES))
-    await stream.ready()
-    taken = stream.take(buffer)
+    await stream.wait_readable()
+    taken = stream.recv_into(buffer)
     await asyncio.sleep(0.8)
     assert await rest(stream) == content[taken : len(content)]
     assert counters.values()[UPSTREAM_REQUESTS] == 1
@@ -116,7 +116,7 @@ async def test_a_client_may_pause_longer_than_read_timeout(
 async def test_what_nobody_takes_is_not_read(google: Google, make: Make) -> None:
     content = Pattern(200_000_000)
     stream = await make(google.table()).lookup(google.put("a", content)).fetch(0, len(content))
-    await stream.ready()
+    await stream.wait_readable()
     before = -1
     while before != google.sent:  # until the kernels' buffers are full
         before = google.sent
@@ -129,7 +129,7 @@ async def test_what_nobody_takes_is_not_read(google: Google, make: Make) -> None
 async def test_a_connection_lost_while_the_client_pauses_is_no_fault(google: Google, make: Make) -> None:
     content = Pattern(40_000_000)
     stream = await make(google.table()).lookup(google.put("a", content)).fetch(0, len(content))
-    await stream.ready()
+    await stream.wait_readable()
     google.cut()
     assert await rest(stream) == content[: len(content)]
     stream.close()
@@ -139,7 +139,7 @@ async def test_a_replaced_object_is_never_mixed_in(google: Google, make: Make) -
     content = Pattern(40_000_000)
     file = google.put("a", content)
     stream = await make(google.table()).lookup(file).fetch(0, len(content))
-    await stream.ready()
+    await stream.wait_readable()
     google.put("a", Pattern(40_000_000, seed=1), etag='"other"')
     google.cut()
     with pytest.raises(StorageError, match="has changed since it was published"):
@@ -209,7 +209,7 @@ async def test_nobody_waits_any_more(google: Google, make: Make) -> None:
     file = google.put("a", CONTENT)
     google.faults.append(Fault(stall_after=0))
     stream = await make(google.table()).lookup(file).fetch(0, SIZE)
-    waiting = asyncio.ensure_future(stream.ready())
+    waiting = asyncio.ensure_future(stream.wait_readable())
     await asyncio.sleep(0.05)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

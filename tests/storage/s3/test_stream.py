@@ -17,10 +17,10 @@ from gateway.storage import retries
 from gateway.storage.retries import FIRST_TRIES, TRIES
 from gateway.storage.s3.storage import S3Storage
 from gateway.storage.s3.stream import RETREAT_AFTER, RETREAT_BYTES
-from tests.storage.s3.conftest import Counted, Make, read, spliced
-from tests.storage.streams import rest
 from tests.support.faulty_bucket import GOOD, Fault, Pattern, Upstream
-from tests.support.plane import until
+from tests.support.s3_storage import Counted, Make, read, spliced
+from tests.support.streams import rest
+from tests.support.waiting import until
 
 SIZE = 1_000_000
 LIMIT = 8 * 1024
@@ -59,7 +59,7 @@ async def test_bytes_go_through_a_pipe(plain: Upstream, counted: Counted) -> Non
     file = plain.put("a", CONTENT)
     plain.faults += [Fault(reset_after=70_000), Fault(short_after=300_000), GOOD]
     stream = await storage.lookup(file).fetch(3, SIZE)
-    assert stream.splices
+    assert stream.can_splice
     assert await spliced(stream) == CONTENT[3:SIZE]
     with pytest.raises(BlockingIOError):
         stream.splice(0, 1)
@@ -71,7 +71,7 @@ async def test_bytes_go_through_a_pipe(plain: Upstream, counted: Counted) -> Non
 async def test_over_tls_nothing_is_spliced(secure: Upstream, counted: Counted) -> None:
     storage = S3Storage(secure.bucket(), counted.add)
     stream = await storage.lookup(secure.put("a", CONTENT)).fetch(0, SIZE)
-    assert not stream.splices
+    assert not stream.can_splice
     stream.close()
     storage.close()
 
@@ -255,8 +255,8 @@ async def test_a_client_may_take_its_time(upstream: Upstream, make: Make, counte
     storage = make(read_timeout=0.1, connect_timeout=5.0)
     stream = await storage.lookup(file).fetch(0, SIZE)
     buffer = memoryview(bytearray(1000))
-    await stream.ready()
-    got = stream.take(buffer)
+    await stream.wait_readable()
+    got = stream.recv_into(buffer)
     await asyncio.sleep(0.3)
     assert await rest(stream) == CONTENT[got:SIZE]
     stream.close()
@@ -269,8 +269,8 @@ async def test_what_the_storage_closed_meanwhile_is_asked_for_again(
     file = upstream.put("a", Pattern(20_000_000))
     stream = await make().lookup(file).fetch(0, file.size)
     buffer = memoryview(bytearray(100_000))
-    await stream.ready()
-    got = stream.take(buffer)
+    await stream.wait_readable()
+    got = stream.recv_into(buffer)
     await asyncio.to_thread(upstream.cut)
     await asyncio.sleep(0.05)
     assert await rest(stream) == Pattern(20_000_000)[got : file.size]
@@ -284,11 +284,11 @@ async def test_ready_means_that_something_can_be_taken(upstream: Upstream, make:
     stream = await make().lookup(file).fetch(0, 30_000)
     buffer = memoryview(bytearray(16))
     for _ in range(3):
-        await stream.ready()
-        await stream.ready()
+        await stream.wait_readable()
+        await stream.wait_readable()
     for _ in range(20):
-        await stream.ready()
-        assert stream.take(buffer) == 16
+        await stream.wait_readable()
+        assert stream.recv_into(buffer) == 16
     stream.close()
 
 
@@ -301,9 +301,9 @@ async def test_what_trickles_in_is_no_stall_while_more_is_gathered(
     buffer = memoryview(bytearray(20_000))
     got = 0
     while stream.left:
-        await stream.ready(SIZE)
+        await stream.wait_readable(SIZE)
         with suppress(BlockingIOError):  # over TLS: a part of a record
-            got += stream.take(buffer[got:])
+            got += stream.recv_into(buffer[got:])
     assert buffer == CONTENT[:20_000]
     stream.close()
     assert counted[UPSTREAM_RETRIES] == 0
@@ -319,9 +319,9 @@ async def test_gathering_ends_with_the_span_and_a_connection_is_used_again(
         stream = await storage.lookup(file).fetch(start, start + 10_001)
         got = 0
         while stream.left:
-            await stream.ready(SIZE)
+            await stream.wait_readable(SIZE)
             with suppress(BlockingIOError):
-                got += stream.take(buffer[got:])
+                got += stream.recv_into(buffer[got:])
         assert buffer[:got] == CONTENT[start : start + 10_001]
         stream.close()
         assert counted.held == (0, 1)
@@ -337,9 +337,9 @@ async def test_a_storage_that_breaks_off_while_more_is_gathered_is_noticed(
     buffer = memoryview(bytearray(SIZE))
     got = 0
     while stream.left:
-        await stream.ready(SIZE)
+        await stream.wait_readable(SIZE)
         with suppress(BlockingIOError):
-            got += stream.take(buffer[got:])
+            got += stream.recv_into(buffer[got:])
     assert buffer == CONTENT[:SIZE]
     stream.close()
 
@@ -353,7 +353,7 @@ async def test_a_stream_closed_early_closes_its_connection(
     stream.close()
     assert counted.held == (0, 0)
     with pytest.raises(BlockingIOError):
-        stream.take(memoryview(bytearray(1)))
+        stream.recv_into(memoryview(bytearray(1)))
 
 
 @pytest.mark.parametrize("fault", [Fault(stall_after=10), Fault(before_head="stall"), Fault(status=503)])
@@ -432,9 +432,9 @@ async def take(stream: Any, amount: int) -> bytes:
     while len(got) < amount:
         buffer = bytearray(min(16384, amount - len(got)))
         try:
-            size = stream.take(memoryview(buffer))
+            size = stream.recv_into(memoryview(buffer))
         except BlockingIOError:
-            await stream.ready()
+            await stream.wait_readable()
             continue
         got += buffer[:size]
     return got
