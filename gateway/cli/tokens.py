@@ -288,7 +288,7 @@ def _naming_flags() -> Iterator[None]:
 
 def _base(invocation: Invocation) -> str:
     """What a link begins with: as told here, else as the gateway has it that runs on this data folder."""
-    from gateway.store.embedded import announced_url  # noqa: PLC0415
+    from gateway.store.folder import announced_url  # noqa: PLC0415
 
     settings = invocation.settings
     told = settings.public_url or settings.redis_url or "listen" in invocation.flags
