@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.cli.checks import Finding, failed, passed, warned
 
 if TYPE_CHECKING:
-    from gateway.tokens.repository import TokenStore
+    from gateway.tokens.repositories import Repositories
 
 OLDEST: Final = (5, 0)
 """From Redis 5 on a script may ask the clock and write: the scripts do."""
@@ -20,24 +20,24 @@ CLOCK_SECONDS: Final = 5.0
 Facts = Mapping[str, str]
 
 
-async def check_store(store: TokenStore, place: str) -> list[Finding]:
+async def check_store(store: Repositories, place: str) -> list[Finding]:
     """Look at a store; `place` is what people call it. Raises StoreUnavailable when it does not answer."""
     began = time.perf_counter()
-    await store.ping()
+    await store.client.ping()
     delay = time.perf_counter() - began
     # redis-py parses the answer to INFO into a dictionary
-    facts = {name: str(value) for name, value in (await store.call("INFO")).items()}
+    facts = {name: str(value) for name, value in (await store.client.call("INFO")).items()}
     facts["save"] = await _snapshots(store)
     findings = [passed("store", f"{place} answers in {delay * 1000:.1f} ms")]
     findings += [finding for look in LOOKS for finding in look(facts)]
     return [*findings, await _clock(store)]
 
 
-async def _snapshots(store: TokenStore) -> str:
+async def _snapshots(store: Repositories) -> str:
     from gateway.errors import GatewayError  # noqa: PLC0415
 
     try:
-        answer: Any = await store.call("CONFIG", "GET", "save")
+        answer: Any = await store.client.call("CONFIG", "GET", "save")
     except GatewayError:  # hosted stores forbid CONFIG
         return ""
     return str(dict(answer).get("save", "")) if isinstance(answer, dict) else str((answer or ["", ""])[1])
@@ -99,9 +99,9 @@ def _persistence(facts: Facts) -> Iterator[Finding]:
 LOOKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (_version, _role, _memory, _persistence)
 
 
-async def _clock(store: TokenStore) -> Finding:
+async def _clock(store: Repositories) -> Finding:
     before = time.time()
-    seconds, micros = await store.call("TIME")
+    seconds, micros = await store.client.call("TIME")
     ours = (before + time.time()) / 2
     apart = int(seconds) + int(micros) / 1e6 - ours
     if abs(apart) > CLOCK_SECONDS:
