@@ -139,7 +139,7 @@ class Downloads:
         with departure.blob as blob:
             try:
                 await departure
-                await self._run(exchange, Transfer(exchange, blob), plan)
+                await self._run(exchange, Transfer(exchange, (blob,)), plan)
             finally:
                 self._tally(exchange, plan.amount)
 
@@ -245,14 +245,14 @@ class Downloads:
         """Send what was planned, in the way that suits the blob."""
         file, remote = blob.as_file, blob.as_object
         try:
-            if file is None and remote is not None and plan.pieces:
-                await self._run(exchange, Relay(exchange, remote), plan, claim)
+            if file is None and remote is not None and plan.segments:
+                await self._run(exchange, Relay(exchange, (remote,)), plan, claim)
             elif file is None:
                 exchange.respond(plan.status, plan.head)
             elif not send_at_once(exchange, file, plan) and not await send_soon(exchange, file, plan):
-                await self._run(exchange, Transfer(exchange, file), plan, claim)
+                await self._run(exchange, Transfer(exchange, (file,)), plan, claim)
         finally:
-            self._tally(exchange, plan.amount if plan.pieces else 0)
+            self._tally(exchange, plan.amount if plan.segments else 0)
 
     async def _run(
         self, exchange: Exchange, delivery: Transfer | Relay, plan: Plan, claim: Claim = UNCLAIMED
@@ -398,12 +398,12 @@ async def _consult(
     wanted = exchange.range or ",".join(fields.getall(hdrs.RANGE, ()))
     redirects = (
         storage.redirects
-        and bool(plan.pieces)
+        and bool(plan.segments)
         and "," not in wanted
         and hdrs.IF_MATCH not in fields
         and fields.get(hdrs.IF_RANGE, shown.file.etag) == shown.file.etag
     )
-    if redirects or not plan.pieces:
+    if redirects or not plan.segments:
         await in_task(blob.check())
     location = storage.handoff(shown.file, shown.type, shown.disposition) if redirects else None
     return plan if location is None else plan_redirect(location, plan_range(wanted, shown).amount)
