@@ -39,8 +39,7 @@ from gateway.dataplane.aiohttp_connection import (
 )
 from gateway.dataplane.connection_state import TIMEOUTS, WAITING_FOR_A_REQUEST, Event, State, after
 from gateway.dataplane.delivery.client_socket import ClientSocket
-from gateway.dataplane.delivery.send_scheduler import SendScheduler
-from gateway.dataplane.exchange import NO_HEADERS, ClientGone, Exchange
+from gateway.dataplane.exchange import NO_HEADERS, ClientGone, Exchange, ServerState
 from gateway.dataplane.timeouts import Limits, Timeout, Watch
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED_HERE, OVERLOADED, Refusal
 from gateway.http.pages import refusal_answer
@@ -68,23 +67,15 @@ _IDLE: Final = State.IDLE
 _WITH_AIOHTTP: Final = State.WITH_AIOHTTP
 
 
-class ConnectionServer(Protocol):
-    """What a connection and its requests need from the server that has made it: see server.py."""
+class ConnectionServer(ServerState, Protocol):
+    """What a connection needs, beside its exchanges, from the server that has made it: see server.py."""
 
     limits: Limits
-    scheduler: SendScheduler
     max_plain_head: int
-    cors_origins: frozenset[str]
-    draining: bool
-    date_field: bytes
-    plain_tail: bytes
 
     @property
     def open_connections(self) -> Mapping[Any, asyncio.Transport]:
         """All connections that are open."""
-
-    def count(self, metric: int, amount: int = 1, /) -> None:
-        """Add to a metric."""
 
     def begin(self, exchange: Exchange, /) -> None:
         """Begin to answer a request; it is answered, and the exchange ended, whatever happens."""

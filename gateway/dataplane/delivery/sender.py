@@ -25,7 +25,7 @@ class Sender:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._connection = exchange.connection
-        self._loop: asyncio.AbstractEventLoop = self._connection._loop
+        self._loop = asyncio.get_running_loop()
         self._waiting: Deferred[None] | None = None  # what the delivery awaits from its client
         self._socket: ClientSocket | None = None
         self._is_watching = False  # the event loop tells when the socket is writable

@@ -17,6 +17,7 @@ The rules:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -70,7 +71,7 @@ class Departure(Deferred[bool]):
         self._head = head
         exchange.begun = True
         if not _departing:
-            exchange.connection._loop.call_soon(_leave_all)
+            asyncio.get_running_loop().call_soon(_leave_all)
         _departing.append(self)
 
     def leave(self) -> None:
