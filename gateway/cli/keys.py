@@ -9,7 +9,7 @@ import typer
 
 from gateway.cli.options import Invocation, command
 from gateway.cli.output import note, show_record, show_table, show_time
-from gateway.mint.times import format_time
+from gateway.web.times import format_time
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.tokens.keys import KeyRecord

@@ -10,7 +10,7 @@ from gateway.cli.options import STORE, Invocation, command, fail
 from gateway.cli.output import count_of, count_progress, note, show_record, show_table, show_time
 from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
-from gateway.mint.data import product_data
+from gateway.web.documents import product_document
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.manifest import Manifest
@@ -116,7 +116,7 @@ def add(
             f"Left out {count_of(len(publication.skipped), 'hidden file')}, such as {publication.skipped[0]}"
         )
     data = {
-        **product_data(product),
+        **product_document(product),
         "version": version,
         "manifest": manifest.digest,
         "files": file_data(manifest),
@@ -145,7 +145,7 @@ def list_(invocation: Invocation) -> None:
         ]
         show_table(("ID", "NAME", "STATUS", "ACTIVE", "VERSIONS"), rows)
 
-    invocation.print_result([product_data(product) for product in found], show)
+    invocation.print_result([product_document(product) for product in found], show)
 
 
 @command(group, "show", example="download-gateway product show epic-drums")
@@ -162,7 +162,7 @@ def show(invocation: Invocation, product_id: ProductId) -> None:
         }
 
     product, manifests = invocation.with_store(read)
-    data = product_data(product)
+    data = product_document(product)
     for entry in data["versions"]:
         manifest = manifests.get(entry["version"])
         entry["files"] = None if manifest is None else file_data(manifest)

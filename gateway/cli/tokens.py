@@ -15,9 +15,9 @@ from gateway.cli.output import note, show_record, show_table, show_time
 from gateway.config.settings import Settings, base_url
 from gateway.config.units import format_duration, format_size, parse_duration
 from gateway.errors import ConfigurationError
-from gateway.mint.data import token_data
-from gateway.mint.times import parse_time
 from gateway.secrets import TOKEN_PREFIX, token_id
+from gateway.web.documents import token_document
+from gateway.web.times import parse_time
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.manifest import Manifest
@@ -124,7 +124,7 @@ def create(
         note(f"{record.product} {record.version}, {validity}; id {record.id}")
 
     invocation.print_result(
-        {"downloadUrl": url, "downloadToken": minted.token, **token_data(minted.record)}, show
+        {"downloadUrl": url, "downloadToken": minted.token, **token_document(minted.record)}, show
     )
 
 
@@ -139,7 +139,7 @@ def show(invocation: Invocation, which: TokenId) -> None:
         return token, await store.get_manifest(token.manifest)
 
     token, manifest = invocation.with_store(read)
-    data = {**token_data(token), "files": None if manifest is None else usage_data(token, manifest)}
+    data = {**token_document(token), "files": None if manifest is None else usage_data(token, manifest)}
     invocation.print_result(data, lambda: show_token(token, manifest))
 
 
@@ -183,7 +183,7 @@ def list_(
         columns = ("ID", "PRODUCT", "VERSION", "STATUS", "EXPIRES", "DOWNLOADS", "CUSTOMER")
         show_table(columns, [_row(token) for token in tokens])
 
-    invocation.print_result([token_data(token) for token in tokens], show)
+    invocation.print_result([token_document(token) for token in tokens], show)
     for identifier in damaged:
         note(describe_damage(identifier))
     if more:
@@ -195,7 +195,7 @@ def revoke(invocation: Invocation, which: TokenId) -> None:
     """Revoke a token. It stops working at once, and this cannot be undone."""
     token = invocation.with_store(lambda store: store.revoke_token(_identifier(which)))
     invocation.print_result(
-        token_data(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
+        token_document(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
     )
 
 
@@ -248,7 +248,7 @@ def extend(
 
     with _faults_name_flags():
         token = invocation.with_store(update)
-    invocation.print_result(token_data(token), lambda: show_token(token, None))
+    invocation.print_result(token_document(token), lambda: show_token(token, None))
 
 
 def show_token(token: TokenRecord, manifest: Manifest | None) -> None:

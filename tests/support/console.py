@@ -27,7 +27,9 @@ class Gateway:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "100", **self.variables}
+        measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        fixed = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        return {**fixed, **measured, **self.variables}
 
     def run(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and hold its exit code against `code`."""
