@@ -115,7 +115,7 @@ def _check_contents(
 def _check_proxy(run: StoreRunner, manifests: list[Manifest], base: str) -> Iterator[Finding]:
     from gateway.cli.checks.proxy import TOKEN_SECONDS, Target, check_proxy, choose_file  # noqa: PLC0415
 
-    products: list[Product] = run(lambda store: store.list_products())
+    products: list[Product] = run(lambda store: store.products.list_all())
     active = {product.id: product.active for product in products if product.status == "active"}
     chosen = choose_file(manifests, active)
     if chosen is None:
@@ -123,9 +123,9 @@ def _check_proxy(run: StoreRunner, manifests: list[Manifest], base: str) -> Iter
         return
     product, file = chosen
     minted = run(
-        lambda store: store.create_token(product, expires_in=TOKEN_SECONDS, name="download-gateway check")
+        lambda store: store.tokens.create(product, expires_in=TOKEN_SECONDS, name="download-gateway check")
     )
     try:
         yield from check_proxy(Target(base, file, minted.token))
     finally:
-        run(lambda store: store.revoke_token(minted.record.id))
+        run(lambda store: store.tokens.revoke(minted.record.id))

@@ -38,7 +38,7 @@ def create(
     ] = Role.ADMIN,
 ) -> None:
     """Make an API key. It is shown only now, because only its hash is stored."""
-    minted = invocation.with_store(lambda store: store.create_key(name, role.value))
+    minted = invocation.with_store(lambda store: store.keys.create(name, role.value))
 
     def show() -> None:
         show_record([("key", minted.key), ("id", minted.record.id), ("name", name), ("role", role.value)])
@@ -50,7 +50,7 @@ def create(
 @command(group, "list", example="download-gateway key list")
 def list_(invocation: Invocation) -> None:
     """List the API keys: names and roles, not the keys themselves."""
-    found = invocation.with_store(lambda store: store.list_keys())
+    found = invocation.with_store(lambda store: store.keys.list_all())
     rows = [(key.id, key.name, key.role, show_time(key.created)) for key in found]
     invocation.print_result(
         [key_data(key) for key in found], lambda: show_table(("ID", "NAME", "ROLE", "CREATED"), rows)
@@ -63,5 +63,5 @@ def revoke(
     which: Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")],
 ) -> None:
     """Revoke an API key. It stops working at once, and this cannot be undone."""
-    key = invocation.with_store(lambda store: store.revoke_key(which))
+    key = invocation.with_store(lambda store: store.keys.revoke(which))
     invocation.print_result(key_data(key), lambda: note(f"API key {key.name} ({key.id}) is revoked."))

@@ -15,7 +15,7 @@ from gateway.web.documents import product_document
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.manifest import Manifest
     from gateway.products.repository import Product
-    from gateway.tokens.repository import TokenStore
+    from gateway.tokens.repositories import Repositories
 
 group = typer.Typer(help="Products and their versions.", no_args_is_help=True)
 
@@ -104,7 +104,7 @@ def add(
             manifest = hash_files(
                 publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
-        product = run(lambda store: store.register_manifest(manifest, name, activate))
+        product = run(lambda store: store.products.register(manifest, name, activate))
 
     def show() -> None:
         size = format_size(sum(file.size for file in manifest.files))
@@ -124,19 +124,19 @@ def add(
     invocation.print_result(data, show)
 
 
-async def _previous(store: TokenStore, product_id: str, version: str) -> Manifest | None:
+async def _previous(store: Repositories, product_id: str, version: str) -> Manifest | None:
     """The manifest that has the digests of files that have not changed, if there is one."""
-    product = await store.get_product(product_id)
+    product = await store.products.get(product_id)
     if product is None:
         return None
     digest = product.versions.get(version) or product.versions.get(product.active or "")
-    return None if digest is None else await store.get_manifest(digest)
+    return None if digest is None else await store.products.get_manifest(digest)
 
 
 @command(group, "list", example="download-gateway product list")
 def list_(invocation: Invocation) -> None:
     """List the products."""
-    found = invocation.with_store(lambda store: store.list_products())
+    found = invocation.with_store(lambda store: store.products.list_all())
 
     def show() -> None:
         rows = [
@@ -152,11 +152,13 @@ def list_(invocation: Invocation) -> None:
 def show(invocation: Invocation, product_id: ProductId) -> None:
     """Show a product, its versions and their files."""
 
-    async def read(store: TokenStore) -> tuple[Product, dict[str, Manifest]]:
-        product = await store.get_product(product_id)
+    async def read(store: Repositories) -> tuple[Product, dict[str, Manifest]]:
+        product = await store.products.get(product_id)
         if product is None:
             raise fail(f"there is no product {product_id} (`product list` shows those there are)")
-        found = {version: await store.get_manifest(digest) for version, digest in product.versions.items()}
+        found = {
+            version: await store.products.get_manifest(digest) for version, digest in product.versions.items()
+        }
         return product, {
             version: manifest for version, manifest in sorted(found.items()) if manifest is not None
         }

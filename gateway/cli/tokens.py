@@ -21,7 +21,9 @@ from gateway.web.times import parse_time
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.manifest import Manifest
-    from gateway.tokens.repository import Keep, TokenRecord, TokenStore
+    from gateway.tokens.records import TokenRecord
+    from gateway.tokens.repositories import Repositories
+    from gateway.tokens.repository import Keep
 
 group = typer.Typer(help="Download tokens: make, show, revoke and extend them.", no_args_is_help=True)
 
@@ -104,7 +106,7 @@ def create(
     pairs = _pairs(metadata or [])
     with _faults_name_flags():
         minted = invocation.with_store(
-            lambda store: store.create_token(
+            lambda store: store.tokens.create(
                 product,
                 version,
                 expires_in=lifetime,
@@ -132,11 +134,11 @@ def create(
 def show(invocation: Invocation, which: TokenId) -> None:
     """Show a token: its product, its customer, its expiry and what was downloaded."""
 
-    async def read(store: TokenStore) -> tuple[TokenRecord, Manifest | None]:
-        token = await store.get_token(_identifier(which))
+    async def read(store: Repositories) -> tuple[TokenRecord, Manifest | None]:
+        token = await store.tokens.get(_identifier(which))
         if token is None:
             raise fail("there is no such token; it may have expired (`token list` shows those there are)")
-        return token, await store.get_manifest(token.manifest)
+        return token, await store.products.get_manifest(token.manifest)
 
     token, manifest = invocation.with_store(read)
     data = {**token_document(token), "files": None if manifest is None else usage_data(token, manifest)}
@@ -165,11 +167,11 @@ def list_(
 
     damaged: dict[str, None] = {}
 
-    async def read(store: TokenStore) -> tuple[list[TokenRecord], bool]:
+    async def read(store: Repositories) -> tuple[list[TokenRecord], bool]:
         found: list[TokenRecord] = []
         cursor = None
         while True:
-            page = await store.list_tokens(token_filter, min(limit - len(found), MAX_LIMIT), cursor)
+            page = await store.tokens.list_page(token_filter, min(limit - len(found), MAX_LIMIT), cursor)
             found += page.tokens
             damaged.update(dict.fromkeys(page.damaged))
             cursor = page.cursor
@@ -193,7 +195,7 @@ def list_(
 @command(group, "revoke", example="download-gateway token revoke 0123456789abcdef0123456789abcdef")
 def revoke(invocation: Invocation, which: TokenId) -> None:
     """Revoke a token. It stops working at once, and this cannot be undone."""
-    token = invocation.with_store(lambda store: store.revoke_token(_identifier(which)))
+    token = invocation.with_store(lambda store: store.tokens.revoke(_identifier(which)))
     invocation.print_result(
         token_document(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
     )
@@ -233,12 +235,12 @@ def extend(
     moment = _moment(expires_at) if expires_at is not None else None
     limit: int | Keep | None = None if unlimited else KEEP if max_downloads is None else max_downloads
 
-    async def update(store: TokenStore) -> TokenRecord:
+    async def update(store: Repositories) -> TokenRecord:
         expiry = moment
         if lifetime is not None:
-            seconds, micros = await store.call("TIME")  # tokens expire by the store's clock
+            seconds, micros = await store.client.call("TIME")  # tokens expire by the store's clock
             expiry = int(seconds) * 1000 + int(micros) // 1000 + lifetime * 1000
-        return await store.update_token(
+        return await store.tokens.update(
             _identifier(which),
             expires_at=expiry,
             max_downloads=limit,
@@ -287,7 +289,7 @@ def _row(token: TokenRecord) -> tuple[object, ...]:
 @contextmanager
 def _faults_name_flags() -> Iterator[None]:
     """Turn what is wrong with a field of the API into faults that name the flag."""
-    from gateway.tokens.repository import Declined  # noqa: PLC0415
+    from gateway.errors import Declined  # noqa: PLC0415
 
     try:
         yield

@@ -20,8 +20,8 @@ from typing import Any, Final, NamedTuple
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.runtime.deferred import step
+from gateway.store.commands import Command, NotExecuted, ScriptCall, pack
 from gateway.store.key_names import manifest_key, token_key
-from gateway.store.pipeline import Command, NotExecuted, ScriptCall, pack
 from gateway.store.scripts import CLAIM, SETTLE, TAKE
 from gateway.store.topology import Topology
 from gateway.tokens.leases import Lease

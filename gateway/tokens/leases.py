@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from gateway.errors import StoreUnavailable
+from gateway.store.commands import NotExecuted, ScriptCall
 from gateway.store.key_names import token_key
-from gateway.store.pipeline import NotExecuted, ScriptCall
 from gateway.store.scripts import CHECKPOINT
 from gateway.store.topology import Topology
 

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
+from gateway.store.commands import Command, NotExecuted, ScriptCall
 from gateway.store.key_names import token_key
-from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall
+from gateway.store.pipeline import Pipeline
 from gateway.store.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
 from gateway.store.topology import Topology
 from gateway.tokens.leases import BATCH, GIVEN_AWAY, HELD, NO_LEASE, Checkpoint, Lease, Leases, Times
@@ -470,7 +471,7 @@ class Watched(Pipeline):
 async def watched(store: StoreServer) -> AsyncIterator[Watched]:
     pipeline = Watched(store.url, timeout=5, queue=10_000, scripts=SCRIPTS)
     pipeline.start()
-    await until(lambda: pipeline.ready)
+    await until(lambda: pipeline.is_ready)
     yield pipeline
     await pipeline.stop()
 
@@ -533,7 +534,7 @@ async def test_checkpoints_wait_for_the_store(own_store: StoreServer) -> None:
     async with watched(own_store) as pipeline:
         leases = Leases(Topology([pipeline]), Times(0, 0.01, LONG))
         own_store.stop()
-        await until(lambda: not pipeline.ready)
+        await until(lambda: not pipeline.is_ready)
         asked = pipeline.total
         lease = leases.open(TOKEN, 0, 1, SIZE, Delivery())
         await asyncio.sleep(0.1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.manifest import Manifest, ManifestFile
     from gateway.storage.catalog import Catalog
     from gateway.storage.registry import Storages
-    from gateway.tokens.repository import TokenStore
+    from gateway.tokens.repositories import Repositories
 
 THREADS: Final = 32
 """How many files are checked at once: an object takes a round trip to its storage."""
@@ -59,12 +59,12 @@ def _bare(text: str, name: str) -> str:
     return text.removeprefix(f"storage {name}: ")
 
 
-async def read_manifests(store: TokenStore) -> tuple[list[Manifest], list[Finding]]:
+async def read_manifests(store: Repositories) -> tuple[list[Manifest], list[Finding]]:
     """Read the manifest of every registered version, and make a finding for each that is missing."""
     found, missing = [], []
-    for product in await store.list_products():
+    for product in await store.products.list_all():
         for version, digest in sorted(product.versions.items()):
-            manifest = await store.get_manifest(digest)
+            manifest = await store.products.get_manifest(digest)
             if manifest is None:
                 missing.append(
                     failed(

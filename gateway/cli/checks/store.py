@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.cli.checks import Finding, failed, passed, warned
 
 if TYPE_CHECKING:
-    from gateway.tokens.repository import TokenStore
+    from gateway.tokens.repositories import Repositories
 
 OLDEST: Final = (5, 0)
 """From Redis 5 on, a script may read the clock and write afterwards, as our scripts do."""
@@ -20,24 +20,24 @@ CLOCK_SECONDS: Final = 5.0
 Facts = Mapping[str, str]
 
 
-async def check_store(store: TokenStore, name: str) -> list[Finding]:
+async def check_store(store: Repositories, name: str) -> list[Finding]:
     """Check a store. name: what the report calls it. Raises StoreUnavailable when it does not answer."""
     began = time.perf_counter()
-    await store.ping()
+    await store.client.ping()
     delay = time.perf_counter() - began
     # redis-py parses the reply to INFO into a dictionary
-    facts = {name: str(value) for name, value in (await store.call("INFO")).items()}
+    facts = {name: str(value) for name, value in (await store.client.call("INFO")).items()}
     facts["save"] = await _snapshots(store)
     findings = [passed("store", f"{name} answers in {delay * 1000:.1f} ms")]
     findings += [finding for check in CHECKS for finding in check(facts)]
     return [*findings, await _clock(store)]
 
 
-async def _snapshots(store: TokenStore) -> str:
+async def _snapshots(store: Repositories) -> str:
     from gateway.errors import GatewayError  # noqa: PLC0415
 
     try:
-        reply: Any = await store.call("CONFIG", "GET", "save")
+        reply: Any = await store.client.call("CONFIG", "GET", "save")
     except GatewayError:  # hosted stores do not allow CONFIG
         return ""
     return str(dict(reply).get("save", "")) if isinstance(reply, dict) else str((reply or ["", ""])[1])
@@ -99,9 +99,9 @@ def _persistence(facts: Facts) -> Iterator[Finding]:
 CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (_version, _role, _memory, _persistence)
 
 
-async def _clock(store: TokenStore) -> Finding:
+async def _clock(store: Repositories) -> Finding:
     before = time.time()
-    seconds, micros = await store.call("TIME")
+    seconds, micros = await store.client.call("TIME")
     ours = (before + time.time()) / 2
     difference = int(seconds) + int(micros) / 1e6 - ours
     if abs(difference) > CLOCK_SECONDS:
