@@ -23,7 +23,7 @@ from gateway.errors import (
 from gateway.http.forward_auth import CADDY, NGINX
 from gateway.runtime.deferred import step
 from gateway.runtime.metrics import FAULTS, STORAGE_ERRORS, STORE_ERRORS, Counters
-from gateway.store.pipeline import NotExecuted
+from gateway.store.commands import NotExecuted
 from tests.support.channel import FakeChannel
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
