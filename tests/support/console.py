@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gateway.config.settings import LISTENERS
+from gateway.config.sources import flag_name
 from tests.support.command_server import CommandServer
 from tests.support.processes import ROOT
 
@@ -82,7 +84,8 @@ class Fault:
     lines: list[str]
 
 
-FREE = ("--listen", "127.0.0.1:0", "--mint-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+FREE = tuple(part for name in LISTENERS for part in (flag_name(name), "127.0.0.1:0"))
+"""Flags that let everything listen on any free port."""
 
 
 def report(gateway: Gateway, *arguments: str | Path, code: int = 0) -> dict[str, dict[str, Any]]:
