@@ -307,6 +307,8 @@ def each_of(plane: Plane, before: tuple[float, float]) -> float:
     return own + kernel
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_many_slow_clients_and_a_fast_one(tmp_path: Path) -> None:
     """Each holds at most 64 KiB of worker and kernel together, and none keeps it from a fast one.
 
