@@ -78,7 +78,7 @@ def _check_contents(call: Call, settings: Settings, base: str | None, quick: boo
     """The store, and what only the store knows of: files and tokens."""
     from gateway.cli.checks import storages as look  # noqa: PLC0415 - slow to import
     from gateway.cli.checks.store import check_store  # noqa: PLC0415
-    from gateway.storage.local.roots import read_registry  # noqa: PLC0415
+    from gateway.storage.local.registered_folders import read_registry  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
 
     try:

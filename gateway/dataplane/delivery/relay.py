@@ -33,7 +33,7 @@ from gateway.http.ranges import Span
 from gateway.runtime.deferred import Deferred, in_task, in_thread, stepped
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED
 from gateway.storage.interface import FilePart, ObjectBlob, Stream
-from gateway.storage.local.page_cache import Pages, ask_once, in_memory, read_in
+from gateway.storage.local.page_cache import Probe, is_in_memory, probe_of_file_system, read_into_memory
 
 SMALL_BYTES: Final = 16 * 1024
 """Up to here a body is taken whole, and leaves in one write with its head."""
@@ -60,7 +60,7 @@ class Relay(Sender):
         self._pipe: Pipe | None = None
         self._may_splice = True
         self._window = Window()
-        self._pages: Pages | None = None
+        self._pages: Probe | None = None
         self._turn_left = TURN_BYTES
         self._in_steps = False  # waits as a coroutine that is stepped, not as a task
 
@@ -175,8 +175,8 @@ class Relay(Sender):
         part = self._part
         assert isinstance(part, FilePart)
         if self._pages is None:  # all parts of an object lie in one folder
-            self._pages = ask_once(part.fd)
-        return in_memory(part.fd, self._pages, start, stop, follows=follows)
+            self._pages = probe_of_file_system(part.fd)
+        return is_in_memory(part.fd, self._pages, start, stop, follows=follows)
 
     async def _warm(self, start: int, stop: int) -> None:
         part = self._part
@@ -394,7 +394,7 @@ def _discard(task: asyncio.Task[FilePart | Stream]) -> None:
 def _read_in(fd: int, start: int, stop: int) -> None:
     """Read a span of a file into memory, and close the descriptor; for a thread."""
     try:
-        read_in(fd, start, stop)
+        read_into_memory(fd, start, stop)
     except EOFError:
         raise StorageError(_TRUNCATED) from None
     except OSError as error:

@@ -11,8 +11,8 @@ from gateway.config.storages import AzureSettings, CloudSettings, GoogleSettings
 from gateway.runtime.metrics import UPSTREAM_IN_USE, Counters
 from gateway.storage import retries
 from gateway.storage.catalog import Catalog
+from gateway.storage.obstore.bucket import COMMAND_RETRIES, address, make_store
 from gateway.storage.obstore.catalog import CloudCatalog
-from gateway.storage.obstore.setup import COMMAND_RETRIES, address, make_store
 from gateway.storage.obstore.storage import CloudStorage
 from tests.storage.obstore.google import Google
 from tests.support.azurite import Azurite
