@@ -1,4 +1,4 @@
-"""Side by side: every scenario, every contestant started by us, in alternating rounds."""
+"""Side by side: each scenario with all its participants, which are started here, in alternating rounds."""
 
 from __future__ import annotations
 
@@ -7,127 +7,135 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.driving import Effort
 from bench.errors import BenchError
-from bench.ground import Ground
-from bench.machine import Cores
-from bench.model import FIGURES, Result, Sample
+from bench.load.control import LoadOptions
 from bench.peers import PEERS
-from bench.processes import Crew, raise_file_limit
-from bench.scenarios import SCENARIOS, Contestant, Scenario
+from bench.report.figures import FIGURES, Result, Sample
+from bench.scenarios import SCENARIOS, Participant, Scenario
+from bench.testbed.machine import Cores
+from bench.testbed.processes import ProcessGroup, raise_file_limit
+from bench.testbed.testbed import Testbed
 
-Say = Callable[[str], None]
+ProgressReport = Callable[[str], None]
+"""Called with one line of text after each step."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to compare. peers: by name, in the order of a round."""
+class ComparisonPlan:
+    """What to compare. peers: their names, in the order of a round. tokens: how many of each kind."""
 
     scenarios: tuple[Scenario, ...]
     peers: tuple[str, ...]
     rounds: int
-    effort: Effort
+    options: LoadOptions
     tokens: int
     scratch: Path | None = None
 
 
 def choose_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
-    """The scenarios of these names, `large` meaning `large-1` and `large-32`; all without names.
+    """The scenarios with these names; `large` means `large-1` and `large-32`; no names mean all scenarios.
 
     Raises BenchError for an unknown name.
     """
     if not names:
         return SCENARIOS
     for name in names:
-        if not any(_named(scenario, name) for scenario in SCENARIOS):
+        if not any(_has_name(scenario, name) for scenario in SCENARIOS):
             known = ", ".join(scenario.name for scenario in SCENARIOS)
             raise BenchError(f"there is no scenario {name!r}; there are {known}")
-    return tuple(scenario for scenario in SCENARIOS if any(_named(scenario, name) for name in names))
+    return tuple(scenario for scenario in SCENARIOS if any(_has_name(scenario, name) for name in names))
 
 
-def _named(scenario: Scenario, name: str) -> bool:
+def _has_name(scenario: Scenario, name: str) -> bool:
     return scenario.name == name or scenario.name.startswith(f"{name}-")
 
 
 def choose_peers(names: Sequence[str]) -> tuple[str, ...]:
-    """The peers of these names, the gateway always and first. Raises BenchError for an unknown name."""
+    """The peers with these names; the gateway is always the first. Raises BenchError for an unknown name."""
     for name in names:
         if name not in PEERS:
             raise BenchError(f"there is no peer {name!r}; there are {', '.join(PEERS)}")
     return ("gateway", *(name for name in (names or PEERS) if name != "gateway"))
 
 
-def compare(plan: Plan, say: Say) -> list[Result]:
-    """Run it all; `say` is told of each step. Raises BenchError when nothing can be measured at all."""
+def compare(plan: ComparisonPlan, report: ProgressReport) -> list[Result]:
+    """Run the whole comparison. Raises BenchError if nothing can be measured at all."""
     cores = Cores.divide()
     if not cores.apart:
-        say("only one CPU may be used: load and server share it, and the figures say little")
+        report("there is only one CPU: load and server share it, so the figures say little")
     raise_file_limit()
     results = []
-    with Ground(cores, tokens=plan.tokens, scratch=plan.scratch) as ground:
+    with Testbed(cores, tokens=plan.tokens, scratch=plan.scratch) as testbed:
         for scenario in plan.scenarios:
             result = scenario.result()
             results.append(result)
-            reason = scenario.unable()
+            reason = scenario.unavailable()
             if reason is not None:
                 result.notes.append(reason)
-                say(f"{scenario.name}: not measured: {reason}")
+                report(f"{scenario.name}: not measured: {reason}")
                 continue
-            _run(scenario, plan, ground, result, say)
+            _run(scenario, plan, testbed, result, report)
     return results
 
 
-def _run(scenario: Scenario, plan: Plan, ground: Ground, result: Result, say: Say) -> None:
-    """All rounds of one scenario."""
+def _run(
+    scenario: Scenario, plan: ComparisonPlan, testbed: Testbed, result: Result, report: ProgressReport
+) -> None:
+    """Run all rounds of one scenario, and add their samples to the result."""
     rounds = 1 if scenario.once else plan.rounds
-    with Crew(ground.folder) as crew:
-        contestants = []
-        for contestant in scenario.contestants(plan.peers, ground):
-            reason = _absence(scenario, contestant)
+    with ProcessGroup(testbed.folder) as processes:
+        participants = []
+        for participant in scenario.participants(plan.peers, testbed):
+            reason = _absence(scenario, participant)
             if reason is None:
-                contestants.append(contestant)
+                participants.append(participant)
             else:
-                result.absent[contestant.label] = reason
-                say(f"{scenario.name}: {contestant.label} takes no part: {reason}")
+                result.absent[participant.label] = reason
+                report(f"{scenario.name}: {participant.label} takes no part: {reason}")
         for number in range(1, rounds + 1):
-            for contestant in list(contestants):
+            for participant in list(participants):
+                label = participant.label
                 try:
-                    sample = _measure(scenario, contestant, ground, crew, plan.effort)
+                    sample = _measure(scenario, participant, testbed, processes, plan.options)
                 except BenchError as error:
-                    result.absent[contestant.label] = str(error)
-                    result.rounds.pop(contestant.label, None)
-                    contestants.remove(contestant)
-                    say(f"{scenario.name}: {contestant.label} is out: {error}")
+                    result.absent[label] = str(error)
+                    result.rounds.pop(label, None)
+                    participants.remove(participant)
+                    report(f"{scenario.name}: {label} is out: {error}")
                     continue
-                result.rounds.setdefault(contestant.label, []).append(sample)
-                say(f"{scenario.name} {number}/{rounds} {contestant.label}: {_brief(sample, scenario.shown)}")
+                result.rounds.setdefault(label, []).append(sample)
+                report(f"{scenario.name} {number}/{rounds} {label}: {_summary(sample, scenario.shown)}")
 
 
-def _absence(scenario: Scenario, contestant: Contestant) -> str | None:
-    """Why a contestant cannot take part, or None."""
-    if not contestant.peer:
+def _absence(scenario: Scenario, participant: Participant) -> str | None:
+    """Why a participant cannot take part, or None."""
+    if not participant.peer:
         return None
-    peer = PEERS[contestant.peer]
-    return scenario.suits(peer.kinds, checks=peer.checks) or peer.missing(contestant.options)
+    peer = PEERS[participant.peer]
+    return scenario.exclusion(peer.kinds, checks=peer.checks) or peer.missing(participant.options)
 
 
 def _measure(
-    scenario: Scenario, contestant: Contestant, ground: Ground, crew: Crew, effort: Effort
+    scenario: Scenario,
+    participant: Participant,
+    testbed: Testbed,
+    processes: ProcessGroup,
+    options: LoadOptions,
 ) -> Sample:
-    """One round of one contestant, whose server is started when it does not run yet."""
-    if contestant.peer and contestant.server is None:
-        contestant.server = PEERS[contestant.peer].start(ground, crew, contestant.options)
+    """One round of one participant. Its server is started if it does not run yet."""
+    if participant.peer and participant.server is None:
+        participant.server = PEERS[participant.peer].start(testbed, processes, participant.options)
     try:
-        if contestant.server is not None:
-            contestant.server.program.check()
-        return scenario.measure(ground, contestant, effort)
+        if participant.server is not None:
+            participant.server.program.check()
+        return scenario.measure(testbed, participant, options)
     finally:
-        if scenario.fresh and contestant.server is not None:
-            crew.stop(contestant.server.program)
-            contestant.server = None
+        if scenario.fresh and participant.server is not None:
+            processes.stop(participant.server.program)
+            participant.server = None
 
 
-def _brief(sample: Sample, shown: Sequence[str]) -> str:
+def _summary(sample: Sample, shown: Sequence[str]) -> str:
     parts = []
     for name in shown:
         if name in sample:
@@ -136,6 +144,6 @@ def _brief(sample: Sample, shown: Sequence[str]) -> str:
     return " · ".join(parts)
 
 
-def say_on_stderr(text: str) -> None:
-    """Progress, for a person who waits."""
+def print_progress(text: str) -> None:
+    """Print a line to standard error, for the person who waits."""
     print(text, file=sys.stderr, flush=True)

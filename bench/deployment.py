@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -22,30 +22,34 @@ import aiohttp
 import uvloop
 
 from bench.errors import BenchError
-from bench.load.client import Aim, ClosedLoop, OpenLoop
-from bench.load.run import trusting
+from bench.load.client import Endpoint
+from bench.load.control import GRACE_SECONDS, cpu_cost
+from bench.load.loops import ClosedLoop, OpenLoop
+from bench.load.process import run_on_uvloop
 from bench.load.tally import Tally
 from bench.load.wrk import INSTALL, parse_wrk, write_requests, wrk_command
-from bench.machine import tool_path
-from bench.measure import Meter, listening_pids
-from bench.processes import Crew
+from bench.report.figures import LoadReport
+from bench.testbed.certificate import unverified_tls
+from bench.testbed.machine import tool_path
+from bench.testbed.processes import ProcessGroup
+from bench.testbed.usage import UsageMeter, listening_pids
 from gateway.secrets import new_token
 
 MAX_TOKENS = 1_000_000
 MINT_AT_ONCE = 16
-GRACE_SECONDS = 15.0
+CONNECT_SECONDS = 20
 LATE_SECONDS = 0.01
-"""A generator that was later than this says so."""
+"""If the generator was later than this, the report says so."""
 
 SAMPLES = 20
-"""Answers whose status is looked at after a run of wrk's."""
+"""Responses whose status is examined after a run of wrk."""
 
 KINDS = ("download", "ranges", "auth", "refused")
 
 
 @dataclass(frozen=True)
-class Order:
-    """What to do. url: the base, or a template with {token}. rate: requests/s; None: closed loop."""
+class LoadPlan:
+    """What to send. url: the base URL, or a template with {token}. rate: requests/s; None: closed loop."""
 
     url: str
     kind: str = "download"
@@ -56,36 +60,25 @@ class Order:
     own_host: bool = False
 
 
-@dataclass
-class Report:
-    """What came out. figures: by the names of bench.model."""
-
-    generator: str
-    figures: dict[str, float]
-    statuses: dict[str, int]
-    faults: dict[str, int]
-    notes: list[str] = field(default_factory=list)
-
-
 def require_loopback(url: str, *, own_host: bool) -> None:
-    """Refuse to load anyone else's machine. Raises BenchError."""
+    """Raise BenchError if the URL's host is another machine, unless the user says that it is theirs."""
     host = urlsplit(url).hostname
     if not host or urlsplit(url).scheme not in ("http", "https"):
         raise BenchError(f"{url!r} is no URL: write http://HOST:PORT or https://HOST")
     if own_host:
         return
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
+        addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
     except OSError:
-        raise BenchError(f"the host {host} is not known here") from None
-    if not all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found):
+        raise BenchError(f"the name {host} cannot be resolved: check it, or write an address") from None
+    if not all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in addresses):
         raise BenchError(
-            f"{host} is not this machine; to load it all the same, because it is yours: --yes-i-own-this-host"
+            f"{host} is not this machine; if it is yours, and may be loaded, add --yes-i-own-this-host"
         )
 
 
 def read_tokens(path: Path) -> list[str]:
-    """Tokens out of a file, one a line: a token, or a URL with `?token=`. Raises BenchError."""
+    """Read a file with a token, or a URL with `?token=`, on each line. Raises BenchError."""
     tokens = []
     try:
         with path.open() as file:
@@ -96,50 +89,49 @@ def read_tokens(path: Path) -> list[str]:
                         parse_qs(urlsplit(text).query).get("token", [""])[0] if "?" in text else text
                     )
                 if len(tokens) > MAX_TOKENS:
-                    raise BenchError(f"{path} has more than {MAX_TOKENS} tokens: fewer will do")
+                    raise BenchError(f"{path} has more than {MAX_TOKENS} tokens: give fewer")
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror}") from None
     if not tokens or not all(tokens):
-        raise BenchError(f"{path} must have one token, or one URL with ?token=, a line")
+        raise BenchError(f"{path} must have one token, or one URL with ?token=, on each line")
     return tokens
 
 
 def mint_tokens(url: str, key: str, product: str, version: str | None, count: int) -> list[str]:
-    """Have the mint service make tokens. Raises BenchError."""
+    """Request tokens from the mint service. Raises BenchError."""
     body = {"productId": product, **({"version": version} if version else {})}
+    endpoint = f"{url.rstrip('/')}/api/generate-download-url"
 
-    async def mint(session: aiohttp.ClientSession, turn: asyncio.Semaphore) -> str:
-        async with turn, session.post(f"{url.rstrip('/')}/api/generate-download-url", json=body) as answer:
-            plain = await answer.json(content_type=None)
-            if answer.status != 200:
-                raise BenchError(f"the mint service answered {answer.status}: {plain.get('error')}")
-            return str(plain["downloadToken"])
+    async def mint(session: aiohttp.ClientSession, limit: asyncio.Semaphore) -> str:
+        async with limit, session.post(endpoint, json=body) as response:
+            content = await response.json(content_type=None)
+            if response.status != 200:
+                raise BenchError(f"the mint service answered {response.status}: {content.get('error')}")
+            return str(content["downloadToken"])
 
     async def mint_all() -> list[str]:
-        turn = asyncio.Semaphore(MINT_AT_ONCE)
+        limit = asyncio.Semaphore(MINT_AT_ONCE)
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as session:
-            return await asyncio.gather(*(mint(session, turn) for _ in range(count)))
+            return await asyncio.gather(*(mint(session, limit) for _ in range(count)))
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(mint_all())
     except (aiohttp.ClientError, OSError, ValueError, KeyError) as error:
-        raise BenchError(
-            f"the mint service at {url} cannot be used: {type(error).__name__}: {error}"
-        ) from None
+        raise BenchError(f"minting at {url} failed: {type(error).__name__}: {error}") from None
 
 
-class Target:
-    """Where the load goes, as sockets need it, and the requests it consists of."""
+class Deployment:
+    """The gateway that is loaded: its address, and the requests to it."""
 
-    def __init__(self, order: Order) -> None:
-        parts = urlsplit(order.url)
-        self.order = order
+    def __init__(self, plan: LoadPlan) -> None:
+        parts = urlsplit(plan.url)
+        self.plan = plan
         self.tls = parts.scheme == "https"
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if self.tls else 80)
         self.authority = parts.netloc.rpartition("@")[2]
-        self._template = order.url[order.url.index(parts.netloc) + len(parts.netloc) :]
+        self._template = plan.url[plan.url.index(parts.netloc) + len(parts.netloc) :]
         if "{token}" not in self._template:
             self._template = self._template.rstrip("/") + "/download?token={token}"
 
@@ -149,103 +141,107 @@ class Target:
         return f"{'https' if self.tls else 'http'}://{self.authority}"
 
     def requests(self, tokens: Sequence[str]) -> list[bytes]:
-        """One request a token. Raises BenchError when the file's size is needed and cannot be had."""
-        if self.order.kind == "refused":
+        """One request for each token. Raises BenchError if the file's size is needed and unknown."""
+        if self.plan.kind == "refused":
             tokens = [new_token() for _ in tokens]
-        size = self._size(tokens[0]) if self.order.kind == "ranges" else 0
+        size = self._file_size(tokens[0]) if self.plan.kind == "ranges" else 0
         return [self._request("GET", token, self._fields(token, size)) for token in tokens]
 
     def _fields(self, token: str, size: int) -> str:
-        if self.order.kind == "auth":
+        if self.plan.kind == "auth":
             return f"X-Original-URI: {self._template.format(token=token)}\r\n"
-        if self.order.kind == "ranges":
-            start = random.randrange(size - self.order.span + 1)
-            return f"Range: bytes={start}-{start + self.order.span - 1}\r\n"
+        if self.plan.kind == "ranges":
+            start = random.randrange(size - self.plan.span + 1)
+            return f"Range: bytes={start}-{start + self.plan.span - 1}\r\n"
         return ""
 
     def _request(self, method: str, token: str, fields: str = "") -> bytes:
-        path = "/auth" if self.order.kind == "auth" else self._template.format(token=token)
+        path = "/auth" if self.plan.kind == "auth" else self._template.format(token=token)
         return f"{method} {path} HTTP/1.1\r\nHost: {self.authority}\r\n{fields}\r\n".encode()
 
     def status(self, request: bytes) -> int:
-        """The status of one answer, of which only the head is read. Raises BenchError."""
-        return self._ask(request).status
+        """The status of the response to a request; only the head is read. Raises BenchError."""
+        return self._fetch_head(request).status
 
-    def _size(self, token: str) -> int:
-        answer = self._ask(self._request("HEAD", token))
-        size = int(answer.getheader("Content-Length") or 0)
-        if answer.status != 200 or size < self.order.span:
-            told = f"HEAD gave {answer.status}, {size} bytes"
-            raise BenchError(f"a file of {self.order.span} bytes at least is needed: {told}")
+    def _file_size(self, token: str) -> int:
+        response = self._fetch_head(self._request("HEAD", token))
+        size = int(response.getheader("Content-Length") or 0)
+        if response.status != 200 or size < self.plan.span:
+            seen = f"HEAD gave {response.status}, {size} bytes"
+            raise BenchError(f"a file of at least {self.plan.span} bytes is needed: {seen}")
         return size
 
-    def _ask(self, request: bytes) -> HTTPResponse:
+    def _fetch_head(self, request: bytes) -> HTTPResponse:
         try:
-            with socket.create_connection((self.host, self.port), 20) as plain:
-                link = trusting().wrap_socket(plain, server_hostname=self.host) if self.tls else plain
-                link.sendall(request)
-                answer = HTTPResponse(link, method="HEAD")
-                answer.begin()
-                return answer
+            with socket.create_connection((self.host, self.port), CONNECT_SECONDS) as plain:
+                connection = (
+                    unverified_tls().wrap_socket(plain, server_hostname=self.host) if self.tls else plain
+                )
+                connection.sendall(request)
+                response = HTTPResponse(connection, method="HEAD")
+                response.begin()
+                return response
         except (OSError, HTTPException) as error:
             raise BenchError(f"{self.base} does not answer: {type(error).__name__}: {error}") from None
 
 
 class Progress:
-    """A line a second on standard error, and what the server uses meanwhile if it runs on this host."""
+    """Prints one line a second to standard error, with what the server uses if it runs on this machine."""
 
     def __init__(self, port: int, *, local: bool, seconds: float) -> None:
-        self._meter = Meter(listening_pids(port)) if local else Meter(())
+        self._meter = UsageMeter(listening_pids(port)) if local else UsageMeter(())
         self._seconds = seconds
         self._began = time.monotonic()
         self._last = (self._began, 0.0)
         self.local = bool(self._meter.pids)
 
     def __call__(self, tally: Tally | None = None) -> None:
-        """Say how far it is."""
+        """Print the line."""
         now, used = time.monotonic(), self._meter.used()
         parts = [f"{now - self._began:.0f} of {self._seconds:.0f} s"]
         if tally is not None:
-            parts.append(f"{tally.answers} answers, {sum(tally.faults.values())} faults")
+            parts.append(f"{tally.responses} answers, {sum(tally.faults.values())} faults")
         if self.local:
             share = 100 * (used - self._last[1]) / max(1e-9, now - self._last[0])
             parts.append(f"server CPU {share:.0f} %, {self._meter.memory() / 2**20:.0f} MiB")
         self._last = (now, used)
         print(" · ".join(parts), file=sys.stderr, flush=True)
 
-    def figures(self, requests: int, seconds: float, data: int) -> dict[str, float]:
-        """What the server used in all."""
+    def figures(self, requests: int, seconds: float, size: int) -> dict[str, float]:
+        """What the server used in total. size: bytes that were sent."""
         if not self.local:
             return {}
         used = self._meter.used()
-        found = {"server_busy": 100 * used / seconds, "memory_mib": self._meter.memory() / 2**20}
-        if requests:
-            found["cpu_us"] = 1e6 * used / requests
-        if data:
-            found["cpu_gb"] = 1e9 * used / data
-        return found
+        return {
+            "server_busy": 100 * used / seconds,
+            "memory_mib": self._meter.memory() / 2**20,
+            **cpu_cost(used, requests, size),
+        }
 
 
-def load(order: Order, tokens: Sequence[str]) -> Report:
-    """Drive the load to its end. Raises BenchError."""
-    require_loopback(order.url, own_host=order.own_host)
-    target = Target(order)
-    requests = target.requests(tokens)
-    local = not order.own_host or _is_here(target.host)
-    progress = Progress(target.port, local=local, seconds=order.seconds)
+def load(plan: LoadPlan, tokens: Sequence[str]) -> LoadReport:
+    """Send the load to its end. Raises BenchError."""
+    require_loopback(plan.url, own_host=plan.own_host)
+    deployment = Deployment(plan)
+    requests = deployment.requests(tokens)
+    local = not plan.own_host or _is_this_machine(deployment.host)
+    progress = Progress(deployment.port, local=local, seconds=plan.seconds)
     wrk = tool_path("wrk")
-    if order.rate is None and wrk is not None:
-        report = _run_wrk(wrk, target, requests, progress)
+    if plan.rate is None and wrk is not None:
+        report = _run_wrk(wrk, deployment, requests, progress)
     else:
-        report = _run_own(target, requests, progress)
-        if order.rate is None:
+        report = _run_own(deployment, requests, progress)
+        if plan.rate is None:
             report.notes.append(f"wrk is missing, so our own slower generator was used: {INSTALL}")
     if local and not progress.local:
-        report.notes.append("who listens on that port cannot be seen: no CPU and memory of the server")
+        report.notes.append(
+            "the processes that listen on that port are not visible to this user, so CPU and memory of the "
+            "server are unknown: run this as the same user"
+        )
     return report
 
 
-def _is_here(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
     try:
         require_loopback(f"http://{host}", own_host=False)
     except BenchError:
@@ -253,59 +249,60 @@ def _is_here(host: str) -> bool:
     return True
 
 
-def _run_wrk(wrk: str, target: Target, requests: Sequence[bytes], progress: Progress) -> Report:
-    order = target.order
+def _run_wrk(wrk: str, deployment: Deployment, requests: Sequence[bytes], progress: Progress) -> LoadReport:
+    plan = deployment.plan
     with tempfile.TemporaryDirectory(prefix="dg-bench-") as name:
         folder = Path(name)
         write_requests(folder / "requests", requests)
         command = wrk_command(
             wrk,
-            target.base,
+            deployment.base,
             folder / "requests",
-            connections=order.connections,
-            seconds=order.seconds,
+            connections=plan.connections,
+            seconds=plan.seconds,
         )
-        with Crew(folder) as crew:
-            program = crew.start("wrk", command, cpus=sorted(os.sched_getaffinity(0)), stdout=subprocess.PIPE)
-            program.wait_for_end(order.seconds + GRACE_SECONDS, each_second=progress)
-            found = parse_wrk(program.output())
+        with ProcessGroup(folder) as processes:
+            cpus = sorted(os.sched_getaffinity(0))
+            program = processes.start("wrk", command, cpus=cpus, stdout=subprocess.PIPE)
+            program.wait_for_end(plan.seconds + GRACE_SECONDS, each_second=progress)
+            result = parse_wrk(program.output())
     figures = {
-        "rps": found.requests / found.seconds,
-        "mbps": found.bytes / found.seconds / 1e6,
-        **(found.latencies_ms if found.requests else {}),
-        **progress.figures(found.requests, found.seconds, found.bytes),
+        "rps": result.requests / result.seconds,
+        "mbps": result.bytes / result.seconds / 1e6,
+        **(result.latencies_ms if result.requests else {}),
+        **progress.figures(result.requests, result.seconds, result.bytes),
     }
-    statuses = {"below 400": found.requests - found.refused, "400 and above": found.refused}
-    report = Report("wrk, closed loop", figures, statuses, found.broken)
-    sample = Counter(target.status(request) for request in requests[:SAMPLES])
-    told = ", ".join(f"{status} {count} times" for status, count in sorted(sample.items()))
-    report.notes.append(f"wrk does not tell statuses apart; a sample of {len(requests[:SAMPLES])}: {told}")
+    statuses = {"below 400": result.requests - result.refused, "400 and above": result.refused}
+    report = LoadReport("wrk, closed loop", figures, statuses, result.broken)
+    sample = Counter(deployment.status(request) for request in requests[:SAMPLES])
+    counts = ", ".join(f"{status} {count} times" for status, count in sorted(sample.items()))
+    report.notes.append(
+        f"wrk does not tell statuses apart; a sample of {len(requests[:SAMPLES])} requests gave {counts}"
+    )
     return report
 
 
-def _run_own(target: Target, requests: Sequence[bytes], progress: Progress) -> Report:
-    order = target.order
-    aim = Aim(target.host, target.port, trusting() if target.tls else None)
+def _run_own(deployment: Deployment, requests: Sequence[bytes], progress: Progress) -> LoadReport:
+    plan = deployment.plan
+    endpoint = Endpoint(deployment.host, deployment.port, unverified_tls() if deployment.tls else None)
 
     async def run() -> Tally:
-        if order.rate is None:
-            return await ClosedLoop(aim, requests, order.connections).run(order.seconds, progress)
-        loop = OpenLoop(aim, requests, order.connections, order.rate)
-        return await loop.run(order.seconds, progress)
+        if plan.rate is None:
+            return await ClosedLoop(endpoint, requests, plan.connections).run(plan.seconds, progress)
+        return await OpenLoop(endpoint, requests, plan.connections, plan.rate).run(plan.seconds, progress)
 
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            tally = runner.run(run())
+        tally = run_on_uvloop(run)
     except OSError as error:
-        raise BenchError(f"{target.base} does not answer: {error}") from None
-    kind = "closed loop" if order.rate is None else f"open loop, {order.rate:g} requests/s"
-    report = Report(
+        raise BenchError(f"{deployment.base} does not answer: {error}") from None
+    kind = "closed loop" if plan.rate is None else f"open loop, {plan.rate:g} requests/s"
+    report = LoadReport(
         f"our own, {kind}",
-        {**tally.figures(), **progress.figures(tally.answers, tally.seconds, tally.bytes)},
+        {**tally.figures(), **progress.figures(tally.responses, tally.seconds, tally.bytes)},
         {str(status): count for status, count in tally.statuses.items()},
         dict(tally.faults),
     )
-    if order.rate is not None and tally.late > LATE_SECONDS:
+    if plan.rate is not None and tally.late > LATE_SECONDS:
         report.notes.append(
             f"the generator itself was up to {1000 * tally.late:.0f} ms late, which the latencies include"
         )

@@ -1,11 +1,11 @@
-"""What can go wrong while measuring, told in one line."""
+"""The errors of the bench. Each is printed as one line."""
 
 from __future__ import annotations
 
 
 class BenchError(Exception):
-    """The bench cannot go on; the text says what is wrong and how to mend it."""
+    """The bench cannot go on. The text says what is wrong and how to fix it."""
 
 
-class WrongAnswers(BenchError):
-    """A server did not answer as it must: its figures would mean nothing, so there are none."""
+class WrongResponse(BenchError):
+    """A server sent a wrong response: its figures would mean nothing, so none are given."""

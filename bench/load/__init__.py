@@ -1,1 +1,1 @@
-"""Load generators. Each runs as a process of its own, on the CPU of the load."""
+"""Load generators, and how they are run. Each runs as a process of its own, on the CPU of the load."""

@@ -1,4 +1,4 @@
-"""What a generator saw: one shape for all of them, and for JSON between processes."""
+"""What a generator saw: one shape for all generators, and for JSON between processes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from bench.stats import latency_figures
+from bench.report.stats import latency_figures
 
 
 @dataclass
 class Tally:
-    """Counted while the load runs. Latencies in seconds, one an answer; `bytes` of whole answers."""
+    """Counted while the load runs. latencies: in seconds, one for each response. bytes: all that arrived."""
 
     seconds: float = 0.0
     bytes: int = 0
@@ -19,25 +19,25 @@ class Tally:
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     late: float = 0.0
-    """The most by which the generator itself was behind its schedule."""
+    """The most by which the generator itself was behind its schedule, in seconds."""
 
     @property
-    def answers(self) -> int:
-        """Complete answers, whatever their status."""
+    def responses(self) -> int:
+        """Complete responses, whatever their status."""
         return sum(self.statuses.values())
 
     def figures(self) -> dict[str, float]:
-        """Rates and percentiles, by the names of bench.model."""
+        """Rates and percentiles, by the names in bench.report.figures."""
         if not self.seconds:
             return {}
         return {
-            "rps": self.answers / self.seconds,
+            "rps": self.responses / self.seconds,
             "mbps": self.bytes / self.seconds / 1e6,
             **latency_figures(self.latencies),
         }
 
-    def plain(self) -> dict[str, Any]:
-        """For JSON: the percentiles, not each latency."""
+    def to_json(self) -> dict[str, Any]:
+        """The tally as JSON, with the percentiles instead of each latency. `TallySummary` reads it."""
         return {
             "seconds": self.seconds,
             "bytes": self.bytes,
@@ -49,8 +49,8 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A tally told by another process."""
+class TallySummary:
+    """The tally of a generator in another process. latency: percentiles, by their names as figures."""
 
     seconds: float
     bytes: int
@@ -60,12 +60,7 @@ class Heard:
     latency: dict[str, float]
 
     @classmethod
-    def of(cls, plain: dict[str, Any]) -> Self:
-        """Read what `Tally.plain` gave."""
-        statuses = {int(status): count for status, count in plain["statuses"].items()}
-        return cls(**{**plain, "statuses": statuses})
-
-    @property
-    def answers(self) -> int:
-        """Complete answers, whatever their status."""
-        return sum(self.statuses.values())
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Read what `Tally.to_json` made."""
+        statuses = {int(status): count for status, count in data["statuses"].items()}
+        return cls(**{**data, "statuses": statuses})

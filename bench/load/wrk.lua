@@ -1,6 +1,6 @@
--- A different request each time, out of a file of whole requests separated by NUL bytes.
--- wrk … -s wrk.lua -- FILE THREADS. Answers are not looked at here: with a response() function, wrk would
--- keep every body in memory and measure itself. Prints one line of JSON at the end, in place of wrk's prose.
+-- Sends a different request each time, out of a file of whole requests separated by NUL bytes.
+-- wrk … -s wrk.lua -- FILE THREADS. Responses are not examined here: with a response() function wrk would keep
+-- every body in memory, and measure itself. At the end one line of JSON is printed after wrk's own text.
 
 local requests, count, position = {}, 0, 0
 local started = 0
@@ -17,7 +17,7 @@ function init(args)
     requests[count] = text
   end
   file:close()
-  position = math.floor(count * number / tonumber(args[2]))  -- threads begin far apart
+  position = math.floor(count * number / tonumber(args[2]))  -- threads begin at different requests
 end
 
 function request()

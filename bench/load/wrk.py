@@ -1,4 +1,4 @@
-"""wrk: the closed loop. As many requests as the server answers, from a fixed number of connections."""
+"""wrk, a closed loop: as many requests as the server answers, from a fixed number of connections."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FAULTS = ("connect", "read", "write", "timeout")
 
 
 @dataclass(frozen=True)
-class Load:
-    """What a generator saw. Times in seconds; `refused` counts answers of 400 and above."""
+class WrkResult:
+    """What wrk saw. refused: how many responses had a status of 400 or above."""
 
     requests: int
     bytes: int
@@ -28,7 +28,7 @@ class Load:
 
     @property
     def broken(self) -> dict[str, int]:
-        """Connections that failed, by what failed."""
+        """The faults that occurred, by what failed."""
         return {name: count for name, count in self.faults.items() if count}
 
 
@@ -41,7 +41,7 @@ def wrk_command(
     seconds: float,
     threads: int = 1,
 ) -> list[str]:
-    """The command line. wrk knows whole seconds only."""
+    """The command line. wrk takes whole seconds only, so `seconds` is rounded."""
     return [
         wrk,
         f"-t{threads}",
@@ -59,26 +59,26 @@ def wrk_command(
 
 
 def write_requests(path: Path, requests: Sequence[bytes]) -> None:
-    """The file that wrk.lua reads."""
+    """Write the file of requests that wrk.lua and our own generators read."""
     path.write_bytes(b"\0".join(requests))
 
 
-def parse_wrk(output: str) -> Load:
-    """Read the line that wrk.lua prints. Raises BenchError with what wrk said when there is none."""
+def parse_wrk(output: str) -> WrkResult:
+    """Read the line that wrk.lua prints. Raises BenchError, which quotes wrk, if there is none."""
     for line in output.splitlines():
         if line.startswith('{"requests"'):
             try:
-                plain = json.loads(line)
-                told = {name: int(plain[name]) for name in (*FIELDS, *FAULTS, "status")}
+                data = json.loads(line)
+                values = {name: int(data[name]) for name in (*FIELDS, *FAULTS, "status")}
             except (ValueError, KeyError, TypeError):
                 break
-            return Load(
-                requests=told["requests"],
-                bytes=told["bytes"],
-                seconds=told["microseconds"] / 1e6,
-                latencies_ms={f"{name}_ms": told[name] / 1000 for name in FIELDS[3:]},
-                faults={name: told[name] for name in FAULTS},
-                refused=told["status"],
+            return WrkResult(
+                requests=values["requests"],
+                bytes=values["bytes"],
+                seconds=values["microseconds"] / 1e6,
+                latencies_ms={f"{name}_ms": values[name] / 1000 for name in FIELDS[3:]},
+                faults={name: values[name] for name in FAULTS},
+                refused=values["status"],
             )
     lines = [line for line in output.splitlines() if line.strip()]
-    raise BenchError(f"wrk gave no result: {lines[-1] if lines else 'it said nothing'}")
+    raise BenchError(f"wrk gave no result: {lines[-1] if lines else 'it wrote nothing'}")

@@ -1,8 +1,8 @@
-"""Who is compared: the gateway, and what one would deploy in its place."""
+"""The participants: this gateway, and what one could deploy in its place."""
 
 from __future__ import annotations
 
-from bench.peers.base import Kind, Options, Peer, Server
+from bench.peers.base import Peer, RequestKind, Server, StartOptions
 from bench.peers.gateway import Gateway
 from bench.peers.nginx import NginxCache, NginxLua, NginxProxy, NginxStatic
 from bench.peers.python import Plain, Starlette
@@ -20,4 +20,4 @@ PEERS: dict[str, Peer] = {
     )
 }
 
-__all__ = ["PEERS", "Kind", "Options", "Peer", "Server"]
+__all__ = ["PEERS", "Peer", "RequestKind", "Server", "StartOptions"]

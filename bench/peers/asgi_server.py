@@ -1,6 +1,6 @@
-"""The same on ASGI: Starlette's routes and FileResponse, redis-py, uvicorn with its fast parts.
+"""The same on ASGI: Starlette's routes and FileResponse, redis-py, and uvicorn with its fast parts.
 
-Started by the bench: PORT REDIS_SOCKET FOLDER SCRIPT.
+The bench starts it with the arguments REDIS_SOCKET FOLDER SCRIPT. It listens on any free port.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ def build(redis_socket: str, folder: Path, script: str) -> Starlette:
         return send(await count(keys=[f"bench:limited:{identify(request.query_params.get('token', ''))}"]))
 
     async def auth(request: Request) -> Response:
-        asked = parse_qs(urlsplit(request.headers.get("x-original-uri", "")).query)
-        name = await redis.get(f"bench:file:{identify(asked.get('token', [''])[0])}")
+        query = parse_qs(urlsplit(request.headers.get("x-original-uri", "")).query)
+        name = await redis.get(f"bench:file:{identify(query.get('token', [''])[0])}")
         return Response(headers={"X-Accel-File": name}) if name else Response(status_code=403)
 
     return Starlette(routes=[Route("/download", download), Route("/limited", limited), Route("/auth", auth)])
 
 
-def main(port: str, redis_socket: str, folder: str, script: str) -> None:
+def main(redis_socket: str, folder: str, script: str) -> None:
     """Serve until SIGTERM."""
     uvicorn.run(
         build(redis_socket, Path(folder), script),
         host="127.0.0.1",
-        port=int(port),
+        port=0,
         loop="uvloop",
         http="httptools",
         ws="none",

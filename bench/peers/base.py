@@ -1,4 +1,4 @@
-"""What a peer is: a server that the bench starts itself, and how to ask it for a file."""
+"""What a peer is: a server that the bench starts itself, and how to request a file from it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import urlsplit
 
-from bench.ground import Ground
-from bench.processes import Crew, Program
+from bench.testbed.processes import ProcessGroup, Program
+from bench.testbed.testbed import Testbed
 
 
-class Kind(enum.Enum):
+class RequestKind(enum.Enum):
     """What a request asks for."""
 
     DOWNLOAD = "download"
@@ -24,32 +23,32 @@ class Kind(enum.Enum):
     """A file, for a token whose downloads are counted."""
 
     AUTH = "auth"
-    """Only whether a download may proceed: a front proxy's subrequest."""
+    """Whether a download may proceed: a front proxy's subrequest."""
 
     MINT = "mint"
     """A new token."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to start a server. cpus: those it may use."""
+class StartOptions:
+    """How to start a server. cpus: those that it may use."""
 
     cpus: Sequence[int]
     workers: int = 1
     tls: tuple[Path, Path] | None = None
-    """Certificate and key, when it shall speak TLS."""
+    """Certificate and key, if it is to speak TLS."""
 
     bulk: bool = False
-    """Large answers will be asked for: a peer that wants other options then takes them."""
+    """Whether large files will be requested, for which a peer may want other settings."""
 
     mint: bool = False
-    """The gateway's mint service instead of its data plane."""
+    """Whether to start the gateway's mint service instead of its data plane."""
 
     bucket: bool = False
-    """The file that will be asked for is an object of the bucket."""
+    """Whether the file that will be requested is an object of the bucket."""
 
     cache: bool = False
-    """The gateway shall keep what it reads from the bucket."""
+    """Whether the gateway is to keep in its cache what it reads from the bucket."""
 
 
 @dataclass
@@ -61,21 +60,23 @@ class Server:
     port: int
     tls: bool = False
     fields: dict[str, str] = field(default_factory=dict)
-    """Sent with every request."""
+    """Header fields that are sent with every request."""
 
     host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        """Its base URL."""
+        """The server's base URL."""
         return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     def pids(self) -> list[int]:
-        """All its processes."""
+        """The ids of all its processes."""
         return self.program.pids()
 
-    def request(self, kind: Kind, token: str, name: str, fields: dict[str, str] | None = None) -> bytes:
-        """A whole request, as bytes, for the file `name` with this token."""
+    def request(
+        self, kind: RequestKind, token: str, name: str, fields: dict[str, str] | None = None
+    ) -> bytes:
+        """A whole request, as bytes, for the file `name` with this token. fields: more header fields."""
         target, more = self.peer.target(kind, token, name)
         head = {"Host": f"{self.host}:{self.port}", **self.fields, **more, **(fields or {})}
         lines = "".join(f"{field}: {value}\r\n" for field, value in head.items())
@@ -83,35 +84,31 @@ class Server:
 
 
 class Peer(ABC):
-    """One of those compared."""
+    """One of those that are compared."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    kinds: ClassVar[frozenset[Kind]] = frozenset((Kind.DOWNLOAD, Kind.LIMITED, Kind.AUTH))
+    kinds: ClassVar[frozenset[RequestKind]] = frozenset(
+        (RequestKind.DOWNLOAD, RequestKind.LIMITED, RequestKind.AUTH)
+    )
     checks: ClassVar[bool] = True
-    """Whether it looks tokens up at all."""
+    """Whether it looks up tokens at all."""
 
     local: ClassVar[bool] = True
-    """Whether it serves files of this machine: any that does not takes part only where it is named."""
+    """Whether it serves files of this machine. Others take part only where a scenario names them."""
 
-    def missing(self, options: Options) -> str | None:
-        """What it lacks on this machine and how to install it, or what it cannot do; None when it can."""
+    def missing(self, options: StartOptions) -> str | None:
+        """Why it cannot be started with these options, and what to install if that helps; None if it can."""
         if options.workers > 1:
             return "is measured with one worker only"
         return "does not speak TLS here" if options.tls else None
 
     @abstractmethod
-    def start(self, ground: Ground, crew: Crew, options: Options) -> Server:
+    def start(self, testbed: Testbed, processes: ProcessGroup, options: StartOptions) -> Server:
         """Start it, and return once it accepts connections. Raises BenchError."""
 
-    def target(self, kind: Kind, token: str, name: str) -> tuple[str, dict[str, str]]:
-        """The request's target and the header fields that belong to it."""
-        if kind is Kind.AUTH:
+    def target(self, kind: RequestKind, token: str, name: str) -> tuple[str, dict[str, str]]:
+        """The request's target, and the header fields that belong to it."""
+        if kind is RequestKind.AUTH:
             return "/auth", {"X-Original-URI": f"/download/{name}?token={token}"}
         return f"/{kind.value}?token={token}", {}
-
-
-def split_authority(url: str) -> tuple[str, int]:
-    """Host and port of a URL, with the scheme's own port when it names none."""
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

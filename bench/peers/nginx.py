@@ -1,4 +1,4 @@
-"""nginx, with Lua and Redis, with no check at all, or before a bucket: as those who run it for speed do."""
+"""nginx: with Lua and Redis, without any check, or before a bucket; as people configure it for speed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from bench.bucket import STORAGE
-from bench.ground import Ground
-from bench.nginx import MODULES, Config, lacking, start_nginx
-from bench.peers.base import Kind, Options, Peer, Server
-from bench.processes import Crew
+from bench.peers.base import Peer, RequestKind, Server, StartOptions
+from bench.testbed.bucket import STORAGE
+from bench.testbed.nginx import MODULES, Config, missing_nginx, start_nginx
+from bench.testbed.processes import ProcessGroup
+from bench.testbed.testbed import Testbed
 
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 LUA = Path(__file__).with_name("nginx_lua")
@@ -44,14 +44,14 @@ PROXY_HTTP = """
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_set_header Host $authority;
-    proxy_max_temp_file_size 0;  # a slow client shall not fill the disk
+    proxy_max_temp_file_size 0;  # or a slow client would fill the disk
     proxy_buffer_size 64k;
     proxy_buffers 8 256k;
     proxy_busy_buffers_size 1m;
 """
 PROXY_LOCATIONS = """
         location / {
-            proxy_buffering off;  # with 64k the fastest of the ways tried, see ../README.md
+            proxy_buffering off;  # with buffers of 64k the fastest way tried: docs/decisions/0007
             proxy_pass http://bucket/$bucket$$uri;
             add_header Cache-Control "private, no-transform";
         }
@@ -76,34 +76,36 @@ CACHE_LOCATIONS = """
 
 
 class NginxStatic(Peer):
-    """No token, no check: what sending the bytes alone costs."""
+    """It checks no token: what sending the bytes alone costs."""
 
     name = "nginx-static"
     title = "nginx, no check (the ceiling)"
     checks = False
-    kinds: ClassVar = frozenset((Kind.DOWNLOAD, Kind.AUTH))
+    kinds: ClassVar = frozenset((RequestKind.DOWNLOAD, RequestKind.AUTH))
 
-    def missing(self, options: Options) -> str | None:
-        """Nginx has to be there."""
+    def missing(self, options: StartOptions) -> str | None:
+        """Only nginx is needed, whatever the options."""
         del options
-        return lacking()
+        return missing_nginx()
 
-    def target(self, kind: Kind, token: str, name: str) -> tuple[str, dict[str, str]]:
-        """The file by its name; the token rides along, so that the requests are as long as the others'."""
-        if kind is Kind.AUTH:
+    def target(self, kind: RequestKind, token: str, name: str) -> tuple[str, dict[str, str]]:
+        """The file by its name. The token is sent too, so that requests are as long as to other peers."""
+        if kind is RequestKind.AUTH:
             return super().target(kind, token, name)
         return f"/{name}?token={token}", {}
 
-    def start(self, ground: Ground, crew: Crew, options: Options) -> Server:
-        config = self.config(ground, options)
-        program, port = start_nginx(self.name, config, folder=ground.folder, crew=crew, cpus=options.cpus)
+    def start(self, testbed: Testbed, processes: ProcessGroup, options: StartOptions) -> Server:
+        config = self.config(testbed, options)
+        program, port = start_nginx(
+            self.name, config, folder=testbed.folder, processes=processes, cpus=options.cpus
+        )
         return Server(self, program, port, options.tls is not None)
 
-    def config(self, ground: Ground, options: Options) -> Config:
-        """What it is configured with."""
+    def config(self, testbed: Testbed, options: StartOptions) -> Config:
+        """Its configuration."""
         return Config(
             STATIC_LOCATIONS,
-            values={"files": ground.files},
+            values={"files": testbed.files},
             workers=options.workers,
             tls=options.tls,
             bulk=options.bulk,
@@ -111,27 +113,27 @@ class NginxStatic(Peer):
 
 
 class NginxLua(NginxStatic):
-    """The usual fast answer: the token looked up from Lua, then an internal redirect to the file."""
+    """The usual fast solution: Lua looks up the token, and an internal redirect sends the file."""
 
     name = "nginx-lua"
     title = "nginx + Lua + Redis"
     checks = True
-    kinds: ClassVar = frozenset((Kind.DOWNLOAD, Kind.LIMITED, Kind.AUTH))
+    kinds: ClassVar = frozenset((RequestKind.DOWNLOAD, RequestKind.LIMITED, RequestKind.AUTH))
 
-    def missing(self, options: Options) -> str | None:
-        """The Lua module has to be there too."""
+    def missing(self, options: StartOptions) -> str | None:
+        """Nginx and its Lua module are needed."""
         if all((MODULES / name).exists() for name in LUA_MODULES):
             return super().missing(options)
         return "nginx's Lua module is missing: apt-get install nginx libnginx-mod-http-lua"
 
-    def target(self, kind: Kind, token: str, name: str) -> tuple[str, dict[str, str]]:
-        """As everyone's."""
+    def target(self, kind: RequestKind, token: str, name: str) -> tuple[str, dict[str, str]]:
+        """The same as of every other peer."""
         return Peer.target(self, kind, token, name)
 
-    def config(self, ground: Ground, options: Options) -> Config:
-        """The same, and the modules."""
-        own = {"lua": LUA, "redis": ground.socket, "script": ground.count_script}
-        plain = super().config(ground, options)
+    def config(self, testbed: Testbed, options: StartOptions) -> Config:
+        """The same, with the Lua modules."""
+        own = {"lua": LUA, "redis": testbed.socket, "script": testbed.count_script}
+        plain = super().config(testbed, options)
         return replace(
             plain,
             locations=LUA_LOCATIONS,
@@ -142,31 +144,31 @@ class NginxLua(NginxStatic):
 
 
 class NginxProxy(NginxStatic):
-    """A reverse proxy before the bucket: no token, no check, no signature."""
+    """A reverse proxy before the bucket. It checks no token, and signs nothing."""
 
     name = "nginx-proxy"
     title = "nginx, reverse proxy"
-    kinds: ClassVar = frozenset((Kind.DOWNLOAD,))
+    kinds: ClassVar = frozenset((RequestKind.DOWNLOAD,))
     local = False
 
-    def config(self, ground: Ground, options: Options) -> Config:
-        """Kept connections to the bucket, and buffers."""
+    def config(self, testbed: Testbed, options: StartOptions) -> Config:
+        """Connections to the bucket that are kept, and buffers."""
         return replace(
-            super().config(ground, options),
+            super().config(testbed, options),
             locations=PROXY_LOCATIONS,
             http=PROXY_HTTP,
-            values={"bucket": STORAGE, "authority": ground.bucket().authority},
+            values={"bucket": STORAGE, "authority": testbed.bucket().authority},
         )
 
 
 class NginxCache(NginxProxy):
-    """The same with a cache of slices on the disk."""
+    """The same, with a cache of slices on the disk."""
 
     name = "nginx-cache"
     title = "nginx, reverse proxy with proxy_cache and slice"
 
-    def config(self, ground: Ground, options: Options) -> Config:
-        """Slices as large as the gateway's."""
+    def config(self, testbed: Testbed, options: StartOptions) -> Config:
+        """The slices are as large as the gateway's."""
         return replace(
-            super().config(ground, options), locations=CACHE_LOCATIONS, http=PROXY_HTTP + CACHE_HTTP
+            super().config(testbed, options), locations=CACHE_LOCATIONS, http=PROXY_HTTP + CACHE_HTTP
         )

@@ -1,6 +1,6 @@
 """What one would write first: an aiohttp application, redis-py, FileResponse.
 
-Started by the bench: PORT REDIS_SOCKET FOLDER SCRIPT.
+The bench starts it with the arguments REDIS_SOCKET FOLDER SCRIPT. It listens on any free port.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEADERS = {"Content-Disposition": "attachment", "Cache-Control": "private, no-tr
 
 
 def identify(token: str) -> str:
-    """Hash the token, so that the store never holds it."""
+    """The token's id: its hash, so that the store never holds the token."""
     return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
@@ -41,8 +41,8 @@ def build(redis_socket: str, folder: Path, script: str) -> web.Application:
         return send(await count(keys=[f"bench:limited:{identify(request.query.get('token', ''))}"]))
 
     async def auth(request: web.Request) -> web.StreamResponse:
-        asked = parse_qs(urlsplit(request.headers.get("X-Original-URI", "")).query)
-        name = await redis.get(f"bench:file:{identify(asked.get('token', [''])[0])}")
+        query = parse_qs(urlsplit(request.headers.get("X-Original-URI", "")).query)
+        name = await redis.get(f"bench:file:{identify(query.get('token', [''])[0])}")
         if name is None:
             raise web.HTTPForbidden
         return web.Response(headers={"X-Accel-File": name})
@@ -54,7 +54,7 @@ def build(redis_socket: str, folder: Path, script: str) -> web.Application:
     return app
 
 
-def main(port: str, redis_socket: str, folder: str, script: str) -> None:
+def main(redis_socket: str, folder: str, script: str) -> None:
     """Serve until SIGTERM."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -62,7 +62,7 @@ def main(port: str, redis_socket: str, folder: str, script: str) -> None:
     web.run_app(
         app,
         host="127.0.0.1",
-        port=int(port),
+        port=0,
         access_log=None,
         print=None,
         loop=loop,

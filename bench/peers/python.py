@@ -1,4 +1,4 @@
-"""The two Python servers one would write first; the programs themselves are in plain_server, asgi_server."""
+"""The two Python servers one would write first. Their programs are plain_server.py and asgi_server.py."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 from importlib.util import find_spec
 from typing import ClassVar
 
-from bench.ground import COUNT, Ground
-from bench.peers.base import Options, Peer, Server
-from bench.processes import Crew, free_port
+from bench.peers.base import Peer, Server, StartOptions
+from bench.testbed.processes import ProcessGroup
+from bench.testbed.testbed import COUNT, Testbed
 
 
 class Plain(Peer):
@@ -18,11 +18,10 @@ class Plain(Peer):
     title = "aiohttp + redis-py + FileResponse"
     module: ClassVar[str] = "bench.peers.plain_server"
 
-    def start(self, ground: Ground, crew: Crew, options: Options) -> Server:
-        port = free_port()
-        command = [sys.executable, "-m", self.module, str(port), str(ground.socket), str(ground.files), COUNT]
-        program = crew.start(self.name, command, cpus=options.cpus)
-        program.wait_for("127.0.0.1", port)
+    def start(self, testbed: Testbed, processes: ProcessGroup, options: StartOptions) -> Server:
+        command = [sys.executable, "-m", self.module, str(testbed.socket), str(testbed.files), COUNT]
+        program = processes.start(self.name, command, cpus=options.cpus)
+        port = program.wait_for_port()
         return Server(self, program, port)
 
 
@@ -33,9 +32,9 @@ class Starlette(Plain):
     title = "starlette + uvicorn + redis-py + FileResponse"
     module = "bench.peers.asgi_server"
 
-    def missing(self, options: Options) -> str | None:
-        """Starlette and uvicorn are needed by the bench alone."""
-        lacking = [name for name in ("starlette", "uvicorn", "httptools") if find_spec(name) is None]
-        if lacking:
-            return f"{', '.join(lacking)} missing: pip install --group bench"
+    def missing(self, options: StartOptions) -> str | None:
+        """These packages are needed by the bench alone."""
+        absent = [name for name in ("starlette", "uvicorn", "httptools") if find_spec(name) is None]
+        if absent:
+            return f"{', '.join(absent)} missing: pip install --group bench"
         return super().missing(options)

@@ -1,9 +1,9 @@
-"""The scenarios of a comparison: what is asked, how it is measured, and what shall come out."""
+"""The scenarios of a comparison: what is requested, how it is measured, and which targets are set."""
 
 from __future__ import annotations
 
-from bench.scenarios.base import Contestant, Scenario
-from bench.scenarios.crowds import Cold, Fast, Slow
+from bench.scenarios.base import Participant, Scenario
+from bench.scenarios.disturbed import Cold, Fast, Slow
 from bench.scenarios.objects import CachedMany, CachedOne, ObjectMany, ObjectOne
 from bench.scenarios.requests import Auth, Limited, Mint, Ranges, Refused, Small, Workers
 from bench.scenarios.transfers import LargeMany, LargeOne, TlsLarge, TlsSmall, TokenMemory
@@ -30,4 +30,4 @@ SCENARIOS: tuple[Scenario, ...] = (
     TokenMemory(),
 )
 
-__all__ = ["SCENARIOS", "Contestant", "Scenario"]
+__all__ = ["SCENARIOS", "Participant", "Scenario"]

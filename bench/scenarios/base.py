@@ -1,4 +1,4 @@
-"""What a scenario is."""
+"""What a scenario is, and who takes part in it."""
 
 from __future__ import annotations
 
@@ -7,75 +7,80 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bench.driving import Effort
-from bench.ground import Ground
+from bench.load.control import LoadOptions
 from bench.load.wrk import INSTALL
-from bench.machine import tool_path
-from bench.model import Result, Sample, Target
-from bench.peers import PEERS, Kind, Options, Server
+from bench.peers import PEERS, RequestKind, Server, StartOptions
+from bench.report.figures import Result, Sample, Target
+from bench.testbed.machine import tool_path
+from bench.testbed.testbed import Testbed
 
 
 @dataclass
-class Contestant:
-    """One that takes part in a scenario: a peer, started with these options. No peer: nothing is started."""
+class Participant:
+    """A peer that takes part in a scenario, started with these options.
+
+    label: its name in the report. peer: its name in PEERS; empty where nothing is started.
+    """
 
     label: str
     peer: str
-    options: Options
+    options: StartOptions
     server: Server | None = None
-    warm: set[str] = field(default_factory=set)
-    """What was done once already; see `Scenario.measure`."""
+    warmed_up: set[str] = field(default_factory=set)
+    """Names of the steps that `Scenario.measure` does only once for each participant."""
 
     @property
     def running(self) -> Server:
-        """Its server, which runs."""
+        """Its server, which must be running."""
         assert self.server is not None
         return self.server
 
 
 class Scenario(ABC):
-    """One scenario. `name` may be a part of a group: `large-1` is run by `--scenario large` too."""
+    """One scenario. Its name may belong to a group: `--scenario large` also runs `large-1`."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     shown: ClassVar[tuple[str, ...]]
-    """Figures of the table; of the first, the ratios are told."""
+    """The figures in the table. Ratios are given of the first one."""
 
     targets: ClassVar[tuple[Target, ...]] = ()
-    kind: ClassVar[Kind] = Kind.DOWNLOAD
+    kind: ClassVar[RequestKind] = RequestKind.DOWNLOAD
     peers: ClassVar[tuple[str, ...] | None] = None
-    """Those it makes sense for; None for all that serve files of this machine."""
+    """The peers that it makes sense for; None for all that serve files of this machine."""
 
     bulk: ClassVar[bool] = False
+    """Whether it requests large files."""
+
     fresh: ClassVar[bool] = False
-    """Whether each round needs a server just started."""
+    """Whether each round needs a newly started server."""
 
     once: ClassVar[bool] = False
     """Whether one round is enough."""
 
     needs_wrk: ClassVar[bool] = True
 
-    def contestants(self, peers: Sequence[str], ground: Ground) -> list[Contestant]:
-        """Who takes part, of the peers asked for."""
-        options = Options(ground.cores.server, bulk=self.bulk)
-        return [Contestant(name, name, options) for name in peers if self.includes(name)]
+    def participants(self, peers: Sequence[str], testbed: Testbed) -> list[Participant]:
+        """Those of the requested peers that take part."""
+        options = StartOptions(testbed.cores.server, bulk=self.bulk)
+        return [Participant(name, name, options) for name in peers if self.includes(name)]
 
     def includes(self, peer: str) -> bool:
-        """Whether it makes sense for a peer."""
+        """Whether the scenario makes sense for a peer."""
         return PEERS[peer].local if self.peers is None else peer in self.peers
 
-    def unable(self) -> str | None:
-        """Why this scenario cannot be run here and what would help; None when it can."""
+    def unavailable(self) -> str | None:
+        """Why this scenario cannot run on this machine, and what would help; None if it can."""
         return f"wrk is missing: {INSTALL}" if self.needs_wrk and tool_path("wrk") is None else None
 
-    def suits(self, kinds: frozenset[Kind], *, checks: bool) -> str | None:
-        """Why a peer cannot take part; None when it can."""
+    def exclusion(self, kinds: frozenset[RequestKind], *, checks: bool) -> str | None:
+        """Why a peer cannot take part; None if it can. kinds, checks: of the peer."""
         del checks
         return None if self.kind in kinds else "has no such function"
 
     @abstractmethod
-    def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
-        """One round. Raises WrongAnswers for answers that are not right, BenchError when it cannot be."""
+    def measure(self, testbed: Testbed, participant: Participant, options: LoadOptions) -> Sample:
+        """One round. Raises WrongResponse for a wrong response, BenchError if it cannot be measured."""
 
     def result(self) -> Result:
         """An empty result of this scenario."""

@@ -1,4 +1,4 @@
-"""Scenarios of object storage: large objects of a bucket, passed on, or out of a cache on the disk."""
+"""Scenarios of object storage: large objects of a bucket, passed on, or served from a cache on the disk."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from bench.ground import OBJECT, SIZES, Ground
-from bench.model import Target
-from bench.probe import expect, expect_whole
-from bench.scenarios.base import Contestant
+from bench.peers.checks import expect, expect_whole
+from bench.report.figures import Target
+from bench.scenarios.base import Participant
 from bench.scenarios.transfers import LargeOne
+from bench.testbed.testbed import OBJECT, SIZES, Testbed
 
 
 class ObjectOne(LargeOne):
-    """A whole object at full speed, one connection: from the bucket to the client."""
+    """A whole object at full speed over one connection, from the bucket to the client."""
 
     name = "object-1"
     title = "a 1 GiB object of a bucket, 1 connection"
@@ -26,22 +26,24 @@ class ObjectOne(LargeOne):
         Target("cpu_gb", 0.67, "nginx-proxy", at="most"),
     )
 
-    def contestants(self, peers: Sequence[str], ground: Ground) -> list[Contestant]:
-        found = super().contestants(peers, ground)
-        return [replace(each, options=replace(each.options, bucket=True, cache=self.cache)) for each in found]
+    def participants(self, peers: Sequence[str], testbed: Testbed) -> list[Participant]:
+        return [
+            replace(participant, options=replace(participant.options, bucket=True, cache=self.cache))
+            for participant in super().participants(peers, testbed)
+        ]
 
-    def check(self, ground: Ground, contestant: Contestant, request: bytes) -> None:
-        """Every byte the first time, which fills a cache; the second time they come out of it."""
-        path = ground.path(self.file)
-        for turn in ("first", "second"):
-            if turn not in contestant.warm:
-                contestant.warm.add(turn)
-                expect_whole(contestant.running, request, path)
-        expect(contestant.running, request, 200, path)
+    def check(self, testbed: Testbed, participant: Participant, request: bytes) -> None:
+        """Compare every byte of two responses: the first fills a cache, the second comes from it."""
+        path = testbed.path(self.file)
+        for step in ("first", "second"):
+            if step not in participant.warmed_up:
+                participant.warmed_up.add(step)
+                expect_whole(participant.running, request, path)
+        expect(participant.running, request, 200, path)
 
 
 class ObjectMany(ObjectOne):
-    """The same, many at once."""
+    """The same, over many connections."""
 
     name = "object-32"
     title = "a 1 GiB object of a bucket, 32 connections"
@@ -49,7 +51,7 @@ class ObjectMany(ObjectOne):
 
 
 class CachedOne(ObjectOne):
-    """An object that the cache holds, against nginx's cache of slices and against the file itself."""
+    """An object that is in the cache, compared with nginx's cache of slices and with the file itself."""
 
     name = "object-cached-1"
     title = "a 1 GiB object out of the cache, 1 connection"
@@ -63,7 +65,7 @@ class CachedOne(ObjectOne):
 
 
 class CachedMany(CachedOne):
-    """The same, many at once."""
+    """The same, over many connections."""
 
     name = "object-cached-32"
     title = "a 1 GiB object out of the cache, 32 connections"

@@ -1,4 +1,4 @@
-"""Scenarios of many requests: wrk's closed loop over prepared requests, a new token each."""
+"""Scenarios of many requests: wrk's closed loop over prepared requests, each with a token of its own."""
 
 from __future__ import annotations
 
@@ -9,92 +9,94 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from bench.driving import Effort, run_wrk
-from bench.errors import WrongAnswers
-from bench.ground import BIG, SIZES, SMALL, Ground, product_id
-from bench.load.wrk import Load, write_requests
-from bench.model import Sample, Target
-from bench.peers import Kind, Options, Server
-from bench.probe import expect
-from bench.scenarios.base import Contestant, Scenario
+from bench.errors import WrongResponse
+from bench.load.control import LoadOptions, run_wrk
+from bench.load.wrk import WrkResult, write_requests
+from bench.peers import RequestKind, Server, StartOptions
+from bench.peers.checks import expect
+from bench.report.figures import Sample, Target
+from bench.scenarios.base import Participant, Scenario
+from bench.testbed.testbed import BIG, SIZES, SMALL, Testbed, product_id
 
 SPAN = 64 << 10
 SAMPLES = 3
-"""Answers checked byte for byte before each run."""
+"""Responses that are compared byte for byte before each run."""
 
 SEED = 20_240_229
-"""Every contestant gets the same requests, in every round."""
+"""Every participant gets the same requests, in every round."""
 
 
 class WrkScenario(Scenario):
-    """A closed loop of wrk's."""
+    """A closed loop of wrk. status, body: of the response that is expected; body in bytes."""
 
     file: ClassVar[str] = SMALL
     status: ClassVar[int] = 200
     body: ClassVar[int] = SIZES[SMALL]
     shown = ("rps", "p50_ms", "p99_ms", "p999_ms", "cpu_us", "server_busy", "load_busy", "others")
 
-    def tokens(self, ground: Ground) -> list[str]:
-        """A token for each request."""
-        return ground.tokens(self.file)
+    def tokens(self, testbed: Testbed) -> list[str]:
+        """The tokens, one for each request."""
+        return testbed.tokens(self.file)
 
-    def request(self, ground: Ground, server: Server, token: str, source: random.Random) -> bytes:
-        """One request."""
-        del ground, source
+    def request(self, testbed: Testbed, server: Server, token: str, source: random.Random) -> bytes:
+        """One request. source: for what is random in it."""
+        del testbed, source
         return server.request(self.kind, token, self.file)
 
-    def check(self, ground: Ground, server: Server, request: bytes) -> None:
-        """One answer, byte for byte. Raises WrongAnswers."""
-        expect(server, request, self.status, ground.path(self.file) if self.body else None)
+    def check(self, testbed: Testbed, server: Server, request: bytes) -> None:
+        """Compare one response byte for byte. Raises WrongResponse."""
+        expect(server, request, self.status, testbed.path(self.file) if self.body else None)
 
-    def prepare(self, ground: Ground, contestant: Contestant) -> Path:
-        """The file of requests, made once."""
-        path = ground.folder / f"requests-{self.name}-{contestant.running.port}"
+    def prepare(self, testbed: Testbed, participant: Participant) -> Path:
+        """The file of requests, which is made once."""
+        path = testbed.folder / f"requests-{self.name}-{participant.running.port}"
         if not path.exists():
             source = random.Random(SEED)
-            server = contestant.running
-            requests = [self.request(ground, server, token, source) for token in self.tokens(ground)]
+            server = participant.running
+            requests = [self.request(testbed, server, token, source) for token in self.tokens(testbed)]
             write_requests(path, requests)
         return path
 
-    def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
-        server = contestant.running
-        requests = self.prepare(ground, contestant)
-        chance = random.Random()
-        for token in chance.sample(self.tokens(ground), SAMPLES):
-            self.check(ground, server, self.request(ground, server, token, chance))
-        cpus = self.shared_cpus(ground)
-        if not contestant.warm:
-            contestant.warm.add("up")
-            run_wrk(ground, server, requests, replace(effort, seconds=1), cpus=cpus)
-        load, sample = run_wrk(ground, server, requests, effort, cpus=cpus)
-        check_load(server.peer.name, load, self.status, self.body)
+    def measure(self, testbed: Testbed, participant: Participant, options: LoadOptions) -> Sample:
+        server = participant.running
+        requests = self.prepare(testbed, participant)
+        source = random.Random()
+        for token in source.sample(self.tokens(testbed), SAMPLES):
+            self.check(testbed, server, self.request(testbed, server, token, source))
+        cpus = self.shared_cpus(testbed)
+        if not participant.warmed_up:
+            participant.warmed_up.add("wrk")
+            run_wrk(testbed, server, requests, replace(options, seconds=1), cpus=cpus)
+        result, sample = run_wrk(testbed, server, requests, options, cpus=cpus)
+        check_result(server.peer.name, result, self.status, self.body)
         return sample
 
-    def shared_cpus(self, ground: Ground) -> Sequence[int] | None:
-        """The CPUs of load and server, where they have not one each."""
-        del ground
+    def shared_cpus(self, testbed: Testbed) -> Sequence[int] | None:
+        """The CPUs that load and server share; None where each has its own."""
+        del testbed
         return None
 
 
-def check_load(name: str, load: Load, status: int, body: int) -> None:
-    """Every answer must have been the expected one, as far as wrk can tell. Raises WrongAnswers.
+def check_result(name: str, result: WrkResult, status: int, body: int) -> None:
+    """Raise WrongResponse unless every response was as expected, as far as wrk can tell.
 
-    It tells answers of 400 and above from the rest, and all bytes: a server that sends less is found out.
+    wrk counts responses of 400 and above, and all bytes, so that a server that sends less is noticed.
     """
-    if not load.requests:
-        raise WrongAnswers(f"{name} answered nothing")
-    if load.broken:
-        raise WrongAnswers(f"{name} broke connections: {load.broken}")
-    wanted = load.requests if status >= 400 else 0
-    if load.refused != wanted:
-        raise WrongAnswers(f"{name}: {load.refused} of {load.requests} answers were refusals, not {wanted}")
-    if load.bytes < load.requests * body:
-        raise WrongAnswers(f"{name} sent {load.bytes} bytes in {load.requests} answers: too few")
+    if not result.requests:
+        raise WrongResponse(f"{name} answered nothing")
+    if result.broken:
+        raise WrongResponse(f"{name} broke connections: {result.broken}")
+    expected = result.requests if status >= 400 else 0
+    if result.refused != expected:
+        raise WrongResponse(
+            f"{name}: {result.refused} of {result.requests} responses were refusals, not {expected}"
+        )
+    if result.bytes < result.requests * body:
+        raise WrongResponse(f"{name} sent {result.bytes} bytes in {result.requests} responses: too few")
 
 
 class Small(WrkScenario):
-    """1 KiB, a new token each: the decision, and little else."""
+    """1 KiB with a new token each time: the cost of the decision, and little else."""
 
     name = "small"
     title = "1 KiB files, a new token for each request"
@@ -102,29 +104,29 @@ class Small(WrkScenario):
 
 
 class Limited(WrkScenario):
-    """The same with a limit on every token: checked and charged atomically."""
+    """The same with a limit on every token, which is checked and charged atomically."""
 
     name = "limited"
     title = "1 KiB files, tokens with maxDownloads"
-    kind = Kind.LIMITED
+    kind = RequestKind.LIMITED
     targets = Small.targets
 
-    def tokens(self, ground: Ground) -> list[str]:
-        return ground.tokens(self.file, True)
+    def tokens(self, testbed: Testbed) -> list[str]:
+        return testbed.tokens(self.file, True)
 
 
 class Auth(WrkScenario):
-    """A front proxy's question alone; it would send the bytes."""
+    """A front proxy's subrequest alone. The proxy would send the bytes."""
 
     name = "auth"
     title = "the authorisation subrequest alone"
-    kind = Kind.AUTH
+    kind = RequestKind.AUTH
     body = 0
     targets = Small.targets
 
 
 class Refused(WrkScenario):
-    """Tokens nobody minted: what an attacker, or an old mail, costs."""
+    """Tokens that were never minted: the cost of an attacker, or of an old mail."""
 
     name = "refused"
     title = "unknown tokens"
@@ -132,15 +134,15 @@ class Refused(WrkScenario):
     body = 0
     targets = Small.targets
 
-    def tokens(self, ground: Ground) -> list[str]:
-        return ground.unknown_tokens()
+    def tokens(self, testbed: Testbed) -> list[str]:
+        return testbed.unknown_tokens()
 
-    def suits(self, kinds: frozenset[Kind], *, checks: bool) -> str | None:
-        return super().suits(kinds, checks=checks) if checks else "checks no token"
+    def exclusion(self, kinds: frozenset[RequestKind], *, checks: bool) -> str | None:
+        return super().exclusion(kinds, checks=checks) if checks else "checks no token"
 
 
 class Ranges(WrkScenario):
-    """Random spans of a large file, as download managers ask."""
+    """Random spans of a large file, as download managers request them."""
 
     name = "ranges"
     title = "random 64 KiB spans of a 1 GiB file"
@@ -151,19 +153,19 @@ class Ranges(WrkScenario):
     shown = ("rps", "mbps", "p50_ms", "p99_ms", "cpu_us", "server_busy", "load_busy", "others")
     targets = (Target("rps", 1.0, "nginx-lua"),)
 
-    def request(self, ground: Ground, server: Server, token: str, source: random.Random) -> bytes:
-        del ground
+    def request(self, testbed: Testbed, server: Server, token: str, source: random.Random) -> bytes:
+        del testbed
         start = source.randrange(SIZES[self.file] - SPAN)
         return server.request(self.kind, token, self.file, {"Range": f"bytes={start}-{start + SPAN - 1}"})
 
-    def check(self, ground: Ground, server: Server, request: bytes) -> None:
+    def check(self, testbed: Testbed, server: Server, request: bytes) -> None:
         start, _, last = request.partition(b"bytes=")[2].partition(b"\r\n")[0].partition(b"-")
         span = int(start), int(last) + 1
-        expect(server, request, self.status, ground.path(self.file), span)
+        expect(server, request, self.status, testbed.path(self.file), span)
 
 
 class Mint(WrkScenario):
-    """New tokens, by the mint service; against plain's downloads, which cost it one command of Redis too."""
+    """New tokens by the mint service, beside plain's downloads, which also cost one command of Redis each."""
 
     name = "mint"
     title = "POST /api/generate-download-url; plain: its small downloads"
@@ -171,31 +173,30 @@ class Mint(WrkScenario):
     body = 0
     targets = (Target("rps", 1.5, "plain"),)
 
-    def contestants(self, peers: Sequence[str], ground: Ground) -> list[Contestant]:
-        found = super().contestants(peers, ground)
+    def participants(self, peers: Sequence[str], testbed: Testbed) -> list[Participant]:
         return [
-            replace(each, options=replace(each.options, mint=True)) if each.peer == "gateway" else each
-            for each in found
+            replace(participant, options=replace(participant.options, mint=participant.peer == "gateway"))
+            for participant in super().participants(peers, testbed)
         ]
 
-    def tokens(self, ground: Ground) -> list[str]:
-        tokens = ground.tokens(self.file)  # publishes the product too
+    def tokens(self, testbed: Testbed) -> list[str]:
+        tokens = testbed.tokens(self.file)  # this also publishes the product
         return tokens[: max(SAMPLES, len(tokens) // 10)]
 
-    def request(self, ground: Ground, server: Server, token: str, source: random.Random) -> bytes:
+    def request(self, testbed: Testbed, server: Server, token: str, source: random.Random) -> bytes:
         if server.peer.name != "gateway":
-            return super().request(ground, server, token, source)
+            return super().request(testbed, server, token, source)
         body = json.dumps({"productId": product_id(self.file), "version": "1"}).encode()
         head = (
             "POST /api/generate-download-url HTTP/1.1\r\n"
-            f"Host: {server.host}:{server.port}\r\nAuthorization: Bearer {ground.mint_key()}\r\n"
+            f"Host: {server.host}:{server.port}\r\nAuthorization: Bearer {testbed.mint_key()}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
 
 class Workers(WrkScenario):
-    """One worker and two, with all CPUs for everyone: what a second one costs the first."""
+    """One worker and two, with all CPUs for everything: what the second costs the first."""
 
     name = "workers"
     title = "small, 1 and 2 workers, on all CPUs together with the load"
@@ -205,12 +206,12 @@ class Workers(WrkScenario):
         Target("rps", 1.0, "1 worker", subject="2 workers"),
     )
 
-    def contestants(self, peers: Sequence[str], ground: Ground) -> list[Contestant]:
+    def participants(self, peers: Sequence[str], testbed: Testbed) -> list[Participant]:
         del peers
         return [
-            Contestant(label, "gateway", Options(ground.cores.all, workers=count))
+            Participant(label, "gateway", StartOptions(testbed.cores.all, workers=count))
             for label, count in (("1 worker", 1), ("2 workers", 2))
         ]
 
-    def shared_cpus(self, ground: Ground) -> Sequence[int] | None:
-        return ground.cores.all
+    def shared_cpus(self, testbed: Testbed) -> Sequence[int] | None:
+        return testbed.cores.all

@@ -1,4 +1,4 @@
-"""Scenarios of large files, TLS, and Redis' memory."""
+"""Scenarios of large files, of TLS, and of Redis' memory."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from bench.certificate import make_certificate
-from bench.driving import GRACE_SECONDS, Effort, Watch, cost, run_wrk, started
-from bench.errors import WrongAnswers
-from bench.ground import BIG, SIZES, Ground
-from bench.load.tally import Heard
+from bench.errors import WrongResponse
+from bench.load.control import GRACE_SECONDS, LoadOptions, UsageWatch, cpu_cost, generator, run_wrk
+from bench.load.tally import TallySummary
 from bench.load.wrk import write_requests
-from bench.machine import tool_path
-from bench.model import Sample, Target
-from bench.peers import Kind, Options
-from bench.probe import expect
-from bench.scenarios.base import Contestant, Scenario
+from bench.peers import RequestKind, StartOptions
+from bench.peers.checks import expect
+from bench.report.figures import Sample, Target
+from bench.scenarios.base import Participant, Scenario
 from bench.scenarios.requests import Small
+from bench.testbed.certificate import make_certificate
+from bench.testbed.machine import tool_path
+from bench.testbed.testbed import BIG, SIZES, Testbed
 
 CEILING = (Target("mbps", 1.0, "nginx-static"), Target("cpu_gb", 1.0, "nginx-static", at="most"))
 BIG_TOKENS = 32
 
 
 class LargeOne(Scenario):
-    """A whole large file at full speed, one connection."""
+    """A whole large file at full speed, over one connection."""
 
     name = "large-1"
     title = "a 1 GiB file, 1 connection"
@@ -36,32 +36,32 @@ class LargeOne(Scenario):
     shown = ("mbps", "cpu_gb", "server_busy", "load_busy", "others")
     targets: ClassVar[tuple[Target, ...]] = CEILING
 
-    def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
-        server = contestant.running
-        tokens = ground.tokens(self.file)[:BIG_TOKENS]
+    def measure(self, testbed: Testbed, participant: Participant, options: LoadOptions) -> Sample:
+        server = participant.running
+        tokens = testbed.tokens(self.file)[:BIG_TOKENS]
         requests = [server.request(self.kind, token, self.file) for token in tokens]
-        self.check(ground, contestant, random.choice(requests))
-        with started(
-            ground, "drain", server, requests, connections=self.connections, seconds=effort.seconds
-        ) as job:
-            watch = Watch(ground, server, job.program)
-            heard = Heard.of(job.listen(effort.seconds + GRACE_SECONDS))
+        self.check(testbed, participant, random.choice(requests))
+        with generator(
+            testbed, "downloads", server, requests, connections=self.connections, seconds=options.seconds
+        ) as process:
+            watch = UsageWatch(testbed, server, process.program)
+            summary = TallySummary.from_json(process.receive(options.seconds + GRACE_SECONDS))
             watch.stop()
-        if heard.faults or set(heard.statuses) - {200} or not heard.bytes:
-            raise WrongAnswers(f"{server.peer.name}: statuses {heard.statuses}, faults {heard.faults}")
+        if summary.faults or set(summary.statuses) - {200} or not summary.bytes:
+            raise WrongResponse(f"{server.peer.name}: statuses {summary.statuses}, faults {summary.faults}")
         return {
-            "mbps": heard.bytes / heard.seconds / 1e6,
-            "cpu_gb": cost(watch.used, 0, heard.bytes)["cpu_gb"],
-            **watch.figures(heard.seconds),
+            "mbps": summary.bytes / summary.seconds / 1e6,
+            **cpu_cost(watch.used, 0, summary.bytes),
+            **watch.figures(summary.seconds),
         }
 
-    def check(self, ground: Ground, contestant: Contestant, request: bytes) -> None:
-        """One answer, before the load. Raises WrongAnswers."""
-        expect(contestant.running, request, 200, ground.path(self.file))
+    def check(self, testbed: Testbed, participant: Participant, request: bytes) -> None:
+        """Compare one response before the load. Raises WrongResponse."""
+        expect(participant.running, request, 200, testbed.path(self.file))
 
 
 class LargeMany(LargeOne):
-    """The same, many at once."""
+    """The same, over many connections."""
 
     name = "large-32"
     title = "a 1 GiB file, 32 connections"
@@ -69,26 +69,26 @@ class LargeMany(LargeOne):
 
 
 class _Tls(Scenario):
-    """The gateway's own TLS against nginx's."""
+    """The gateway's own TLS beside nginx's."""
 
     peers = ("gateway", "nginx-static")
 
-    def contestants(self, peers: Sequence[str], ground: Ground) -> list[Contestant]:
-        pair = make_certificate(ground.folder)
+    def participants(self, peers: Sequence[str], testbed: Testbed) -> list[Participant]:
+        pair = make_certificate(testbed.folder)
         return [
-            Contestant(each.label, each.peer, replace(each.options, tls=pair))
-            for each in super().contestants(peers, ground)
+            replace(participant, options=replace(participant.options, tls=pair))
+            for participant in super().participants(peers, testbed)
         ]
 
-    def unable(self) -> str | None:
-        """A certificate has to be made."""
+    def unavailable(self) -> str | None:
+        """Openssl must make a certificate."""
         if tool_path("openssl") is None:
             return "openssl is missing: apt-get install openssl"
-        return super().unable()
+        return super().unavailable()
 
 
 class TlsSmall(_Tls, Small):
-    """Small files over kept-alive TLS connections."""
+    """Small files over TLS connections that are kept."""
 
     name = "tls-small"
     title = "1 KiB files over TLS"
@@ -96,7 +96,7 @@ class TlsSmall(_Tls, Small):
 
 
 class TlsLarge(_Tls):
-    """A large file over TLS: encryption is most of it, on both sides."""
+    """A large file over TLS, where encryption takes most of the time on both sides."""
 
     name = "tls-large"
     title = "a 1 GiB file over TLS, 8 connections"
@@ -104,20 +104,20 @@ class TlsLarge(_Tls):
     shown = ("mbps", "cpu_gb", "server_busy", "load_busy", "others")
     targets = (Target("mbps", 0.9, "nginx-static"),)
 
-    def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
-        server = contestant.running
-        requests = [server.request(self.kind, token, BIG) for token in ground.tokens(BIG)[:BIG_TOKENS]]
-        expect(server, random.choice(requests), 200, ground.path(BIG))
-        path = ground.folder / f"requests-{self.name}-{server.port}"
+    def measure(self, testbed: Testbed, participant: Participant, options: LoadOptions) -> Sample:
+        server = participant.running
+        requests = [server.request(self.kind, token, BIG) for token in testbed.tokens(BIG)[:BIG_TOKENS]]
+        expect(server, random.choice(requests), 200, testbed.path(BIG))
+        path = testbed.folder / f"requests-{self.name}-{server.port}"
         write_requests(path, requests)
-        load, sample = run_wrk(ground, server, path, replace(effort, connections=8))
-        if load.refused or load.broken or not load.bytes:
-            raise WrongAnswers(f"{server.peer.name}: {load.refused} refusals, faults {load.broken}")
+        result, sample = run_wrk(testbed, server, path, replace(options, connections=8))
+        if result.refused or result.broken or not result.bytes:
+            raise WrongResponse(f"{server.peer.name}: {result.refused} refusals, faults {result.broken}")
         return sample
 
 
 class TokenMemory(Scenario):
-    """What a token costs in Redis."""
+    """The memory that one token needs in Redis."""
 
     name = "memory"
     title = "Redis memory, 1,000,000 tokens with the minimal fields"
@@ -127,17 +127,17 @@ class TokenMemory(Scenario):
     tokens: ClassVar[int] = 1_000_000
     targets = (Target("token_bytes", 400, at="most", subject="redis"),)
 
-    def contestants(self, peers: Sequence[str], ground: Ground) -> list[Contestant]:
+    def participants(self, peers: Sequence[str], testbed: Testbed) -> list[Participant]:
         del peers
-        return [Contestant("redis", "", Options(ground.cores.server))]
+        return [Participant("redis", "", StartOptions(testbed.cores.server))]
 
-    def suits(self, kinds: frozenset[Kind], *, checks: bool) -> str | None:
+    def exclusion(self, kinds: frozenset[RequestKind], *, checks: bool) -> str | None:
         del kinds, checks
         return None
 
-    def measure(self, ground: Ground, contestant: Contestant, effort: Effort) -> Sample:
-        del contestant, effort
-        return {"token_bytes": ground.memory_per_token(self.tokens)}
+    def measure(self, testbed: Testbed, participant: Participant, options: LoadOptions) -> Sample:
+        del participant, options
+        return {"token_bytes": testbed.memory_per_token(self.tokens)}
 
 
 assert SIZES[BIG] == 1 << 30, "the titles say 1 GiB"

@@ -37,9 +37,6 @@ COLORS: Final = {
 """Words of our own that stand out in a table."""
 
 
-UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
-
-
 def clean(text: object) -> str:
     """The text without control characters, which a terminal would obey: they are shown escaped."""
     return "".join(
@@ -91,14 +88,6 @@ def count_progress(total: int, label: str) -> Iterator[Callable[[], None]]:
 def count_of(number: int, thing: str) -> str:
     """How many there are: `1 file`, `2 files`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def show_size(size: int) -> str:
-    """Bytes as people read them: `1.5 GiB`."""
-    if size < 1024:
-        return f"{size} B"
-    power = min((size.bit_length() - 1) // 10, len(UNITS))
-    return f"{size / 1024**power:.1f} {UNITS[power - 1]}"
 
 
 def show_time(milliseconds: int) -> str:

@@ -72,13 +72,13 @@ async def _serve(
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     tls = server_context(settings.tls_cert, settings.tls_key)
     worker = build()
-    worker.pipeline.start()
+    worker.topology.start()
     worker.server.start()
     if worker.access_log is not None:
         worker.access_log.start()
     with contextlib.suppress(TimeoutError):  # a store that is away must not keep us from saying so
         async with asyncio.timeout(STORE_SECONDS):
-            while not worker.pipeline.ready:  # noqa: ASYNC110
+            while not worker.topology.is_ready:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
     listeners = [
         await loop.create_server(worker.server, sock=each, backlog=BACKLOG, ssl=tls)
@@ -93,11 +93,11 @@ async def _serve(
     for listener in listeners:
         listener.close()
     worker.server.drain()
-    await _drained(worker.server.connections_by_handler, settings.drain_timeout)
+    await _drained(worker.server.open_connections, settings.drain_timeout)
     worker.server.stop()
-    await _drained(worker.server.connections_by_handler, BREAK_SECONDS)
+    await _drained(worker.server.open_connections, BREAK_SECONDS)
     worker.storages.close()
-    await worker.pipeline.stop()
+    await worker.topology.stop()
     if worker.claims.owed:
         _log.error("%d refunds are lost: the store was away until the end", worker.claims.owed)
     if worker.access_log is not None:

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
+from gateway.config.units import format_size
 from gateway.errors import Refusal
 from gateway.manifest import Manifest
 
@@ -81,16 +82,6 @@ def index_answer(manifest: Manifest, token: str, html: bool, base: str = "") -> 
 def status_line(status: int) -> str:
     """The status line of HTTP/1.1, with CRLF."""
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-
-
-def format_size(size: int) -> str:
-    """A size for people: 512 B, 1.5 KiB, 2.0 GiB."""
-    amount = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
 
 
 def _link(name: str, token: str) -> str:

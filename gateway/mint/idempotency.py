@@ -28,11 +28,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.errors import StoreUnavailable
-from gateway.mint.problems import Problem, invalid
 from gateway.products.repository import ResolvedVersion
 from gateway.secrets import TOKEN_PREFIX, encode_secret, key_hash
-from gateway.store.client import Script
+from gateway.store.key_names import idempotency_record_key
+from gateway.store.scripts import Script
 from gateway.tokens.repository import TokenStore
+from gateway.web.problems import Problem, invalid
 
 HEADER: Final = "Idempotency-Key"
 KEY_PATTERN: Final = r"^[!-~](?:[ -~]{0,253}[!-~])?$"
@@ -41,22 +42,8 @@ SALT_BYTES: Final = 16
 _KEY: Final = re.compile(KEY_PATTERN[1:-1])
 _PURPOSE: Final = b"download-gateway token for an Idempotency-Key\0"
 
-CLAIM: Final = Script("""
--- KEYS the record; ARGV JSON, ms to keep it, ms the token lives. Returns the record that counts.
-local held = redis.call('GET', KEYS[1])
-if held then return held end
-local clock = redis.call('TIME')
-local now = clock[1] .. string.format('%03d', math.floor(clock[2] / 1000))
-local record = 'open ' .. string.format('%.0f', now + ARGV[3]) .. ' ' .. ARGV[1]
-redis.call('SET', KEYS[1], record, 'PX', ARGV[2])
-return record
-""")
-
-FINISH: Final = Script("""
--- KEYS the record, which may have expired. 'done' is as long as 'open'.
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('SETRANGE', KEYS[1], 0, 'done') end
-return 1
-""")
+CLAIM: Final = Script.load("claim_idempotency_key")
+FINISH: Final = Script.load("finish_idempotency_key")
 
 
 @dataclass(frozen=True)
@@ -86,7 +73,7 @@ def idempotency_key(request: web.BaseRequest) -> str | None:
 def record_key(api_key: str, name: str) -> str:
     """The store's key of a record: other callers' keys of the same name are other records."""
     digest = hashlib.sha256(f"{key_hash(api_key)}\n{name}".encode()).hexdigest()
-    return f"dg:idem:{{{digest}}}"
+    return idempotency_record_key(digest)
 
 
 def digest_body(plain: Any) -> str:

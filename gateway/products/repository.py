@@ -18,63 +18,16 @@ from typing import Any, Final
 
 from gateway.manifest import Manifest
 from gateway.products.validation import MAX_DISPLAY_NAME, NAME_HELP, Fault, is_name, is_text, manifest_faults
-from gateway.store.client import Declined, Script, StoreClient
+from gateway.store.client import Declined, StoreClient
+from gateway.store.scripts import Script
 
 PRODUCTS_KEY: Final = "dg:products"
 STATUSES: Final = ("active", "archived")
 
-_NOW: Final = """
-local clock = redis.call('TIME')
-local now = clock[1] .. string.format('%03d', math.floor(clock[2] / 1000))
-"""
-
-REGISTER: Final = Script(
-    _NOW
-    + """
--- KEYS product, version; ARGV version, digest, name ('' keeps it), activate (1, 0), create (1, 0)
-local known = redis.call('EXISTS', KEYS[1])
-if known == 0 and ARGV[5] == '0' then return 'product_unknown' end
-local digest = redis.call('HGET', KEYS[2], ARGV[1])
-if digest and digest ~= ARGV[2] then return 'version_conflict' end
-if known == 0 then
-  redis.call('HSET', KEYS[1], 'name', ARGV[3], 'status', 'active', 'created', now)
-elseif ARGV[3] ~= '' then
-  redis.call('HSET', KEYS[1], 'name', ARGV[3])
-end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-if ARGV[4] == '1' or not redis.call('HGET', KEYS[1], 'active') then
-  redis.call('HSET', KEYS[1], 'active', ARGV[1])
-end
-return 'done'
-"""
-)
-
-CREATE: Final = Script(
-    _NOW
-    + """
--- KEYS product; ARGV name
-if redis.call('EXISTS', KEYS[1]) == 1 then return 'product_exists' end
-redis.call('HSET', KEYS[1], 'name', ARGV[1], 'status', 'active', 'created', now)
-return 'done'
-"""
-)
-
-UPDATE: Final = Script("""
--- KEYS product, version; ARGV name, status, active version ('' keeps each)
-if redis.call('EXISTS', KEYS[1]) == 0 then return 'product_unknown' end
-if ARGV[3] ~= '' and redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 'active_version_unknown' end
-for place, field in ipairs({'name', 'status', 'active'}) do
-  if ARGV[place] ~= '' then redis.call('HSET', KEYS[1], field, ARGV[place]) end
-end
-return 'done'
-""")
-
-RESOLVE: Final = """
--- KEYS product, version; ARGV version ('' for the active one)
-local product = redis.call('HMGET', KEYS[1], 'status', 'active')
-local version = ARGV[1] ~= '' and ARGV[1] or product[2]
-return {product[1], version, version and redis.call('HGET', KEYS[2], version)}
-"""
+REGISTER: Final = Script.load("register_version")
+CREATE: Final = Script.load("create_product")
+UPDATE: Final = Script.load("update_product")
+RESOLVE: Final = Script.load("resolve_version")
 
 
 @dataclass(frozen=True)
@@ -215,7 +168,7 @@ class ProductStore(StoreClient):
 
 def resolve_version_command(product: str, version: str | None) -> tuple[str | int, ...]:
     """The command behind `resolve_version`, to be sent beside others; EVAL, as no reload can happen there."""
-    return ("EVAL", RESOLVE, 2, product_key(product), version_key(product), version or "")
+    return ("EVAL", RESOLVE.text, 2, product_key(product), version_key(product), version or "")
 
 
 def resolved(reply: Any, product: str, version: str | None) -> ResolvedVersion:

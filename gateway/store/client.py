@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final
@@ -25,6 +24,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.errors import ConfigurationError, GatewayError, StoreUnavailable
+from gateway.store.scripts import Script
 
 POOL_SIZE: Final = 4
 """Connections, and so batches under way at once: one is enough for speed, and a long listing or a large
@@ -34,16 +34,6 @@ Argument = str | bytes | int
 Command = tuple[Argument, ...]
 Request = tuple[Sequence[Command], "asyncio.Future[list[Any]]"]
 """Commands that leave together, and where their replies go."""
-
-
-class Script:
-    """A Lua script, run by its hash and loaded again when the store has forgotten it."""
-
-    __slots__ = ("sha", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class Declined(GatewayError):

@@ -19,13 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import random
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, Final, cast
 
@@ -34,6 +32,7 @@ from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, 
 
 from gateway.errors import StoreUnavailable
 from gateway.runtime.deferred import Deferred
+from gateway.store.scripts import Script
 
 _log = logging.getLogger("gateway")
 
@@ -71,19 +70,6 @@ _UNABLE: Final = (
 
 class NotExecuted(StoreUnavailable):
     """The store has certainly not carried the command out: it was not sent, or the answer was an error."""
-
-
-@dataclass(frozen=True)
-class Script:
-    """A Lua script, run by the SHA-1 of its text."""
-
-    text: str
-    sha: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest().encode()
-        )
 
 
 Arguments = tuple[bytes | str | int, ...]
@@ -255,14 +241,17 @@ class Pipeline:
         self.post(command, command.packed())
         return command
 
-    def send(self, packed: bytes) -> Command:
-        """Send a command that is packed already."""
+    def send(self, packed: bytes, key: str = "") -> Command:
+        """Send a command that is packed already. `key`: see `post`."""
         command = Command()
-        self.post(command, packed)
+        self.post(command, packed, key)
         return command
 
-    def post(self, command: Command, packed: bytes) -> None:
-        """Send a command that is packed already, as its maker's own kind of Command."""
+    def post(self, command: Command, packed: bytes, key: str = "") -> None:  # noqa: ARG002
+        """Send a packed command as its caller's own kind of Command.
+
+        `key` is what a Topology routes by; it is not used here, where there is one server.
+        """
         command.deadline = self._loop.time() + self._timeout
         link = self._link
         if link is None or self._stalled:

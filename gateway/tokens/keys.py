@@ -10,7 +10,8 @@ from typing import Final
 
 from gateway.products.validation import MAX_DISPLAY_NAME, is_text
 from gateway.secrets import MAX_TOKEN_LENGTH, key_hash, new_key, redact
-from gateway.store.client import Declined, Script, StoreClient
+from gateway.store.client import Declined, StoreClient
+from gateway.store.scripts import Script
 
 ROLES: Final = ("admin", "mint")
 """admin: everything. mint: only making download URLs."""
@@ -20,13 +21,7 @@ SCAN_COUNT: Final = 1000
 """Keys of the store looked at in one step while listing API keys (there is no index of them: they are few,
 listed rarely, and only by a person)."""
 
-CREATE: Final = Script("""
--- KEYS the key; ARGV name, role
-local clock = redis.call('TIME')
-local now = clock[1] .. string.format('%03d', math.floor(clock[2] / 1000))
-redis.call('HSET', KEYS[1], 'name', ARGV[1], 'role', ARGV[2], 'created', now)
-return now
-""")
+CREATE: Final = Script.load("create_key")
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from typing import Final
 from gateway.errors import StoreUnavailable
 from gateway.manifest import Manifest
 from gateway.products.repository import manifest_key
-from gateway.secrets import token_key
 from gateway.store.client import StoreClient, WrongKind
+from gateway.store.key_names import token_key
 from gateway.tokens.records import TokenRecord, token_record
 
 MAX_LIMIT: Final = 200

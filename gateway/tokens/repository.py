@@ -17,8 +17,10 @@ from typing import Any, Final, Self
 
 from gateway.products.repository import ProductStore, ResolvedVersion
 from gateway.products.validation import MAX_DISPLAY_NAME, Fault, is_text
-from gateway.secrets import new_token, token_id, token_key
-from gateway.store.client import Declined, Script
+from gateway.secrets import new_token, token_id
+from gateway.store.client import Declined
+from gateway.store.key_names import token_key
+from gateway.store.scripts import Script
 from gateway.tokens.keys import KeyStore
 from gateway.tokens.listing import TokenFilter, TokenPage, TokenReader, is_token_id
 from gateway.tokens.records import Minted, TokenRecord, token_record
@@ -48,55 +50,9 @@ class Keep(Enum):
 
 KEEP: Final = Keep.KEEP
 
-_NOW: Final = """
-local clock = redis.call('TIME')
-local now = clock[1] .. string.format('%03d', math.floor(clock[2] / 1000))
-"""
-
-CREATE: Final = Script(
-    _NOW
-    + """
--- KEYS the token; ARGV 'in' or 'at', ms, then field and value, repeated. Returns created and expires.
-local held = redis.call('HMGET', KEYS[1], 'created', 'expires')
-if held[1] then return held end  -- asked again: the answer got lost the first time
-local expires = ARGV[2]
-if ARGV[1] == 'in' then expires = string.format('%.0f', now + ARGV[2]) end
-if tonumber(expires) <= tonumber(now) then return 'expiry_past' end
-redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, unpack(ARGV, 3))
-redis.call('PEXPIREAT', KEYS[1], expires)
-return {now, expires}
-"""
-)
-
-REVOKE: Final = Script(
-    _NOW
-    + """
--- KEYS the token. Returns the whole hash, empty when there is none.
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSETNX', KEYS[1], 'revoked', now) end
-return redis.call('HGETALL', KEYS[1])
-"""
-)
-
-UPDATE: Final = Script(
-    _NOW
-    + """
--- KEYS the token; ARGV expires (ms, '' keeps), ms from now it may reach ('' any),
--- max and size ('' keeps, '-' removes). Returns the whole hash.
-if redis.call('EXISTS', KEYS[1]) == 0 then return 'token_unknown' end
-if redis.call('HEXISTS', KEYS[1], 'revoked') == 1 then return 'token_revoked' end
-if ARGV[1] ~= '' then
-  if tonumber(ARGV[1]) <= tonumber(now) then return 'expiry_past' end
-  if ARGV[2] ~= '' and tonumber(ARGV[1]) > now + ARGV[2] then return 'expiry_too_far' end
-  redis.call('HSET', KEYS[1], 'expires', ARGV[1])
-  redis.call('PEXPIREAT', KEYS[1], ARGV[1])
-end
-for place, field in pairs({[3] = 'max', [4] = 'size'}) do
-  if ARGV[place] == '-' then redis.call('HDEL', KEYS[1], field)
-  elseif ARGV[place] ~= '' then redis.call('HSET', KEYS[1], field, ARGV[place]) end
-end
-return redis.call('HGETALL', KEYS[1])
-"""
-)
+CREATE: Final = Script.load("create_token")
+REVOKE: Final = Script.load("revoke_token")
+UPDATE: Final = Script.load("update_token")
 
 
 class TokenStore(TokenReader, ProductStore, KeyStore):

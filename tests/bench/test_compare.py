@@ -1,4 +1,4 @@
-"""A real comparison, as small as can be: the gateway and one peer, one round of a second."""
+"""A real comparison, as small as possible: the gateway and one peer, one round of a second."""
 
 import json
 import os
@@ -11,16 +11,16 @@ import pytest
 from bench.__main__ import main
 from bench.compare import choose_peers, choose_scenarios
 from bench.errors import BenchError
-from bench.machine import find_redis, tool_path
-from bench.measure import descendants
-from bench.network import DEFAULT
 from bench.scenarios import SCENARIOS
+from bench.testbed.machine import find_redis, tool_path
+from bench.testbed.network import DEFAULT
+from bench.testbed.usage import descendants
 
 ROOT = Path(__file__).parents[2]
 
 
 def bench_compare(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run it in a process of its own: it enters a network in which the tests shall not stay."""
+    """Run it as a process of its own, because it enters a network namespace and cannot leave it."""
     return subprocess.run(
         [sys.executable, "-m", "bench", "compare", *arguments],
         cwd=ROOT,
@@ -48,8 +48,8 @@ def test_one_round_of_the_gateway_and_plain(tmp_path: Path) -> None:
     }
     done = bench_compare(*(part for pair in options.items() for part in pair))
     assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "out.json").read_text())
-    machine, [scenario] = told["machine"], told["scenarios"]
+    report = json.loads((tmp_path / "out.json").read_text())
+    machine, [scenario] = report["machine"], report["scenarios"]
     assert machine["congestion control"] == DEFAULT or "refused" in machine["network"]
     for text in (done.stdout, done.stderr):
         assert f"congestion control {machine['congestion control']}; network {machine['network']}" in text
@@ -64,7 +64,7 @@ def test_one_round_of_the_gateway_and_plain(tmp_path: Path) -> None:
     assert page.read_text().count("<svg") == 3
     assert machine["network"] in page.read_text().replace("&#x27;", "'")
     assert "1.5 × nginx-lua" in done.stdout
-    assert list(scratch.iterdir()) == []  # everything made was removed
+    assert list(scratch.iterdir()) == []  # everything that was made is removed
     assert set(descendants(os.getpid())) <= before
 
 

@@ -1,11 +1,11 @@
-"""`load`: whom it refuses, what it reads, and where it goes."""
+"""`load`: which hosts it refuses, which tokens it reads, and what it sends."""
 
 from pathlib import Path
 
 import pytest
 
 from bench.__main__ import main
-from bench.deployment import Order, Target, read_tokens, require_loopback
+from bench.deployment import Deployment, LoadPlan, read_tokens, require_loopback
 from bench.errors import BenchError
 
 
@@ -45,7 +45,7 @@ def test_tokens_are_read_bare_and_out_of_urls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# none\n", "http://x/download?file=1\n"])
-def test_a_file_without_tokens_is_told(tmp_path: Path, text: str) -> None:
+def test_a_file_without_tokens_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "tokens"
     path.write_text(text)
     with pytest.raises(BenchError, match="must have one token"):
@@ -64,18 +64,18 @@ def test_a_file_without_tokens_is_told(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_a_url_is_a_base_or_a_template(url: str, target: bytes) -> None:
-    [request] = Target(Order(url)).requests(["ct_a"])
+    [request] = Deployment(LoadPlan(url)).requests(["ct_a"])
     assert request.startswith(target)
     assert b"\r\nHost: 127.0.0.1:8080\r\n" in request
 
 
 def test_the_authorisation_carries_the_url_in_a_field() -> None:
-    [request] = Target(Order("http://127.0.0.1:8080", "auth")).requests(["ct_a"])
+    [request] = Deployment(LoadPlan("http://127.0.0.1:8080", "auth")).requests(["ct_a"])
     assert request.startswith(b"GET /auth ")
     assert b"X-Original-URI: /download?token=ct_a\r\n" in request
 
 
 def test_unknown_tokens_are_well_formed_and_new() -> None:
-    first, second = Target(Order("http://127.0.0.1:8080", "refused")).requests(["", ""])
+    first, second = Deployment(LoadPlan("http://127.0.0.1:8080", "refused")).requests(["", ""])
     assert first != second
     assert b"token=ct_" in first

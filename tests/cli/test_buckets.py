@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Gateway
 from tests.support.buckets import SECRET_KEY
+from tests.support.console import Gateway
 from tests.support.shop import Shop
 
 FREE = ("--listen", "127.0.0.1:0", "--mint-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")

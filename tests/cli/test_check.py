@@ -22,16 +22,8 @@ from gateway.cli.checks.proxy import Target, check_proxy
 from gateway.cli.checks.store import check_store
 from gateway.manifest import ManifestFile
 from gateway.tokens.repository import TokenStore
-from tests.cli.conftest import Gateway
-from tests.conftest import StoreServer
-
-FREE = ("--listen", "127.0.0.1:0", "--mint-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
-
-
-def report(gateway: Gateway, *arguments: str | Path, code: int = 0) -> dict[str, dict[str, Any]]:
-    found = gateway.json("check", *FREE, *arguments, code=code)
-    return {each["check"]: each for each in found}
-
+from tests.support.console import FREE, Gateway, report
+from tests.support.store_server import StoreServer
 
 # Settings, store, files
 

@@ -12,8 +12,7 @@ import pytest
 
 from gateway.cli.checks import Level
 from gateway.cli.checks.cache import check_cache
-from tests.cli.conftest import Gateway
-from tests.cli.test_check import report
+from tests.support.console import Gateway, report
 
 MIB = 1024 * 1024
 

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.secrets import new_token
 from gateway.tokens.repository import TokenStore
-from tests.cli.conftest import Fault, Gateway
-from tests.conftest import StoreServer
+from tests.support.console import Fault, Gateway
+from tests.support.store_server import StoreServer
 
 UNKNOWN = "0" * 32
 

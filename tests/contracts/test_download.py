@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 from gateway.http.fields import download_name, format_date
 from gateway.http.ranges import UNSATISFIABLE, Spans, select_ranges
-from gateway.secrets import MAX_TOKEN_LENGTH, new_token, token_id, token_key
-from tests.http import test_conditions as condition_rules
-from tests.http import test_ranges as range_rules
-from tests.support.plane import Plane, Published, Response, request, wait_until
+from gateway.secrets import MAX_TOKEN_LENGTH, new_token, token_id
+from gateway.store.key_names import token_key
+from tests.support import condition_cases as condition_rules
+from tests.support import range_cases as range_rules
+from tests.support.plane import Plane, Published, Response, request
+from tests.support.waiting import wait_until
 
 ON_EVERY_BACKEND = True
 CONTENT = b"The quick brown fox jumps over the lazy dog. " * 3

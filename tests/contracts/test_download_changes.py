@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-from tests.conftest import run_plane
 from tests.support.backends import Objects
 from tests.support.buckets import S3Server
-from tests.support.plane import Plane, wait_until
+from tests.support.plane import Plane, run_plane
+from tests.support.waiting import wait_until
 
 ON_EVERY_BACKEND = True
 CHANGED = ["is missing", "changed since"]

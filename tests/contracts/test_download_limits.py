@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.runtime.metrics import CONNECTIONS_ACCEPTED
-from gateway.secrets import token_id, token_key
-from tests.conftest import run_plane
-from tests.support.plane import Client, Plane, Response, request, wait_until
+from gateway.secrets import token_id
+from gateway.store.key_names import token_key
+from tests.support.downloads import IN_FLIGHT, sent_of, sum_sent
+from tests.support.plane import Client, Plane, Response, request, run_plane
+from tests.support.waiting import wait_until
 
 ON_EVERY_BACKEND = True
-IN_FLIGHT = 12_000_000
-"""The largest send and receive buffers that the kernel gives (tcp_wmem, tcp_rmem): 4 and 6 MiB."""
 SIZE = 1_000_000
 
 
@@ -140,15 +140,6 @@ def test_an_abort_leaves_room_for_the_rest(pair: Plane) -> None:
 
 def entries_of(plane: Plane, link: str) -> int:
     return len(sent_of(plane, link))
-
-
-def sum_sent(plane: Plane, link: str) -> int:
-    return sum(sent_of(plane, link))
-
-
-def sent_of(plane: Plane, link: str) -> list[int]:
-    identifier = token_id(link.partition("=")[2])
-    return [entry["sent"] for entry in plane.entries() if entry.get("token") == identifier]
 
 
 def test_what_costs_nothing(pair: Plane) -> None:

@@ -15,7 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from gateway.dataplane.access_log import TEXT_CHARACTERS, AccessLog, format_line
 from gateway.dataplane.exchange import Exchange
 from gateway.secrets import new_token
-from tests.support.plane import until
+from tests.support.waiting import until
 
 
 def exchange(target: str = "/download/x", *lines: tuple[str, str], **facts: Any) -> Exchange:

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from bench.measure import resident_bytes
+from bench.testbed.usage import resident_bytes
 from gateway.dataplane.delivery.client_socket import GAP_BYTES
 from gateway.secrets import token_id
-from tests.conftest import StoreServer, run_plane
-from tests.support.plane import Client, Plane, Published, request, wait_until
+from tests.support.plane import Client, Plane, Published, request, run_plane
+from tests.support.store_server import StoreServer
+from tests.support.waiting import wait_until
 
 LARGE = os.urandom(5_000_000)
 

@@ -15,10 +15,9 @@ from typing import Any
 
 from gateway.runtime.metrics import CACHE_BYPASSED, CACHE_FAILURES, CACHE_FILLED, CACHE_WAITED
 from gateway.storage.cache.slice_files import SLICE_BYTES
-from tests.conftest import run_plane
-from tests.dataplane.test_download_objects import publish, read_all, table
+from tests.support.downloads import publish, read_all, table
 from tests.support.faulty_bucket import Pattern, Upstream
-from tests.support.plane import Plane
+from tests.support.plane import Plane, run_plane
 
 OBJECT_BYTES = int(os.environ.get("GATEWAY_TEST_COLD_OBJECT_MIB", "24")) * 1024 * 1024
 CLIENTS = 100

@@ -19,12 +19,11 @@ from typing import Any
 import pytest
 
 from gateway.runtime.metrics import DOWNLOADS_RUNNING
-from tests.conftest import StoreServer
-from tests.contracts.test_download_limits import IN_FLIGHT, sum_sent
-from tests.dataplane.test_download_objects import publish, table
-from tests.dataplane.test_store_faults import send_signal
+from tests.support.downloads import IN_FLIGHT, publish, sum_sent, table
 from tests.support.faulty_bucket import Pattern, Upstream
-from tests.support.plane import Client, Plane, Published, make_certificate, request, wait_until
+from tests.support.plane import Client, Plane, Published, make_certificate, request
+from tests.support.store_server import StoreServer, send_signal
+from tests.support.waiting import wait_until
 
 SIZE = 40_000_000
 FIRST = 8_000_000

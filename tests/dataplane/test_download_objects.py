@@ -11,20 +11,18 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
 
-from bench.measure import resident_bytes
-from gateway.manifest import Manifest, ManifestFile
+from bench.testbed.usage import resident_bytes
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED, UPSTREAM_IDLE
-from tests.conftest import run_plane
-from tests.contracts.test_download_limits import IN_FLIGHT, sent_of
-from tests.support.faulty_bucket import BUCKET, Fault, Pattern, Upstream
+from tests.support.downloads import IN_FLIGHT, publish, read_all, sent_of, table
+from tests.support.faulty_bucket import Fault, Pattern, Upstream
 from tests.support.memory import kernel_bytes
-from tests.support.plane import Client, Plane, Published, make_certificate, request, wait_until
+from tests.support.plane import Client, Plane, Published, make_certificate, request, run_plane
+from tests.support.waiting import wait_until
 
 OBJECT_BYTES = int(os.environ.get("GATEWAY_TEST_OBJECT_MIB", "64")) * 1024 * 1024
 SLOW_CLIENTS = int(os.environ.get("GATEWAY_TEST_SLOW_CLIENTS", "40"))
@@ -35,27 +33,6 @@ SLOW_HOLDS = 64
 SETTLING = 25
 """Slow seconds, at most, until clients have taken what they had ahead: 1 MiB (TOO_MUCH_UNREAD), and some."""
 BROKEN = ["412", "changed", "404", "missing", "cannot be read"]
-
-
-def table(upstream: Upstream, **more: Any) -> dict[str, Any]:
-    bucket = upstream.bucket()
-    scheme = "https" if bucket.tls else "http"
-    return {
-        "type": "s3",
-        "bucket": BUCKET,
-        "endpoint": f"{scheme}://{bucket.host}:{bucket.port}",
-        "access_key": "key",
-        "secret_key": "secret",
-        "ca_file": bucket.ca_file,
-        "read_timeout": 1,
-        **more,
-    }
-
-
-def publish(plane: Plane, file: ManifestFile, product: str = "product") -> Published:
-    manifest = Manifest(product, "1.0", (file,))
-    plane.store.set(f"dg:manifest:{{{manifest.digest}}}", manifest.text)
-    return Published(manifest, [])
 
 
 @pytest.fixture(scope="module")
@@ -71,18 +48,6 @@ def objects(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
     with run_plane(tmp_path_factory.mktemp("objects"), storage=tables) as running:
         running.expected += BROKEN
         yield running
-
-
-def read_all(client: Client, target: str, content: bytes | Pattern) -> None:
-    """Download, and compare with the content as it comes."""
-    client.send(request(target))
-    answer = client.read_head()
-    assert (answer.status, int(answer["Content-Length"])) == (200, len(content))
-    at = 0
-    while at < len(content):
-        length = min(1 << 20, len(content) - at)
-        assert client.read_bytes(length) == content[at : at + length], f"from byte {at} on"
-        at += length
 
 
 # --- a storage that fails -----------------------------------------------------------------------------------

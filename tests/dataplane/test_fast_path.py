@@ -11,8 +11,8 @@ import pytest
 from gateway.dataplane.delivery.transfer import SMALL_BYTES
 from gateway.runtime.metrics import BYTES_SENT, DOWNLOADS_FINISHED, DOWNLOADS_STARTED, REFUSALS, RESPONSES
 from gateway.secrets import new_token, token_id
-from tests.conftest import run_plane
-from tests.support.plane import Plane, Response, wait_until
+from tests.support.plane import Plane, Response, run_plane
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -16,18 +16,15 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.secrets import token_id, token_key
-from tests.conftest import StoreServer
-from tests.contracts.test_download_limits import IN_FLIGHT
-from tests.support.plane import Client, Plane, Published, make_certificate, request, wait_until
+from gateway.secrets import token_id
+from gateway.store.key_names import token_key
+from tests.support.downloads import IN_FLIGHT
+from tests.support.plane import Client, Plane, Published, make_certificate, request
+from tests.support.store_server import StoreServer, send_signal
+from tests.support.waiting import wait_until
 
 AWAY = ["the store is away", "connection to the store was lost"]
 LARGE = 40_000_000
-
-
-def send_signal(store: StoreServer, signum: signal.Signals) -> None:
-    assert store.process is not None
-    store.process.send_signal(signum)
 
 
 def begin(plane: Plane, target: str, length: int = 100_000) -> tuple[Client, bytes]:

@@ -17,7 +17,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.plane import Plane, request, wait_until
+from gateway.dataplane.timeouts import LINGER_SECONDS, PAUSE_BYTES, PAUSE_SECONDS, Limits, Timeout, Watch
+from tests.support.plane import Plane, request
+from tests.support.waiting import wait_until
 
 PACED = float(os.environ.get("GATEWAY_TEST_PACED", "8"))
 SIZE = 32_000_000
@@ -150,3 +152,82 @@ def test_answers_say_close_while_draining(make_plane: Callable[..., Plane]) -> N
         assert client.read_bytes(length) == bytes(SIZE)
         client.read_until_closed()
     assert worker.process.wait(5) == 0
+
+
+# --- the rules, without a server ----------------------------------------------------------------------------
+
+LIMITS = Limits(
+    header_timeout=1,
+    keepalive_timeout=2,
+    stall_timeout=3,
+    max_connections=1,
+    max_line=1,
+    max_field=1,
+    max_headers=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [
+        (Timeout.NONE, float("inf")),
+        (Timeout.HEADER, 1),
+        (Timeout.KEEPALIVE, 2),
+        (Timeout.STALL, 3),
+        (Timeout.LINGER, LINGER_SECONDS),
+    ],
+)
+def test_how_long_each_time_out_is(timeout: Timeout, seconds: float) -> None:
+    assert LIMITS.seconds(timeout) == seconds
+
+
+# Each step: the time-out that runs, its mark, the time, and whether the connection is overdue then.
+NONE, HEADER, KEEPALIVE, STALL = Timeout.NONE, Timeout.HEADER, Timeout.KEEPALIVE, Timeout.STALL
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(
+            [(HEADER, 0, 0.9, False), (HEADER, 0, 1.0, True)], id="a new connection that sends nothing"
+        ),
+        pytest.param(
+            [(KEEPALIVE, 1, 0.9, False), (KEEPALIVE, 1, 2.8, False), (KEEPALIVE, 1, 2.9, True)], id="idle"
+        ),
+        pytest.param(
+            [(KEEPALIVE, 1, 1, False), (KEEPALIVE, 2, 2.9, False), (KEEPALIVE, 2, 4, False)], id="answers"
+        ),
+        pytest.param(
+            [(KEEPALIVE, 1, 1, False), (HEADER, 1, 2, False), (HEADER, 1, 3, True)], id="a head that stops"
+        ),
+        pytest.param(
+            [(NONE, 0, 1, False), (NONE, 0, 1e9, False)], id="waiting for the store has no limit here"
+        ),
+        pytest.param([(STALL, 0, 1, False), (STALL, 0, 3.9, False), (STALL, 0, 4, True)], id="takes nothing"),
+        pytest.param(
+            [(STALL, 1, 1, False), (STALL, 2, 3, False), (STALL, 3, 5, False), (STALL, 4, 7, False)],
+            id="slow",
+        ),
+        pytest.param(
+            [
+                (STALL, 10 * PAUSE_BYTES, 1, False),
+                (STALL, 10 * PAUSE_BYTES, 13.9, False),
+                (STALL, 10 * PAUSE_BYTES, 14, True),
+            ],
+            id="a pause that bytes have paid for",
+        ),
+        pytest.param(
+            [(STALL, 10**9, 1, False), (STALL, 10**9, 63.9, False), (STALL, 10**9, 64, True)],
+            id="the longest pause",
+        ),
+        pytest.param(
+            [(STALL, -500, 1, False), (STALL, -400, 2, False), (STALL, -400, 5.1, True)],
+            id="what the kernel still holds becomes less",
+        ),
+    ],
+)
+def test_since_when_a_connection_waits(steps: list[tuple[Timeout, float, float, bool]]) -> None:
+    watch = Watch(Timeout.HEADER, 0, now=0)
+    for timeout, mark, now, overdue in steps:
+        assert watch.is_overdue(timeout, mark, now, LIMITS) is overdue, (timeout, mark, now)
+    assert PAUSE_SECONDS == 60

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_journey import CONTENT, SIZE, Shop
-from tests.supervisor.test_supervisor import wait_until
+from tests.support.journey import CONTENT, SIZE, Shop
 from tests.support.shop import Shop as Bucket
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -17,11 +17,12 @@ import pytest
 from gateway.http.fields import media_type
 from gateway.manifest import Manifest
 from gateway.runtime.metrics import BYTES_SENT
-from tests.conftest import StoreServer
-from tests.dataplane.test_download_objects import publish, table
-from tests.e2e.tools import need
+from tests.support.downloads import publish, table
 from tests.support.faulty_bucket import Upstream
-from tests.support.plane import Client, Plane, Published, Response, wait_until
+from tests.support.plane import Client, Plane, Published, Response
+from tests.support.programs import need
+from tests.support.store_server import StoreServer
+from tests.support.waiting import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "config" / "nginx"
 CONTENT = os.urandom(300_000)

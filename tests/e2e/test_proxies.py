@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.e2e.tools import need
-from tests.support.plane import Client, Plane, Response, wait_until
+from tests.support.plane import Client, Plane, Response
+from tests.support.programs import need
+from tests.support.waiting import wait_until
 
 CONFIG = Path(__file__).parents[2] / "config"
 CONTENT = os.urandom(300_000)

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from gateway.runtime.deferred import Deferred, in_task, in_thread, step
-from tests.support.plane import until
+from tests.support.waiting import until
 
 
 def test_a_coroutine_goes_on_inside_the_setter() -> None:

@@ -10,24 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.manifest import ManifestFile
-from gateway.storage.local.confinement import Opener, best_opener, open_by_parts
+from gateway.storage.local.confinement import Opener
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.storage import LocalStorage
-
-OPENERS = sorted({best_opener(), open_by_parts}, key=lambda opener: opener.__name__)
-
-
-def entry(root: Path, key: str, storage: str = "files") -> ManifestFile:
-    """The manifest's entry for a file as it is now."""
-    facts = os.stat(root / key)
-    return ManifestFile(
-        key, facts.st_size, "application/octet-stream", "0" * 64, "0" * 8, storage, key, facts.st_mtime_ns
-    )
-
-
-def count_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+from tests.support.local_files import OPENERS, count_descriptors
 
 
 @pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)

@@ -18,7 +18,7 @@ from gateway.errors import ConfigurationError, StorageError
 from gateway.storage import registry
 from gateway.storage.local.registered_folders import REGISTRY, name_for, read_registry, register
 from gateway.storage.registry import ObjectLocation, Storages
-from tests.storage.conftest import entry
+from tests.support.local_files import entry
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
-from gateway.store.pipeline import NotExecuted, Pipeline, Script, pack
-from tests.support.plane import until
+from gateway.store.pipeline import NotExecuted, Pipeline, pack
+from gateway.store.scripts import Script
+from tests.support.waiting import until
 
 ECHO = Script("return ARGV[1]")
 TIMEOUT = 0.2
@@ -161,7 +162,7 @@ async def test_a_script_is_sent_as_text_once_when_it_was_forgotten(tmp_path: Pat
     async with connected(tmp_path) as (store, pipeline):
         asked = pipeline.run(ECHO, "key", "value").as_future()
         other = pipeline.call("GET", "a").as_future()
-        assert await store.commands.get() == [b"EVALSHA", ECHO.sha, b"1", b"key", b"value"]
+        assert await store.commands.get() == [b"EVALSHA", ECHO.sha.encode(), b"1", b"key", b"value"]
         await store.commands.get()
         store.answer(b"-NOSCRIPT No matching script.\r\n:2\r\n")
         assert await store.commands.get() == [b"EVAL", ECHO.text.encode(), b"1", b"key", b"value"]

@@ -17,7 +17,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,44 +28,25 @@ import redis
 
 from gateway.supervisor.children import describe_end
 from gateway.supervisor.slots import FIRST_DELAY_SECONDS, HEALTHY_SECONDS, LONGEST_DELAY_SECONDS, BackOff
+from tests.support.listening import found_port
+from tests.support.processes import ROOT, is_running
+from tests.support.waiting import wait_until
 
 STAND_IN = Path(__file__).parents[1] / "support/stand_in.py"
-ROOT = Path(__file__).parents[2]
 START_SECONDS = 15
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.02)
-    return found
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+NO_PORT = 1
+"""Nobody listens there: where a gateway is asked before it has found a port."""
 
 
 class Gateway:
-    """A supervisor process of the stand-in program, with its own folder, ports and settings file."""
+    """A supervisor process of the stand-in program, in a folder of its own, on any free ports."""
 
     def __init__(self, folder: Path, command: str = "serve") -> None:
         self.command = command
         self.data = folder / "data"
         self.config = folder / "gateway.toml"
         self.errors = folder / "stderr"
-        self.port, self.mint_port, self.admin_port = free_port(), free_port(), free_port()
-        self.listen = f"127.0.0.1:{self.port}"
+        self.listen = "127.0.0.1:0"
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
         self.configure()
@@ -75,9 +56,11 @@ class Gateway:
             "workers": workers,
             "data": str(self.data),
             "listen": self.listen,
-            "mint_listen": f"127.0.0.1:{self.mint_port}",
-            "admin_listen": f"127.0.0.1:{self.admin_port}",
+            "mint_listen": "127.0.0.1:0",
+            "dashboard_listen": "127.0.0.1:0",
+            "admin_listen": "127.0.0.1:0",
             "drain_timeout": 20,
+            "log_level": "info",
         } | more
         self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items()))
 
@@ -121,8 +104,9 @@ class Gateway:
         assert self.process
         return self.process.wait(seconds)
 
-    def ask(self, path: str = "/", port: int | None = None) -> bytes:
-        link = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+    def ask(self, path: str = "/", setting: str = "listen") -> bytes:
+        port = found_port(self.errors.read_text(), setting) or NO_PORT
+        link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
             link.request("GET", path)
             return link.getresponse().read()
@@ -135,13 +119,13 @@ class Gateway:
 
     def health(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(self.ask("/healthz", self.admin_port))
+            found: dict[str, Any] = json.loads(self.ask("/healthz", "admin_listen"))
         except OSError:
             return {}
         return found
 
     def metric(self, name: str) -> int:
-        text = self.ask("/metrics", self.admin_port).decode()
+        text = self.ask("/metrics", "admin_listen").decode()
         found = re.search(rf"^{re.escape(name)} (\d+)$", text, re.MULTILINE)
         assert found, name
         return int(found[1])
@@ -262,7 +246,7 @@ def test_a_child_that_does_not_end_is_ended_after_the_drain_timeout(gateway: Gat
     gateway.send(signal.SIGTERM)
     assert gateway.wait(5) == 0
     assert not is_running(worker)
-    assert "1 processes were not done after drain_timeout and are ended" in gateway.events()
+    assert "processes that still run after drain_timeout and are killed: 1" in gateway.events()
 
 
 def test_a_reload_refuses_nobody_and_drops_no_download(gateway: Gateway) -> None:
@@ -323,7 +307,7 @@ def test_a_reload_whose_children_do_not_start_keeps_the_old_ones(gateway: Gatewa
 
 def test_a_changed_address_waits_for_the_next_start(gateway: Gateway) -> None:
     gateway.start()
-    gateway.configure(listen=f"127.0.0.1:{free_port()}")
+    gateway.configure(listen=f"127.0.0.1:{NO_PORT}")
     gateway.send(signal.SIGHUP)
     wait_until(gateway.has_reloaded, "it is reloaded")
     assert "a new listen takes effect at the next start" in gateway.events()
@@ -371,8 +355,10 @@ def test_a_port_in_use_is_one_line_that_names_address_and_setting(gateway: Gatew
     with socket.socket() as other:
         if reuse:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        other.bind(("0.0.0.0", gateway.port))
+        other.bind(("0.0.0.0", 0))
         other.listen()
+        gateway.listen = f"127.0.0.1:{other.getsockname()[1]}"
+        gateway.configure()
         assert gateway.spawn().wait(START_SECONDS) == 1
     fault = (
         f"cannot listen on {gateway.listen}: another process already listens there; stop it or change listen"
@@ -416,7 +402,7 @@ def test_the_mint_service_shares_the_store_and_takes_it_over(gateway: Gateway, t
         gateway.send(signal.SIGTERM)
         assert gateway.wait() == 0
         wait_until(lambda: owner(gateway.data) == process.pid, "it took over")
-        wait_until(lambda: bool(mint.ask(port=mint.mint_port)), "it serves on")
+        wait_until(lambda: bool(mint.ask(setting="mint_listen")), "it serves on")
     finally:
         mint.end()
 

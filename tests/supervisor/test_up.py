@@ -7,74 +7,20 @@ import http.client
 import json
 import os
 import random
-import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.supervisor.test_supervisor import ROOT, free_port, is_running, wait_until
+from tests.support.processes import is_running
+from tests.support.up import Up
+from tests.support.waiting import wait_until
 
 CONTENT = random.Random(1).randbytes(24 << 20)
-
-
-class Up:
-    """One `up` in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port, self.admin_port = free_port(), free_port()
-        self.flags = [
-            *("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"),
-            *("--mint-listen", "127.0.0.1:0", "--workers", "2", "--log-level", "info"),
-        ]
-        self.variables: dict[str, str] = {}
-        self.process: subprocess.Popen[str] | None = None
-        self.said: list[str] = []
-
-    def command(self, *arguments: str) -> subprocess.Popen[str]:
-        with (self.folder / "stderr").open("w") as errors:
-            return subprocess.Popen(
-                [sys.executable, "-m", "gateway", *arguments],
-                cwd=self.folder,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=os.environ | {"PYTHONPATH": str(ROOT)} | self.variables,
-            )
-
-    def start(self, *paths: str) -> list[str]:
-        """Returns the links that are printed."""
-        self.process = self.command("up", *self.flags, *paths)
-        assert self.process.stdout
-        self.said = []
-        while "Ctrl-C" not in (line := self.process.stdout.readline()):
-            assert line, self.errors()
-            self.said.append(line)
-        return re.findall(r"^  (http://\S+/download\S+)$", "".join(self.said), re.MULTILINE)
-
-    def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
-        assert self.process
-        self.process.send_signal(signum)
-        self.process.communicate(timeout=15)
-        return self.process.returncode
-
-    def errors(self) -> str:
-        return (self.folder / "stderr").read_text()
-
-    def health(self) -> dict[str, Any]:
-        link = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
-        link.request("GET", "/healthz")
-        found: dict[str, Any] = json.loads(link.getresponse().read())
-        link.close()
-        return found
 
 
 @pytest.fixture

@@ -7,18 +7,19 @@ A `Client` sends any bytes and holds the answers to RFC 9112: lengths, line ends
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -33,9 +34,12 @@ from gateway.http.fields import media_type
 from gateway.manifest import Manifest, ManifestFile
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import FAULTS, Counters, new_block
-from gateway.secrets import new_token, token_id, token_key
+from gateway.secrets import new_token, token_id
+from gateway.store.key_names import token_key
 from gateway.supervisor.child import ChildInput
 from tests.support.backends import Backend, Folder
+from tests.support.store_server import StoreServer
+from tests.support.waiting import wait_until
 
 READY_SECONDS = 20
 NO_SETTINGS = ("own_url", "lease_times")
@@ -47,20 +51,6 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]*")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([ -~\t]*)")
 _LISTS = ("vary",)
 """Fields that may stand on several lines; any other stands once."""
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.01)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    """The same as `wait_until`, for a test that is a coroutine."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.005)
 
 
 @dataclass
@@ -490,3 +480,20 @@ class Plane:
         wait_until(
             lambda: self.descriptors() <= before, f"{self.descriptors()} descriptors were {before} again"
         )
+
+
+@contextmanager
+def run_plane(folder: Path, backend: Backend | None = None, /, **options: Any) -> Iterator[Plane]:
+    """Workers with settings of one's own, by name, and a store of their own."""
+    store = Path(tempfile.mkdtemp(prefix="dg-store-"))
+    server = StoreServer(store)
+    server.start()
+    running = Plane(folder, server.url, options, backend=backend)
+    try:
+        running.start()
+        yield running
+        running.stop()
+    finally:
+        running.kill()
+        server.stop()
+        shutil.rmtree(store)

@@ -16,8 +16,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.buckets import S3Server
-from tests.support.plane import wait_until
 from tests.support.swift import has_xattrs
+from tests.support.waiting import wait_until
 
 
 def failure(server: S3Server, bucket: str, key: str, **more: str) -> int:

@@ -11,10 +11,11 @@ import pytest
 
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.manifest import Manifest, ManifestFile
-from gateway.secrets import token_id, token_key
+from gateway.secrets import token_id
+from gateway.store.key_names import token_key
 from gateway.tokens.listing import Position
 from gateway.tokens.repository import Declined, TokenFilter, TokenStore
-from tests.conftest import StoreServer
+from tests.support.store_server import StoreServer
 
 
 def manifest(product: str, version: str, *sizes: int, sha256: str = "0" * 64) -> Manifest:

@@ -1,5 +1,5 @@
--- The token's check in nginx: hashed, looked up in Redis over a pool of kept-alive connections, then an
--- internal redirect to the file. A minimal RESP client: what lua-resty-redis does, for the commands used.
+-- Checks a token in nginx: hashes it, looks it up in Redis over a pool of kept connections, and redirects
+-- internally to the file. It has a minimal RESP client, which does what lua-resty-redis does for these commands.
 
 local ffi = require "ffi"
 local C = ffi.C
@@ -20,7 +20,7 @@ local context = ffi.new("unsigned char[128]")  -- SHA256_CTX has 112
 local digest = ffi.new("unsigned char[32]")
 local hex = ffi.new("unsigned char[32]")
 
--- The token's id: the first 32 hex digits of its SHA-256. The buffers are shared: nothing here yields.
+-- The token's id: the first 32 hex digits of its SHA-256. The buffers are shared, since nothing here yields.
 local function identify(token)
   C.SHA256_Init(context)
   C.SHA256_Update(context, token, #token)
@@ -29,7 +29,7 @@ local function identify(token)
   return ffi.string(hex, 2 * ID_BYTES)
 end
 
--- One reply: a string, a number, false for nil; or nil and what went wrong.
+-- Reads one reply: a string, a number, or false for nil. On an error returns nil and the error.
 local function read_reply(socket)
   local line, fault = socket:receive()
   if not line then return nil, fault end
@@ -50,13 +50,13 @@ end
 local Gate = {}
 Gate.__index = Gate
 
-local function ask(self, command)
+local function execute(self, command)
   local socket = tcp()
   socket:settimeout(TIMEOUT_MS)
-  local fine, fault = socket:connect(self.path, POOL)
-  if not fine then return nil, fault end
-  fine, fault = socket:send(command)
-  if not fine then return nil, fault end
+  local ok, fault = socket:connect(self.path, POOL)
+  if not ok then return nil, fault end
+  ok, fault = socket:send(command)
+  if not ok then return nil, fault end
   local reply
   reply, fault = read_reply(socket)
   if reply == nil then
@@ -67,7 +67,7 @@ local function ask(self, command)
   return reply
 end
 
-local function answer(file, fault)
+local function respond(file, fault)
   if file == nil then
     ngx.log(ngx.ERR, "redis: ", fault)
     return exit(503)
@@ -76,28 +76,28 @@ local function answer(file, fault)
   return exec("/protected/" .. file)
 end
 
-function Gate:look(token)
-  return ask(self, "*2\r\n$3\r\nGET\r\n$43\r\nbench:file:" .. identify(token) .. "\r\n")
+function Gate:look_up(token)
+  return execute(self, "*2\r\n$3\r\nGET\r\n$43\r\nbench:file:" .. identify(token) .. "\r\n")
 end
 
 local function download(self)
   local token = var.arg_token
   if not token then return exit(401) end
-  return answer(self:look(token))
+  return respond(self:look_up(token))
 end
 
 local function limited(self)
   local token = var.arg_token
   if not token then return exit(401) end
-  return answer(ask(self, self.count .. identify(token) .. "\r\n"))
+  return respond(execute(self, self.count .. identify(token) .. "\r\n"))
 end
 
--- The subrequest of a front proxy: the token is in the URL it was asked for.
+-- A front proxy's subrequest: the token is in the URL that the client requested.
 local function auth(self)
   local original = var.http_x_original_uri
   local at = original and original:find("token=", 1, true)
   if not at then return exit(401) end
-  local file, fault = self:look(original:match("^[%w_-]+", at + 6) or "")
+  local file, fault = self:look_up(original:match("^[%w_-]+", at + 6) or "")
   if file == nil then
     ngx.log(ngx.ERR, "redis: ", fault)
     return exit(503)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.cli.checks import Finding, failed, passed, warned
-from gateway.cli.output import show_size
+from gateway.config.units import format_size
 
 SUBJECT: Final = "cache"
 _BLOCK: Final = 512
@@ -71,10 +71,12 @@ def _room(path: Path, max_bytes: int) -> Finding:
     held = _held(path)
     room = facts.f_bavail * facts.f_frsize + held
     if room < max_bytes:
-        text = f"it may hold {show_size(max_bytes)}, and the disk of {path} has room for {show_size(room)}"
+        text = (
+            f"it may hold {format_size(max_bytes)}, and the disk of {path} has room for {format_size(room)}"
+        )
         return warned(SUBJECT, text, "lower cache.max_bytes: downloads from a full disk are not cached")
-    state = "holds " + show_size(held) if path.exists() else "can be made"
-    return passed(SUBJECT, f"{path} {state}; there is room for its {show_size(max_bytes)}")
+    state = "holds " + format_size(held) if path.exists() else "can be made"
+    return passed(SUBJECT, f"{path} {state}; there is room for its {format_size(max_bytes)}")
 
 
 def _held(path: Path) -> int:

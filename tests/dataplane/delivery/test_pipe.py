@@ -22,7 +22,7 @@ from gateway.dataplane.delivery.pipe import (
     Pipe,
     Window,
 )
-from tests.dataplane.delivery.source import Arriving
+from tests.support.object_source import Arriving
 
 
 def test_a_window_grows_for_who_takes_much_without_a_pause() -> None:

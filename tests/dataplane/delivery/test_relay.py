@@ -24,8 +24,9 @@ from gateway.http.plans import Representation, plan_answer, plan_range
 from gateway.manifest import ManifestFile
 from gateway.runtime.deferred import step
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED, Counters
-from tests.dataplane.delivery.source import Arriving, Lying, Make, Source
-from tests.support.plane import Client, make_certificate, request, until
+from tests.support.object_source import Arriving, Lying, Make, Source
+from tests.support.plane import Client, make_certificate, request
+from tests.support.waiting import until
 
 CONTENT = os.urandom(5_000_000)
 

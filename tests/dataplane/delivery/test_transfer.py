@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import run_plane
-from tests.support.plane import Plane, make_certificate, request, wait_until
+from tests.support.plane import Plane, make_certificate, request, run_plane
+from tests.support.waiting import wait_until
 
 CONTENT = os.urandom(3_000_000)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.storage.cache.budget import _TOTAL_LOCK, CacheBudget
 from gateway.storage.cache.slice_files import PART, Slice, SliceFiles, cost_of
-from tests.storage.cache.test_storage import Reader
+from tests.support.cached_storage import Reader
 from tests.support.faulty_bucket import Pattern, Upstream
 
 SLICE = 64 * 1024

@@ -12,7 +12,7 @@ import pytest
 from gateway.runtime import metrics as counters
 from gateway.storage.cache import fetching
 from gateway.storage.cache.slice_files import SliceWriter
-from tests.storage.cache.test_storage import MIB, Rig
+from tests.support.cached_storage import MIB, Rig
 from tests.support.faulty_bucket import Pattern, Upstream
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from gateway.runtime import metrics as counters
 from gateway.storage.cache import storage as cached
-from tests.storage.cache.test_storage import Rig
+from tests.support.cached_storage import Rig
 from tests.support.faulty_bucket import Pattern, Upstream
 
 SLICE = 1000

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import resource
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,45 +13,10 @@ import pytest
 from gateway.errors import StorageError
 from gateway.runtime import metrics as counters
 from gateway.storage.cache.slice_files import SLICE_BYTES
-from gateway.storage.cache.slices import SliceCache
-from gateway.storage.cache.storage import CachedStorage
-from gateway.storage.interface import FilePart, ObjectBlob
-from gateway.storage.s3.storage import S3Storage
+from gateway.storage.interface import FilePart
+from tests.support.cached_storage import MIB, Reader, Rig
 from tests.support.faulty_bucket import Fault, Pattern, Upstream
-from tests.support.plane import until, wait_until
-
-MIB = 1024 * 1024
-
-
-class Rig:
-    """A storage behind the cache, and what was counted."""
-
-    def __init__(self, upstream: Upstream, path: Path, max_bytes: int = 256 * MIB) -> None:
-        self.counts: Counter[int] = Counter()
-        self.upstream = upstream
-        self.path = path
-        self.origin = S3Storage(upstream.bucket(), self.count)
-        self.cache = SliceCache(path, max_bytes, self.count)
-        self.storage = CachedStorage(self.origin, self.cache)
-
-    def count(self, index: int, by: int = 1) -> None:
-        self.counts[index] += by
-
-    def blob(self, key: str) -> ObjectBlob:
-        blob = self.storage.lookup(self.upstream.entry(key))
-        assert blob is not None
-        assert blob.as_object is not None
-        return blob.as_object
-
-    async def read(self, key: str, start: int, stop: int) -> bytes:
-        return b"".join([piece async for piece in self.blob(key).chunks(start, stop)])
-
-    async def settled(self) -> None:
-        """Until nothing is being filled: readers are served before that."""
-        await until(lambda: not self.cache._tasks)
-
-    def slices(self) -> list[Path]:
-        return sorted(path for path in self.path.glob("??/*") if path.suffix != ".part")
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -116,87 +76,6 @@ async def test_only_what_follows_a_first_part_and_was_checked_is_at_hand(rig: Ri
     for path in rig.slices():
         path.unlink()
     assert blob.fetch_now(SLICE_BYTES, len(content)) is None
-
-
-READER = """
-import asyncio, hashlib, json, sys
-from pathlib import Path
-from gateway.manifest import ManifestFile
-from gateway.storage.cache import storage as cached
-from gateway.storage.cache.storage import CachedStorage
-from gateway.storage.s3.bucket import Bucket
-from gateway.storage.s3.credentials import Credentials
-from gateway.storage.s3.storage import S3Storage
-from gateway.storage.cache.slices import SliceCache
-
-class Anonymous:
-    def now(self): return Credentials("", "")
-    def fetch(self, refused=None): return Credentials("", "")
-
-path, max_bytes, clients, cached.SLICE_BYTES, bucket, files = json.loads(sys.argv[1])
-count = lambda index, by=1: None
-bucket = Bucket(**bucket, credentials=Anonymous)
-files = [ManifestFile(**file) for file in files]
-
-async def read(storage):
-    digest = hashlib.sha256()
-    for file in files:
-        async for piece in storage.lookup(file).chunks(0, file.size):
-            digest.update(piece)
-    return digest.hexdigest()
-
-async def main():
-    storage = CachedStorage(S3Storage(bucket, count), SliceCache(Path(path), max_bytes, count))
-    print("ready", flush=True)
-    sys.stdin.readline()
-    print(json.dumps(sorted(set(await asyncio.gather(*(read(storage) for _ in range(clients)))))), flush=True)
-
-asyncio.run(main())
-"""
-
-
-class Reader:
-    """A process of its own that reads objects through the cache, for several clients at once.
-
-    keys: of the objects, one letter each; read in this order.
-    """
-
-    def __init__(
-        self,
-        upstream: Upstream,
-        path: Path,
-        keys: str,
-        clients: int = 1,
-        max_bytes: int = 2**31,
-        slice_bytes: int = SLICE_BYTES,
-    ) -> None:
-        bucket = {name: value for name, value in vars(upstream.bucket()).items() if name != "credentials"}
-        files = [asdict(upstream.entry(key)) for key in keys]
-        orders = json.dumps([str(path), max_bytes, clients, slice_bytes, bucket, files])
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", READER, orders], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.stdin, self.stdout = self.process.stdin, self.process.stdout
-        assert self.stdout.readline() == "ready\n"
-
-    def go(self) -> None:
-        self.stdin.write("\n")
-        self.stdin.flush()
-
-    def digests(self) -> list[str]:
-        """What each client got."""
-        line = self.stdout.readline()
-        self.close()
-        found: list[str] = json.loads(line)
-        return found
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.stdin.close()
-        self.stdout.close()
 
 
 COLD_MIB = int(os.environ.get("GATEWAY_TEST_COLD_MIB", "40"))

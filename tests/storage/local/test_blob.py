@@ -14,7 +14,7 @@ from gateway.storage.local.blob import LocalBlob
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.page_cache import READ_BYTES
 from gateway.storage.local.storage import LocalStorage
-from tests.storage.conftest import entry
+from tests.support.local_files import entry
 
 
 async def test_chunks(storage: LocalStorage, root: Path) -> None:

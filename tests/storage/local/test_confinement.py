@@ -20,7 +20,7 @@ from gateway.errors import StorageError
 from gateway.storage.local.confinement import Opener, parts_of
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.storage import LocalStorage
-from tests.storage.conftest import OPENERS, count_descriptors
+from tests.support.local_files import OPENERS, count_descriptors
 
 pytestmark = pytest.mark.usefixtures("no_leak")
 

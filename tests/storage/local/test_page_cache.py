@@ -21,7 +21,7 @@ from gateway.storage.local.page_cache import (
     read_into_memory,
 )
 from gateway.storage.local.storage import LocalStorage
-from tests.storage.conftest import entry
+from tests.support.local_files import entry
 
 SIZE = 8 << 20
 

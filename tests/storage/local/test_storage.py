@@ -17,7 +17,7 @@ from gateway.storage.interface import FileBlob, Storage
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.page_cache import READ_BYTES
 from gateway.storage.local.storage import LocalStorage
-from tests.storage.conftest import count_descriptors, entry
+from tests.support.local_files import count_descriptors, entry
 
 pytestmark = pytest.mark.usefixtures("no_leak")
 

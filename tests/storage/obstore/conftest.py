@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gateway.config.storages import AzureSettings, CloudSettings, GoogleSettings
 from gateway.runtime.metrics import UPSTREAM_IN_USE, Counters
 from gateway.storage import retries
-from gateway.storage.catalog import Catalog
-from gateway.storage.obstore.bucket import COMMAND_RETRIES, address, make_store
-from gateway.storage.obstore.catalog import CloudCatalog
+from gateway.storage.obstore.bucket import make_store
 from gateway.storage.obstore.storage import CloudStorage
-from tests.storage.obstore.google import Google
 from tests.support.azurite import Azurite
-
-
-def settings_of(table: dict[str, Any]) -> CloudSettings:
-    return GoogleSettings(**table) if table["type"] == "gs" else AzureSettings(**table)
-
-
-def catalog_of(table: dict[str, Any], name: str = "cloud") -> Catalog:
-    settings = settings_of(table)
-    return CloudCatalog(
-        name, lambda: make_store(name, settings, COMMAND_RETRIES), settings.prefix, address(settings)
-    )
+from tests.support.clouds import Make, settings_of
+from tests.support.google import Google
 
 
 @pytest.fixture
@@ -54,9 +41,6 @@ def counters() -> Iterator[Counters]:
     made = Counters()
     yield made
     assert made.values()[UPSTREAM_IN_USE] == 0
-
-
-Make = Callable[[dict[str, Any]], CloudStorage]
 
 
 @pytest.fixture

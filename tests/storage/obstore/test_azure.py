@@ -15,9 +15,9 @@ from gateway.manifest import ManifestFile
 from gateway.runtime.metrics import UPSTREAM_REQUESTS, Counters
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.obstore.bucket import make_store
-from tests.storage.obstore.conftest import Make, catalog_of, settings_of
-from tests.storage.streams import rest
 from tests.support.azurite import CONTAINER, Azurite
+from tests.support.clouds import Make, catalog_of, settings_of
+from tests.support.streams import rest
 
 CONTENT = os.urandom(3_000_000)
 KEY = "a b/ü&%2F?#+.bin"

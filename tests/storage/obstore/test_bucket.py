@@ -12,7 +12,7 @@ from gateway.config.settings import load
 from gateway.errors import ConfigurationError, StorageError
 from gateway.storage.obstore.bucket import address, make_store
 from gateway.storage.registry import Storages
-from tests.storage.obstore.conftest import settings_of
+from tests.support.clouds import settings_of
 
 GOOGLE = {"type": "gs", "bucket": "shop"}
 AZURE = {"type": "az", "account": "shop", "container": "kits"}

@@ -16,12 +16,12 @@ from gateway.products.publishing import hash_files
 from gateway.products.scanning import plan_publication
 from gateway.storage.obstore.bucket import make_store
 from gateway.storage.registry import Storages
-from tests.conftest import run_plane
-from tests.storage.obstore.conftest import settings_of
-from tests.storage.obstore.google import Google
 from tests.support.azurite import Azurite
+from tests.support.clouds import settings_of
 from tests.support.faulty_bucket import Fault
-from tests.support.plane import Plane, Published, request, wait_until
+from tests.support.google import Google
+from tests.support.plane import Plane, Published, request, run_plane
+from tests.support.waiting import wait_until
 
 CONTENT = os.urandom(3_000_000)
 OTHER = os.urandom(3_000_000)

@@ -18,11 +18,11 @@ from gateway.runtime.metrics import (
 from gateway.storage.obstore.object import CHUNK_BYTES
 from gateway.storage.obstore.storage import CloudStorage
 from gateway.storage.retries import FIRST_TRIES, TRIES
-from tests.storage.obstore.conftest import Make
-from tests.storage.obstore.google import Google
-from tests.storage.streams import rest
+from tests.support.clouds import Make
 from tests.support.faulty_bucket import Fault, Pattern
-from tests.support.plane import until
+from tests.support.google import Google
+from tests.support.streams import rest
+from tests.support.waiting import until
 
 SIZE = 3_000_000
 CONTENT = Pattern(SIZE)

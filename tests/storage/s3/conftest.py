@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.manifest import ManifestFile
-from gateway.runtime.metrics import METRICS, UPSTREAM_IDLE, UPSTREAM_IN_USE, Counters
-from gateway.storage.interface import Stream
 from gateway.storage.s3.storage import S3Storage
-from tests.storage.streams import rest
 from tests.support.faulty_bucket import Upstream
 from tests.support.plane import make_certificate
+from tests.support.s3_storage import Counted, Make
 
 
 @pytest.fixture(scope="session")
@@ -43,35 +39,9 @@ def upstream(request: pytest.FixtureRequest) -> Upstream:
     return chosen
 
 
-class Counted:
-    """Counters that can be asked."""
-
-    def __init__(self) -> None:
-        self._counters = Counters()
-
-    def add(self, index: int, count: int) -> None:
-        self._counters.add(index, count)
-
-    def __getitem__(self, index: int) -> int:
-        return self._counters.values()[index]
-
-    @property
-    def held(self) -> tuple[int, int]:
-        """Connections in use, and idle."""
-        return self[UPSTREAM_IN_USE], self[UPSTREAM_IDLE]
-
-    def __repr__(self) -> str:
-        return repr(
-            {METRICS[i].name + METRICS[i].label: n for i, n in enumerate(self._counters.values()) if n}
-        )
-
-
 @pytest.fixture
 def counted() -> Counted:
     return Counted()
-
-
-Make = Callable[..., S3Storage]
 
 
 @pytest.fixture
@@ -87,32 +57,3 @@ async def make(upstream: Upstream, counted: Counted) -> AsyncIterator[Make]:
     for each in made:
         each.close()
     assert counted.held == (0, 0)
-
-
-async def read(storage: S3Storage, file: ManifestFile, start: int = 0, stop: int | None = None) -> bytes:
-    """A span, by `take`."""
-    stream = await storage.lookup(file).fetch(start, file.size if stop is None else stop)
-    try:
-        return await rest(stream)
-    finally:
-        stream.close()
-
-
-async def spliced(stream: Stream, most: int = 1 << 16) -> bytes:
-    """What is left of a stream, through a pipe."""
-    pieces = []
-    outlet, inlet = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        while stream.left:
-            try:
-                got = stream.splice(inlet, most)
-            except BlockingIOError:
-                await stream.wait_readable()
-                continue
-            assert 0 < got <= most
-            pieces.append(os.read(outlet, got))
-            assert len(pieces[-1]) == got
-    finally:
-        os.close(outlet)
-        os.close(inlet)
-    return b"".join(pieces)

@@ -15,10 +15,10 @@ from gateway.runtime.metrics import UPSTREAM_REQUESTS, UPSTREAM_RETRIES
 from gateway.storage import retries
 from gateway.storage.s3 import pool
 from gateway.storage.s3.storage import S3Storage
-from tests.storage.s3.conftest import Counted, Make, read
-from tests.storage.streams import rest
 from tests.support.faulty_bucket import Fault, Pattern, Upstream
-from tests.support.plane import until
+from tests.support.s3_storage import Counted, Make, read
+from tests.support.streams import rest
+from tests.support.waiting import until
 
 CONTENT = Pattern(3_000_000)
 

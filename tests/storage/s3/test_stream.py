@@ -17,10 +17,10 @@ from gateway.storage import retries
 from gateway.storage.retries import FIRST_TRIES, TRIES
 from gateway.storage.s3.storage import S3Storage
 from gateway.storage.s3.stream import SLOW_BYTES, TOO_MUCH_UNREAD
-from tests.storage.s3.conftest import Counted, Make, read, spliced
-from tests.storage.streams import rest
 from tests.support.faulty_bucket import GOOD, Fault, Pattern, Upstream
-from tests.support.plane import until
+from tests.support.s3_storage import Counted, Make, read, spliced
+from tests.support.streams import rest
+from tests.support.waiting import until
 
 SIZE = 1_000_000
 LIMIT = 8 * 1024

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.e2e.tools import need
+from tests.support.programs import need
 
 PROGRAM = Path(__file__).parent / "node_modules/azurite/dist/src/blob/main.js"
 ACCOUNT = "shop"

@@ -1,0 +1,1 @@
+"""What came out: figures and targets, percentiles, tables, and the page."""

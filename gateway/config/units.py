@@ -1,0 +1,82 @@
+"""Byte sizes and durations as people write them: `50 GiB`, `1.5TiB`, `500MB`; `90`, `1h30m`, `7d`.
+
+The module is pure: it uses no clock, no settings and no I/O, so the HTTP rules may import it too.
+
+    parse_size("50 GiB")        53687091200 bytes
+    format_size(1536)           "1.5 KiB": rounded, for people
+    format_exact_size(1536)     "1536 B": what parse_size reads back as the same number
+    parse_duration("1h30m")     5400.0 seconds
+    format_duration(86400)      "1d": exact as well
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+BYTES: Final = {
+    "B": 1,
+    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", start=1)},
+    **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)},
+}
+"""How many bytes each unit is (IEC 80000-13). A number without a unit is in bytes. `50G` is refused, because
+it could mean either 50 GB or 50 GiB."""
+
+SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+"""How many seconds each unit is. A number without a unit is in seconds."""
+
+_UNITS: Final = {unit.lower(): size for unit, size in BYTES.items()}
+_BINARY_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+_SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([a-z]*)", re.ASCII)
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])\s*", re.ASCII)
+_NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes, with or without a unit. Raises ValueError that says what to write."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    size = _UNITS.get(match[2] or "b") if match else None
+    if match is None or size is None or ("." in match[1] and size == 1):
+        raise ValueError(
+            f"{text[:40]!r} is not a size: write bytes (1048576) or a unit (500 MiB, 50 GiB, 1 TB)"
+        )
+    return int(match[1]) * size if match[1].isdigit() else int(float(match[1]) * size)
+
+
+def format_size(size: int) -> str:
+    """Write a number of bytes for people, rounded to one decimal place: `512 B`, `1.5 KiB`, `2.0 GiB`."""
+    if size < 1024:
+        return f"{size} B"
+    power = min((size.bit_length() - 1) // 10, len(_BINARY_UNITS))
+    return f"{size / 1024**power:.1f} {_BINARY_UNITS[power - 1]}"
+
+
+def format_exact_size(size: int) -> str:
+    """Write a size exactly, in the largest binary unit that divides it: 10737418240 is `10 GiB`."""
+    for unit in reversed(_BINARY_UNITS):
+        if size and size % BYTES[unit] == 0:
+            return f"{size // BYTES[unit]} {unit}"
+    return f"{size} B"
+
+
+def parse_duration(text: str) -> float:
+    """Read seconds, from a number or from parts with units. Raises ValueError that says what to write."""
+    text = text.strip().lower()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    parts = _DURATION_PART.findall(text)
+    if not parts or _DURATION_PART.sub("", text):
+        raise ValueError(
+            f"{text[:40]!r} is not a time: write seconds (90) or a time with a unit (90s, 15m, 24h, 7d)"
+        )
+    return math.fsum(float(number) * SECONDS[unit] for number, unit in parts)
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds exactly, with the largest of day, hour and minute that divides them: 86400 is `1d`."""
+    for unit in ("d", "h", "m"):
+        count = seconds / SECONDS[unit]
+        if count >= 1 and count.is_integer():
+            return f"{count:.0f}{unit}"
+    return f"{seconds:g}s"

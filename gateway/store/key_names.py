@@ -1,0 +1,70 @@
+"""The names of the keys in Redis, in one place, and which of several servers holds a key.
+
+    key                 kind     holds
+    dg:token:{ID}       hash     what a token opens, what it may still receive, and for whom it was made.
+                                 ID: first 32 hex digits of SHA-256(token); the token itself is never here.
+                                 manifest (digest), product, version, created, expires (ms since 1970 UTC);
+                                 optional max (downloads), size (bytes; with max and a manifest of one file),
+                                 email, name, metadata (JSON), revoked (ms); charged:N (bytes of file number
+                                 N); while it is downloaded also lease:N:NAME and leased (store/scripts/).
+                                 The key lives exactly until `expires` (PEXPIREAT)
+    dg:manifest:{D}     string   a manifest as JSON; D is the SHA-256 of this text, so it never changes
+    dg:product:{ID}     hash     name, status (active | archived), active (the version), created (ms)
+    dg:version:{ID}     hash     version → digest of its manifest
+    dg:products         set      the ids of all products, only for listing
+    dg:key:{HASH}       hash     an API key by its SHA-256: name, role, created (ms)
+    dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
+
+The part in braces is Redis Cluster's hash tag: keys with the same tag lie in the same slot, and so on the
+same server. Every script touches the keys of one tag only, so the keys can be spread over several servers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+
+PRODUCTS_KEY: Final = "dg:products"
+API_KEY_PATTERN: Final = "dg:key:*"
+TOKEN_PATTERN: Final = "dg:token:{*}"  # noqa: S105 - a pattern of key names
+"""Patterns for SCAN."""
+
+
+def token_key(identifier: str) -> str:
+    """The key of a token, by the token's id."""
+    return f"dg:token:{{{identifier}}}"
+
+
+def manifest_key(digest: str) -> str:
+    """The key of a manifest, by its digest."""
+    return f"dg:manifest:{{{digest}}}"
+
+
+def product_key(identifier: str) -> str:
+    """The key of a product."""
+    return f"dg:product:{{{identifier}}}"
+
+
+def version_key(identifier: str) -> str:
+    """The key of a product's versions; it has the same hash tag as the product's own key."""
+    return f"dg:version:{{{identifier}}}"
+
+
+def api_key_key(digest: str) -> str:
+    """The key of an API key, by the API key's SHA-256 (64 hex digits)."""
+    return f"dg:key:{{{digest}}}"
+
+
+def idempotency_record_key(digest: str) -> str:
+    """The key of the record of one Idempotency-Key; see gateway.mint.idempotency for the digest."""
+    return f"dg:idem:{{{digest}}}"
+
+
+def server_number(key: str | bytes, servers: int) -> int:
+    """Which of `servers` servers, numbered from 0, holds a key. A key's hash tag alone gives the same number.
+
+    Each server holds one contiguous part of Redis Cluster's 16,384 slots, all of about the same length.
+    """
+    name = key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+    return int(key_slot(name)) * servers // REDIS_CLUSTER_HASH_SLOTS

@@ -1,0 +1,66 @@
+"""The Lua scripts, each one atomic step on the keys of one hash tag, and the ledger that four of them keep.
+
+A script is a file of this folder, loaded by its name: `Script.load("claim")` reads `claim.lua`. A line
+`-- include: clock.lua` stands for that file's text. Lines that hold only a comment are not sent to the
+server. Times are of the server's own clock, which only scripts read, so that no two clocks can disagree.
+
+The ledger. `claim`, `read_and_claim`, `checkpoint` and `settle` charge a token for the bytes that it
+receives. The field `charged:F` of the token's hash counts the bytes of file number F that are reserved or
+were received. A transfer that has lasted a while also has a field `lease:F:NAME`, which says how much of its
+reservation had not been sent at its last checkpoint. When the transfer's worker dies, the lease's deadline
+passes, and the next claim that would be refused returns the unsent bytes first (`sweep.lua`). A worker that
+was only frozen, or cut off from the store, learns of this at its next checkpoint. Of R reserved bytes:
+
+    lease:F:NAME   in charged:F   checkpoint, U not sent                  settle, U not sent
+    none           R              the first: U:deadline; a later one: -   charged - U
+    V:deadline     R              min(U, V):deadline                      charged - U, field removed
+    X:swept        R - X          room for X: charged + X, U:deadline     charged + X - U, field removed
+                                  else: charged + X - U, U:swept, and
+                                  the worker breaks the connection
+    settled        R - U          -                                       -
+
+So a settled transfer has been charged exactly what it sent, in whatever order these steps arrive and however
+late. The state `settled` is written only where a first checkpoint may still arrive, which would make a lease
+that no transfer has. What is swept of a dead worker stays as X:swept until the token expires: about 40 bytes.
+
+The field `leased` is a time before which no deadline passes. It saves looking through all leases for nothing,
+and a claim that finds room does not read it at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib.resources import files
+from typing import Final
+
+_INCLUDE: Final = re.compile(r"^ *-- include: (\w+\.lua)$", re.MULTILINE)
+_COMMENT: Final = re.compile(r"^ *--.*\n", re.MULTILINE)
+
+
+class Script:
+    """A Lua script. sha: the SHA-1 of its text in hex, by which Redis knows a script that it has loaded."""
+
+    __slots__ = ("sha", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text: Final = text
+        self.sha: Final = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    @classmethod
+    def load(cls, name: str) -> Script:
+        """The script of the file `name`.lua in this folder, with what it includes."""
+        return cls(_COMMENT.sub("", _read(f"{name}.lua")))
+
+
+def _read(file: str) -> str:
+    text = files(__name__).joinpath(file).read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda match: _read(match[1]).rstrip("\n"), text)
+
+
+CLAIM: Final = Script.load("claim")
+TAKE: Final = Script.load("read_and_claim")
+CHECKPOINT: Final = Script.load("checkpoint")
+SETTLE: Final = Script.load("settle")
+SCRIPTS: Final = (CLAIM, TAKE, CHECKPOINT, SETTLE)
+"""The ledger's scripts, which a worker loads at each connection."""

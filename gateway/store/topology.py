@@ -1,0 +1,92 @@
+"""Which Redis servers there are, and the pipeline to each: commands are routed by the key that they touch.
+
+There is one server today. With several, each holds a part of the keys (`key_names.server_number`), and a
+server that is away affects only the tokens whose keys it holds.
+
+The hot path calls `send` and `post`, which take the key last. A topology of one server binds both to the
+methods of its only pipeline when it is made, so that routing costs nothing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from gateway.store.key_names import server_number
+from gateway.store.pipeline import Command, Pipeline, ScriptCall
+from gateway.store.scripts import Script
+
+
+class Topology:
+    """The pipelines of one process, one for each server.
+
+    send, post: as the methods of Pipeline, with the key (or only its hash tag) as the last argument.
+    """
+
+    def __init__(self, pipelines: Sequence[Pipeline]) -> None:
+        if not pipelines:
+            raise ValueError("a topology needs at least one server")
+        self.pipelines: Final = tuple(pipelines)
+        self.send: Callable[[bytes, str], Command] = self._route_send
+        self.post: Callable[[Command, bytes, str], None] = self._route_post
+        if len(self.pipelines) == 1:
+            self.send = self.pipelines[0].send
+            self.post = self.pipelines[0].post
+
+    @classmethod
+    def connect(
+        cls, urls: Iterable[str], *, timeout: float, queue: int, scripts: tuple[Script, ...]
+    ) -> Topology:
+        """A topology of the servers at these URLs; `start` connects. See Pipeline for the other arguments."""
+        return cls([Pipeline(url, timeout=timeout, queue=queue, scripts=scripts) for url in urls])
+
+    def pipeline(self, key: str) -> Pipeline:
+        """The pipeline to the server that holds a key; its hash tag is enough."""
+        if len(self.pipelines) == 1:
+            return self.pipelines[0]
+        return self.pipelines[server_number(key, len(self.pipelines))]
+
+    def run(self, script: Script, key: str, *arguments: bytes | str | int) -> Command:
+        """Run a script on one key, on the server that holds the key."""
+        command = ScriptCall(script, key, *arguments)
+        self.post(command, command.packed(), key)
+        return command
+
+    async def ping(self) -> None:
+        """Returns when every server answers. Raises StoreUnavailable.
+
+        To be awaited by a task as well as by a coroutine that `gateway.runtime.deferred` steps.
+        """
+        for answer in [pipeline.call(b"PING") for pipeline in self.pipelines]:
+            await answer
+
+    def call_when_ready(self, function: Callable[[], None]) -> None:
+        """Call `function` each time a server becomes ready, and several times a time-out while it is."""
+        for pipeline in self.pipelines:
+            pipeline.on_ready = function
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every server is ready."""
+        return all(pipeline.ready for pipeline in self.pipelines)
+
+    @property
+    def is_any_ready(self) -> bool:
+        """Whether at least one server is ready."""
+        return any(pipeline.ready for pipeline in self.pipelines)
+
+    def start(self) -> None:
+        """Begin to connect to every server."""
+        for pipeline in self.pipelines:
+            pipeline.start()
+
+    async def stop(self) -> None:
+        """Wait for the commands under way, each at most its time-out, and close all connections."""
+        for pipeline in self.pipelines:
+            await pipeline.stop()
+
+    def _route_send(self, packed: bytes, key: str) -> Command:
+        return self.pipeline(key).send(packed, key)
+
+    def _route_post(self, command: Command, packed: bytes, key: str) -> None:
+        self.pipeline(key).post(command, packed, key)

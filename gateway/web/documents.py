@@ -1,0 +1,42 @@
+"""Products and tokens as JSON documents: what the API answers, and what the commands print with --json."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.web.times import format_time
+
+if TYPE_CHECKING:  # the commands' --help must not wait until redis-py is imported
+    from gateway.products.repository import Product
+    from gateway.tokens.records import TokenRecord
+
+
+def product_document(product: Product) -> dict[str, Any]:
+    """Describe a product with its versions, as the model `ProductDocument` of the admin API says."""
+    return {
+        "productId": product.id,
+        "name": product.name,
+        "status": product.status,
+        "activeVersion": product.active,
+        "createdAt": format_time(product.created),
+        "versions": [
+            {"version": version, "manifest": digest} for version, digest in sorted(product.versions.items())
+        ],
+    }
+
+
+def token_document(token: TokenRecord) -> dict[str, Any]:
+    """Describe a token, as the model `TokenDocument` of the admin API says. The token itself is not in it."""
+    return {
+        "tokenId": token.id,
+        "productId": token.product,
+        "version": token.version,
+        "status": token.status,
+        "createdAt": format_time(token.created),
+        "expiresAt": format_time(token.expires),
+        "revokedAt": None if token.revoked is None else format_time(token.revoked),
+        "maxDownloads": token.max_downloads,
+        "bytesCharged": sum(token.charged.values()),
+        "customer": {"email": token.email, "name": token.name},
+        "metadata": dict(token.metadata),
+    }

@@ -1,0 +1,77 @@
+"""The console script as a process of its own, with nothing in its environment but what a test gives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.config.settings import LISTENERS
+from gateway.config.sources import flag_name
+from tests.support.processes import ROOT
+
+PROGRAM = (sys.executable, "-m", "gateway")
+PATIENCE_SECONDS = 60
+
+
+@dataclass
+class Gateway:
+    """Runs commands in a folder, against a store."""
+
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "100", **self.variables}
+
+    def run(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and hold its exit code against `code`."""
+        done = subprocess.run(
+            [*PROGRAM, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+        )
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        return done
+
+    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*PROGRAM, *map(str, arguments)], cwd=self.folder, env=self.environment, **options
+        )
+
+    def json(self, *arguments: str | Path, code: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+
+    def fault(self, *arguments: str | Path, code: int = 1) -> str:
+        """What the command complains about: one line on standard error, nothing on standard output."""
+        done = self.run(*arguments, code=code)
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr.removeprefix("download-gateway: ").removesuffix("\n")
+
+
+@dataclass
+class Fault:
+    """What a command in this process left behind."""
+
+    code: int
+    lines: list[str]
+
+
+FREE = tuple(part for name in LISTENERS for part in (flag_name(name), "127.0.0.1:0"))
+"""Flags that let everything listen on any free port."""
+
+
+def report(gateway: Gateway, *arguments: str | Path, code: int = 0) -> dict[str, dict[str, Any]]:
+    found = gateway.json("check", *FREE, *arguments, code=code)
+    return {each["check"]: each for each in found}

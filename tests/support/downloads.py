@@ -1,0 +1,55 @@
+"""What tests of downloads share: objects that are published, and bytes that were sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.manifest import Manifest, ManifestFile
+from gateway.secrets import token_id
+from tests.support.faulty_bucket import BUCKET, Pattern, Upstream
+from tests.support.plane import Client, Plane, Published, request
+
+IN_FLIGHT = 12_000_000
+"""The largest send and receive buffers that the kernel gives (tcp_wmem, tcp_rmem): 4 and 6 MiB."""
+
+
+def sum_sent(plane: Plane, link: str) -> int:
+    return sum(sent_of(plane, link))
+
+
+def sent_of(plane: Plane, link: str) -> list[int]:
+    identifier = token_id(link.partition("=")[2])
+    return [entry["sent"] for entry in plane.entries() if entry.get("token") == identifier]
+
+
+def table(upstream: Upstream, **more: Any) -> dict[str, Any]:
+    bucket = upstream.bucket()
+    scheme = "https" if bucket.tls else "http"
+    return {
+        "type": "s3",
+        "bucket": BUCKET,
+        "endpoint": f"{scheme}://{bucket.host}:{bucket.port}",
+        "access_key": "key",
+        "secret_key": "secret",
+        "ca_file": bucket.ca_file,
+        "read_timeout": 1,
+        **more,
+    }
+
+
+def publish(plane: Plane, file: ManifestFile, product: str = "product") -> Published:
+    manifest = Manifest(product, "1.0", (file,))
+    plane.store.set(f"dg:manifest:{{{manifest.digest}}}", manifest.text)
+    return Published(manifest, [])
+
+
+def read_all(client: Client, target: str, content: bytes | Pattern) -> None:
+    """Download, and compare with the content as it comes."""
+    client.send(request(target))
+    answer = client.read_head()
+    assert (answer.status, int(answer["Content-Length"])) == (200, len(content))
+    at = 0
+    while at < len(content):
+        length = min(1 << 20, len(content) - at)
+        assert client.read_bytes(length) == content[at : at + length], f"from byte {at} on"
+        at += length

@@ -1,0 +1,68 @@
+"""A seller's machine and a customer who downloads with real programs."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.support.programs import need
+from tests.support.up import Up
+from tests.support.waiting import wait_until
+
+SIZE = 64 << 20
+CONTENT = random.Random(7).randbytes(SIZE)
+ABORTED_AFTER = 4 << 20
+
+
+class Shop(Up):
+    """A seller's machine with `up` running, and a customer's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.customer = folder / "customer"
+        self.customer.mkdir()
+
+    def run(self, *command: str, status: int = 0) -> bytes:
+        """Run a program as the customer, to its end."""
+        done = subprocess.run(
+            [need(command[0]), *command[1:]], cwd=self.customer, capture_output=True, timeout=60, check=False
+        )
+        assert done.returncode == status, done.stderr.decode()
+        return done.stdout
+
+    def abort(self, part: Path, *command: str) -> int:
+        """Start a download, and kill it once some of it has come. Returns how much."""
+        with subprocess.Popen(
+            [need(command[0]), *command[1:]],
+            cwd=self.customer,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as running:
+            wait_until(lambda: part.exists() and part.stat().st_size > ABORTED_AFTER, f"{part} has begun")
+            running.kill()
+        size = part.stat().st_size
+        assert size < SIZE
+        return size
+
+    def ask(self, *arguments: str) -> Any:
+        """Run a command of ours, and read its JSON."""
+        process = self.command(*arguments, "--json")
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == 0, self.errors()
+        return json.loads(out)
+
+    def link(self, *arguments: str) -> str:
+        """A new link, made by `token create`."""
+        made = self.ask("token", "create", *arguments, "--listen", f"127.0.0.1:{self.port}")
+        return str(made["downloadUrl"])
+
+    def got(self, name: str) -> bool:
+        return (self.customer / name).read_bytes() == CONTENT
+
+    def entries(self, token: str) -> list[dict[str, Any]]:
+        """The access log's lines about a token, by its id."""
+        log = self.folder / ".download-gateway" / "access.log"
+        return [line for line in map(json.loads, log.read_text().splitlines()) if line["token"] == token]

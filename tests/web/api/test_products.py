@@ -1,0 +1,156 @@
+"""/api/products over HTTP, and registering versions of files that a storage holds."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config.settings import Settings
+from tests.support.control_plane import Api
+
+FILE = {
+    "name": "Drums.zip",
+    "size": 100,
+    "sha256": "0" * 64,
+    "crc32": "0" * 8,
+    "storage": "main",
+    "key": "a.bin",
+}
+
+
+def root(settings: Settings) -> Path:
+    return settings.roots["main"]
+
+
+async def test_a_product_from_nothing_to_a_token(api: Api, settings: Settings) -> None:
+    status, body, _ = await api.ask("POST", "/api/products", {"productId": "bass", "name": "Bass"})
+    assert status == 201
+    assert body["product"] | {"createdAt": ""} == {
+        "productId": "bass",
+        "name": "Bass",
+        "status": "active",
+        "activeVersion": None,
+        "createdAt": "",
+        "versions": [],
+    }
+    version = {"version": "1", "files": [FILE]}
+    status, body, _ = await api.ask("POST", "/api/products/bass/versions", version)
+    assert (status, body["product"]["activeVersion"]) == (200, "1")
+    assert await api.ask("POST", "/api/products/bass/versions", version) is not None
+    manifest = await api.store.get_manifest(body["product"]["versions"][0]["manifest"])
+    assert manifest is not None
+    [file] = manifest.files
+    assert file.modified == (root(settings) / "a.bin").stat().st_mtime_ns
+    assert file.type == "application/octet-stream"
+    status, body, _ = await api.ask("POST", "/api/products/bass/versions", version | {"version": "2"})
+    assert body["product"]["activeVersion"] == "1"
+    status, body, _ = await api.ask(
+        "POST", "/api/products/bass/versions", version | {"version": "3", "activate": True}
+    )
+    assert body["product"]["activeVersion"] == "3"
+    assert (await api.ask("GET", "/api/products/bass"))[1] == body
+    _, everything, _ = await api.ask("GET", "/api/products")
+    assert [product["productId"] for product in everything["products"]] == ["bass", "drums"]
+    assert (await api.store.create_token("bass")).record.version == "3"
+
+
+async def test_conflicts(api: Api) -> None:
+    status, body, _ = await api.ask("POST", "/api/products", {"productId": "drums"})
+    assert (status, body["code"]) == (409, "product_exists")
+    status, body, _ = await api.ask(
+        "POST", "/api/products/drums/versions", {"version": "1.0.0", "files": [FILE]}
+    )
+    assert (status, body["code"]) == (409, "version_conflict")
+
+
+@pytest.mark.parametrize("identifier", ["nothing", "..%2f", "%00", "%ff", "a" * 200])
+async def test_unknown_products(api: Api, identifier: str) -> None:
+    version = {"version": "1", "files": [FILE]}
+    for method, path, given in (
+        ("GET", "", None),
+        ("PUT", "", {"name": "x"}),
+        ("POST", "/versions", version),
+    ):
+        status, body, _ = await api.ask(method, f"/api/products/{identifier}{path}", given)
+        assert (status, body["code"]) == (404, "product_unknown"), method
+
+
+async def test_update(api: Api) -> None:
+    _, body, _ = await api.ask(
+        "PUT", "/api/products/drums", {"name": "New", "status": "archived", "activeVersion": "2.0.0"}
+    )
+    product = body["product"]
+    assert (product["name"], product["status"], product["activeVersion"]) == ("New", "archived", "2.0.0")
+    status, body, _ = await api.ask("PUT", "/api/products/drums", {"activeVersion": "9"})
+    assert (status, body["code"]) == (409, "active_version_unknown")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "json", "field"),
+    [
+        ("POST", "/api/products", {}, "productId"),
+        ("POST", "/api/products", {"productId": "a/b"}, "productId"),
+        ("POST", "/api/products", {"productId": "x", "name": ""}, "name"),
+        ("POST", "/api/products", {"productId": "x", "status": "active"}, "status"),
+        ("PUT", "/api/products/drums", {}, "body"),
+        ("PUT", "/api/products/drums", {"name": None}, "name"),
+        ("PUT", "/api/products/drums", {"status": "gone"}, "status"),
+        ("PUT", "/api/products/drums", {"activeVersion": ""}, "activeVersion"),
+        ("PUT", "/api/products/drums", {"productId": "x"}, "productId"),
+    ],
+)
+async def test_wrong_products(api: Api, method: str, path: str, json: Any, field: str) -> None:
+    status, body, _ = await api.ask(method, path, json)
+    assert (status, [fault["field"] for fault in body["errors"]]) == (400, [field])
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"storage": "other"}, "files[1].storage"),
+        ({"key": "missing.bin"}, "files[1].key"),
+        ({"key": "../a.bin"}, "files[1].key"),
+        ({"key": "/etc/passwd"}, "files[1].key"),
+        ({"key": "link"}, "files[1].key"),
+        ({"key": "folder"}, "files[1].key"),
+        ({"key": ""}, "files[1].key"),
+        ({"key": "a\0"}, "files[1].key"),
+        ({"size": 99}, "files[1].size"),
+        ({"size": -1}, "files[1].size"),
+        ({"size": 100.0}, "files[1].size"),
+        ({"modified": 5}, "files[1].modified"),
+        ({"modified": 2**63}, "files[1].modified"),
+        ({"sha256": "A" * 64}, "files[1].sha256"),
+        ({"crc32": "0"}, "files[1].crc32"),
+        ({"type": "text"}, "files[1].type"),
+        ({"type": "text/html\r\nX: y"}, "files[1].type"),
+        ({"name": ""}, "files[1].name"),
+        ({"name": "a\0b"}, "files[1].name"),
+        ({"name": "é" * 513}, "files[1].name"),
+        ({"name": "first"}, "files[1].name"),
+        ({"extra": 1}, "files[1].extra"),
+    ],
+)
+async def test_wrong_files(api: Api, settings: Settings, change: dict[str, Any], field: str) -> None:
+    (root(settings) / "link").symlink_to("/etc/passwd")
+    (root(settings) / "folder").mkdir()
+    files = [FILE | {"name": "first"}, FILE | change]
+    status, body, _ = await api.ask("POST", "/api/products/drums/versions", {"version": "3", "files": files})
+    assert (status, [fault["field"] for fault in body["errors"]]) == (400, [field])
+    product = await api.store.get_product("drums")
+    assert product is not None
+    assert "3" not in product.versions
+
+
+async def test_many_files_and_their_limit(api: Api) -> None:
+    files = [FILE | {"name": f"{index:05}.bin"} for index in range(10_000)]
+    for version, given, expected in (("3", files, 200), ("4", [*files, FILE], 400), ("5", [], 400)):
+        body = io.BytesIO(json.dumps({"version": version, "files": given}).encode())
+        headers = {"Content-Type": "application/json"}
+        status, answer, _ = await api.ask("POST", "/api/products/drums/versions", data=body, headers=headers)
+        assert status == expected
+        assert [fault["field"] for fault in answer.get("errors", ())] == ["files"] * (expected == 400)

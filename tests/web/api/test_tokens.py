@@ -1,0 +1,168 @@
+"""/api/downloads/tokens over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.store.key_names import token_key
+from gateway.web.times import format_time, parse_time
+from tests.support.control_plane import MAX_TTL, Api
+
+PATH = "/api/downloads/tokens"
+
+
+async def create(api: Api, **terms: Any) -> str:
+    return (await api.store.create_token("drums", "1.0.0", **terms)).record.id
+
+
+async def test_show(api: Api) -> None:
+    identifier = await create(api, max_downloads=2, email="a@b.example", name="Ada", metadata={"n": 1})
+    await api.store.call("HSET", token_key(identifier), "charged:0", 150)
+    record = await api.store.get_token(identifier)
+    assert record is not None
+    status, body, response = await api.ask("GET", f"{PATH}/{identifier}")
+    assert (status, response.content_type) == (200, "application/json")
+    assert body == {
+        "success": True,
+        "token": {
+            "tokenId": identifier,
+            "productId": "drums",
+            "version": "1.0.0",
+            "status": "active",
+            "createdAt": format_time(record.created),
+            "expiresAt": format_time(record.expires),
+            "revokedAt": None,
+            "maxDownloads": 2,
+            "bytesCharged": 150,
+            "customer": {"email": "a@b.example", "name": "Ada"},
+            "metadata": {"n": 1},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "identifier", ["0" * 32, "x", "0" * 31, "A" * 32, "%00", "%ff", "*", "ct_" + "a" * 43]
+)
+@pytest.mark.parametrize(
+    ("method", "json"), [("GET", None), ("DELETE", None), ("PATCH", {"maxDownloads": 1})]
+)
+async def test_unknown(api: Api, identifier: str, method: str, json: Any) -> None:
+    status, body, _ = await api.ask(method, f"{PATH}/{identifier}", json)
+    assert (status, body["code"]) == (404, "token_unknown")
+    assert "ct_" not in str(body)
+
+
+async def test_revoke(api: Api) -> None:
+    identifier = await create(api)
+    _, first, _ = await api.ask("DELETE", f"{PATH}/{identifier}")
+    assert first["token"]["status"] == "revoked"
+    parse_time(first["token"]["revokedAt"])
+    status, again, _ = await api.ask("DELETE", f"{PATH}/{identifier}")
+    assert (status, again) == (200, first)
+    status, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", {"maxDownloads": 1})
+    assert (status, body["code"]) == (409, "token_revoked")
+
+
+async def test_change(api: Api) -> None:
+    identifier = await create(api, max_downloads=5)
+    record = await api.store.get_token(identifier)
+    assert record is not None
+    moment = record.created + 60_500
+    for text in (format_time(moment), format_time(moment).replace("Z", "9999+00:00")):
+        status, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", {"expiresAt": text})
+        assert (status, body["token"]["expiresAt"]) == (200, format_time(moment))
+        assert await api.store.call("PEXPIRETIME", token_key(identifier)) == moment
+    _, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", {"maxDownloads": 7})
+    assert (body["token"]["maxDownloads"], body["token"]["expiresAt"]) == (7, format_time(moment))
+    _, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", {"maxDownloads": None})
+    assert body["token"]["maxDownloads"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({}, "body"),
+        ({"expiresAt": None}, "expiresAt"),
+        ({"expiresAt": 5}, "expiresAt"),
+        ({"expiresAt": ""}, "expiresAt"),
+        ({"expiresAt": "2099-01-01"}, "expiresAt"),
+        ({"expiresAt": "2099-01-01T00:00:00"}, "expiresAt"),
+        ({"expiresAt": "2099-02-30T00:00:00Z"}, "expiresAt"),
+        ({"expiresAt": "٢099-01-01T00:00:00Z"}, "expiresAt"),
+        ({"expiresAt": "2000-01-01T00:00:00Z"}, "expiresAt"),
+        ({"expiresAt": "0001-01-01T00:00:00+23:59"}, "expiresAt"),
+        ({"expiresAt": "9999-12-31T23:59:59.999-23:59"}, "expiresAt"),
+        ({"maxDownloads": True}, "maxDownloads"),
+        ({"maxDownloads": 0}, "maxDownloads"),
+        ({"status": "active"}, "status"),
+    ],
+)
+async def test_wrong_changes(api: Api, change: dict[str, Any], field: str) -> None:
+    identifier = await create(api, max_downloads=5)
+    before = await api.store.get_token(identifier)
+    status, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", change)
+    assert (status, body["errors"][0]["field"]) == (400, field)
+    assert await api.store.get_token(identifier) == before
+
+
+async def test_how_far_an_expiry_may_be_moved(api: Api) -> None:
+    identifier = await create(api)
+    record = await api.store.get_token(identifier)
+    assert record is not None
+    for seconds, status in ((MAX_TTL - 5, 200), (MAX_TTL + 60, 400)):
+        wanted = {"expiresAt": format_time(record.created + 1000 * seconds)}
+        assert (await api.ask("PATCH", f"{PATH}/{identifier}", wanted))[0] == status
+
+
+async def test_list(api: Api) -> None:
+    made = {await create(api) for _ in range(30)}
+    mine = await create(api, email="a@b.example")
+    found: list[str] = []
+    query = "?limit=8"
+    while query:
+        status, body, _ = await api.ask("GET", PATH + query)
+        assert status == 200
+        assert len(body["tokens"]) <= 8
+        found += [token["tokenId"] for token in body["tokens"]]
+        query = f"?limit=8&cursor={body['nextCursor']}" if body["nextCursor"] else ""
+    assert sorted(found) == sorted([*made, mine])
+    _, body, _ = await api.ask("GET", PATH + "?customerEmail=A%40b.example&productId=drums&status=active")
+    assert [token["tokenId"] for token in body["tokens"]] == [mine]
+    assert (await api.ask("GET", PATH + "?status=revoked"))[1]["tokens"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=" + "9" * 5000, "limit"),
+        ("limit=1.0", "limit"),
+        ("limit=%2B1", "limit"),
+        ("limit=01", "limit"),
+        ("limit=", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("cursor=", "cursor"),
+        ("cursor=zz", "cursor"),
+        ("cursor=%00", "cursor"),
+        ("cursor=%ff", "cursor"),
+        ("status=expired", "status"),
+        ("productId=..", "productId"),
+        ("productId=%0a", "productId"),
+        ("customerEmail=x", "customerEmail"),
+        ("token=ct_" + "a" * 43, "token"),
+    ],
+)
+async def test_wrong_parameters(api: Api, query: str, field: str) -> None:
+    status, body, _ = await api.ask("GET", f"{PATH}?{query}")
+    assert (status, [fault["field"] for fault in body["errors"]]) == (400, [field])
+    assert "ct_a" not in str(body)
+
+
+async def test_a_forged_cursor_is_harmless(api: Api) -> None:
+    await create(api)
+    for cursor in ("0" * 16, "f" * 16, "8" * 16, "0" * 16 + "ab" * 16, "1" * 16 + "cd" * 16 * 200):
+        status, _, _ = await api.ask("GET", f"{PATH}?cursor={cursor}")
+        assert status == 200
