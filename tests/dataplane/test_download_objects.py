@@ -31,8 +31,8 @@ SLOW_BYTES = 64 * 1024
 SLOW_HOLDS = 64
 """KiB, of the worker's and of the kernel's memory."""
 SETTLING = 25
-"""Slow seconds, at most, until clients have taken what they had ahead: 1 MiB (RETREAT_BYTES), and some."""
-BROKEN = ["412", "changed", "404", "missing", "cannot be had"]
+"""Slow seconds, at most, until clients have taken what they had ahead: 1 MiB (TOO_MUCH_UNREAD), and some."""
+BROKEN = ["412", "changed", "404", "missing", "cannot be read"]
 
 
 @pytest.fixture(scope="module")
