@@ -19,7 +19,9 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("supervisor",),
-    ("dataplane", "mint"),
+    ("dataplane", "mint", "web.service"),
+    ("web.api",),
+    ("web",),
     ("tokens",),
     ("products",),
     ("storage",),
@@ -29,7 +31,17 @@ LAYERS = (
     ("runtime",),
     ("errors", "manifest", "secrets"),
 )
-"""Rooms from the top down: a module imports only from its own room or from those of the rows below."""
+"""Rooms from the top down: a module imports only from its own room or from those of the rows below.
+
+A module belongs to the longest name that it begins with: `web.service` and `web.api` stand above the rest of
+`web`, which they share with the mint service.
+"""
+
+FRONT_ENDS = ("dataplane", "mint", "web.service", "web.api")
+"""What answers requests from outside. They share the rows below, and never import each other: PARTS has
+the one exception, of a process and what it is made of."""
+PARTS = {"web.service": ("web.api",)}
+"""The parts of which a process is made."""
 
 TOP = "gateway"
 """The package itself holds the version and nothing else; every module may import it."""
@@ -69,8 +81,13 @@ def imports(module: str) -> frozenset[str]:
 
 
 def room(module: str) -> str:
-    """The room a module is in: the first part of its name below `gateway`."""
-    return module.split(".")[1]
+    """The room of the layers a module is in: the longest of their names that its own begins with.
+
+    A module of no layer is given its first name below `gateway`, which then is an unknown one.
+    """
+    parts = module.split(".")[1:]
+    names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+    return next((name for name in names if any(name in rooms for rooms in LAYERS)), parts[0])
 
 
 def layer(module: str) -> int:
@@ -94,6 +111,27 @@ def test_imports_run_downwards(module: str) -> None:
     for imported in own_imports(module):
         same = room(imported) == room(module)
         assert same or layer(imported) > layer(module), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize(
+    "module", sorted(name for name in MODULES if name != TOP and room(name) in FRONT_ENDS)
+)
+def test_front_ends_never_import_each_other(module: str) -> None:
+    allowed = (room(module), *PARTS.get(room(module), ()))
+    others = {name for name in own_imports(module) if room(name) in FRONT_ENDS and room(name) not in allowed}
+    assert not others
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("gateway.dataplane")))
+def test_the_data_plane_imports_neither_database_nor_web(module: str) -> None:
+    """Nor does anything that it imports."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        assert name.split(".")[1:2] not in (["database"], ["web"]), f"{module} reaches {name}"
+        waiting += own_imports(name) - seen
+        seen |= own_imports(name)
 
 
 def test_imports_make_no_circle() -> None:
@@ -135,10 +173,10 @@ def test_private_parts_of_aiohttp_are_used_in_four_modules() -> None:
         if any(name.startswith(("aiohttp.web_protocol", "aiohttp.http_parser")) for name in imports(module))
     }
     assert users <= {
-        "gateway.dataplane.connection",
+        "gateway.dataplane.aiohttp_connection",
         "gateway.dataplane.server",
         "gateway.dataplane.worker",
-        "gateway.mint.service",
+        "gateway.web.server",
     }
 
 
@@ -160,3 +198,24 @@ def test_nothing_imports_a_test_module_or_a_conftest(file: Path) -> None:
                 f"{name}: move it to tests/support/"
             )
             assert not re.search(r"^(conftest|tests\.conftest)\b", name), f"{name}: move it to tests/support/"
+
+
+CLOCKS = {"monotonic", "perf_counter", "process_time", "time_ns", "monotonic_ns", "thread_time"}
+
+
+@pytest.mark.parametrize("file", TEST_FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_how_long_something_takes_is_asserted_under_a_marker_only(file: Path) -> None:
+    """Who uses `lasts` of tests/support/timing.py has the marker; no other assertion has a clock."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            called = {
+                each.func.id
+                for each in ast.walk(node)
+                if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)
+            }
+            marks = {ast.unparse(each) for each in node.decorator_list}
+            assert ("lasts" in called) == ("pytest.mark.timing" in marks), node.name
+        if isinstance(node, ast.Assert) and file.parent.name != "support":
+            read = {each.attr for each in ast.walk(node.test) if isinstance(each, ast.Attribute)}
+            if read & CLOCKS:
+                assert "deadline" in ast.unparse(node.test), f"line {node.lineno}: use `lasts`"

@@ -10,7 +10,7 @@ import typer
 from gateway.cli.checks import Finding, Level, failed, passed, skipped
 from gateway.cli.checks.cache import check_cache
 from gateway.cli.checks.ports import check_ports
-from gateway.cli.options import EVERY, Ask, Call, command, fail
+from gateway.cli.options import EVERY, Invocation, StoreRunner, command, fail
 from gateway.cli.output import show_table
 from gateway.config.settings import Settings
 from gateway.errors import ConfigurationError, GatewayError, StorageError
@@ -28,7 +28,7 @@ def add_check(root: typer.Typer) -> None:
         root, "check", settings=EVERY, example="download-gateway check --proxy https://downloads.example.com"
     )
     def check(
-        call: Call,
+        invocation: Invocation,
         *,
         proxy: Annotated[
             str | None,
@@ -41,19 +41,19 @@ def add_check(root: typer.Typer) -> None:
         quick: Annotated[bool, typer.Option("--quick", help="Do not look at every published file.")] = False,
     ) -> int:
         """Check settings, store, storages, cache, addresses and front proxy; exits with 1 if any fails."""
-        findings = list(_findings(call, proxy, quick))
+        findings = list(_findings(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = [
             {"check": each.subject, "result": each.level.value, "text": each.text, "mend": each.mend or None}
             for each in findings
         ]
-        call.say(data, lambda: show_table(("CHECK", "RESULT", "WHAT"), rows, wrap_last=True))
+        invocation.print_result(data, lambda: show_table(("CHECK", "RESULT", "WHAT"), rows, wrap_last=True))
         return int(any(finding.level is Level.FAIL for finding in findings))
 
 
-def _findings(call: Call, proxy: str | None, quick: bool) -> Iterator[Finding]:
+def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterator[Finding]:
     try:
-        settings = call.settings
+        settings = invocation.settings
         base = _base(proxy) or settings.public_url
     except ConfigurationError as error:
         yield from (failed("settings", fault) for fault in error.faults)
@@ -62,7 +62,7 @@ def _findings(call: Call, proxy: str | None, quick: bool) -> Iterator[Finding]:
     yield from check_ports(settings)
     if settings.cache_path is not None:
         yield check_cache(settings.cache_path, settings.cache_max_bytes)
-    yield from _check_contents(call, settings, base, quick)
+    yield from _check_contents(invocation, settings, base, quick)
 
 
 def _base(proxy: str | None) -> str | None:
@@ -74,7 +74,9 @@ def _base(proxy: str | None) -> str | None:
         raise fail("--proxy: must be http://HOST or https://HOST") from None
 
 
-def _check_contents(call: Call, settings: Settings, base: str | None, quick: bool) -> Iterator[Finding]:
+def _check_contents(
+    invocation: Invocation, settings: Settings, base: str | None, quick: bool
+) -> Iterator[Finding]:
     """The store, and what only the store knows of: files and tokens."""
     from gateway.cli.checks import storages as look  # noqa: PLC0415 - slow to import
     from gateway.cli.checks.store import check_store  # noqa: PLC0415
@@ -91,34 +93,34 @@ def _check_contents(call: Call, settings: Settings, base: str | None, quick: boo
         )
         return
     try:
-        with call.store() as ask:
+        with invocation.open_store() as run:
             place = redact_url(settings.redis_url) if settings.redis_url else "the embedded store"
-            yield from ask(lambda store: check_store(store, place))
-            manifests, lost = ask(look.read_manifests)
+            yield from run(lambda store: check_store(store, place))
+            manifests, lost = run(look.read_manifests)
             yield from lost
             yield from [skipped("files", "--quick")] if quick else look.check_blobs(manifests, storages)
             if base is None:
                 yield skipped("proxy", "no public_url and no --proxy")
             else:
-                yield from _check_proxy(ask, manifests, base)
+                yield from _check_proxy(run, manifests, base)
     except GatewayError as error:
         yield failed("store", str(error))
 
 
-def _check_proxy(ask: Ask, manifests: list[Manifest], base: str) -> Iterator[Finding]:
+def _check_proxy(run: StoreRunner, manifests: list[Manifest], base: str) -> Iterator[Finding]:
     from gateway.cli.checks.proxy import TOKEN_SECONDS, Target, check_proxy, choose_file  # noqa: PLC0415
 
-    products: list[Product] = ask(lambda store: store.list_products())
+    products: list[Product] = run(lambda store: store.list_products())
     active = {product.id: product.active for product in products if product.status == "active"}
     chosen = choose_file(manifests, active)
     if chosen is None:
         yield skipped("proxy", "there is no active product with a file to try it with")
         return
     product, file = chosen
-    minted = ask(
+    minted = run(
         lambda store: store.create_token(product, expires_in=TOKEN_SECONDS, name="download-gateway check")
     )
     try:
         yield from check_proxy(Target(base, file, minted.token))
     finally:
-        ask(lambda store: store.revoke_token(minted.record.id))
+        run(lambda store: store.revoke_token(minted.record.id))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.options import Call, command
+from gateway.cli.options import Invocation, command
 from gateway.cli.output import note, show_record, show_table, show_time
-from gateway.mint.times import format_time
+from gateway.web.times import format_time
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
     from gateway.tokens.keys import KeyRecord
@@ -31,34 +31,37 @@ def key_data(key: KeyRecord) -> dict[str, Any]:
 
 @command(group, "create", example="download-gateway key create shop --role mint")
 def create(
-    call: Call,
+    invocation: Invocation,
     name: Annotated[str, typer.Argument(help="A name to tell it from others, such as the shop's.")],
     role: Annotated[
         Role, typer.Option(help="mint: may only make download links. admin: everything.")
     ] = Role.ADMIN,
 ) -> None:
     """Make an API key. It is shown this once and stored only as a hash."""
-    minted = call.with_store(lambda store: store.create_key(name, role.value))
+    minted = invocation.with_store(lambda store: store.create_key(name, role.value))
 
     def show() -> None:
         show_record([("key", minted.key), ("id", minted.record.id), ("name", name), ("role", role.value)])
         note("Keep the key: it is not shown again. Use it as: Authorization: Bearer KEY")
 
-    call.say({"key": minted.key, **key_data(minted.record)}, show)
+    invocation.print_result({"key": minted.key, **key_data(minted.record)}, show)
 
 
 @command(group, "list", example="download-gateway key list")
-def list_(call: Call) -> None:
+def list_(invocation: Invocation) -> None:
     """List the API keys (not the keys themselves)."""
-    found = call.with_store(lambda store: store.list_keys())
+    found = invocation.with_store(lambda store: store.list_keys())
     rows = [(key.id, key.name, key.role, show_time(key.created)) for key in found]
-    call.say([key_data(key) for key in found], lambda: show_table(("ID", "NAME", "ROLE", "CREATED"), rows))
+    invocation.print_result(
+        [key_data(key) for key in found], lambda: show_table(("ID", "NAME", "ROLE", "CREATED"), rows)
+    )
 
 
 @command(group, "revoke", example="download-gateway key revoke shop")
 def revoke(
-    call: Call, which: Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")]
+    invocation: Invocation,
+    which: Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")],
 ) -> None:
     """Revoke an API key, at once and for good."""
-    key = call.with_store(lambda store: store.revoke_key(which))
-    call.say(key_data(key), lambda: note(f"API key {key.name} ({key.id}) is revoked."))
+    key = invocation.with_store(lambda store: store.revoke_key(which))
+    invocation.print_result(key_data(key), lambda: note(f"API key {key.name} ({key.id}) is revoked."))

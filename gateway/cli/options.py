@@ -1,7 +1,8 @@
-"""How a command gets its settings and says its result.
+"""How a command gets its settings and prints its result.
 
-`command` gives a function every common option (--config, --data, --redis-url, --debug, --json) and a flag
-for each setting it names, made from the setting's declaration, and hands it a `Call`.
+`command` registers a function as a command. It adds the common options (--config, --data, --redis-url,
+--debug, --json) and a flag for each setting that the command names, made from the setting's declaration. The
+function is called with an `Invocation`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeVar
 
 import typer
 
+from gateway.config.readers import describe_default, unit_of
 from gateway.config.settings import Settings, load
 from gateway.config.sources import DEBUG_VARIABLE, TABLES, flag_name
 from gateway.config.units import format_exact_size
@@ -29,32 +31,32 @@ if TYPE_CHECKING:
     from gateway.tokens.repository import TokenStore
 
 EVERY: Final = tuple(name for name in Settings.model_fields if name != TABLES)
-"""Every setting that has a flag (storages are tables, for the file and the environment)."""
+"""Every setting that has a flag. Storages are tables and have none."""
 
 STORE: Final = ("data", "redis_url", "redis_timeout")
-"""The settings every command has as flags: where the store is."""
+"""The settings that every command has as flags: where the store is."""
 
 CONFIG: Final = typer.Option(
     "--config",
-    help="TOML file with settings. Default: $GATEWAY_CONFIG, or config/gateway.toml if it is there.",
+    help="TOML file with settings. Default: $GATEWAY_CONFIG, or config/gateway.toml if it exists.",
     rich_help_panel="Settings",
     show_default=False,
 )
-DEBUG: Final = typer.Option("--debug", help="Show the traceback of an unexpected fault.")
+DEBUG: Final = typer.Option("--debug", help="Show the traceback of an unexpected error.")
 JSON: Final = typer.Option("--json", help="Print JSON, for scripts.")
 
 Result = TypeVar("Result")
 
 
-class Ask(Protocol):
-    """Does a piece of asynchronous work at the open store and waits for it."""
+class StoreRunner(Protocol):
+    """Runs a coroutine function with a client of the open store, and waits for its result."""
 
     def __call__(self, work: Callable[[TokenStore], Awaitable[Result]], /) -> Result: ...
 
 
 @dataclass(frozen=True)
-class Call:
-    """One run of a command: its settings and how to say the result."""
+class Invocation:
+    """One invocation of a command: its settings, and how it prints its result."""
 
     name: str
     flags: Mapping[str, Any]
@@ -71,25 +73,25 @@ class Call:
         return load(self.flags, self.config, os.environ)
 
     @contextmanager
-    def store(self) -> Iterator[Ask]:
-        """Open the store that the settings mean, started for the purpose if need be; yields what asks it."""
+    def open_store(self) -> Iterator[StoreRunner]:
+        """Open the store of the settings, starting an embedded one if need be. Yields what uses it."""
         from gateway.store.embedded import open_store  # noqa: PLC0415 - slow to import, not needed for --help
         from gateway.tokens.repository import TokenStore  # noqa: PLC0415
 
-        async def connected(url: str, work: Callable[[TokenStore], Awaitable[Any]]) -> Any:
+        async def connect_and_run(url: str, work: Callable[[TokenStore], Awaitable[Any]]) -> Any:
             async with TokenStore.connect(url, self.settings.redis_timeout) as store:
                 return await work(store)
 
         with open_store(self.settings, self.name) as url:
-            yield lambda work: asyncio.run(connected(url, work))
+            yield lambda work: asyncio.run(connect_and_run(url, work))
 
     def with_store(self, work: Callable[[TokenStore], Awaitable[Result]]) -> Result:
-        """Do one piece of work at the store."""
-        with self.store() as ask:
-            return ask(work)
+        """Open the store for one coroutine function, and return its result."""
+        with self.open_store() as run:
+            return run(work)
 
-    def say(self, data: Any, show: Callable[[], None]) -> None:
-        """Print the result: `data` as JSON when that is wanted, else whatever `show` prints for people."""
+    def print_result(self, data: Any, show: Callable[[], None]) -> None:
+        """Print `data` as JSON with --json; else call `show`, which prints the same for people."""
         if self.json:
             sys.stdout.write(json.dumps(data, indent=2) + "\n")
         else:
@@ -104,9 +106,9 @@ def command(
     settings: Sequence[str] = STORE,
     has_json: bool = True,
 ) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
-    """Register a function as a command. Its first parameter is the Call, the others are its own options.
+    """Register a function as a command. Its first parameter is the Invocation, the others are its options.
 
-    It returns the exit code, None for 0. `example` closes its help.
+    The function returns the exit code, or None for 0. `example` is the last line of its --help.
     """
 
     def register(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -114,8 +116,8 @@ def command(
 
         @functools.wraps(function)
         def run(*, context: typer.Context, **values: Any) -> None:
-            call = _call(context, values, settings)
-            code = function(call, **{parameter.name: values[parameter.name] for parameter in own})
+            invocation = _invocation(context, values, settings)
+            code = function(invocation, **{parameter.name: values[parameter.name] for parameter in own})
             raise typer.Exit(code or 0)
 
         added = [_parameter("context", typer.Context), *_options(settings, has_json)]
@@ -130,35 +132,32 @@ def command(
 
 
 def set_root_options(context: typer.Context, flags: Mapping[str, Any], config: Path | None) -> None:
-    """Keep what was given before the command's name; the same options behind it win."""
+    """Keep the options that stand before the command's name. The same options after the name win."""
     context.obj = (dict(flags), config)
 
 
 def debugging(arguments: Sequence[str]) -> bool:
-    """Whether tracebacks are wanted."""
+    """Whether an unexpected error shows its traceback."""
     return "--debug" in arguments or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
 
 
 def setting_option(name: str) -> Any:
-    """The option of a setting, from its declaration."""
+    """Make the option of a setting from its declaration."""
     field = Settings.model_fields[name]
-    extra: Any = field.json_schema_extra
-    unit = extra["unit"] if isinstance(extra, dict) else ""
     return typer.Option(
         flag_name(name),
-        help=f"{field.description} [dim]{_default_words(name)}[/dim]",
-        metavar=_metavar(str(unit)),
+        help=f"{field.description} [dim]{_default_text(name)}[/dim]",
+        metavar=_metavar(unit_of(field)),
         show_default=False,
         rich_help_panel="Settings",
     )
 
 
-def _default_words(name: str) -> str:
+def _default_text(name: str) -> str:
     field = Settings.model_fields[name]
-    extra: Any = field.json_schema_extra
-    if extra["shown"]:
-        return f"(default: {extra['shown'].replace('`', '')})"
-    default = format_exact_size(field.default) if extra["unit"] == "size" else field.default
+    if text := describe_default(field):
+        return f"(default: {text.replace('`', '')})"
+    default = format_exact_size(field.default) if unit_of(field) == "size" else field.default
     if isinstance(default, tuple):
         return "(default: none)"
     return f"(default: {default:g})" if isinstance(default, float) else f"(default: {default})"
@@ -170,12 +169,12 @@ def _metavar(unit: str) -> str:
     return "N" if unit else "TEXT"
 
 
-def _call(context: typer.Context, values: Mapping[str, Any], settings: Sequence[str]) -> Call:
+def _invocation(context: typer.Context, values: Mapping[str, Any], settings: Sequence[str]) -> Invocation:
     before: tuple[dict[str, Any], Path | None] = context.find_root().obj
     flags, config = before
     given = {name: values[name] for name in settings if values[name] is not None}
     path = " ".join(context.command_path.split()[1:])
-    return Call(path, {**flags, **given}, values["config"] or config, bool(values.get("json")))
+    return Invocation(path, {**flags, **given}, values["config"] or config, bool(values.get("json")))
 
 
 def _options(settings: Sequence[str], has_json: bool) -> list[inspect.Parameter]:
@@ -192,5 +191,5 @@ def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empt
 
 
 def fail(fault: str) -> ConfigurationError:
-    """One fault in what was given on the command line, to be raised."""
+    """Make the exception for one fault on the command line, to be raised."""
     return ConfigurationError([fault])

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.options import STORE, Call, command, fail
+from gateway.cli.options import STORE, Invocation, command, fail
 from gateway.cli.output import count_of, count_progress, note, show_record, show_table, show_time
 from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
-from gateway.mint.data import product_data
+from gateway.web.documents import product_document
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
     from gateway.manifest import Manifest
@@ -45,7 +45,7 @@ def file_data(manifest: Manifest) -> list[dict[str, Any]]:
     example="download-gateway product add epic-drums 1.0.0 ~/Music/epic-drums --activate",
 )
 def add(
-    call: Call,
+    invocation: Invocation,
     product_id: ProductId,
     version: Annotated[
         str, typer.Argument(help="The version's name, such as 1.0.0; it never changes again.")
@@ -85,7 +85,7 @@ def add(
     ]
     if faults:
         raise ConfigurationError(faults)
-    settings = call.settings
+    settings = invocation.settings
     storages = Storages(settings.storage, settings.data, settings.open_files)
     publication = plan_publication(
         files, settings.data, storages, lambda total: count_progress(total, "Looking at objects")
@@ -94,13 +94,13 @@ def add(
         number = count_of(len(publication.unproven), "object")
         example = publication.unproven[0].address
         note(f"{number} without a stored SHA-256 and CRC-32 must be read, such as {example}")
-    with call.store() as ask:
-        previous = ask(lambda store: _previous(store, product_id, version))
+    with invocation.open_store() as run:
+        previous = run(lambda store: _previous(store, product_id, version))
         with show_progress(publication.size) as report:
             manifest = hash_files(
                 publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
-        product = ask(lambda store: store.register_manifest(manifest, name, activate))
+        product = run(lambda store: store.register_manifest(manifest, name, activate))
 
     def show() -> None:
         size = format_size(sum(file.size for file in manifest.files))
@@ -112,12 +112,12 @@ def add(
             f"Left out {count_of(len(publication.skipped), 'hidden file')}, such as {publication.skipped[0]}"
         )
     data = {
-        **product_data(product),
+        **product_document(product),
         "version": version,
         "manifest": manifest.digest,
         "files": file_data(manifest),
     }
-    call.say(data, show)
+    invocation.print_result(data, show)
 
 
 async def _previous(store: TokenStore, product_id: str, version: str) -> Manifest | None:
@@ -130,9 +130,9 @@ async def _previous(store: TokenStore, product_id: str, version: str) -> Manifes
 
 
 @command(group, "list", example="download-gateway product list")
-def list_(call: Call) -> None:
+def list_(invocation: Invocation) -> None:
     """List the products."""
-    found = call.with_store(lambda store: store.list_products())
+    found = invocation.with_store(lambda store: store.list_products())
 
     def show() -> None:
         rows = [
@@ -141,11 +141,11 @@ def list_(call: Call) -> None:
         ]
         show_table(("ID", "NAME", "STATUS", "ACTIVE", "VERSIONS"), rows)
 
-    call.say([product_data(product) for product in found], show)
+    invocation.print_result([product_document(product) for product in found], show)
 
 
 @command(group, "show", example="download-gateway product show epic-drums")
-def show(call: Call, product_id: ProductId) -> None:
+def show(invocation: Invocation, product_id: ProductId) -> None:
     """Show a product, its versions and their files."""
 
     async def read(store: TokenStore) -> tuple[Product, dict[str, Manifest]]:
@@ -157,12 +157,12 @@ def show(call: Call, product_id: ProductId) -> None:
             version: manifest for version, manifest in sorted(found.items()) if manifest is not None
         }
 
-    product, manifests = call.with_store(read)
-    data = product_data(product)
+    product, manifests = invocation.with_store(read)
+    data = product_document(product)
     for entry in data["versions"]:
         manifest = manifests.get(entry["version"])
         entry["files"] = None if manifest is None else file_data(manifest)
-    call.say(data, lambda: show_product(product, manifests))
+    invocation.print_result(data, lambda: show_product(product, manifests))
 
 
 def show_product(product: Product, manifests: dict[str, Manifest]) -> None:

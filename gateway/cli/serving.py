@@ -1,4 +1,4 @@
-"""`up`, `serve`, `serve-mint`: the commands that run until they are stopped."""
+"""The commands that run until they are stopped: `up`, and one for each service of the supervisor's table."""
 
 from __future__ import annotations
 
@@ -7,57 +7,58 @@ from typing import Annotated
 import typer
 
 from gateway.cli.checks import Level
-from gateway.cli.options import EVERY, Call, command
+from gateway.cli.options import EVERY, Invocation, command
 from gateway.config.settings import Settings
 from gateway.errors import ConfigurationError
+from gateway.supervisor.services import SERVICES, Service
 
 
 def add_commands(root: typer.Typer) -> None:
-    """Register them."""
+    """Register the commands."""
 
     @command(root, "up", settings=EVERY, has_json=False, example="download-gateway up ~/Music/samples")
     def up(
-        call: Call,
+        invocation: Invocation,
         paths: Annotated[
             list[str] | None,
             typer.Argument(
                 metavar="PATH",
                 help="Files, and folders that each become one product, also of a bucket: s3://BUCKET/KEY, "
-                "s3://BUCKET/FOLDER/. A demo product if there is none.",
+                "s3://BUCKET/FOLDER/. Without a PATH, a demo product is published.",
                 show_default=False,
             ),
         ] = None,
     ) -> int:
         """Run everything on this machine and publish each PATH; prints a link for each. Ends at Ctrl-C."""
-        from gateway.supervisor import run_up  # noqa: PLC0415 - not needed for --help
+        from gateway.supervisor.commands import run_up  # noqa: PLC0415 - --help starts faster without it
 
-        return run_up(_with_roots(call.settings), paths or [], lambda: _with_roots(call.reload()))
+        return run_up(
+            _check_files(invocation.settings), paths or [], lambda: _check_files(invocation.reload())
+        )
 
-    @command(
-        root, "serve", settings=EVERY, has_json=False, example="download-gateway serve --listen 0.0.0.0:8080"
-    )
-    def serve(call: Call) -> int:
-        """Serve downloads with worker processes. Ends at Ctrl-C or SIGTERM, letting downloads finish."""
-        from gateway.supervisor import run_serve  # noqa: PLC0415
-
-        return run_serve(_with_roots(call.settings), lambda: _with_roots(call.reload()))
-
-    @command(
-        root,
-        "serve-mint",
-        settings=EVERY,
-        has_json=False,
-        example="download-gateway serve-mint --mint-listen 127.0.0.1:8081",
-    )
-    def serve_mint(call: Call) -> int:
-        """Run the mint service, which makes download links for shops. Ends at Ctrl-C or SIGTERM."""
-        from gateway.supervisor import run_mint  # noqa: PLC0415
-
-        return run_mint(call.settings, call.reload)
+    for service in SERVICES:
+        _add_service(root, service)
 
 
-def _with_roots(settings: Settings) -> Settings:
-    """Return the settings when every configured storage and the certificate are there.
+def _add_service(root: typer.Typer, service: Service) -> None:
+    """Register the command that runs one service."""
+
+    def serve(invocation: Invocation) -> int:
+        from gateway.supervisor.commands import run_service  # noqa: PLC0415
+
+        check = _check_files if service.reads_storages else _accept
+        return run_service(service, check(invocation.settings), lambda: check(invocation.reload()))
+
+    serve.__doc__ = service.help
+    command(root, service.command, settings=EVERY, has_json=False, example=service.example)(serve)
+
+
+def _accept(settings: Settings) -> Settings:
+    return settings
+
+
+def _check_files(settings: Settings) -> Settings:
+    """Return the settings if the folder of every storage and the certificate can be read.
 
     Raises ConfigurationError.
     """

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 import typer
 
-from gateway.cli.options import STORE, Call, command, fail
+from gateway.cli.options import STORE, Invocation, command, fail
 from gateway.cli.output import note, show_record, show_table, show_time
 from gateway.config.settings import Settings, base_url
 from gateway.config.units import format_duration, format_size, parse_duration
 from gateway.errors import ConfigurationError
-from gateway.mint.data import token_data
-from gateway.mint.times import parse_time
 from gateway.secrets import TOKEN_PREFIX, token_id
+from gateway.web.documents import token_document
+from gateway.web.times import parse_time
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
     from gateway.manifest import Manifest
@@ -73,7 +73,7 @@ def usage_data(token: TokenRecord, manifest: Manifest) -> list[dict[str, Any]]:
     example="download-gateway token create drums --expires-in 7d --max-downloads 3",
 )
 def create(
-    call: Call,
+    invocation: Invocation,
     product: Annotated[str, typer.Argument(metavar="ID", help="The product (`product list` shows them).")],
     version: Annotated[
         str | None, typer.Argument(metavar="VERSION", help="Its version; the active one if left out.")
@@ -93,11 +93,11 @@ def create(
     ] = None,
 ) -> None:
     """Make a token and print its link. The token is shown this once: only its id is stored."""
-    settings = call.settings
+    settings = invocation.settings
     lifetime = _lifetime(expires_in, settings)
     pairs = _pairs(metadata or [])
     with _naming_flags():
-        minted = call.with_store(
+        minted = invocation.with_store(
             lambda store: store.create_token(
                 product,
                 version,
@@ -108,7 +108,7 @@ def create(
                 metadata=pairs,
             )
         )
-    url = f"{_base(call)}/download?token={quote(minted.token)}"
+    url = f"{_base(invocation)}/download?token={quote(minted.token)}"
 
     def show() -> None:
         record = minted.record
@@ -117,11 +117,13 @@ def create(
         validity = f"valid until {show_time(record.expires)}{limit}"
         note(f"{record.product} {record.version}, {validity}; id {record.id}")
 
-    call.say({"downloadUrl": url, "downloadToken": minted.token, **token_data(minted.record)}, show)
+    invocation.print_result(
+        {"downloadUrl": url, "downloadToken": minted.token, **token_document(minted.record)}, show
+    )
 
 
 @command(group, "show", example="download-gateway token show 0123456789abcdef0123456789abcdef")
-def show(call: Call, which: TokenId) -> None:
+def show(invocation: Invocation, which: TokenId) -> None:
     """Show a token: its product, customer, expiry and what was downloaded."""
 
     async def read(store: TokenStore) -> tuple[TokenRecord, Manifest | None]:
@@ -130,14 +132,14 @@ def show(call: Call, which: TokenId) -> None:
             raise fail("there is no such token; it may have expired (`token list` shows those there are)")
         return token, await store.get_manifest(token.manifest)
 
-    token, manifest = call.with_store(read)
-    data = {**token_data(token), "files": None if manifest is None else usage_data(token, manifest)}
-    call.say(data, lambda: show_token(token, manifest))
+    token, manifest = invocation.with_store(read)
+    data = {**token_document(token), "files": None if manifest is None else usage_data(token, manifest)}
+    invocation.print_result(data, lambda: show_token(token, manifest))
 
 
 @command(group, "list", example="download-gateway token list --product drums --status active")
 def list_(
-    call: Call,
+    invocation: Invocation,
     *,
     product: Annotated[str | None, typer.Option(help="Only of this product.", show_default=False)] = None,
     status: Annotated[Status | None, typer.Option(help="Only with this status.", show_default=False)] = None,
@@ -162,14 +164,14 @@ def list_(
             if cursor is None or len(found) >= limit:
                 return found, cursor is not None
 
-    tokens, more = call.with_store(read)
+    tokens, more = invocation.with_store(read)
     tokens.sort(key=lambda token: token.created, reverse=True)
 
     def show() -> None:
         columns = ("ID", "PRODUCT", "VERSION", "STATUS", "EXPIRES", "DOWNLOADS", "CUSTOMER")
         show_table(columns, [_row(token) for token in tokens])
 
-    call.say([token_data(token) for token in tokens], show)
+    invocation.print_result([token_document(token) for token in tokens], show)
     for identifier in damaged:
         note(describe_damage(identifier))
     if more:
@@ -177,11 +179,11 @@ def list_(
 
 
 @command(group, "revoke", example="download-gateway token revoke 0123456789abcdef0123456789abcdef")
-def revoke(call: Call, which: TokenId) -> None:
+def revoke(invocation: Invocation, which: TokenId) -> None:
     """Revoke a token, at once and for good."""
-    token = call.with_store(lambda store: store.revoke_token(_identifier(which)))
-    call.say(
-        token_data(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
+    token = invocation.with_store(lambda store: store.revoke_token(_identifier(which)))
+    invocation.print_result(
+        token_document(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
     )
 
 
@@ -192,7 +194,7 @@ def revoke(call: Call, which: TokenId) -> None:
     example="download-gateway token extend 0123456789abcdef0123456789abcdef --expires-in 7d",
 )
 def extend(
-    call: Call,
+    invocation: Invocation,
     which: TokenId,
     *,
     expires_in: ExpiresIn = None,
@@ -212,7 +214,7 @@ def extend(
         raise fail("--max-downloads and --unlimited exclude each other: give one")
     if expires_in is None and expires_at is None and max_downloads is None and not unlimited:
         raise fail("nothing to change: give --expires-in, --expires-at, --max-downloads or --unlimited")
-    settings = call.settings
+    settings = invocation.settings
     lifetime = _lifetime(expires_in, settings) if expires_in is not None else None
     moment = _moment(expires_at) if expires_at is not None else None
     limit: int | Keep | None = None if unlimited else KEEP if max_downloads is None else max_downloads
@@ -231,8 +233,8 @@ def extend(
         )
 
     with _naming_flags():
-        token = call.with_store(update)
-    call.say(token_data(token), lambda: show_token(token, None))
+        token = invocation.with_store(update)
+    invocation.print_result(token_document(token), lambda: show_token(token, None))
 
 
 def show_token(token: TokenRecord, manifest: Manifest | None) -> None:
@@ -282,12 +284,12 @@ def _naming_flags() -> Iterator[None]:
         raise ConfigurationError(faults) from None
 
 
-def _base(call: Call) -> str:
+def _base(invocation: Invocation) -> str:
     """What a link begins with: as told here, else as the gateway has it that runs on this data folder."""
     from gateway.store.embedded import announced_url  # noqa: PLC0415
 
-    settings = call.settings
-    told = settings.public_url or settings.redis_url or "listen" in call.flags
+    settings = invocation.settings
+    told = settings.public_url or settings.redis_url or "listen" in invocation.flags
     return (None if told else announced_url(settings.data)) or base_url(settings)
 
 

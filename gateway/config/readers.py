@@ -13,9 +13,13 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
+from pydantic.fields import FieldInfo
 
 from gateway.config.units import format_exact_size, parse_duration, parse_size
 from gateway.runtime.addresses import Address
+
+UNIT_ADDRESS: Final = "address"
+"""The unit of every setting that says where something listens: `settings.LISTENERS` is made from it."""
 
 MAX_SECONDS: Final = 10 * 366 * 86400
 """Ten years: longer is a slip of the unit."""
@@ -23,9 +27,20 @@ _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
 """A bucket's name: what AWS allows, and what older and other services do (capitals, _ and more letters)."""
 
 
-def setting(default: Any, help_text: str, *, unit: str = "", shown: str = "", repr: bool = True) -> Any:  # noqa: A002
-    """Declare one setting. `shown` describes a default that is not a constant; repr=False hides a secret."""
-    extra: dict[str, Any] = {"unit": unit, "shown": shown}
+def setting(
+    default: Any,
+    help_text: str,
+    *,
+    unit: str = "",
+    default_text: str = "",
+    repr: bool = True,  # noqa: A002
+) -> Any:
+    """Declare one setting.
+
+    unit: what a number counts, or what a text is (`UNIT_ADDRESS`, "path", "URL", …). default_text: describes
+    a default that is not a constant. repr=False hides a secret.
+    """
+    extra: dict[str, Any] = {"unit": unit, "default_text": default_text}
     if callable(default):
         return Field(default_factory=default, description=help_text, json_schema_extra=extra)
     return Field(default=default, description=help_text, json_schema_extra=extra, repr=repr)
@@ -33,7 +48,22 @@ def setting(default: Any, help_text: str, *, unit: str = "", shown: str = "", re
 
 def needed(help_text: str, *, unit: str = "") -> Any:
     """Declare a setting of a table that has no default."""
-    return Field(description=help_text, json_schema_extra={"unit": unit, "shown": "needed"})
+    return Field(description=help_text, json_schema_extra={"unit": unit, "default_text": "needed"})
+
+
+def unit_of(field: FieldInfo) -> str:
+    """The unit that a setting was declared with, "" without one."""
+    return str(_extra(field)["unit"])
+
+
+def describe_default(field: FieldInfo) -> str:
+    """The description of a default that is not a constant, "" for a constant."""
+    return str(_extra(field)["default_text"])
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    assert isinstance(field.json_schema_extra, dict)  # `setting` and `needed` declare every setting with one
+    return dict(field.json_schema_extra)
 
 
 def _shown(value: object) -> str:

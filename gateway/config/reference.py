@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gateway.config.readers import describe_default, unit_of
 from gateway.config.settings import Settings
 from gateway.config.sources import GROUPS, TABLES, flag_name, toml_name, variable_name
 from gateway.config.storages import STORAGE_TYPES
@@ -60,29 +61,19 @@ EXAMPLE_HEAD: Final = """\
 
 def default_text(field: FieldInfo) -> str:
     """The default as TOML writes it, or "" where it is no constant."""
-    if field.is_required() or field.default_factory is not None or field.default is None or shown(field):
+    if (
+        field.is_required()
+        or field.default_factory is not None
+        or field.default is None
+        or describe_default(field)
+    ):
         return ""
     value: Any = str(field.default) if isinstance(field.default, Path) else field.default
-    if unit(field) == "size":
+    if unit_of(field) == "size":
         value = format_exact_size(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(list(value) if isinstance(value, tuple) else value)
-
-
-def shown(field: FieldInfo) -> str:
-    """The words for a default that is no constant."""
-    return str(_extra(field)["shown"])
-
-
-def unit(field: FieldInfo) -> str:
-    """What the number counts or the text is, may be ""."""
-    return str(_extra(field)["unit"])
-
-
-def _extra(field: FieldInfo) -> dict[str, Any]:
-    assert isinstance(field.json_schema_extra, dict)  # every setting is declared with one
-    return dict(field.json_schema_extra)
 
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
@@ -97,19 +88,20 @@ def settings_page() -> str:
     """The text of docs/settings.md."""
     parts = [PAGE_HEAD, "| setting | default | unit | |", "| --- | --- | --- | --- |"]
     for name, field in _fields(Settings):
-        default = f"`{text}`" if (text := default_text(field)) else shown(field)
+        default = f"`{text}`" if (text := default_text(field)) else describe_default(field)
         parts.append(
             f"| `{toml_name(name)}`<br>`{flag_name(name)}`<br>`{variable_name(name)}` "
-            f"| {default} | {unit(field)} | {field.description} |"
+            f"| {default} | {unit_of(field)} | {field.description} |"
         )
     parts += ["", "## Storages", "", STORAGE_TEXT.rstrip()]
     for kind, model in STORAGE_TYPES.items():
         parts += ["", f"### {kind}", "", "| key | default | unit | |", "| --- | --- | --- | --- |"]
         for name, field in _fields(model):
-            default = f"`{text}`" if (text := default_text(field)) else shown(field)
+            default = f"`{text}`" if (text := default_text(field)) else describe_default(field)
             variable = variable_name(f"{TABLES}__NAME__{name}")
             parts.append(
-                f"| `storage.NAME.{name}`<br>`{variable}` | {default} | {unit(field)} | {field.description} |"
+                f"| `storage.NAME.{name}`<br>`{variable}` "
+                f"| {default} | {unit_of(field)} | {field.description} |"
             )
     return "\n".join(parts) + "\n"
 
@@ -175,13 +167,13 @@ def _example(key: str, name: str, field: FieldInfo) -> str:
     default = default_text(field)
     note = str(field.description)
     if not default:
-        note += f" Default: {shown(field)}."
+        note += f" Default: {describe_default(field)}."
     return f"{_comment(note.replace('`', ''))}{_example_line(key, name, field)}\n"
 
 
 def _example_line(key: str, name: str, field: FieldInfo) -> str:
     value = default_text(field) or json.dumps(EXAMPLES[name], ensure_ascii=False)
-    counted = f"  # {unit(field)}" if unit(field) and unit(field) not in KINDS else ""
+    counted = f"  # {unit_of(field)}" if unit_of(field) and unit_of(field) not in KINDS else ""
     return f"# {key} = {value}{counted}"
 
 

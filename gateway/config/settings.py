@@ -27,6 +27,7 @@ from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.config.readers import (
+    UNIT_ADDRESS,
     AbsolutePath,
     ListenAddress,
     LogLevel,
@@ -39,6 +40,7 @@ from gateway.config.readers import (
     WholeSeconds,
     at_least,
     setting,
+    unit_of,
     whole,
 )
 from gateway.config.sources import (
@@ -57,7 +59,6 @@ from gateway.errors import ConfigurationError
 from gateway.runtime.addresses import Address
 
 STORAGE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-LISTENERS: Final = ("listen", "mint_listen", "admin_listen")
 DEFAULT_TTL: Final = 86_400
 DEFAULT_CACHE: Final = 10 * 2**30
 MIN_CACHE: Final = 64 * 2**20
@@ -91,7 +92,7 @@ class Settings(BaseSettings):
         None,
         "The store: redis://, rediss:// (TLS) or unix://.",
         unit="URL",
-        shown="the embedded store below `data`",
+        default_text="the embedded store below `data`",
         repr=False,
     )
     redis_timeout: Seconds = setting(1.0, "How long one command of the store may take.", unit="seconds")
@@ -99,33 +100,39 @@ class Settings(BaseSettings):
         10_000, "Commands that may wait for the store; more are refused at once.", unit="commands a worker"
     )
     listen: ListenAddress = setting(
-        "0.0.0.0:8080", "Where downloads are served: HOST:PORT, [IPV6]:PORT or unix:PATH.", unit="address"
+        "0.0.0.0:8080", "Where downloads are served: HOST:PORT, [IPV6]:PORT or unix:PATH.", unit=UNIT_ADDRESS
     )
     mint_listen: ListenAddress = setting(
-        "127.0.0.1:8081", "Where the mint service listens; keep it private.", unit="address"
+        "127.0.0.1:8081", "Where the mint service listens; keep it private.", unit=UNIT_ADDRESS
     )
     admin_listen: ListenAddress = setting(
         "127.0.0.1:8082",
         "Where health and metrics of all workers are served; keep it private.",
-        unit="address",
+        unit=UNIT_ADDRESS,
+    )
+    dashboard_listen: ListenAddress = setting(
+        "127.0.0.1:8083", "Where the admin API listens; keep it private.", unit=UNIT_ADDRESS
     )
     tls_cert: AbsolutePath | None = setting(
-        None, "A PEM certificate chain: `listen` speaks HTTPS with it.", unit="path", shown="plain HTTP"
+        None,
+        "A PEM certificate chain: `listen` speaks HTTPS with it.",
+        unit="path",
+        default_text="plain HTTP",
     )
     tls_key: AbsolutePath | None = setting(
-        None, "The certificate's private key (PEM).", unit="path", shown="in the file `tls_cert`"
+        None, "The certificate's private key (PEM).", unit="path", default_text="in the file `tls_cert`"
     )
     workers: Annotated[int, whole(1, 1024)] = setting(
         count_cpus,
         "Worker processes that serve downloads.",
         unit="processes",
-        shown="the CPUs this process may use",
+        default_text="the CPUs this process may use",
     )
     public_url: PublicURL = setting(
         None,
         "The URL under which customers reach the gateway; download links begin with it.",
         unit="URL",
-        shown="made from `listen`",
+        default_text="made from `listen`",
     )
     trusted_proxies: Networks = setting(
         (), "Front proxies whose X-Forwarded-… and X-Original-… headers count.", unit="CIDRs"
@@ -138,7 +145,7 @@ class Settings(BaseSettings):
         _default_ttl,
         "The life of a token when the request names none.",
         unit="seconds",
-        shown=f"{DEFAULT_TTL}, or `mint.max_ttl` if that is less",
+        default_text=f"{DEFAULT_TTL}, or `mint.max_ttl` if that is less",
     )
     drain_timeout: Seconds = setting(
         600.0, "How long running downloads may finish after SIGTERM or a reload.", unit="seconds"
@@ -180,12 +187,12 @@ class Settings(BaseSettings):
         None,
         "A folder on a local disk that keeps what was read from object storages, for all workers.",
         unit="path",
-        shown="no cache",
+        default_text="no cache",
     )
     cache_max_bytes: Annotated[int, at_least(MIN_CACHE)] = setting(
         DEFAULT_CACHE, "How much the cache may hold; what was not asked for longest goes first.", unit="size"
     )
-    storage: dict[str, StorageSettings] = setting(dict, "Storages by name.", shown="none")
+    storage: dict[str, StorageSettings] = setting(dict, "Storages by name.", default_text="none")
 
     @property
     def roots(self) -> dict[str, Path]:
@@ -220,6 +227,12 @@ class Settings(BaseSettings):
             for name, table in storage.items()
         }
         return {**values, "storage": named}
+
+
+LISTENERS: Final = tuple(
+    name for name, field in Settings.model_fields.items() if unit_of(field) == UNIT_ADDRESS
+)
+"""The settings that say where something listens, in the order of their declaration."""
 
 
 def base_url(settings: Settings) -> str:

@@ -22,7 +22,7 @@ CONFIG_VARIABLE: Final = "GATEWAY_CONFIG"
 DEBUG_VARIABLE: Final = "GATEWAY_DEBUG"
 TABLES: Final = "storage"
 """The one setting that is a table of tables; every other is a plain value."""
-GROUPS: Final = ("mint_", "cache_")
+GROUPS: Final = ("mint_", "dashboard_", "cache_")
 """Attributes that begin with one of these are keys of a table in the TOML file."""
 
 ORCHESTRATOR: Final = re.compile(r"GATEWAY_(SERVICE_(HOST|PORT)(_.+)?|PORT(_\d+_(TCP|UDP)(_.+)?)?)")

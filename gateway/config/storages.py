@@ -50,7 +50,7 @@ class LocalSettings(_Table):
         "The folder that holds the files. Nothing outside it is ever served.", unit="path"
     )
     accel_prefix: AccelPrefix = setting(
-        "", "The internal location that the front proxy maps to `root`.", shown="/_protected/NAME/"
+        "", "The internal location that the front proxy maps to `root`.", default_text="/_protected/NAME/"
     )
 
 
@@ -58,11 +58,11 @@ class S3Settings(_Table):
     """Objects in a bucket of AWS S3 or of another service that speaks its protocol."""
 
     type: Literal["s3"] = setting(
-        "s3", "A bucket of AWS S3, or of any service that speaks its protocol.", shown='needed: `"s3"`'
+        "s3", "A bucket of AWS S3, or of any service that speaks its protocol.", default_text='needed: `"s3"`'
     )
     bucket: BucketName = needed("The bucket's name.")
     endpoint: Endpoint = setting(
-        None, "The service's URL, without the bucket.", unit="URL", shown="AWS, in `region`"
+        None, "The service's URL, without the bucket.", unit="URL", default_text="AWS, in `region`"
     )
     region: Text = setting(AWS_REGION, "The bucket's region, as requests are signed for it.")
     prefix: Prefix = setting("", "A folder in the bucket: keys begin below it, and nothing else is served.")
@@ -75,15 +75,15 @@ class S3Settings(_Table):
         None,
         "The access key's id. Without it the keys are looked for as AWS' own tools do: in the environment, "
         "in `profile`, by web identity, in the container's or the machine's metadata.",
-        shown="none",
+        default_text="none",
         repr=False,
     )
-    secret_key: Secret = setting(None, "The secret of `access_key`.", shown="none", repr=False)
+    secret_key: Secret = setting(None, "The secret of `access_key`.", default_text="none", repr=False)
     session_token: Secret = setting(
-        None, "The session token, where `access_key` is a temporary one.", shown="none", repr=False
+        None, "The session token, where `access_key` is a temporary one.", default_text="none", repr=False
     )
     profile: Text | None = setting(
-        None, "The profile in ~/.aws that has the keys.", shown="$AWS_PROFILE, else default"
+        None, "The profile in ~/.aws that has the keys.", default_text="$AWS_PROFILE, else default"
     )
     connections: Annotated[int, whole(1, 100_000)] = setting(
         1000,
@@ -95,7 +95,7 @@ class S3Settings(_Table):
         30.0, "How long the service may send nothing before the rest is asked for anew.", unit="seconds"
     )
     ca_file: AbsolutePath | None = setting(
-        None, "The certificates (PEM) to trust for https.", unit="path", shown="the system's"
+        None, "The certificates (PEM) to trust for https.", unit="path", default_text="the system's"
     )
     verify: Switch = setting(True, "Whether the service's certificate is checked; false is for trials only.")
     delivery: Annotated[Literal["stream", "redirect"], one_of("stream", "redirect")] = setting(
@@ -130,13 +130,13 @@ class _CloudTable(_Table):
 
     prefix: Prefix = setting("", "A folder in it: keys begin below it, and nothing else is served.")
     anonymous: Switch = setting(False, "Whether it is open to everybody: requests are not signed.")
-    endpoint: Endpoint = setting(None, "The service's URL.", unit="URL", shown="the cloud's own")
+    endpoint: Endpoint = setting(None, "The service's URL.", unit="URL", default_text="the cloud's own")
     connect_timeout: Seconds = setting(5.0, "How long connecting may take.", unit="seconds")
     read_timeout: Seconds = setting(
         30.0, "How long the service may send nothing before the rest is asked for anew.", unit="seconds"
     )
     ca_file: AbsolutePath | None = setting(
-        None, "Certificates (PEM) to trust for https beside the system's.", unit="path", shown="none"
+        None, "Certificates (PEM) to trust for https beside the system's.", unit="path", default_text="none"
     )
 
     @model_validator(mode="after")
@@ -156,7 +156,7 @@ class GoogleSettings(_CloudTable):
         "A service account's key file (JSON). Without it credentials are looked for as Google's own tools "
         "do: in GOOGLE_APPLICATION_CREDENTIALS, in what gcloud left behind, in the machine's metadata.",
         unit="path",
-        shown="none",
+        default_text="none",
     )
 
 
@@ -170,11 +170,14 @@ class AzureSettings(_CloudTable):
         None,
         "The account's key. Without it and `sas_token` credentials are looked for in AZURE_… variables: a "
         "key, a client's secret, a workload's identity; then the machine's managed identity is asked.",
-        shown="none",
+        default_text="none",
         repr=False,
     )
     sas_token: Secret = setting(
-        None, "A shared access signature that may read (and list, to publish).", shown="none", repr=False
+        None,
+        "A shared access signature that may read (and list, to publish).",
+        default_text="none",
+        repr=False,
     )
 
 

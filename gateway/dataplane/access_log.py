@@ -1,11 +1,12 @@
-"""One JSON line a request, written in batches off the hot path.
+"""The access log: one JSON line a request, written in batches beside the hot path.
 
-A request leaves its exchange; ten times a second the lines are made, a few at a time between other work, and
-handed to a thread that writes them, so that neither a slow disk nor a full pipe holds a download. (The
-lines are not made in the thread: it would hold the interpreter for milliseconds at a time.)
+A request that has ended leaves its exchange here. Ten times a second the lines are made, a few at a time
+between other work, and handed to a thread that writes them, so that neither a slow disk nor a full pipe
+delays a download. (The lines are not made in the thread, because it would hold the interpreter for
+milliseconds at a time.)
 
-A token is named by its id; the query is not logged, and whatever looks like a secret in the rest is cut
-out.
+A line names a token by its id. The query is not logged, and whatever looks like a secret in the other texts
+is replaced.
 """
 
 from __future__ import annotations
@@ -29,19 +30,20 @@ from gateway.secrets import redact
 
 FLUSH_SECONDS: Final = 0.1
 LINES_A_TURN: Final = 64
-"""Lines made in one turn of the event loop: about 100 µs."""
+"""How many lines are made in one turn of the event loop: this takes about 100 µs."""
 WAITING_LINES: Final = 100_000
-"""Lines kept while the disk is slow; beyond it the oldest are dropped, and their number is logged."""
+"""How many lines are kept while the disk is slow; the oldest of more are dropped, and counted in the log."""
 ENCODINGS: Final = 10
-"""How many times over a secret may be percent-encoded and still be found."""
+"""A secret is found even if it is percent-encoded so many times over."""
 TEXT_CHARACTERS: Final = 256
-"""A request's own texts are cut to this in the log."""
+"""A text that comes from the request is cut to this length in the log."""
 
 
 class AccessLog:
     """Collects exchanges that have ended, and writes a line for each.
 
-    target: `-` for standard output, or a path (appended to). client: names an exchange's client.
+    target: `-` for standard output, or the path of a file that is appended to. client: returns the address of
+    an exchange's client.
     """
 
     def __init__(self, target: str, client: Callable[[Exchange], str]) -> None:
@@ -55,22 +57,22 @@ class AccessLog:
         self._handle: asyncio.Handle | None = None
 
     def add(self, exchange: Exchange) -> None:
-        """Keep an exchange that has ended for the next batch."""
+        """Collect an exchange that has ended."""
         if len(self._entries) == WAITING_LINES:
             self._dropped += 1
         self._entries.append(exchange)
 
     def start(self) -> None:
-        """Begin to write, on the running loop."""
-        self._handle = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._turn)
+        """Begin to write, on the running event loop."""
+        self._handle = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._make_some)
 
-    def _turn(self) -> None:
-        """Make some lines; when all are made, hand them to the thread and rest."""
+    def _make_some(self) -> None:
+        """Make some lines; when all are made, hand them to the thread and wait for the next batch."""
         loop = asyncio.get_running_loop()
         if not self._writing:
-            self._make(LINES_A_TURN)
+            self._make_lines(LINES_A_TURN)
             if self._entries:
-                self._handle = loop.call_soon(self._turn)
+                self._handle = loop.call_soon(self._make_some)
                 return
             if self._lines:
                 lines, self._lines = self._lines, []
@@ -78,7 +80,7 @@ class AccessLog:
                 loop.run_in_executor(self._writer, self._write, lines).add_done_callback(self._written)
         self.start()
 
-    def _make(self, count: int) -> None:
+    def _make_lines(self, count: int) -> None:
         entries, client = self._entries, self._client
         epoch = time.time() - time.monotonic()
         for _ in range(min(count, len(entries))):
@@ -93,7 +95,7 @@ class AccessLog:
         self._dropped += done.result()
 
     def _write(self, lines: list[str]) -> int:
-        """Write a batch; the number of lines lost, because downloads go on without their log."""
+        """Write a batch. Return the number of lines lost: downloads go on when the log cannot be written."""
         data = "".join(lines).encode()
         try:
             while data:
@@ -103,17 +105,17 @@ class AccessLog:
         return 0
 
     def stop(self) -> None:
-        """Write what is left."""
+        """Write what is left, and close the log."""
         if self._handle is not None:
             self._handle.cancel()
         self._writer.shutdown(wait=True)
-        self._make(len(self._entries))
+        self._make_lines(len(self._entries))
         self._write(self._lines)
         os.close(self._fd)
 
 
 def format_line(exchange: Exchange, client: str, ended: float) -> str:
-    """One line of the log, with its line feed. Members that would say nothing are left out.
+    """Return one line of the log, with its line feed. Members without a value are left out.
 
     client: the client's address. ended: seconds since 1970 UTC.
     """
@@ -148,13 +150,13 @@ def _clock(second: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _request(client: str, method: str, path: str, agent: str) -> str:
-    """What a client's requests have in common, as JSON members; remembered, because making it costs most."""
+    """Return what the requests of a client have in common, as JSON members; cached, because it costs most."""
     members = f'"client": "{client}", "method": {_quote(method)}, "path": {_quote(path)}'
     return f'{members}, "agent": {_quote(agent)}' if agent else members
 
 
 def _quote(text: str) -> str:
-    """A text of the request as JSON: cut, and without secrets, also when they are percent-encoded."""
+    """Return a text of the request as JSON: cut, and without secrets, even percent-encoded ones."""
     if "%" in text:
         decoded = text
         for _ in range(ENCODINGS):

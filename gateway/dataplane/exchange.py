@@ -1,20 +1,24 @@
-"""One request and its answer: what a front end is handed, and what is counted and logged when it ends."""
+"""One request and its answer: what those who answer it are handed, and what is logged at the end.
+
+An exchange reaches its connection through the protocol `Channel`, so that this module knows neither the
+connection nor the server: both import it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.dataplane.delivery.client_socket import ClientSocket
+from gateway.dataplane.delivery.send_scheduler import SendScheduler
 from gateway.errors import Refusal
 from gateway.http.fields import prefers_html
+from gateway.http.forward_auth import Dialect, refusal_fields
 from gateway.http.pages import refusal_answer
 from gateway.runtime.deferred import Deferred
-
-if TYPE_CHECKING:
-    from gateway.dataplane.connection import ClientConnection
-    from gateway.tokens.leases import Lease
 
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 EXPOSED: Final = b"Access-Control-Expose-Headers: Accept-Ranges, Content-Disposition, Content-Range, ETag\r\n"
@@ -24,16 +28,64 @@ class ClientGone(Exception):
     """The connection was lost; nobody is there to answer."""
 
 
+class ServerState(Protocol):
+    """What all connections of a worker share, as far as an answer depends on it.
+
+    draining: whether the worker finishes its answers and then stops. date_field: the Date field, with CRLF.
+    plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
+    cors_origins: the setting. scheduler: decides which delivery may send in a turn of the event loop.
+    """
+
+    draining: bool
+    date_field: bytes
+    plain_tail: bytes
+    cors_origins: frozenset[str]
+    scheduler: SendScheduler
+
+    def count(self, index: int, count: int = 1, /) -> None:
+        """Add to a metric."""
+
+
+class Channel(Protocol):
+    """The connection of an exchange, as far as those who answer and send need it.
+
+    transport: None once the connection is lost. peer: the client's address as the socket names it. sender:
+    the delivery that is under way. client_socket: the way past the transport, once it was opened.
+    """
+
+    transport: asyncio.Transport | None
+    peer: Any
+    sender: Any
+    client_socket: ClientSocket | None
+
+    @property
+    def server(self) -> ServerState:
+        """What all connections share."""
+
+    def open_client_socket(self) -> ClientSocket:
+        """Return the way past the transport; it is opened once. Raises ClientGone."""
+
+    def reset(self) -> None:
+        """Break the connection with a reset."""
+
+    def finish(self, exchange: Exchange) -> None:
+        """Count and log an exchange that has ended; then serve the next request, or close."""
+
+
 class Exchange:
     """One request under way on one connection.
 
-    method, target, headers: as parsed. Where a plain head was read (rules/heads.py), `token` is its token,
-    checked, or `original` the target that a front proxy asks about, with its token as `asked_token` if it is
-    a minted URL; `file` is the name asked for, if any, `range` the Range field, `agent` the client's name for
-    itself; the target has no query, and headers have at most X-Forwarded-For. keep: whether the connection
-    serves another request afterwards. started, ended: seconds of the monotonic clock. token_id, status, code,
-    sent (bytes of file content) and whole: for the log, filled in on the way. lease: of what is reserved, if
-    sending it may take a while. waiter: set when the answer is complete, if somebody waits.
+    method, target, headers: as parsed. Where a plain head was read (http/request_heads.py), `token` is its
+    token, well-formed; or `original` is the target that a front proxy asks about, with its token as
+    `asked_token` if that target is a minted URL. `file` is the name asked for, if any, `range` the Range
+    field, `agent` the client's name for itself; the target then has no query, and headers have at most
+    X-Forwarded-For.
+
+    keep: whether the connection serves another request afterwards. begun: whether the head has been sent, or
+    is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal looks.
+    started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file content) and
+    whole (all that was asked for was sent): for the log, filled in on the way. waiter: set when the answer is
+    complete, if somebody waits for it.
     """
 
     # Defaults of the class: most exchanges never change them, and one is made for every request.
@@ -50,12 +102,12 @@ class Exchange:
     ended = 0.0
     whole = False
     begun = False
-    lease: Lease | None = None
+    dialect: Dialect | None = None
     waiter: Deferred[None] | None = None
 
     def __init__(
         self,
-        connection: ClientConnection,
+        connection: Channel,
         method: str = "GET",
         target: str = "/download",
         headers: CIMultiDictProxy[str] = NO_HEADERS,
@@ -78,13 +130,13 @@ class Exchange:
         transport = self.connection.transport
         if transport is None:
             raise ClientGone
-        whole = self.begin(status, head)
-        transport.write(whole if self.method == "HEAD" else whole + body)
+        complete = self.begin(status, head)
+        transport.write(complete if self.method == "HEAD" else complete + body)
 
     def begin(self, status: int, head: bytes) -> bytes:
-        """Complete a head, which the caller sends at once: from here on the answer cannot become another.
+        """Complete a head, which the caller sends at once: after this the answer cannot become another one.
 
-        head: the status line and the fields, each ended by CRLF, without the empty line; Date, CORS and
+        head: the status line and the fields, each ended by CRLF, without the empty line. Date, CORS and
         Connection fields are added here.
         """
         server = self.connection.server
@@ -102,25 +154,27 @@ class Exchange:
             ending = b"\r\n"
         return b"".join((head, server.date_field, ending))
 
-    def refuse(
-        self, refusal: Refusal, detail: str | None = None, fields: bytes = b"", status: int | None = None
-    ) -> None:
+    def refuse(self, refusal: Refusal, detail: str | None = None, fields: bytes = b"") -> None:
         """Answer with a row of the table, as problem+json or as a small page. Raises ClientGone.
 
-        fields: added to the head. status: instead of the row's own, for a proxy that would spoil that one.
+        detail: instead of the row's own text. fields: added to the head. Where a front proxy asks, the status
+        is one that it passes on, and the true one travels in fields of its own.
         """
         self.code = refusal.code
-        html = prefers_html(self.headers.get("Accept"))
-        head, body = refusal_answer(refusal, detail, html, status)
-        self.respond(status or refusal.status, head + fields, body)
+        status = refusal.status
+        if self.dialect is not None:
+            status = self.dialect.status(status)
+            fields += refusal_fields(refusal)
+        head, body = refusal_answer(refusal, detail, prefers_html(self.headers.get("Accept")), status)
+        self.respond(status, head + fields, body)
 
     def abort(self) -> None:
-        """Break the connection: what was begun cannot be finished, and the client must know."""
+        """Break the connection: what was begun cannot be finished, and the client must notice."""
         self.keep = False
         self.connection.reset()
 
     def end(self) -> None:
-        """The answer is complete, or will never be."""
+        """Note that the answer is complete, or never will be. Only `ending.py` calls this."""
         self.ended = monotonic()
         self.connection.finish(self)
 
@@ -131,7 +185,7 @@ class Exchange:
 
 
 def cors_fields(origins: frozenset[str], origin: str | None) -> bytes:
-    """What a request from a page of `origin` is answered beside all else, where `origins` may read it."""
+    """The fields that let a page of `origin` read the answer, if `origins`, the setting, allow it."""
     if "*" in origins:
         return b"Access-Control-Allow-Origin: *\r\n" + EXPOSED
     if origin is None or origin not in origins:

@@ -1,203 +1,211 @@
-"""The plainest requests, answered as soon as the store has spoken, without a coroutine.
+"""The most frequent requests, answered as soon as the store has answered, without a coroutine.
 
-Most requests ask for what was asked for a moment ago under another token. Their answers are kept as they are
-sent, put together once a second, and leave in one write: half the Python of a request (see bench/README.md).
-The rules:
+Most requests ask for what another token has asked for a moment ago. Their answers are kept as they are sent,
+put together once a second, and leave in one write: half the Python of a request (see bench/README.md). The
+rules:
 
-- Kept is what `Downloads` has answered before, by the manifest's digest and the name asked for, if any: a
-  small file, whole; what a front proxy is told of a file; and where a file is of which one span is asked for.
-- It is sent only where the store's word leaves nothing to do: the token is valid, and what is to be charged
-  has been. An unknown, expired or revoked token is refused here, too: they cost the same.
+- Only what the ordinary way has answered before is kept, by the manifest's digest and the name asked for, if
+  any: a small file, whole; what a front proxy is told about a file; and, for requests of one span of a larger
+  file, where the file is.
+- A kept answer is sent only where nothing is left to decide: the token is valid, and what is to be charged
+  has been reserved by reading the token. An unknown, expired or revoked token is refused here, too: all three
+  cost the same.
 - The file was seen on its storage, unchanged, within FRESH_SECONDS, as for every other answer.
-- Whatever is not so is left to `Downloads.answer`, with the store's word.
+- Everything else is NOT_POSSIBLE here. Then nothing was done, and the ordinary way goes on with the same
+  reply.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from gateway.dataplane.delivery.transfer import SMALL_BYTES, Departure, may_leave_soon
 from gateway.dataplane.exchange import Exchange
 from gateway.errors import TOKEN_INVALID
+from gateway.http.forward_auth import permission_head
 from gateway.http.pages import refusal_answer
 from gateway.http.plans import Representation
 from gateway.http.ranges import select_ranges
-from gateway.runtime.deferred import Deferred
 from gateway.runtime.metrics import Counters
 from gateway.storage.interface import FRESH_SECONDS, FileBlob, Storage
+from gateway.tokens.claims import TokenReply
 
 ANSWERS_KEPT: Final = 1024
-"""Of each kind, a worker: 32 MiB with the largest of small files."""
+"""How many of each kind a worker keeps: 32 MiB with the largest of small files."""
 
 T = TypeVar("T")
-Name = tuple[bytes, str]
-"""A manifest's digest, and the name by which a file of it was asked for; empty: by none."""
-
-GONE: Final[Deferred[bool]] = Deferred()
-"""All has been sent, and the exchange has ended."""
-GONE.set_result(True)
+AnswerKey = tuple[bytes, str]
+"""A manifest's digest, and the name by which a file of it was asked for; empty if by none."""
 
 
-class Ready:
+class Verdict(Enum):
+    """What the fast path has done with a request, unless it began to send a span."""
+
+    ANSWERED = "answered"
+    NOT_POSSIBLE = "not possible"
+
+
+ANSWERED: Final = Verdict.ANSWERED
+"""The whole answer has been sent; the exchange has to be ended."""
+NOT_POSSIBLE: Final = Verdict.NOT_POSSIBLE
+"""Nothing was done."""
+
+FastResult = Verdict | Departure
+"""A Departure: a span is being sent. The caller waits for it, releases its blob, and ends the exchange."""
+
+
+class KeptAnswer:
     """One answer about one file: the fields before those that change with the time, and the body.
 
-    amount: bytes of the file in it.
+    amount: bytes of the file in it. checked: when the file was last seen on its storage as published. tail,
+    text: the fields that change with the time, as last used, and the whole answer with them.
     """
 
-    __slots__ = ("_body", "_head", "_seen", "_shown", "_storage", "_tail", "_text", "amount")
+    __slots__ = ("_body", "_head", "_representation", "_storage", "amount", "checked", "tail", "text")
 
     def __init__(
-        self, head: bytes, body: bytes, storage: Storage, shown: Representation, blob: FileBlob
+        self, head: bytes, body: bytes, storage: Storage, representation: Representation, blob: FileBlob
     ) -> None:
         self.amount = len(body)
+        self.checked = blob.checked_at
+        self.tail = self.text = b""
         self._head = head
         self._body = body
         self._storage = storage
-        self._shown = shown
-        self._seen = blob.checked_at
-        self._tail = self._text = b""
+        self._representation = representation
 
-    def text(self, tail: bytes) -> bytes:
-        """All of it. tail: the fields that change with the time, and the empty line."""
-        if tail is not self._tail:
-            self._tail = tail
-            self._text = b"".join((self._head, tail, self._body))
-        return self._text
+    def complete(self, tail: bytes) -> None:
+        """Put the answer together with the fields that change with the time; they end with the empty line."""
+        self.tail = tail
+        self.text = b"".join((self._head, tail, self._body))
 
-    def holds(self, now: float) -> bool:
-        """Whether the file is still the one that was published. now: seconds of the monotonic clock."""
-        if now - self._seen < FRESH_SECONDS:
-            return True
-        blob = self._storage.lookup(self._shown.file)
+    def check(self) -> bool:
+        """Look at the file on its storage. Return whether it is still the one that was published."""
+        blob = self._storage.lookup(self._representation.file)
         if blob is None:
             return False
         with blob:
             if blob.as_file is not None:
-                self._seen = blob.as_file.checked_at
+                self.checked = blob.as_file.checked_at
         return True
 
 
 class FastPath:
-    """What one worker has ready."""
+    """Keeps answers and sends them. One worker has one."""
 
     def __init__(self, counters: Counters) -> None:
         self._add_file = counters.add_file
-        self._files: dict[Name, Ready] = {}
-        self._permits: dict[Name, Ready] = {}
-        self._places: dict[Name, tuple[Storage, Representation]] = {}
+        self._files: dict[AnswerKey, KeptAnswer] = {}
+        self._permissions: dict[AnswerKey, KeptAnswer] = {}
+        self._locations: dict[AnswerKey, tuple[Storage, Representation]] = {}
         self._refusal = refusal_answer(TOKEN_INVALID, None, html=False)
 
-    def answer(self, exchange: Exchange, reply: Any) -> Deferred[bool] | None:
-        """Answer and end a plain exchange, by what the store says of its token; None: nothing was done.
+    def answer(self, exchange: Exchange, reply: TokenReply) -> FastResult:
+        """Answer a plain request, if that is possible at once. The caller ends the exchange.
 
-        GONE when all is done. Else a Departure; whoever gets it releases its blob, and ends the exchange.
+        reply: what the store says of the token, by `Claims.read_and_claim` for a whole file, and by
+        `Claims.read_token` for a span and for a front proxy's question.
         """
-        if exchange.range and exchange.token:
+        connection = exchange.connection
+        transport, server = connection.transport, connection.server
+        if transport is None or server.draining:
+            return NOT_POSSIBLE
+        if not exchange.token:
+            return self._answer_question(exchange, reply)
+        if exchange.range:
             return self._answer_span(exchange, reply)
-        answer = self._answer_download if exchange.token else self._answer_question
-        return GONE if answer(exchange, reply) else None
+        if reply.manifest is None or reply.revoked is not None:
+            head, body = self._refusal
+            exchange.status, exchange.code = TOKEN_INVALID.status, TOKEN_INVALID.code
+            transport.write(b"".join((head, server.plain_tail, body)))
+            return ANSWERED
+        key = (reply.manifest, exchange.file)
+        kept = self._files.get(key)
+        if kept is None or (reply.limit is not None and reply.reserved != kept.amount):
+            return NOT_POSSIBLE
+        if monotonic() - kept.checked >= FRESH_SECONDS and not kept.check():
+            del self._files[key]
+            return NOT_POSSIBLE
+        if kept.tail is not server.plain_tail:
+            kept.complete(server.plain_tail)
+        exchange.status = 200
+        exchange.sent = kept.amount
+        exchange.whole = True
+        transport.write(kept.text)
+        if kept.amount:
+            self._add_file(kept.amount)
+        return ANSWERED
 
-    def _answer_download(self, exchange: Exchange, reply: Any) -> bool:
-        """Send the file, by the answer to `Claims.take`."""
-        now = monotonic()
-        digest, revoked, limit, reserved = reply
-        if digest is None or revoked is not None:
-            return self._refuse(exchange, now)
-        name = (digest, exchange.file)
-        ready = self._files.get(name)
-        if ready is None or (limit is not None and reserved != ready.amount):
-            return False
-        if not ready.holds(now):
-            del self._files[name]
-            return False
-        if not _send(exchange, 200, ready.text(exchange.connection.server.plain_tail), now, ready.amount):
-            return False
-        if ready.amount:
-            self._add_file(ready.amount)
-        return True
+    def _answer_question(self, exchange: Exchange, reply: TokenReply) -> FastResult:
+        """Tell a front proxy what to send."""
+        if reply.manifest is None or reply.revoked is not None or reply.limit is not None:
+            return NOT_POSSIBLE
+        key = (reply.manifest, exchange.file)
+        kept = self._permissions.get(key)
+        if kept is None:
+            return NOT_POSSIBLE
+        if monotonic() - kept.checked >= FRESH_SECONDS and not kept.check():
+            del self._permissions[key]
+            return NOT_POSSIBLE
+        connection = exchange.connection
+        transport, tail = connection.transport, connection.server.plain_tail
+        assert transport is not None
+        if kept.tail is not tail:
+            kept.complete(tail)
+        exchange.status = 200
+        transport.write(permission_head(exchange.token_id) + kept.text)
+        return ANSWERED
 
-    def _answer_question(self, exchange: Exchange, reply: Any) -> bool:
-        """Tell a front proxy what to send, by the answer to `Claims.look`."""
-        now = monotonic()
-        digest, revoked, limit = reply
-        name = (digest, exchange.file)
-        ready = self._permits.get(name)
-        if ready is None or revoked is not None or limit is not None:
-            return False
-        if not ready.holds(now):
-            del self._permits[name]
-            return False
-        told = permit(exchange.token_id) + ready.text(exchange.connection.server.plain_tail)
-        return _send(exchange, 200, told, now)
-
-    def _answer_span(self, exchange: Exchange, reply: Any) -> Departure | None:
-        """Send one span of a file, by the answer to `Claims.look`."""
-        digest, revoked, limit = reply
-        place = self._places.get((digest, exchange.file))
-        if place is None or revoked is not None or limit is not None:
-            return None
-        storage, shown = place
-        spans = select_ranges(exchange.range, shown.file.size)
-        server = exchange.connection.server
-        if not spans or server.draining:
-            return None
-        blob = storage.lookup(shown.file)
+    def _answer_span(self, exchange: Exchange, reply: TokenReply) -> FastResult:
+        """Send one span of a file."""
+        if reply.manifest is None or reply.revoked is not None or reply.limit is not None:
+            return NOT_POSSIBLE
+        location = self._locations.get((reply.manifest, exchange.file))
+        if location is None:
+            return NOT_POSSIBLE
+        storage, representation = location
+        spans = select_ranges(exchange.range, representation.file.size)
+        if not spans:
+            return NOT_POSSIBLE
+        blob = storage.lookup(representation.file)
         if blob is None:
-            return None
+            return NOT_POSSIBLE
         file = blob.as_file
         if file is None or not may_leave_soon(exchange, file, spans[0]):
             blob.release()
-            return None
+            return NOT_POSSIBLE
         exchange.status = 206
-        return Departure(exchange, file, shown.part_head(spans[0]) + server.plain_tail, spans[0])
+        head = representation.part_head(spans[0]) + exchange.connection.server.plain_tail
+        return Departure(exchange, file, head, spans[0])
 
-    def _refuse(self, exchange: Exchange, now: float) -> bool:
-        head, body = self._refusal
-        exchange.code = TOKEN_INVALID.code
-        text = b"".join((head, exchange.connection.server.plain_tail, body))
-        return _send(exchange, TOKEN_INVALID.status, text, now)
-
-    def keep_file(self, name: Name, storage: Storage, shown: Representation, blob: FileBlob) -> None:
-        """Keep a small file whole, and of any other where it is."""
-        if shown.file.size > SMALL_BYTES:
-            _keep(self._places, name, (storage, shown))
-            return
-        content = blob.read_now(0, shown.file.size)
-        if content is not None:
-            _keep(self._files, name, Ready(shown.whole().head, content, storage, shown, blob))
-
-    def keep_permit(
-        self, name: Name, fields: bytes, storage: Storage, shown: Representation, blob: FileBlob
+    def keep_file(
+        self, key: AnswerKey, storage: Storage, representation: Representation, blob: FileBlob
     ) -> None:
-        """Keep what a front proxy is told of a file: see `permit`."""
-        _keep(self._permits, name, Ready(fields, b"", storage, shown, blob))
+        """Keep the whole answer about a small file; of a larger one keep where it is, for its spans."""
+        if representation.file.size > SMALL_BYTES:
+            _keep(self._locations, key, (storage, representation))
+            return
+        content = blob.read_now(0, representation.file.size)
+        if content is not None:
+            head = representation.whole().head
+            _keep(self._files, key, KeptAnswer(head, content, storage, representation, blob))
+
+    def keep_permission(
+        self,
+        key: AnswerKey,
+        fields: bytes,
+        storage: Storage,
+        representation: Representation,
+        blob: FileBlob,
+    ) -> None:
+        """Keep the fields that tell a front proxy about a file; `permission_head` comes before them."""
+        _keep(self._permissions, key, KeptAnswer(fields, b"", storage, representation, blob))
 
 
-def permit(identifier: str) -> bytes:
-    """The beginning of every answer that lets a front proxy send something."""
-    return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Gateway-Token-Id: %b\r\n" % identifier.encode()
-
-
-def _send(exchange: Exchange, status: int, text: bytes, now: float, amount: int = 0) -> bool:
-    """Send a whole answer, and end the exchange, if its connection is to serve others after it.
-
-    amount: bytes of a file in it.
-    """
-    connection = exchange.connection
-    transport = connection.transport
-    if transport is None or connection.server.draining:
-        return False
-    exchange.status = status
-    exchange.sent = amount
-    exchange.whole = bool(amount)
-    exchange.ended = now
-    transport.write(text)
-    connection.finish(exchange)
-    return True
-
-
-def _keep(shelf: dict[Name, T], name: Name, thing: T) -> None:
-    if len(shelf) >= ANSWERS_KEPT:
-        del shelf[next(iter(shelf))]
-    shelf[name] = thing
+def _keep(table: dict[AnswerKey, T], key: AnswerKey, entry: T) -> None:
+    """Add an entry; the oldest one makes room for it."""
+    if len(table) >= ANSWERS_KEPT:
+        del table[next(iter(table))]
+    table[key] = entry

@@ -1,7 +1,7 @@
-"""The manifests a worker has seen, ready to answer from.
+"""The manifests that a worker has seen, parsed and ready to answer from.
 
-A manifest never changes and is named by its own digest, so it may be kept for ever; only the memory is
-bounded, by the number of files, oldest use out first.
+A manifest never changes and is named by its own digest, so it may be kept for ever. Only the memory is
+bounded, by the number of files; the manifest that was not used for the longest time goes first.
 """
 
 from __future__ import annotations
@@ -14,50 +14,51 @@ from gateway.http.plans import Representation
 from gateway.manifest import Manifest
 
 FILES_KEPT: Final = 50_000
-"""About 2 KiB each: 100 MiB a worker at the most."""
+"""About 2 KiB each: at most 100 MiB a worker."""
 
 
 class LoadedManifest:
-    """One version's files: the manifest, and each file as HTTP shows it (made when first asked for)."""
+    """The files of one version: the manifest, and each file as HTTP shows it (made when first asked for)."""
 
-    __slots__ = ("_shown", "manifest")
+    __slots__ = ("_representations", "manifest")
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self._shown: list[Representation | None] = [None] * len(manifest.files)
+        self._representations: list[Representation | None] = [None] * len(manifest.files)
 
     def representation(self, index: int) -> Representation:
         """File number `index` as HTTP shows it."""
-        shown = self._shown[index]
-        if shown is None:
-            shown = self._shown[index] = Representation(self.manifest.files[index])
-        return shown
+        representation = self._representations[index]
+        if representation is None:
+            representation = Representation(self.manifest.files[index])
+            self._representations[index] = representation
+        return representation
 
 
 class ManifestCache:
-    """A bounded memory of editions by digest."""
+    """A bounded memory of loaded manifests by digest."""
 
     def __init__(self, files: int = FILES_KEPT) -> None:
         self._limit = files
         self._files = 0
-        self._editions: OrderedDict[bytes, LoadedManifest] = OrderedDict()
+        self._manifests: OrderedDict[bytes, LoadedManifest] = OrderedDict()
 
     def get(self, digest: bytes) -> LoadedManifest | None:
-        """The edition, or None when it is not in memory."""
-        edition = self._editions.get(digest)
-        if edition is not None:
-            self._editions.move_to_end(digest)
-        return edition
+        """Return the manifest, or None when it is not in memory."""
+        loaded = self._manifests.get(digest)
+        if loaded is not None:
+            self._manifests.move_to_end(digest)
+        return loaded
 
     def add(self, digest: bytes, text: bytes) -> LoadedManifest:
-        """Keep the edition that `text` describes. Raises ValueError when that is not this manifest."""
+        """Keep the manifest whose text this is. Raises ValueError when the text does not have this digest."""
         if sha256(text).hexdigest().encode() != digest:
             raise ValueError("a manifest's text does not have its digest")
-        edition = LoadedManifest(Manifest.parse(text))
-        if digest not in self._editions:
-            self._files += len(edition.manifest.files)
-        self._editions[digest] = edition
-        while self._files > self._limit and len(self._editions) > 1:
-            _, oldest = self._editions.popitem(last=False)
+        loaded = LoadedManifest(Manifest.parse(text))
+        if digest not in self._manifests:
+            self._files += len(loaded.manifest.files)
+        self._manifests[digest] = loaded
+        while self._files > self._limit and len(self._manifests) > 1:
+            _, oldest = self._manifests.popitem(last=False)
             self._files -= len(oldest.manifest.files)
-        return edition
+        return loaded

@@ -1,11 +1,10 @@
-"""Makes connections, looks after them, and answers the requests that came the ordinary way.
+"""Makes connections, sweeps over them, and answers the requests that came through aiohttp's loop.
 
-All connections are looked at about once a second, a few at a time: one turn of the event loop hardly grows
-with their number (5,000 at once held it for 20 ms).
+A sweep looks at every connection about once a second, a few at a time, so that one turn of the event loop
+hardly grows with their number (5,000 at once held it for 20 ms).
 
-aiohttp internals relied on, each in tests/dataplane/test_aiohttp_internals.py: BaseRequest._message,
-BaseRequest._payload; RequestHandler._paused, _drain_helper; web.Server._connections, web.Server._kwargs,
-web.Server._loop.
+aiohttp internals relied on, each tested in test_aiohttp_internals.py: BaseRequest._message;
+RequestHandler._paused, _drain_helper; web.Server._connections, web.Server._kwargs, web.Server._loop.
 """
 
 from __future__ import annotations
@@ -18,46 +17,47 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.dataplane.connection import METHODS, Answered, ClientConnection, begin_exchange
+from gateway.dataplane.aiohttp_connection import AlreadyAnswered, drop_body, is_download
+from gateway.dataplane.connection import ClientConnection
+from gateway.dataplane.connection_state import State
 from gateway.dataplane.delivery.send_scheduler import SendScheduler
 from gateway.dataplane.exchange import Exchange, cors_fields
 from gateway.dataplane.timeouts import LINGER_SECONDS, Limits
-from gateway.errors import BAD_REQUEST, Refusal, Refused
+from gateway.errors import BAD_REQUEST, Refusal
 from gateway.http.fields import format_date
 from gateway.http.request_heads import MAX_BYTES
-from gateway.http.targets import TargetKind, read_target
 from gateway.runtime.deferred import Deferred, step
 from gateway.runtime.metrics import Counters
 
-BODY_BYTES: Final = 1024 * 1024
-"""A stray request body up to this is read and dropped, so that the connection stays in step."""
-ROUND_SECONDS: Final = 1.0
+SWEEP_SECONDS: Final = 1.0
 """How often each connection is looked at; more often where a limit is short."""
 SHARE: Final = 25
-"""How many at a time: 0.1 ms. 250 took 1 ms in every 50, and so made the p99 of all beside 5,000 clients."""
-LEAST_SHARES: Final = 20
-MOST_SHARES: Final = 500
-"""In how many parts a round is made: often enough for the date, and no more often than timers are exact."""
+"""How many are looked at in one turn of the event loop: 0.1 ms. 250 took 1 ms in every 50 ms, which made the
+p99 of all requests beside 5,000 clients."""
+MIN_SHARES: Final = 20
+MAX_SHARES: Final = 500
+"""In how many parts a sweep is made: often enough for the date, and no more often than timers are exact."""
 
 Begin = Callable[[Exchange], None]
-"""Begins to answer a request, which is answered, and the exchange ended, whatever happens. Never raises."""
+"""Begins to answer a request. It is answered, and its exchange ended, whatever happens. Never raises."""
 Answer = Callable[[Exchange], Coroutine[Deferred[Any], None, None]]
-"""The same as a coroutine that awaits only Deferreds."""
+"""The same as a coroutine that awaits nothing but Deferreds."""
 
 
 class Server(web.Server):
-    """Makes connections and keeps what they share: limits, the date, who answers.
+    """Makes connections and has what they share: limits, the scheduler of sends, the date, who answers.
 
-    plain_tail: the last fields and the empty line of an answer to a plain request (rules/heads.py).
+    begin: answers downloads and authorisations. answer_other: answers every other request. record: is called
+    with each exchange that has ended; record_refused: with each refusal that belongs to no exchange.
+    plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
     """
 
     def __init__(
         self,
         begin: Begin,
-        other: Answer,
+        answer_other: Answer,
         record: Callable[[Exchange], None],
         record_refused: Callable[[Refusal], None],
         counters: Counters,
@@ -67,7 +67,7 @@ class Server(web.Server):
         super().__init__(
             self.handle,
             access_log=None,
-            keepalive_timeout=0,  # the sweep does this
+            keepalive_timeout=0,  # the sweep replaces aiohttp's timer
             lingering_time=LINGER_SECONDS,
             max_line_size=limits.max_line,
             max_field_size=limits.max_field,
@@ -79,55 +79,55 @@ class Server(web.Server):
         self.record_refused = record_refused
         self.count = counters.add
         self.limits = limits
-        self.plain_bytes = min(MAX_BYTES, limits.max_line, limits.max_field)
+        self.max_plain_head = min(MAX_BYTES, limits.max_line, limits.max_field)
         self.cors_origins = frozenset(cors_origins)
-        self.turns = SendScheduler(self._loop)
+        self.scheduler = SendScheduler(self._loop)
         self.draining = False
         self.date_field = b""
         self.plain_tail = b""
-        self._other = other
-        self._ticker: asyncio.TimerHandle | None = None
+        self._answer_other = answer_other
+        self._timer: asyncio.TimerHandle | None = None
         self._second = 0
-        self._round: list[RequestHandler] = []
-        self._shares, self._share = LEAST_SHARES, 0
+        self._to_sweep: list[RequestHandler] = []
+        self._shares, self._share = MIN_SHARES, 0
         shortest = min(limits.header_timeout, limits.keepalive_timeout, limits.stall_timeout)
-        self._round_seconds = min(ROUND_SECONDS, shortest / 4)
+        self._sweep_seconds = min(SWEEP_SECONDS, shortest / 4)
 
     def __call__(self) -> RequestHandler:
         return ClientConnection(self, loop=self._loop, **self._kwargs)
 
     @property
-    def connections_by_handler(self) -> dict[RequestHandler, asyncio.Transport]:
-        """The open connections."""
+    def open_connections(self) -> dict[RequestHandler, asyncio.Transport]:
+        """The connections that are open, and the transport of each."""
         return self._connections
 
     def start(self) -> None:
-        """Begin to keep the date and to look after the connections."""
+        """Begin to keep the date and to sweep over the connections."""
         self._tick()
 
     def stop(self) -> None:
-        """Stop looking after the connections, and break those that are left."""
-        if self._ticker is not None:
-            self._ticker.cancel()
+        """Stop the sweep, and break the connections that are left."""
+        if self._timer is not None:
+            self._timer.cancel()
         for transport in list(self._connections.values()):
             transport.abort()
 
     def drain(self) -> None:
-        """Finish the answers under way and close every connection after its own."""
+        """Close the connections that are idle, and every other one after the answer that it is giving."""
         self.draining = True
         self._sweep(list(self._connections), self._loop.time())
 
     def _tick(self) -> None:
-        """Keep the date, and look at the next few connections; at all of them in a round."""
+        """Keep the date, and look at the next share of the connections."""
         now = self._loop.time()
         self._keep_date()
-        if not self._round:
-            self._round = list(self._connections)
-            self._shares = min(max(LEAST_SHARES, len(self._round) // SHARE), MOST_SHARES)
-            self._share = -(-len(self._round) // self._shares)
-        self._ticker = self._loop.call_at(now + self._round_seconds / self._shares, self._tick)
-        self._sweep(self._round[-self._share :], now)
-        del self._round[-self._share :]
+        if not self._to_sweep:
+            self._to_sweep = list(self._connections)
+            self._shares = min(max(MIN_SHARES, len(self._to_sweep) // SHARE), MAX_SHARES)
+            self._share = -(-len(self._to_sweep) // self._shares)
+        self._timer = self._loop.call_at(now + self._sweep_seconds / self._shares, self._tick)
+        self._sweep(self._to_sweep[-self._share :], now)
+        del self._to_sweep[-self._share :]
 
     def _sweep(self, connections: Iterable[RequestHandler], now: float) -> None:
         for connection in connections:
@@ -143,7 +143,7 @@ class Server(web.Server):
             self.plain_tail = b"%b%b\r\n" % (cors, self.date_field)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """A request that came the ordinary way: with a body, pipelined, or for something else."""
+        """Answer a request that came through aiohttp's loop: with a body, pipelined, or of another kind."""
         message: RawRequestMessage = request._message
         connection = request.protocol
         assert isinstance(connection, ClientConnection)
@@ -152,52 +152,22 @@ class Server(web.Server):
                 await connection._drain_helper()
         body_read = await drop_body(request)
         if message.version not in (HttpVersion10, HttpVersion11):
-            connection.refuse_all(BAD_REQUEST)
-        if connection.transport is None or connection.lingering:
-            return Answered(keep=False)
-        exchange = connection.exchange = begin_exchange(connection, message)
+            connection.refuse_and_close(BAD_REQUEST)
+        if connection.transport is None or connection.state is State.LINGERING:
+            return AlreadyAnswered(keep=False)
+        exchange = connection.begin(message)
         exchange.keep = exchange.keep and body_read
         exchange.waiter = Deferred()
         ended = exchange.waiter.as_future()
-        if _is_download(message):
+        if is_download(message):
             self.begin(exchange)
         else:
-            step(self._other(exchange))
+            step(self._answer_other(exchange))
         await ended
         if connection.transport is None:
-            return Answered(keep=False)
+            return AlreadyAnswered(keep=False)
         if not exchange.keep or self.draining:
-            connection.close_gently()
-            return Answered(keep=False)
-        connection.read_on()
-        return Answered(keep=True)
-
-
-def _is_download(message: RawRequestMessage) -> bool:
-    if message.method not in METHODS:
-        return False
-    try:
-        return read_target(message.path).kind is not TargetKind.OTHER
-    except Refused:
-        return True  # one that cannot be understood: it will be told so
-
-
-async def drop_body(request: web.BaseRequest) -> bool:
-    """Read a stray request body away; False when it is too much, or waits for `100 Continue`.
-
-    A client that expects to be asked for its body is not asked (RFC 9110 section 10.1.1): it gets the
-    final answer, and the connection closes.
-    """
-    body = request._payload
-    if body is EMPTY_PAYLOAD:
-        return True
-    if "Expect" in request.headers:
-        return False
-    left = BODY_BYTES
-    try:
-        async with asyncio.timeout(LINGER_SECONDS):
-            while left >= 0 and not body.at_eof():
-                left -= len(await body.readany())
-    except (TimeoutError, web.PayloadAccessError, Exception):  # a broken body says nothing about the answer
-        return False
-    return left >= 0
+            connection.close_gracefully()
+            return AlreadyAnswered(keep=False)
+        connection.read_pending()
+        return AlreadyAnswered(keep=True)

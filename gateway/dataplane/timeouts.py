@@ -1,4 +1,16 @@
-"""What a connection may wait for, and for how long."""
+"""The time-outs of a connection: which one runs, for how long, and since when.
+
+The rules:
+
+- At most one time-out runs at a time. It follows from the connection's state (connection_state.py), unless
+  the client leaves our bytes unread: then it is STALL. There is no limit on the time of a whole transfer.
+- No timer is set for a request. The server looks at each connection about once a second, and `Watch` compares
+  what it sees with what it saw the time before.
+- A time-out runs from the last progress: a number, the `mark`, that changes with every step forward.
+- A client stalls when it takes nothing for `stall_timeout`, after a pause that the bytes taken before have
+  paid for, one second for each PAUSE_BYTES: a client that limits its own rate (curl --limit-rate) takes 10 MB
+  at once and then sleeps for as long as its rate requires.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +19,25 @@ from dataclasses import dataclass
 from typing import Final
 
 LINGER_SECONDS: Final = 2.0
-"""How long a closed connection may still send, so that a reset does not overtake our answer."""
+"""How long the client may still send after we have ended our side: a reset must not overtake our answer."""
+PAUSE_BYTES: Final = 64 * 1024
+PAUSE_SECONDS: Final = 60.0
+"""The longest pause that bytes taken before may pay for."""
 
 
-class Wait(enum.Enum):
-    """What a connection is waiting for."""
+class Timeout(enum.Enum):
+    """What a connection waits for from its client."""
 
-    NOTHING = enum.auto()  # the store, the disk: they have limits of their own
-    HEAD = enum.auto()  # the rest of a request head
-    NEXT = enum.auto()  # the next request
-    RECEIVER = enum.auto()  # the client to take bytes
-    CLOSE = enum.auto()  # the client to close its side
+    NONE = enum.auto()  # nothing: we wait for the store or the storage, which have limits of their own
+    HEADER = enum.auto()  # the rest of a request head
+    KEEPALIVE = enum.auto()  # the next request
+    STALL = enum.auto()  # that the client takes bytes
+    LINGER = enum.auto()  # that the client ends its side
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds a connection may wait for each thing, and how large a request head may be."""
+    """Seconds that a connection may wait for each thing, and how large a request head may be (bytes)."""
 
     header_timeout: float
     keepalive_timeout: float
@@ -32,12 +47,40 @@ class Limits:
     max_field: int
     max_headers: int
 
-    def seconds(self, wait: Wait) -> float:
-        """How long a connection may wait for this."""
+    def seconds(self, timeout: Timeout) -> float:
+        """How long this time-out is."""
         return {
-            Wait.NOTHING: float("inf"),
-            Wait.HEAD: self.header_timeout,
-            Wait.NEXT: self.keepalive_timeout,
-            Wait.RECEIVER: self.stall_timeout,
-            Wait.CLOSE: LINGER_SECONDS,
-        }[wait]
+            Timeout.NONE: float("inf"),
+            Timeout.HEADER: self.header_timeout,
+            Timeout.KEEPALIVE: self.keepalive_timeout,
+            Timeout.STALL: self.stall_timeout,
+            Timeout.LINGER: LINGER_SECONDS,
+        }[timeout]
+
+
+class Watch:
+    """Since when one connection has waited for the same thing without progress. now: seconds of one clock."""
+
+    __slots__ = ("_mark", "_since", "_taken", "_timeout")
+
+    def __init__(self, timeout: Timeout, mark: float, now: float) -> None:
+        self._timeout = timeout
+        self._mark = mark
+        self._since = now
+        self._taken = 0.0
+
+    def is_overdue(self, timeout: Timeout, mark: float, now: float, limits: Limits) -> bool:
+        """Whether the connection has waited for longer than it may.
+
+        mark: a number that changes whenever there is progress; for STALL it grows by the bytes taken.
+        """
+        if timeout is self._timeout and mark == self._mark:
+            return now - self._since >= limits.seconds(timeout)
+        self._timeout, self._mark = timeout, mark
+        if timeout is not Timeout.STALL:
+            self._since = now
+        else:
+            paid = max(0.0, mark - self._taken) / PAUSE_BYTES
+            self._taken = mark
+            self._since = min(max(now, self._since) + paid, now + PAUSE_SECONDS)
+        return False

@@ -1,6 +1,6 @@
-"""Builds a worker's parts from the settings.
+"""Builds the parts of a worker from the settings.
 
-Alone knows the concrete backends; everything else is handed what it needs.
+This is the only module of the data plane that knows the settings; everything else is handed what it needs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from gateway.config.settings import Settings
 from gateway.config.storages import LocalSettings
 from gateway.dataplane.access_log import AccessLog
+from gateway.dataplane.authorise import Authorisation
 from gateway.dataplane.download import Downloads
+from gateway.dataplane.ending import Endings
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.health import HealthAndPreflight
 from gateway.dataplane.manifest_cache import ManifestCache
+from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.errors import Refusal
@@ -39,7 +42,7 @@ class Worker:
 
 
 def build_worker(settings: Settings, counters: Counters, lease_times: Times | None = None) -> Worker:
-    """Build the parts; call on the running event loop. `settings.redis_url` must be set."""
+    """Build the parts; to be called while the event loop runs. `settings.redis_url` must be set."""
     assert settings.redis_url is not None
     topology = Topology.connect(
         [settings.redis_url],
@@ -65,26 +68,30 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
     storages.prepare()
+    accel_prefixes = {
+        name: table.accel_prefix
+        for name, table in settings.storage.items()
+        if isinstance(table, LocalSettings)
+    }
+    endings = Endings(counters)
+    fast_path = FastPath(counters)
+    resolver = Resolver(claims, ManifestCache(), storages)
     downloads = Downloads(
         claims,
         Leases(topology, lease_times),
-        storages,
-        ManifestCache(),
+        resolver,
+        Authorisation(claims, resolver, proxies, accel_prefixes, fast_path),
+        fast_path,
+        endings,
         proxies,
-        {
-            name: table.accel_prefix
-            for name, table in settings.storage.items()
-            if isinstance(table, LocalSettings)
-        },
         settings.public_url or "",
-        FastPath(counters),
         counters,
     )
     recorder = Recorder(counters, access_log)
-    other = HealthAndPreflight(claims, counters)
+    health = HealthAndPreflight(claims, endings)
     server = Server(
         downloads.begin,
-        other.answer,
+        health.answer,
         recorder.record,
         recorder.record_refused,
         counters,
@@ -103,14 +110,14 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
 
 
 class Recorder:
-    """Counts and logs what was answered."""
+    """Counts answers, and hands ended exchanges to the access log, if there is one."""
 
     def __init__(self, counters: Counters, log: AccessLog | None) -> None:
         self._count = counters.add
         self._log = log
 
     def record(self, exchange: Exchange) -> None:
-        """One request has ended."""
+        """Record a request that has ended."""
         self._count(RESPONSES.get(exchange.status, RESPONSE_OTHER))
         if exchange.code:
             self._count(REFUSALS[exchange.code])
@@ -118,6 +125,6 @@ class Recorder:
             self._log.add(exchange)
 
     def record_refused(self, refusal: Refusal) -> None:
-        """A request that could not be read, or one connection too many."""
+        """Record a refusal without an exchange: of an unreadable request, or of one connection too many."""
         self._count(RESPONSES.get(refusal.status, RESPONSE_OTHER))
         self._count(REFUSALS[refusal.code])

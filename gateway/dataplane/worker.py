@@ -93,9 +93,9 @@ async def _serve(
     for listener in listeners:
         listener.close()
     worker.server.drain()
-    await _drained(worker.server.connections_by_handler, settings.drain_timeout)
+    await _drained(worker.server.open_connections, settings.drain_timeout)
     worker.server.stop()
-    await _drained(worker.server.connections_by_handler, BREAK_SECONDS)
+    await _drained(worker.server.open_connections, BREAK_SECONDS)
     worker.storages.close()
     await worker.topology.stop()
     if worker.claims.owed:

@@ -42,7 +42,7 @@ _MINTED: Final = rb"/download(?:/([A-Za-z0-9._~-]+))?\?token=(%b[A-Za-z0-9_-]{1,
     MAX_TOKEN_LENGTH - len(TOKEN_PREFIX),
 )
 _HEAD: Final = re.compile(rb"GET %b HTTP/1\.1\r\nHost: [!-~]+\r\n%b" % (_MINTED, _FIELDS), re.ASCII)
-_QUESTION: Final = re.compile(
+_AUTH_REQUEST: Final = re.compile(
     rb"GET /auth HTTP/1\.1\r\nHost: [!-~]+\r\n"
     rb"(?:X-Forwarded-For: ([!-~](?:[ -~]*[!-~])?)\r\n)?X-Original-URI: (%b|[!-~]+)\r\n"
     rb"(?:X-Original-Method: GET\r\n)?%b" % (_MINTED, _FIELDS),
@@ -74,7 +74,7 @@ def read_plain_head(data: bytes) -> PlainHead | None:
     return _new(PlainHead, (file.decode(), token.decode(), agent.decode(), (first or last).decode()))
 
 
-class PlainQuestion(NamedTuple):
+class PlainAuthRequest(NamedTuple):
     """What such a question says: the client's address, the target it asked for, and as above.
 
     file, token: of a target that is a minted URL and nothing else; of any other they are empty.
@@ -88,13 +88,13 @@ class PlainQuestion(NamedTuple):
     range: str
 
 
-def read_plain_question(data: bytes) -> PlainQuestion | None:
+def read_plain_auth_request(data: bytes) -> PlainAuthRequest | None:
     """Read `data` if it is exactly one such question, else None."""
-    match = _QUESTION.fullmatch(data)
+    match = _AUTH_REQUEST.fullmatch(data)
     if match is None:
         return None
     forwarded, original, file, token, first, agent, last = match.groups(b"")
     if first and last:
         return None
     asked = (forwarded.decode(), original.decode(), file.decode(), token.decode())
-    return _new(PlainQuestion, (*asked, agent.decode(), (first or last).decode()))
+    return _new(PlainAuthRequest, (*asked, agent.decode(), (first or last).decode()))

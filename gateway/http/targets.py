@@ -3,20 +3,22 @@
 The rules:
 
 - The target is in origin-form, or in absolute-form, which every server has to accept (RFC 9112 section
-  3.2.2); the host in it is not looked at. A fragment, which has no business there, is cut off.
-- `/download`, `/download/` and `/download/NAME` are downloads, `/auth` and all below it authorisation; what
-  is percent-encoded without need (`/%64ownload`) is the same path (RFC 3986 section 6.2.2.2).
-- NAME is plain percent-encoded UTF-8 and may hold slashes, encoded or not. Nothing in it is resolved: it is
-  looked up in the manifest as it is. Parameters are form-encoded as browsers send them: `+` is a space.
-- Parameters other than `token` and `file` are ignored (mailers add some), and so are these without a value.
-  The same value twice is fine; two different tokens or names in one request are `bad_request`.
-- Bytes that are not UTF-8 become lone surrogates: such names and tokens exist nowhere, so they are refused as
-  unknown, never with a crash. Encode with `surrogateescape` when writing them anywhere.
+  3.2.2); the host in it is ignored. A fragment does not belong in a target and is cut off.
+- `/download`, `/download/` and `/download/NAME` are downloads; `/auth` and everything below it is
+  authorisation. A path with characters that are percent-encoded without need (`/%64ownload`) is the same path
+  (RFC 3986 section 6.2.2.2).
+- NAME is plain percent-encoded UTF-8 and may contain slashes, encoded or not. Nothing in it is resolved: it
+  is looked up in the manifest as it is. Parameters are form-encoded as browsers send them: `+` is a space.
+- Parameters other than `token` and `file` are ignored (mailers add some), and so are these two without a
+  value. The same value twice is accepted; two different tokens or names in one request are `bad_request`.
+- Bytes that are not UTF-8 become lone surrogates. No file and no token has such a name, so the request is
+  refused like any unknown one, never with a crash. Encode with `surrogateescape` when writing them anywhere.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 from urllib.parse import unquote
@@ -27,7 +29,7 @@ from gateway.secrets import MAX_TOKEN_LENGTH, TOKEN_PREFIX
 
 _TOKEN: Final = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{1,{MAX_TOKEN_LENGTH - len(TOKEN_PREFIX)}}}")
 _MINTED: Final = re.compile(rf"/download(?:/([A-Za-z0-9._~-]+))?\?token=({_TOKEN.pattern})")
-"""The URL as minted, for a file of a plain name or one of its own: nothing in it needs decoding."""
+"""The URL as minted, without a file's name or with a plain one: nothing in it needs decoding."""
 
 _ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE | re.ASCII)
 
@@ -41,7 +43,7 @@ class TargetKind(Enum):
 
 
 class Target(NamedTuple):
-    """What a request asks for; None where nothing was given. token: as it came, not yet checked."""
+    """What a request asks for; None where it gives nothing. token: as it came, not checked yet."""
 
     kind: TargetKind
     file: str | None = None
@@ -54,7 +56,7 @@ _OTHER: Final = Target(TargetKind.OTHER)
 def read_target(target: str) -> Target:
     """Read a request target. Raises Refused(BAD_REQUEST) when it names two tokens or two files.
 
-    A target that is neither a download nor an authorisation is `Target(TargetKind.OTHER)`. Its query is not
+    A target that is neither a download nor an authorisation is `Target(TargetKind.OTHER)`; its query is not
     read.
     """
     minted = _MINTED.fullmatch(target)
@@ -76,7 +78,7 @@ def read_target(target: str) -> Target:
 
 
 def is_file_target(target: str) -> bool:
-    """Whether the target is a download's or an authorisation's, whatever its query."""
+    """Whether the target is one of a download or an authorisation, whatever its query is."""
     try:
         return read_target(target.partition("?")[0]).kind is not TargetKind.OTHER
     except Refused:
@@ -84,9 +86,10 @@ def is_file_target(target: str) -> bool:
 
 
 def bearer_token(authorization: str | None) -> str | None:
-    """The token of an `Authorization: Bearer` field (RFC 6750 section 2.1), not yet checked.
+    """Return the token of an `Authorization: Bearer` field (RFC 6750 section 2.1), not checked yet.
 
-    None when there is no field, it has no token, or it is of another scheme (which a front proxy may use).
+    None when there is no field, when it has no token, or when it is of another scheme (a front proxy may use
+    one).
     """
     if not authorization:
         return None
@@ -95,9 +98,9 @@ def bearer_token(authorization: str | None) -> str | None:
 
 
 def choose_token(query_token: str | None, bearer: str | None) -> str:
-    """The one token of a request, well-formed, wherever it came from; an empty one counts as none.
+    """Return the one token of a request, wherever it stands; it is well-formed. An empty one counts as none.
 
-    Raises Refused: BAD_REQUEST for two different ones, TOKEN_MISSING for none, TOKEN_INVALID for one that
+    Raises Refused: BAD_REQUEST for two different tokens, TOKEN_MISSING for none, TOKEN_INVALID for one that
     cannot be a token of ours, so that the store is never asked about it.
     """
     token = query_token or bearer
@@ -110,10 +113,23 @@ def choose_token(query_token: str | None, bearer: str | None) -> str:
     return token
 
 
-def choose_file(manifest: Manifest, name: str | None) -> int | None:
-    """The number of the file asked for in the manifest's list; None stands for the index of all files.
+def request_token(target: Target, authorization: Sequence[str]) -> str:
+    """Return the one token of a request, from its target or its Authorization fields.
 
-    Without a name, a manifest of one file is that file. Raises Refused(FILE_NOT_FOUND) for an unknown name.
+    authorization: the values of all Authorization fields. Raises as `choose_token` does.
+    """
+    if not authorization:
+        return choose_token(target.token, None)
+    bearers = {bearer_token(value) for value in authorization} - {None}
+    if len(bearers) > 1:
+        raise Refused(BAD_REQUEST, "The request carries two different tokens.")
+    return choose_token(target.token, next(iter(bearers), None))
+
+
+def choose_file(manifest: Manifest, name: str | None) -> int | None:
+    """Return the number of the file asked for in the manifest's list; None stands for the index of all files.
+
+    Without a name, the only file of a manifest is meant. Raises Refused(FILE_NOT_FOUND) for an unknown name.
     """
     if name is None:
         return 0 if len(manifest.files) == 1 else None
@@ -124,7 +140,7 @@ def choose_file(manifest: Manifest, name: str | None) -> int | None:
 
 
 def _strip_origin(target: str) -> str:
-    """The target without scheme and host, if it has them; an empty path is `/` (RFC 9110 section 4.2.3)."""
+    """Cut scheme and host off the target, if it has them; an empty path is `/` (RFC 9110 section 4.2.3)."""
     origin = None if target.startswith("/") else _ORIGIN.match(target)
     if origin is None:
         return target
@@ -133,7 +149,7 @@ def _strip_origin(target: str) -> str:
 
 
 def _read_query(query: str, file: str | None) -> tuple[str | None, str | None]:
-    """The file and the token that a query gives, `file` being the name already given by the path."""
+    """Return the file and the token that a query names. file: the name that the path has given, if any."""
     token: str | None = None
     for pair in query.split("&") if query else ():
         key, _, raw = pair.partition("=")
@@ -148,7 +164,7 @@ def _read_query(query: str, file: str | None) -> tuple[str | None, str | None]:
 
 
 def _agree(known: str | None, given: str, fault: str) -> str:
-    """The value, if it is the first or the same as the one before; else the request is refused."""
+    """Return the value, unless another one was given before: then the request is refused with `fault`."""
     if known is not None and known != given:
         raise Refused(BAD_REQUEST, fault)
     return given

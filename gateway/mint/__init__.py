@@ -1,1 +1,1 @@
-"""The mint service: a private HTTP API that issues tokens and registers products."""
+"""The mint service: a private HTTP API of one URL that makes download URLs, and needs Redis only."""

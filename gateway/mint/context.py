@@ -1,37 +1,22 @@
-"""What every handler of the mint service is handed."""
+"""What every handler of the mint service is given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
-
-from aiohttp import web
 
 from gateway.mint.models import GenerateDownloadUrl
-from gateway.storage.registry import Storages
 from gateway.tokens.repository import TokenStore
-
-BODY_LIMIT: Final = 64 * 1024
-"""Bytes of an ordinary body: metadata of 4 KiB can be six times as long when all of it is written \\uXXXX."""
-MANIFEST_LIMIT: Final = 4 * 1024 * 1024
-"""Bytes of a manifest: the 10,000 files it may hold take some 300 bytes each, and a little more."""
 
 
 @dataclass(frozen=True)
-class Context:
-    """The service's parts. base: what download URLs begin with. default_ttl and max_ttl in seconds."""
+class MintContext:
+    """The service's parts.
+
+    base_url: what download URLs begin with. default_ttl: seconds that a token lives when the request does not
+    say. mint_model: the model of the request's body, with the limits of the settings.
+    """
 
     store: TokenStore
-    storages: Storages
-    base: str
+    base_url: str
     default_ttl: int
-    max_ttl: int
     mint_model: type[GenerateDownloadUrl]
-
-
-class Request(web.BaseRequest):
-    """A request, and what stands for the names in its route's path."""
-
-    match_info: Mapping[str, str] = MappingProxyType({})

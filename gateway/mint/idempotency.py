@@ -28,12 +28,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.errors import StoreUnavailable
-from gateway.mint.problems import Problem, invalid
 from gateway.products.repository import ResolvedVersion
 from gateway.secrets import TOKEN_PREFIX, encode_secret, key_hash
 from gateway.store.key_names import idempotency_record_key
 from gateway.store.scripts import Script
 from gateway.tokens.repository import TokenStore
+from gateway.web.problems import Problem, invalid
 
 HEADER: Final = "Idempotency-Key"
 KEY_PATTERN: Final = r"^[!-~](?:[ -~]{0,253}[!-~])?$"

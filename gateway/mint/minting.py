@@ -1,94 +1,104 @@
 """POST /api/generate-download-url: the one request that shops make all day.
 
-Two round trips to the store: who asks and for what, in one; then the token. With an Idempotency-Key the
-first also reads the record, and two more make it (see gateway.mint.idempotency).
+It takes two round trips to the store. The first looks up the API key and the version together; the second
+writes the token. With an Idempotency-Key the first also reads the record of that key, and two more round
+trips write it (see gateway.mint.idempotency).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from aiohttp import web
+
 from gateway.mint import idempotency
-from gateway.mint.access import MINT, admit, bearer, key_command
-from gateway.mint.bodies import read_json, validate
-from gateway.mint.context import BODY_LIMIT, Context, Request
+from gateway.mint.context import MintContext
 from gateway.mint.models import GenerateDownloadUrl
-from gateway.mint.problems import Problem
-from gateway.mint.times import format_time
-from gateway.mint.writing import Answer
 from gateway.products.repository import ResolvedVersion, resolve_version_command, resolved
 from gateway.store.client import Declined
+from gateway.web.authentication import MINT, bearer_key, check_role, key_command
+from gateway.web.bodies import read_json
+from gateway.web.problems import Problem
+from gateway.web.quick_response import QuickResponse
+from gateway.web.times import format_time
+from gateway.web.validation import validate
 
 
-async def generate_download_url(request: Request, context: Context) -> Answer:
+async def generate_download_url(request: web.BaseRequest, context: MintContext) -> QuickResponse:
     """Make a token and the URL that carries it. Raises Problem, Declined, StoreUnavailable."""
-    key = bearer(request)
+    key = bearer_key(request)
     try:
         name = idempotency.idempotency_key(request)
-        plain = await read_json(request, BODY_LIMIT)
-        wanted = validate(context.mint_model, plain)
-    except Problem:  # told only to who may ask
-        admit(key, await context.store.call(*key_command(key)), MINT)
+        body = await read_json(request)
+        order = validate(context.mint_model, body)
+    except Problem:  # only a caller with a valid key learns what is wrong with the request
+        check_role(key, await context.store.call(*key_command(key)), MINT)
         raise
-    commands = [key_command(key), resolve_version_command(wanted.productId, wanted.version)]
+    commands = [key_command(key), resolve_version_command(order.productId, order.version)]
     if name is None:
-        caller, found = await context.store.call_all(*commands)
-        admit(key, caller, MINT)
-        return await _answer_once(context, wanted, resolved(found, wanted.productId, wanted.version))
+        key_reply, version_reply = await context.store.call_all(*commands)
+        check_role(key, key_reply, MINT)
+        version = resolved(version_reply, order.productId, order.version)
+        return await _mint_once(context, order, version)
     record_key = idempotency.record_key(key, name)
-    caller, found, record = await context.store.call_all(*commands, ("GET", record_key))
-    admit(key, caller, MINT)
-    body = idempotency.digest_body(plain)
+    key_reply, version_reply, record = await context.store.call_all(*commands, ("GET", record_key))
+    check_role(key, key_reply, MINT)
+    digest = idempotency.digest_body(body)
     if record is not None:
-        promise = idempotency.read_promise(record, body)
+        promise = idempotency.read_promise(record, digest)
     else:
-        chosen = resolved(found, wanted.productId, wanted.version)
-        lifetime = wanted.expiresIn or context.default_ttl
-        promise = await idempotency.claim(context.store, record_key, body, context.base, chosen, lifetime)
+        version = resolved(version_reply, order.productId, order.version)
+        lifetime = order.expiresIn or context.default_ttl
+        promise = await idempotency.claim(
+            context.store, record_key, digest, context.base_url, version, lifetime
+        )
     token = idempotency.derive_token(key, name, promise)
     if not promise.done:
-        await _keep_promise(context, wanted, promise, token)
+        await _keep_promise(context, order, promise, token)
         await idempotency.finish(context.store, record_key)
-    return _answer(promise.base, promise.product, promise.version, token, promise.expires)
+    return _response(promise.base, promise.product, promise.version, token, promise.expires)
 
 
-async def _answer_once(context: Context, wanted: GenerateDownloadUrl, chosen: ResolvedVersion) -> Answer:
+async def _mint_once(
+    context: MintContext, order: GenerateDownloadUrl, version: ResolvedVersion
+) -> QuickResponse:
     minted = await context.store.create_token(
-        chosen, expires_in=wanted.expiresIn or context.default_ttl, **_terms(wanted)
+        version, expires_in=order.expiresIn or context.default_ttl, **_terms(order)
     )
     record = minted.record
-    return _answer(context.base, record.product, record.version, minted.token, record.expires)
+    return _response(context.base_url, record.product, record.version, minted.token, record.expires)
 
 
 async def _keep_promise(
-    context: Context, wanted: GenerateDownloadUrl, promise: idempotency.Promise, token: str
+    context: MintContext, order: GenerateDownloadUrl, promise: idempotency.Promise, token: str
 ) -> None:
-    chosen = ResolvedVersion(promise.product, promise.version, promise.manifest)
+    version = ResolvedVersion(promise.product, promise.version, promise.manifest)
     try:
-        await context.store.create_token(chosen, expires_at=promise.expires, token=token, **_terms(wanted))
+        await context.store.create_token(version, expires_at=promise.expires, token=token, **_terms(order))
     except Declined as declined:
-        if declined.code != "expiry_past":  # a promise broken by a crash and asked for again too late
+        # a crash came before the token was written, and the request was repeated after the token's expiry
+        if declined.code != "expiry_past":
             raise
 
 
-def _terms(wanted: GenerateDownloadUrl) -> dict[str, Any]:
-    customer = wanted.customer
+def _terms(order: GenerateDownloadUrl) -> dict[str, Any]:
+    customer = order.customer
     return {
-        "max_downloads": wanted.maxDownloads,
+        "max_downloads": order.maxDownloads,
         "email": customer.email if customer else None,
         "name": customer.name if customer else None,
-        "metadata": wanted.metadata,
+        "metadata": order.metadata,
     }
 
 
-def _answer(base: str, product: str, version: str, token: str, expires: int) -> Answer:
-    return Answer(
+def _response(base_url: str, product: str, version: str, token: str, expires: int) -> QuickResponse:
+    return QuickResponse(
         {
             "success": True,
             "productId": product,
             "version": version,
             "downloadToken": token,
-            "downloadUrl": f"{base}/download?token={token}",
+            "downloadUrl": f"{base_url}/download?token={token}",
             "expiresAt": format_time(expires),
         }
     )

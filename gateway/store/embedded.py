@@ -45,7 +45,7 @@ from gateway.runtime.parent_death import die_with_parent
 if TYPE_CHECKING:
     from gateway.config.settings import Settings
 
-LASTING: Final = frozenset({"up", "serve", "serve-mint"})
+LASTING: Final = frozenset({"up", "serve", "serve-mint", "serve-web"})
 """Commands that run until they are stopped: nobody waits for these to give a folder back."""
 
 PATIENCE_SECONDS: Final = 10.0

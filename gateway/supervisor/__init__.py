@@ -1,5 +1,7 @@
-"""Runs workers, mint service and store as processes of its own, and keeps them running: see `core`."""
+"""The supervisor: runs the services of the table in `services` as child processes, and keeps them running.
 
-from gateway.supervisor.commands import run_mint, run_serve, run_up
-
-__all__ = ["run_mint", "run_serve", "run_up"]
+services       the table: what there is to run
+commands       `up`, `serve`, `serve-mint`, …: what a person starts
+core           the supervisor itself: start, reload, drain, end
+child          the program of a child process
+"""

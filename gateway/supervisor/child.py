@@ -1,10 +1,12 @@
-"""What runs in a child process: `python -m gateway.supervisor.child worker 0`, started by the supervisor.
+"""The program of a child process: `python -m gateway.supervisor.child worker 0`, started by the supervisor.
 
-Its orders come as JSON on standard input: the settings, and the numbers of the descriptors it inherits
-(listening sockets, its block of counters, the pipe to say "ready" on). Rules:
-1. It ends when its parent dies: SIGTERM from the kernel, which drains as any SIGTERM does.
-2. It leaves SIGINT and SIGHUP to the supervisor: a terminal sends them to the whole group.
-3. It says `+` on the pipe when it accepts connections, or `-` and one line when it cannot start.
+The arguments are the name of a service and the number of the process among those of the same service.
+Standard input has a `ChildInput` as JSON. Rules:
+
+1. The child ends when its parent dies: the kernel sends it SIGTERM, and it drains as after any SIGTERM.
+2. The child ignores SIGINT and SIGHUP, because a terminal sends them to the whole process group. The
+   supervisor decides what they mean.
+3. The child writes `+` to the pipe when it accepts connections, or `-` and one line when it cannot start.
 """
 
 from __future__ import annotations
@@ -18,26 +20,36 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
 from gateway.runtime import log
 from gateway.runtime.metrics import Counters
 from gateway.runtime.parent_death import die_with_parent
+from gateway.supervisor.services import SERVICES, Service
+
+MAX_REASON_BYTES: Final = 2000
+"""How much of the reason for a failed start goes to the supervisor: it fits into any pipe."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ChildInput:
-    """What a child is told. Descriptors are given by their numbers; `parent` is the supervisor's pid."""
+    """What the supervisor hands to a child. Descriptors, which the child inherits, are given by number."""
 
     settings: dict[str, Any]
     sockets: list[int]
     counters: int
+    """The memory for its counters (see `runtime.metrics`)."""
+
     ready: int
+    """The pipe on which the child reports how its start went."""
+
     parent: int
+    """The supervisor's process id."""
 
     def encode(self) -> bytes:
         """Make the JSON text for the child's standard input."""
@@ -45,20 +57,20 @@ class ChildInput:
 
 
 class ReadyPipe:
-    """The child's end of the pipe on which it tells its supervisor how its start went. Call it when ready."""
+    """The child's end of the pipe on which it reports how its start went. Call it once it is ready."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
 
     def __call__(self) -> None:
-        """Say that connections are accepted from now on; again changes nothing."""
-        self._say(b"+")
+        """Report that connections are accepted from now on. Further calls do nothing."""
+        self._write(b"+")
 
     def fail(self, reason: str) -> bool:
-        """Say why the start failed; False when it had succeeded, so that nobody listens any more."""
-        return self._say(b"-" + reason.encode(errors="replace")[:2000])
+        """Report why the start failed. Returns False after a successful start: nobody reads the pipe then."""
+        return self._write(b"-" + reason.encode(errors="replace")[:MAX_REASON_BYTES])
 
-    def _say(self, message: bytes) -> bool:
+    def _write(self, message: bytes) -> bool:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return False
@@ -70,55 +82,54 @@ class ReadyPipe:
 
 @dataclass(frozen=True)
 class ChildContext:
-    """Where a child finds itself: everything a program needs to run."""
+    """Everything that a service may need from its process. A row of the table names what it is given."""
 
     settings: Settings
     sockets: list[socket.socket]
+    """Listening already, and shared with the supervisor, which keeps them open."""
+
     slot: int
+    """The number of this process among those of the same service."""
+
     counters: Counters
     ready: Callable[[], None]
+    """To be called once connections are accepted."""
 
 
-def run_worker(place: ChildContext) -> None:
-    """Serve downloads until SIGTERM."""
-    from gateway.dataplane import worker  # noqa: PLC0415 - each program loads only its own parts
-
-    worker.run(place.settings, place.sockets, place.slot, place.counters, place.ready)
+Program: TypeAlias = Callable[[ChildContext], None]
 
 
-def run_mint(place: ChildContext) -> None:
-    """Serve the mint API until SIGTERM."""
-    from gateway.mint import service  # noqa: PLC0415
-
-    service.run(place.settings, place.sockets, place.ready)
+def run_service(service: Service, context: ChildContext) -> None:
+    """Import a service and run it until SIGTERM."""
+    service.load_runner()(**{name: getattr(context, name) for name in service.arguments})
 
 
-PROGRAMS: Mapping[str, Callable[[ChildContext], None]] = {"worker": run_worker, "mint": run_mint}
+PROGRAMS: Final[Mapping[str, Program]] = {service.name: partial(run_service, service) for service in SERVICES}
 
 
-def main(arguments: Sequence[str], programs: Mapping[str, Callable[[ChildContext], None]] = PROGRAMS) -> int:
-    """Run the program that the arguments name (`worker 0`), to its end. Returns the exit code."""
-    role, slot = arguments
-    orders = ChildInput(**json.load(sys.stdin.buffer))
+def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -> int:
+    """Run the service that the arguments name (`worker 0`) to its end. Returns the exit code."""
+    name, slot = arguments
+    given = ChildInput(**json.load(sys.stdin.buffer))
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
-    die_with_parent(signal.SIGTERM, orders.parent)
-    ready = ReadyPipe(orders.ready)
+    die_with_parent(signal.SIGTERM, given.parent)
+    ready = ReadyPipe(given.ready)
     try:
-        settings = Settings.model_validate(orders.settings)
+        settings = Settings.model_validate(given.settings)
         log.configure(settings)
-        counters = Counters(orders.counters)
-        os.close(orders.counters)
-        for descriptor in (*orders.sockets, orders.ready):
+        counters = Counters(given.counters)
+        os.close(given.counters)
+        for descriptor in (*given.sockets, given.ready):
             os.set_inheritable(descriptor, False)
-        sockets = [socket.socket(fileno=descriptor) for descriptor in orders.sockets]
-        programs[role](ChildContext(settings, sockets, int(slot), counters, ready))
+        sockets = [socket.socket(fileno=descriptor) for descriptor in given.sockets]
+        programs[name](ChildContext(settings, sockets, int(slot), counters, ready))
     except GatewayError as error:
         if not ready.fail(str(error)):
             _log.error("%s", error)
         return 1
     except Exception as error:
-        _log.exception("an unexpected error ended %s %s", role, slot)
+        _log.exception("an unexpected error ended %s %s", name, slot)
         ready.fail(f"unexpected {type(error).__name__}; the log above has more")
         return 1
     return 0

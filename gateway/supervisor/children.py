@@ -1,4 +1,4 @@
-"""Child processes: starting one, hearing that it is ready, hearing that it has ended."""
+"""Child processes: starting one, waiting until it is ready, and noticing that it has ended."""
 
 from __future__ import annotations
 
@@ -22,32 +22,34 @@ from gateway.errors import GatewayError
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Counters, Totals, new_block
 from gateway.supervisor.child import ChildInput
+from gateway.supervisor.services import Service
 
 READY_SECONDS: Final = 30.0
-"""A child that has not said that it is ready by then is given up."""
+"""A child that has not reported that it is ready after this time is killed."""
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "gateway.supervisor.child")
-"""Started without the working directory on the module path: a stray `json.py` there must not be run."""
+"""What a child runs. `-P` keeps the working directory off the module path: a `json.py` that happens to be
+there must not be run."""
 
 _log = logging.getLogger("gateway.supervisor")
 
 
 class Reaper:
-    """Hears of the ends of child processes, from SIGCHLD; as PID 1, collects orphans too."""
+    """Collects child processes that have ended, at each SIGCHLD. As PID 1 it collects orphans too."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._watched: dict[asyncio.Future[int], subprocess.Popen[bytes]] = {}
 
     def watch(self, process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
-        """Give a future of the process's return code (minus the signal's number when one killed it)."""
+        """Make a future of the process's return code (minus the signal's number when a signal killed it)."""
         ended: asyncio.Future[int] = self._loop.create_future()
         self._watched[ended] = process
         self._loop.call_soon(self.reap)  # it may have ended already
         return ended
 
     def reap(self) -> None:
-        """Collect everything that has ended. Call at each SIGCHLD."""
+        """Collect every process that has ended. Call this at each SIGCHLD."""
         for ended, process in list(self._watched.items()):
             code = process.poll()
             if code is not None:
@@ -61,60 +63,64 @@ class Reaper:
         ours = {process.pid for process in self._watched.values()}
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-                if found.si_pid in ours:  # ended just now: SIGCHLD comes for it
+                if found.si_pid in ours:  # it has ended just now: another SIGCHLD follows
                     return
                 os.waitpid(found.si_pid, 0)
 
 
 @dataclass(frozen=True)
-class Service:
-    """What is run on one listener: `role` is the child's program, and one slot or as many as `workers`."""
+class ListeningService:
+    """A service of the table, and the address that it is served on."""
 
-    role: str
+    service: Service
     listener: Listener
-    one_a_cpu: bool = False
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.service.name
 
     def count(self, settings: Settings) -> int:
-        """How many slots the settings give it."""
-        return settings.workers if self.one_a_cpu else 1
+        """How many processes the settings ask for."""
+        return self.service.count(settings)
 
 
 @dataclass(frozen=True)
 class ChildStarter:
-    """What starting any child takes."""
+    """Starts children, and has what every start needs."""
 
     reaper: Reaper
     totals: Totals
     descriptors: Sequence[int] = ()
-    """Inherited by every child: what the store's URL needs."""
+    """Every child inherits these: the store's URL may refer to one of them."""
 
     program: Sequence[str] = PROGRAM
     children: set[Child] = field(default_factory=set)
-    """All that run, those that drain included."""
+    """All children that run, including those that drain."""
 
-    def start(self, service: Service, slot: int, settings: Settings) -> Child:
-        """Start the child of one slot; `Child.ready` tells when it works. Raises GatewayError."""
-        sockets = [each.fileno() for each in service.listener.share(slot, service.count(settings))]
+    def start(self, listening: ListeningService, slot: int, settings: Settings) -> Child:
+        """Start one child; await `Child.ready` for the result. Raises GatewayError."""
+        sockets = [each.fileno() for each in listening.listener.share(slot, listening.count(settings))]
         memory = new_block()
-        heard, said = os.pipe()
-        orders = ChildInput(settings.model_dump(mode="json"), sockets, memory, said, os.getpid())
-        told = os.memfd_create("gateway-orders")  # a pipe would block on orders longer than its buffer
+        ready_reader, ready_writer = os.pipe()
+        given = ChildInput(settings.model_dump(mode="json"), sockets, memory, ready_writer, os.getpid())
+        stdin = os.memfd_create("gateway-child-input")  # a pipe would block on text longer than its buffer
         try:
-            with open(told, "wb", closefd=False) as text:
-                text.write(orders.encode())
-            os.lseek(told, 0, os.SEEK_SET)
+            with open(stdin, "wb", closefd=False) as text:
+                text.write(given.encode())
+            os.lseek(stdin, 0, os.SEEK_SET)
             process = subprocess.Popen(
-                [*self.program, service.role, str(slot)],
-                stdin=told,
-                pass_fds=(*sockets, memory, said, *self.descriptors),
+                [*self.program, listening.name, str(slot)],
+                stdin=stdin,
+                pass_fds=(*sockets, memory, ready_writer, *self.descriptors),
                 env=_environment(),
             )
-            child = Child(f"{service.role} {slot}", process, heard, Counters(memory), self)
+            child = Child(f"{listening.name} {slot}", process, ready_reader, Counters(memory), self)
         except OSError as error:
-            os.close(heard)
-            raise GatewayError(f"{service.role} {slot} could not start: {error.strerror}") from None
+            os.close(ready_reader)
+            raise GatewayError(f"{listening.name} {slot} could not start: {error.strerror}") from None
         finally:
-            for descriptor in (memory, said, told):
+            for descriptor in (memory, ready_writer, stdin):
                 os.close(descriptor)
         return child
 
@@ -123,35 +129,44 @@ class Child:
     """One child process, from its start to its end."""
 
     def __init__(
-        self, name: str, process: subprocess.Popen[bytes], heard: int, block: Counters, workshop: ChildStarter
+        self,
+        name: str,
+        process: subprocess.Popen[bytes],
+        ready_reader: int,
+        counters: Counters,
+        starter: ChildStarter,
     ) -> None:
+        """Watch a process that has just started. ready_reader: our end of its pipe (see `ReadyPipe`)."""
         self.name = name
         self.process = process
         self.started = time.monotonic()
-        self.ended = workshop.reaper.watch(process)
+        self.ended = starter.reaper.watch(process)
         self._loop = asyncio.get_running_loop()
-        self._workshop = workshop
-        self._block = block
-        self._heard = heard
-        self._message = b""
-        self._told_to_end = False
-        self._answer = self._loop.create_future()
-        workshop.totals.watch(block)
-        workshop.children.add(self)
-        self._loop.add_reader(heard, self._hear)
+        self._starter = starter
+        self._counters = counters
+        self._ready_reader = ready_reader
+        self._report = b""
+        self._reported = self._loop.create_future()
+        self._was_terminated = False
+        starter.totals.watch(counters)
+        starter.children.add(self)
+        self._loop.add_reader(ready_reader, self._read_report)
         self.ended.add_done_callback(self._retire)
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self.process.pid
 
     async def ready(self) -> None:
-        """Wait until it accepts connections. Raises GatewayError when it does not; it has ended then."""
+        """Wait until the child accepts connections.
+
+        Raises GatewayError with the reason when it does not; the process has ended then.
+        """
         try:
             async with asyncio.timeout(READY_SECONDS):
-                await asyncio.shield(self._answer)
-                if self._message.startswith(b"+"):
+                await asyncio.shield(self._reported)
+                if self._report.startswith(b"+"):
                     return
                 await asyncio.shield(self.ended)
         except TimeoutError:
@@ -159,41 +174,35 @@ class Child:
             await asyncio.shield(self.ended)
             raise GatewayError(f"{self.name} was not ready after {READY_SECONDS:.0f} s") from None
         reason = (
-            self._message[1:].decode(errors="replace")
-            or f"it ended {self.describe_end()} before it was ready"
+            self._report[1:].decode(errors="replace") or f"it ended {self.describe_end()} before it was ready"
         )
         raise GatewayError(f"{self.name} could not start: {reason}")
 
     def terminate(self) -> None:
-        """Have it drain and end; again changes nothing."""
-        if self._told_to_end:
-            return
-        self._told_to_end = True
-        self.process.send_signal(signal.SIGTERM)
+        """Send SIGTERM, at which the child drains and ends. Further calls do nothing."""
+        if not self._was_terminated:
+            self._was_terminated = True
+            self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it now."""
+        """Send SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
 
     def describe_end(self) -> str:
-        """How it ended: `with exit code 1`, `by SIGKILL`."""
+        """How the child ended: `with exit code 1`, `by SIGKILL`."""
         return describe_end(self.ended.result())
 
-    def _hear(self) -> None:
-        said = os.read(self._heard, 4096)
-        self._message += said
-        if not said or self._message.startswith(b"+"):
-            self._stop_hearing()
-
-    def _stop_hearing(self) -> None:
-        if not self._answer.done():
-            self._loop.remove_reader(self._heard)
-            os.close(self._heard)
-            self._answer.set_result(None)
+    def _read_report(self) -> None:
+        received = os.read(self._ready_reader, 4096)
+        self._report += received
+        if (not received or self._report.startswith(b"+")) and not self._reported.done():
+            self._loop.remove_reader(self._ready_reader)
+            os.close(self._ready_reader)
+            self._reported.set_result(None)
 
     def _retire(self, _: asyncio.Future[int]) -> None:
-        self._workshop.children.discard(self)
-        self._workshop.totals.retire(self._block)
+        self._starter.children.discard(self)
+        self._starter.totals.retire(self._counters)
 
 
 def describe_end(code: int) -> str:
@@ -207,7 +216,7 @@ def describe_end(code: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with this very package on the module path when it is not installed."""
+    """Our own environment, with this very package on the module path when it is not installed."""
     root = str(Path(gateway.__file__).parent.parent)
     if root in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         return dict(os.environ)

@@ -1,4 +1,4 @@
-"""The lasting commands: `up`, `serve`, `serve-mint`."""
+"""The commands that run until they are stopped: one for each service, and `up` for all of them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,52 @@ import logging
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from gateway.config.settings import Settings, base_url
 from gateway.runtime import log
 from gateway.runtime.listeners import Listener
 from gateway.store.embedded import EmbeddedStore
-from gateway.supervisor.children import PROGRAM, Service
-from gateway.supervisor.core import Reload, Supervisor
+from gateway.supervisor.children import PROGRAM, ListeningService
+from gateway.supervisor.core import Reload, Started, Supervisor
+from gateway.supervisor.services import SERVICES, Service
 
 DEFAULT_DATA: Final = Path(Settings.model_fields["data"].default).absolute()
+HEALTH_SETTING: Final = "admin_listen"
+"""The setting that says where /healthz and /metrics of the supervisor are served."""
 
 _log = logging.getLogger("gateway.supervisor")
+
+
+def run_service(
+    service: Service,
+    settings: Settings,
+    reload: Reload | None = None,
+    *,
+    program: Sequence[str] = PROGRAM,
+) -> int:
+    """Run one service until SIGTERM or Ctrl-C. Returns the exit code.
+
+    reload: reads the settings again at SIGHUP; without it they stay as they are. Raises GatewayError when the
+    data folder or an address is in use, or when a child cannot start.
+    """
+    with _interruptible(), RunningCommand(service.command, settings, reload, program) as running:
+        running.share_store()
+        listening = running.listen_for(service)
+        if service.has_health_listener:
+            running.listen_for_health()
+
+        async def announce() -> None:
+            url = base_url(running.settings) if service.is_public else listening.listener.url
+            health = running.health_listener
+            _log.info(
+                service.log_text, extra={"url": url} | ({"health": f"{health.url}/healthz"} if health else {})
+            )
+
+        running.supervise(announce)
+    return 0
 
 
 def run_up(
@@ -33,167 +65,148 @@ def run_up(
 ) -> int:
     """Run everything on this machine, publish each of `paths` (a demo without any), and print their links.
 
-    Returns the exit code after SIGTERM or Ctrl-C. `reload` reads the settings again at SIGHUP; without it
-    they stay. Raises GatewayError: a fault in the paths (nothing has been started then), a data folder or an
-    address in use, a child that cannot start, a file that changes while it is read.
+    Arguments and result are those of `run_service`. Raises GatewayError for the same reasons, and for a fault
+    in the paths (nothing has been started then) or a file that changes while it is read.
     """
-    from gateway.products.demo import make_demo  # noqa: PLC0415 - what publishing needs, the other commands need not load
+    from gateway.products.demo import make_demo  # noqa: PLC0415 - only `up` needs what publishes
     from gateway.storage.registry import Storages  # noqa: PLC0415
-    from gateway.supervisor.quick_start import describe_links, plan_offers, publish_offers  # noqa: PLC0415
+    from gateway.supervisor.quick_start import describe_products, plan_products, publish_products  # noqa: PLC0415
 
     reload = reload or (lambda: settings)
     with _interruptible():
         with contextlib.closing(Storages(settings.storage, settings.data, settings.open_files)) as storages:
-            offers = plan_offers(paths, settings.data, storages)
-
-        def prepare(fresh: Settings) -> Settings:
-            # the links must not drown in what the workers log
-            quiet = {"access_log": str(fresh.data / "access.log"), "log_level": "warning"}
-            unset = {name: value for name, value in quiet.items() if name not in fresh.model_fields_set}
-            return fresh.model_copy(update=unset)
-
+            planned = plan_products(paths, settings.data, storages)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        run = Run("up", prepare(settings), lambda: prepare(reload()), program)
-        with contextlib.ExitStack() as stack:
-            store = run.own_store(stack)
-            listener = run.listen(stack, "listen")
-            mint = run.listen(stack, "mint_listen")
-            admin = run.listen(stack, "admin_listen")
-            offers = offers or plan_offers([make_demo(settings.data)], settings.data)
-            if store is not None:
-                store.spawn()
-                store.wait_ready()
+        with RunningCommand("up", _quiet(settings), lambda: _quiet(reload()), program) as running:
+            running.own_store()
+            listening = [running.listen_for(service) for service in SERVICES]
+            health = running.listen_for_health()
+            planned = planned or plan_products([make_demo(settings.data)], settings.data)
+            running.start_store()
+            [downloads] = [each.listener for each in listening if each.service.is_public]
 
             async def announce() -> None:
-                run.announce(store)
-                links = await publish_offers(offers, run.settings, run.url(store))
-                _say(
-                    f"Downloads at {base_url(run.settings)}. A link for each product, good for "
-                    f"{run.settings.mint_default_ttl / 3600:g} h:",
+                published = await publish_products(planned, running.settings, running.store_url)
+                lifetime = running.settings.mint_default_ttl / 3600
+                _print_lines(
+                    f"Downloads at {base_url(running.settings)}. "
+                    f"A link for each product, good for {lifetime:g} h:",
                     "",
-                    *describe_links(links, run.settings, listener.address),
-                    *_describe_services(run.settings, mint, admin),
+                    *describe_products(published, running.settings, downloads.address),
+                    *_describe_services(listening, running.settings),
+                    f"Health and metrics at {health.url}/healthz and {health.url}/metrics. "
+                    "Ctrl-C ends everything.",
                 )
 
-            run.run(
-                [Service("worker", listener, one_a_cpu=True), Service("mint", mint)], store, admin, announce
-            )
+            running.supervise(announce)
     return 0
 
 
-def run_serve(settings: Settings, reload: Reload | None = None, *, program: Sequence[str] = PROGRAM) -> int:
-    """Serve downloads until SIGTERM or Ctrl-C; returns the exit code. Raises GatewayError as `run_up`."""
-    run = Run("serve", settings, reload or (lambda: settings), program)
-    with _interruptible(), contextlib.ExitStack() as stack:
-        store = run.share_store(stack)
-        listener = run.listen(stack, "listen")
-        admin = run.listen(stack, "admin_listen")
+class RunningCommand(contextlib.ExitStack):
+    """A command while it runs: its settings, store and listeners. Leaving the context releases them all."""
 
-        async def announce() -> None:
-            run.announce(store)
-            _log.info(
-                "serving downloads", extra={"url": base_url(run.settings), "health": f"{admin.url}/healthz"}
-            )
-
-        run.run([Service("worker", listener, one_a_cpu=True)], store, admin, announce)
-    return 0
-
-
-def run_mint(settings: Settings, reload: Reload | None = None, *, program: Sequence[str] = PROGRAM) -> int:
-    """Run the mint service until SIGTERM or Ctrl-C; returns the exit code. Raises GatewayError.
-
-    The admin listener is for `serve`, which may read the same settings; this service has its own /healthz.
-    """
-    run = Run("serve-mint", settings, reload or (lambda: settings), program)
-    with _interruptible(), contextlib.ExitStack() as stack:
-        store = run.share_store(stack)
-        listener = run.listen(stack, "mint_listen")
-
-        async def announce() -> None:
-            _log.info("serving the mint API", extra={"url": listener.url})
-
-        run.run([Service("mint", listener)], store, None, announce)
-    return 0
-
-
-class Run:
-    """One run of a lasting command: settings, store and listeners, released in good order by an ExitStack."""
-
-    def __init__(self, command: str, settings: Settings, reload: Reload, program: Sequence[str]) -> None:
-        self.settings = settings
-        self._command = command
-        self._reload = reload
-        self._program = program
-        self._bound: dict[str, Listener] = {}
-        log.configure(settings)
-
-    def own_store(self, stack: contextlib.ExitStack) -> EmbeddedStore | None:
-        """Take the data folder for ourselves; None when the settings name a store. Starts no server yet."""
-        if self.settings.redis_url is not None:
-            return None
-        store = EmbeddedStore(self.settings.data)
-        stack.callback(store.close)
-        store.acquire(self._command)
-        return store
-
-    def share_store(self, stack: contextlib.ExitStack) -> EmbeddedStore | None:
-        """Use the running embedded store or start one; None when the settings name a store."""
-        if self.settings.redis_url is not None:
-            return None
-        store = EmbeddedStore(self.settings.data)
-        stack.callback(store.close)
-        store.own_or_share(self._command)
-        return store
-
-    def listen(self, stack: contextlib.ExitStack, setting: str) -> Listener:
-        """Listen where a setting says. A port 0 is from now on the one that was found."""
-        listener = Listener(getattr(self.settings, setting), setting)
-        stack.callback(listener.close)
-        self._bound[setting] = listener
-        return listener
-
-    def url(self, store: EmbeddedStore | None) -> str:
-        """Where the store is."""
-        return store.url if store is not None else self.settings.redis_url or ""
-
-    def announce(self, store: EmbeddedStore | None) -> None:
-        """Tell commands on the same data folder where downloads are: `token create` prints links."""
-        if store is not None:
-            store.announce(self._command, base_url(self.settings))
-
-    def run(
-        self,
-        services: Sequence[Service],
-        store: EmbeddedStore | None,
-        admin: Listener | None,
-        started: Callable[[], Awaitable[None]],
+    def __init__(
+        self, command: str, settings: Settings, reload: Reload | None, program: Sequence[str]
     ) -> None:
-        """Supervise until the end. `started` is awaited when everything is ready."""
+        super().__init__()
+        self.settings = settings
+        self.health_listener: Listener | None = None
+        self._command = command
+        self._reload = reload or (lambda: settings)
+        self._program = program
+        self._store: EmbeddedStore | None = None
+        self._services: list[ListeningService] = []
+        self._listeners: dict[str, Listener] = {}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        log.configure(self.settings)
+        return self
+
+    def own_store(self) -> None:
+        """Take the data folder for ourselves, unless the settings name a store. This starts no server yet."""
+        if self.settings.redis_url is None:
+            self._store = EmbeddedStore(self.settings.data)
+            self.callback(self._store.close)
+            self._store.acquire(self._command)
+
+    def start_store(self) -> None:
+        """Start the server of the store that we own, if there is one."""
+        if self._store is not None:
+            self._store.spawn()
+            self._store.wait_ready()
+
+    def share_store(self) -> None:
+        """Use the embedded store that runs already, or start one, unless the settings name a store."""
+        if self.settings.redis_url is None:
+            self._store = EmbeddedStore(self.settings.data)
+            self.callback(self._store.close)
+            self._store.own_or_share(self._command)
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is."""
+        return self._store.url if self._store is not None else self.settings.redis_url or ""
+
+    def listen_for(self, service: Service) -> ListeningService:
+        """Listen where a service's setting says, and have `supervise` run the service there."""
+        listening = ListeningService(service, self._listen(service.listen))
+        self._services.append(listening)
+        return listening
+
+    def listen_for_health(self) -> Listener:
+        """Listen for /healthz and /metrics of the supervisor."""
+        self.health_listener = self._listen(HEALTH_SETTING)
+        return self.health_listener
+
+    def supervise(self, announce: Started) -> None:
+        """Run the services until the end. `announce` is awaited once everything is ready."""
         self.settings = self._with_ports(self.settings)
         supervisor = Supervisor(
             self.settings,
-            services,
+            self._services,
             command=self._command,
             reload=lambda: self._with_ports(self._reload()),
-            store=store,
-            admin=admin,
+            store=self._store,
+            health_listener=self.health_listener,
             program=self._program,
         )
-        asyncio.run(supervisor.run(started))
+
+        async def on_start() -> None:
+            if self._store is not None and any(each.service.is_public for each in self._services):
+                # `token create` on the same data folder prints links that begin with this.
+                self._store.announce(self._command, base_url(self.settings))
+            await announce()
+
+        asyncio.run(supervisor.run(on_start))
+
+    def _listen(self, setting: str) -> Listener:
+        listener = Listener(getattr(self.settings, setting), setting)
+        self.callback(listener.close)
+        self._listeners[setting] = listener
+        _log.info("listening", extra={"setting": setting, "address": str(listener.address)})
+        return listener
 
     def _with_ports(self, settings: Settings) -> Settings:
-        """Replace the addresses that were listened on by the true ones (port 0), unless they have changed."""
+        """The settings, with the port that was found where an address that we listen on has port 0."""
         found = {
             name: str(listener.address)
-            for name, listener in self._bound.items()
+            for name, listener in self._listeners.items()
             if getattr(settings, name) == listener.configured
         }
         return settings.model_copy(update=found)
 
 
+def _quiet(settings: Settings) -> Settings:
+    """The settings as `up` takes them: what the workers log must not hide the links that it prints."""
+    quiet = {"access_log": str(settings.data / "access.log"), "log_level": "warning"}
+    unset = {name: value for name, value in quiet.items() if name not in settings.model_fields_set}
+    return settings.model_copy(update=unset)
+
+
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the part before the supervisor as Ctrl-C does; PID 1 would not even die of it."""
+    """Let SIGTERM end what comes before the supervisor as Ctrl-C does. PID 1 would ignore it by default."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -205,14 +218,16 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-def _describe_services(settings: Settings, mint: Listener, admin: Listener) -> Iterator[str]:
+def _describe_services(services: Sequence[ListeningService], settings: Settings) -> Iterator[str]:
+    """What `up` prints about each service beside the downloads."""
     folder = [] if settings.data == DEFAULT_DATA else ["--data", str(settings.data)]
-    yield f"Mint service at {mint.url}: make a key for your shop with"
-    yield f"  {shlex.join(['download-gateway', *folder, 'key', 'create', 'NAME'])}"
-    yield f"Health and metrics at {admin.url}/healthz and {admin.url}/metrics. Ctrl-C ends everything."
+    create_key = shlex.join(["download-gateway", *folder, "key", "create", "NAME"])
+    for listening in services:
+        if listening.service.up_text:
+            yield listening.service.up_text.format(url=listening.listener.url, create_key=create_key)
 
 
-def _say(*lines: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads: serve all the same
+def _print_lines(*lines: str) -> None:
+    with contextlib.suppress(OSError):  # the gateway serves even when nobody reads this
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()

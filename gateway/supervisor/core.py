@@ -1,16 +1,17 @@
 """The supervisor: starts everything, keeps it running, reloads it, and ends it in good order.
 
-Order of the start: store, sockets, children; of the end: sockets and children (which drain), store last.
+The order of the start: store, sockets, children. The order of the end: sockets, children (which drain),
+store.
 
     SIGTERM, SIGINT   refuse new connections, let downloads finish for up to drain_timeout
     SIGINT again      end at once
-    SIGHUP            read the settings again; new children beside the old ones, which then drain
-    SIGCHLD           something ended: start it again, with back-off
+    SIGHUP            read the settings again; start new children beside the old ones, which then drain
+    SIGCHLD           a process has ended: start it again, with back-off
 
-A reload refuses no connection and drops no download: listening sockets are never closed before the end, and
-an old child gets its SIGTERM only when the new one accepts. When the new settings do not work, the old
-children stay. A terminal that was closed sends SIGHUP too: then nobody can press Ctrl-C any more, and the
-supervisor ends.
+A reload refuses no connection and drops no download: listening sockets stay open until the end, and an old
+child gets its SIGTERM only when the new one accepts connections. When children do not start with the new
+settings, the old children stay. A terminal sends SIGHUP, too, when it is closed. Nobody can press Ctrl-C
+then, so the supervisor ends.
 """
 
 from __future__ import annotations
@@ -21,67 +22,70 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from gateway.config.settings import Settings
+from gateway.config.settings import LISTENERS, Settings
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.runtime import log
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Totals
 from gateway.store.embedded import EmbeddedStore
-from gateway.supervisor.children import PROGRAM, Child, ChildStarter, Reaper, Service
-from gateway.supervisor.monitoring import Admin, Health
+from gateway.supervisor.children import PROGRAM, Child, ChildStarter, ListeningService, Reaper
+from gateway.supervisor.monitoring import Health, HealthServer
 from gateway.supervisor.slots import Slot
 from gateway.supervisor.store_keeper import StoreKeeper
 
 GRACE_SECONDS: Final = 5.0
 """How much longer than drain_timeout a child may take to end."""
 
-FIXED: Final = ("listen", "mint_listen", "admin_listen", "data")
+FIXED: Final = (*LISTENERS, "data")
 """Settings that a reload cannot change."""
 
-Reload = Callable[[], Settings]
+Reload: TypeAlias = Callable[[], Settings]
+"""Reads the settings again. Raises ConfigurationError."""
+
+Started: TypeAlias = Callable[[], Awaitable[None]]
 
 _log = logging.getLogger("gateway.supervisor")
 
 
 class Supervisor:
-    """Runs services (and an embedded store) until it is told to stop."""
+    """Runs services, and an embedded store where there is one, until a signal ends it."""
 
     def __init__(
         self,
         settings: Settings,
-        services: Sequence[Service],
+        services: Sequence[ListeningService],
         *,
         command: str,
         reload: Reload,
         store: EmbeddedStore | None = None,
-        admin: Listener | None = None,
+        health_listener: Listener | None = None,
         program: Sequence[str] = PROGRAM,
     ) -> None:
-        """`reload` reads the settings again (raising ConfigurationError); `program` is what a child runs."""
+        """command: what is written into the store's lock. program: what a child runs."""
         self.settings = settings
         self._services = services
         self._command = command
         self._reload_settings = reload
         self._store = store
-        self._admin_listener = admin
+        self._health_listener = health_listener
         self._program = program
         self._slots: list[Slot] = []
         self._totals = Totals()
         self._draining = False
         self._has_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _terminal_is_open()
 
-    async def run(self, started: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Run everything; returns after an orderly end. `started` is awaited once all children are ready.
+    async def run(self, started: Started | None = None) -> None:
+        """Run everything, and return after an orderly end. `started` is awaited once all children are ready.
 
-        Raises GatewayError when a child cannot start at all, or whatever `started` raises; everything has
+        Raises GatewayError when a child cannot start at all, and whatever `started` raises. Everything has
         been stopped by then.
         """
         loop = asyncio.get_running_loop()
-        self._stop, self._hurry, self._hang_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._stop, self._end_now, self._hang_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
         reaper = Reaper(loop)
-        self._workshop = ChildStarter(
+        self._starter = ChildStarter(
             reaper, self._totals, self._store.descriptors if self._store else (), self._program
         )
         self._keeper = StoreKeeper(self._store, self._command, reaper) if self._store else None
@@ -93,25 +97,27 @@ class Supervisor:
         ):
             loop.add_signal_handler(signum, react)
         keeping = asyncio.create_task(self._keeper.keep()) if self._keeper else None
-        admin = Admin(self._admin_listener, self._look, self._totals) if self._admin_listener else None
+        health_server = None
+        if self._health_listener is not None:
+            health_server = HealthServer(self._health_listener, self._check_health, self._totals)
         try:
-            if admin is not None:
-                await admin.start()
+            if health_server is not None:
+                await health_server.start()
             await self._run_until_stopped(started)
         finally:
             await self._end_children()
             if keeping is not None:
                 keeping.cancel()
-            if admin is not None:
-                admin.stop()
+            if health_server is not None:
+                health_server.stop()
 
-    async def _run_until_stopped(self, started: Callable[[], Awaitable[None]] | None) -> None:
+    async def _run_until_stopped(self, started: Started | None) -> None:
         stopped = asyncio.create_task(self._stop.wait())
         starting = asyncio.create_task(self._start(started))
         await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            reloading = asyncio.create_task(self._reload_when_told())
+            reloading = asyncio.create_task(self._reload_at_hang_up())
             await stopped
             reloading.cancel()
         else:
@@ -119,13 +125,13 @@ class Supervisor:
             with contextlib.suppress(asyncio.CancelledError):
                 await starting
 
-    async def _start(self, started: Callable[[], Awaitable[None]] | None) -> None:
-        for service in self._services:
-            service.listener.grow(service.count(self.settings))
+    async def _start(self, started: Started | None) -> None:
+        for listening in self._services:
+            listening.listener.grow(listening.count(self.settings))
         self._slots = [
-            Slot(self._workshop, service, index, self._child_settings())
-            for service in self._services
-            for index in range(service.count(self.settings))
+            Slot(self._starter, listening, index, self._child_settings())
+            for listening in self._services
+            for index in range(listening.count(self.settings))
         ]
         await asyncio.gather(*(slot.start() for slot in self._slots))
         if started is not None:
@@ -138,12 +144,12 @@ class Supervisor:
 
     def _interrupt(self) -> None:
         if self._stop.is_set():
-            self._hurry.set()
+            self._end_now.set()
         self._stop.set()
 
     # Reloading.
 
-    async def _reload_when_told(self) -> None:
+    async def _reload_at_hang_up(self) -> None:
         while True:
             await self._hang_up.wait()
             self._hang_up.clear()
@@ -161,37 +167,38 @@ class Supervisor:
 
     async def _reload(self) -> None:
         former = self.settings
-        self.settings = self._with_fixed(self._reload_settings())
+        self.settings = self._keep_fixed(self._reload_settings())
         log.configure(self.settings)
         try:
-            for service in self._services:
-                await self._reload_service(service)
+            for listening in self._services:
+                await self._reload_service(listening)
         except GatewayError:
             self.settings = former
             log.configure(former)
             raise
         _log.info("reloaded")
 
-    async def _reload_service(self, service: Service) -> None:
-        count = service.count(self.settings)
-        service.listener.grow(count)
+    async def _reload_service(self, listening: ListeningService) -> None:
+        count = listening.count(self.settings)
+        listening.listener.grow(count)
         settings = self._child_settings()
-        present = [slot for slot in self._slots if slot.service is service]
+        present = [slot for slot in self._slots if slot.listening is listening]
         for slot in present[:count]:
             former = await slot.replace(settings)
             if former is not None:
                 self._drain(former)
         for index in range(len(present), count):
-            slot = Slot(self._workshop, service, index, settings)
+            slot = Slot(self._starter, listening, index, settings)
             await slot.start()
             self._slots.append(slot)
-        for slot in present[count:]:  # their sockets have been given to the others
+        for slot in present[count:]:  # the remaining children have been given the sockets of these
             self._slots.remove(slot)
             former = slot.stop()
             if former is not None:
                 self._drain(former)
 
-    def _with_fixed(self, fresh: Settings) -> Settings:
+    def _keep_fixed(self, fresh: Settings) -> Settings:
+        """The new settings, with the present values of those that a reload cannot change."""
         kept = {name: getattr(self.settings, name) for name in FIXED}
         if (fresh.redis_url is None) != (self.settings.redis_url is None):
             kept["redis_url"] = self.settings.redis_url
@@ -212,38 +219,38 @@ class Supervisor:
         self._draining = True
         for slot in self._slots:
             slot.stop()
-        for service in self._services:
-            service.listener.close()
-        children = list(self._workshop.children)
+        for listening in self._services:
+            listening.listener.close()
+        children = list(self._starter.children)
         if children:
             _log.info("stopping: downloads may finish for %g s", self.settings.drain_timeout)
         for child in children:
             child.terminate()
         ends: set[asyncio.Future[int]] = {child.ended for child in children}
-        hurry = asyncio.create_task(self._hurry.wait())
+        end_now = asyncio.create_task(self._end_now.wait())
         deadline = asyncio.get_running_loop().time() + self.settings.drain_timeout + GRACE_SECONDS
-        while ends and not hurry.done():
+        while ends and not end_now.done():
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
-                _log.warning("%d processes were not done after drain_timeout and are ended", len(ends))
+                _log.warning("processes that still run after drain_timeout and are killed: %d", len(ends))
                 break
-            waited: list[asyncio.Future[Any]] = [*ends, hurry]
-            await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            awaited: list[asyncio.Future[Any]] = [*ends, end_now]
+            await asyncio.wait(awaited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             ends = {end for end in ends if not end.done()}
-        hurry.cancel()
-        for child in list(self._workshop.children):
+        end_now.cancel()
+        for child in list(self._starter.children):
             child.kill()
         if ends:
             await asyncio.wait(ends)
 
     # Health.
 
-    async def _look(self) -> Health:
+    async def _check_health(self) -> Health:
         store = await self._keeper.describe() if self._keeper else None
-        all_up = bool(self._slots) and all(slot.running for slot in self._slots)
+        all_running = bool(self._slots) and all(slot.running for slot in self._slots)
         if store is not None:
-            all_up = all_up and store["state"] == "ready"
-        state = "draining" if self._draining else "ok" if all_up else "degraded"
+            all_running = all_running and store["state"] == "ready"
+        state = "draining" if self._draining else "ok" if all_running else "degraded"
         return Health(state, [slot.describe() for slot in self._slots], store)
 
 

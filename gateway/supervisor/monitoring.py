@@ -1,9 +1,9 @@
-"""The admin listener, in the supervisor: /healthz and /metrics of everything it keeps running.
+"""The health listener (`admin_listen`), in the supervisor: /healthz and /metrics of everything that it runs.
 
-It answers while workers are busy, restarting or draining. Nothing here knows a token, a key or a customer.
+It answers while workers are busy, restarting or draining. Its answers contain no token, key or customer.
 
-Two fixed answers to GET and HEAD on a private address need no web framework: importing one would cost the
-supervisor a third of a second of its start and 20 MB. One request a connection.
+Two fixed answers to GET and HEAD on a private address need no web framework: to import one would add a third
+of a second to the supervisor's start and 20 MB to its memory. Each connection serves one request.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Totals, render
@@ -28,68 +28,70 @@ HEAD_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Health:
-    """How the gateway is: `state` is ok, degraded or draining; a row of `children` is one slot."""
+    """How the gateway is: `state` is ok, degraded or draining, and `children` has an entry for each slot."""
 
     state: str
     children: Sequence[dict[str, Any]]
     store: dict[str, Any] | None
-    """The embedded store; None when the settings name another."""
+    """The embedded store; None when the settings name another store."""
 
 
-Look = Callable[[], Awaitable[Health]]
+HealthCheck: TypeAlias = Callable[[], Awaitable[Health]]
 
 
-class Admin:
-    """The admin service on one listener."""
+class HealthServer:
+    """Answers /healthz and /metrics on one listener."""
 
-    def __init__(self, listener: Listener, look: Look, totals: Totals) -> None:
+    def __init__(self, listener: Listener, check: HealthCheck, totals: Totals) -> None:
         self._listener = listener
-        self._look = look
+        self._check = check
         self._totals = totals
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Answer from now on."""
+        """Begin to answer."""
         self._server = await asyncio.start_server(
             self._serve, sock=self._listener.sockets[0], limit=HEAD_BYTES
         )
 
     def stop(self) -> None:
-        """Answer no longer."""
+        """Stop answering."""
         if self._server is not None:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # a client that is too slow, too long or gone gets nothing
+        # A client that is too slow, sends too much or has gone away gets no answer.
         with contextlib.suppress(
             OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
         ):
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
-                status, kind, body = await self._answer(method, rest.partition(" ")[0].partition("?")[0])
-                writer.write(_head(status, kind, len(body)) + (b"" if method == "HEAD" else body))
+                path = rest.partition(" ")[0].partition("?")[0]
+                status, content_type, body = await self._respond(method, path)
+                head = _response_head(status, content_type, len(body))
+                writer.write(head if method == "HEAD" else head + body)
                 await writer.drain()
         writer.close()
 
-    async def _answer(self, method: str, path: str) -> tuple[HTTPStatus, str, bytes]:
+    async def _respond(self, method: str, path: str) -> tuple[HTTPStatus, str, bytes]:
         if path not in ("/healthz", "/metrics"):
             return HTTPStatus.NOT_FOUND, "text/plain", b"there is /healthz and /metrics\n"
         if method not in ("GET", "HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"only GET and HEAD are answered here\n"
-        health = await self._look()
+        health = await self._check()
         if path == "/metrics":
             lines = [*render(self._totals.values()), *_render_health(health)]
             return HTTPStatus.OK, METRICS_TYPE, "\n".join(lines).encode() + b"\n"
-        plain = {"status": health.state, "children": list(health.children), "store": health.store}
+        data = {"status": health.state, "children": list(health.children), "store": health.store}
         status = HTTPStatus.OK if health.state == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
-        return status, JSON_TYPE, json.dumps(plain).encode() + b"\n"
+        return status, JSON_TYPE, json.dumps(data).encode() + b"\n"
 
 
-def _head(status: HTTPStatus, kind: str, length: int) -> bytes:
+def _response_head(status: HTTPStatus, content_type: str, length: int) -> bytes:
     fields = [
         f"HTTP/1.1 {status.value} {status.phrase}",
-        f"Content-Type: {kind}",
+        f"Content-Type: {content_type}",
         f"Content-Length: {length}",
         "Cache-Control: no-store",
         "Connection: close",
@@ -100,18 +102,19 @@ def _head(status: HTTPStatus, kind: str, length: int) -> bytes:
 
 
 def _render_health(health: Health) -> Iterator[str]:
-    roles = [(child["name"].partition(" ")[0], child) for child in health.children]
-    up = Counter(role for role, child in roles if child["state"] == "running")
+    """Lines of Prometheus' text format: how many processes of each role run, and their restarts."""
+    by_role = [(child["name"].partition(" ")[0], child) for child in health.children]
+    running = Counter(role for role, child in by_role if child["state"] == "running")
     restarts: Counter[str] = Counter()
-    for role, child in roles:
+    for role, child in by_role:
         restarts[role] += child["restarts"]
     if health.store is not None:
-        up["store"] = int(health.store["state"] == "ready")
+        running["store"] = int(health.store["state"] == "ready")
         restarts["store"] = health.store["restarts"]
     yield "# HELP gateway_children_up Processes that work now."
     yield "# TYPE gateway_children_up gauge"
     for role in restarts:
-        yield f'gateway_children_up{{role="{role}"}} {up[role]}'
+        yield f'gateway_children_up{{role="{role}"}} {running[role]}'
     yield "# HELP gateway_restarts_total Processes that ended unexpectedly and were started again."
     yield "# TYPE gateway_restarts_total counter"
     for role, count in restarts.items():

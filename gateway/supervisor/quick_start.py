@@ -1,8 +1,8 @@
-"""What `up` offers: each PATH published as a product, with a link that is ready to use.
+"""What `up` publishes: each PATH as one product, with a link that is ready to use.
 
-A PATH is a file, a folder, or the address of objects in a storage of the settings. A product's id is made
-from the PATH's own name. Unchanged files keep their version; changed ones become the next ("1", "2", …),
-which is then the active one.
+A PATH is a file, a folder, or the address of objects in a storage of the settings. The id of the product is
+made from the PATH's own name. Files that have not changed keep their version. Changed files become the next
+version ("1", "2", …), which is then the active one.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from gateway.tokens.repository import TokenStore
 
 MAX_ID: Final = 100
 COMPARED_VERSIONS: Final = 10
-"""How many of a product's versions are looked at for the same files: the active one and the latest."""
+"""How many versions of a product are compared with the files: the active one and the latest."""
 
 
 @dataclass(frozen=True)
-class Offer:
-    """One PATH, looked at: what it will be called and which files it has."""
+class PlannedProduct:
+    """One PATH before it is published: the product's id, its name for people, and its files."""
 
-    product: str
+    id: str
     name: str
     publication: Publication
 
 
 @dataclass(frozen=True)
-class Link:
-    """One PATH, published: its version and the token to get it with."""
+class PublishedProduct:
+    """One PATH after it was published: its version, and a token that downloads it."""
 
-    offer: Offer
+    id: str
     manifest: Manifest
     token: str
 
     def url(self, base: str, file: str = "") -> str:
-        """The URL of one file, or of the only file, or of the index of several."""
+        """The URL of `file`; without one, that of the only file, or of the index of several files."""
         files = self.manifest.files
         name = file or (files[0].name if len(files) == 1 else "")
         path = f"/{quote(name)}" if name else ""
@@ -62,16 +62,18 @@ class Link:
 
 
 class _Stopped(Exception):
-    """We are told to stop while files are read."""
+    """Raised in a thread that reads files, when the command has been interrupted."""
 
 
-def plan_offers(paths: Sequence[Path | str], data: Path, storages: Storages | None = None) -> list[Offer]:
-    """Look at every PATH. Raises ConfigurationError with the faults of all of them.
+def plan_products(
+    paths: Sequence[Path | str], data: Path, storages: Storages | None = None
+) -> list[PlannedProduct]:
+    """Find the files of every PATH. Raises ConfigurationError with the faults of all of them.
 
-    storages: where objects are looked for; without them every PATH is one of this machine.
+    storages: where objects are looked for. Without it, every PATH is one of this machine.
     """
-    offers: dict[str, Offer] = {}
-    seen: dict[str, Path | str] = {}
+    planned: dict[str, PlannedProduct] = {}
+    sources: dict[str, Path | str] = {}
     faults: list[str] = []
     for path in paths:
         try:
@@ -79,28 +81,34 @@ def plan_offers(paths: Sequence[Path | str], data: Path, storages: Storages | No
         except ConfigurationError as error:
             faults += error.faults
             continue
-        place, name = _place(path)
+        source, name = _source_and_name(path)
         product = product_id(name)
-        if seen.setdefault(product, place) != place:
-            faults.append(f"{path} and {seen[product]} would both be product {product}: rename one of them")
-        offers[product] = Offer(product, name, publication)
+        if sources.setdefault(product, source) != source:
+            faults.append(
+                f"{path} and {sources[product]} would both be product {product}: rename one of them"
+            )
+        planned[product] = PlannedProduct(product, name, publication)
     if faults:
         raise ConfigurationError(faults)
-    return list(offers.values())
+    return list(planned.values())
 
 
-def _place(path: Path | str) -> tuple[Path | str, str]:
-    """What tells one PATH from another, and its own name: of a whole bucket, the bucket's."""
+def _source_and_name(path: Path | str) -> tuple[Path | str, str]:
+    """Two values: the PATH in a form that is the same however it was written, and its last part.
+
+    The last part of the address of a whole bucket is the bucket's name.
+    """
     if isinstance(path, str) and is_address(path):
         return path, path.rstrip("/").rpartition("/")[2]
-    place = Path(path).resolve()
-    return place, place.name
+    resolved = Path(path).resolve()
+    return resolved, resolved.name
 
 
 def product_id(name: str) -> str:
-    """Make the id of a product from a file's or folder's name: `Épic Drums.zip` is `epic-drums.zip`.
+    """Make the id of a product from the name of a file or folder: `Épic Drums.zip` becomes `epic-drums.zip`.
 
-    Names that lose letters (other scripts) get a digest of the whole name, so that they stay apart.
+    A name that loses letters (of another script, or beyond MAX_ID) gets a digest of the whole name added, so
+    that two such names have different ids.
     """
     letters = unicodedata.normalize("NFKD", name)
     plain = re.sub(r"[^a-z0-9._]+", "-", letters.encode("ascii", "ignore").decode().lower())
@@ -111,34 +119,37 @@ def product_id(name: str) -> str:
     return f"{plain or 'product'}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
-async def publish_offers(offers: Sequence[Offer], settings: Settings, url: str) -> list[Link]:
-    """Publish everything in the store at `url`, and mint a token for each. Raises GatewayError."""
+async def publish_products(
+    planned: Sequence[PlannedProduct], settings: Settings, url: str
+) -> list[PublishedProduct]:
+    """Publish everything in the store at `url`, and make a token for each product. Raises GatewayError."""
     storages = Storages(settings.storage, settings.data, settings.open_files)
     try:
         async with TokenStore.connect(url, settings.redis_timeout) as store:
-            with show_progress(sum(offer.publication.size for offer in offers)) as report:
-                return [await _publish(offer, settings, storages, store, report) for offer in offers]
+            with show_progress(sum(product.publication.size for product in planned)) as report:
+                return [await _publish(product, settings, storages, store, report) for product in planned]
     finally:
         storages.close()
 
 
 async def _publish(
-    offer: Offer, settings: Settings, storages: Storages, store: TokenStore, report: Report
-) -> Link:
-    product = await store.get_product(offer.product)
+    planned: PlannedProduct, settings: Settings, storages: Storages, store: TokenStore, report: Report
+) -> PublishedProduct:
+    product = await store.get_product(planned.id)
     known = await _known_versions(store, product)
-    manifest = await _hash(offer, storages, known, report)
-    manifest = _numbered(manifest, product, known)
-    await store.register_manifest(manifest, offer.name if product is None else None, activate=True)
+    manifest = await _hash(planned, storages, known, report)
+    manifest = _with_version(manifest, product, known)
+    await store.register_manifest(manifest, planned.name if product is None else None, activate=True)
     if product is not None and product.status != "active":
-        await store.update_product(offer.product, status="active")
-    minted = await store.create_token(
-        offer.product, manifest.version, expires_in=int(settings.mint_default_ttl)
-    )
-    return Link(offer, manifest, minted.token)
+        await store.update_product(planned.id, status="active")
+    minted = await store.create_token(planned.id, manifest.version, expires_in=int(settings.mint_default_ttl))
+    return PublishedProduct(planned.id, manifest, minted.token)
 
 
-async def _hash(offer: Offer, storages: Storages, known: Sequence[Manifest], report: Report) -> Manifest:
+async def _hash(
+    planned: PlannedProduct, storages: Storages, known: Sequence[Manifest], report: Report
+) -> Manifest:
+    """Read the files in a thread. When this task is cancelled, the thread stops at its next report."""
     stopped = threading.Event()
 
     def report_or_stop(done: int) -> None:
@@ -150,9 +161,9 @@ async def _hash(offer: Offer, storages: Storages, known: Sequence[Manifest], rep
     try:
         return await asyncio.to_thread(
             hash_files,
-            offer.publication,
+            planned.publication,
             storages,
-            offer.product,
+            planned.id,
             "1",
             report=report_or_stop,
             previous=previous,
@@ -162,7 +173,7 @@ async def _hash(offer: Offer, storages: Storages, known: Sequence[Manifest], rep
 
 
 async def _known_versions(store: TokenStore, product: Product | None) -> list[Manifest]:
-    """The manifests to compare with, the active one first."""
+    """The manifests to compare the files with, the active one first."""
     if product is None:
         return []
     latest = sorted(product.versions, key=_number, reverse=True)
@@ -174,8 +185,8 @@ async def _known_versions(store: TokenStore, product: Product | None) -> list[Ma
     return [manifest for manifest in found if manifest is not None]
 
 
-def _numbered(manifest: Manifest, product: Product | None, known: Sequence[Manifest]) -> Manifest:
-    """Give the manifest the version it has already, or the next one."""
+def _with_version(manifest: Manifest, product: Product | None, known: Sequence[Manifest]) -> Manifest:
+    """Return the known version that has the same files, else the manifest under the next version's number."""
     for other in known:
         if other.files == manifest.files:
             return other
@@ -187,23 +198,25 @@ def _number(version: str) -> int:
     return int(version) if version.isascii() and version.isdigit() else 0
 
 
-def describe_links(links: Sequence[Link], settings: Settings, listen: Address) -> Iterator[str]:
-    """Lines for a person: each product, its link and a command to try."""
+def describe_products(
+    products: Sequence[PublishedProduct], settings: Settings, listen: Address
+) -> Iterator[str]:
+    """Lines for a person: each product, its link, and a command that downloads its first file."""
     base = base_url(settings)
     curl = ["curl", "--unix-socket", listen.path] if listen.is_unix else ["curl"]
-    for link in links:
-        files = link.manifest.files
+    for product in products:
+        files = product.manifest.files
         size = format_size(sum(file.size for file in files))
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
-        yield f"{link.offer.product}, version {link.manifest.version}: {count}, {size}"
-        yield f"  {link.url(base)}"
-        yield f"  {shlex.join([*curl, *_output(link), link.url(base, files[0].name)])}"
+        yield f"{product.id}, version {product.manifest.version}: {count}, {size}"
+        yield f"  {product.url(base)}"
+        yield f"  {shlex.join([*curl, *_output_option(product), product.url(base, files[0].name)])}"
         yield ""
 
 
-def _output(link: Link) -> list[str]:
-    """Choose the name curl saves the first file under: `-O` takes it from the URL, quoting included."""
-    name = link.manifest.files[0].name.rpartition("/")[2]
+def _output_option(product: PublishedProduct) -> list[str]:
+    """Choose under which name curl saves the first file. `-O` takes it from the URL, with its quoting."""
+    name = product.manifest.files[0].name.rpartition("/")[2]
     if quote(name) == name:
         return ["-O"]
-    return ["-o", name if name.isprintable() else link.offer.product]
+    return ["-o", name if name.isprintable() else product.id]

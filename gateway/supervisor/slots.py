@@ -1,4 +1,4 @@
-"""A slot: one place that always has a running child; the supervisor has one a worker and one for the mint."""
+"""A slot always has a running child. There is one slot for each process that the settings ask for."""
 
 from __future__ import annotations
 
@@ -10,54 +10,56 @@ from typing import Any, Final
 
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
-from gateway.supervisor.children import Child, ChildStarter, Service
+from gateway.supervisor.children import Child, ChildStarter, ListeningService
 
 FIRST_DELAY_SECONDS: Final = 0.1
 LONGEST_DELAY_SECONDS: Final = 5.0
 HEALTHY_SECONDS: Final = 10.0
-"""What ran for this long begins with the shortest delay again."""
+"""After a process that ran for this long, the delays begin with the shortest one again."""
 
 _log = logging.getLogger("gateway.supervisor")
 
 
 class BackOff:
-    """How long to wait before the next start: twice as long after each failure, with some chance in it."""
+    """How long to wait before the next start: twice as long after each failure, minus a random part."""
 
     def __init__(self) -> None:
         self._failures = 0
 
     def next(self, lived: float = 0.0) -> float:
-        """Seconds to wait after something that ran for `lived` seconds."""
+        """Seconds to wait after a process that ran for `lived` seconds."""
         if lived >= HEALTHY_SECONDS:
             self._failures = 0
         delay: float = min(FIRST_DELAY_SECONDS * 2**self._failures, LONGEST_DELAY_SECONDS)
         self._failures = min(self._failures + 1, 16)
-        return delay * random.uniform(0.75, 1.0)  # noqa: S311 - so that slots do not start in step
+        return delay * random.uniform(0.75, 1.0)  # noqa: S311 - so that slots do not all start at the same moment
 
 
 class Slot:
-    """Keeps one child of a service running, with the settings it was last given."""
+    """Keeps one child of a service running, with the settings that it was last given."""
 
-    def __init__(self, workshop: ChildStarter, service: Service, index: int, settings: Settings) -> None:
-        self.name = f"{service.role} {index}"
-        self.service = service
+    def __init__(
+        self, starter: ChildStarter, listening: ListeningService, index: int, settings: Settings
+    ) -> None:
+        self.name = f"{listening.name} {index}"
+        self.listening = listening
         self.restarts = 0
         self.child: Child | None = None
-        self._workshop = workshop
+        self._starter = starter
         self._index = index
         self._settings = settings
         self._back_off = BackOff()
-        self._turn = asyncio.Lock()
+        self._start_lock = asyncio.Lock()
         self._reviving: asyncio.Task[None] | None = None
         self._stopped = False
 
     @property
     def running(self) -> bool:
-        """Whether a child serves in it now."""
+        """Whether a child serves in this slot now."""
         return self.child is not None
 
     def describe(self) -> dict[str, Any]:
-        """What /healthz shows of it."""
+        """What /healthz shows of the slot."""
         return {
             "name": self.name,
             "state": "running" if self.child else "stopped" if self._stopped else "restarting",
@@ -67,22 +69,22 @@ class Slot:
 
     async def start(self) -> None:
         """Start the first child. Raises GatewayError when it does not become ready."""
-        async with self._turn:
+        async with self._start_lock:
             self.child = await self._start(self._settings)
 
     async def replace(self, settings: Settings) -> Child | None:
-        """Start a child with other settings beside the present one, which is returned to be drained.
+        """Start a child with other settings beside the present one. Returns the present one, to be drained.
 
-        Raises GatewayError when the new one does not become ready; everything is as before then.
+        Raises GatewayError when the new child does not become ready; nothing has changed then.
         """
-        async with self._turn:
+        async with self._start_lock:
             fresh = await self._start(settings)
             former, self.child = self.child, fresh
             self._settings = settings
         return former
 
     def stop(self) -> Child | None:
-        """Keep nothing running from now on; the present child is returned to be drained."""
+        """Keep no child running from now on. Returns the present one, to be drained."""
         self._stopped = True
         if self._reviving is not None:
             self._reviving.cancel()
@@ -90,13 +92,13 @@ class Slot:
         return former
 
     async def _start(self, settings: Settings) -> Child:
-        child = self._workshop.start(self.service, self._index, settings)
+        child = self._starter.start(self.listening, self._index, settings)
         await child.ready()
         _log.info("started", extra={"child": self.name, "pid": child.pid})
-        child.ended.add_done_callback(lambda _: self._note_end(child))
+        child.ended.add_done_callback(lambda _: self._on_end(child))
         return child
 
-    def _note_end(self, child: Child) -> None:
+    def _on_end(self, child: Child) -> None:
         if self._stopped or child is not self.child:
             return
         self.child = None
@@ -106,9 +108,9 @@ class Slot:
     async def _revive(self, lived: float) -> None:
         while True:
             await asyncio.sleep(self._back_off.next(lived))
-            async with self._turn:
+            async with self._start_lock:
                 if self.child is not None:
-                    return  # a reload was quicker
+                    return  # a reload has started one meanwhile
                 self.restarts += 1
                 try:
                     self.child = await self._start(self._settings)

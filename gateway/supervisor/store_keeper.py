@@ -1,4 +1,4 @@
-"""Keeps the embedded store running, or takes it over from an owner that stopped."""
+"""Keeps the embedded store running, and takes it over when another process that owned it has ended."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from gateway.store.embedded import EmbeddedStore, State
 from gateway.supervisor.children import Reaper, describe_end
 from gateway.supervisor.slots import BackOff
 
-LOOK_SECONDS: Final = 1.0
-"""How often a store owned by another process is looked after."""
+TAKE_OVER_SECONDS: Final = 1.0
+"""How often we try to take over a store that another process owns."""
 
-LOG_SECONDS: Final = 60.0
-"""How often the length of the store's log is looked at."""
+LOG_CHECK_SECONDS: Final = 60.0
+"""How often the length of the store's log is checked."""
 
-WORDS_BYTES: Final = 4096
-WORDS_LINES: Final = 3
-"""How much of its log is quoted when the store ended: what it says of a full disk or a bad file is there."""
+QUOTED_BYTES: Final = 4096
+QUOTED_LINES: Final = 3
+"""How much of the store's log is quoted when it has ended: it mentions a full disk or a damaged file
+there."""
 
 _log = logging.getLogger("gateway.supervisor")
 
@@ -32,6 +33,7 @@ class StoreKeeper:
     """The embedded store as the supervisor sees it."""
 
     def __init__(self, store: EmbeddedStore, command: str, reaper: Reaper) -> None:
+        """command: what the store's lock says of its owner when it becomes ours."""
         self.store = store
         self.restarts = 0
         self._command = command
@@ -40,13 +42,13 @@ class StoreKeeper:
         self._ended = reaper.watch(store.process) if store.process else None
 
     async def keep(self) -> None:
-        """Restart the server when it ends; become the owner when the present one is gone. Never returns."""
+        """Restart the server when it ends; become the owner when the present one has ended. Never returns."""
         while True:
             if self._ended is not None:
                 started = time.monotonic()
                 code = await self._wait_end(self._ended)
-                said = {"child": "store", "said": await self._last_words()}
-                _log.error("ended %s", describe_end(code), extra=said)
+                extra = {"child": "store", "said": await self._read_last_lines()}
+                _log.error("ended %s", describe_end(code), extra=extra)
                 self.restarts += 1
                 await asyncio.sleep(self._back_off.next(time.monotonic() - started))
                 await self._start()
@@ -56,10 +58,10 @@ class StoreKeeper:
             elif self._take_over():
                 await self._start()
             else:
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(TAKE_OVER_SECONDS)
 
     async def describe(self) -> dict[str, Any]:
-        """What /healthz shows of it."""
+        """What /healthz shows of the store."""
         process = self.store.process
         state = await asyncio.to_thread(self.store.state)
         return {
@@ -69,20 +71,20 @@ class StoreKeeper:
             "restarts": self.restarts,
         }
 
-    async def _last_words(self) -> list[str]:
-        """The last lines of the store's own log, read without holding the loop that supervises everything."""
+    async def _read_last_lines(self) -> list[str]:
+        """Read the end of the store's own log, without blocking the event loop that supervises everything."""
         try:
             async with aiofiles.open(self.store.log, "rb") as log:
                 length = await log.seek(0, os.SEEK_END)
-                await log.seek(max(0, length - WORDS_BYTES))
-                text = await log.read(WORDS_BYTES)
+                await log.seek(max(0, length - QUOTED_BYTES))
+                text = await log.read(QUOTED_BYTES)
         except OSError:
             return []
-        return text.decode(errors="replace").splitlines()[-WORDS_LINES:]
+        return text.decode(errors="replace").splitlines()[-QUOTED_LINES:]
 
     async def _wait_end(self, ended: asyncio.Future[int]) -> int:
         while True:
-            done, _ = await asyncio.wait([ended], timeout=LOG_SECONDS)
+            done, _ = await asyncio.wait([ended], timeout=LOG_CHECK_SECONDS)
             if done:
                 return ended.result()
             self.store.bound_log()

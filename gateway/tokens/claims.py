@@ -1,21 +1,22 @@
-"""Look, claim, settle: what a request asks of the store, one token at a time.
+"""What a request asks the store about its token: read it, claim bytes of a file, settle.
 
-look    what the token opens (its manifest) and whether it has a limit; charges nothing
-take    look and claim in one, for the whole of a version's only file
-claim   reserves the bytes about to be sent, or says that the allowance is used up
-settle  returns what a claim reserved and the client did not take
+read_token       reads what the token opens (its manifest) and whether it has a limit; charges nothing
+read_and_claim   does the same, and claims the whole of a version's only file where the token has a limit
+claim            reserves the bytes about to be sent, or finds that the allowance is used up
+settle           returns what a claim reserved and the client did not receive
 
 A token with `max` downloads may receive max × size bytes of each file; `charged:N` counts what it has
-received of file number N of its manifest. Each script touches one key, so a claim is atomic whichever
-worker asks, and two racing workers can never issue more than the allowance. Transfers that last are leased,
-so that their claims outlive no worker: see leases.py, and scripts.py for the ledger.
+received of file number N of its manifest. Each script touches one key, so a claim is atomic whichever worker
+makes it, and two workers that race can never issue more than the allowance. `reservations.py` keeps what one
+request has claimed and settles it; `leases.py` keeps a claim from outliving its worker; the scripts' own text
+describes the ledger that they keep.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.runtime.deferred import step
@@ -25,35 +26,91 @@ from gateway.store.scripts import CLAIM, SETTLE, TAKE
 from gateway.store.topology import Topology
 from gateway.tokens.leases import Lease
 
-LOOK: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"max")).replace(b"0" * 32, b"%b")
-TAKE_PACKED: Final = pack((b"EVALSHA", TAKE.sha, b"1", token_key("0" * 32))).replace(b"0" * 32, b"%b")
-"""The commonest commands, packed but for the token's id: packing costs 1 µs."""
+READ_TOKEN: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"max")).replace(
+    b"0" * 32, b"%b"
+)
+READ_AND_CLAIM: Final = pack((b"EVALSHA", TAKE.sha, b"1", token_key("0" * 32))).replace(b"0" * 32, b"%b")
+"""The most frequent commands, packed except for the token's id: packing costs 1 µs."""
 
 REFUNDS_KEPT: Final = 10_000
-"""Refunds kept while the store is away, a worker; beyond it the oldest is lost (and logged)."""
+"""How many refunds a worker keeps while the store is away; the oldest of more is lost, which is logged."""
 REFUNDS_AT_ONCE: Final = 500
-"""Kept refunds sent together when the store is back: it has downloads to answer, too."""
+"""How many kept refunds are sent together when the store is back, because it also has downloads to answer."""
+NOT_RESERVED: Final = -1
+"""What `read_and_claim` finds instead of reserved bytes when the allowance is used up."""
 
 _log = logging.getLogger("gateway")
+_new: Final = tuple.__new__
+"""Makes a named tuple from a reply without a call of the tuple's own function: 0.1 µs a request."""
 
 
-def read_grant(reply: Any) -> tuple[bytes, bool, int]:
-    """What a token opens, by the answer to `look` or `take`.
+class TokenReply(NamedTuple):
+    """What the store says of a token.
 
-    Its manifest's digest, whether its bytes are counted, and how many of them are reserved already. Raises
-    Refused: TOKEN_INVALID when it is unknown, expired or revoked, LIMIT_REACHED when `take` found too little.
+    manifest: the digest of the manifest that the token opens; None when the token is unknown or has expired.
+    revoked: when it was revoked, in ms since 1970 UTC; else None. limit: the number of downloads that it
+    allows; None: any number, and nothing is charged. reserved: bytes of the version's only file that reading
+    the token has reserved, or NOT_RESERVED.
     """
-    manifest, revoked, limit, *taken = reply
-    if manifest is None or revoked is not None:
+
+    manifest: bytes | None
+    revoked: bytes | None
+    limit: bytes | None
+    reserved: int
+
+
+def opened_manifest(reply: TokenReply) -> bytes:
+    """Return the digest of the manifest that a token opens.
+
+    Raises Refused: TOKEN_INVALID when the token is unknown, has expired or was revoked, LIMIT_REACHED when
+    `read_and_claim` found the allowance used up.
+    """
+    if reply.manifest is None or reply.revoked is not None:
         raise Refused(TOKEN_INVALID)
-    reserved = taken[0] if taken else 0
-    if reserved < 0:
+    if reply.reserved == NOT_RESERVED:
         raise Refused(LIMIT_REACHED)
-    return manifest, limit is not None, reserved
+    return reply.manifest
+
+
+class TokenRead(Command):
+    """The command of `read_token`. Awaiting it gives a TokenReply, or raises StoreUnavailable."""
+
+    def result(self) -> TokenReply:
+        """Return the reply, or raise StoreUnavailable."""
+        if self._error is not None:
+            raise self._error
+        return _new(TokenReply, (*self._value, 0))
+
+
+class TokenReadAndClaim(TokenRead):
+    """The command of `read_and_claim`. A reply that comes too late returns what was reserved."""
+
+    def __init__(self, claims: Claims, identifier: str) -> None:
+        self._claims = claims
+        self._identifier = identifier
+
+    def result(self) -> TokenReply:
+        """Return the reply, or raise StoreUnavailable."""
+        if self._error is not None:
+            raise self._error
+        return _new(TokenReply, self._value)
+
+    def with_script_text(self) -> bytes:
+        """Return the command with the text of its script."""
+        return ScriptCall(TAKE, token_key(self._identifier)).with_script_text()
+
+    def on_late_reply(self, reply: Any) -> None:
+        """Return what was reserved: the request has been refused meanwhile."""
+        reserved = TokenReply(*reply).reserved
+        if reserved > 0:
+            self._claims.settle(self._identifier, 0, reserved)
 
 
 class _Claim(ScriptCall):
-    """Reserves bytes; when the answer comes too late, they are given back."""
+    """The command of `claim`. A reply that comes too late returns what was reserved."""
+
+    RESERVED: Final = 1
+    USED_UP: Final = 0
 
     def __init__(self, claims: Claims, identifier: str, file: int, amount: int, size: int) -> None:
         super().__init__(CLAIM, token_key(identifier), file, amount, size)
@@ -63,88 +120,84 @@ class _Claim(ScriptCall):
         self._amount = amount
 
     def on_late_reply(self, reply: Any) -> None:
-        """The request has been refused meanwhile."""
-        if reply == 1:
+        """Return what was reserved: the request has been refused meanwhile."""
+        if reply == self.RESERVED:
             self._claims.settle(self._identifier, self._file, self._amount)
 
 
-class _Take(Command):
-    """The same for `take`, whose answer says how much it has reserved."""
+class Refund(NamedTuple):
+    """Bytes of file number `file` to return to a token, and the lease to end, if the store may hold one."""
 
-    def __init__(self, claims: Claims, identifier: str) -> None:
-        self._claims = claims
-        self._identifier = identifier
-
-    def with_script_text(self) -> bytes:
-        """With the script's text."""
-        return ScriptCall(TAKE, token_key(self._identifier)).with_script_text()
-
-    def on_late_reply(self, reply: Any) -> None:
-        """The request has been refused meanwhile."""
-        if reply[3] > 0:
-            self._claims.settle(self._identifier, 0, reply[3])
+    identifier: str
+    file: int
+    amount: int
+    lease: Lease | None
 
 
 class Claims:
-    """The three questions, asked of the server that holds the token."""
+    """Sends the commands above. A token is named by its id, and a file by its number in the manifest."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        self._send = topology.send  # bound once: with one server these are its pipeline's own methods
-        self._post = topology.post
-        self._refunds: deque[tuple[str, int, int, Lease | None]] = deque(maxlen=REFUNDS_KEPT)
-        topology.call_when_ready(self._send_refunds)
+        self._post = topology.post  # bound once: with one server it is the pipeline's own method
+        self._refunds: deque[Refund] = deque(maxlen=REFUNDS_KEPT)
+        topology.call_when_ready(self._send_kept_refunds)
 
-    def look(self, identifier: str) -> Command:
-        """Ask what the token opens: await it (StoreUnavailable) and read the reply with `read_grant`.
+    def read_token(self, identifier: str) -> TokenRead:
+        """Ask what the token opens; the reply is for `opened_manifest`.
 
         Unknown, expired and revoked tokens cost the same one command.
         """
-        return self._send(LOOK % identifier.encode(), identifier)
+        command = TokenRead()
+        self._post(command, READ_TOKEN % identifier.encode(), identifier)
+        return command
 
-    def take(self, identifier: str) -> Command:
-        """Look, and claim the whole file at once where there is one file and a limit; as `look` otherwise.
+    def read_and_claim(self, identifier: str) -> TokenReadAndClaim:
+        """Ask the same, and claim a version's only file at once where the token has a limit.
 
-        For the commonest request, a plain GET of the minted URL: one round trip instead of two.
+        For the most frequent request, a plain GET of a minted URL: one round trip instead of two.
         """
-        command = _Take(self, identifier)
-        self._post(command, TAKE_PACKED % identifier.encode(), identifier)
+        command = TokenReadAndClaim(self, identifier)
+        self._post(command, READ_AND_CLAIM % identifier.encode(), identifier)
         return command
 
     async def claim(self, identifier: str, file: int, amount: int, size: int) -> None:
         """Reserve `amount` bytes of file number `file`, whose size is `size` bytes.
 
-        Raises Refused (LIMIT_REACHED, or TOKEN_INVALID when it was revoked meanwhile) or StoreUnavailable.
+        Raises Refused (LIMIT_REACHED, or TOKEN_INVALID when the token was revoked meanwhile) or
+        StoreUnavailable.
         """
         command = _Claim(self, identifier, file, amount, size)
         self._post(command, command.packed(), identifier)
         reply = await command
-        if reply == 0:
+        if reply == _Claim.USED_UP:
             raise Refused(LIMIT_REACHED)
-        if reply != 1:
+        if reply != _Claim.RESERVED:
             raise Refused(TOKEN_INVALID)
 
-    def settle(self, identifier: str, file: int, refund: int, lease: Lease | None = None) -> None:
-        """Return `refund` bytes, and end the transfer's lease; later, when the store does not take it now.
+    def settle(self, identifier: str, file: int, amount: int, lease: Lease | None = None) -> None:
+        """Return `amount` bytes, and end the lease of the transfer; later, if the store does not take it now.
 
-        A refund whose answer never came is sent again only where the lease's end shows whether it was carried
-        out: else a customer may lose those bytes, but can never gain any.
+        A refund whose reply never came is sent again only where the end of the lease shows whether the store
+        has carried it out: without that a customer may lose those bytes, but can never gain any.
         """
-        step(self._settle(identifier, file, refund, lease if lease is not None and lease.is_known else None))
+        known = lease if lease is not None and lease.is_known else None
+        step(self._settle(Refund(identifier, file, amount, known)))
 
-    async def _settle(self, identifier: str, file: int, refund: int, lease: Lease | None) -> None:
-        named = () if lease is None else lease.ending
+    async def _settle(self, refund: Refund) -> None:
+        identifier, file, amount, lease = refund
+        ending = () if lease is None else lease.ending
         try:
-            await self._topology.run(SETTLE, token_key(identifier), file, refund, *named)
+            await self._topology.run(SETTLE, token_key(identifier), file, amount, *ending)
         except StoreUnavailable as error:
             if lease is None and not isinstance(error, NotExecuted):
-                _log.warning("a refund of %d bytes was perhaps lost: the store did not answer", refund)
+                _log.warning("a refund of %d bytes was perhaps lost: the store did not answer", amount)
                 return
             if len(self._refunds) == REFUNDS_KEPT:
                 _log.error("a refund is lost: the store has been away for too many of them")
-            self._refunds.append((identifier, file, refund, lease))
+            self._refunds.append(refund)
 
-    def _send_refunds(self) -> None:
+    def _send_kept_refunds(self) -> None:
         for _ in range(min(len(self._refunds), REFUNDS_AT_ONCE)):
             self.settle(*self._refunds.popleft())
 
@@ -154,7 +207,7 @@ class Claims:
         return len(self._refunds)
 
     async def manifest(self, digest: bytes) -> bytes:
-        """The text of a manifest. Raises StoreUnavailable, also when the store does not hold it."""
+        """Return the text of a manifest. Raises StoreUnavailable, also when the store does not hold it."""
         key = manifest_key(digest.decode())
         text = await self._topology.pipeline(key).call(b"GET", key)
         if text is None:
@@ -162,5 +215,5 @@ class Claims:
         return bytes(text)
 
     async def ping(self) -> None:
-        """Returns when the store answers. Raises StoreUnavailable."""
+        """Return when every server of the store answers. Raises StoreUnavailable."""
         await self._topology.ping()

@@ -1,14 +1,16 @@
-"""Leases: what a limited transfer has reserved outlives its worker by seconds only.
+"""Leases: what a limited transfer has reserved outlives the transfer's worker by seconds only.
 
 The rules:
 
-- A transfer that ends within `Times.after` costs nothing here but an entry in a table. Then it has a lease,
-  written by the first checkpoint and renewed by one each `Times.every`. scripts.py has the ledger.
-- One timer looks at those that are due, a few at a time, while there are any.
-- The store away is no matter of a transfer's: checkpoints wait, and are made as soon as it is back. A
-  transfer is broken off for one reason only: its lease was over, and others were given its unsent bytes.
-- A renewal never makes a lease, only a first checkpoint does; one that is not known to have been carried out
-  puts the lease `in_doubt` until it is.
+- A transfer that ends within `Times.after` costs nothing here but an entry in a table. After that it has a
+  lease, which the first checkpoint writes and one checkpoint each `Times.every` renews. The scripts' own text
+  describes the ledger that they keep.
+- One timer makes the checkpoints that are due, a few at a time, as long as there are transfers.
+- A store that is away ends no transfer: checkpoints wait, and are made as soon as the store is back. A
+  transfer is broken off for one reason only: its lease had run out, and its unsent bytes were given to
+  others.
+- Only a first checkpoint makes a lease; a renewal never does. As long as it is not known whether a first
+  checkpoint was carried out, the lease is `in_doubt`.
 """
 
 from __future__ import annotations
@@ -28,24 +30,29 @@ from gateway.store.topology import Topology
 
 _log = logging.getLogger("gateway")
 
-SHARE: Final = 25
-"""Checkpoints at a time: 0.1 ms."""
-FEWEST_SHARES: Final = 16
-MOST_SHARES: Final = 500
-"""In how many parts a round is made: often enough for the first checkpoint, and no more often than timers are
-exact."""
-HELD, TAKEN, NOTHING = 1, 0, -1
-"""What CHECKPOINT answers."""
+BATCH: Final = 25
+"""About how many checkpoints are made at a time: they take 0.1 ms."""
+FEWEST_BATCHES: Final = 16
+"""A round consists of at least so many batches, so that a first checkpoint is made soon enough."""
+MOST_BATCHES: Final = 500
+"""A round consists of at most so many batches, because timers are not exact enough for more."""
+
+HELD: Final = 1
+"""The reply to a checkpoint: the store holds the lease."""
+GIVEN_AWAY: Final = 0
+"""The reply to a checkpoint: the lease had run out, and others have its unsent bytes now."""
+NO_LEASE: Final = -1
+"""The reply to a checkpoint: there is no lease, and none is needed."""
 
 
 @dataclass(frozen=True)
 class Times:
     """When transfers are leased, in seconds.
 
-    after: a transfer is leased when it has lasted so long. every: between two checkpoints. lasts: how long a
-    lease holds. A customer whose worker died is refused what is reserved for at most `lasts`; he may get
-    again, for nothing, what he was sent in `every`. Ten checkpoints in a row may fail before a living
-    transfer is at risk, and only where its bytes are asked for meanwhile.
+    after: how long a transfer lasts before it is leased. every: the time between two checkpoints. lasts: how
+    long a lease holds. When a worker dies, its customers are refused what is reserved for at most `lasts`
+    seconds, and may receive again, for nothing, what they were sent within the last `every` seconds. Ten
+    checkpoints in a row may fail before a running transfer is at risk, and only if its bytes are wanted then.
     """
 
     after: float = 1.0
@@ -53,8 +60,8 @@ class Times:
     lasts: float = 30.0
 
 
-class Sending(Protocol):
-    """What is asked of a delivery."""
+class Delivery(Protocol):
+    """What a lease needs of the delivery that sends the reserved bytes."""
 
     def left_machine(self) -> int:
         """Bytes of the file that have left this machine."""
@@ -64,9 +71,13 @@ class Sending(Protocol):
 
 
 class Lease:
-    """One transfer's reservation: `amount` bytes of file number `file`. is_known: the store may hold it."""
+    """The lease of one transfer, for which `amount` bytes of file number `file` are reserved.
 
-    __slots__ = ("_unanswered", "amount", "due", "file", "identifier", "is_held", "name", "sending", "size")
+    delivery: sends them; None once the transfer has ended. due: when the next checkpoint is made, in the
+    event loop's seconds. is_held: whether the store holds the lease.
+    """
+
+    __slots__ = ("_unanswered", "amount", "delivery", "due", "file", "identifier", "is_held", "name", "size")
 
     def __init__(self, identifier: str, file: int, amount: int, size: int, name: str) -> None:
         self.identifier = identifier
@@ -74,41 +85,44 @@ class Lease:
         self.amount = amount
         self.size = size
         self.name = name
-        self.sending: Sending | None = None
+        self.delivery: Delivery | None = None
         self.due = 0.0
         self.is_held = False
         self._unanswered = 0
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the store may still come to carry out a first checkpoint."""
+        """Whether the store may still carry out a first checkpoint."""
         return self._unanswered > 0
 
     @property
     def is_known(self) -> bool:
-        """Whether the store holds the lease, or may."""
+        """Whether the store holds the lease, or may hold it."""
         return self.is_held or self.in_doubt
 
     @property
     def ending(self) -> tuple[str, int]:
-        """The arguments of SETTLE that end it."""
+        """The arguments of SETTLE that end the lease."""
         return self.name, int(self.in_doubt)
 
     def checkpoint(self, unsent: int, lasts: float) -> Checkpoint:
-        """What to ask the store now; `Checkpoint.hear` must hear how it ended."""
+        """Make the next checkpoint; its `record` must be called when it has been answered or has failed.
+
+        unsent: reserved bytes that have not left this machine. lasts: seconds until the lease runs out.
+        """
         first = not self.is_held
         self._unanswered += first
         return Checkpoint(self, first, unsent, lasts)
 
-    def hear(self, first: bool, reply: int | None) -> None:
-        """A checkpoint was answered, or (None) was certainly not carried out."""
+    def record(self, first: bool, reply: int | None) -> None:
+        """Note that a checkpoint was answered, or (None) was certainly not carried out."""
         self._unanswered -= first
         if reply == HELD:
             self.is_held = True
 
 
 class Checkpoint(ScriptCall):
-    """One question about a lease."""
+    """The command that makes or renews a lease."""
 
     def __init__(self, lease: Lease, first: bool, unsent: int, lasts: float) -> None:
         self._lease = lease
@@ -124,25 +138,25 @@ class Checkpoint(ScriptCall):
             int(first),
         )
 
-    def hear(self) -> int | None:
-        """Tell the lease how it ended; the reply, or None when there is none."""
+    def record(self) -> int | None:
+        """Note in the lease how the checkpoint ended. Return the reply, or None when there is none."""
         reply: int | None = None
         try:
             reply = self.result()
         except NotExecuted:
             pass
-        except StoreUnavailable:  # it may be carried out yet
+        except StoreUnavailable:  # the store may still carry it out
             return None
-        self._lease.hear(self._first, reply)
+        self._lease.record(self._first, reply)
         return reply
 
     def on_late_reply(self, reply: Any) -> None:
-        """The answer came after all; the next checkpoint sees to the rest."""
-        self._lease.hear(self._first, reply)
+        """Note a reply that came too late; the next checkpoint does what is to be done about it."""
+        self._lease.record(self._first, reply)
 
 
 class Leases:
-    """The transfers of one worker that may last."""
+    """The running transfers of one worker for which bytes are reserved."""
 
     def __init__(self, topology: Topology, times: Times | None = None) -> None:
         self._topology = topology
@@ -150,66 +164,69 @@ class Leases:
         self._loop = asyncio.get_running_loop()
         self._owner = secrets.token_hex(6)
         self._number = 0
-        self._young: OrderedDict[Lease, None] = OrderedDict()
-        self._held: OrderedDict[Lease, None] = OrderedDict()
+        self._young: OrderedDict[Lease, None] = OrderedDict()  # without a checkpoint so far
+        self._leased: OrderedDict[Lease, None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
-        self._share = 0
+        self._batch = 0
 
-    def open(self, identifier: str, file: int, amount: int, size: int, sending: Sending) -> Lease:
-        """A transfer begins, for which `amount` bytes of file number `file` are reserved; `close` it."""
+    def open(self, identifier: str, file: int, amount: int, size: int, delivery: Delivery) -> Lease:
+        """Take up a transfer that begins, for which `amount` bytes of file number `file` are reserved.
+
+        The caller passes the lease to `close` when the transfer has ended.
+        """
         self._number += 1
         lease = Lease(identifier, file, amount, size, f"{self._owner}{self._number:x}")
-        lease.sending = sending
+        lease.delivery = delivery
         lease.due = self._loop.time() + self._times.after
         self._young[lease] = None
         if self._timer is None:
-            self._pace()
+            self._set_timer()
         return lease
 
     def close(self, lease: Lease) -> None:
-        """The transfer has ended; what the store holds of it is the settling's."""
-        lease.sending = None  # which would lead back here: only the collector frees a cycle
+        """Make no more checkpoints: the transfer has ended. Settling ends the lease in the store."""
+        lease.delivery = None  # it leads back here, and such a cycle waits for the garbage collector
         self._young.pop(lease, None)
-        self._held.pop(lease, None)
+        self._leased.pop(lease, None)
 
-    def _pace(self) -> None:
-        """Set the timer: a round takes half of `every`, so that one which was held up is made up for."""
-        count = len(self._young) + len(self._held)
+    def _set_timer(self) -> None:
+        """Set the timer for the next batch. A round takes half of `every`, so that a late one catches up."""
+        count = len(self._young) + len(self._leased)
         if not count:
             self._timer = None
             return
-        shares = min(max(FEWEST_SHARES, count // SHARE), MOST_SHARES)
-        self._share = -(-count // shares)
-        self._timer = self._loop.call_later(self._times.every / 2 / shares, self._tick)
+        batches = min(max(FEWEST_BATCHES, count // BATCH), MOST_BATCHES)
+        self._batch = -(-count // batches)
+        self._timer = self._loop.call_later(self._times.every / 2 / batches, self._make_checkpoints)
 
-    def _tick(self) -> None:
+    def _make_checkpoints(self) -> None:
         now = self._loop.time()
-        left = self._share if self._topology.is_any_ready else 0
-        for queue in (self._held, self._young):
+        left = self._batch if self._topology.is_any_ready else 0
+        for queue in (self._leased, self._young):
             while left and queue and (lease := next(iter(queue))).due <= now:
                 left -= 1
                 del queue[lease]
                 lease.due = now + self._times.every
-                self._held[lease] = None
+                self._leased[lease] = None
                 self._checkpoint(lease)
-        self._pace()
+        self._set_timer()
 
     def _checkpoint(self, lease: Lease) -> None:
-        assert lease.sending is not None
-        unsent = lease.amount - min(max(0, lease.sending.left_machine()), lease.amount)
+        assert lease.delivery is not None
+        unsent = lease.amount - min(max(0, lease.delivery.left_machine()), lease.amount)
         checkpoint = lease.checkpoint(unsent, self._times.lasts)
         self._topology.post(checkpoint, checkpoint.packed(), lease.identifier)
-        checkpoint.add_done_callback(self._heard, lease)
+        checkpoint.add_done_callback(self._on_reply, lease)
 
-    def _heard(self, checkpoint: Checkpoint, lease: Lease) -> None:
-        reply = checkpoint.hear()
-        if lease.sending is None:
+    def _on_reply(self, checkpoint: Checkpoint, lease: Lease) -> None:
+        reply = checkpoint.record()
+        if lease.delivery is None:
             return
-        if reply == TAKEN:
+        if reply == GIVEN_AWAY:
             _log.warning(
                 "a download was broken off: it was cut off from the store, and others have its bytes now",
                 extra={"token": lease.identifier},
             )
-            lease.sending.break_off()
-        elif reply == NOTHING:  # the token has expired; the transfer need not know
-            self._held.pop(lease, None)
+            lease.delivery.break_off()
+        elif reply == NO_LEASE:  # the token has expired, which does not end its transfers
+            self._leased.pop(lease, None)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.mint.data import product_data, token_data
-from gateway.mint.times import parse_time
 from gateway.secrets import key_hash, token_id
 from gateway.store.key_names import token_key
 from gateway.tokens.repository import TokenStore
+from gateway.web.documents import product_document, token_document
+from gateway.web.times import parse_time
 from tests.support.console import Gateway
 from tests.support.store_server import StoreServer
 
@@ -42,7 +42,7 @@ async def test_a_product_is_registered(gateway: Gateway, files: Path, store: Sto
     async with TokenStore.connect(store.url) as link:
         product = await link.get_product("drums")
         assert product is not None
-        assert gateway.json("product", "list") == [product_data(product)], "the words of the mint API"
+        assert gateway.json("product", "list") == [product_document(product)], "the words of the mint API"
 
     table = gateway.run("product", "show", "drums").stdout
     assert shown["versions"][0]["files"][0]["sha256"] in table
@@ -67,7 +67,7 @@ async def test_a_token_lives_its_life(gateway: Gateway, files: Path, store: Stor
     async with TokenStore.connect(store.url) as link:
         record = await link.get_token(made["tokenId"])
         assert record is not None
-        assert shown == token_data(record), "the words of the mint API"
+        assert shown == token_document(record), "the words of the mint API"
     assert gateway.json("token", "show", token)["tokenId"] == made["tokenId"], "the token itself names it too"
 
     longer = gateway.json("token", "extend", made["tokenId"], "--expires-in", "1d", "--unlimited")

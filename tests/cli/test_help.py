@@ -13,7 +13,11 @@ from gateway.cli import main
 from gateway.cli.app import root
 from gateway.cli.options import EVERY
 from gateway.config.sources import flag_name
+from gateway.supervisor.services import SERVICES
 from tests.support.console import Gateway
+
+LASTING = ("up", *(service.command for service in SERVICES))
+"""The commands that run until they are stopped."""
 
 
 def command_paths() -> list[tuple[str, ...]]:
@@ -42,12 +46,12 @@ def test_each_command_has_help(
     assert "--config" in said.out
     assert "--data" in said.out
     assert "--redis-url" in said.out
-    assert ("--json" in said.out) == (path[0] not in ("up", "serve", "serve-mint"))
+    assert ("--json" in said.out) == (path[0] not in LASTING)
     assert "hunter2" not in said.out
     assert said.err == ""
 
 
-@pytest.mark.parametrize("name", ["up", "serve", "serve-mint", "check"])
+@pytest.mark.parametrize("name", [*LASTING, "check"])
 def test_every_setting_is_a_flag(name: str) -> None:
     command: typer.core.TyperCommand = get_command(root).commands[name]  # type: ignore[attr-defined]
     flags = {flag for parameter in command.params for flag in parameter.opts}

@@ -72,7 +72,8 @@ def test_precedence(
 def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
     other: dict[str, Any] = {
         "redis_url": "redis://x/1", "redis_timeout": 2.5, "redis_queue": 7, "listen": "127.0.0.1:1",
-        "mint_listen": "127.0.0.1:2", "admin_listen": "127.0.0.1:3", "workers": 3, "public_url": "https://x",
+        "mint_listen": "127.0.0.1:2", "admin_listen": "127.0.0.1:3", "dashboard_listen": "127.0.0.1:4",
+        "workers": 3, "public_url": "https://x",
         "trusted_proxies": ["10.0.0.0/8", "::1"], "data": "/d", "mint_max_ttl": 99, "mint_default_ttl": 9,
         "drain_timeout": 1.5, "header_timeout": 1.5, "keepalive_timeout": 1.5, "stall_timeout": 1.5,
         "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "cors_origins": ["https://a"],

@@ -1,4 +1,4 @@
-"""What protocol.py and server.py rely on inside aiohttp: an upgrade that changes it fails here, loudly."""
+"""What connection.py, aiohttp_connection.py and server.py rely on inside aiohttp."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from aiohttp.http import HttpProcessingError, HttpVersion10, HttpVersion11, RawR
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.dataplane import connection as protocol
-from gateway.dataplane import server
+from gateway.dataplane import aiohttp_connection, connection, server
+from gateway.dataplane.aiohttp_connection import AiohttpConnection, AlreadyAnswered
 
-SOURCES = (protocol, server)
+SOURCES = (aiohttp_connection, connection, server)
 REQUEST = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
 
 HANDLER = (
@@ -52,24 +52,24 @@ METHODS = (
 
 
 class Transport(asyncio.Transport):
-    """Takes bytes and remembers what it was told."""
+    """Takes bytes, and remembers the calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def write(self, data: Any) -> None:
         self.written += data
 
     def close(self) -> None:
-        self.told.append("close")
+        self.calls.append("close")
 
     def pause_reading(self) -> None:
-        self.told.append("pause")
+        self.calls.append("pause")
 
     def resume_reading(self) -> None:
-        self.told.append("resume")
+        self.calls.append("resume")
 
     def is_closing(self) -> bool:
         return False
@@ -95,7 +95,7 @@ async def hello(request: web.BaseRequest) -> web.StreamResponse:
 
 
 def test_the_version_is_the_one_tested() -> None:
-    assert re.match(r"3\.14\.", aiohttp.__version__), "look at protocol.py before raising the pin"
+    assert re.match(r"3\.14\.", aiohttp.__version__), "look at aiohttp_connection.py before raising the pin"
 
 
 def test_the_c_parser_is_loaded() -> None:
@@ -201,13 +201,13 @@ async def test_a_response_may_say_that_all_was_sent() -> None:
         request.protocol.transport.write(b"ours")
         assert request._message.path == "/a?b=c"
         assert request._payload is EMPTY_PAYLOAD
-        return protocol.Answered(keep=True)
+        return AlreadyAnswered(keep=True)
 
     connection = await connect(answered)
     connection.data_received(REQUEST * 2)
     await asyncio.sleep(0.01)
     assert transport_of(connection).written == b"oursours"
-    assert transport_of(connection).told == []
+    assert transport_of(connection).calls == []
     connection.connection_lost(None)
 
 
@@ -218,7 +218,7 @@ async def test_without_a_keepalive_timeout_there_is_one_timer_to_override() -> N
     connection.data_received(REQUEST)
     await asyncio.sleep(0.01)
     assert connection.transport is None
-    assert protocol.ClientConnection._process_keepalive is not RequestHandler._process_keepalive
+    assert AiohttpConnection._process_keepalive is not RequestHandler._process_keepalive
 
 
 @pytest.mark.parametrize("forced", [True, False])
@@ -227,12 +227,12 @@ async def test_who_closes(forced: bool) -> None:
 
     async def last(request: web.BaseRequest) -> web.StreamResponse:
         request.protocol._force_close = forced
-        return protocol.Answered(keep=False)
+        return AlreadyAnswered(keep=False)
 
     connection = await connect(last)
     connection.data_received(REQUEST)
     await asyncio.sleep(0.01)
-    assert transport_of(connection).told == ([] if forced else ["close"])
+    assert transport_of(connection).calls == ([] if forced else ["close"])
     connection.connection_lost(None)
 
 
@@ -248,7 +248,7 @@ async def test_waiting_for_the_client_to_read() -> None:
     assert not connection._paused
     connection._pause_reading_for_buffer()
     assert connection._buffer_paused
-    assert transport_of(connection).told == ["pause"]
+    assert transport_of(connection).calls == ["pause"]
     connection.connection_lost(None)
     with pytest.raises(ConnectionError):
         await connection._drain_helper()

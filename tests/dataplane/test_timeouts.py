@@ -17,7 +17,9 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.dataplane.timeouts import LINGER_SECONDS, PAUSE_BYTES, PAUSE_SECONDS, Limits, Timeout, Watch
 from tests.support.plane import Plane, request
+from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 
 PACED = float(os.environ.get("GATEWAY_TEST_PACED", "8"))
@@ -54,6 +56,7 @@ def read_with_curl(plane: Plane, target: str, seconds: float) -> bytes:
     ).stdout
 
 
+@pytest.mark.timing
 def test_a_paced_download_outlasts_every_timeout_and_a_drain(make_plane: Callable[..., Plane]) -> None:
     """Raw and with curl, two begun on idle connections, one on a pipelined one; SIGTERM half-way."""
     assert shutil.which("curl"), "curl is needed"
@@ -80,12 +83,7 @@ def test_a_paced_download_outlasts_every_timeout_and_a_drain(make_plane: Callabl
         threading.Thread(target=lambda: got.update(curl=read_with_curl(plane, target, PACED))),
         threading.Thread(target=pipelined),
     ]
-    began = time.monotonic()
-    for reader in readers:
-        reader.start()
-    time.sleep(PACED / 2)
     [worker] = plane.workers
-    worker.process.send_signal(signal.SIGTERM)
 
     def refused() -> bool:
         try:
@@ -96,11 +94,15 @@ def test_a_paced_download_outlasts_every_timeout_and_a_drain(make_plane: Callabl
             return False
         return False
 
-    wait_until(refused, "new connections were refused", 2)
-    assert worker.process.poll() is None
-    for reader in readers:
-        reader.join()
-    assert time.monotonic() - began > PACED * 0.75
+    with lasts(PACED * 0.75):
+        for reader in readers:
+            reader.start()
+        time.sleep(PACED / 2)
+        worker.process.send_signal(signal.SIGTERM)
+        wait_until(refused, "new connections were refused", 2)
+        assert worker.process.poll() is None
+        for reader in readers:
+            reader.join()
     assert {name: data == content for name, data in got.items()} == {
         "raw": True,
         "curl": True,
@@ -110,6 +112,7 @@ def test_a_paced_download_outlasts_every_timeout_and_a_drain(make_plane: Callabl
     assert plane.charged(target) == 3 * SIZE + 1
 
 
+@pytest.mark.timing
 def test_a_drain_ends_at_drain_timeout(make_plane: Callable[..., Plane]) -> None:
     plane = make_plane(drain_timeout=0.5)
     target = plane.link(plane.publish(bytes(SIZE)))
@@ -118,9 +121,8 @@ def test_a_drain_ends_at_drain_timeout(make_plane: Callable[..., Plane]) -> None
         client.read_head()
         [worker] = plane.workers
         worker.process.send_signal(signal.SIGTERM)
-        began = time.monotonic()
-        assert worker.process.wait(5) == 0
-        assert 0.4 < time.monotonic() - began < 3
+        with lasts(0.4, 3):
+            assert worker.process.wait(5) == 0
         assert len(client.read_until_closed()) < SIZE
 
 
@@ -151,3 +153,82 @@ def test_answers_say_close_while_draining(make_plane: Callable[..., Plane]) -> N
         assert client.read_bytes(length) == bytes(SIZE)
         client.read_until_closed()
     assert worker.process.wait(5) == 0
+
+
+# --- the rules, without a server ----------------------------------------------------------------------------
+
+LIMITS = Limits(
+    header_timeout=1,
+    keepalive_timeout=2,
+    stall_timeout=3,
+    max_connections=1,
+    max_line=1,
+    max_field=1,
+    max_headers=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [
+        (Timeout.NONE, float("inf")),
+        (Timeout.HEADER, 1),
+        (Timeout.KEEPALIVE, 2),
+        (Timeout.STALL, 3),
+        (Timeout.LINGER, LINGER_SECONDS),
+    ],
+)
+def test_how_long_each_time_out_is(timeout: Timeout, seconds: float) -> None:
+    assert LIMITS.seconds(timeout) == seconds
+
+
+# Each step: the time-out that runs, its mark, the time, and whether the connection is overdue then.
+NONE, HEADER, KEEPALIVE, STALL = Timeout.NONE, Timeout.HEADER, Timeout.KEEPALIVE, Timeout.STALL
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(
+            [(HEADER, 0, 0.9, False), (HEADER, 0, 1.0, True)], id="a new connection that sends nothing"
+        ),
+        pytest.param(
+            [(KEEPALIVE, 1, 0.9, False), (KEEPALIVE, 1, 2.8, False), (KEEPALIVE, 1, 2.9, True)], id="idle"
+        ),
+        pytest.param(
+            [(KEEPALIVE, 1, 1, False), (KEEPALIVE, 2, 2.9, False), (KEEPALIVE, 2, 4, False)], id="answers"
+        ),
+        pytest.param(
+            [(KEEPALIVE, 1, 1, False), (HEADER, 1, 2, False), (HEADER, 1, 3, True)], id="a head that stops"
+        ),
+        pytest.param(
+            [(NONE, 0, 1, False), (NONE, 0, 1e9, False)], id="waiting for the store has no limit here"
+        ),
+        pytest.param([(STALL, 0, 1, False), (STALL, 0, 3.9, False), (STALL, 0, 4, True)], id="takes nothing"),
+        pytest.param(
+            [(STALL, 1, 1, False), (STALL, 2, 3, False), (STALL, 3, 5, False), (STALL, 4, 7, False)],
+            id="slow",
+        ),
+        pytest.param(
+            [
+                (STALL, 10 * PAUSE_BYTES, 1, False),
+                (STALL, 10 * PAUSE_BYTES, 13.9, False),
+                (STALL, 10 * PAUSE_BYTES, 14, True),
+            ],
+            id="a pause that bytes have paid for",
+        ),
+        pytest.param(
+            [(STALL, 10**9, 1, False), (STALL, 10**9, 63.9, False), (STALL, 10**9, 64, True)],
+            id="the longest pause",
+        ),
+        pytest.param(
+            [(STALL, -500, 1, False), (STALL, -400, 2, False), (STALL, -400, 5.1, True)],
+            id="what the kernel still holds becomes less",
+        ),
+    ],
+)
+def test_since_when_a_connection_waits(steps: list[tuple[Timeout, float, float, bool]]) -> None:
+    watch = Watch(Timeout.HEADER, 0, now=0)
+    for timeout, mark, now, overdue in steps:
+        assert watch.is_overdue(timeout, mark, now, LIMITS) is overdue, (timeout, mark, now)
+    assert PAUSE_SECONDS == 60

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.request_heads import PlainHead, PlainQuestion, read_plain_head, read_plain_question
+from gateway.http.request_heads import PlainAuthRequest, PlainHead, read_plain_auth_request, read_plain_head
 from gateway.http.targets import Target, TargetKind, choose_token, read_target
 from gateway.secrets import new_token
 
@@ -114,27 +114,27 @@ BY = b"X-Original-Method: GET\r\n"
 TARGET = "/download/x?token=ct_abc"
 
 QUESTIONS = [
-    ("only a target", ASK + HOST + ABOUT, PlainQuestion("", TARGET, "x", "ct_abc", "", "")),
+    ("only a target", ASK + HOST + ABOUT, PlainAuthRequest("", TARGET, "x", "ct_abc", "", "")),
     (
         "of no name",
         ASK + HOST + ABOUT.replace(b"/x", b""),
-        PlainQuestion("", "/download?token=ct_abc", "", "ct_abc", "", ""),
+        PlainAuthRequest("", "/download?token=ct_abc", "", "ct_abc", "", ""),
     ),
     (
         "with another parameter",
         ASK + HOST + ABOUT.replace(b"abc", b"abc&utm_source=x"),
-        PlainQuestion("", TARGET + "&utm_source=x", "", "", "", ""),
+        PlainAuthRequest("", TARGET + "&utm_source=x", "", "", "", ""),
     ),
     (
         "a token too long",
         ASK + HOST + ABOUT.replace(b"abc", b"a" * 126),
-        PlainQuestion("", TARGET[:-3] + "a" * 126, "", "", "", ""),
+        PlainAuthRequest("", TARGET[:-3] + "a" * 126, "", "", "", ""),
     ),
-    ("of anything", ASK + HOST + b"X-Original-URI: *\r\n", PlainQuestion("", "*", "", "", "", "")),
+    ("of anything", ASK + HOST + b"X-Original-URI: *\r\n", PlainAuthRequest("", "*", "", "", "", "")),
     (
         "nginx, for curl -r",
         ASK + HOST + FROM + ABOUT + BY + RANGE + AGENT + b"Accept: */*\r\n",
-        PlainQuestion("192.0.2.1, 10.0.0.1", TARGET, "x", "ct_abc", "curl/8.1 (x)", "bytes=5-9"),
+        PlainAuthRequest("192.0.2.1, 10.0.0.1", TARGET, "x", "ct_abc", "curl/8.1 (x)", "bytes=5-9"),
     ),
 ]
 NO_QUESTIONS = [
@@ -157,18 +157,18 @@ NO_QUESTIONS = [
 @pytest.mark.parametrize(
     ("lines", "expected"), [row[1:] for row in QUESTIONS], ids=[row[0] for row in QUESTIONS]
 )
-def test_it_reads_questions(lines: bytes, expected: PlainQuestion) -> None:
-    assert read_plain_question(lines + b"\r\n") == expected
+def test_it_reads_questions(lines: bytes, expected: PlainAuthRequest) -> None:
+    assert read_plain_auth_request(lines + b"\r\n") == expected
     assert read_plain_head(lines + b"\r\n") is None
 
 
 @pytest.mark.parametrize("lines", [row[1] for row in NO_QUESTIONS], ids=[row[0] for row in NO_QUESTIONS])
 def test_it_leaves_questions(lines: bytes) -> None:
-    assert read_plain_question(lines + b"\r\n") is None
+    assert read_plain_auth_request(lines + b"\r\n") is None
 
 
 def test_it_reads_one_whole_question_only() -> None:
     whole = ASK + HOST + FROM + ABOUT + BY + b"\r\n"
-    assert read_plain_question(whole)
-    assert not any(read_plain_question(whole[:end]) for end in range(len(whole)))
-    assert read_plain_question(whole + whole) is None
+    assert read_plain_auth_request(whole)
+    assert not any(read_plain_auth_request(whole[:end]) for end in range(len(whole)))
+    assert read_plain_auth_request(whole + whole) is None

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from gateway.mint.times import parse_time
 from gateway.secrets import token_id
 from gateway.store.key_names import token_key
-from tests.support.mint import MAX_TTL, MINIMAL, PATH, PUBLIC_URL, Api
+from gateway.web.times import parse_time
+from tests.support.control_plane import MAX_TTL, PUBLIC_URL, Api
+
+PATH = "/api/generate-download-url"
+MINIMAL = {"productId": "drums", "version": "1.0.0"}
 
 
 async def test_minimal_body(api: Api) -> None:
@@ -63,7 +66,7 @@ async def test_the_active_version_and_null_as_absent(api: Api) -> None:
         "POST", PATH, {"productId": "drums", "version": None, "maxDownloads": None}
     )
     assert (status, body["version"]) == (200, "1.0.0")
-    await api.ask("PUT", "/api/products/drums", {"activeVersion": "2.0.0"})
+    await api.store.update_product("drums", active="2.0.0")
     status, body, _ = await api.ask("POST", PATH, {"productId": "drums", "maxDownloads": 2})
     assert (status, body["version"]) == (200, "2.0.0")
     fields = await api.store.call("HGETALL", token_key(token_id(body["downloadToken"])))

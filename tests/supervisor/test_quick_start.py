@@ -15,11 +15,11 @@ from gateway.runtime.addresses import Address
 from gateway.secrets import token_id
 from gateway.storage.registry import Storages
 from gateway.supervisor.quick_start import (
-    Link,
-    describe_links,
-    plan_offers,
+    PublishedProduct,
+    describe_products,
+    plan_products,
     product_id,
-    publish_offers,
+    publish_products,
 )
 from gateway.tokens.repository import TokenStore
 from tests.support.shop import Shop
@@ -31,8 +31,8 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path / "data", listen="127.0.0.1:8080")
 
 
-async def publish(path: Path, settings: Settings, store: StoreServer) -> Link:
-    [link] = await publish_offers(plan_offers([path], settings.data), settings, store.url)
+async def publish(path: Path, settings: Settings, store: StoreServer) -> PublishedProduct:
+    [link] = await publish_products(plan_products([path], settings.data), settings, store.url)
     return link
 
 
@@ -125,7 +125,7 @@ def test_the_faults_of_all_paths_are_told_together(tmp_path: Path) -> None:
         tmp_path / "none either",
     ]
     with pytest.raises(ConfigurationError) as caught:
-        plan_offers(paths, tmp_path / "data")
+        plan_products(paths, tmp_path / "data")
     assert [fault.partition(" ")[2][:8] for fault in caught.value.faults if "none" in fault]
     assert len(caught.value.faults) == 3
     assert any("would both be product kit.zip: rename one of them" in fault for fault in caught.value.faults)
@@ -133,7 +133,7 @@ def test_the_faults_of_all_paths_are_told_together(tmp_path: Path) -> None:
 
 def test_a_path_given_twice_is_one_product(tmp_path: Path) -> None:
     (tmp_path / "kit.zip").write_bytes(b"kit")
-    assert len(plan_offers([tmp_path / "kit.zip", tmp_path / "." / "kit.zip"], tmp_path / "data")) == 1
+    assert len(plan_products([tmp_path / "kit.zip", tmp_path / "." / "kit.zip"], tmp_path / "data")) == 1
 
 
 async def test_objects_are_offered_as_files_are(settings: Settings, store: StoreServer, shop: Shop) -> None:
@@ -142,21 +142,21 @@ async def test_objects_are_offered_as_files_are(settings: Settings, store: Store
     shop.put("drums/kit.zip", b"kit")
     shop.put("drums/deep/loop.wav", b"loop")
     paths = [shop.address("drums/kit.zip"), shop.address("drums/"), shop.address()]
-    links = await publish_offers(plan_offers(paths, settings.data, storages), settings, store.url)
-    assert [(link.offer.product, len(link.manifest.files)) for link in links] == [
+    links = await publish_products(plan_products(paths, settings.data, storages), settings, store.url)
+    assert [(link.id, len(link.manifest.files)) for link in links] == [
         ("kit.zip", 1),
         ("drums", 2),
         (shop.bucket, 2),
     ]
     assert {file.storage for link in links for file in link.manifest.files} == {"shop"}
-    [again] = await publish_offers(plan_offers(paths[:1], settings.data, storages), settings, store.url)
+    [again] = await publish_products(plan_products(paths[:1], settings.data, storages), settings, store.url)
     assert again.manifest == links[0].manifest
 
 
 def test_an_address_in_no_storage_is_a_fault(settings: Settings) -> None:
     storages = Storages({}, settings.data, 4)
     with pytest.raises(ConfigurationError, match=r"s3://elsewhere/kit\.zip is in no storage of the settings"):
-        plan_offers(["s3://elsewhere/kit.zip"], settings.data, storages)
+        plan_products(["s3://elsewhere/kit.zip"], settings.data, storages)
 
 
 async def test_links_are_quoted_for_url_and_shell(
@@ -166,7 +166,7 @@ async def test_links_are_quoted_for_url_and_shell(
     (tmp_path / name).write_bytes(b"kit")
     link = await publish(tmp_path / name, settings, store)
     url = "http://127.0.0.1:8080/download/it%27s%20100%25%20%C3%BCn%C3%AF%3B%26.zip?token=" + link.token
-    text = list(describe_links([link], settings, Address.parse(settings.listen)))
+    text = list(describe_products([link], settings, Address.parse(settings.listen)))
     assert text[1] == f"  {url}"
     assert text[2] == f"  curl -o 'it'\"'\"'s 100% ünï;&.zip' '{url}'"
 
@@ -176,7 +176,7 @@ async def test_names_cannot_write_to_the_terminal(
 ) -> None:
     (tmp_path / "\x1b[2J\nkit").write_bytes(b"kit")
     link = await publish(tmp_path / "\x1b[2J\nkit", settings, store)
-    text = list(describe_links([link], settings, Address.parse(settings.listen)))
+    text = list(describe_products([link], settings, Address.parse(settings.listen)))
     assert all(line.isprintable() for line in text)
     assert text[2].startswith("  curl -o 2j-kit 'http://127.0.0.1:8080/download/%1B%5B2J%0Akit?token=ct_")
 
@@ -186,7 +186,7 @@ async def test_several_files_get_their_index(tmp_path: Path, settings: Settings,
     (tmp_path / "kit" / "sub" / "a.wav").write_bytes(b"a")
     (tmp_path / "kit" / "z.wav").write_bytes(b"z")
     link = await publish(tmp_path / "kit", settings, store)
-    text = list(describe_links([link], settings, Address.parse("unix:/run/dg.sock")))
+    text = list(describe_products([link], settings, Address.parse("unix:/run/dg.sock")))
     token = link.token
     assert text == [
         "kit, version 1: 2 files, 2 B",

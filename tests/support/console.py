@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway.config.settings import LISTENERS
+from gateway.config.sources import flag_name
 from tests.support.processes import ROOT
 
 PROGRAM = (sys.executable, "-m", "gateway")
@@ -25,7 +27,9 @@ class Gateway:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "100", **self.variables}
+        measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        fixed = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        return {**fixed, **measured, **self.variables}
 
     def run(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and hold its exit code against `code`."""
@@ -66,7 +70,8 @@ class Fault:
     lines: list[str]
 
 
-FREE = ("--listen", "127.0.0.1:0", "--mint-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+FREE = tuple(part for name in LISTENERS for part in (flag_name(name), "127.0.0.1:0"))
+"""Flags that let everything listen on any free port."""
 
 
 def report(gateway: Gateway, *arguments: str | Path, code: int = 0) -> dict[str, dict[str, Any]]:

@@ -1,11 +1,11 @@
-"""Run by tests/supervisor/test_supervisor.py: a gateway whose workers and mint service are small stand-ins.
+"""Run by tests/supervisor/test_supervisor.py: a gateway whose services are small stand-ins.
 
     stand_in.py COMMAND CONFIG [PATH…]   the supervisor, as the command would run it
-    stand_in.py worker|mint SLOT         a child of it, started by the supervisor
+    stand_in.py SERVICE SLOT             a child of it, started by the supervisor
 
-A stand-in worker says who it is and what its settings are; `/slow` takes a second and a half. STAND_IN
-makes it misbehave: `fail`, `crash` and `hang` at the start (`file:PATH` reads the word from a file),
-`stubborn` when it should end.
+A stand-in answers with its process id and some of its settings; `/slow` takes a second and a half. The
+variable STAND_IN makes it misbehave: `fail`, `crash` and `hang` at the start (`file:PATH` reads the word from
+a file), `stubborn` when it should end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from gateway.errors import GatewayError
 from gateway.runtime.metrics import BYTES_SENT, CONNECTIONS
 from gateway.supervisor import child
+from gateway.supervisor.services import SERVICES
 
 SLOW_STEPS = 15
 SLOW_STEP_SECONDS = 0.1
@@ -31,7 +32,7 @@ def behaviour() -> str:
     return Path(word.removeprefix("file:")).read_text() if word.startswith("file:") else word
 
 
-def run_child(place: child.ChildContext) -> None:
+def run_child(context: child.ChildContext) -> None:
     word = behaviour()
     if word == "fail":
         raise GatewayError("the disk is on fire")
@@ -39,10 +40,10 @@ def run_child(place: child.ChildContext) -> None:
         os._exit(3)
     if word == "hang":
         time.sleep(1000)
-    asyncio.run(serve(place, stubborn=word == "stubborn"))
+    asyncio.run(serve(context, stubborn=word == "stubborn"))
 
 
-async def serve(place: child.ChildContext, *, stubborn: bool) -> None:
+async def serve(context: child.ChildContext, *, stubborn: bool) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     busy: set[asyncio.Task[None]] = set()
@@ -51,7 +52,7 @@ async def serve(place: child.ChildContext, *, stubborn: bool) -> None:
         task = asyncio.current_task()
         assert task
         busy.add(task)
-        place.counters.add(CONNECTIONS)
+        context.counters.add(CONNECTIONS)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if head.startswith(b"GET /slow"):
@@ -62,38 +63,37 @@ async def serve(place: child.ChildContext, *, stubborn: bool) -> None:
             else:
                 about = {
                     "pid": os.getpid(),
-                    "slot": place.slot,
-                    "redis_url": place.settings.redis_url,
-                    "mark": place.settings.max_line,
+                    "slot": context.slot,
+                    "redis_url": context.settings.redis_url,
+                    "mark": context.settings.max_line,
                 }
                 writer.write(b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(about).encode())
-                place.counters.add(BYTES_SENT, 100)
+                context.counters.add(BYTES_SENT, 100)
             await writer.drain()
             writer.close()
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
-            place.counters.add(CONNECTIONS, -1)
+            context.counters.add(CONNECTIONS, -1)
             busy.discard(task)
 
-    servers = [await asyncio.start_server(answer, sock=each) for each in place.sockets]
-    place.ready()
+    servers = [await asyncio.start_server(answer, sock=each) for each in context.sockets]
+    context.ready()
     await stopping.wait()
     for server in servers:
         server.close()
     if stubborn:
         await asyncio.sleep(1000)
-    await asyncio.wait_for(asyncio.gather(*busy), place.settings.drain_timeout)
+    await asyncio.wait_for(asyncio.gather(*busy), context.settings.drain_timeout)
 
 
 def main() -> int:
     program, role, *rest = sys.argv
-    if role in ("worker", "mint"):
-        return child.main(sys.argv[1:], {"worker": run_child, "mint": run_child})
+    if role in child.PROGRAMS:
+        return child.main(sys.argv[1:], dict.fromkeys(child.PROGRAMS, run_child))
 
-    from gateway import supervisor  # noqa: PLC0415 - a child starts quicker without
-    from gateway.config import settings  # noqa: PLC0415
-    from gateway.supervisor import core  # noqa: PLC0415
+    from gateway.config import settings  # noqa: PLC0415 - a child starts faster without these
+    from gateway.supervisor import commands, core  # noqa: PLC0415
 
     def load() -> settings.Settings:
         return settings.load({}, Path(rest[0]), {})
@@ -102,9 +102,9 @@ def main() -> int:
     stand_in = (sys.executable, program)
     try:
         if role == "up":
-            return supervisor.run_up(load(), [Path(path) for path in rest[1:]], load, program=stand_in)
-        run = supervisor.run_serve if role == "serve" else supervisor.run_mint
-        return run(load(), load, program=stand_in)
+            return commands.run_up(load(), [Path(path) for path in rest[1:]], load, program=stand_in)
+        [service] = [service for service in SERVICES if service.command == role]
+        return commands.run_service(service, load(), load, program=stand_in)
     except GatewayError as error:
         sys.stderr.write(f"fault: {error}\n")
         return 1

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import ROOT, free_port
+from tests.support.listening import found_port
+from tests.support.processes import ROOT
 
 
 class Up:
@@ -20,14 +21,19 @@ class Up:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, self.admin_port = free_port(), free_port()
-        self.flags = [
-            *("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"),
-            *("--mint-listen", "127.0.0.1:0", "--workers", "2", "--log-level", "info"),
-        ]
+        self.port = self.admin_port = 0
+        """Any free port at the first start; later starts listen there again, so that links stay good."""
         self.variables: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
         self.said: list[str] = []
+
+    @property
+    def flags(self) -> list[str]:
+        return [
+            *("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"),
+            *("--mint-listen", "127.0.0.1:0", "--dashboard-listen", "127.0.0.1:0"),
+            *("--workers", "2", "--log-level", "info"),
+        ]
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         with (self.folder / "stderr").open("w") as errors:
@@ -48,6 +54,8 @@ class Up:
         while "Ctrl-C" not in (line := self.process.stdout.readline()):
             assert line, self.errors()
             self.said.append(line)
+        self.port = found_port(self.errors(), "listen")
+        self.admin_port = found_port(self.errors(), "admin_listen")
         return re.findall(r"^  (http://\S+/download\S+)$", "".join(self.said), re.MULTILINE)
 
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:

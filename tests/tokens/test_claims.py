@@ -1,4 +1,4 @@
-"""Look, take, claim and settle, against a real store."""
+"""What a request asks the store about its token, against a real store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.runtime.deferred import stepped
 from gateway.store.key_names import token_key
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
-from gateway.tokens.claims import Claims, read_grant
+from gateway.tokens.claims import Claims, opened_manifest
 from tests.support.store_server import StoreServer
 from tests.support.waiting import until
 
@@ -65,40 +65,49 @@ async def refusal(coroutine: Any) -> object:
     return caught.value.refusal
 
 
-@pytest.mark.parametrize("ask", ["look", "take"])
-async def test_what_a_token_opens(claims: Claims, client: redis.Redis, ask: str) -> None:
+READS = pytest.mark.parametrize(
+    "read", [Claims.read_token, Claims.read_and_claim], ids=lambda read: read.__name__
+)
+
+
+@READS
+async def test_what_a_token_opens(claims: Claims, client: redis.Redis, read: Any) -> None:
     put(client)
-    reply = await getattr(claims, ask)(TOKEN).as_future()
-    digest, limited, reserved = read_grant(reply)
-    assert (digest, limited, reserved) == (DIGEST.encode(), False, 0)
+    reply = await run(read(claims, TOKEN))
+    assert opened_manifest(reply) == DIGEST.encode()
+    assert (reply.limit, reply.reserved) == (None, 0)
     assert charged(client) is None
 
 
-@pytest.mark.parametrize("ask", ["look", "take"])
+@READS
 @pytest.mark.parametrize("kind", ["unknown", "revoked"])
-async def test_invalid(claims: Claims, client: redis.Redis, ask: str, kind: str) -> None:
+async def test_invalid(claims: Claims, client: redis.Redis, read: Any, kind: str) -> None:
     if kind == "revoked":
         put(client, revoked=1, max=5, size=100)
+    reply = await run(read(claims, TOKEN))
     with pytest.raises(Refused) as caught:
-        read_grant(await getattr(claims, ask)(TOKEN).as_future())
+        opened_manifest(reply)
     assert caught.value.refusal is TOKEN_INVALID
     assert charged(client) is None
 
 
-async def test_take_reserves_the_only_file(claims: Claims, client: redis.Redis) -> None:
+async def test_reading_and_claiming_reserves_the_only_file(claims: Claims, client: redis.Redis) -> None:
     put(client, max=2, size=100)
     for expected in (100, 200):
-        assert read_grant(await claims.take(TOKEN).as_future())[2] == 100
+        assert (await run(claims.read_and_claim(TOKEN))).reserved == 100
         assert charged(client) == expected
+    reply = await run(claims.read_and_claim(TOKEN))
     with pytest.raises(Refused) as caught:
-        read_grant(await claims.take(TOKEN).as_future())
+        opened_manifest(reply)
     assert caught.value.refusal is LIMIT_REACHED
     assert charged(client) == 200
 
 
-async def test_take_only_looks_where_there_are_several_files(claims: Claims, client: redis.Redis) -> None:
+async def test_reading_and_claiming_only_reads_where_there_are_several_files(
+    claims: Claims, client: redis.Redis
+) -> None:
     put(client, max=2)
-    assert read_grant(await claims.take(TOKEN).as_future()) == (DIGEST.encode(), True, 0)
+    assert await run(claims.read_and_claim(TOKEN)) == (DIGEST.encode(), None, b"2", 0)
     assert charged(client) is None
 
 

@@ -21,7 +21,7 @@ from gateway.store.key_names import token_key
 from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall
 from gateway.store.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
 from gateway.store.topology import Topology
-from gateway.tokens.leases import HELD, NOTHING, SHARE, TAKEN, Checkpoint, Lease, Leases, Times
+from gateway.tokens.leases import BATCH, GIVEN_AWAY, HELD, NO_LEASE, Checkpoint, Lease, Leases, Times
 from tests.support.store_server import StoreServer
 from tests.support.waiting import until
 
@@ -105,20 +105,20 @@ def lease_of(amount: int, name: str = "a") -> Lease:
     return Lease(TOKEN, 0, amount, SIZE, name)
 
 
-def hear(checkpoint: Checkpoint, reply: Any) -> None:
+def answer(checkpoint: Checkpoint, reply: Any) -> None:
     """A reply, or the exception in its place."""
     if isinstance(reply, Exception):
         checkpoint.set_exception(reply)
     else:
         checkpoint.set_result(reply)
-    checkpoint.hear()
+    checkpoint.record()
 
 
 def ask(wire: Wire, lease: Lease, unsent: int) -> int:
     """A checkpoint that goes well."""
     checkpoint = lease.checkpoint(unsent, LONG)
     reply: int = wire.ask(checkpoint)
-    hear(checkpoint, reply)
+    answer(checkpoint, reply)
     return reply
 
 
@@ -196,9 +196,9 @@ def test_living_and_swept_without_room(wire: Wire) -> None:
     wire.expire()
     assert wire.claim(200)
     assert wire.charged == 300
-    assert ask(wire, lease, 150) == TAKEN
+    assert ask(wire, lease, 150) == GIVEN_AWAY
     assert (wire.charged, wire.lease(lease)) == (350, "150:swept")
-    assert ask(wire, lease, 150) == TAKEN  # the answer got lost
+    assert ask(wire, lease, 150) == GIVEN_AWAY  # the answer got lost
     assert wire.charged == 350
     wire.settle(130, *lease.ending)
     assert (wire.charged, wire.lease(lease)) == (370, None)
@@ -208,10 +208,10 @@ def test_a_first_checkpoint_that_comes_after_the_settling(wire: Wire) -> None:
     lease = lease_of(100)
     assert wire.claim(100)
     checkpoint = lease.checkpoint(80, LONG)
-    hear(checkpoint, StoreUnavailable("no answer"))
+    answer(checkpoint, StoreUnavailable("no answer"))
     assert lease.in_doubt
     wire.settle(40, *lease.ending)
-    assert wire.ask(checkpoint) == NOTHING
+    assert wire.ask(checkpoint) == NO_LEASE
     wire.expire()
     assert not wire.claim(301)
     assert wire.charged == 60
@@ -221,7 +221,7 @@ def test_a_first_checkpoint_that_comes_after_the_settling(wire: Wire) -> None:
 
 def test_one_that_was_certainly_not_made_leaves_no_doubt(wire: Wire) -> None:
     lease = lease_of(100)
-    hear(lease.checkpoint(80, LONG), NotExecuted("not connected"))
+    answer(lease.checkpoint(80, LONG), NotExecuted("not connected"))
     assert not lease.is_known
 
 
@@ -231,7 +231,7 @@ def test_a_renewal_makes_no_lease(wire: Wire) -> None:
     assert ask(wire, lease, 80) == HELD
     renewal = lease.checkpoint(70, LONG)
     wire.settle(40, *lease.ending)
-    assert wire.ask(renewal) == NOTHING
+    assert wire.ask(renewal) == NO_LEASE
     assert (wire.charged, wire.lease(lease)) == (60, None)
 
 
@@ -240,7 +240,7 @@ def test_an_expired_token_stays_expired(wire: Wire) -> None:
     assert wire.claim(100)
     assert ask(wire, lease, 80) == HELD
     wire.client.delete(KEY)
-    assert ask(wire, lease, 70) == NOTHING
+    assert ask(wire, lease, 70) == NO_LEASE
     wire.settle(40, *lease.ending)
     assert not wire.client.exists(KEY)
 
@@ -324,7 +324,7 @@ class World:
     def run(self, transfer: Transfer, checkpoint: Checkpoint, unsent: int) -> int:
         with self.charging(transfer):
             reply: int = self.wire.ask(checkpoint)
-        if reply != NOTHING:
+        if reply != NO_LEASE:
             transfer.told = unsent if transfer.told is None else min(transfer.told, unsent)
         return reply
 
@@ -334,18 +334,18 @@ class World:
         checkpoint = transfer.lease.checkpoint(transfer.unsent, LONG)
         match how % 5:
             case 0:
-                hear(checkpoint, NotExecuted("not connected"))
+                answer(checkpoint, NotExecuted("not connected"))
             case 1:  # carried out, and not answered
                 self.run(transfer, checkpoint, transfer.unsent)
-                hear(checkpoint, StoreUnavailable("no answer"))
+                answer(checkpoint, StoreUnavailable("no answer"))
             case 2:
-                hear(checkpoint, StoreUnavailable("no answer"))
+                answer(checkpoint, StoreUnavailable("no answer"))
                 transfer.late.append(checkpoint)
                 checkpoint.unsent = transfer.unsent  # type: ignore[attr-defined]
             case _:
                 reply = self.run(transfer, checkpoint, transfer.unsent)
-                hear(checkpoint, reply)
-                if reply == TAKEN:
+                answer(checkpoint, reply)
+                if reply == GIVEN_AWAY:
                     self.send(number, how % 7)  # until the connection is broken
                     self.end(transfer)
 
@@ -520,7 +520,7 @@ async def test_checkpoints_of_many_transfers_are_spread(store: StoreServer, wire
         leases = Leases(Topology([pipeline]), Times(0, 0.5, LONG))
         opened = [leases.open(TOKEN, 0, 1, SIZE, Delivery()) for _ in range(1000)]
         await until(lambda: all(lease.is_held for lease in opened))
-        assert pipeline.most <= 2 * SHARE
+        assert pipeline.most <= 2 * BATCH
         for lease in opened:
             leases.close(lease)
         await until(lambda: not any(lease.in_doubt for lease in opened))

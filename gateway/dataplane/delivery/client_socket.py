@@ -1,7 +1,7 @@
 """A second descriptor of a client's socket, for what the event loop's transport cannot do.
 
-uvloop has no sendfile and refuses to watch its own descriptors. So a large span goes through a duplicate:
-after the transport's buffer is empty, and before anything else is written to it.
+uvloop has no sendfile and refuses to watch its own descriptors. So a large span goes through a duplicate,
+after the transport's buffer is empty and before anything else is written to the transport.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Final
 
 _INT: Final = struct.Struct("i")
 GAP_BYTES: Final = 256 * 1024
-"""More than leaves between two system calls once the kernel is held back: a packet or two of 64 KiB."""
+"""More than can leave between two system calls while the kernel is held back: a packet or two of 64 KiB."""
 _SO_MAX_PACING_RATE: Final = 47
 """asm-generic/socket.h; bytes a second. `socket` has no name for it."""
 _TCP_CLOSE: Final = b"\x07"
-"""`tcpi_state` of a connection that is no more (linux/tcp_states.h)."""
+"""`tcpi_state` of a connection that has ended (linux/tcp_states.h)."""
 _NOWHERE: Final = bytes(16)
 """A `struct sockaddr` of AF_UNSPEC: connecting there dissolves a connection (connect(2))."""
 _TCP_NOTSENT_LOWAT: Final = 25
@@ -34,7 +34,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class ClientSocket:
-    """The duplicate, kept for the connection's life: two system calls less a transfer."""
+    """The duplicate. It is kept as long as the connection, which saves two system calls a transfer."""
 
     __slots__ = ("_socket", "fd")
 
@@ -43,30 +43,32 @@ class ClientSocket:
         self._socket = socket.socket(fileno=self.fd)
 
     def send_head(self, head: bytes) -> int:
-        """Send what comes before a span, to leave in one packet with its beginning; the bytes taken.
+        """Send what comes before a span, to leave in one packet with the span; returns the bytes taken.
 
         Raises BlockingIOError when the kernel takes none, OSError when the connection is lost.
         """
         return self._socket.send(head, socket.MSG_MORE)
 
     def send(self, data: bytes | memoryview) -> int:
-        """Copy to the kernel; the bytes taken. Raises as `send_head` does.
+        """Copy to the kernel; returns the bytes taken. Raises as `send_head` does.
 
-        As a segment of its own (MSG_EOR): where one begins, the kernel looks at `limit_unsent`, and before it
-        would fill the last one up to 64 KiB (50 KiB unsent of a slow client instead of 18).
+        The data is a segment of its own (MSG_EOR). Where a segment begins, the kernel applies `limit_unsent`;
+        without that it would first fill the last segment up to 64 KiB, and hold 50 KiB of a slow client
+        instead of 18.
         """
         return self._socket.send(data, socket.MSG_EOR)
 
     def limit_unsent(self, limit: int) -> None:
-        """Let the kernel keep about this much that it cannot send yet (TCP_NOTSENT_LOWAT); 0: its default.
+        """Let the kernel keep so many bytes that it cannot send yet (TCP_NOTSENT_LOWAT); 0: its default.
 
-        Its own limit is 4 MiB a connection, which is only right for pages of files, that are there anyway.
+        Its default is 4 MiB a connection. That is right for pages of files, which are in memory anyway, and
+        for nothing else.
         """
         with suppress(OSError):  # a unix socket, or closed
             self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, limit)
 
     def send_file(self, source: int, start: int, stop: int) -> int:
-        """sendfile(2) from the descriptor `source`; the bytes taken, 0 at the end of the file.
+        """sendfile(2) from the descriptor `source`; returns the bytes taken, 0 at the end of the file.
 
         Raises BlockingIOError when the kernel takes none, OSError when the connection is lost.
         """
@@ -74,37 +76,39 @@ class ClientSocket:
 
     def unacknowledged(self) -> int:
         """Bytes in the kernel's send queue that the client has not acknowledged (SIOCOUTQ, tcp(7))."""
-        return self._ask(termios.TIOCOUTQ) or 0
+        return self._send_queue(termios.TIOCOUTQ) or 0
 
     def unsent(self) -> int:
         """Bytes in the kernel's send queue that have not left this machine yet; 0 on a unix socket."""
-        return self._ask(_SIOCOUTQNSD) or 0
+        return self._send_queue(_SIOCOUTQNSD) or 0
 
-    def cut(self) -> int:
-        """Break the connection now, with a reset; the bytes that had not left this machine, and never will.
+    def break_connection(self) -> int:
+        """Reset the connection now; returns the bytes that had not left this machine, and never will.
 
-        At once, and not when the transport gets round to it: meanwhile the kernel would go on sending what
-        has just been counted as not sent. What may leave between the count and the break counts as sent. That
-        is little, for the kernel shall send a byte a second from now on (else 300 KiB over loopback).
-        On a unix socket all counts as sent: the kernel tells only how much memory it takes.
+        It is done at once, and not when the transport closes: until then the kernel would go on sending what
+        has just been counted as not sent. What may leave between the count and the reset counts as sent. That
+        is little, because the kernel is told to send a byte a second from now on (otherwise 300 KiB would
+        leave over loopback). On a unix socket everything counts as sent: the kernel tells only how much
+        memory the data takes.
         """
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, 1)
-        unsent = self._ask(_SIOCOUTQNSD)
+        unsent = self._send_queue(_SIOCOUTQNSD)
         if unsent is None:
             return 0
         if self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _TCP_CLOSE:
-            return unsent  # lost already: nothing moves
+            return unsent  # the connection was lost before: nothing leaves any more
         _libc.connect(self.fd, _NOWHERE, len(_NOWHERE))
         return max(0, unsent - GAP_BYTES)
 
-    def _ask(self, question: int) -> int | None:
+    def _send_queue(self, request: int) -> int | None:
+        """The number that an ioctl on the send queue returns; None where the socket does not know it."""
         try:
-            return int(_INT.unpack(fcntl.ioctl(self.fd, question, b"\0\0\0\0"))[0])
+            return int(_INT.unpack(fcntl.ioctl(self.fd, request, b"\0\0\0\0"))[0])
         except OSError:
             return None
 
     def close(self) -> None:
-        """Close the duplicate; the connection itself lives on."""
+        """Close the duplicate; the connection stays open."""
         self._socket.close()
         self.fd = -1

@@ -73,16 +73,16 @@ class Relay(Sender):
         self._begin()
         try:
             await in_task(self._send(plan))
-        except asyncio.CancelledError:  # by `lose`, or with the process
+        except asyncio.CancelledError:  # by `connection_lost`, or with the process
             raise ClientGone from None
         finally:
             self._end()
 
-    def lose(self) -> None:
+    def connection_lost(self) -> None:
         """The connection is lost: what the kernel still holds was not taken, and no more is asked for."""
-        self._unwatch()
-        super().lose()
-        if self._at_source and not self._in_steps and self._task is not None:
+        self._stop_watching()
+        super().connection_lost()
+        if self._waits_for_source and not self._in_steps and self._task is not None:
             self._task.cancel()
 
     async def _send(self, plan: Plan) -> None:
@@ -104,11 +104,11 @@ class Relay(Sender):
             self._write(plan.closing)
             await self._drained()
         except StorageError:
-            self._unwatch()
-            self._take_back()
+            self._stop_watching()
+            self._uncount_unsent()
             raise
         finally:
-            self._unwatch()
+            self._stop_watching()
             self._close()
 
     async def _piece(self, before: bytes, span: Span) -> None:
@@ -121,10 +121,10 @@ class Relay(Sender):
         while at < span.stop:
             part = await self._open(at, span.stop)
             if before and self._is_plain():
-                await self._send_before(before)
+                await self._send_prefix(before)
             elif before:
                 self._write(before)
-                self._outlet = self._connection.open_outlet()
+                self._socket = self._connection.open_client_socket()
             before = b""
             if isinstance(part, FilePart):
                 at = await stepped(self._send_parts(at, span.stop)).as_future()
@@ -147,7 +147,7 @@ class Relay(Sender):
                 except BaseException:
                     self._next = coming
                     raise
-            self._warm_to = 0
+            self._in_memory_to = 0
         return self._part
 
     def _done(self) -> None:
@@ -162,23 +162,23 @@ class Relay(Sender):
 
     async def _source(self, arriving: Awaitable[T]) -> T:
         """Wait for the storage, which has limits of its own, and not for the client."""
-        self._unwatch()
-        self._at_source = True
+        self._stop_watching()
+        self._waits_for_source = True
         try:
             result = await arriving
         finally:
-            self._at_source = False
+            self._waits_for_source = False
         self._turn_left = TURN_BYTES
         return result
 
-    def _is_resident(self, start: int, stop: int, *, follows: bool) -> bool:
+    def _is_in_memory(self, start: int, stop: int, *, follows: bool) -> bool:
         part = self._part
         assert isinstance(part, FilePart)
         if self._pages is None:  # all parts of an object lie in one folder
             self._pages = ask_once(part.fd)
         return in_memory(part.fd, self._pages, start, stop, follows=follows)
 
-    async def _warm(self, start: int, stop: int) -> None:
+    async def _read_into_memory(self, start: int, stop: int) -> None:
         part = self._part
         assert isinstance(part, FilePart)
         await self._source(self._awaited(in_thread(_read_in, os.dup(part.fd), start, stop)))
@@ -192,7 +192,7 @@ class Relay(Sender):
         while at < span.stop:
             part = await self._open(at, span.stop)
             if isinstance(part, FilePart):
-                await self._ready(part.offset, part.offset + part.length)
+                await self._load(part.offset, part.offset + part.length)
                 pieces.append(_pread(part, part.offset, part.length))
                 at += part.length
             while not isinstance(part, FilePart) and part.left:
@@ -233,13 +233,13 @@ class Relay(Sender):
             return
         while at < stop:
             end = min(at + COPY_BYTES, stop)
-            await self._ready(at, end)
+            await self._load(at, end)
             await self._give(memoryview(_pread(part, at, end - at)))
             at = end
 
     async def _send_stream(self, stream: Stream) -> None:
         """Send what arrives."""
-        outlet, count = self._outlet, self._connection.server.count
+        outlet, count = self._socket, self._connection.server.count
         assert outlet is not None
         outlet.limit_unsent(self._window.size)
         if self._window.slow:
@@ -268,7 +268,7 @@ class Relay(Sender):
 
     async def _splice(self, stream: Stream, pipe: Pipe) -> None:
         """Until all has been sent, or the client has become a slow one."""
-        outlet = self._outlet
+        outlet = self._socket
         assert outlet is not None
         while pipe.held or (stream.left and self._window.size > SMALL_WINDOW):
             if not pipe.held:
@@ -283,7 +283,7 @@ class Relay(Sender):
                 await self._taken()
                 continue
             except OSError as error:
-                raise self._broken() from error
+                raise self._client_gone() from error
             self._moved(moved)
             if self._turn_left <= 0:
                 await self._taken()
@@ -293,7 +293,7 @@ class Relay(Sender):
 
         Nothing is taken before the client takes it: 9 KiB less for each of 100 slow ones.
         """
-        outlet, window = self._outlet, self._window
+        outlet, window = self._socket, self._window
         assert outlet is not None
         while stream.left and self._choose_pipe(stream) is None:
             if window.slow or outlet.unsent() >= window.size:
@@ -307,13 +307,13 @@ class Relay(Sender):
 
     async def _give(self, data: memoryview) -> None:
         """Copy to the client: past the transport, or through it for TLS."""
-        outlet = self._outlet
+        outlet = self._socket
         assert outlet is not None
         if not self._is_plain():
             self._write(bytes(data))
             self._moved(len(data))
             began = self._loop.time()
-            await self._turn()
+            await self._next_turn()
             await self._drained()
             self._waited(began)
             return
@@ -326,7 +326,7 @@ class Relay(Sender):
                 await self._taken()
                 continue
             except OSError as error:
-                raise self._broken() from error
+                raise self._client_gone() from error
             data = data[moved:]
             self._moved(moved)
         if self._turn_left <= 0:
@@ -362,8 +362,8 @@ class Relay(Sender):
             self._adapt()
 
     def _adapt(self) -> None:
-        if self._outlet is not None:
-            self._outlet.limit_unsent(self._window.size)
+        if self._socket is not None:
+            self._socket.limit_unsent(self._window.size)
         if self._part is not None and not isinstance(self._part, FilePart):
             self._part.limit_unread(self._window.ahead)
         if self._pipe is not None:

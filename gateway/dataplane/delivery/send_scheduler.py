@@ -1,10 +1,11 @@
-"""What large transfers may send in one turn of the event loop, each and all together; the rest stand in line.
+"""Shares each turn of the event loop among the large transfers: how much each, and all of them, may send.
 
-A small request needs about three turns (it is read, asked about, answered): their length is what it feels
-beside fast downloads. Four of them, each sending 4 MiB in every turn, made 24 ms of it; with this, 3 ms.
+A small request needs about three turns (it is read, the store is asked, it is answered), so beside fast
+downloads it waits as long as three turns take. Four downloads that each sent 4 MiB in every turn made it wait
+for 24 ms; with this scheduler it waits for 3 ms.
 
-Turns are short only while requests are about, other than the transfers' own. Without any they are long: each
-costs some 30 µs, in which the kernel could send half a megabyte.
+Turns are short only while there are requests other than those of the transfers. Without any, turns are long:
+each costs some 30 µs, in which the kernel could send half a megabyte.
 """
 
 from __future__ import annotations
@@ -16,81 +17,87 @@ from typing import Final
 from gateway.runtime.deferred import Deferred
 
 SHORT_BYTES: Final = 2 * 1024 * 1024
-"""0.2 to 1 ms, and a turn costs some 20 µs of its own."""
+"""What all transfers may send in a short turn: 0.2 to 1 ms, while a turn itself costs some 20 µs."""
 LONG_BYTES: Final = 128 * 1024 * 1024
-"""10 to 60 ms, which the first request may meet that comes after a pause: 32 connections' 4 MiB."""
+"""The same in a long turn: 10 to 60 ms, which the first request after a pause may meet. It is 4 MiB for each
+of 32 connections."""
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""What the only sender may send in one turn: 1 ms over loopback; from 1 MiB a turn on, 12 % less CPU time."""
+"""What the only transfer may send in a long turn: 1 ms over loopback; 12 % less CPU time than with 1 MiB."""
 MANY_BYTES: Final = 4 * 1024 * 1024
-"""The same beside others, whose clients would run dry meanwhile: 16 MiB are no better, 64 MiB 5 % worse."""
+"""The same beside other transfers, whose clients would have nothing to read meanwhile: 16 MiB are no better,
+and 64 MiB are 5 % worse."""
 SHARE_BYTES: Final = 1024 * 1024
-"""The same in a short turn."""
+"""What one transfer may send in a short turn."""
 SEND_BYTES: Final = 64 * 1024
-"""What a system call costs besides what it moves, as bytes: slow clients take little at a time."""
-HASTE_SECONDS: Final = 0.01
-"""How long turns are short after bytes of a request: enough of them for its answer."""
+"""What a system call costs besides the bytes that it moves, as bytes: slow clients take little at a time."""
+SHORT_TURN_SECONDS: Final = 0.01
+"""How long turns stay short after the bytes of a request: this is enough of them for its answer."""
 
 
 class SendScheduler:
-    """One worker's. Who finds it `open` may send, and tells what was `sent`; who does not stands in line."""
+    """Decides which transfers of one worker may send in this turn of the event loop.
+
+    A transfer that finds that it `may_send` sends up to `quota` bytes and reports them with `count_sent`. Any
+    other awaits `wait_for_turn` first. senders: transfers that have begun and not ended.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._left = LONG_BYTES
-        self._hasty_until = self._hasty_before = 0.0
-        self._line: deque[Deferred[None]] = deque()
-        self._called = False
-        self.senders = 0  # those that have begun
+        self._short_until = self._short_before = 0.0
+        self._queue: deque[Deferred[None]] = deque()
+        self._scheduled = False
+        self.senders = 0
 
-    def hasten(self) -> None:
-        """A request has come: turns are short until it is answered."""
-        self._hasty_before = self._hasty_until
-        self._hasty_until = self._loop.time() + HASTE_SECONDS
+    def request_arrived(self) -> None:
+        """Make turns short until a request, which has just arrived, is answered."""
+        self._short_before = self._short_until
+        self._short_until = self._loop.time() + SHORT_TURN_SECONDS
         if self._left > SHORT_BYTES:  # noqa: PLR1730 - min() costs 0.1 µs, at every request
             self._left = SHORT_BYTES
 
-    def begin(self) -> None:
-        """The last request was for much: it alone is no reason for short turns."""
+    def sender_begins(self) -> None:
+        """Count a transfer that begins. Its own request, the last one that has arrived, shortens no turn."""
         self.senders += 1
-        self._hasty_until = self._hasty_before
+        self._short_until = self._short_before
 
-    def end(self) -> None:
-        """A sender has sent all, or gives up."""
+    def sender_ends(self) -> None:
+        """Count off a transfer that has sent all, or gives up."""
         self.senders -= 1
 
     @property
-    def open(self) -> bool:
-        """Whether one more may begin to send in this turn: those who stand in line go first."""
-        return self._left > 0 and not self._line
+    def may_send(self) -> bool:
+        """Whether one more transfer may begin to send in this turn: those in the queue go first."""
+        return self._left > 0 and not self._queue
 
     @property
-    def most(self) -> int:
-        """Bytes that one sender may send in this turn."""
+    def quota(self) -> int:
+        """Bytes that one transfer may send in this turn."""
         if self._left <= SHORT_BYTES:
             return SHARE_BYTES
         return MOST_BYTES if self.senders == 1 else MANY_BYTES
 
-    def sent(self, amount: int) -> None:
-        """So much has left."""
+    def count_sent(self, amount: int) -> None:
+        """Count bytes that one system call has moved in this turn."""
         self._left -= max(amount, SEND_BYTES)
 
-    def stand(self) -> Deferred[None]:
-        """A place in the line; the outcome is set when it is this sender's turn."""
-        place = Deferred[None]()
-        self._line.append(place)
-        self._call()
-        return place
+    def wait_for_turn(self) -> Deferred[None]:
+        """Join the queue; the result is set when this transfer may send."""
+        turn = Deferred[None]()
+        self._queue.append(turn)
+        self._schedule()
+        return turn
 
-    def _call(self) -> None:
-        if not self._called:
-            self._called = True
-            self._loop.call_soon(self._next)
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._next_turn)
 
-    def _next(self) -> None:
-        """The next turn: as many from the line as may send in it."""
-        self._called = False
-        self._left = SHORT_BYTES if self._loop.time() < self._hasty_until else LONG_BYTES
-        while self._line and self._left > 0:
-            self._line.popleft().set_result(None)
-        if self._line:
-            self._call()
+    def _next_turn(self) -> None:
+        """Begin a turn: as many transfers of the queue go on as may send in it."""
+        self._scheduled = False
+        self._left = SHORT_BYTES if self._loop.time() < self._short_until else LONG_BYTES
+        while self._queue and self._left > 0:
+            self._queue.popleft().set_result(None)
+        if self._queue:
+            self._schedule()

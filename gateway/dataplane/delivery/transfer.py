@@ -17,10 +17,11 @@ The rules:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from gateway.dataplane.delivery.sender import COLD_BYTES, Sender
+from gateway.dataplane.delivery.sender import DISK_BYTES, Sender
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import StorageError
 from gateway.http.plans import Plan
@@ -70,7 +71,7 @@ class Departure(Deferred[bool]):
         self._head = head
         exchange.begun = True
         if not _departing:
-            exchange.connection._loop.call_soon(_leave_all)
+            asyncio.get_running_loop().call_soon(_leave_all)
         _departing.append(self)
 
     def leave(self) -> None:
@@ -82,7 +83,7 @@ class Departure(Deferred[bool]):
             return
         start, stop = self._span
         try:  # an OSError: the kernel takes no more now, or the connection broke, which the Transfer will see
-            outlet = connection.outlet or connection.open_outlet()
+            outlet = connection.client_socket or connection.open_client_socket()
             taken = outlet.send_head(head)
             if taken == len(head):
                 head = b""
@@ -163,12 +164,14 @@ class Transfer(Sender):
                 return
             pieces, before = plan.pieces, b""
             if exchange.begun:
-                self._outlet = self._connection.outlet  # which knows what of that the client has not got
+                self._socket = (
+                    self._connection.client_socket
+                )  # which knows what of that the client has not got
                 span = pieces[0][1]
                 pieces = ((b"", Span(span.start + self.sent, span.stop)),)
             else:
                 start, stop = pieces[0][1]
-                await self._ready(start, min(start + COLD_BYTES, stop))  # while a fault can still be told
+                await self._load(start, min(start + DISK_BYTES, stop))  # while a fault can still be told
                 before = exchange.begin(plan.status, plan.head)
             for framing, span in pieces:
                 await self._piece(before + framing, span)
@@ -176,7 +179,7 @@ class Transfer(Sender):
             self._write(plan.closing)
             await self._drained()
         except StorageError:
-            self._take_back()
+            self._uncount_unsent()
             raise
         finally:
             self._end()
@@ -187,35 +190,35 @@ class Transfer(Sender):
             self.sent += span.stop - span.start
             await self._drained()
         elif self._is_plain():
-            await self._send_before(before)
+            await self._send_prefix(before)
             await self._send_file(self._blob.fd, span.start, span.stop)
-            self._warm_to = 0  # the next span may lie before this one
+            self._in_memory_to = 0  # the next span may lie before this one
         else:
             self._write(before)
             await self._copy(span)
 
     async def _copy(self, span: Span) -> None:
         """Read and write through the transport, for TLS. The outlet is only asked what the client took."""
-        self._outlet = self._connection.open_outlet()
+        self._socket = self._connection.open_client_socket()
         at = span.start
         while at < span.stop:
             end = min(at + COPY_BYTES, span.stop)
             self._write(await self._read(Span(at, end)))
             self.sent += end - at
             at = end
-            await self._turn()
+            await self._next_turn()
             await self._drained()
 
-    async def _ready(self, start: int, stop: int) -> int:
+    async def _load(self, start: int, stop: int) -> int:
         """The same, from a file that has not changed."""
         if self.sent and not self._blob.unchanged():  # before the first byte, looking it up was the check
             raise StorageError("a file changed while it was sent")
-        return await super()._ready(start, stop)
+        return await super()._load(start, stop)
 
-    def _is_resident(self, start: int, stop: int, *, follows: bool) -> bool:
+    def _is_in_memory(self, start: int, stop: int, *, follows: bool) -> bool:
         return self._blob.is_in_memory(start, stop, follows=follows)
 
-    async def _warm(self, start: int, stop: int) -> None:
+    async def _read_into_memory(self, start: int, stop: int) -> None:
         await self._in_thread(self._blob.read_into_memory, start, stop)
 
     async def _read(self, span: Span) -> bytes:
@@ -227,12 +230,12 @@ class Transfer(Sender):
         return data
 
     async def _in_thread(self, function: Callable[[int, int], T], start: int, stop: int) -> T:
-        self._unwatch()
-        self._at_source = True
+        self._stop_watching()
+        self._waits_for_source = True
         try:
             result = await in_thread(function, start, stop)
         finally:
-            self._at_source = False
+            self._waits_for_source = False
         if self._connection.transport is None:
             raise ClientGone
         return result

@@ -25,83 +25,83 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-async def turns() -> SendScheduler:
+async def scheduler() -> SendScheduler:
     return SendScheduler(asyncio.get_running_loop())
 
 
-def fill(turns: SendScheduler) -> int:
+def fill(scheduler: SendScheduler) -> int:
     """Send in pieces of 1 MiB as long as a turn allows; how much that was."""
     sent = 0
-    while turns.open:
-        turns.sent(MIB)
+    while scheduler.may_send:
+        scheduler.count_sent(MIB)
         sent += MIB
     return sent
 
 
-async def test_a_turn_is_long_without_requests(turns: SendScheduler) -> None:
-    assert fill(turns) == LONG_BYTES
-    assert not turns.open
+async def test_a_turn_is_long_without_requests(scheduler: SendScheduler) -> None:
+    assert fill(scheduler) == LONG_BYTES
+    assert not scheduler.may_send
 
 
-async def test_a_turn_is_short_after_a_request(turns: SendScheduler) -> None:
-    turns.hasten()
-    assert turns.open
-    assert fill(turns) == SHORT_BYTES
-    assert not turns.open
+async def test_a_turn_is_short_after_a_request(scheduler: SendScheduler) -> None:
+    scheduler.request_arrived()
+    assert scheduler.may_send
+    assert fill(scheduler) == SHORT_BYTES
+    assert not scheduler.may_send
 
 
-async def test_a_request_shortens_the_turn_under_way(turns: SendScheduler) -> None:
-    turns.sent(4 * MIB)
-    turns.hasten()
-    assert fill(turns) == SHORT_BYTES
+async def test_a_request_shortens_the_turn_under_way(scheduler: SendScheduler) -> None:
+    scheduler.count_sent(4 * MIB)
+    scheduler.request_arrived()
+    assert fill(scheduler) == SHORT_BYTES
 
 
-async def test_a_large_transfers_own_request_shortens_no_turn(turns: SendScheduler) -> None:
-    turns.hasten()
-    turns.begin()
-    fill(turns)
-    await turns.stand().as_future()
-    assert fill(turns) == LONG_BYTES
+async def test_a_large_transfers_own_request_shortens_no_turn(scheduler: SendScheduler) -> None:
+    scheduler.request_arrived()
+    scheduler.sender_begins()
+    fill(scheduler)
+    await scheduler.wait_for_turn().as_future()
+    assert fill(scheduler) == LONG_BYTES
 
 
 async def test_other_requests_do_although_a_transfer_has_begun(
-    turns: SendScheduler, monkeypatch: pytest.MonkeyPatch
+    scheduler: SendScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HASTE_SECONDS", 60.0)
-    turns.hasten()
-    turns.hasten()
-    turns.begin()
-    fill(turns)
-    await turns.stand().as_future()
-    assert fill(turns) == SHORT_BYTES
+    monkeypatch.setattr(module, "SHORT_TURN_SECONDS", 60.0)
+    scheduler.request_arrived()
+    scheduler.request_arrived()
+    scheduler.sender_begins()
+    fill(scheduler)
+    await scheduler.wait_for_turn().as_future()
+    assert fill(scheduler) == SHORT_BYTES
 
 
-async def test_who_is_alone_may_send_more_at_once(turns: SendScheduler) -> None:
-    turns.begin()
-    assert turns.most == MOST_BYTES
-    turns.begin()
-    assert turns.most == MANY_BYTES
-    turns.end()
-    assert turns.most == MOST_BYTES
-    turns.hasten()
-    assert turns.most == SHARE_BYTES
+async def test_who_is_alone_may_send_more_at_once(scheduler: SendScheduler) -> None:
+    scheduler.sender_begins()
+    assert scheduler.quota == MOST_BYTES
+    scheduler.sender_begins()
+    assert scheduler.quota == MANY_BYTES
+    scheduler.sender_ends()
+    assert scheduler.quota == MOST_BYTES
+    scheduler.request_arrived()
+    assert scheduler.quota == SHARE_BYTES
 
 
-async def test_many_small_ones_are_counted_too(turns: SendScheduler) -> None:
-    turns.hasten()
+async def test_many_small_ones_are_counted_too(scheduler: SendScheduler) -> None:
+    scheduler.request_arrived()
     calls = 0
-    while turns.open:
-        turns.sent(1000)
+    while scheduler.may_send:
+        scheduler.count_sent(1000)
         calls += 1
     assert calls <= SHORT_BYTES // SEND_BYTES
 
 
 async def test_the_line_is_served_in_order_over_as_many_turns_as_it_needs(
-    turns: SendScheduler, monkeypatch: pytest.MonkeyPatch
+    scheduler: SendScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HASTE_SECONDS", 60.0)
-    turns.hasten()
-    fill(turns)
+    monkeypatch.setattr(module, "SHORT_TURN_SECONDS", 60.0)
+    scheduler.request_arrived()
+    fill(scheduler)
     served: list[int] = []
     turn, turns_of = 0, Counter[int]()
 
@@ -111,11 +111,11 @@ async def test_the_line_is_served_in_order_over_as_many_turns_as_it_needs(
         asyncio.get_running_loop().call_soon(count)
 
     async def begin(number: int) -> None:
-        assert not turns.open, "nobody overtakes those who stand in line"
-        await turns.stand()
+        assert not scheduler.may_send, "nobody overtakes those who stand in line"
+        await scheduler.wait_for_turn()
         served.append(number)
         turns_of[turn] += 1
-        turns.sent(MIB)
+        scheduler.count_sent(MIB)
         if number == 0:
             await begin(100)
 
@@ -127,10 +127,10 @@ async def test_the_line_is_served_in_order_over_as_many_turns_as_it_needs(
     assert max(turns_of.values()) == SHORT_BYTES // MIB
 
 
-async def test_who_went_away_takes_nobodys_turn(turns: SendScheduler) -> None:
-    turns.hasten()
-    fill(turns)
-    gone, there = turns.stand(), turns.stand()
+async def test_who_went_away_takes_nobodys_turn(scheduler: SendScheduler) -> None:
+    scheduler.request_arrived()
+    fill(scheduler)
+    gone, there = scheduler.wait_for_turn(), scheduler.wait_for_turn()
     gone.set_exception(ClientGone())
     await there.as_future()
-    assert turns.open
+    assert scheduler.may_send

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.mint.times import format_time, parse_time
 from gateway.store.key_names import token_key
-from tests.support.mint import MAX_TTL, Api
+from gateway.web.times import format_time, parse_time
+from tests.support.control_plane import MAX_TTL, Api
 
 PATH = "/api/downloads/tokens"
 

@@ -1,4 +1,7 @@
-"""Times as the API writes them: RFC 3339, UTC, milliseconds, `Z`. Inside they are milliseconds since 1970."""
+"""Times as the API writes them: RFC 3339, in UTC, with milliseconds and `Z`.
+
+The code holds a time as an integer: milliseconds since 1970 UTC.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,25 @@ from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
-_FORM: Final = re.compile(
+_DATE_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII
 )
 
 
 def format_time(moment: int) -> str:
-    """Write a moment (ms since 1970): 2026-01-31T12:00:00.000Z."""
+    """Write a time (ms since 1970) like 2026-01-31T12:00:00.000Z."""
     return (EPOCH + moment * MILLISECOND).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_time(text: str) -> int:
-    """Read an RFC 3339 date-time of any offset; finer than a millisecond is cut off. Raises ValueError."""
-    form = _FORM.fullmatch(text)
-    if form is None:
+    """Read an RFC 3339 date-time with any offset as ms since 1970. Digits below a millisecond are cut off.
+
+    Raises ValueError, whose text completes a sentence: "must be a time such as …".
+    """
+    match = _DATE_TIME.fullmatch(text)
+    if match is None:
         raise ValueError("must be a time such as 2026-01-31T12:00:00.000Z (RFC 3339)")
-    day, clock, fraction, offset = form.groups()
+    day, clock, fraction, offset = match.groups()
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}{offset or '+00:00'}")
     except ValueError:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.config.settings import Settings
-from tests.support.mint import Api
+from tests.support.control_plane import Api
 from tests.support.shop import Shop
 from tests.support.store_server import StoreServer
 

@@ -1,4 +1,4 @@
-"""Answers at the level of bytes: connections kept or closed, HTTP/1.0, HEAD, clients that wait or leave."""
+"""Responses at the level of bytes: connections kept or closed, HTTP/1.0, HEAD, clients that wait or leave."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from http import HTTPStatus
 
 import pytest
 
-from tests.support.mint import MINIMAL, PATH, Api
+from tests.support.control_plane import Api, fields_of
 
 LAST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HEALTHY = b'{"success": true, "status": "ok"}'
-
-
-def fields_of(answer: bytes) -> dict[str, str]:
-    lines = answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-    fields = dict(line.split(": ", 1) for line in lines)
-    assert len(fields) == len(lines)
-    return fields
 
 
 @pytest.mark.parametrize(
@@ -45,6 +38,7 @@ async def test_the_connection_stays_or_ends_as_agreed(
     assert fields["Cache-Control"] == "no-store"
     assert int(fields["Content-Length"]) == len(HEALTHY)
     assert parsedate_to_datetime(fields["Date"]).tzinfo is not None
+    assert set(fields) - {"Connection"} == {"Content-Type", "Cache-Control", "Content-Length", "Date"}
     assert answer.endswith(b"\r\n\r\n" + HEALTHY)
 
 
@@ -56,22 +50,34 @@ async def test_head_has_no_content(api: Api) -> None:
     assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+@pytest.mark.parametrize("head", [b"nonsense\r\n\r\n", b"GET /nothing HTTP/1.0\r\n\r\n"])
+async def test_no_refusal_names_the_software(api: Api, head: bytes) -> None:
+    assert "Server" not in fields_of(await api.talk(head))
+
+
 @pytest.mark.parametrize(
-    ("expectation", "status"), [("100-continue", 200), ("100-Continue", 200), ("x", 417)]
+    ("path", "expectation", "status"),
+    [
+        ("/api/products", "100-continue", 201),
+        ("/api/products", "100-Continue", 201),
+        ("/api/products", "x", 417),
+        ("/api/nothing", "100-continue", 404),
+        ("/healthz", "100-continue", 405),
+    ],
 )
 async def test_a_client_that_waits_for_leave_to_send_its_body(
-    api: Api, expectation: str, status: int
+    api: Api, path: str, expectation: str, status: int
 ) -> None:
-    body = json.dumps(MINIMAL).encode()
+    body = json.dumps({"productId": "bass"}).encode()
     head = (
-        f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\nExpect: {expectation}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\nExpect: {expectation}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(head.encode())
     async with asyncio.timeout(5):
         first = await reader.readline()
-        if status == 200:
+        if status == 201:
             assert first == b"HTTP/1.1 100 Continue\r\n"
             assert await reader.readline() == b"\r\n"
             writer.write(body)
@@ -83,7 +89,7 @@ async def test_a_client_that_waits_for_leave_to_send_its_body(
 async def test_clients_that_go_away_before_the_answer(api: Api) -> None:
     request = f"GET /api/products HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\n\r\n".encode()
     for _ in range(20):
-        _, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
+        _, writer = await asyncio.open_connection("127.0.0.1", api.port)
         writer.write(request * 3)
         await asyncio.sleep(0)
         writer.transport.abort()
@@ -97,6 +103,8 @@ async def test_clients_that_go_away_before_the_answer(api: Api) -> None:
         ("/api/products/dr%75ms", 200),
         ("/api/products/drums/", 404),
         ("/api/products/drums%2Fversions", 404),
+        ("/api/products/drums%2fversions", 404),
+        ("/api/products/{drums}", 404),
         ("/api/products/", 404),
         ("/api/products/a/b", 404),
         ("//api/products", 404),

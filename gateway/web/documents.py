@@ -1,18 +1,18 @@
-"""Products and tokens as JSON has them: what the API answers and what commands print with --json."""
+"""Products and tokens as JSON documents: what the API answers, and what the commands print with --json."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.mint.times import format_time
+from gateway.web.times import format_time
 
-if TYPE_CHECKING:  # the commands' --help does without the store's client
+if TYPE_CHECKING:  # the commands' --help must not wait until redis-py is imported
     from gateway.products.repository import Product
     from gateway.tokens.records import TokenRecord
 
 
-def product_data(product: Product) -> dict[str, Any]:
-    """A product (answers.ProductData)."""
+def product_document(product: Product) -> dict[str, Any]:
+    """Describe a product with its versions, as the model `ProductDocument` of the admin API says."""
     return {
         "productId": product.id,
         "name": product.name,
@@ -25,8 +25,8 @@ def product_data(product: Product) -> dict[str, Any]:
     }
 
 
-def token_data(token: TokenRecord) -> dict[str, Any]:
-    """A token, never the secret itself (answers.TokenData)."""
+def token_document(token: TokenRecord) -> dict[str, Any]:
+    """Describe a token, as the model `TokenDocument` of the admin API says. The token itself is not in it."""
     return {
         "tokenId": token.id,
         "productId": token.product,

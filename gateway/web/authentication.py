@@ -1,4 +1,4 @@
-"""Who may do what: API keys as bearer tokens (RFC 6750 section 2.1), and two roles."""
+"""API keys as bearer tokens (RFC 6750 section 2.1), and what each of the two roles may do."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.mint.problems import Problem, key_invalid, key_missing
 from gateway.secrets import MAX_TOKEN_LENGTH, key_hash
 from gateway.tokens.keys import KeyRecord, api_key_key, key_record
 from gateway.tokens.repository import TokenStore
+from gateway.web.problems import Problem, key_invalid, key_missing
 
 ADMIN: Final = frozenset(("admin",))
 MINT: Final = frozenset(("admin", "mint"))
 
 
-def bearer(request: web.BaseRequest) -> str:
-    """The API key of a request. Raises Problem: key_missing, key_invalid."""
+def bearer_key(request: web.BaseRequest) -> str:
+    """Read the API key of a request. Raises Problem: key_missing, key_invalid."""
     headers = request.headers.getall("Authorization", [])
     if len(headers) != 1:
         raise key_missing()
@@ -30,23 +30,24 @@ def bearer(request: web.BaseRequest) -> str:
 
 
 def key_command(key: str) -> tuple[str, str]:
-    """The store's command whose reply `admit` reads."""
+    """Make the store's command whose reply `check_role` reads, so that it can be sent beside others."""
     return ("HGETALL", api_key_key(key_hash(key)))
 
 
-def admit(key: str, reply: dict[str, str], roles: frozenset[str]) -> KeyRecord:
-    """The key's record. Raises Problem: key_invalid, forbidden."""
+def check_role(key: str, reply: dict[str, str], roles: frozenset[str]) -> KeyRecord:
+    """Return the key's record when its role is one of `roles`. Raises Problem: key_invalid, forbidden."""
     record = key_record(key_hash(key), reply)
     if record is None:
         raise key_invalid()
     if record.role not in roles:
         raise Problem(
-            "forbidden", "A key of the role `mint` may only make download URLs; use one of `admin`."
+            "forbidden",
+            "A key of the role `mint` may only make download URLs; use a key of the role `admin`.",
         )
     return record
 
 
 async def authenticate(request: web.BaseRequest, store: TokenStore, roles: frozenset[str]) -> KeyRecord:
-    """The record of the request's key. Raises Problem, StoreUnavailable."""
-    key = bearer(request)
-    return admit(key, await store.call(*key_command(key)), roles)
+    """Look up the API key of a request, which must have one of `roles`. Raises Problem, StoreUnavailable."""
+    key = bearer_key(request)
+    return check_role(key, await store.call(*key_command(key)), roles)

@@ -1,0 +1,130 @@
+"""Answers `/auth`: a front proxy asks whether its client may have a file, and then sends the file itself.
+
+What the proxy will send is charged, and never refunded, because nobody reports what the client receives. A
+proxy cannot send an object of a bucket: it is told about no file then, as for an index, and passes the
+request on, so that `download.py` answers and charges it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
+
+from aiohttp import hdrs
+
+from gateway.dataplane.exchange import Exchange
+from gateway.dataplane.fast_path import FastPath
+from gateway.dataplane.manifest_cache import LoadedManifest
+from gateway.dataplane.resolve import Resolver
+from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Refused
+from gateway.http.forward_auth import NGINX, Original, TrustedProxies, permission_head, read_original
+from gateway.http.plans import Representation
+from gateway.http.ranges import select_ranges
+from gateway.http.targets import TargetKind, read_target, request_token
+from gateway.manifest import ManifestFile
+from gateway.secrets import token_id
+from gateway.tokens.claims import Claims, TokenRead, opened_manifest
+
+_METHODS: Final = frozenset(("GET", "HEAD"))
+
+
+class Authorisation:
+    """Answers the questions of front proxies. accel_prefixes: by storage, how X-Accel-Redirect begins."""
+
+    def __init__(
+        self,
+        claims: Claims,
+        resolver: Resolver,
+        proxies: TrustedProxies,
+        accel_prefixes: dict[str, str],
+        fast_path: FastPath,
+    ) -> None:
+        self._claims = claims
+        self._resolver = resolver
+        self._proxies = proxies
+        self._accel_prefixes = accel_prefixes
+        self._fast_path = fast_path
+        self._file_fields = lru_cache(maxsize=4096)(self._describe)
+
+    async def answer(self, exchange: Exchange, command: TokenRead | None = None) -> None:
+        """Answer the question of a front proxy. Raises what `ending.py` turns into a refusal.
+
+        command: reads the token, if the store was asked about it already.
+        """
+        trusted = self._proxies.trusts(exchange.connection.peer)
+        if exchange.original and trusted:
+            original = Original(NGINX, "GET", exchange.original)
+        else:
+            original = read_original(exchange.method, exchange.target, exchange.headers, trusted)
+        exchange.dialect = original.dialect
+        fields = await self._charge(exchange, original, command)
+        exchange.respond(200, permission_head(exchange.token_id) + fields)
+
+    async def _charge(self, exchange: Exchange, original: Original, command: TokenRead | None) -> bytes:
+        """Check and charge the original request; return the fields that tell the proxy what to send, if any.
+
+        Charged are the spans of a Range, but the whole file when the proxy may evaluate If-Range differently.
+        """
+        if original.disputed:
+            raise Refused(BAD_REQUEST, "The fields of two front proxies name different requests.")
+        if original.method not in _METHODS:
+            raise Refused(METHOD_NOT_ALLOWED)
+        target = read_target(original.target)
+        if target.kind is TargetKind.OTHER:
+            raise Refused(NOT_FOUND)
+        if command is None:
+            token = request_token(target, exchange.headers.getall(hdrs.AUTHORIZATION, ()))
+            exchange.token_id = token_id(token)
+            command = self._claims.read_token(exchange.token_id)
+        reply = await command
+        digest = opened_manifest(reply)
+        resolved = await self._resolver.resolve(digest, target.file)
+        if isinstance(resolved, LoadedManifest):
+            return b""
+        number, representation, storage, blob = resolved
+        with blob:
+            if blob.as_object is not None:
+                return b""
+            fields = self._file_fields(representation)
+            if blob.as_file is not None:
+                key = (digest, target.file or "")
+                self._fast_path.keep_permission(key, fields, storage, representation, blob.as_file)
+        if reply.limit is not None and original.method == "GET":
+            amount = _charged_bytes(exchange, representation)
+            if amount:
+                await self._claims.claim(exchange.token_id, number, amount, representation.file.size)
+        return fields
+
+    def _describe(self, representation: Representation) -> bytes:
+        """Return the fields that a front proxy needs to send a file."""
+        file = representation.file
+        prefix = self._accel_prefixes.get(file.storage) or f"/_protected/{file.storage}/"
+        path = quote(file.key.encode("utf-8", "surrogateescape"))
+        return (
+            f"X-Gateway-File: {prefix}{path}\r\n{_unquoted_location(file)}"
+            f"X-Gateway-Type: {representation.type}\r\nETag: {representation.etag}\r\n"
+            f"Content-Disposition: {representation.disposition}\r\n"
+        ).encode()
+
+
+def _unquoted_location(file: ManifestFile) -> str:
+    """Return the fields that say where the file is, not percent-encoded: nginx cannot decode a field's value.
+
+    Nothing for a key that a header field cannot hold as it is.
+    """
+    if not file.key.isprintable() or file.key.strip() != file.key:
+        return ""
+    return f"X-Gateway-Storage: {file.storage}\r\nX-Gateway-Key: {file.key}\r\n"
+
+
+def _charged_bytes(exchange: Exchange, representation: Representation) -> int:
+    """Return how many bytes of the file the proxy may send for this request."""
+    size = representation.file.size
+    ranges = (exchange.range,) if exchange.range else exchange.headers.getall(hdrs.RANGE, ())
+    if len(ranges) != 1 or hdrs.IF_RANGE in exchange.headers:
+        return size
+    spans = select_ranges(ranges[0], size)
+    if spans is None:
+        return size
+    return sum(span.stop - span.start for span in spans)

@@ -1,0 +1,1 @@
+"""The admin API: tokens, products and versions, for operators and their scripts."""

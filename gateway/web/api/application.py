@@ -1,0 +1,57 @@
+"""The admin API as an application that the `web` process mounts at PREFIX."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Any, Final
+
+from aiohttp import web
+
+from gateway.products.validation import NAME_PATTERN
+from gateway.web.api.context import AdminContext
+from gateway.web.api.models import TOKEN_ID_PATTERN
+from gateway.web.api.products import PRODUCT_ROUTES
+from gateway.web.api.tokens import TOKEN_ROUTES
+from gateway.web.application import make_application
+from gateway.web.health import health_routes
+from gateway.web.openapi import describe
+from gateway.web.responses import json_response
+from gateway.web.routes import Route, below
+
+PREFIX: Final = "/api"
+NOT_FOUND: Final = "No URL of this service matches; /api/openapi.json lists those there are."
+_DESCRIPTION: Final = (
+    "Manages tokens, products and versions. Private: for operators and their scripts, not for customers. "
+    "Times are RFC 3339, UTC, with milliseconds."
+)
+
+
+async def get_openapi(_request: web.Request, _context: AdminContext) -> web.Response:
+    """Answer with the description of this API."""
+    return json_response(_document())
+
+
+API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
+    *TOKEN_ROUTES,
+    *PRODUCT_ROUTES,
+    Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
+)
+HEALTH_ROUTES: Final = health_routes(json_response)
+ROUTES: Final[tuple[Route[AdminContext], ...]] = (*below(PREFIX, API_ROUTES), *HEALTH_ROUTES)
+"""Every URL of the process, as callers see it."""
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return describe(
+        ROUTES,
+        title="Download gateway: admin API",
+        description=_DESCRIPTION,
+        patterns={"productId": NAME_PATTERN, "tokenId": TOKEN_ID_PATTERN},
+    )
+
+
+def make_api(context: AdminContext, logger: logging.Logger) -> web.Application:
+    """Make the application. Its URLs begin with a slash; PREFIX goes before them."""
+    return make_application(API_ROUTES, context, logger, not_found=NOT_FOUND)

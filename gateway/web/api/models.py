@@ -1,0 +1,193 @@
+# ruff: noqa: N815 - the fields are named as the API names them
+"""The bodies and URL parameters that the admin API reads, and the documents that it answers with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from gateway.products.validation import (
+    MAX_BLOB_KEY,
+    MAX_FILE_NAME,
+    MAX_FILES,
+    MAX_SIZE,
+    MEDIA_TYPE_PATTERN,
+)
+from gateway.tokens.listing import CURSOR_PATTERN, DEFAULT_LIMIT, MAX_LIMIT
+from gateway.web.models import (
+    NO_NUL_PATTERN,
+    DisplayName,
+    Email,
+    MaxDownloads,
+    Metadata,
+    Name,
+    ReadNumber,
+    RequestModel,
+    ResponseModel,
+    Time,
+    optional,
+    require_a_change,
+)
+
+DEFAULT_TYPE: Final = "application/octet-stream"
+TOKEN_ID_PATTERN: Final = r"^[0-9a-f]{32}$"  # noqa: S105 - the public id, not the token
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+TokenId = Annotated[str, StringConstraints(pattern=TOKEN_ID_PATTERN)]
+ProductStatus = Literal["active", "archived"]
+TokenStatus = Literal["active", "revoked", "exhausted"]
+
+
+# Requests
+
+
+class ListTokens(RequestModel):
+    """The parameters of GET /api/downloads/tokens."""
+
+    productId: Name | None = None
+    status: TokenStatus | None = None
+    customerEmail: Email | None = None
+    limit: Annotated[Annotated[int, Field(ge=1, le=MAX_LIMIT)], ReadNumber] = DEFAULT_LIMIT
+    cursor: Annotated[str, StringConstraints(pattern=CURSOR_PATTERN)] | None = None
+
+
+class UpdateToken(RequestModel):
+    """What to change of a token; what is left out stays. `maxDownloads` null removes the limit."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    expiresAt: Time = optional("In the future, and no further away than the setting mint.max_ttl allows.")
+    maxDownloads: MaxDownloads | None = optional()
+
+    @model_validator(mode="after")
+    def _require_a_change(self) -> UpdateToken:
+        return require_a_change(self)
+
+
+class CreateProduct(RequestModel):
+    """A new product. It can be sold once a version is registered."""
+
+    productId: Name
+    name: DisplayName | None = Field(default=None, description="The product's id when left out.")
+
+
+class UpdateProduct(RequestModel):
+    """What to change of a product; what is left out stays. An archived product gets no new tokens."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    name: DisplayName = optional()
+    status: ProductStatus = optional()
+    activeVersion: Name = optional("The version of a token that is made without naming one.")
+
+    @model_validator(mode="after")
+    def _require_a_change(self) -> UpdateProduct:
+        return require_a_change(self)
+
+
+class NewFile(RequestModel):
+    """One file of a version, as it lies in a storage that the service can read: a folder or a bucket.
+
+    The service asks the storage for an object's ETag and version.
+    """
+
+    name: Annotated[
+        str, StringConstraints(min_length=1, max_length=MAX_FILE_NAME, pattern=NO_NUL_PATTERN)
+    ] = Field(description='The name that the customer sees; "/" separates folders. Unique in its version.')
+    size: Annotated[int, Field(ge=0, le=MAX_SIZE)] = Field(description="Bytes; the storage must agree.")
+    type: Annotated[str, StringConstraints(pattern=MEDIA_TYPE_PATTERN)] | None = Field(
+        default=None, description=f"Media type; {DEFAULT_TYPE} when left out."
+    )
+    sha256: Digest
+    crc32: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
+    storage: Name = Field(description="The name of a storage in the settings.")
+    key: Annotated[str, StringConstraints(min_length=1, max_length=MAX_BLOB_KEY, pattern=NO_NUL_PATTERN)] = (
+        Field(description="The file's key in that storage.")
+    )
+    modified: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
+        default=None, description="Nanoseconds since 1970 UTC; what the storage says when left out."
+    )
+
+
+class RegisterVersion(RequestModel):
+    """A version of a product. It never changes: the same files again change nothing, others are refused."""
+
+    version: Name
+    activate: bool | None = Field(
+        default=None, description="Make it the active version. A product's first one always is."
+    )
+    files: Annotated[list[NewFile], Field(min_length=1, max_length=MAX_FILES)]
+
+
+# Responses
+
+
+class CustomerDocument(ResponseModel):
+    """The person a token is for."""
+
+    email: str | None
+    name: str | None
+
+
+class TokenDocument(ResponseModel):
+    """What is known of a token, without the token itself. An expired token is not known any more."""
+
+    tokenId: TokenId
+    productId: str
+    version: str
+    status: TokenStatus
+    createdAt: Time
+    expiresAt: Time
+    revokedAt: Time | None
+    maxDownloads: int | None
+    bytesCharged: int = Field(description="Bytes of all files together; counted only with maxDownloads.")
+    customer: CustomerDocument
+    metadata: Metadata
+
+
+class TokenResponse(ResponseModel):
+    """One token."""
+
+    success: Literal[True]
+    token: TokenDocument
+
+
+class TokensResponse(ResponseModel):
+    """One page of the tokens, in no order. A page can be short, even empty, and still have a next one."""
+
+    success: Literal[True]
+    tokens: list[TokenDocument]
+    nextCursor: str | None = Field(description="The cursor of the next page; null after the last page.")
+
+
+class VersionDocument(ResponseModel):
+    """One version of a product."""
+
+    version: str
+    manifest: Digest = Field(description="The digest of the list of its files.")
+
+
+class ProductDocument(ResponseModel):
+    """A product and its versions."""
+
+    productId: str
+    name: str
+    status: ProductStatus
+    activeVersion: str | None
+    createdAt: Time
+    versions: list[VersionDocument]
+
+
+class ProductResponse(ResponseModel):
+    """One product."""
+
+    success: Literal[True]
+    product: ProductDocument
+
+
+class ProductsResponse(ResponseModel):
+    """All products, ordered by id."""
+
+    success: Literal[True]
+    products: list[ProductDocument]

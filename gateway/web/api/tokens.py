@@ -1,0 +1,84 @@
+"""/api/downloads/tokens: tokens are listed, shown, changed and revoked, by their ids."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from aiohttp import web
+
+from gateway.tokens.listing import TokenFilter, describe_damage
+from gateway.tokens.records import TokenRecord
+from gateway.tokens.repository import KEEP
+from gateway.web.api.context import AdminContext
+from gateway.web.api.models import ListTokens, TokenResponse, TokensResponse, UpdateToken
+from gateway.web.bodies import read_json
+from gateway.web.documents import token_document
+from gateway.web.problems import Problem
+from gateway.web.responses import json_response
+from gateway.web.routes import Route
+from gateway.web.validation import validate, validate_query
+
+_log = logging.getLogger("gateway.web")
+
+
+async def list_tokens(request: web.Request, context: AdminContext) -> web.Response:
+    """Answer with one page of the tokens."""
+    query = validate_query(ListTokens, request.query)
+    token_filter = TokenFilter(query.productId, query.status, query.customerEmail)
+    page = await context.store.list_tokens(token_filter, query.limit, query.cursor)
+    for identifier in page.damaged:
+        _log.error("%s", describe_damage(identifier))
+    tokens = [token_document(record) for record in page.tokens]
+    return json_response({"success": True, "tokens": tokens, "nextCursor": page.cursor})
+
+
+async def get_token(request: web.Request, context: AdminContext) -> web.Response:
+    """Answer with one token. Raises Problem: token_unknown."""
+    record = await context.store.get_token(request.match_info["tokenId"])
+    if record is None:
+        raise Problem("token_unknown", "There is no such token; it may have expired.")
+    return _token_response(record)
+
+
+async def revoke_token(request: web.Request, context: AdminContext) -> web.Response:
+    """Revoke a token. It is shown as revoked until it would have expired. Raises Declined: token_unknown."""
+    return _token_response(await context.store.revoke_token(request.match_info["tokenId"]))
+
+
+async def update_token(request: web.Request, context: AdminContext) -> web.Response:
+    """Move a token's expiry, or change its limit. Raises Problem, Declined."""
+    change = validate(UpdateToken, await read_json(request))
+    given = change.model_fields_set
+    record = await context.store.update_token(
+        request.match_info["tokenId"],
+        expires_at=change.expiresAt if "expiresAt" in given else None,
+        max_downloads=change.maxDownloads if "maxDownloads" in given else KEEP,
+        max_lifetime=context.max_ttl,
+    )
+    return _token_response(record)
+
+
+def _token_response(record: TokenRecord) -> web.Response:
+    return json_response({"success": True, "token": token_document(record)})
+
+
+_TOKEN: Final = "/downloads/tokens/{tokenId}"  # noqa: S105 - a path
+
+TOKEN_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
+    Route(
+        "GET", "/downloads/tokens", list_tokens, "listTokens", "List tokens", TokensResponse, query=ListTokens
+    ),
+    Route("GET", _TOKEN, get_token, "getToken", "Show a token", TokenResponse, refusals=(404,)),
+    Route("DELETE", _TOKEN, revoke_token, "revokeToken", "Revoke a token", TokenResponse, refusals=(404,)),
+    Route(
+        "PATCH",
+        _TOKEN,
+        update_token,
+        "updateToken",
+        "Change a token's expiry or limit",
+        TokenResponse,
+        body=UpdateToken,
+        refusals=(404, 409),
+    ),
+)

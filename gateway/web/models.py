@@ -1,0 +1,151 @@
+"""Models that several APIs share: the bases of requests and responses, types of fields, common responses.
+
+Request models are strict: they accept no unknown field and convert nothing. Where null is allowed it means
+the same as leaving the field out; a model whose field gives null another meaning says so.
+
+Response models are what the OpenAPI document says of a response. The tests hold real responses to them; the
+services themselves make plain dictionaries.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from gateway.products.validation import MAX_DISPLAY_NAME, NAME_PATTERN
+from gateway.tokens.validation import (
+    EMAIL_PATTERN,
+    MAX_DOWNLOADS,
+    MAX_EMAIL,
+    MAX_METADATA,
+    MAX_NUMBER,
+    metadata_faults,
+)
+from gateway.web.times import parse_time
+from gateway.web.validation import fault
+
+NO_NUL_PATTERN: Final = r"^[^\x00]*$"
+
+
+class RequestModel(BaseModel):
+    """The base of bodies and URL parameters: strict, closed, frozen; its errors do not quote values."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class ResponseModel(BaseModel):
+    """The base of responses and their parts. No response has a field that its model lacks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NoParameters(RequestModel):
+    """The parameters of a URL that takes none."""
+
+
+Given = TypeVar("Given", bound=RequestModel)
+
+
+def _drop_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+def optional(description: str = "") -> Any:
+    """Declare a field that may be left out but not be null; `model_fields_set` tells whether it was given."""
+    return Field(default=None, json_schema_extra=_drop_default, description=description or None)
+
+
+def require_a_change(model: Given) -> Given:
+    """Refuse a model of changes in which no field was given. Raises PydanticCustomError."""
+    if not model.model_fields_set:
+        raise fault(f"names nothing to change: give at least one of {', '.join(type(model).model_fields)}")
+    return model
+
+
+def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    if faults := metadata_faults(metadata):
+        texts = (f"{field.removeprefix('metadata')[1:]} {text}".strip() for field, text in faults[:3])
+        raise fault("; ".join(texts))
+    return metadata
+
+
+def _read_time(value: object) -> int:
+    if not isinstance(value, str):
+        raise fault("must be a string: a time such as 2026-01-31T12:00:00.000Z (RFC 3339)")
+    return parse_time(value)
+
+
+def _read_number(value: object) -> object:
+    """Convert a number in a URL. It is made of digits only; int() accepts more than that."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and not value.startswith("0"):
+        return int(value[:6])
+    return value
+
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+DisplayName = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_DISPLAY_NAME, pattern=NO_NUL_PATTERN)
+]
+Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL, pattern=EMAIL_PATTERN)]
+MaxDownloads = Annotated[
+    int,
+    Field(ge=1, le=MAX_DOWNLOADS, description="How often each file may be downloaded, metered in bytes."),
+]
+Metadata = Annotated[
+    dict[str, Any],
+    AfterValidator(_check_metadata),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": f"Flat, and at most {MAX_METADATA} bytes as JSON. It is kept with the token.",
+            "propertyNames": {"pattern": NO_NUL_PATTERN},
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "string", "pattern": NO_NUL_PATTERN},
+                    {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER},
+                    {"type": "boolean"},
+                ]
+            },
+        }
+    ),
+]
+Time = Annotated[int, BeforeValidator(_read_time), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""RFC 3339 in JSON, milliseconds since 1970 in the model."""
+ReadNumber: Final = BeforeValidator(_read_number)
+"""Makes a field of URL parameters a number; the limits of the field follow in its own annotation."""
+
+
+class HealthResponse(ResponseModel):
+    """The service is alive, or ready."""
+
+    success: Literal[True]
+    status: Literal["ok"]
+
+
+class FaultDocument(ResponseModel):
+    """A field that is wrong."""
+
+    field: str
+    message: str
+
+
+class ProblemDocument(ResponseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    code: str
+    detail: str
+    error: str = Field(description="The same as `detail`.")
+    success: Literal[False]
+    errors: list[FaultDocument] = optional("Each field that is wrong.")

@@ -1,0 +1,187 @@
+"""Problems (RFC 9457): how a control-plane service refuses a request, and the one table of its codes.
+
+    {"type": "about:blank", "title": …, "status": 400, "code": "invalid_request", "detail": …,
+     "error": …, "success": false, "errors": [{"field": "files[0].size", "message": …}]}
+
+`error` repeats `detail`, because callers of the first version of this API read it. A caller may have put a
+token or a key where a name belongs, so whatever looks like one is cut out of every text before it is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.errors import RETRY_AFTER_SECONDS, StoreUnavailable
+from gateway.products.validation import Fault
+from gateway.secrets import redact
+from gateway.store.client import Declined
+
+CONTENT_TYPE: Final = "application/problem+json"
+MAX_FAULTS: Final = 50
+"""The most faults that one response lists: 10,000 wrong files of a manifest teach no more than 50."""
+MAX_FIELD_CHARACTERS: Final = 200
+CHALLENGE: Final = 'Bearer realm="mint"'
+"""The realm (RFC 9110 section 11.5) has the name of the first service that took the API keys."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: the HTTP status and the title that go with a code."""
+
+    status: int
+    title: str
+
+
+TABLE: Final[Mapping[str, Row]] = {
+    "invalid_request": Row(400, "The request is not valid"),
+    "key_missing": Row(401, "An API key is needed"),
+    "key_invalid": Row(401, "The API key is not valid"),
+    "forbidden": Row(403, "This API key may not do that"),
+    "not_found": Row(404, "There is nothing here"),
+    "product_unknown": Row(404, "There is no such product"),
+    "version_unknown": Row(404, "There is no such version"),
+    "version_missing": Row(404, "The product has no version"),
+    "token_unknown": Row(404, "There is no such token"),
+    "method_not_allowed": Row(405, "Method not allowed"),
+    "active_version_unknown": Row(409, "The product has no such version"),
+    "product_exists": Row(409, "The product exists already"),
+    "product_archived": Row(409, "The product is archived"),
+    "version_conflict": Row(409, "The version exists with other files"),
+    "token_revoked": Row(409, "The token is revoked"),
+    "too_large": Row(413, "The request is too large"),
+    "unsupported_media_type": Row(415, "The body must be JSON"),
+    "expectation_failed": Row(417, "The expectation cannot be met"),
+    "idempotency_key_reused": Row(422, "The Idempotency-Key was used with another body"),
+    "internal_error": Row(500, "Something went wrong here"),
+    "store_unavailable": Row(503, "The store does not answer"),
+}
+"""Codes are part of the API. A code never changes its meaning or its status."""
+
+
+class Problem(Exception):
+    """Raised where a request is refused.
+
+    code: a row of the table. detail: one sentence for the caller, which names the next step. faults: the
+    fields that are wrong. headers: further header fields of the response, as pairs.
+    """
+
+    def __init__(
+        self, code: str, detail: str, faults: Sequence[Fault] = (), headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.faults = tuple(faults)
+        self.headers = dict(headers)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that goes with the code."""
+        return TABLE[self.code].status
+
+    def document(self) -> dict[str, Any]:
+        """Make the body of the response, without secrets."""
+        row = TABLE[self.code]
+        detail = _clean(self.detail)
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": row.title,
+            "status": row.status,
+            "code": self.code,
+            "detail": detail,
+            "error": detail,
+            "success": False,
+        }
+        if self.faults:
+            document["errors"] = [
+                {"field": _clean(field)[:MAX_FIELD_CHARACTERS], "message": _clean(message)}
+                for field, message in self.faults[:MAX_FAULTS]
+            ]
+        return document
+
+
+def invalid(faults: Sequence[Fault]) -> Problem:
+    """Make the 400 that names each field that is wrong."""
+    return Problem("invalid_request", "; ".join(f"{field} {text}" for field, text in faults[:3]), faults)
+
+
+def too_large(limit: int) -> Problem:
+    """Make the 413 that names the limit of the body, in bytes."""
+    return Problem("too_large", f"The body must not be longer than {limit} bytes.")
+
+
+def key_missing() -> Problem:
+    """Make the 401 for a request without an API key."""
+    return Problem(
+        "key_missing",
+        "Send the header `Authorization: Bearer KEY`, once; `download-gateway key create` makes a key.",
+        headers=[("WWW-Authenticate", CHALLENGE)],
+    )
+
+
+def key_invalid() -> Problem:
+    """Make the 401 for an API key that is unknown or revoked."""
+    return Problem(
+        "key_invalid",
+        "The API key is unknown or was revoked.",
+        headers=[("WWW-Authenticate", f'{CHALLENGE}, error="invalid_token"')],
+    )
+
+
+def method_not_allowed(methods: Iterable[str]) -> Problem:
+    """Make the 405 whose Allow header lists the methods of the URL."""
+    return Problem(
+        "method_not_allowed",
+        "Use one of the methods in the Allow header.",
+        headers=[("Allow", ",".join(sorted(methods)))],
+    )
+
+
+def malformed_request() -> Problem:
+    """Make the 400 for bytes that are no HTTP request. It quotes nothing, because they may hold a key."""
+    return Problem("invalid_request", "This is not a valid HTTP/1.1 request.")
+
+
+def internal_error() -> Problem:
+    """Make the 500 for a fault of ours."""
+    return Problem("internal_error", "The service logged the error; nothing is wrong with the request.")
+
+
+def problem_of(error: Exception, logger: logging.Logger) -> Problem:
+    """Translate what a handler raised. An exception that nobody expected is logged with its traceback."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Declined):
+        return _from_declined(error)
+    if isinstance(error, StoreUnavailable):
+        logger.warning("%s", error)  # what exactly failed is for the log, not for the caller
+        return Problem(
+            "store_unavailable",
+            "Try again in a moment.",
+            headers=[("Retry-After", str(RETRY_AFTER_SECONDS))],
+        )
+    log_failure(error, logger)
+    return internal_error()
+
+
+def _from_declined(declined: Declined) -> Problem:
+    """Translate what the store's data forbids."""
+    if declined.code == "invalid":
+        return invalid(declined.faults)
+    if declined.code in ("expiry_past", "expiry_too_far"):
+        return invalid([("expiresAt", f"cannot be set: {declined}")])
+    return Problem(declined.code, str(declined))
+
+
+def log_failure(error: BaseException, logger: logging.Logger) -> None:
+    """Log a fault of ours with its traceback. The log's formatter cuts secrets out of it."""
+    details: Any = (type(error), error, error.__traceback__)
+    logger.error("a request failed: %s", type(error).__name__, exc_info=details)
+
+
+def _clean(text: str) -> str:
+    """Cut secrets out, and make the text fit for UTF-8: a name in a body may hold half a surrogate pair."""
+    return redact(text.encode("utf-8", "replace").decode())

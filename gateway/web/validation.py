@@ -1,0 +1,64 @@
+"""Checking parsed JSON and URL parameters against pydantic models; every field that is wrong is named."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from multidict import MultiMapping
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
+
+from gateway.products.validation import Fault
+from gateway.web.problems import invalid
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def fault(message: str) -> PydanticCustomError:
+    """Make the exception with which a validator of ours refuses a value; the caller reads the message."""
+    return PydanticCustomError("gateway_fault", "{message}", {"message": message})
+
+
+def validate(model: type[Model], document: Any) -> Model:
+    """Check a parsed body against a model. Raises Problem, which names each field that is wrong."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise invalid(_faults(error)) from None
+
+
+def validate_query(model: type[Model], query: MultiMapping[str]) -> Model:
+    """Check the parameters of a URL against a model; each may be given once. Raises Problem."""
+    repeated = [name for name in query if len(query.getall(name)) > 1]
+    if repeated:
+        raise invalid([(name, "may be given only once") for name in dict.fromkeys(repeated)])
+    return validate(model, dict(query))
+
+
+def _faults(error: ValidationError) -> list[Fault]:
+    faults: dict[str, str] = {}
+    for detail in error.errors(include_url=False, include_input=False, include_context=False):
+        message = detail["msg"]
+        match detail["type"]:
+            case "extra_forbidden":
+                message = "is not a field of this request"
+            case "missing":
+                message = "is required"
+            case "model_type":
+                message = "must be a JSON object"
+            case "string_unicode":
+                message = "has half a surrogate pair, which is not a character"
+            case "value_error" | "gateway_fault":
+                message = message.removeprefix("Value error, ")
+            case _:
+                message = f"is wrong: {message[:1].lower()}{message[1:]}"
+        faults.setdefault(_path(detail["loc"]) or "body", message)
+    return list(faults.items())
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """Write a location as a caller would: files[3].size."""
+    path = ""
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    return path

@@ -1,0 +1,16 @@
+"""Where a gateway listens that was told port 0: it logs each address that it has found."""
+
+from __future__ import annotations
+
+import json
+
+
+def found_addresses(log: str) -> dict[str, str]:
+    """The addresses in the text of a log, by setting (`listen`, `mint_listen`, …). The last run wins."""
+    lines = [json.loads(line) for line in log.splitlines() if '"listening"' in line]
+    return {line["setting"]: line["address"] for line in lines if line["event"] == "listening"}
+
+
+def found_port(log: str, setting: str) -> int:
+    """The port in the address of a setting; 0 before there is one."""
+    return int(found_addresses(log).get(setting, ":0").rpartition(":")[2])
