@@ -195,6 +195,7 @@ def test_unlimited_tokens_are_not_charged(pair: Plane) -> None:
     assert pair.charged(link) == 0
 
 
+@pytest.mark.any_backend
 def test_raising_the_limit_counts_at_once(pair: Plane) -> None:
     published = pair.publish(b"x" * 1000)
     token = pair.token(published, maximum=1)
@@ -296,6 +297,7 @@ def test_a_client_cannot_contradict_its_proxy(behind: Plane) -> None:
     assert behind.charged(link) == 0
 
 
+@pytest.mark.any_backend
 def test_auth_believes_only_trusted_proxies(pair: Plane) -> None:
     link = pair.link(pair.publish(b"x" * 1000), maximum=1)
     assert pair.get("/auth", f"X-Original-URI: {link}").status == 401

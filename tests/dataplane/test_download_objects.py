@@ -31,8 +31,8 @@ SLOW_BYTES = 64 * 1024
 SLOW_HOLDS = 64
 """KiB, of the worker's and of the kernel's memory."""
 SETTLING = 25
-"""Slow seconds, at most, until clients have taken what they had ahead: 1 MiB (RETREAT_BYTES), and some."""
-BROKEN = ["412", "changed", "404", "missing", "cannot be had"]
+"""Slow seconds, at most, until clients have taken what they had ahead: 1 MiB (TOO_MUCH_UNREAD), and some."""
+BROKEN = ["412", "changed", "404", "missing", "cannot be read"]
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +307,8 @@ def each_of(plane: Plane, before: tuple[float, float]) -> float:
     return own + kernel
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_many_slow_clients_and_a_fast_one(tmp_path: Path) -> None:
     """Each holds at most 64 KiB of worker and kernel together, and none keeps it from a fast one.
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.errors import StorageError
 from gateway.storage.interface import FilePart
-from gateway.storage.local.page_cache import read_in
+from gateway.storage.local.page_cache import read_into_memory
 
 _TRUNCATED: Final = "a stored part of a file was truncated while it was sent"
 
@@ -26,7 +26,7 @@ def read_part(part: FilePart, start: int, length: int) -> bytes:
 def read_into_memory_and_close(fd: int, start: int, stop: int) -> None:
     """Read a span of a file into the page cache, and close the descriptor; blocks. Raises StorageError."""
     try:
-        read_in(fd, start, stop)
+        read_into_memory(fd, start, stop)
     except EOFError:
         raise StorageError(_TRUNCATED) from None
     except OSError as error:

@@ -34,7 +34,7 @@ from gateway.http.ranges import Span
 from gateway.runtime.deferred import Deferred, in_task, in_thread, stepped
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED
 from gateway.storage.interface import FilePart, ObjectBlob, Stream
-from gateway.storage.local.page_cache import Pages, ask_once, in_memory
+from gateway.storage.local.page_cache import Probe, is_in_memory, probe_of_file_system
 
 SMALL_BYTES: Final = 16 * 1024
 """A body up to this size is read whole, and leaves in one write with its head."""
@@ -60,7 +60,7 @@ class Relay(Sender):
         self._pipe: Pipe | None = None
         self._may_splice = True
         self._window = Window()
-        self._pages: Pages | None = None
+        self._probe: Probe | None = None
         self._turn_left = TURN_BYTES
         self._is_stepped = False  # waits as a coroutine that is stepped, and not as a task
 
@@ -101,7 +101,7 @@ class Relay(Sender):
             before = exchange.begin(plan.status, plan.head)
             for prefix, file, span in plan.segments:
                 if self._blob is not self._blobs[file]:
-                    self._blob, self._pages = self._blobs[file], None
+                    self._blob, self._probe = self._blobs[file], None
                 await self._send_span(before + prefix, span)
                 before = b""
             self._write(plan.closing)
@@ -178,9 +178,9 @@ class Relay(Sender):
     def _is_in_memory(self, start: int, stop: int, *, follows: bool) -> bool:
         part = self._part
         assert isinstance(part, FilePart)
-        if self._pages is None:  # all parts of an object lie in one folder
-            self._pages = ask_once(part.fd)
-        return in_memory(part.fd, self._pages, start, stop, follows=follows)
+        if self._probe is None:  # all parts of an object lie in one folder
+            self._probe = probe_of_file_system(part.fd)
+        return is_in_memory(part.fd, self._probe, start, stop, follows=follows)
 
     async def _read_into_memory(self, start: int, stop: int) -> None:
         part = self._part
