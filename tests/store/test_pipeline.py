@@ -1,4 +1,4 @@
-"""The pipeline at the level of bytes: a store that answers late, wrongly, in pieces, or not at all."""
+"""The pipeline and its connection, byte by byte: a server that answers late, wrongly, in pieces, or never."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 
 import hiredis
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
-from gateway.store.commands import NotExecuted, pack
+from gateway.store.commands import NotExecuted
 from gateway.store.pipeline import Pipeline
+from gateway.store.pipeline_state import State
 from gateway.store.scripts import Script
 from tests.support.waiting import until
 
@@ -128,6 +127,7 @@ async def test_a_silent_store_is_given_up(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         greeted = store.greeted
         await refused(pipeline.call("GET", "a").as_future())
+        assert pipeline.state is State.STALLED
         await until(lambda: store.greeted > greeted)
 
 
@@ -141,6 +141,21 @@ async def test_the_queue_is_bounded(tmp_path: Path, queue: int) -> None:
         again = pipeline.call("GET", "c").as_future()
         store.answer(b":3\r\n")
         assert await again == 3
+
+
+async def test_a_server_that_is_away_is_tried_again_until_it_is_there(tmp_path: Path) -> None:
+    store = ByteStore(tmp_path / "byte.sock")
+    pipeline = Pipeline(f"unix://{store.path}", timeout=TIMEOUT, queue=1)
+    states = [pipeline.state]
+    pipeline.start()
+    states.append(pipeline.state)
+    assert states == [State.IDLE, State.CONNECTING]
+    await until(lambda: pipeline.state is State.AWAY)
+    assert isinstance(await refused(pipeline.call("GET", "a").as_future()), NotExecuted)
+    await store.start()
+    await until(lambda: pipeline.state is State.READY)
+    await pipeline.stop()
+    await store.close()
 
 
 async def test_a_lost_connection_fails_what_waits_and_comes_back(tmp_path: Path) -> None:
@@ -206,6 +221,7 @@ async def test_stopping_waits_for_what_was_asked(tmp_path: Path) -> None:
         store.answer(b":1\r\n")
         await stopping
         assert await asked == 1
+        assert pipeline.state is State.CLOSED
         assert not pipeline.is_ready
 
 
@@ -223,16 +239,3 @@ async def test_whoever_hears_of_a_timeout_may_ask_again_at_once(tmp_path: Path) 
             command.set_exception = again  # type: ignore[method-assign]
         await asyncio.sleep(TIMEOUT * 2)
         assert len(heard) >= 5
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.one_of(st.binary(max_size=50), st.text(max_size=20), st.integers()), min_size=1, max_size=5)
-)
-def test_arguments_arrive_as_they_were(values: list[bytes | str | int]) -> None:
-    """Whatever is packed is one command with these arguments: nothing in them breaks out of it."""
-    reader = hiredis.Reader()
-    reader.feed(pack(("ECHO", *values)))
-    expected = [value if isinstance(value, bytes) else str(value).encode() for value in values]
-    assert reader.gets() == [b"ECHO", *expected]
-    assert reader.gets() is False
