@@ -215,8 +215,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The tests of a module that says ON_EVERY_BACKEND; see tests/support/backends.py."""
     if getattr(metafunc.module, "ON_EVERY_BACKEND", False):
+        backends = BACKENDS[:1] if metafunc.definition.get_closest_marker("any_backend") else BACKENDS
         for name in {"plane", "pair"} & set(metafunc.fixturenames):
-            metafunc.parametrize(name, BACKENDS, indirect=True, scope="session")
+            metafunc.parametrize(name, backends, indirect=True, scope="session")
 
 
 def pytest_asyncio_loop_factories(

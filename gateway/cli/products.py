@@ -1,4 +1,4 @@
-"""`product add | list | show`: what is sold."""
+"""`product add | list | show`: the products and their versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
 from gateway.web.documents import product_document
 
-if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
+if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.manifest import Manifest
     from gateway.products.repository import Product
     from gateway.tokens.repositories import Repositories
@@ -23,7 +23,7 @@ ProductId = Annotated[str, typer.Argument(metavar="ID", help="The product's id, 
 
 
 def file_data(manifest: Manifest) -> list[dict[str, Any]]:
-    """The files of a version as JSON has them."""
+    """What JSON output has of the files of a version."""
     return [
         {
             "name": file.name,
@@ -48,7 +48,8 @@ def add(
     invocation: Invocation,
     product_id: ProductId,
     version: Annotated[
-        str, typer.Argument(help="The version's name, such as 1.0.0; it never changes again.")
+        str,
+        typer.Argument(help="The version's name, such as 1.0.0. What it contains cannot be changed later."),
     ],
     files: Annotated[
         list[str],
@@ -63,17 +64,20 @@ def add(
         str | None, typer.Option(help="The product's name for people.", show_default=False)
     ] = None,
     activate: Annotated[
-        bool, typer.Option("--activate", help="Give new tokens this version. The first one is given anyway.")
+        bool,
+        typer.Option(
+            "--activate", help="Give this version to new tokens. The first version of a product always is."
+        ),
     ] = False,
     trust: Annotated[
         bool,
         typer.Option(
             "--trust",
-            help="Believe the SHA-256 and CRC-32 that a bucket keeps of an object, and do not read it.",
+            help="Use the SHA-256 and CRC-32 that a bucket keeps for an object, and do not read the object.",
         ),
     ] = False,
 ) -> None:
-    """Register a version: reads the files for their sizes and digests. They must not change afterwards."""
+    """Register a version. The files are read for their sizes and digests, and must not change afterwards."""
     from gateway.products.publishing import hash_files, plan_publication, show_progress  # noqa: PLC0415 - slow to import
     from gateway.products.validation import NAME_HELP, is_name  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
@@ -121,7 +125,7 @@ def add(
 
 
 async def _previous(store: Repositories, product_id: str, version: str) -> Manifest | None:
-    """The manifest whose digests can be taken over for files that did not change."""
+    """The manifest that has the digests of files that have not changed, if there is one."""
     product = await store.products.get(product_id)
     if product is None:
         return None

@@ -147,7 +147,7 @@ def test_addresses(gateway: Gateway, tmp_path: Path) -> None:
         )
     }
     assert "cannot be used" in found["listen"]["text"]
-    assert found["mint.listen"]["text"] == "/none is no folder"
+    assert found["mint.listen"]["text"] == "/none is not a folder"
 
 
 # The front proxy
@@ -250,7 +250,7 @@ def test_a_front_proxy(fault: str, wrong: set[str]) -> None:
         findings = check_proxy(Target(url, FILE, "ct_first"))
     found = {finding.subject.removeprefix("proxy "): finding for finding in findings}
     assert {name for name, finding in found.items() if finding.level is not Level.OK} == wrong
-    assert all(finding.mend for finding in findings if finding.level is not Level.OK)
+    assert all(finding.remedy for finding in findings if finding.level is not Level.OK)
     assert set(PROXY) <= set(found)
 
 

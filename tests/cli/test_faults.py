@@ -1,4 +1,4 @@
-"""Every fault of a command is one line that says how to mend it: no traceback, no secret, the right code."""
+"""Every fault of a command is one line that names the next step: no traceback, no secret, the right code."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_an_unexpected_fault_is_one_line_without_secrets(gateway: Gateway,
         await link.client.call("SADD", "dg:products", "x")
         await link.client.call("HSET", "dg:product:{x}", "created", token)
     fault = gateway.fault("product", "list")
-    assert fault.startswith("unexpected fault: ValueError: ")
+    assert fault.startswith("unexpected error: ValueError: ")
     assert fault.endswith("(--debug or GATEWAY_DEBUG=1 shows the traceback)")
     assert token not in fault
     assert "Traceback" in gateway.run("product", "list", "--debug", code=1).stderr
