@@ -159,7 +159,7 @@ def test_a_command_waits_for_those_that_use_its_store(settings: Settings, data: 
         assert redis.Redis.from_url(url).ping()
 
 
-def test_a_folder_with_a_long_name(tmp_path: Path) -> None:
+def test_a_folder_with_a_long_name_works(tmp_path: Path) -> None:
     data = tmp_path / ("long " * 30) / "ünï%20code #?"
     with open_store(Settings(data=data)) as url, redis.Redis.from_url(url) as client:
         assert client.set("answer", 42)
@@ -226,7 +226,7 @@ def test_a_store_that_hangs_is_reported(
     wait_until(lambda: not is_running(pid), "the hung server is gone too")
 
 
-def test_its_log_is_bounded(data: Path) -> None:
+def test_the_log_is_bounded(data: Path) -> None:
     (data / "store").mkdir(parents=True)
     (data / "store" / "store.log").write_bytes(b"x" * (2 << 20))
     with open_store(Settings(data=data)):

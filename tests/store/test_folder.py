@@ -79,7 +79,7 @@ def test_a_long_path_is_reached_through_a_descriptor(tmp_path: Path) -> None:
     assert long.url == f"unix:///proc/self/fd/{descriptor}/store.sock"
 
 
-def test_where_the_gateway_of_a_folder_is(data: Path) -> None:
+def test_the_owner_announces_what_links_begin_with(data: Path) -> None:
     assert announced_url(data) is None
     store = StoreFolder(data)
     store.announce("up", "http://nobody.example")  # not its owner: says nothing

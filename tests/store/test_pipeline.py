@@ -89,7 +89,7 @@ async def test_commands_of_one_turn_leave_together_and_are_answered_in_order(tmp
         assert await asyncio.gather(*asked) == list(range(50))
 
 
-async def test_answers_in_pieces(tmp_path: Path) -> None:
+async def test_replies_may_arrive_in_pieces(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         asked = [pipeline.call("GET", "a").as_future(), pipeline.call("GET", "b").as_future()]
         for byte in b"$5\r\nhello\r\n*2\r\n$-1\r\n:7\r\n":
@@ -114,7 +114,7 @@ async def test_a_late_reply_goes_to_its_own_command(tmp_path: Path) -> None:
         assert late == [1]
 
 
-async def test_a_waiter_that_gave_up_disturbs_nobody(tmp_path: Path) -> None:
+async def test_a_cancelled_caller_disturbs_no_other(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         asked = [pipeline.call("GET", str(number)).as_future() for number in range(3)]
         asked[1].cancel()
@@ -206,7 +206,7 @@ async def test_an_error_says_that_nothing_was_done(tmp_path: Path, answer: bytes
 @pytest.mark.parametrize(
     "data", [b":1\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\xff\xff\xff\r\n", b"$-5\r\nx\r\n"]
 )
-async def test_what_is_no_reply_ends_the_connection(tmp_path: Path, data: bytes) -> None:
+async def test_data_that_is_no_reply_ends_the_connection(tmp_path: Path, data: bytes) -> None:
     async with connected(tmp_path) as (store, pipeline):
         greeted = store.greeted
         store.answer(data)
@@ -225,7 +225,7 @@ async def test_stopping_waits_for_what_was_asked(tmp_path: Path) -> None:
         assert not pipeline.is_ready
 
 
-async def test_whoever_hears_of_a_timeout_may_ask_again_at_once(tmp_path: Path) -> None:
+async def test_a_command_may_be_sent_from_the_callback_of_one_that_timed_out(tmp_path: Path) -> None:
     async with connected(tmp_path) as (_, pipeline):
         heard: list[bool] = []
         for _ in range(5):
