@@ -85,7 +85,7 @@ def _check_contents(
     """Check the store, and what needs the store: the published files and the front proxy."""
     from gateway.cli.checks import storages as storage_checks  # noqa: PLC0415 - slow to import
     from gateway.cli.checks.store import check_store  # noqa: PLC0415
-    from gateway.storage.local.roots import read_registry  # noqa: PLC0415
+    from gateway.storage.local.registered_folders import read_registry  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
 
     try:

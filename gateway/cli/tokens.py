@@ -302,7 +302,7 @@ def _faults_name_flags() -> Iterator[None]:
 
 def _base(invocation: Invocation) -> str:
     """What a link begins with: as given here, else as the gateway uses it that runs on this data folder."""
-    from gateway.store.embedded import announced_url  # noqa: PLC0415
+    from gateway.store.folder import announced_url  # noqa: PLC0415
 
     settings = invocation.settings
     is_given = settings.public_url or settings.redis_url or "listen" in invocation.flags

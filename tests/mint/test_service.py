@@ -141,6 +141,7 @@ def test_no_secret_is_left_anywhere(store: StoreServer, service_process: Service
             assert secret[3:] not in text
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing(
     store: StoreServer, service_process: ServiceProcess, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from dataclasses import fields
 import pytest
 
 from gateway.config.settings import LISTENERS, Settings
-from gateway.store.embedded import LASTING
+from gateway.store.folder import LONG_RUNNING
 from gateway.supervisor.child import PROGRAMS, ChildContext
 from gateway.supervisor.commands import HEALTH_SETTING
 from gateway.supervisor.services import SERVICES, Service
@@ -46,7 +46,7 @@ def test_every_service_is_a_program_of_the_child() -> None:
 
 
 def test_the_stores_lock_knows_the_commands_that_keep_running() -> None:
-    assert {"up", *(service.command for service in SERVICES)} == LASTING
+    assert {"up", *(service.command for service in SERVICES)} == LONG_RUNNING
 
 
 def test_one_process_per_cpu_follows_the_setting() -> None:

@@ -126,6 +126,7 @@ def test_a_download_outlives_a_reload_and_sigterm(up: Up) -> None:
     assert not any(map(is_running, former))
 
 
+@pytest.mark.slow
 def test_a_worker_killed_under_load_costs_nobody_the_download(up: Up) -> None:
     (up.folder / "kit.zip").write_bytes(CONTENT)
     [url] = up.start("kit.zip")
@@ -151,6 +152,7 @@ def test_paths_that_cannot_be_published_start_nothing(up: Up) -> None:
     assert not (up.folder / ".download-gateway").exists()
 
 
+@pytest.mark.slow
 def test_hashing_can_be_interrupted(up: Up) -> None:
     with (up.folder / "huge").open("wb") as huge:
         huge.truncate(20 << 30)
