@@ -72,7 +72,7 @@ class Listener:
             self.sockets.append(other)
 
     def share(self, slot: int, slots: int) -> Sequence[socket.socket]:
-        """Choose the sockets of worker `slot` of `slots`: every socket has a worker, every worker a socket."""
+        """Choose the sockets of worker `slot` of `slots`: each socket has a worker, each worker a socket."""
         if self.address.is_unix:
             return self.sockets
         return self.sockets[slot::slots]
