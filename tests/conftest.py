@@ -8,13 +8,15 @@ import signal
 import socket
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+
+from gateway.tokens.repositories import Repositories
 
 # pytest explains the assertions of these modules, too, if it is told before they are imported.
 pytest.register_assert_rewrite("tests.support")
@@ -64,6 +66,13 @@ def own_store() -> Iterator[StoreServer]:
     yield server
     server.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def repos(store: StoreServer) -> AsyncIterator[Repositories]:
+    """The repositories of the shared store."""
+    async with Repositories.connect(store.url, 10) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="session")

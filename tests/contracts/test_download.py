@@ -369,14 +369,14 @@ def test_refusals(plane: Plane, published: Published, several: Published) -> Non
     for code, (status, target, fields) in refused(plane, published, several).items():
         problem = plane.get(target, *fields)
         assert (problem.status, problem.code) == (status, code)
-        told = json.loads(problem.body)
-        assert told["type"] == "about:blank"
-        assert told["title"]
-        assert told["detail"]
+        content = json.loads(problem.body)
+        assert content["type"] == "about:blank"
+        assert content["title"]
+        assert content["detail"]
         page = plane.get(target, BROWSER, *fields)
         assert (page.status, page["Content-Type"]) == (status, "text/html; charset=utf-8")
         assert "default-src 'none'" in page["Content-Security-Policy"]
-        assert told["title"] in page.body.decode().replace("&#x27;", "'")
+        assert content["title"] in page.body.decode().replace("&#x27;", "'")
         headed = plane.get(target, *fields, method="HEAD")
         if code == "range_not_satisfiable":
             assert headed.status == 200  # HEAD ignores Range

@@ -245,7 +245,7 @@ def test_auth_charges_what_the_proxy_will_send(behind: Plane) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "method", "status", "told", "code"),
+    ("target", "method", "status", "true_status", "code"),
     [
         ("/download", "GET", 401, "401", "token_missing"),
         ("/download?token=ct_unknown", "GET", 403, "403", "token_invalid"),
@@ -254,10 +254,12 @@ def test_auth_charges_what_the_proxy_will_send(behind: Plane) -> None:
         ("/download?token=ct_unknown", "POST", 403, "405", "method_not_allowed"),
     ],
 )
-def test_auth_refuses(behind: Plane, target: str, method: str, status: int, told: str, code: str) -> None:
+def test_auth_refuses(
+    behind: Plane, target: str, method: str, status: int, true_status: str, code: str
+) -> None:
     answer = behind.get("/auth", f"X-Original-URI: {target}", f"X-Original-Method: {method}")
     assert answer.status == status
-    assert (answer["X-Gateway-Status"], answer["X-Gateway-Code"]) == (told, code)
+    assert (answer["X-Gateway-Status"], answer["X-Gateway-Code"]) == (true_status, code)
 
 
 @pytest.mark.parametrize(
