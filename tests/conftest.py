@@ -18,6 +18,7 @@ import uvloop
 # pytest explains the assertions of these modules, too, if it is told before they are imported.
 pytest.register_assert_rewrite("tests.support")
 
+from tests.support.azurite import Azurite  # noqa: E402
 from tests.support.backends import BACKENDS, make_backend  # noqa: E402
 from tests.support.buckets import S3Server  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
@@ -27,6 +28,13 @@ from tests.support.swift import NoFolderError, run_s3  # noqa: E402
 
 # Shells start background jobs with SIGINT ignored, and every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """One emulator of Azure's storage for all tests; skips them where it is not installed."""
+    with Azurite(tmp_path_factory.mktemp("azurite")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
