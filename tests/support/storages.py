@@ -1,8 +1,8 @@
 """Every kind of storage with real objects in it: what the contract of the storage interface runs on.
 
 A `StorageCase` puts objects, replaces and removes them, and opens the storage under test. A new storage is a
-function here and a row in STORAGE_CASES. Each function gets a folder for its files, and pytest's way to ask for
-a fixture by its name.
+function here and a row in STORAGE_CASES. Each function gets a folder for its files, and pytest's way to ask
+for a fixture by its name.
 """
 
 from __future__ import annotations
