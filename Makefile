@@ -12,22 +12,30 @@ CODE := gateway tests bench
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --quiet --upgrade
 
-.PHONY: help run test check format bench settings lock wheel clean
+.PHONY: help run test test-all lint check check-all format bench settings lock wheel clean
 
 help: ## Say what there is to make
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: $(VENV)/.run ## Serve a demo product, or FILES="path …", until Ctrl-C; prints a link for each
 	@exec $(BIN)/download-gateway up $(FILES)
 
-test: $(VENV)/.dev ## Run the tests; ARGS="tests/rules -k range" for some of them
-	@$(BIN)/python -m pytest -rs $(ARGS)
+test: $(VENV)/.dev ## Run the tests, but for slow ones; ARGS="tests/http -k range" for some of them
+	@$(BIN)/python -m tests $(ARGS)
 
-check: $(VENV)/.dev ## Format, lint, types and tests: what CI runs
+test-all: $(VENV)/.dev ## Run all tests, with the slow ones and those that measure time
+	@$(BIN)/python -m tests --all $(ARGS)
+
+lint: $(VENV)/.dev ## Check format, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo 'Not formatted as agreed: run "make format".'; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -rs $(ARGS)
+
+check: lint ## Check format, lint, types, tests (as `make test`), and how much of the code they cover
+	@$(BIN)/python -m tests --coverage $(ARGS)
+
+check-all: lint ## The same with all tests: what CI runs
+	@$(BIN)/python -m tests --all --coverage $(ARGS)
 
 format: $(VENV)/.dev ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
@@ -48,7 +56,7 @@ lock: $(VENV)/.run ## Choose the newest allowed dependencies and write requireme
 	@$(LOCK) pyproject.toml --extra clouds --group dev -c requirements.txt -c requirements-build.txt -o requirements-dev.txt
 
 clean: ## Remove everything that was made, but not the state in .download-gateway
-	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/support/azurite/node_modules
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* tests/support/azurite/node_modules
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, in three steps. A stamp is newer than what it was made from.

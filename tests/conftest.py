@@ -7,13 +7,16 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+
+from gateway.tokens.repositories import Repositories
 
 # pytest explains the assertions of these modules, too, if it is told before they are imported.
 pytest.register_assert_rewrite("tests.support")
@@ -24,7 +27,8 @@ from tests.support.buckets import S3Server  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
 from tests.support.shop import Shop  # noqa: E402
 from tests.support.store_server import StoreServer  # noqa: E402
-from tests.support.swift import NoFolderError, run_s3  # noqa: E402
+from tests.support.swift import NoFolderError, SharedS3  # noqa: E402
+from tests.support.timing import hold_limits  # noqa: E402
 
 # Shells start background jobs with SIGINT ignored, and every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -70,6 +74,13 @@ def own_store() -> Iterator[StoreServer]:
     yield server
     server.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def repos(store: StoreServer) -> AsyncIterator[Repositories]:
+    """The repositories of the shared store."""
+    async with Repositories.connect(store.url, 10) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="session")
@@ -128,11 +139,10 @@ def make_plane(own_store: StoreServer, tmp_path: Path) -> Iterator[Callable[...,
 
 
 @pytest.fixture(scope="session")
-def s3_servers() -> Iterator[dict[str, S3Server]]:
+def s3_servers(pytestconfig: pytest.Config) -> dict[str, S3Server]:
     """A real S3 server that checks signatures, by scheme; started for the first test that asks."""
     try:
-        with run_s3() as servers:
-            yield servers
+        return SharedS3(Path(pytestconfig.stash[SHARED])).servers()
     except NoFolderError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))
@@ -163,11 +173,59 @@ def versioned(s3_server: S3Server) -> Shop:
     return Shop(s3_server, versions=True)
 
 
+SHARED = pytest.StashKey[str]()
+"""A folder that all processes of a test run share."""
+OWN_S3 = pytest.StashKey[SharedS3]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--timing",
+        action="store_true",
+        help="hold tests marked `timing` to their limits; see tests/support/timing.py",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The main process of a run makes what its workers (of pytest-xdist) share."""
+    hold_limits(config.getoption("--timing"))
+    workers = getattr(config, "workerinput", None)
+    if workers is not None:
+        config.stash[SHARED] = workers["shared"]
+        return
+    config.stash[SHARED] = tempfile.mkdtemp(prefix="dg-tests-")
+    config.stash[OWN_S3] = SharedS3(Path(config.stash[SHARED]))
+    config.stash[OWN_S3].open()
+
+
+def pytest_configure_node(node: Any) -> None:
+    """Called by pytest-xdist in the main process, once for each worker."""
+    node.workerinput["shared"] = node.config.stash[SHARED]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if OWN_S3 in config.stash:
+        config.stash[OWN_S3].close()
+        shutil.rmtree(config.stash[SHARED])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each reason why tests were skipped, with their number."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.getreports("skipped")
+        if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count}: {reason}")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The tests of a module that says ON_EVERY_BACKEND; see tests/support/backends.py."""
     if getattr(metafunc.module, "ON_EVERY_BACKEND", False):
+        backends = BACKENDS[:1] if metafunc.definition.get_closest_marker("any_backend") else BACKENDS
         for name in {"plane", "pair"} & set(metafunc.fixturenames):
-            metafunc.parametrize(name, BACKENDS, indirect=True, scope="session")
+            metafunc.parametrize(name, backends, indirect=True, scope="session")
 
 
 def pytest_asyncio_loop_factories(

@@ -198,3 +198,24 @@ def test_nothing_imports_a_test_module_or_a_conftest(file: Path) -> None:
                 f"{name}: move it to tests/support/"
             )
             assert not re.search(r"^(conftest|tests\.conftest)\b", name), f"{name}: move it to tests/support/"
+
+
+CLOCKS = {"monotonic", "perf_counter", "process_time", "time_ns", "monotonic_ns", "thread_time"}
+
+
+@pytest.mark.parametrize("file", TEST_FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_how_long_something_takes_is_asserted_under_a_marker_only(file: Path) -> None:
+    """Who uses `lasts` of tests/support/timing.py has the marker; no other assertion has a clock."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            called = {
+                each.func.id
+                for each in ast.walk(node)
+                if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)
+            }
+            marks = {ast.unparse(each) for each in node.decorator_list}
+            assert ("lasts" in called) == ("pytest.mark.timing" in marks), node.name
+        if isinstance(node, ast.Assert) and file.parent.name != "support":
+            read = {each.attr for each in ast.walk(node.test) if isinstance(each, ast.Attribute)}
+            if read & CLOCKS:
+                assert "deadline" in ast.unparse(node.test), f"line {node.lineno}: use `lasts`"

@@ -1,7 +1,8 @@
-"""What the documents, the image and the examples say exists: commands, settings, targets, files, modules."""
+"""What the documents, the image and the examples name exists: commands, settings, targets, files, tests."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -11,14 +12,18 @@ from typing import Any
 import pytest
 import yaml
 
+import gateway
+from gateway import errors
 from gateway.cli import main
 from gateway.config.settings import Settings, load
 from gateway.config.sources import CONFIG_VARIABLE, DEBUG_VARIABLE, PREFIX
 from gateway.config.storages import STORAGE_TYPES, LocalSettings
+from gateway.mint.models import DownloadUrl
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")])
 PROSE = {path: path.read_text() for path in DOCUMENTS}
+DECISIONS = sorted(ROOT.glob("docs/decisions/[0-9]*.md"))
 EXAMPLES = {
     path: path.read_text()
     for path in (
@@ -29,7 +34,9 @@ EXAMPLES = {
     )
 }
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "config/compose.yaml").read_text())
-PATHLESS = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+HOOKS: dict[str, Any] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+EACH_DOCUMENT = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 VARIABLES = {PREFIX + name.upper() for name in Settings.model_fields if name != "storage"}
 VARIABLES |= {CONFIG_VARIABLE, DEBUG_VARIABLE}
@@ -45,7 +52,7 @@ def commands(text: str) -> list[str]:
     return [re.split(r" \||[>&;)]| 2>", line)[0].strip() for line in found if line.split()[0] in TOP]
 
 
-TOP = ("up", "serve", "serve-mint", "product", "token", "key", "check")
+TOP = ("up", "serve", "serve-mint", "serve-web", "product", "token", "key", "check")
 GROUPS = ("product", "token", "key")
 
 
@@ -73,7 +80,7 @@ def test_variables_are_settings(path: Path) -> None:
     assert {name for name in named - VARIABLES if not STORAGE_VARIABLE.fullmatch(name)} == set()
 
 
-@PATHLESS
+@EACH_DOCUMENT
 def test_links_lead_somewhere(path: Path) -> None:
     text = re.sub(r"```.*?```", "", PROSE[path], flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)]+)\)", text):
@@ -87,11 +94,17 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 
 
-@PATHLESS
+@EACH_DOCUMENT
 def test_make_targets_exist(path: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    said = set(re.findall(r"(?:^|`)make ([a-z]+)", PROSE[path], re.MULTILINE))
-    assert said <= targets
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", PROSE[path], re.MULTILINE))
+    assert named <= MAKE_TARGETS
+
+
+def test_the_hooks_run_make_targets() -> None:
+    hooks = [hook for repo in HOOKS["repos"] for hook in repo["hooks"]]
+    assert {hook["entry"] for hook in hooks} == {"make lint", "make check"}
+    assert {hook["entry"].partition(" ")[2] for hook in hooks} <= MAKE_TARGETS
+    assert all(hook["language"] == "system" for hook in hooks)  # the tools are those of the lock files
 
 
 def test_the_first_two_commands_are_all_the_set_up() -> None:
@@ -99,12 +112,91 @@ def test_the_first_two_commands_are_all_the_set_up() -> None:
     assert blocks[:2] == ["make run\n", "make test\n"]
 
 
-def test_every_path_in_the_architecture_is_there() -> None:
-    for name in re.findall(r"`((?:[\w.]+/)+(?:[\w.]+)?|[a-z_]+\.py)`", PROSE[ROOT / "ARCHITECTURE.md"]):
-        assert (ROOT / name).exists() or (ROOT / "gateway" / name).exists(), name
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *DECISIONS],
+    ids=lambda path: path.name,
+)
+def test_every_path_named_is_there(path: Path) -> None:
+    for name in re.findall(r"`((?:[\w.]+/)+(?:[\w.]+)?|[a-z_]+\.py)`", PROSE[path]):
+        places = (ROOT / name, ROOT / "gateway" / name, *ROOT.glob(f"gateway/**/{name}"))
+        assert any(place.exists() for place in places), name
 
 
-@pytest.mark.parametrize("name", ["gateway", "mint"])
+def test_the_index_has_every_decision() -> None:
+    index = PROSE[ROOT / "docs/decisions/README.md"]
+    assert re.findall(r"^\| \[(\d{4})\]\((\S+)\)", index, re.MULTILINE) == [
+        (f"{number:04}", path.name) for number, path in enumerate(DECISIONS, 1)
+    ]
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.name)
+def test_a_decision_has_its_parts(path: Path) -> None:
+    text = PROSE[path]
+    assert text.startswith(f"# {path.name[:4]} ")
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert [each for each in headings if each != "What was tried"] == ["Context", "Decision", "Consequences"]
+
+
+def test_each_test_that_the_threat_model_names_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PROSE[ROOT / "SECURITY.md"])
+    assert len(named) > 40
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
+
+
+def test_each_attack_has_a_test_or_is_called_open_or_accepted() -> None:
+    section = PROSE[ROOT / "SECURITY.md"].partition("## Who attacks what")[2]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if not row.startswith(("| attack |", "| --- |"))]
+    assert len(rows) > 30
+    for row in rows:
+        assert re.search(r"`tests/[\w/]+\.py::|\*\*(Open|Accepted)\*\*", row), row
+
+
+def test_the_changelog_keeps_its_form_and_the_version_is_one() -> None:
+    text = PROSE[ROOT / "CHANGELOG.md"]
+    releases = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert releases[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", release) for release in releases[1:])
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= kinds
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == gateway.__version__
+
+
+def test_the_readme_has_the_codes_and_statuses_of_the_table() -> None:
+    table = {
+        refusal.code: refusal.status
+        for refusal in vars(errors).values()
+        if isinstance(refusal, errors.Refusal)
+    }
+    paragraph = PROSE[ROOT / "README.md"].partition("Every refusal has a code:")[2].partition("\n\n")[0]
+    found = re.findall(r"((?:`[a-z_]+`(?:, | and )?)+) \((\d{3})\)", paragraph)
+    named = {code: int(status) for codes, status in found for code in re.findall(r"`([a-z_]+)`", codes)}
+    assert len(named) == 8
+    assert named.items() <= table.items()
+
+
+def test_the_readme_has_the_default_ports() -> None:
+    settings = load({}, None, {})
+    for name, port in re.findall(r"`([a-z_.]*listen)` \((\d{4})", PROSE[ROOT / "README.md"]):
+        assert getattr(settings, name.replace(".", "_")).rpartition(":")[2] == port, name
+
+
+def test_the_readmes_response_has_the_fields_of_the_mint_service() -> None:
+    [block] = re.findall(r"```json\n(.*?)```", PROSE[ROOT / "README.md"], re.DOTALL)
+    assert list(json.loads(block)) == list(DownloadUrl.model_fields)
+
+
+PORTS = {"gateway": "listen", "mint": "mint_listen", "web": "dashboard_listen"}
+
+
+@pytest.mark.parametrize("name", PORTS)
 def test_the_services_of_compose_have_settings_that_work(name: str) -> None:
     service = COMPOSE["services"][name]
     environment = {
@@ -112,17 +204,19 @@ def test_the_services_of_compose_have_settings_that_work(name: str) -> None:
     }
     settings = load({}, None, environment)
     assert settings.redis_url == "redis://redis:6379/0"
-    assert service["volumes"][0].partition(":/")[2] == "srv/downloads:ro"
+    if name != "mint":  # it asks Redis only
+        assert service["volumes"][0].partition(":/")[2] == "srv/downloads:ro"
     files = settings.storage["files"]
     assert isinstance(files, LocalSettings)
     assert str(files.root) == "/srv/downloads"
-    port = (settings.mint_listen if name == "mint" else settings.listen).rpartition(":")[2]
+    port = getattr(settings, PORTS[name]).rpartition(":")[2]
     assert [published.rpartition(":")[2] for published in service["ports"]] == [port]
 
 
 def test_only_downloads_are_published_to_the_world() -> None:
     services = COMPOSE["services"]
-    assert all(port.startswith("127.0.0.1:") for port in services["mint"]["ports"])
+    private = [*services["mint"]["ports"], *services["web"]["ports"]]
+    assert all(port.startswith("127.0.0.1:") for port in private)
     assert "ports" not in services["redis"]
     assert COMPOSE["networks"]["store"] == {"internal": True}
     assert services["redis"]["networks"] == ["store"]

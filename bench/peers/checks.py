@@ -17,8 +17,10 @@ BLOCK = 1 << 20
 def fetch(server: Server, request: bytes, limit: int) -> tuple[HTTPResponse, bytes]:
     """Send one request; returns the response, and at most `limit` bytes of its body. Raises WrongResponse."""
     try:
-        with socket.create_connection((server.host, server.port), SECONDS) as plain:
-            connection = unverified_tls().wrap_socket(plain) if server.tls else plain
+        with (
+            socket.create_connection((server.host, server.port), SECONDS) as plain,
+            unverified_tls().wrap_socket(plain) if server.tls else plain as connection,
+        ):
             connection.sendall(request)
             response = HTTPResponse(connection, method=request.partition(b" ")[0].decode())
             response.begin()

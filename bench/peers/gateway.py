@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import count
 from typing import ClassVar
 
 from bench.errors import BenchError
@@ -23,6 +24,9 @@ class Gateway(Peer):
         (RequestKind.DOWNLOAD, RequestKind.LIMITED, RequestKind.AUTH, RequestKind.MINT)
     )
 
+    def __init__(self) -> None:
+        self._numbers = count()
+
     def missing(self, options: StartOptions) -> str | None:
         """Older versions, which may be measured too, have no setting for TLS."""
         if options.tls and "tls_cert" not in Settings.model_fields:
@@ -37,7 +41,7 @@ class Gateway(Peer):
         folder = testbed.folder
         settings = {
             "GATEWAY_MINT_LISTEN" if options.mint else "GATEWAY_LISTEN": "127.0.0.1:0",
-            "GATEWAY_ADMIN_LISTEN": f"unix:{folder / 'admin.sock'}",  # the service has the one TCP port
+            "GATEWAY_ADMIN_LISTEN": f"unix:{folder}/admin-{next(self._numbers)}.sock",  # no second TCP port
             "GATEWAY_WORKERS": str(options.workers),
             "GATEWAY_ACCESS_LOG": str(folder / "access.log"),
             "GATEWAY_TRUSTED_PROXIES": "127.0.0.1",

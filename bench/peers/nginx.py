@@ -51,7 +51,7 @@ PROXY_HTTP = """
 """
 PROXY_LOCATIONS = """
         location / {
-            proxy_buffering off;  # with buffers of 64k the fastest way tried: docs/decisions/0007
+            proxy_buffering off;  # with buffers of 64k the fastest way tried: docs/decisions/0014
             proxy_pass http://bucket/$bucket$$uri;
             add_header Cache-Control "private, no-transform";
         }

@@ -64,14 +64,14 @@ class Network:
         }
 
     def warning(self) -> str | None:
-        """Say what it means that the namespace was refused; None where it was not."""
+        """Say in one line what is done instead where the kernel refused; None where it did not."""
         if not self.refusal:
             return None
-        return (
-            f"this kernel refuses a network namespace ({self.refusal}): measuring goes on in the machine's "
-            f"network under its congestion control, {congestion()}; compare these figures only with others "
-            "taken under the same one"
-        )
+        allowed = _read("tcp_allowed_congestion_control", "").split()
+        hint = "" if self.asked in allowed else f"; it allows {', '.join(allowed)} there, see --congestion"
+        refused = f"the kernel refused a network namespace with {self.asked} ({self.refusal}{hint})"
+        instead = f"measuring goes on in the machine's network with {congestion()}"
+        return f"{refused}: {instead}; compare only with figures under the same congestion control"
 
 
 def congestion() -> str:

@@ -16,8 +16,9 @@ import pytest
 from bench.testbed.usage import resident_bytes
 from gateway.dataplane.delivery.client_socket import GAP_BYTES
 from gateway.secrets import token_id
-from tests.support.plane import Client, Plane, Published, request, run_plane
+from tests.support.plane import Plane, Published, request, run_plane
 from tests.support.store_server import StoreServer
+from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 
 LARGE = os.urandom(5_000_000)
@@ -473,34 +474,30 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         yield running
 
 
-def closed_after(client: Client) -> float:
-    began = time.monotonic()
-    client.assert_closed()
-    return time.monotonic() - began
-
-
+@pytest.mark.timing
 def test_a_head_that_never_ends(hasty: Plane) -> None:
     with hasty.connect() as client:
         client.send(b"GET /healthz HTTP/1.1\r\n")
-        assert 0.2 < closed_after(client) < 1
+        with lasts(0.2, 1):
+            client.assert_closed()
 
 
+@pytest.mark.timing
 def test_a_head_that_trickles(hasty: Plane) -> None:
     """A byte now and then does not extend the time for a whole head."""
-    with hasty.connect() as client:
-        began = time.monotonic()
-        with contextlib.suppress(OSError):
-            for byte in request("/healthz", "A: " + "b" * 1000):
-                client.send(bytes((byte,)))
-                time.sleep(0.05)
-        assert time.monotonic() - began < 1.2
+    with hasty.connect() as client, lasts(most=1.2), contextlib.suppress(OSError):
+        for byte in request("/healthz", "A: " + "b" * 1000):
+            client.send(bytes((byte,)))
+            time.sleep(0.05)
 
 
+@pytest.mark.timing
 def test_a_connection_that_asks_nothing(hasty: Plane) -> None:
-    with hasty.connect() as client:
-        assert 0.2 < closed_after(client) < 1
+    with hasty.connect() as client, lasts(0.2, 1):
+        client.assert_closed()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("target", ["/healthz", "/download", "download"])
 def test_an_idle_connection(hasty: Plane, target: str) -> None:
     link = hasty.link(hasty.publish(b"x")) if target == "download" else target
@@ -508,9 +505,11 @@ def test_an_idle_connection(hasty: Plane, target: str) -> None:
         client.get(link)
         time.sleep(0.5)  # more than for a head, less than for the next request
         client.get(link)
-        assert 0.6 < closed_after(client) < 1.5
+        with lasts(0.6, 1.5):
+            client.assert_closed()
 
 
+@pytest.mark.timing
 def test_a_client_that_never_reads(hasty: Plane) -> None:
     link = hasty.link(hasty.publish(bytes(40_000_000)), maximum=1)
     identifier = token_id(link.partition("=")[2])
@@ -520,9 +519,8 @@ def test_a_client_that_never_reads(hasty: Plane) -> None:
 
     with hasty.no_leak(), hasty.connect(receive_buffer=8192) as client:
         client.send(request(link))
-        began = time.monotonic()
-        wait_until(lambda: own_entries() != [], "it was cut", 5)
-        assert time.monotonic() - began > 1
+        with lasts(1):
+            wait_until(lambda: own_entries() != [], "it was cut", 5)
         got = client.read_until_closed()
         assert len(got) < 30_000_000
     [entry] = own_entries()
@@ -547,15 +545,15 @@ def test_a_slow_reader_is_not_cut(hasty: Plane) -> None:
         assert client.get("/healthz").status == 200
 
 
+@pytest.mark.timing
 def test_a_byte_a_second_holds_up_nobody(hasty: Plane) -> None:
     link = hasty.link(hasty.publish(bytes(40_000_000)))
     with hasty.no_leak(), hasty.connect(receive_buffer=4096) as client:
         client.send(request(link))
         for _ in range(3):
             client.socket.recv(1)
-            began = time.monotonic()
-            assert hasty.get("/healthz").status == 200
-            assert time.monotonic() - began < 0.3
+            with lasts(most=0.3):
+                assert hasty.get("/healthz").status == 200
             time.sleep(0.3)
 
 

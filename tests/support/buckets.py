@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -68,8 +69,11 @@ class S3Server:
         return {"type": "s3", **place, **keys, **trust, **more}
 
     def make_bucket(self, *, versions: bool = False) -> str:
-        """A fresh bucket; `versions`: it keeps every version of an object."""
-        name = f"bucket-{next(_numbers)}-{'versions' if versions else 'plain'}"
+        """A fresh bucket; `versions`: it keeps every version of an object.
+
+        Processes that test at the same time share the server, so the name has the number of this process.
+        """
+        name = f"bucket-{os.getpid()}-{next(_numbers)}-{'versions' if versions else 'plain'}"
         self.client.create_bucket(Bucket=name)
         if versions:
             self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})

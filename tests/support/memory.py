@@ -1,4 +1,4 @@
-"""What a process costs the kernel in memory; its own is `bench.measure.resident_bytes`.
+"""What a process costs the kernel in memory; its own is `bench.testbed.usage.resident_bytes`.
 
 Counted are its TCP sockets, IPv4, and pipes:
 

@@ -11,12 +11,12 @@ Swift keeps what it knows of an object in extended attributes (user.*), which no
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import pwd
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -31,6 +31,9 @@ from pathlib import Path
 from gateway.runtime.parent_death import die_with_parent
 from tests.support.buckets import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.support.plane import make_certificate
+from tests.support.ports import ReservedPort
+from tests.support.processes import ROOT, is_running
+from tests.support.waiting import wait_until
 
 START_SECONDS = 60
 PARTS = ("account", "container", "object")
@@ -82,38 +85,90 @@ def run_s3() -> Iterator[dict[str, S3Server]]:
         [sys.executable, "-m", "tests.support.swift", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         start_new_session=True,  # Ctrl-C is for the tests, which then close standard input
     )
     assert keeper.stdin is not None
     assert keeper.stdout is not None
     try:
-        said = keeper.stdout.readline()
-        if not said:
-            raise RuntimeError(f"the keeper of Swift ended with {keeper.wait()}")
-        told = json.loads(said)
-        if "error" in told:
-            raise RuntimeError(told["error"])
-        yield {
-            "http": S3Server(f"http://127.0.0.1:{told['port']}"),
-            "https": S3Server(f"https://localhost:{told['tls_port']}", Path(told["ca_file"])),
-        }
+        yield read_servers(keeper.stdout.readline())
     finally:
         keeper.stdin.close()
         keeper.wait()
         keeper.stdout.close()
 
 
+def read_servers(said: bytes) -> dict[str, S3Server]:
+    """The servers by scheme, from the line that a keeper says. Raises RuntimeError with what went wrong."""
+    if not said:
+        raise RuntimeError("the keeper of Swift ended")
+    told = json.loads(said)
+    if "error" in told:
+        raise RuntimeError(told["error"])
+    return {
+        "http": S3Server(f"http://127.0.0.1:{told['port']}"),
+        "https": S3Server(f"https://localhost:{told['tls_port']}", Path(told["ca_file"])),
+    }
+
+
+class SharedS3:
+    """One Swift for all processes of a test run: the first one that needs it starts it.
+
+    The main process makes the folder `shared` and calls `open` and `close`. Its keeper reads a FIFO that the
+    main process holds open for writing, so Swift ends when the main process closes it, or dies.
+    """
+
+    def __init__(self, shared: Path) -> None:
+        self._fifo = shared / "fifo"
+        self._lock = shared / "lock"
+        self._said = shared / "said"
+        self._pid = shared / "pid"
+        self._held: int | None = None
+
+    def open(self) -> None:
+        """Make the FIFO and hold it open."""
+        os.mkfifo(self._fifo)
+        self._held = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
+
+    def servers(self) -> dict[str, S3Server]:
+        """Start Swift unless it runs. Raises NoFolderError, RuntimeError with what Swift said."""
+        with self._lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self._said.exists():
+                self._start(find_folder())
+            return read_servers(self._said.read_bytes())
+
+    def _start(self, folder: Path) -> None:
+        """Start a keeper that outlives this process, and keep the line that it says for the others."""
+        outlet, inlet = os.pipe()
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "tests.support.swift", str(folder)],
+            {**os.environ, "PYTHONPATH": str(ROOT)},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, str(self._fifo), os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, inlet, 1),
+            ],
+            setsid=True,  # Ctrl-C is for the tests
+        )
+        os.close(inlet)
+        self._pid.write_text(str(pid))
+        with os.fdopen(outlet, "rb") as said:
+            self._said.write_bytes(said.readline())
+
+    def close(self) -> None:
+        """End Swift, if it runs, and wait until it has gone."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+        if self._pid.exists():
+            pid = int(self._pid.read_text())
+            with suppress(ChildProcessError):  # it is another process's
+                os.waitpid(pid, 0)
+            wait_until(lambda: not is_running(pid), "Swift has ended")
+
+
 # The keeper.
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def write_settings(folder: Path, ports: dict[str, int]) -> None:
@@ -217,7 +272,8 @@ async def terminate_tls(port: int, reader: asyncio.StreamReader, writer: asyncio
 async def keep(folder: Path) -> None:
     """Start everything, say where it is, and wait until standard input ends."""
     names = (*PARTS, "proxy")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    reserved = {name: ReservedPort() for name in names}
+    ports = {name: port.number for name, port in reserved.items()}
     write_settings(folder, ports)
     certificate, key = make_certificate(folder)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -244,6 +300,8 @@ async def keep(folder: Path) -> None:
         for server in servers.values():
             server.kill()
             server.wait()
+        for port in reserved.values():
+            port.close()
 
 
 def main(folder: Path) -> None:

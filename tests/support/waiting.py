@@ -7,12 +7,17 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from tests.support.timing import patience
+
 T = TypeVar("T")
 
 
 def wait_until(condition: Callable[[], T], what: str, seconds: float = 10) -> T:
-    """Ask again and again until the answer is true, and return that answer."""
-    deadline = time.monotonic() + seconds
+    """Ask again and again until the answer is true, and return that answer.
+
+    seconds: how long at most; where other tests run at the same time, longer (see `timing.patience`).
+    """
+    deadline = time.monotonic() + patience(seconds)
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited in vain until {what}"
         time.sleep(0.01)
@@ -21,6 +26,6 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 10) -> T:
 
 async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
     """The same as `wait_until`, for a test that is a coroutine."""
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(patience(seconds)):
         while not condition():  # noqa: ASYNC110 - nothing announces what is waited for
             await asyncio.sleep(0.005)

@@ -51,8 +51,8 @@ def test_facts(shop: Shop, looked: S3Catalog) -> None:
 
 
 def test_no_log_has_a_secret(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    shop.put("a", b"a")  # botocore's client of the tests logs what it signs
     caplog.set_level(logging.DEBUG)
-    shop.put("a", b"a")
     catalog(shop.table(session_token="hunter2")).check_root()
     assert "hunter2" not in caplog.text
     assert "Signature=" not in caplog.text
