@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,6 @@ from gateway.storage.interface import FilePart
 from tests.support.cached_storage import MIB, Reader, Rig
 from tests.support.faulty_bucket import Fault, Pattern, Upstream
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    with Upstream() as upstream:
-        rig = Rig(upstream, tmp_path / "cache")
-        try:
-            yield rig
-            await rig.settled()
-        finally:
-            rig.storage.close()
 
 
 async def test_read_twice_asked_once(rig: Rig) -> None:
