@@ -271,7 +271,7 @@ def test_falls_back_when_the_call_is_forbidden(code: int) -> None:
 
 
 def test_permissions(somebody: Callable[[], AbstractContextManager[None]], opener: Opener) -> None:
-    """A file nobody may read is a fault of the storage, told in one line."""
+    """A file that this user may not read is an error of the storage, reported in one line."""
     folder = Path(tempfile.mkdtemp(prefix="dg-private-"))
     try:
         folder.chmod(0o755)
