@@ -1,4 +1,5 @@
-# One image for the data plane (serve), the mint service (serve-mint) and the other commands.
+# One image for the data plane (serve), the mint service (serve-mint), the admin API (serve-web) and the other
+# commands.
 # Every dependency comes as a wheel with a known hash, so nothing is compiled, here or in the first stage.
 
 FROM python:3.13-slim AS build

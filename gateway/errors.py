@@ -5,6 +5,7 @@ The exceptions are drawn as a tree:
 
     GatewayError                what a command prints as one line, without a traceback
     ├── ConfigurationError      settings or manifests that cannot work; carries every fault found
+    ├── Declined                what the store holds forbids what was asked; carries a code
     └── StoreUnavailable        Redis did not answer (in time)
     Refused                     carries one Refusal of the table
     StorageError                a blob is missing, changed or unreachable; answered as `storage_failed`
@@ -139,6 +140,25 @@ class ConfigurationError(GatewayError):
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(self.faults))
+
+
+class Declined(GatewayError):
+    """What the store holds forbids what was asked. The text says why, and what to do about it.
+
+    `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
+    active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
+    expiry_too_far, key_unknown, key_ambiguous, invalid (with `faults`: pairs of field and message).
+    """
+
+    def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:
+        self.code = code
+        self.faults = tuple(faults)
+        super().__init__(message)
+
+    @classmethod
+    def invalid(cls, faults: Sequence[tuple[str, str]]) -> Declined:
+        """Some values break the rules: each fault is a field and a message."""
+        return cls("invalid", "; ".join(f"{field} {message}" for field, message in faults), faults)
 
 
 class StoreUnavailable(GatewayError):

@@ -8,13 +8,15 @@ import signal
 import socket
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+
+from gateway.tokens.repositories import Repositories
 
 # pytest explains the assertions of these modules, too, if it is told before they are imported.
 pytest.register_assert_rewrite("tests.support")
@@ -64,6 +66,13 @@ def own_store() -> Iterator[StoreServer]:
     yield server
     server.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def repos(store: StoreServer) -> AsyncIterator[Repositories]:
+    """The repositories of the shared store."""
+    async with Repositories.connect(store.url, 10) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="session")
@@ -206,8 +215,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The tests of a module that says ON_EVERY_BACKEND; see tests/support/backends.py."""
     if getattr(metafunc.module, "ON_EVERY_BACKEND", False):
+        backends = BACKENDS[:1] if metafunc.definition.get_closest_marker("any_backend") else BACKENDS
         for name in {"plane", "pair"} & set(metafunc.fixturenames):
-            metafunc.parametrize(name, BACKENDS, indirect=True, scope="session")
+            metafunc.parametrize(name, backends, indirect=True, scope="session")
 
 
 def pytest_asyncio_loop_factories(

@@ -1,9 +1,9 @@
 """The commands. `main` is the console script `download-gateway`.
 
-What every command keeps to: data on standard output (with `--json` nothing but JSON), everything else on
-standard error; a fault is one line that says what is wrong and how to mend it, and no traceback.
+Every command writes its result to standard output (with `--json` nothing but JSON) and everything else to
+standard error. An error is one line that says what is wrong and what to do about it, without a traceback.
 
-    exit code   0 done   1 a fault   2 wrong usage   130 Ctrl-C   141 the reader of our output went away
+    exit code   0 done   1 an error   2 wrong usage   130 Ctrl-C   141 the reader of our output has gone away
 """
 
 from __future__ import annotations
@@ -33,28 +33,30 @@ _CREDENTIALS: Final = re.compile(r"://[^/@\s]*@")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. `arguments` are those of the process when None."""
-    from gateway.cli import app  # noqa: PLC0415 - typer and rich are slow to import, children do without
+    """Run one command and return its exit code. Without `arguments`, those of the process are used."""
+    from gateway.cli import app  # noqa: PLC0415 - typer and rich are slow to import, and children need neither
     from gateway.cli.options import debugging  # noqa: PLC0415
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what the locale cannot write is shown escaped
+    if isinstance(sys.stdout, io.TextIOWrapper):  # escapes what the locale's encoding cannot write
         sys.stdout.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(app.root, given)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # typer exits by itself, for this only
-        # Nobody reads on: point stdout elsewhere, or the interpreter would complain at its end.
+    except (BrokenPipeError, SystemExit):  # typer itself exits, for this reason only
+        # Nobody reads our output any more. Without this, the interpreter would complain when it flushes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return READER_GONE
     except KeyboardInterrupt:
-        return _tell("interrupted", INTERRUPTED)
-    except Exception as error:  # the last place: a person must not see a traceback unasked
+        return _print_error("interrupted", INTERRUPTED)
+    except Exception as error:  # a person must not see a traceback without asking for it
         if debugging(given):
             traceback.print_exc()
             return FAULT
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        return _tell(f"unexpected fault: {text} (--debug or GATEWAY_DEBUG=1 shows the traceback)", FAULT)
+        return _print_error(
+            f"unexpected error: {text} (--debug or GATEWAY_DEBUG=1 shows the traceback)", FAULT
+        )
     return code
 
 
@@ -65,29 +67,29 @@ def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
         code = root(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except ConfigurationError as error:
         for fault in error.faults:
-            _tell(fault, FAULT)
+            _print_error(fault, FAULT)
         return FAULT
     except GatewayError as error:
-        return _tell(" ".join(str(error).split()), FAULT)
+        return _print_error(" ".join(str(error).split()), FAULT)
     except TyperException as error:
         if not (text := " ".join(error.format_message().split())):
-            return USAGE  # a group without a command: its help was shown
+            return USAGE  # a group without a command has printed its help
         context = getattr(error, "ctx", None)
         path = context.command_path if context else PROGRAM
-        return _tell(f"{text}{'' if text.endswith(('.', '?')) else '.'} Try: {path} --help", USAGE)
+        return _print_error(f"{text}{'' if text.endswith(('.', '?')) else '.'} Try: {path} --help", USAGE)
     except Abort:
         raise KeyboardInterrupt from None
     except OSError as error:
         if error.errno == errno.EPIPE or error.strerror is None:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        return _tell(f"{place}{error.strerror}", FAULT)
-    if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+        file = f"{error.filename}: " if error.filename else ""
+        return _print_error(f"{file}{error.strerror}", FAULT)
+    if code == INTERRUPTED:  # typer turns a KeyboardInterrupt into this code
         raise KeyboardInterrupt
     return int(code or 0)
 
 
-def _tell(text: str, code: int) -> int:
+def _print_error(text: str, code: int) -> int:
     from gateway.secrets import redact  # noqa: PLC0415
 
     sys.stderr.write(f"{PROGRAM}: {_CREDENTIALS.sub('://***@', redact(text))}\n")

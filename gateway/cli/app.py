@@ -1,4 +1,4 @@
-"""All commands, gathered: importing this registers them."""
+"""All commands. Importing this module registers them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ root = typer.Typer(
 )
 
 
-def _say_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
@@ -30,10 +30,10 @@ def _say_version(wanted: bool) -> None:
 def start(
     context: typer.Context,
     *,
-    version: Annotated[  # noqa: ARG001 - acted on by its callback
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
+    version: Annotated[  # noqa: ARG001 - its callback acts on it
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[bool, DEBUG] = False,  # noqa: ARG001 - looked for in the arguments, see `debugging`
+    debug: Annotated[bool, DEBUG] = False,  # noqa: ARG001 - `debugging` reads it from the arguments
     config: Annotated[Path | None, CONFIG] = None,
     data: Annotated[str | None, setting_option("data")] = None,
     redis_url: Annotated[str | None, setting_option("redis_url")] = None,

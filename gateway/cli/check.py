@@ -1,4 +1,4 @@
-"""`check`: looks at everything a gateway needs, says each fault and how to mend it."""
+"""`check`: tests everything that a gateway needs, and prints each fault and how to repair it."""
 
 from __future__ import annotations
 
@@ -38,13 +38,18 @@ def add_check(root: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
-        quick: Annotated[bool, typer.Option("--quick", help="Do not look at every published file.")] = False,
+        quick: Annotated[bool, typer.Option("--quick", help="Do not check every published file.")] = False,
     ) -> int:
         """Check settings, store, storages, cache, addresses and front proxy; exits with 1 if any fails."""
         findings = list(_findings(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = [
-            {"check": each.subject, "result": each.level.value, "text": each.text, "mend": each.mend or None}
+            {
+                "check": each.subject,
+                "result": each.level.value,
+                "text": each.text,
+                "mend": each.remedy or None,
+            }
             for each in findings
         ]
         invocation.print_result(data, lambda: show_table(("CHECK", "RESULT", "WHAT"), rows, wrap_last=True))
@@ -77,28 +82,28 @@ def _base(proxy: str | None) -> str | None:
 def _check_contents(
     invocation: Invocation, settings: Settings, base: str | None, quick: bool
 ) -> Iterator[Finding]:
-    """The store, and what only the store knows of: files and tokens."""
-    from gateway.cli.checks import storages as look  # noqa: PLC0415 - slow to import
+    """Check the store, and what needs the store: the published files and the front proxy."""
+    from gateway.cli.checks import storages as storage_checks  # noqa: PLC0415 - slow to import
     from gateway.cli.checks.store import check_store  # noqa: PLC0415
-    from gateway.storage.local.roots import read_registry  # noqa: PLC0415
+    from gateway.storage.local.registered_folders import read_registry  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
 
     try:
-        yield from look.check_roots({**read_registry(settings.data), **settings.roots})
+        yield from storage_checks.check_roots({**read_registry(settings.data), **settings.roots})
         storages = Storages(settings.storage, settings.data, settings.open_files)
-        yield from look.check_buckets(storages)
+        yield from storage_checks.check_buckets(storages)
     except StorageError as error:
-        yield failed(
-            "storages", str(error), "put the file right or remove it, and register the products again"
-        )
+        yield failed("storages", str(error), "repair the file or remove it, and register the products again")
         return
     try:
         with invocation.open_store() as run:
-            place = redact_url(settings.redis_url) if settings.redis_url else "the embedded store"
-            yield from run(lambda store: check_store(store, place))
-            manifests, lost = run(look.read_manifests)
-            yield from lost
-            yield from [skipped("files", "--quick")] if quick else look.check_blobs(manifests, storages)
+            name = redact_url(settings.redis_url) if settings.redis_url else "the embedded store"
+            yield from run(lambda store: check_store(store, name))
+            manifests, missing = run(storage_checks.read_manifests)
+            yield from missing
+            yield from (
+                [skipped("files", "--quick")] if quick else storage_checks.check_blobs(manifests, storages)
+            )
             if base is None:
                 yield skipped("proxy", "no public_url and no --proxy")
             else:
@@ -110,17 +115,17 @@ def _check_contents(
 def _check_proxy(run: StoreRunner, manifests: list[Manifest], base: str) -> Iterator[Finding]:
     from gateway.cli.checks.proxy import TOKEN_SECONDS, Target, check_proxy, choose_file  # noqa: PLC0415
 
-    products: list[Product] = run(lambda store: store.list_products())
+    products: list[Product] = run(lambda store: store.products.list_all())
     active = {product.id: product.active for product in products if product.status == "active"}
     chosen = choose_file(manifests, active)
     if chosen is None:
-        yield skipped("proxy", "there is no active product with a file to try it with")
+        yield skipped("proxy", "there is no active product with a file to try")
         return
     product, file = chosen
     minted = run(
-        lambda store: store.create_token(product, expires_in=TOKEN_SECONDS, name="download-gateway check")
+        lambda store: store.tokens.create(product, expires_in=TOKEN_SECONDS, name="download-gateway check")
     )
     try:
         yield from check_proxy(Target(base, file, minted.token))
     finally:
-        run(lambda store: store.revoke_token(minted.record.id))
+        run(lambda store: store.tokens.revoke(minted.record.id))

@@ -1,4 +1,4 @@
-"""`key create | list | revoke`: the API keys of the mint service."""
+"""`key create | list | revoke`: the API keys of the mint service and the admin API."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gateway.cli.options import Invocation, command
 from gateway.cli.output import note, show_record, show_table, show_time
 from gateway.web.times import format_time
 
-if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
+if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.tokens.keys import KeyRecord
 
-group = typer.Typer(help="API keys of the mint service.", no_args_is_help=True)
+group = typer.Typer(help="API keys of the mint service and the admin API.", no_args_is_help=True)
 
 
 class Role(StrEnum):
@@ -25,20 +25,20 @@ class Role(StrEnum):
 
 
 def key_data(key: KeyRecord) -> dict[str, Any]:
-    """A key as JSON has it; never the key itself."""
+    """What JSON output has of a key, which is never the key itself."""
     return {"keyId": key.id, "name": key.name, "role": key.role, "createdAt": format_time(key.created)}
 
 
 @command(group, "create", example="download-gateway key create shop --role mint")
 def create(
     invocation: Invocation,
-    name: Annotated[str, typer.Argument(help="A name to tell it from others, such as the shop's.")],
+    name: Annotated[str, typer.Argument(help="A name to recognise it by, such as that of the shop.")],
     role: Annotated[
-        Role, typer.Option(help="mint: may only make download links. admin: everything.")
+        Role, typer.Option(help="mint: may only make download links. admin: may do everything.")
     ] = Role.ADMIN,
 ) -> None:
-    """Make an API key. It is shown this once and stored only as a hash."""
-    minted = invocation.with_store(lambda store: store.create_key(name, role.value))
+    """Make an API key. It is shown only now, because only its hash is stored."""
+    minted = invocation.with_store(lambda store: store.keys.create(name, role.value))
 
     def show() -> None:
         show_record([("key", minted.key), ("id", minted.record.id), ("name", name), ("role", role.value)])
@@ -49,8 +49,8 @@ def create(
 
 @command(group, "list", example="download-gateway key list")
 def list_(invocation: Invocation) -> None:
-    """List the API keys (not the keys themselves)."""
-    found = invocation.with_store(lambda store: store.list_keys())
+    """List the API keys: names and roles, not the keys themselves."""
+    found = invocation.with_store(lambda store: store.keys.list_all())
     rows = [(key.id, key.name, key.role, show_time(key.created)) for key in found]
     invocation.print_result(
         [key_data(key) for key in found], lambda: show_table(("ID", "NAME", "ROLE", "CREATED"), rows)
@@ -62,6 +62,6 @@ def revoke(
     invocation: Invocation,
     which: Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")],
 ) -> None:
-    """Revoke an API key, at once and for good."""
-    key = invocation.with_store(lambda store: store.revoke_key(which))
+    """Revoke an API key. It stops working at once, and this cannot be undone."""
+    key = invocation.with_store(lambda store: store.keys.revoke(which))
     invocation.print_result(key_data(key), lambda: note(f"API key {key.name} ({key.id}) is revoked."))

@@ -28,7 +28,7 @@ from gateway.config.units import format_exact_size
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from gateway.tokens.repository import TokenStore
+    from gateway.tokens.repositories import Repositories
 
 EVERY: Final = tuple(name for name in Settings.model_fields if name != TABLES)
 """Every setting that has a flag. Storages are tables and have none."""
@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 class StoreRunner(Protocol):
     """Runs a coroutine function with a client of the open store, and waits for its result."""
 
-    def __call__(self, work: Callable[[TokenStore], Awaitable[Result]], /) -> Result: ...
+    def __call__(self, work: Callable[[Repositories], Awaitable[Result]], /) -> Result: ...
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ class Invocation:
     def open_store(self) -> Iterator[StoreRunner]:
         """Open the store of the settings, starting an embedded one if need be. Yields what uses it."""
         from gateway.store.embedded import open_store  # noqa: PLC0415 - slow to import, not needed for --help
-        from gateway.tokens.repository import TokenStore  # noqa: PLC0415
+        from gateway.tokens.repositories import Repositories  # noqa: PLC0415
 
-        async def connect_and_run(url: str, work: Callable[[TokenStore], Awaitable[Any]]) -> Any:
-            async with TokenStore.connect(url, self.settings.redis_timeout) as store:
+        async def connect_and_run(url: str, work: Callable[[Repositories], Awaitable[Any]]) -> Any:
+            async with Repositories.connect(url, self.settings.redis_timeout) as store:
                 return await work(store)
 
         with open_store(self.settings, self.name) as url:
             yield lambda work: asyncio.run(connect_and_run(url, work))
 
-    def with_store(self, work: Callable[[TokenStore], Awaitable[Result]]) -> Result:
+    def with_store(self, work: Callable[[Repositories], Awaitable[Result]]) -> Result:
         """Open the store for one coroutine function, and return its result."""
         with self.open_store() as run:
             return run(work)

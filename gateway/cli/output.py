@@ -1,7 +1,7 @@
-"""What people read: tables that never cut an id, times, sizes. Nothing here prints JSON.
+"""Output for people: tables that never cut an id, and times. Nothing here prints JSON.
 
-On a terminal tables are drawn by rich, as wide as their content needs (the terminal wraps what does not
-fit, so that an id can still be copied whole). Elsewhere they are plain aligned text.
+On a terminal, rich draws the tables as wide as their content needs. The terminal wraps what does not fit, so
+that an id can still be copied whole. Elsewhere the tables are plain aligned text.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ COLORS: Final = {
     "fail": "bold red",
     "revoked": "red",
 }
-"""Words of our own that stand out in a table."""
+"""The colours of the words that stand out in a table."""
 
 
 def clean(text: object) -> str:
-    """The text without control characters, which a terminal would obey: they are shown escaped."""
+    """Escape control characters, because a terminal would obey them."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in str(text)
@@ -46,7 +46,7 @@ def clean(text: object) -> str:
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, wrap_last: bool = False) -> None:
-    """Print rows below headings. wrap_last: the last column is prose and may break on a terminal."""
+    """Print rows below headings. wrap_last: a terminal may break the last column, which is prose."""
     cells = [[clean(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -63,21 +63,21 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, wrap
 
 
 def show_record(fields: Sequence[tuple[str, object]]) -> None:
-    """Print names and values, one pair a line; pairs whose value is None are left out."""
-    there = [(name, clean(value)) for name, value in fields if value is not None]
-    width = max(len(name) for name, _ in there)
-    for name, value in there:
+    """Print one line for each name and value. Pairs whose value is None are left out."""
+    shown = [(name, clean(value)) for name, value in fields if value is not None]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
         sys.stdout.write(f"{name.ljust(width)}  {value}\n")
 
 
 def note(text: str) -> None:
-    """Tell a person something beside the result, on standard error."""
+    """Print a message for people on standard error, beside the result."""
     sys.stderr.write(clean(text) + "\n")
 
 
 @contextmanager
 def count_progress(total: int, label: str) -> Iterator[Callable[[], None]]:
-    """Draw a bar on standard error, if that is a terminal. Yields what to call after each thing."""
+    """Draw a progress bar on standard error if that is a terminal. Yields what to call after each item."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -86,12 +86,12 @@ def count_progress(total: int, label: str) -> Iterator[Callable[[], None]]:
 
 
 def count_of(number: int, thing: str) -> str:
-    """How many there are: `1 file`, `2 files`."""
+    """Write a number with its noun: `1 file`, `2 files`."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def show_time(milliseconds: int) -> str:
-    """Milliseconds since 1970 as people read them, to the second."""
+    """Write milliseconds since 1970 for people, to the second."""
     return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 

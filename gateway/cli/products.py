@@ -1,4 +1,4 @@
-"""`product add | list | show`: what is sold."""
+"""`product add | list | show`: the products and their versions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
 from gateway.web.documents import product_document
 
-if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
+if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.manifest import Manifest
     from gateway.products.repository import Product
-    from gateway.tokens.repository import TokenStore
+    from gateway.tokens.repositories import Repositories
 
 group = typer.Typer(help="Products and their versions.", no_args_is_help=True)
 
@@ -23,7 +23,7 @@ ProductId = Annotated[str, typer.Argument(metavar="ID", help="The product's id, 
 
 
 def file_data(manifest: Manifest) -> list[dict[str, Any]]:
-    """The files of a version as JSON has them."""
+    """What JSON output has of the files of a version."""
     return [
         {
             "name": file.name,
@@ -48,7 +48,8 @@ def add(
     invocation: Invocation,
     product_id: ProductId,
     version: Annotated[
-        str, typer.Argument(help="The version's name, such as 1.0.0; it never changes again.")
+        str,
+        typer.Argument(help="The version's name, such as 1.0.0. What it contains cannot be changed later."),
     ],
     files: Annotated[
         list[str],
@@ -63,17 +64,20 @@ def add(
         str | None, typer.Option(help="The product's name for people.", show_default=False)
     ] = None,
     activate: Annotated[
-        bool, typer.Option("--activate", help="Give new tokens this version. The first one is given anyway.")
+        bool,
+        typer.Option(
+            "--activate", help="Give this version to new tokens. The first version of a product always is."
+        ),
     ] = False,
     trust: Annotated[
         bool,
         typer.Option(
             "--trust",
-            help="Believe the SHA-256 and CRC-32 that a bucket keeps of an object, and do not read it.",
+            help="Use the SHA-256 and CRC-32 that a bucket keeps for an object, and do not read the object.",
         ),
     ] = False,
 ) -> None:
-    """Register a version: reads the files for their sizes and digests. They must not change afterwards."""
+    """Register a version. The files are read for their sizes and digests, and must not change afterwards."""
     from gateway.products.publishing import hash_files, plan_publication, show_progress  # noqa: PLC0415 - slow to import
     from gateway.products.validation import NAME_HELP, is_name  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
@@ -100,7 +104,7 @@ def add(
             manifest = hash_files(
                 publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
-        product = run(lambda store: store.register_manifest(manifest, name, activate))
+        product = run(lambda store: store.products.register(manifest, name, activate))
 
     def show() -> None:
         size = format_size(sum(file.size for file in manifest.files))
@@ -120,19 +124,19 @@ def add(
     invocation.print_result(data, show)
 
 
-async def _previous(store: TokenStore, product_id: str, version: str) -> Manifest | None:
-    """The manifest whose digests can be taken over for files that did not change."""
-    product = await store.get_product(product_id)
+async def _previous(store: Repositories, product_id: str, version: str) -> Manifest | None:
+    """The manifest that has the digests of files that have not changed, if there is one."""
+    product = await store.products.get(product_id)
     if product is None:
         return None
     digest = product.versions.get(version) or product.versions.get(product.active or "")
-    return None if digest is None else await store.get_manifest(digest)
+    return None if digest is None else await store.products.get_manifest(digest)
 
 
 @command(group, "list", example="download-gateway product list")
 def list_(invocation: Invocation) -> None:
     """List the products."""
-    found = invocation.with_store(lambda store: store.list_products())
+    found = invocation.with_store(lambda store: store.products.list_all())
 
     def show() -> None:
         rows = [
@@ -148,11 +152,13 @@ def list_(invocation: Invocation) -> None:
 def show(invocation: Invocation, product_id: ProductId) -> None:
     """Show a product, its versions and their files."""
 
-    async def read(store: TokenStore) -> tuple[Product, dict[str, Manifest]]:
-        product = await store.get_product(product_id)
+    async def read(store: Repositories) -> tuple[Product, dict[str, Manifest]]:
+        product = await store.products.get(product_id)
         if product is None:
             raise fail(f"there is no product {product_id} (`product list` shows those there are)")
-        found = {version: await store.get_manifest(digest) for version, digest in product.versions.items()}
+        found = {
+            version: await store.products.get_manifest(digest) for version, digest in product.versions.items()
+        }
         return product, {
             version: manifest for version, manifest in sorted(found.items()) if manifest is not None
         }

@@ -1,4 +1,4 @@
-"""`token create | show | list | revoke | extend`: what the mint API does, by hand."""
+"""`token create | show | list | revoke | extend`: the same as the API does."""
 
 from __future__ import annotations
 
@@ -19,22 +19,28 @@ from gateway.secrets import TOKEN_PREFIX, token_id
 from gateway.web.documents import token_document
 from gateway.web.times import parse_time
 
-if TYPE_CHECKING:  # the store's client is slow to import, and --help does without
+if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.manifest import Manifest
-    from gateway.tokens.repository import Keep, TokenRecord, TokenStore
+    from gateway.tokens.records import TokenRecord
+    from gateway.tokens.repositories import Repositories
+    from gateway.tokens.repository import Keep
 
-group = typer.Typer(help="Download tokens: make, look at, revoke, extend.", no_args_is_help=True)
+group = typer.Typer(help="Download tokens: make, show, revoke and extend them.", no_args_is_help=True)
 
 ID_HELP = "The token's id (from `token list`), or the token itself."
 TokenId = Annotated[str, typer.Argument(metavar="ID", help=ID_HELP)]
 ExpiresIn = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Life from now: seconds, or 90s, 15m, 24h, 7d.", show_default=False),
+    typer.Option(
+        metavar="TIME",
+        help="How long it is valid from now: seconds, or 90s, 15m, 24h, 7d.",
+        show_default=False,
+    ),
 ]
 MaxDownloads = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="How often each file may be downloaded, in all.", show_default=False
+        min=1, metavar="N", help="How often each file may be downloaded in total.", show_default=False
     ),
 ]
 
@@ -47,11 +53,11 @@ FLAGS: Final = {
     "customer.name": "--name",
     "metadata": "--metadata",
 }
-"""Fields of the API and the flags that set them."""
+"""The flag that sets each field of the API."""
 
 
 class Status(StrEnum):
-    """What a listed token may be."""
+    """The statuses that a listed token can have."""
 
     ACTIVE = "active"
     REVOKED = "revoked"
@@ -59,7 +65,7 @@ class Status(StrEnum):
 
 
 def usage_data(token: TokenRecord, manifest: Manifest) -> list[dict[str, Any]]:
-    """What each file of the token's version was charged; only tokens with a limit are charged."""
+    """How many bytes of each file were charged to the token. Only tokens with a limit are charged."""
     return [
         {"name": file.name, "size": file.size, "bytesCharged": token.charged.get(index, 0)}
         for index, file in enumerate(manifest.files)
@@ -76,7 +82,7 @@ def create(
     invocation: Invocation,
     product: Annotated[str, typer.Argument(metavar="ID", help="The product (`product list` shows them).")],
     version: Annotated[
-        str | None, typer.Argument(metavar="VERSION", help="Its version; the active one if left out.")
+        str | None, typer.Argument(metavar="VERSION", help="Its version. Default: the active one.")
     ] = None,
     *,
     expires_in: ExpiresIn = None,
@@ -88,17 +94,19 @@ def create(
     metadata: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY=VALUE", help="Kept with the token, such as order=4711.", show_default=False
+            metavar="KEY=VALUE",
+            help="Text that is kept with the token, such as order=4711.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Make a token and print its link. The token is shown this once: only its id is stored."""
+    """Make a token and print its link. The token is shown only now, because only its id is stored."""
     settings = invocation.settings
     lifetime = _lifetime(expires_in, settings)
     pairs = _pairs(metadata or [])
-    with _naming_flags():
+    with _faults_name_flags():
         minted = invocation.with_store(
-            lambda store: store.create_token(
+            lambda store: store.tokens.create(
                 product,
                 version,
                 expires_in=lifetime,
@@ -124,13 +132,13 @@ def create(
 
 @command(group, "show", example="download-gateway token show 0123456789abcdef0123456789abcdef")
 def show(invocation: Invocation, which: TokenId) -> None:
-    """Show a token: its product, customer, expiry and what was downloaded."""
+    """Show a token: its product, its customer, its expiry and what was downloaded."""
 
-    async def read(store: TokenStore) -> tuple[TokenRecord, Manifest | None]:
-        token = await store.get_token(_identifier(which))
+    async def read(store: Repositories) -> tuple[TokenRecord, Manifest | None]:
+        token = await store.tokens.get(_identifier(which))
         if token is None:
             raise fail("there is no such token; it may have expired (`token list` shows those there are)")
-        return token, await store.get_manifest(token.manifest)
+        return token, await store.products.get_manifest(token.manifest)
 
     token, manifest = invocation.with_store(read)
     data = {**token_document(token), "files": None if manifest is None else usage_data(token, manifest)}
@@ -141,23 +149,29 @@ def show(invocation: Invocation, which: TokenId) -> None:
 def list_(
     invocation: Invocation,
     *,
-    product: Annotated[str | None, typer.Option(help="Only of this product.", show_default=False)] = None,
-    status: Annotated[Status | None, typer.Option(help="Only with this status.", show_default=False)] = None,
-    email: Annotated[str | None, typer.Option(help="Only of this customer.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Stop at this many.")] = 50,
+    product: Annotated[
+        str | None, typer.Option(help="Only tokens of this product.", show_default=False)
+    ] = None,
+    status: Annotated[
+        Status | None, typer.Option(help="Only tokens with this status.", show_default=False)
+    ] = None,
+    email: Annotated[
+        str | None, typer.Option(help="Only tokens of this customer.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="List at most this many.")] = 50,
 ) -> None:
-    """List tokens, newest first. Expired ones are gone from the store."""
+    """List tokens, newest first. Expired tokens are no longer in the store."""
     from gateway.tokens.listing import MAX_LIMIT, TokenFilter, describe_damage  # noqa: PLC0415
 
-    wanted = TokenFilter(product, status.value if status else None, email)
+    token_filter = TokenFilter(product, status.value if status else None, email)
 
     damaged: dict[str, None] = {}
 
-    async def read(store: TokenStore) -> tuple[list[TokenRecord], bool]:
+    async def read(store: Repositories) -> tuple[list[TokenRecord], bool]:
         found: list[TokenRecord] = []
         cursor = None
         while True:
-            page = await store.list_tokens(wanted, min(limit - len(found), MAX_LIMIT), cursor)
+            page = await store.tokens.list_page(token_filter, min(limit - len(found), MAX_LIMIT), cursor)
             found += page.tokens
             damaged.update(dict.fromkeys(page.damaged))
             cursor = page.cursor
@@ -180,8 +194,8 @@ def list_(
 
 @command(group, "revoke", example="download-gateway token revoke 0123456789abcdef0123456789abcdef")
 def revoke(invocation: Invocation, which: TokenId) -> None:
-    """Revoke a token, at once and for good."""
-    token = invocation.with_store(lambda store: store.revoke_token(_identifier(which)))
+    """Revoke a token. It stops working at once, and this cannot be undone."""
+    token = invocation.with_store(lambda store: store.tokens.revoke(_identifier(which)))
     invocation.print_result(
         token_document(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
     )
@@ -200,12 +214,14 @@ def extend(
     expires_in: ExpiresIn = None,
     expires_at: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="A moment, such as 2030-01-31T12:00:00Z.", show_default=False),
+        typer.Option(
+            metavar="WHEN", help="When it expires, such as 2030-01-31T12:00:00Z.", show_default=False
+        ),
     ] = None,
     max_downloads: MaxDownloads = None,
-    unlimited: Annotated[bool, typer.Option("--unlimited", help="Take the limit of downloads away.")] = False,
+    unlimited: Annotated[bool, typer.Option("--unlimited", help="Remove the limit of downloads.")] = False,
 ) -> None:
-    """Move a token's expiry, or change how often it may be used."""
+    """Change when a token expires, or how often it may be used."""
     from gateway.tokens.repository import KEEP  # noqa: PLC0415
 
     if expires_in is not None and expires_at is not None:
@@ -219,26 +235,26 @@ def extend(
     moment = _moment(expires_at) if expires_at is not None else None
     limit: int | Keep | None = None if unlimited else KEEP if max_downloads is None else max_downloads
 
-    async def update(store: TokenStore) -> TokenRecord:
+    async def update(store: Repositories) -> TokenRecord:
         expiry = moment
         if lifetime is not None:
-            seconds, micros = await store.call("TIME")  # the store's clock is the one that counts
+            seconds, micros = await store.client.call("TIME")  # tokens expire by the store's clock
             expiry = int(seconds) * 1000 + int(micros) // 1000 + lifetime * 1000
-        return await store.update_token(
+        return await store.tokens.update(
             _identifier(which),
             expires_at=expiry,
             max_downloads=limit,
-            # an expiry given in seconds was held against the limit already
+            # _lifetime has already compared an expiry given in seconds with the limit
             max_lifetime=settings.mint_max_ttl if lifetime is None else None,
         )
 
-    with _naming_flags():
+    with _faults_name_flags():
         token = invocation.with_store(update)
     invocation.print_result(token_document(token), lambda: show_token(token, None))
 
 
 def show_token(token: TokenRecord, manifest: Manifest | None) -> None:
-    """Print a token for people, with what each file was charged when its manifest is given."""
+    """Print a token for people. With its manifest, print also what was charged for each file."""
     revoked = None if token.revoked is None else show_time(token.revoked)
     metadata = ", ".join(f"{key}={value}" for key, value in token.metadata.items()) or None
     limit = None if token.max_downloads is None else f"{token.max_downloads} of each file"
@@ -271,9 +287,9 @@ def _row(token: TokenRecord) -> tuple[object, ...]:
 
 
 @contextmanager
-def _naming_flags() -> Iterator[None]:
-    """Tell what is wrong with a field in the words of the command line."""
-    from gateway.tokens.repository import Declined  # noqa: PLC0415
+def _faults_name_flags() -> Iterator[None]:
+    """Turn what is wrong with a field of the API into faults that name the flag."""
+    from gateway.errors import Declined  # noqa: PLC0415
 
     try:
         yield
@@ -285,12 +301,12 @@ def _naming_flags() -> Iterator[None]:
 
 
 def _base(invocation: Invocation) -> str:
-    """What a link begins with: as told here, else as the gateway has it that runs on this data folder."""
-    from gateway.store.embedded import announced_url  # noqa: PLC0415
+    """What a link begins with: as given here, else as the gateway uses it that runs on this data folder."""
+    from gateway.store.folder import announced_url  # noqa: PLC0415
 
     settings = invocation.settings
-    told = settings.public_url or settings.redis_url or "listen" in invocation.flags
-    return (None if told else announced_url(settings.data)) or base_url(settings)
+    is_given = settings.public_url or settings.redis_url or "listen" in invocation.flags
+    return (None if is_given else announced_url(settings.data)) or base_url(settings)
 
 
 def _identifier(which: str) -> str:

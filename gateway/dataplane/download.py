@@ -26,8 +26,9 @@ from typing import Any
 from aiohttp import hdrs
 
 from gateway.dataplane.authorise import Authorisation
+from gateway.dataplane.delivery.batched_span import BatchedSpan, send_in_batch
 from gateway.dataplane.delivery.relay import Relay
-from gateway.dataplane.delivery.transfer import Departure, Transfer, send_at_once, send_soon
+from gateway.dataplane.delivery.transfer import Transfer, send_at_once
 from gateway.dataplane.ending import Endings
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import ANSWERED, NOT_POSSIBLE, FastPath
@@ -107,14 +108,14 @@ class Downloads:
         else:
             result.add_done_callback(self._on_span_sent, exchange)
 
-    def _on_span_sent(self, departure: Departure, exchange: Exchange) -> None:
+    def _on_span_sent(self, batched: BatchedSpan, exchange: Exchange) -> None:
         """Go on with a span of the fast path: all of it was sent, or its beginning."""
-        if departure.value:
-            departure.blob.release()
+        if batched.value:
+            batched.blob.release()
             self._count_sent(exchange, exchange.sent)
             self._endings.end(exchange)
         else:
-            step(self._endings.run(exchange, self._send_rest, departure))
+            step(self._endings.run(exchange, self._send_rest, batched))
 
     def _route(
         self, exchange: Exchange, command: TokenRead | None = None
@@ -181,22 +182,24 @@ class Downloads:
         """Send a plan in the way that suits the blob."""
         file, remote = blob.as_file, blob.as_object
         try:
-            if file is None and remote is not None and plan.pieces:
-                await self._run(Relay(exchange, remote), plan, reservation)
+            if file is None and remote is not None and plan.segments:
+                await self._run(Relay(exchange, (remote,)), plan, reservation)
             elif file is None:
                 exchange.respond(plan.status, plan.head)
-            elif not send_at_once(exchange, file, plan) and not await send_soon(exchange, file, plan):
-                await self._run(Transfer(exchange, file), plan, reservation)
+            elif not send_at_once(exchange, file, plan):
+                batched = send_in_batch(exchange, file, plan)
+                if batched is None or not await batched:
+                    await self._run(Transfer(exchange, (file,)), plan, reservation)
         finally:
-            self._count_sent(exchange, plan.amount if plan.pieces else 0)
+            self._count_sent(exchange, plan.amount if plan.segments else 0)
 
-    async def _send_rest(self, exchange: Exchange, departure: Departure) -> None:
+    async def _send_rest(self, exchange: Exchange, batched: BatchedSpan) -> None:
         """Send what the kernel did not take of a span that the fast path began to send."""
-        plan = departure.plan()
-        with departure.blob as blob:
+        plan = batched.plan()
+        with batched.blob as blob:
             try:
-                await departure
-                await self._run(Transfer(exchange, blob), plan, None)
+                await batched
+                await self._run(Transfer(exchange, (blob,)), plan, None)
             finally:
                 self._count_sent(exchange, plan.amount)
 
@@ -235,12 +238,12 @@ async def _check_object(
     ranges = exchange.range or ",".join(fields.getall(hdrs.RANGE, ()))
     redirects = (
         storage.redirects
-        and bool(plan.pieces)
+        and bool(plan.segments)
         and "," not in ranges
         and hdrs.IF_MATCH not in fields
         and fields.get(hdrs.IF_RANGE, etag) == etag
     )
-    if redirects or not plan.pieces:
+    if redirects or not plan.segments:
         await in_task(blob.check())
     if not redirects:
         return plan

@@ -21,7 +21,8 @@ from enum import Enum
 from time import monotonic
 from typing import Final, TypeVar
 
-from gateway.dataplane.delivery.transfer import SMALL_BYTES, Departure, may_leave_soon
+from gateway.dataplane.delivery.batched_span import BatchedSpan, batch_span, fits_batch
+from gateway.dataplane.delivery.transfer import SMALL_BYTES
 from gateway.dataplane.exchange import Exchange
 from gateway.errors import TOKEN_INVALID
 from gateway.http.forward_auth import permission_head
@@ -52,8 +53,8 @@ ANSWERED: Final = Verdict.ANSWERED
 NOT_POSSIBLE: Final = Verdict.NOT_POSSIBLE
 """Nothing was done."""
 
-FastResult = Verdict | Departure
-"""A Departure: a span is being sent. The caller waits for it, releases its blob, and ends the exchange."""
+FastResult = Verdict | BatchedSpan
+"""A BatchedSpan is sent when this turn ends. The caller awaits it, releases its blob, ends the exchange."""
 
 
 class KeptAnswer:
@@ -173,12 +174,12 @@ class FastPath:
         if blob is None:
             return NOT_POSSIBLE
         file = blob.as_file
-        if file is None or not may_leave_soon(exchange, file, spans[0]):
+        if file is None or not fits_batch(exchange, file, spans[0]):
             blob.release()
             return NOT_POSSIBLE
         exchange.status = 206
         head = representation.part_head(spans[0]) + exchange.connection.server.plain_tail
-        return Departure(exchange, file, head, spans[0])
+        return batch_span(exchange, file, head, spans[0])
 
     def keep_file(
         self, key: AnswerKey, storage: Storage, representation: Representation, blob: FileBlob

@@ -1,4 +1,4 @@
-"""One data plane process: its loop, its signals, its end."""
+"""One process of the data plane: its event loop, its signals, and how it ends."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ from gateway.tokens.leases import Times
 _log = logging.getLogger("gateway")
 
 BACKLOG = 4096
-ACCEPTS = 16
-"""Connections accepted in one turn of the loop, at most. libuv accepts one a turn and descriptor, and turns
-are long with quick clients: so each listener is watched by so many. New connections of 32 clients cost
-half the CPU time, and large files that 32 begin to take at once mostly less (bench/README.md)."""
-YOUNG_OBJECTS = 50_000
-"""New objects between two collections; a request makes none in cycles, so they find next to nothing."""
+ACCEPTS_PER_TURN = 16
+"""How many connections are accepted in one turn of the event loop, at most. libuv accepts one for each turn
+and descriptor, and turns are long with quick clients; so each listener is watched by so many descriptors. The
+new connections of 32 clients cost half the CPU time, and large files that 32 clients begin to read at once
+mostly cost less (bench/README.md)."""
+GARBAGE_THRESHOLD = 50_000
+"""New objects between two collections of garbage. A request makes no cycles, so there is next to none."""
 STORE_SECONDS = 2.0
-"""How long a new worker waits for the store before it accepts connections without."""
+"""How long a new worker waits for the store before it accepts connections without it."""
 DRAIN_POLL_SECONDS = 0.02
 BREAK_SECONDS = 1.0
-"""How long the broken connections may take to settle what their clients did not get."""
+"""How long the broken connections may take to settle what their clients did not receive."""
 
 
 def run(
@@ -49,8 +50,8 @@ def run(
 ) -> None:
     """Serve downloads on the listening sockets until SIGTERM, then drain, and return.
 
-    settings.redis_url must be set. slot: this worker's number, for the log. ready: called once connections
-    are accepted. lease_times: other than the usual ones.
+    settings.redis_url must be set. slot: this worker's number, for the log. ready: is called once connections
+    are accepted. lease_times: replaces the usual ones. Raises GatewayError when aiohttp has no C parser.
     """
     log.configure(settings)
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
@@ -76,17 +77,17 @@ async def _serve(
     worker.server.start()
     if worker.access_log is not None:
         worker.access_log.start()
-    with contextlib.suppress(TimeoutError):  # a store that is away must not keep us from saying so
+    with contextlib.suppress(TimeoutError):  # without a store we can still answer that it is away
         async with asyncio.timeout(STORE_SECONDS):
             while not worker.topology.is_ready:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
     listeners = [
         await loop.create_server(worker.server, sock=each, backlog=BACKLOG, ssl=tls)
         for sock in sockets
-        for each in accepting(sock)
+        for each in duplicates(sock)
     ]
-    gc.freeze()  # what is here now stays: the collector need not look at it again
-    gc.set_threshold(YOUNG_OBJECTS)
+    gc.freeze()  # what is there now stays, and need not be looked at again
+    gc.set_threshold(GARBAGE_THRESHOLD)
     ready()
     _log.info("worker %d serves", slot)
     await stopping.wait()
@@ -104,16 +105,16 @@ async def _serve(
         worker.access_log.stop()
 
 
-def accepting(sock: socket.socket) -> list[socket.socket]:
-    """A listener and its duplicates, for as many connections a turn: see ACCEPTS."""
-    return [sock, *(sock.dup() for _ in range(ACCEPTS - 1))]
+def duplicates(listener: socket.socket) -> list[socket.socket]:
+    """A listener and duplicates of it, one for each connection accepted in a turn: see ACCEPTS_PER_TURN."""
+    return [listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))]
 
 
 async def _drained(connections: Mapping[Any, Any], timeout: float) -> None:
-    """Until every connection has closed, or the time is up."""
+    """Wait until every connection has closed, or the time is up."""
     try:
         async with asyncio.timeout(timeout):
-            while connections:  # noqa: ASYNC110 - aiohttp's table of connections tells nobody
+            while connections:  # noqa: ASYNC110 - nothing announces that aiohttp's table has changed
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
     except TimeoutError:
         _log.warning("%d connections were still busy after %g s and are broken", len(connections), timeout)

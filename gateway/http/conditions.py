@@ -2,15 +2,15 @@
 
 The order of section 13.2.2:
 
-1. If-Match, by strong comparison: does not hold -> 412.
-2. Without If-Match: If-Unmodified-Since does not hold -> 412.
-3. If-None-Match, by weak comparison: does not hold -> 304 for GET and HEAD, else 412.
-4. Without If-None-Match, for GET and HEAD: If-Modified-Since does not hold -> 304.
+1. If-Match, by strong comparison: if it does not hold, 412.
+2. Without If-Match: if If-Unmodified-Since does not hold, 412.
+3. If-None-Match, by weak comparison: if it does not hold, 304 for GET and HEAD, else 412.
+4. Without If-None-Match, for GET and HEAD: if If-Modified-Since does not hold, 304.
 5. Range with If-Range: see `requested_range`.
 
-A field of several lines is the list of them all (5.3). A list of entity tags that breaks the grammar (8.8.3)
-matches nothing: the client's If-Match then fails, its If-None-Match lets the file be sent, both of which are
-safe. A date that is none, or several, is ignored (13.1.3, 13.1.4).
+Several lines of a field are one list (5.3). A list of entity tags that breaks the grammar (8.8.3) matches
+nothing: then the client's If-Match fails, and its If-None-Match lets the file be sent. Both are safe. A field
+with an invalid date, or with several dates, is ignored (13.1.3, 13.1.4).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _IF_RANGE: Final = istr("If-Range")
 _RANGE: Final = istr("Range")
 
 _ELEMENT: Final = re.compile(r'[ \t]*+((?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*+"|)[ \t]*+(?:,|\Z)')
-"""One element, perhaps empty, of a list of entity tags, with the comma after it. Possessive: linear time."""
+"""One element, perhaps empty, of a list of entity tags, with the comma after it. The quantifiers are
+possessive, so that matching takes linear time."""
 
 
 class Verdict(Enum):
@@ -45,33 +46,33 @@ class Verdict(Enum):
 def evaluate(method: str, headers: MultiMapping[str], etag: str, modified: int) -> Verdict:
     """Decide on the conditions of a request for a file that exists.
 
-    headers: names are compared as the mapping does; pass a case-insensitive one (CIMultiDictProxy). etag:
-    the file's strong entity tag with its quotes. modified: its Last-Modified, whole seconds since 1970 UTC.
-    Never raises. Not to be asked when the answer would be other than 200 or 206 without it (13.2.1).
+    headers: a mapping that ignores the case of names (CIMultiDictProxy). etag: the file's strong entity tag
+    with its quotes. modified: its Last-Modified, in whole seconds since 1970 UTC. Never raises. Conditions
+    only count where the answer without them would be 200 or 206 (13.2.1); do not call it for any other.
     """
     reading = method in {"GET", "HEAD"}
     if _IF_MATCH in headers:
         if not _matches(headers.getall(_IF_MATCH), etag, weak=False):
             return Verdict.PRECONDITION_FAILED
     elif _IF_UNMODIFIED_SINCE in headers:
-        since = _sole_date(headers.getall(_IF_UNMODIFIED_SINCE))
+        since = _only_date(headers.getall(_IF_UNMODIFIED_SINCE))
         if since is not None and modified > since:
             return Verdict.PRECONDITION_FAILED
     if _IF_NONE_MATCH in headers:
         if _matches(headers.getall(_IF_NONE_MATCH), etag, weak=True):
             return Verdict.NOT_MODIFIED if reading else Verdict.PRECONDITION_FAILED
     elif reading and _IF_MODIFIED_SINCE in headers:
-        since = _sole_date(headers.getall(_IF_MODIFIED_SINCE))
+        since = _only_date(headers.getall(_IF_MODIFIED_SINCE))
         if since is not None and modified <= since:
             return Verdict.NOT_MODIFIED
     return Verdict.PROCEED
 
 
 def requested_range(method: str, headers: MultiMapping[str], etag: str, modified: int) -> str | None:
-    """The Range field to give to `select_ranges`, or None if the whole file is to be sent.
+    """The Range field to pass to `select_ranges`, or None if the whole file has to be sent.
 
-    None for a method other than GET (14.2: HEAD ignores Range), for no Range or several lines of it (which
-    are not a valid field), and when If-Range does not hold (13.2.2 step 5). Never raises.
+    None for a method other than GET (HEAD ignores Range, 14.2), without a Range field or with several lines
+    of it (which are not valid), and when If-Range does not hold (13.2.2 step 5). Never raises.
     """
     if _RANGE not in headers or method != "GET":
         return None
@@ -80,10 +81,10 @@ def requested_range(method: str, headers: MultiMapping[str], etag: str, modified
 
 
 def range_applies(headers: MultiMapping[str], etag: str, modified: int) -> bool:
-    """Whether If-Range, if there is one, holds (13.1.5): the very same strong tag, or the very same date.
+    """Whether If-Range, if there is one, holds (13.1.5): it has exactly our strong tag, or exactly our date.
 
     False for a weak tag, a malformed value or several lines. The date is a strong validator here (8.8.2.2):
-    a file of a version never changes, and one whose time differs from the manifest is not served.
+    the files of a version never change, and one whose time differs from the manifest is not served.
     """
     if _IF_RANGE not in headers:
         return True
@@ -97,7 +98,7 @@ def range_applies(headers: MultiMapping[str], etag: str, modified: int) -> bool:
 
 
 def _matches(lines: list[str], etag: str, *, weak: bool) -> bool:
-    """Whether the list of tags, or `*`, includes the file's tag; `weak` looks past a `W/` (8.8.3.2)."""
+    """Whether the list of tags, or `*`, includes the file's tag. weak: `W/` is ignored (8.8.3.2)."""
     value = lines[0] if len(lines) == 1 else ",".join(lines)
     if value == etag or value.strip(" \t") == "*":
         return True
@@ -113,6 +114,6 @@ def _matches(lines: list[str], etag: str, *, weak: bool) -> bool:
     return found
 
 
-def _sole_date(lines: list[str]) -> int | None:
-    """The date of a field that may have one line only; None if it is to be ignored."""
+def _only_date(lines: list[str]) -> int | None:
+    """The date of a field that may have only one line; None if the field is ignored."""
     return parse_date(lines[0].strip(" \t")) if len(lines) == 1 else None

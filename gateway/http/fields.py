@@ -1,11 +1,11 @@
 """The values of header fields: dates, names, digests, ranges, and what a client prefers.
 
-Everything that is made here is printable ASCII, whatever went in.
+Every value that is made here is printable ASCII, whatever it is made from.
 
-A file's name, as a download is saved under it (`download_name`), is the last component of the manifest's:
-both kinds of slash separate, control characters and marks that turn the direction of text are dropped,
-leading dots and spaces too, lone surrogates become `_`, and it has at most MAX_NAME_BYTES bytes (the end of
-the stem gives way, not the extension). A name of which nothing remains is `download`.
+The name under which a download is saved (`download_name`) is the last component of the name in the manifest.
+Both kinds of slash separate components. Control characters, marks that change the direction of text, leading
+dots and leading or trailing spaces are dropped; a lone surrogate becomes `_`. The name has at most
+MAX_NAME_BYTES bytes: the end of the stem is cut off, not the extension. If nothing remains, it is `download`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from gateway.http.media_types import DEFAULT_TYPE, MEDIA_TYPES
 from gateway.http.ranges import Span, Spans
 
 MAX_NAME_BYTES: Final = 200
-"""Longest name given to a client, in UTF-8: file systems take 255, and browsers add ` (1).crdownload`."""
+"""The longest name for a client, in UTF-8: file systems allow 255, and browsers add ` (1).crdownload`."""
 
 MAX_EXTENSION: Final = 16
-"""Longest extension, in characters, that survives the shortening of a name."""
+"""The longest extension, in characters, that is kept when a name is shortened."""
 
 PRESENT_YEAR: Final = 2026
-"""Where two-digit years are read from (RFC 9110 section 5.6.7): up to 50 years ahead of it, else in the past.
-A constant instead of a clock keeps the rules pure, and only matters to times 50 years from now."""
+"""A two-digit year is at most 50 years after this one, else in the past (RFC 9110 section 5.6.7). A constant
+instead of a clock keeps the rules pure; it makes a difference only for times 50 years from now."""
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -40,7 +40,7 @@ _MONTH_NUMBER: Final = {name: number for number, name in enumerate(_MONTHS, 1)}
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _EARLIEST: Final = -62_135_596_800
 _LATEST: Final = 253_402_300_799
-"""The years 0001 to 9999, which is what the format can say."""
+"""The years 0001 to 9999: the format has no others."""
 
 _TIME: Final = r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)"
 _MONTH: Final = f"({'|'.join(_MONTHS)})"
@@ -70,9 +70,9 @@ def format_date(seconds: int) -> str:
 
 
 def parse_date(text: str, year: int = PRESENT_YEAR) -> int | None:
-    """An HTTP-date in any of its three formats, as seconds since 1970 UTC; None if it is none.
+    """An HTTP-date in any of its three formats, as seconds since 1970 UTC; None if the text is not one.
 
-    The name of the day is not held against the date. year: the present one, to read two-digit years by.
+    A wrong name of the day is accepted. year: the present one, for dates with a year of two digits.
     """
     if match := _FIXDATE.fullmatch(text):
         day, month, full_year, *clock = match.groups()
@@ -93,7 +93,7 @@ def _century(short: int, year: int) -> int:
 
 
 def _seconds(year: int, month: str, day: str, clock: Sequence[str]) -> int | None:
-    """Seconds since 1970 UTC; None for a day the calendar does not have. A leap second is the next second."""
+    """Seconds since 1970 UTC; None for a day that does not exist. A leap second counts as the next second."""
     try:
         days = date(year, _MONTH_NUMBER[month], int(day)).toordinal() - _EPOCH_DAY
     except ValueError:
@@ -109,8 +109,8 @@ def _seconds(year: int, month: str, day: str, clock: Sequence[str]) -> int | Non
 def content_disposition(name: str) -> str:
     """`attachment` with both forms of the file's name (RFC 6266, RFC 8187), safe for any name.
 
-    `filename` is for old clients: ASCII, accents taken off, `_` for what cannot be said or misleads some
-    parser (quotes, backslash, percent, semicolon). `filename*` is the name itself.
+    `filename` is for old clients: ASCII, without accents, and with `_` for what ASCII does not have and for
+    what misleads some parser (quotes, backslash, percent, semicolon). `filename*` is the name itself.
     """
     name = download_name(name)
     encoded = quote(name, safe=_ATTRIBUTE_CHARACTERS)
@@ -118,7 +118,7 @@ def content_disposition(name: str) -> str:
 
 
 def download_name(name: str) -> str:
-    """The name a file is to be saved under: see the top of the module."""
+    """The name under which a file is saved: see the top of the module."""
     last = re.split(r"[/\\]", name)[-1]
     clean = _SURROGATE.sub("_", _DROPPED.sub("", last)).lstrip(". ").rstrip(" ")
     encoded = clean.encode()
@@ -130,13 +130,13 @@ def download_name(name: str) -> str:
 
 
 def media_type(name: str) -> str:
-    """The media type for a file's name, from our own table, so that it is the same on every machine."""
+    """The media type for a file's name, from our own table: it is the same on every machine."""
     _, dot, extension = re.split(r"[/\\]", name)[-1].rpartition(".")
     return MEDIA_TYPES.get(extension.lower(), DEFAULT_TYPE) if dot else DEFAULT_TYPE
 
 
 def _ascii_name(name: str) -> str:
-    """The name in ASCII. What decomposing brings in, slashes and leading dots, is taken out once more."""
+    """The name in ASCII. Decomposing may bring in slashes and leading dots, which are removed once more."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     stem, extension = _split_extension(plain.lstrip(". "))
     stem, extension = _UNSAFE.sub("_", stem), _UNSAFE.sub("_", extension)
@@ -154,22 +154,22 @@ def _split_extension(name: str) -> tuple[str, str]:
 
 
 def entity_tag(sha256_hex: str) -> str:
-    """The strong entity tag of a content, quotes included (RFC 9110 section 8.8.3)."""
+    """The strong entity tag of a content, with its quotes (RFC 9110 section 8.8.3)."""
     return f'"{sha256_hex}"'
 
 
 def repr_digest(sha256_hex: str) -> str:
-    """The Repr-Digest field of a content (RFC 9530 section 3). Raises ValueError for what is not hex."""
+    """The Repr-Digest field of a content (RFC 9530 section 3). Raises ValueError if it is not hexadecimal."""
     return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256_hex)).decode()}:"
 
 
 def content_range(span: Span | None, size: int) -> str:
-    """The Content-Range field (RFC 9110 section 14.4); None for the one of a 416, `bytes */SIZE`."""
+    """The Content-Range field (RFC 9110 section 14.4). span: None for the field of a 416, `bytes */SIZE`."""
     return f"bytes */{size}" if span is None else f"bytes {span.start}-{span.stop - 1}/{size}"
 
 
 class Multipart(NamedTuple):
-    """A multipart/byteranges body: each part's head, then the bytes of its span; last, the closing bytes.
+    """A multipart/byteranges body: each part's head and then the bytes of its span; last, the closing bytes.
 
     type: the answer's Content-Type. length: its Content-Length.
     """
@@ -183,11 +183,12 @@ class Multipart(NamedTuple):
 def multipart(spans: Spans, size: int, part_type: str, sha256_hex: str) -> Multipart:
     """Frame several spans of one file (RFC 9110 sections 14.6 and 15.3.7.2).
 
-    The boundary is 128 bits of a hash over the content's own digest and the spans: the same request gets the
-    same bytes from every worker, and no content can be made to hold a hash of itself.
+    The boundary is 128 bits of a hash of the content's digest and the spans. So every worker sends the same
+    bytes for the same request, and no content can contain the boundary, because it would contain its own
+    hash.
     """
-    places = ",".join(f"{start}-{stop}" for start, stop in spans)
-    boundary = sha256(f"{sha256_hex} {places}".encode()).hexdigest()[:32]
+    selected = ",".join(f"{start}-{stop}" for start, stop in spans)
+    boundary = sha256(f"{sha256_hex} {selected}".encode()).hexdigest()[:32]
     parts: list[tuple[bytes, Span]] = []
     opening = f"--{boundary}"
     for span in spans:
@@ -211,11 +212,12 @@ _WEIGHT: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
 
 
 def negotiate(accept: str | None, offers: Sequence[str]) -> str | None:
-    """The media type of `offers` (lower case, our favourite first) that the Accept field likes best.
+    """The media type of `offers` (in lower case, our favourite first) that the Accept field prefers.
 
-    The most specific range that fits an offer gives its weight. Among equal weights an offer that the client
-    names goes before one that only a wildcard covers, then the order of `offers` decides. None when the
-    client accepts none of them; the favourite when there is no field. What breaks the grammar is passed over.
+    The most specific range that matches an offer gives its weight. Among equal weights, an offer that the
+    client names goes before one that only a wildcard matches; then the order of `offers` decides. None if the
+    client accepts none of them; the favourite if there is no field. An element that breaks the grammar is
+    ignored.
     """
     ranges = _media_ranges(accept) if accept and accept.strip(" \t,") else [("*", "*", 1.0)]
     best, best_rank = None, (0.0, 0)
@@ -236,13 +238,13 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str | None:
 
 @lru_cache(maxsize=1024)
 def prefers_html(accept: str | None) -> bool:
-    """Whether a person's browser asks: HTML is liked better than JSON. Not for `*/*`, no field, or JSON."""
+    """Whether a person's browser asks: it prefers HTML to JSON. False for `*/*`, JSON, or no field."""
     offers = ("application/json", "application/problem+json", "text/html")
     return negotiate(accept, offers) == "text/html"
 
 
 def _media_ranges(accept: str) -> list[tuple[str, str, float]]:
-    """Type, subtype and weight of each valid element. A range with parameters fits none of our offers."""
+    """Type, subtype and weight of each valid element. A range with parameters matches none of our offers."""
     ranges: list[tuple[str, str, float]] = []
     position = 0
     while position < len(accept):
@@ -260,7 +262,7 @@ def _media_ranges(accept: str) -> list[tuple[str, str, float]]:
 
 
 def _weight(parameters: str) -> float | None:
-    """The weight among a range's parameters; None if malformed, or another parameter narrows the range."""
+    """The weight among a range's parameters; None if malformed, or if another parameter narrows the range."""
     weight = 1.0
     for pair in _PARAMETER.findall(parameters):
         name, _, value = pair.partition("=")

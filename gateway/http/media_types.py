@@ -1,7 +1,8 @@
-"""The media type by a file's extension: what shops sell, and what stands beside it.
+"""The media type for the extension of a file's name: what shops sell, and what usually comes with it.
 
-A table of our own, because Python's `mimetypes` reads the machine's files and changes between versions, and
-because it reports the inside of a compressed file (`a.tar.gz` as a tar), where the bytes as sent are meant.
+This is a table of our own, because Python's `mimetypes` reads files of the machine and changes between
+versions. It also names the type inside a compressed file (a tar for `a.tar.gz`); we need that of the bytes
+that are sent.
 """
 
 from __future__ import annotations
@@ -90,4 +91,4 @@ _ROWS: Final[tuple[tuple[str, str], ...]] = (
 MEDIA_TYPES: Final[dict[str, str]] = {
     extension: media_type for media_type, extensions in _ROWS for extension in extensions.split()
 }
-"""Lower-case extension, without its dot, to media type."""
+"""The media type for each extension, in lower case and without its dot."""

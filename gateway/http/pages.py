@@ -1,6 +1,6 @@
-"""What is answered besides files: refusals, for programs and for people, and the index of a version.
+"""The answers that are not files: refusals, for programs and for people, and the index of a version.
 
-Pages are small, need nothing else to be loaded, and quote nothing of the request.
+Pages are small, load nothing else, and quote nothing of the request.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def refusal_answer(
 ) -> tuple[bytes, bytes]:
     """The head (status line and fields, without the empty line) and the body of a refusal.
 
-    detail: instead of the row's own; one of our own texts. html: a page instead of problem+json (RFC 9457).
-    status: in the status line instead of the row's own, which the body still tells.
+    detail: replaces the row's own text. html: a page instead of problem+json (RFC 9457). status: replaces the
+    row's own in the status line; the body still has the row's own.
     """
     text = detail or refusal.detail
     if html:
@@ -64,8 +64,8 @@ def refusal_answer(
 def index_answer(manifest: Manifest, token: str, html: bool, base: str = "") -> tuple[bytes, bytes]:
     """The head and the body of a version's index: every file with its size, digest and link.
 
-    token: goes into the links. base: what they begin with, the setting `public_url`; without it they are
-    relative to the host. The answer is never cached and passes no referrer on.
+    token: is put into the links. base: the beginning of the links, which is the setting `public_url`; without
+    it they are relative to the host. The answer is never cached, and links send no Referer.
     """
     links = [base + _link(file.name, token) for file in manifest.files]
     body = _index_page(manifest, links) if html else _index_json(manifest, links)
@@ -131,5 +131,5 @@ def _page(title: str, content: str) -> bytes:
 
 
 def _printable(text: str) -> str:
-    """The text with what is not valid Unicode shown as a replacement character."""
+    """The text, with a replacement character for everything that is not valid Unicode."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,16 +1,17 @@
-"""The plan: the whole decided answer for a file, made from values alone and sent by others.
+"""The plan: a whole decided answer, made from values alone. Deliveries send it.
 
-Representation   what a manifest's file looks like over HTTP: its fields, made once
-Plan             status, head and the spans of the file to send
-plan_answer      method + request fields + representation -> plan, in the order of RFC 9110 13.2.2
-plan_redirect    where a storage hands the file out itself -> plan
+Representation   one file of a manifest as HTTP shows it: its fields, made once
+Segment          some bytes of framing, and then a span of one of the answer's files
+Plan             status, head and segments
+plan_answer      method + request fields + representation -> plan, in the order of RFC 9110 section 13.2.2
+plan_redirect    a URL where the storage itself sends the file -> plan
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from multidict import CIMultiDictProxy
 
@@ -32,11 +33,23 @@ NANOSECONDS: Final = 1_000_000_000
 _MEDIA_TYPE: Final = re.compile(
     r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:;[ !-~]*)?", re.ASCII
 )
-_NO_PREFIX: Final = b""
+_new: Final = tuple.__new__
+"""Makes a named tuple without the call of its own function: 0.2 µs a request."""
+
+
+class Segment(NamedTuple):
+    """What to send next: `prefix`, and then the bytes of `span` from one of the answer's files.
+
+    file: the number of that file among those that are sent, from 0; it is 0 wherever the answer has one file.
+    """
+
+    prefix: bytes
+    file: int
+    span: Span
 
 
 class Representation:
-    """One file of a manifest as HTTP shows it. Made once a worker, used for every request."""
+    """One file of a manifest as HTTP shows it. A worker makes it once and uses it for every request."""
 
     __slots__ = (
         "_partial",
@@ -74,7 +87,7 @@ class Representation:
         typed = _fields(("Content-Type", self.type)) + self.common
         whole = b"HTTP/1.1 200 OK\r\n" + _fields(("Content-Length", str(file.size))) + typed
         span = Span(0, file.size)
-        self._whole = Plan(200, whole, ((_NO_PREFIX, span),) if file.size else (), b"", file.size)
+        self._whole = Plan(200, whole, (Segment(b"", 0, span),) if file.size else (), b"", file.size)
         self._partial = b"HTTP/1.1 206 Partial Content\r\n" + typed
 
     def whole(self) -> Plan:
@@ -83,10 +96,11 @@ class Representation:
 
     def part(self, span: Span) -> Plan:
         """The plan for one span."""
-        return Plan(206, self.part_head(span), ((_NO_PREFIX, span),), b"", span.stop - span.start)
+        segment = _new(Segment, (b"", 0, span))
+        return Plan(206, self.part_head(span), (segment,), b"", span.stop - span.start)
 
     def part_head(self, span: Span) -> bytes:
-        """The head of that plan."""
+        """The head of the plan for one span."""
         start, stop = span
         return b"%bContent-Range: bytes %d-%d/%d\r\nContent-Length: %d\r\n" % (
             self._partial,
@@ -104,61 +118,67 @@ class Representation:
             + _fields(("Content-Type", body.type), ("Content-Length", str(body.length)))
             + self.common
         )
-        return Plan(206, head, body.parts, body.closing, sum(span.stop - span.start for span in spans))
+        segments = tuple(Segment(prefix, 0, span) for prefix, span in body.parts)
+        return Plan(206, head, segments, body.closing, sum(span.stop - span.start for span in spans))
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A decided answer.
 
-    head: status line and fields, each ended by CRLF. pieces: what to send, each some framing bytes and
-    then a span of the file. closing: framing after the last piece. amount: bytes of the file, the sum of
-    the spans, or what a redirect grants elsewhere; what a claim reserves. refusal: set when the answer is
-    a refusal; `head` then holds only the fields to add to it.
+    head: status line and fields, each ended by CRLF. segments: the body, in order. closing: framing after the
+    last segment. amount: bytes of files, which a claim reserves: the sum of the spans, or what a redirect
+    grants elsewhere. refusal: set when the answer is a refusal; `head` then has only the fields to add to it.
     """
 
     status: int
     head: bytes
-    pieces: tuple[tuple[bytes, Span], ...] = ()
+    segments: tuple[Segment, ...] = ()
     closing: bytes = b""
     amount: int = 0
     refusal: Refusal | None = None
 
 
-def plan_answer(method: str, headers: CIMultiDictProxy[str], shown: Representation) -> Plan:
+def plan_answer(method: str, headers: CIMultiDictProxy[str], representation: Representation) -> Plan:
     """Decide the answer to a GET or HEAD for one file. Pure; never raises.
 
-    HEAD gets the head that GET would get without its Range (RFC 9110 section 14.2), and no pieces.
+    HEAD gets the head that GET would get without its Range (RFC 9110 section 14.2), and no segments.
     """
-    verdict = evaluate(method, headers, shown.etag, shown.modified)
+    verdict = evaluate(method, headers, representation.etag, representation.modified)
     if verdict is Verdict.NOT_MODIFIED:
-        return Plan(304, b"HTTP/1.1 304 Not Modified\r\n" + shown.validators)
+        return Plan(304, b"HTTP/1.1 304 Not Modified\r\n" + representation.validators)
     if verdict is Verdict.PRECONDITION_FAILED:
-        fields = _fields(("ETag", shown.etag), ("Last-Modified", format_date(shown.modified)))
+        fields = _fields(
+            ("ETag", representation.etag), ("Last-Modified", format_date(representation.modified))
+        )
         return Plan(412, fields, refusal=PRECONDITION_FAILED)
     if method == "HEAD":
-        whole = shown.whole()
+        whole = representation.whole()
         return Plan(whole.status, whole.head)
-    return plan_range(requested_range(method, headers, shown.etag, shown.modified), shown)
+    return plan_range(
+        requested_range(method, headers, representation.etag, representation.modified), representation
+    )
 
 
-def plan_range(value: str | None, shown: Representation) -> Plan:
-    """Decide the answer to a GET without conditions, whose Range field is `value` (none: empty or None)."""
-    spans = select_ranges(value, shown.file.size) if value else None
+def plan_range(value: str | None, representation: Representation) -> Plan:
+    """Decide the answer to a GET without conditions. value: the Range field; None or empty: there is none."""
+    spans = select_ranges(value, representation.file.size) if value else None
     if spans is None:
-        return shown.whole()
+        return representation.whole()
     if spans == UNSATISFIABLE:
-        fields = _fields(("Content-Range", content_range(None, shown.file.size)), ("Accept-Ranges", "bytes"))
+        fields = _fields(
+            ("Content-Range", content_range(None, representation.file.size)), ("Accept-Ranges", "bytes")
+        )
         return Plan(416, fields, refusal=RANGE_NOT_SATISFIABLE)
     if len(spans) == 1:
-        return shown.part(spans[0])
-    return shown.parts(spans)
+        return representation.part(spans[0])
+    return representation.parts(spans)
 
 
 def plan_redirect(location: str, amount: int) -> Plan:
     """The plan that sends the client to the storage itself, where it may get `amount` bytes.
 
-    Nobody may keep the address or pass it on: whoever has it has the file.
+    No cache may keep the URL and no page may pass it on: whoever has the URL can get the file.
     """
     head = b"HTTP/1.1 302 Found\r\n" + _fields(
         ("Location", location),

@@ -1,13 +1,15 @@
-"""The commonest request heads, each read by one expression: a minted URL, at most one range, no condition.
+"""The commonest request heads, each read by one regular expression.
+
+The first asks for a minted URL with at most one range and no condition:
 
     GET /download?token=ct_… HTTP/1.1       (or /download/NAME, if nothing in the name is encoded)
     Host: …
     Range: bytes=FIRST-LAST          (here or at the end, or not at all)
     (fields that change nothing about the answer)
 
-and a front proxy's question about such a request, in the order in which nginx sends what
-config/nginx/auth_request.conf sets and then what the client sent. Who asks may not be trusted: that is not
-looked at here.
+The second is the request in which a front proxy asks about the first. Its fields come in the order in which
+nginx sends them: first what config/nginx/auth_request.conf sets, and then what the client sent. Whether the
+sender is a trusted proxy is not decided here.
 
     GET /auth HTTP/1.1
     Host: …
@@ -16,9 +18,10 @@ looked at here.
     X-Original-Method: GET
     (as above)
 
-It is stricter than HTTP, so that what it accepts is read the same way by every server: any other method,
-target, spelling, field, white space or byte is not read here but by aiohttp's parser. 1 µs instead of 5 for
-the parser, the target and the token; the whole of a question costs 29 µs of CPU instead of 36.
+The expressions are stricter than HTTP, so that every server would read what they accept in the same way. A
+head with any other method, target, spelling, field, white space or byte is left to aiohttp's parser. Reading
+takes 1 µs instead of 5 for the parser, the target and the token; a request of a front proxy costs 29 µs of
+CPU in all, instead of 36.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from typing import Final, NamedTuple
 from gateway.secrets import MAX_TOKEN_LENGTH, TOKEN_PREFIX
 
 MAX_BYTES: Final = 1024
-"""Longest head looked at; below every limit on lines and fields unless a setting is lower still."""
+"""The longest head that is read here. Limits on lines and fields are higher, unless set to less."""
 
 _RANGE: Final = rb"(?:Range: (bytes=[0-9]{1,18}-[0-9]{0,18})\r\n)?"
 _FIELDS: Final = (
@@ -55,7 +58,7 @@ _new: Final = tuple.__new__
 
 
 class PlainHead(NamedTuple):
-    """What such a request says: file, token, the client's name for itself and the range; empty for none."""
+    """What such a request contains: file, token, User-Agent and Range; empty where there is none."""
 
     file: str
     token: str
@@ -64,7 +67,7 @@ class PlainHead(NamedTuple):
 
 
 def read_plain_head(data: bytes) -> PlainHead | None:
-    """Read `data` if it is exactly one such head, else None."""
+    """Read `data` if it is exactly one head of that kind; else return None."""
     match = _HEAD.fullmatch(data)
     if match is None:
         return None
@@ -75,9 +78,9 @@ def read_plain_head(data: bytes) -> PlainHead | None:
 
 
 class PlainAuthRequest(NamedTuple):
-    """What such a question says: the client's address, the target it asked for, and as above.
+    """What such a request of a front proxy contains: the client's address, the target, and the rest as above.
 
-    file, token: of a target that is a minted URL and nothing else; of any other they are empty.
+    file, token: of a target that is a minted URL and nothing more; they are empty for any other target.
     """
 
     forwarded: str
@@ -89,12 +92,12 @@ class PlainAuthRequest(NamedTuple):
 
 
 def read_plain_auth_request(data: bytes) -> PlainAuthRequest | None:
-    """Read `data` if it is exactly one such question, else None."""
+    """Read `data` if it is exactly one request of that kind; else return None."""
     match = _AUTH_REQUEST.fullmatch(data)
     if match is None:
         return None
     forwarded, original, file, token, first, agent, last = match.groups(b"")
     if first and last:
         return None
-    asked = (forwarded.decode(), original.decode(), file.decode(), token.decode())
-    return _new(PlainAuthRequest, (*asked, agent.decode(), (first or last).decode()))
+    target = (forwarded.decode(), original.decode(), file.decode(), token.decode())
+    return _new(PlainAuthRequest, (*target, agent.decode(), (first or last).decode()))

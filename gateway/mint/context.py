@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.mint.models import GenerateDownloadUrl
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class MintContext:
     say. mint_model: the model of the request's body, with the limits of the settings.
     """
 
-    store: TokenStore
+    store: Repositories
     base_url: str
     default_ttl: int
     mint_model: type[GenerateDownloadUrl]

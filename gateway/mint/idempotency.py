@@ -32,7 +32,7 @@ from gateway.products.repository import ResolvedVersion
 from gateway.secrets import TOKEN_PREFIX, encode_secret, key_hash
 from gateway.store.key_names import idempotency_record_key
 from gateway.store.scripts import Script
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from gateway.web.problems import Problem, invalid
 
 HEADER: Final = "Idempotency-Key"
@@ -103,15 +103,15 @@ def read_promise(record: str, body: str) -> Promise:
 
 
 async def claim(
-    store: TokenStore, key: str, body: str, base: str, resolved: ResolvedVersion, lifetime: int
+    store: Repositories, key: str, body: str, base: str, resolved: ResolvedVersion, lifetime: int
 ) -> Promise:
     """Step 1. key: the record's. lifetime: the token's, in seconds. Raises Problem, StoreUnavailable."""
     salt = secrets.token_hex(SALT_BYTES)
     fields = {"body": body, "salt": salt, "base": base, **asdict(resolved)}
-    record = await store.run(CLAIM, [key], json.dumps(fields), 1000 * KEEP_SECONDS, 1000 * lifetime)
+    record = await store.client.run(CLAIM, [key], json.dumps(fields), 1000 * KEEP_SECONDS, 1000 * lifetime)
     return read_promise(record, body)
 
 
-async def finish(store: TokenStore, key: str) -> None:
+async def finish(store: Repositories, key: str) -> None:
     """Step 3. Raises StoreUnavailable."""
-    await store.run(FINISH, [key])
+    await store.client.run(FINISH, [key])

@@ -11,11 +11,11 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.errors import Declined
 from gateway.mint import idempotency
 from gateway.mint.context import MintContext
 from gateway.mint.models import GenerateDownloadUrl
-from gateway.products.repository import ResolvedVersion, resolve_version_command, resolved
-from gateway.store.client import Declined
+from gateway.products.repository import ResolvedVersion, read_resolved_version, resolve_version_command
 from gateway.web.authentication import MINT, bearer_key, check_role, key_command
 from gateway.web.bodies import read_json
 from gateway.web.problems import Problem
@@ -32,22 +32,22 @@ async def generate_download_url(request: web.BaseRequest, context: MintContext) 
         body = await read_json(request)
         order = validate(context.mint_model, body)
     except Problem:  # only a caller with a valid key learns what is wrong with the request
-        check_role(key, await context.store.call(*key_command(key)), MINT)
+        check_role(key, await context.store.client.call(*key_command(key)), MINT)
         raise
     commands = [key_command(key), resolve_version_command(order.productId, order.version)]
     if name is None:
-        key_reply, version_reply = await context.store.call_all(*commands)
+        key_reply, version_reply = await context.store.client.call_all(*commands)
         check_role(key, key_reply, MINT)
-        version = resolved(version_reply, order.productId, order.version)
+        version = read_resolved_version(version_reply, order.productId, order.version)
         return await _mint_once(context, order, version)
     record_key = idempotency.record_key(key, name)
-    key_reply, version_reply, record = await context.store.call_all(*commands, ("GET", record_key))
+    key_reply, version_reply, record = await context.store.client.call_all(*commands, ("GET", record_key))
     check_role(key, key_reply, MINT)
     digest = idempotency.digest_body(body)
     if record is not None:
         promise = idempotency.read_promise(record, digest)
     else:
-        version = resolved(version_reply, order.productId, order.version)
+        version = read_resolved_version(version_reply, order.productId, order.version)
         lifetime = order.expiresIn or context.default_ttl
         promise = await idempotency.claim(
             context.store, record_key, digest, context.base_url, version, lifetime
@@ -62,7 +62,7 @@ async def generate_download_url(request: web.BaseRequest, context: MintContext) 
 async def _mint_once(
     context: MintContext, order: GenerateDownloadUrl, version: ResolvedVersion
 ) -> QuickResponse:
-    minted = await context.store.create_token(
+    minted = await context.store.tokens.create(
         version, expires_in=order.expiresIn or context.default_ttl, **_terms(order)
     )
     record = minted.record
@@ -74,7 +74,7 @@ async def _keep_promise(
 ) -> None:
     version = ResolvedVersion(promise.product, promise.version, promise.manifest)
     try:
-        await context.store.create_token(version, expires_at=promise.expires, token=token, **_terms(order))
+        await context.store.tokens.create(version, expires_at=promise.expires, token=token, **_terms(order))
     except Declined as declined:
         # a crash came before the token was written, and the request was repeated after the token's expiry
         if declined.code != "expiry_past":

@@ -16,7 +16,7 @@ from gateway.mint.dispatcher import Dispatcher
 from gateway.mint.models import mint_model
 from gateway.mint.routes import make_routes
 from gateway.runtime.process import run_until_sigterm
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from gateway.web.server import STOP_SECONDS, Server
 
 _log = logging.getLogger("gateway.mint")
@@ -42,13 +42,13 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 async def _open(settings: Settings, sockets: list[socket.socket]) -> AsyncIterator[None]:
     assert settings.redis_url is not None
     async with (
-        TokenStore.connect(settings.redis_url, settings.redis_timeout) as store,
+        Repositories.connect(settings.redis_url, settings.redis_timeout) as store,
         serve(store, sockets, settings),
     ):
         yield
 
 
-def serve(store: TokenStore, sockets: list[socket.socket], settings: Settings) -> Server:
+def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> Server:
     """Answer on the sockets while this is entered; leaving it finishes what is under way."""
     model = mint_model(settings.mint_max_ttl)
     context = MintContext(store, base_url(settings), settings.mint_default_ttl, model)

@@ -1,14 +1,8 @@
-"""Products and their versions in the store.
+"""Products and their versions in the store (see gateway.store.key_names for the keys).
 
-Two keys a product, under one hash tag, so that every change is one script:
-
-    dg:product:{ID}     hash: name, status (active | archived), active (the version), created (ms)
-    dg:version:{ID}     hash: version -> manifest digest
-    dg:manifest:{D}     string: the manifest, immutable, named by its own digest
-    dg:products         set of ids, only for listing
-
-The manifest is written before the script that names it and the id joins the set before its product
-exists: a crash in between leaves something nobody refers to, never a reference to nothing.
+A product has two keys with one hash tag, so that one script makes every change. Its manifest is written
+before the script that refers to it, and its id joins the set of all products before the product exists: a
+crash in between leaves something that nothing refers to, never a reference to nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.errors import Declined
 from gateway.manifest import Manifest
-from gateway.products.validation import MAX_DISPLAY_NAME, NAME_HELP, Fault, is_name, is_text, manifest_faults
-from gateway.store.client import Declined, StoreClient
+from gateway.products.validation import NAME_HELP, display_name_faults, is_name, manifest_faults
+from gateway.store.client import StoreClient
+from gateway.store.key_names import PRODUCTS_KEY, manifest_key, product_key, version_key
 from gateway.store.scripts import Script
 
-PRODUCTS_KEY: Final = "dg:products"
 STATUSES: Final = ("active", "archived")
 
 REGISTER: Final = Script.load("register_version")
@@ -32,7 +27,7 @@ RESOLVE: Final = Script.load("resolve_version")
 
 @dataclass(frozen=True)
 class Product:
-    """A product as the store holds it. created: ms since 1970. versions: version to manifest digest."""
+    """A product as the store holds it. created: ms since 1970 UTC. versions: version → manifest's digest."""
 
     id: str
     name: str
@@ -44,88 +39,76 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedVersion:
-    """The one version of a product that a token is about to be bound to."""
+    """The one version of a product that a new token gets. manifest: the digest of its manifest."""
 
     product: str
     version: str
     manifest: str
 
 
-def product_key(identifier: str) -> str:
-    """The store's key of a product."""
-    return f"dg:product:{{{identifier}}}"
+class ProductRepository:
+    """The products of a store. Every method may raise StoreUnavailable."""
 
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
 
-def version_key(identifier: str) -> str:
-    """The store's key of a product's versions; the same hash tag as the product's."""
-    return f"dg:version:{{{identifier}}}"
-
-
-def manifest_key(digest: str) -> str:
-    """The store's key of a manifest."""
-    return f"dg:manifest:{{{digest}}}"
-
-
-class ProductStore(StoreClient):
-    """What can be asked of and done to products. Every method may raise StoreUnavailable."""
-
-    async def register_manifest(
+    async def register(
         self, manifest: Manifest, name: str | None = None, activate: bool | None = None, create: bool = True
     ) -> Product:
-        """Register a version; the product is made if `create`, with `name` (its id when None), else renamed.
+        """Register a version, and give its product the name. With `create` a missing product is made.
 
-        A product's first version becomes the active one, later ones only with `activate`. The same
-        version with the same files again changes nothing. Raises Declined: invalid, version_conflict (a
-        version is immutable), product_unknown.
+        A product made without a name is named by its id. Its first version becomes the active one, a later
+        one only with `activate`. To register the same version with the same files again changes nothing.
+        Raises Declined: invalid, version_conflict (a version never changes), product_unknown.
         """
-        faults = manifest_faults(manifest) + _name_faults(name)
+        faults = manifest_faults(manifest) + display_name_faults("name", name)
         if faults:
             raise Declined.invalid(faults)
         product = manifest.product
         keys = product_key(product), version_key(product)
         if create:
-            await self.call("SADD", PRODUCTS_KEY, product)
-        elif not await self.call("EXISTS", keys[0]):
+            await self._client.call("SADD", PRODUCTS_KEY, product)
+        elif not await self._client.call("EXISTS", keys[0]):
             raise _declined("product_unknown", product)
-        await self.call("SET", manifest_key(manifest.digest), manifest.text, "NX")
-        if name is None and create and not await self.call("HEXISTS", keys[0], "name"):
+        await self._client.call("SET", manifest_key(manifest.digest), manifest.text, "NX")
+        if name is None and create and not await self._client.call("HEXISTS", keys[0], "name"):
             name = product
-        answer = await self.run(
+        reply = await self._client.run(
             REGISTER, keys, manifest.version, manifest.digest, name or "", int(bool(activate)), int(create)
         )
-        if answer != "done":
-            raise _declined(answer, product, manifest.version)
+        if reply != "done":
+            raise _declined(reply, product, manifest.version)
         return await self._existing(product)
 
-    async def get_product(self, identifier: str) -> Product | None:
+    async def get(self, identifier: str) -> Product | None:
         """The product, or None."""
-        fields, versions = await self.call_all(
+        fields, versions = await self._client.call_all(
             ("HGETALL", product_key(identifier)), ("HGETALL", version_key(identifier))
         )
         return _product(identifier, fields, versions) if fields else None
 
-    async def list_products(self) -> list[Product]:
+    async def list_all(self) -> list[Product]:
         """Every product, by id."""
-        identifiers = sorted(await self.call("SMEMBERS", PRODUCTS_KEY))
+        identifiers = sorted(await self._client.call("SMEMBERS", PRODUCTS_KEY))
         commands = [("HGETALL", key(id_)) for id_ in identifiers for key in (product_key, version_key)]
-        replies = await self.call_all(*commands) if commands else []
+        replies = await self._client.call_all(*commands) if commands else []
         rows = zip(identifiers, replies[::2], replies[1::2], strict=True)
         return [_product(id_, fields, versions) for id_, fields, versions in rows if fields]
 
-    async def create_product(self, identifier: str, name: str | None = None) -> Product:
-        """A product without versions; `name` None: its id. Raises Declined: invalid, product_exists."""
-        faults = _name_faults(name)
+    async def create(self, identifier: str, name: str | None = None) -> Product:
+        """Create a product without versions; name None: its id. Raises Declined: invalid, product_exists."""
+        faults = display_name_faults("name", name)
         if not is_name(identifier):
             faults.insert(0, ("productId", f"must be {NAME_HELP}"))
         if faults:
             raise Declined.invalid(faults)
-        await self.call("SADD", PRODUCTS_KEY, identifier)
-        answer = await self.run(CREATE, [product_key(identifier)], name or identifier)
-        if answer != "done":
-            raise _declined(answer, identifier)
+        await self._client.call("SADD", PRODUCTS_KEY, identifier)
+        reply = await self._client.run(CREATE, [product_key(identifier)], name or identifier)
+        if reply != "done":
+            raise _declined(reply, identifier)
         return await self._existing(identifier)
 
-    async def update_product(
+    async def update(
         self,
         identifier: str,
         *,
@@ -134,7 +117,7 @@ class ProductStore(StoreClient):
         active: str | None = None,
     ) -> Product:
         """Change what is not None. Raises Declined: invalid, product_unknown, active_version_unknown."""
-        faults = _name_faults(name)
+        faults = display_name_faults("name", name)
         if status is not None and status not in STATUSES:
             faults.append(("status", "must be active or archived"))
         if active is not None and not is_name(active):
@@ -142,14 +125,14 @@ class ProductStore(StoreClient):
         if faults:
             raise Declined.invalid(faults)
         keys = product_key(identifier), version_key(identifier)
-        answer = await self.run(UPDATE, keys, name or "", status or "", active or "")
-        if answer != "done":
-            raise _declined(answer, identifier, active)
+        reply = await self._client.run(UPDATE, keys, name or "", status or "", active or "")
+        if reply != "done":
+            raise _declined(reply, identifier, active)
         return await self._existing(identifier)
 
     async def get_manifest(self, digest: str) -> Manifest | None:
-        """The manifest of that digest, or None."""
-        text = await self.call("GET", manifest_key(digest))
+        """The manifest with this digest, or None."""
+        text = await self._client.call("GET", manifest_key(digest))
         return None if text is None else Manifest.parse(text.encode("utf-8", "surrogateescape"))
 
     async def resolve_version(self, product: str, version: str | None = None) -> ResolvedVersion:
@@ -157,22 +140,26 @@ class ProductStore(StoreClient):
 
         Raises Declined: product_unknown, product_archived, version_unknown, version_missing (no active one).
         """
-        return resolved(await self.call(*resolve_version_command(product, version)), product, version)
+        reply = await self._client.call(*resolve_version_command(product, version))
+        return read_resolved_version(reply, product, version)
 
     async def _existing(self, identifier: str) -> Product:
-        product = await self.get_product(identifier)
-        if product is None:  # deleted by hand, that moment
+        product = await self.get(identifier)
+        if product is None:  # somebody has just deleted it by hand
             raise _declined("product_unknown", identifier)
         return product
 
 
 def resolve_version_command(product: str, version: str | None) -> tuple[str | int, ...]:
-    """The command behind `resolve_version`, to be sent beside others; EVAL, as no reload can happen there."""
+    """The command of `resolve_version`, to be sent together with others.
+
+    It is EVAL and not EVALSHA, because a script that the server has forgotten cannot be sent again there.
+    """
     return ("EVAL", RESOLVE.text, 2, product_key(product), version_key(product), version or "")
 
 
-def resolved(reply: Any, product: str, version: str | None) -> ResolvedVersion:
-    """What `resolve_version_command` answered. Raises Declined as `resolve_version` does."""
+def read_resolved_version(reply: Any, product: str, version: str | None) -> ResolvedVersion:
+    """Read the reply to `resolve_version_command`. Raises Declined as `resolve_version` does."""
     status, chosen, digest = (*reply, None, None, None)[:3]
     if status is None:
         raise _declined("product_unknown", product)
@@ -183,12 +170,6 @@ def resolved(reply: Any, product: str, version: str | None) -> ResolvedVersion:
     if digest is None:
         raise _declined("version_unknown", product, version)
     return ResolvedVersion(product, chosen, digest)
-
-
-def _name_faults(name: str | None) -> list[Fault]:
-    if name is None or (0 < len(name) <= MAX_DISPLAY_NAME and is_text(name)):
-        return []
-    return [("name", f"must be 1 to {MAX_DISPLAY_NAME} characters without NUL")]
 
 
 def _declined(code: str, product: str, version: str | None = None) -> Declined:

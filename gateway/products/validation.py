@@ -1,6 +1,6 @@
-"""What names of products and files of manifests may be: the one place the API and the commands ask.
+"""The rules for names and for the files of manifests, for the APIs and the commands alike.
 
-Every check returns all its faults as (field, message) pairs, so that they are reported together.
+Every check returns all faults that it finds, pairs of field and message, so that they are reported together.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from typing import Final
 from gateway.manifest import Manifest, ManifestFile
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-"""Product ids, versions and names of storages: safe as a path segment, in a key of the store, in a log."""
+"""Ids of products, versions and names of storages: safe as a path segment, in a Redis key and in a log."""
 NAME_HELP: Final = "1 to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit"
 
 MAX_FILES: Final = 10_000
-"""Files of one manifest: 4 MB of text, which a worker keeps in memory and parses in 50 ms."""
+"""Files of one manifest. They make 4 MB of text, which a worker keeps in memory and parses in 50 ms."""
 MAX_FILE_NAME: Final = 1024
-"""Bytes of a file's name in UTF-8: a whole path is allowed, and it still fits in a response header."""
+"""Bytes of a file's name in UTF-8. A whole path is allowed, and it still fits in a response header."""
 MAX_BLOB_KEY: Final = 4096
-"""Bytes of a blob's key: Linux' PATH_MAX; object stores allow 1024."""
+"""Bytes of a blob's key: PATH_MAX of Linux; object stores allow 1024."""
 MAX_SIZE: Final = 2**53 - 1
-"""Bytes of a file: beyond it the store's scripts, which count in doubles, would round."""
+"""Bytes of a file. The store's scripts count in doubles, which round larger numbers."""
 MAX_DISPLAY_NAME: Final = 200
+"""Characters of the name of a product, of an API key or of a customer."""
 
 _TYPE_NAME: Final = r"[A-Za-z0-9!#$&^_.+-]{1,127}"
 MEDIA_TYPE_PATTERN: Final = rf"^{_TYPE_NAME}/{_TYPE_NAME}(?:; ?[ -~]{{1,200}})?$"
-"""A media type and its parameters (RFC 6838 section 4.2 for the names): nothing that could break a header."""
+"""A media type and its parameters (RFC 6838 section 4.2 for the names), without what could break a header."""
 
 _NAME: Final = re.compile(NAME_PATTERN[1:-1])
 _MEDIA_TYPE: Final = re.compile(MEDIA_TYPE_PATTERN[1:-1])
@@ -36,21 +37,28 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _CRC32: Final = re.compile(r"[0-9a-f]{8}")
 
 Fault = tuple[str, str]
-"""The field and what is wrong with it."""
+"""A field, and a message that says what is wrong with it."""
 
 
 def is_name(text: str) -> bool:
-    """Whether it can be the id of a product, a version or the name of a storage."""
+    """Whether the text can be the id of a product, a version or the name of a storage."""
     return _NAME.fullmatch(text) is not None
 
 
 def is_text(text: str) -> bool:
-    """Whether it can be stored and shown: no NUL, no half of a surrogate pair (which UTF-8 cannot hold)."""
+    """Whether the text can be stored and shown: no NUL, and no lone surrogate, which UTF-8 cannot encode."""
     return "\0" not in text and _SURROGATE.search(text) is None
 
 
+def display_name_faults(field: str, name: str | None) -> list[Fault]:
+    """What is wrong with a name that people read. None, for no name, is right."""
+    if name is None or (0 < len(name) <= MAX_DISPLAY_NAME and is_text(name)):
+        return []
+    return [(field, f"must be 1 to {MAX_DISPLAY_NAME} characters without NUL")]
+
+
 def manifest_faults(manifest: Manifest) -> list[Fault]:
-    """Everything wrong with a manifest about to be registered; a field reads `files[3].size`."""
+    """Everything that is wrong with a manifest that is to be registered. A field is named `files[3].size`."""
     faults: list[Fault] = []
     for field, value in (("product", manifest.product), ("version", manifest.version)):
         if not is_name(value):

@@ -1,13 +1,13 @@
-"""Coroutines without tasks: what the hot path awaits, and what steps it.
+"""Results that are not there yet, and coroutines without tasks that await them.
 
-A task and a future cost about 15 µs a request. A request's coroutine here only ever awaits `Deferred`s,
-which are set exactly once, by a callback, so stepping it by hand is enough. The rules:
+A task and a future cost about 15 µs a request. A request's coroutine here awaits nothing but Deferreds, each
+of which is set exactly once, by a callback. So it is enough to step the coroutine by hand. The rules:
 
-- an Deferred is always set in the end (its maker sees to time-outs and lost connections), so a coroutine
-  never has to be cancelled and its `finally` always runs;
-- setting an deferred runs the waiting coroutine at once, inside the setter;
-- a task waits for one through `Deferred.as_future()`, and a coroutine for a task's end through `in_task`;
-- what is too short for a coroutine (about 1 µs) waits by `Deferred.add_done_callback`.
+- Every Deferred is set in the end: whoever makes it also handles time-outs and lost connections. So a
+  coroutine never has to be cancelled, and its `finally` always runs.
+- Setting a Deferred runs the coroutine that awaits it at once, inside the setter.
+- A task awaits a Deferred by `Deferred.as_future()`, and a coroutine awaits the end of a task by `in_task`.
+- What is too short for a coroutine (which costs about 1 µs) uses `Deferred.add_done_callback`.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ T = TypeVar("T")
 
 _log = logging.getLogger("gateway")
 _running: Final[set[asyncio.Task[Any]]] = set()
-"""The event loop itself keeps tasks by weak references only."""
+"""Tasks that nobody else holds: the event loop keeps only weak references to them."""
 
 
 class Deferred(Generic[T]):
-    """The result of one step that is not there yet: a value or an error, set once, awaited once."""
+    """The result of one step that is not there yet: a value or an error. It is set once and awaited once."""
 
-    # Defaults of the class and no __init__: most are never changed, and one is made for every request.
+    # Defaults of the class instead of an __init__: most are never changed, and one is made for every request.
     done = False
     _value: Any = None
     _error: BaseException | None = None
-    _resume: Callable[[Any, Any], None] | None = None
+    _callback: Callable[[Any, Any], None] | None = None
     _argument: Any = None
     _coroutine: Coroutine[Deferred[Any], None, Any] | None = None
 
     def set_result(self, value: T) -> None:
-        """Give the value; the waiting coroutine goes on at once. Does nothing when already set."""
+        """Set the value; the coroutine that awaits it goes on at once. Does nothing if it is set already."""
         if self.done:
             return
         self.done = True
         self._value = value
-        if self._resume is not None:
-            self._resume(self, self._argument)
+        if self._callback is not None:
+            self._callback(self, self._argument)
         elif self._coroutine is not None:
             step(self._coroutine)
 
     def set_exception(self, error: BaseException) -> None:
-        """Raise the error in the waiting coroutine. Does nothing when already set."""
+        """Set an error, which is raised in the coroutine that awaits. Does nothing if it is set already."""
         if self.done:
             return
         self.done = True
         self._error = error
-        if self._resume is not None:
-            self._resume(self, self._argument)
+        if self._callback is not None:
+            self._callback(self, self._argument)
         elif self._coroutine is not None:
             step(self._coroutine)
 
@@ -65,28 +65,29 @@ class Deferred(Generic[T]):
 
     @property
     def value(self) -> T | None:
-        """The value, if there is one yet; None after a failure."""
+        """The value, if it is set; None before, and after an error."""
         return self._value  # type: ignore[no-any-return]
 
     def result(self) -> T:
-        """The value; raises the error it was failed with."""
+        """The value. Raises the error, if there is one."""
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[no-any-return]
 
     def add_done_callback(self, function: Callable[[Any, A], None], argument: A) -> None:
-        """Call `function(this, argument)` inside the setter; at once when it is set already.
+        """Have `function(this, argument)` called inside the setter; at once if it is set already.
 
-        The function must not raise. In place of awaiting: one or the other. An argument that leads back here
-        would make a cycle, which only the collector frees: 16 ms for 50,000 of them.
+        The function must not raise. This replaces awaiting: do one or the other. The argument must not lead
+        back to this object: that would make a cycle, which only the garbage collector frees (16 ms for
+        50,000).
         """
         if self.done:
             function(self, argument)
         else:
-            self._resume, self._argument = function, argument
+            self._callback, self._argument = function, argument
 
     def as_future(self) -> asyncio.Future[T]:
-        """The same as an asyncio future, for a task to await."""
+        """The same result as an asyncio future, for a task to await."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         self.add_done_callback(_copy, future)
@@ -103,13 +104,13 @@ def _copy(deferred: Deferred[T], future: asyncio.Future[T]) -> None:
 
 
 def step(coroutine: Coroutine[Deferred[Any], None, Any]) -> None:
-    """Run a coroutine until it ends or awaits an deferred that is not set; then go on when it is.
+    """Run a coroutine until it ends, or awaits a Deferred that is not set; go on when that one is set.
 
-    An exception that leaves the coroutine is a defect: it is logged, never raised at the setter.
+    An exception that leaves the coroutine is a defect: it is logged, and never raised in the setter.
     """
     try:
         waiting = coroutine.send(None)
-    except (StopIteration, asyncio.CancelledError):  # cancelled is only what the end of the process cuts off
+    except (StopIteration, asyncio.CancelledError):  # only the end of the process cancels anything
         return
     except Exception:
         _log.exception("a request ended by an unexpected error")
@@ -118,7 +119,7 @@ def step(coroutine: Coroutine[Deferred[Any], None, Any]) -> None:
 
 
 def stepped(work: Coroutine[Deferred[Any], None, T]) -> Deferred[T]:
-    """Step a coroutine, for a task that awaits its end; an deferred with what it returns or raises."""
+    """Step a coroutine for a task that awaits its end. Returns a Deferred of what it returns or raises."""
     deferred: Deferred[T] = Deferred()
 
     async def run() -> None:
@@ -132,7 +133,7 @@ def stepped(work: Coroutine[Deferred[Any], None, T]) -> Deferred[T]:
 
 
 def in_thread(function: Callable[..., T], *arguments: Any) -> Deferred[T]:
-    """Run a blocking function in the loop's thread pool; an deferred with what it returns or raises."""
+    """Run a blocking function in a thread of the loop's pool. Returns a Deferred of its result or error."""
     loop = asyncio.get_running_loop()
     deferred: Deferred[T] = Deferred()
 
@@ -148,9 +149,9 @@ def in_thread(function: Callable[..., T], *arguments: Any) -> Deferred[T]:
 
 
 def in_task(work: Coroutine[Any, Any, T]) -> Deferred[T]:
-    """Run a coroutine that awaits more than outcomes, as a task; an deferred with what it returns or raises.
+    """Run a coroutine as a task, because it awaits more than Deferreds.
 
-    A task that is cancelled raises CancelledError in who awaits the deferred.
+    Returns a Deferred of what it returns or raises. If the task is cancelled, that is a CancelledError.
     """
     deferred: Deferred[T] = Deferred()
     task = asyncio.get_running_loop().create_task(work)

@@ -1,7 +1,7 @@
-"""What publishing and checking ask of an object storage: the control plane, off the hot path, in threads.
+"""What publishing and checking ask of an object storage. It runs in threads, off the hot path.
 
-Addresses are what users write, such as `s3://bucket/folder/file.zip`; keys are a storage's own, as manifests
-have them, relative to the prefix of its settings.
+An address is what users write, such as `s3://bucket/folder/file.zip`. A key is what manifests keep: the
+storage's own name for an object, relative to the prefix of its settings.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class ObjectMissing(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class ObjectFacts:
-    """One object as its storage describes it.
+    """One object, as its storage describes it.
 
-    size in bytes, modified in nanoseconds since 1970. etag and version_id: what a manifest keeps. sha256 and
-    crc32: of the whole content, in hex, when the storage or the uploader stored them; else empty.
+    size: in bytes. modified: in nanoseconds since 1970. etag, version_id: what a manifest keeps. sha256,
+    crc32: of the whole content, in hex, if the storage or the uploader stored them; else empty.
     """
 
     key: str
@@ -40,23 +40,23 @@ class Catalog(Protocol):
 
     @property
     def name(self) -> str:
-        """What manifests call the storage."""
+        """The storage's name in the settings and in manifests."""
 
     @property
     def root(self) -> str:
-        """The address that all its keys begin at, ending with "/": `s3://bucket/` or `s3://bucket/prefix/`."""
+        """What the addresses of all its objects begin with: `s3://bucket/` or `s3://bucket/prefix/`."""
 
     def check_root(self) -> str:
-        """See whether the storage can be reached and lets us in; what it does not let us do, or ""."""
+        """Check that the storage can be reached and accepts us; return what it does not allow, or ""."""
 
     def stat(self, key: str) -> ObjectFacts:
-        """Describe one object."""
+        """Describe one object. Raises ObjectMissing when there is none of this key."""
 
     def check(self, file: ManifestFile) -> None:
-        """Raise the error that serving the file would meet now, if any. Reads none of its content."""
+        """Raise the error that serving this file would meet now, if any. Reads none of its content."""
 
     def list(self, folder: str) -> Iterator[str]:
-        """Keys of the objects below a folder ("" or ending with "/"), in order."""
+        """List the keys of the objects below a folder ("" or ending with "/"), in order."""
 
     def read(self, facts: ObjectFacts) -> Iterator[bytes]:
-        """Read the content in pieces; fails when the object is no longer the one described."""
+        """Read the content in chunks. Fails when the object is no longer the one described."""

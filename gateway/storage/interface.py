@@ -1,14 +1,33 @@
-"""What a storage and a blob are: the small interface every backend offers, and what some offer besides.
+"""What a storage and a blob are. Read this first to use a storage or to write a new one.
 
-A storage finds the blob of a manifest's file; a blob is one stored object, opened, of which any span can
-be read. The rules a caller may rely on:
+Every storage has (the required part):
 
-- a blob is only handed out when it is what the manifest says (size, modification time); otherwise the
-  storage raises StorageError, whose text is for the log and never for the customer;
-- `lookup` and `open` hand out a blob already acquired: the caller releases it exactly once (`with blob:`
-  does), and it stays readable until then, whatever happens to the path or to the cache;
-- `lookup` may be called on the event loop; `open` blocks and belongs in a thread; both, like `acquire`
-  and `release`, are safe from any thread.
+    Storage      finds the blob of a manifest's file: `lookup` without waiting, or `open` in a thread
+    Blob         one stored object, opened: its size, and `chunks` to read any span of it
+
+A blob offers one of two quick ways to send it, which the data plane takes instead of `chunks`:
+
+    FileBlob     `blob.as_file`: it has a file descriptor, for sendfile ObjectBlob   `blob.as_object`: its
+    bytes come over the network, as a Stream, or as a FilePart when a part of them lies in a local file. A
+    Stream may be able to splice (`can_splice`)
+
+A storage may also send clients to itself (`redirects`, `handoff`).
+
+What callers may rely on, and tests/contracts/test_storages.py tests for every storage:
+
+- A blob is handed out, and its bytes are read, only while the object is what the manifest says: its size and
+  its identity (a modification time, an ETag or a version). Otherwise StorageError is raised. Its text is for
+  the log and never for the customer.
+- `lookup` and `open` return a blob that is already acquired. The caller releases it exactly once (`with
+  blob:` does). Until then it stays readable, whatever happens to the path or to a cache.
+- `lookup` may be called on the event loop. `open` blocks and belongs in a thread. Both, like `acquire` and
+  `release`, are safe from any thread; coroutines belong to the event loop that serves requests.
+- Whoever waits in a coroutine may be cancelled. That costs nobody else anything, and nothing stays open.
+
+Where a new storage goes: a folder beside `local/` and `s3/`, with the errors of its library translated in one
+place; a table in `config/storages.py`; a row in `registry.py`; a row in `tests/contracts/`. An object storage
+derives from `ObjectStorage` (object_storage.py) and gets retries and resuming from there. Publishing from it
+needs a `Catalog` too (catalog.py).
 """
 
 from __future__ import annotations
@@ -21,33 +40,64 @@ from typing import Final, Protocol, Self
 from gateway.manifest import ManifestFile
 
 FRESH_SECONDS: Final = 0.001
-"""Requests for one file within this time share one check of it: 1.5 µs a request less under load, and no
-later than a check that just came before the change."""
+"""Requests for one file within this time share one check of it. That saves 1.5 µs a request under load, and a
+change is noticed no later than after a check that was made just before it."""
+
+
+class Storage(Protocol):
+    """Where blobs are. The keys of manifests have a meaning for the storage alone."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the settings and in manifests."""
+
+    def lookup(self, file: ManifestFile) -> Blob | None:
+        """Return the blob, acquired, if that needs no waiting; else None, and the caller uses `open`."""
+
+    def open(self, file: ManifestFile) -> Blob:
+        """Return the blob, acquired. Blocks.
+
+        Raises StorageError when it is missing, changed or unreachable.
+        """
+
+    def close(self) -> None:
+        """Close what is kept between requests. Blobs that are still acquired stay readable."""
+
+    # Optional: send clients to the storage itself.
+
+    @property
+    def redirects(self) -> bool:
+        """Whether clients are sent to the storage itself. Only then is `handoff` called."""
+
+    def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> str | None:
+        """Return a URL where the client may fetch the file for a while, or None: the gateway has to send it.
+
+        media_type, disposition: the fields Content-Type and Content-Disposition that the response there shall
+        have. Call it after `ObjectBlob.check`. The URL is for the client alone: whoever has it has the file.
+        """
 
 
 class Blob(Protocol):
-    """One stored object, opened, held by at least one caller."""
+    """One stored object, opened, and acquired by at least one caller.
+
+    Exactly one of `as_file` and `as_object` is not None.
+    """
 
     @property
     def size(self) -> int:
-        """Bytes of the whole object."""
-
-    @property
-    def as_file(self) -> FileBlob | None:
-        """The same blob where it has a file descriptor (sendfile, preadv), else None: see `as_object`."""
-
-    @property
-    def as_object(self) -> ObjectBlob | None:
-        """The same blob where its bytes come over the network, else None: see `as_file`."""
-
-    def acquire(self) -> Self:
-        """Hold it once more; each acquire needs its own release."""
-
-    def release(self) -> None:
-        """Let go of it. Raises RuntimeError when it is not held: a caller released twice."""
+        """The size of the whole object, in bytes."""
 
     def chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read a span in order, in pieces. Raises StorageError when it cannot be had whole."""
+        """Read the bytes from `start` up to `stop` in order, in chunks.
+
+        Raises StorageError when the object is missing, changed or unreachable, also in the middle.
+        """
+
+    def acquire(self) -> Self:
+        """Acquire it once more; each `acquire` needs a `release` of its own."""
+
+    def release(self) -> None:
+        """End the use of it. Raises RuntimeError if the blob is counted and was released too often."""
 
     def __enter__(self) -> Self: ...
 
@@ -55,55 +105,71 @@ class Blob(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
 
+    # Optional: one of two quick ways to send it.
+
+    @property
+    def as_file(self) -> FileBlob | None:
+        """The same blob if it has a file descriptor, else None."""
+
+    @property
+    def as_object(self) -> ObjectBlob | None:
+        """The same blob if its bytes come over the network, else None."""
+
 
 class FileBlob(Blob, Protocol):
-    """A blob with a file descriptor. What the calls cost is told in `local/storage.py`."""
+    """A blob with a file descriptor. `local/storage.py` says what the calls cost."""
 
     @property
     def fd(self) -> int:
-        """The descriptor, open for reading while the blob is held; its offset is shared, so use offsets."""
+        """The descriptor, readable until `release`. Its file offset is shared, so pass offsets explicitly."""
 
     @property
     def checked_at(self) -> float:
-        """When it was last seen on its storage as published; seconds of the monotonic clock."""
+        """When the file was last seen to be as published, in seconds of the monotonic clock."""
 
     def unchanged(self) -> bool:
-        """Whether size and time are still those at opening; for checks during a long transfer."""
+        """Whether size and modification time are as at opening; for checks during a long transfer."""
 
     def pread(self, start: int, stop: int) -> bytes:
-        """Read the bytes from `start` up to `stop`; blocks. Raises StorageError when there are fewer."""
+        """Read the bytes from `start` up to `stop`. Blocks. Raises StorageError when there are fewer."""
 
     def read_cached(self, start: int, stop: int) -> bytes | None:
-        """Read the same bytes when all are in memory, else None; never waits for a disk."""
+        """Read these bytes if all of them are in memory, else return None. Never waits for a disk."""
 
     def read_now(self, start: int, stop: int) -> bytes | None:
-        """The same, and certainly as published. Raises StorageError when the file has changed."""
+        """As `read_cached`, and the bytes are certainly as published. Raises StorageError after a change."""
 
     def is_in_memory(self, start: int, stop: int, *, follows: bool = False) -> bool:
-        """Whether sending this span would probably not wait for a disk."""
+        """Whether sending this span would probably not wait for a disk.
+
+        follows: the byte before `start` was in memory a moment ago.
+        """
 
     def read_into_memory(self, start: int, stop: int) -> None:
-        """Bring the span into memory; blocks, so for a thread, which must hold the blob meanwhile."""
+        """Read this span, so that sending it will not wait. Blocks; the caller keeps the blob acquired.
+
+        Raises StorageError when the span cannot be read.
+        """
 
 
 class ObjectBlob(Blob, Protocol):
-    """A blob whose bytes come over the network. For the event loop; its coroutines are for tasks."""
+    """A blob whose bytes come over the network. Its methods are for the event loop."""
 
     async def check(self) -> None:
-        """Ask the storage, unless it said so a moment ago, whether it still holds what was published.
+        """Ask the storage whether it still has what was published, unless it said so a moment ago.
 
-        For answers that read nothing. Raises StorageError when missing, changed or unreachable.
+        For responses that send no bytes. Raises StorageError when it is missing, changed or unreachable.
         """
 
     async def fetch(self, start: int, stop: int) -> FilePart | Stream:
-        """Begin to read the bytes from `start` up to `stop`, or the first part of them.
+        """Begin to read the bytes from `start` up to `stop`; the result may end before `stop`.
 
-        What comes back begins at `start`, ends at `stop` or before, is certainly of the published object and
-        is the caller's to close. Raises StorageError when missing, changed or unreachable.
+        The result begins at `start`, holds bytes of the published object only, and the caller closes it.
+        Raises StorageError when the object is missing, changed or unreachable.
         """
 
     def fetch_now(self, start: int, stop: int) -> FilePart | None:
-        """The same without waiting for anything, for what follows a part that was fetched; else None."""
+        """As `fetch`, for a span that follows an earlier one, if that needs no waiting; else None."""
 
 
 class FilePart:
@@ -112,79 +178,56 @@ class FilePart:
     __slots__ = ("fd", "length", "offset")
 
     def __init__(self, fd: int, offset: int, length: int) -> None:
+        """fd: a descriptor that belongs to this part alone."""
         self.fd = fd
         self.offset = offset
         self.length = length
 
     def close(self) -> None:
-        """Let go of the file, which is the part's own; to be called once."""
+        """Close the descriptor. Call it once."""
         fd, self.fd = self.fd, -1
         os.close(fd)
 
 
 class Stream(Protocol):
-    """Bytes on their way from a storage, in order. What breaks is asked for again within `wait_readable`.
+    """Bytes on their way from a storage, in order.
 
-    `recv_into` and `splice` never wait: they raise BlockingIOError when nothing has arrived, or when the way
-    broke; then `wait_readable` waits and mends. So bytes are read only when the client takes them.
+    `recv_into` and `splice` never wait: they raise BlockingIOError when nothing has arrived, and also when
+    the connection broke. Then the caller awaits `wait_readable`, which asks the storage again for what broke
+    off. So bytes are read from the storage only when the client takes them.
     """
 
     @property
     def left(self) -> int:
-        """Bytes not taken yet; 0 at the end."""
+        """How many bytes have not been read yet; 0 at the end."""
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Copy at least one and at most `len(buffer)` bytes into the buffer; return how many."""
+
+    async def wait_readable(self, gather: int = 1) -> None:
+        """Wait until there is something to read. Raises StorageError when the rest cannot be read.
+
+        gather: so many bytes are worth waiting some milliseconds for, where a stream can tell what has
+        arrived.
+        """
+
+    def close(self) -> None:
+        """End the stream and give back its connection. Call it once, at any time."""
+
+    # Optional.
 
     @property
     def can_splice(self) -> bool:
-        """Whether `splice` works (plain TCP); the same for the stream's whole life."""
-
-    def recv_into(self, buffer: memoryview) -> int:
-        """Copy at least one and at most `len(buffer)` bytes; how many."""
+        """Whether `splice` works. The answer stays the same for the stream's whole life."""
 
     def splice(self, pipe: int, most: int) -> int:
-        """Move at least one and at most `most` bytes into a pipe within the kernel; how many.
+        """Move at least one and at most `most` bytes into a pipe, within the kernel; return how many.
 
-        A full pipe raises BlockingIOError too: call with room in it.
-        """
-
-    async def wait_readable(self, gather: int = 1) -> None:
-        """Until there is something to take. Raises StorageError when the rest cannot be had.
-
-        gather: bytes that are worth a wait of some milliseconds, where a stream can tell what has arrived.
+        A full pipe raises BlockingIOError too, so call it only when the pipe has room.
         """
 
     def limit_unread(self, limit: int) -> None:
-        """Have about `limit` bytes arrive before they are taken, for a slow client; 0: as many as help again.
+        """For a slow client: let only about `limit` bytes arrive before they are read; 0 removes the limit.
 
-        As far as a stream can; what has arrived may stay.
+        A stream does this as far as it can. Bytes that have already arrived may stay.
         """
-
-    def close(self) -> None:
-        """Let go of the connection; to be called once, at any time."""
-
-
-class Storage(Protocol):
-    """Where blobs are. Names are those of the settings; keys mean something to the storage alone."""
-
-    @property
-    def name(self) -> str:
-        """What manifests call it."""
-
-    def lookup(self, file: ManifestFile) -> Blob | None:
-        """Return the blob, acquired, if that needs no waiting and it is as published; else None: `open`."""
-
-    def open(self, file: ManifestFile) -> Blob:
-        """Return the blob, acquired; blocks. Raises StorageError when missing, changed or unreachable."""
-
-    @property
-    def redirects(self) -> bool:
-        """Whether clients are sent to the storage itself: see `handoff`."""
-
-    def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> str | None:
-        """A URL where the client may get the file by itself for a while; None: the gateway has to send it.
-
-        media_type, disposition: the fields that the answer there shall carry. To be asked only where
-        `redirects`, after the blob's `check`. For the client alone: whoever has the URL has the file.
-        """
-
-    def close(self) -> None:
-        """Let go of what is kept between requests. Blobs that are held stay readable."""

@@ -1,7 +1,8 @@
-"""What all object storages have in common: blobs that hold nothing, and a memory of what was there just now.
+"""What all object storages have in common: blobs that hold nothing, and a memory of recent checks.
 
-What was published is pinned in every request (ETag, version), so finding and opening a blob need no I/O:
-whether it is still there is learnt with the first bytes, or by `check` for answers that have none.
+A manifest identifies the exact object that was published (ETag, version), and every request is pinned to it.
+So finding and opening a blob needs no I/O. Whether the object is still there shows with its first bytes, or
+is asked by `check` before a response that sends none.
 """
 
 from __future__ import annotations
@@ -16,37 +17,44 @@ from typing import Final, Self
 from gateway.manifest import ManifestFile
 from gateway.storage.interface import Stream
 from gateway.storage.local.page_cache import READ_BYTES
-from gateway.storage.retries import Budget, TransientError
+from gateway.storage.retries import RetryBudget
 
 CHECKED_SECONDS: Final = 5.0
-"""How long an object that was there is taken to be there, by answers that send none of it."""
+"""How long the result of a check is good for further responses that send no bytes of the object."""
 CHECKED_OBJECTS: Final = 4096
+"""How many checks are remembered."""
+
+
+def describe_object(storage: str, key: str) -> str:
+    """Name an object as errors do."""
+    return f"storage {storage}: the object {key!r}"
 
 
 async def read_stream(stream: Stream) -> AsyncIterator[bytes]:
-    """Read what is left of a stream, in pieces. Raises StorageError."""
+    """Read what is left of a stream, in pieces of READ_BYTES at most. Raises StorageError."""
     buffer = memoryview(bytearray(READ_BYTES))
     while stream.left:
         try:
-            got = stream.recv_into(buffer)
+            size = stream.recv_into(buffer)
         except BlockingIOError:
             await stream.wait_readable()
             continue
-        yield bytes(buffer[:got])
+        yield bytes(buffer[:size])
 
 
 class ObjectStorage:
-    """The objects of one bucket. Implements `Storage` for those that say how to ask; for one event loop.
+    """The objects of one bucket, for one event loop. Implements `Storage`.
 
-    count: adds to a counter of this process.
+    A backend derives from it and adds how to ask the storage: `begin` and `head`.
     """
 
     redirects = False
 
     def __init__(self, name: str, count: Callable[[int, int], None]) -> None:
+        """count: adds to a counter of this process."""
         self.name = name
         self.count = count
-        self._seen: OrderedDict[ManifestFile, float] = OrderedDict()
+        self._checked_at: OrderedDict[ManifestFile, float] = OrderedDict()
         self._checks: dict[ManifestFile, asyncio.Task[None]] = {}
 
     async def begin(self, file: ManifestFile, start: int, stop: int) -> Stream:
@@ -54,74 +62,68 @@ class ObjectStorage:
         raise NotImplementedError
 
     async def head(self, file: ManifestFile) -> None:
-        """Ask once for what describes an object.
+        """Ask once whether an object is as it was published.
 
-        Raises TransientError when the same may work later, else StorageError.
+        Raises TransientError when the same request may work later, else StorageError.
         """
         raise NotImplementedError
 
-    def describe(self, file: ManifestFile) -> str:
-        """What errors call an object."""
-        return f"storage {self.name}: the object {file.key!r}"
+    def lookup(self, file: ManifestFile) -> StoredObject:
+        """Return the blob. The storage is not asked yet."""
+        return StoredObject(self, file)
 
-    def lookup(self, file: ManifestFile) -> ObjectBlob:
-        """The blob; nothing is asked for yet."""
-        return ObjectBlob(self, file)
-
-    def open(self, file: ManifestFile) -> ObjectBlob:
-        """The same as `lookup`."""
-        return ObjectBlob(self, file)
+    def open(self, file: ManifestFile) -> StoredObject:
+        """Return the blob, as `lookup` does."""
+        return StoredObject(self, file)
 
     def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> str | None:  # noqa: ARG002
-        """None, where a storage has no URLs for clients; see `Storage`."""
+        """Return None: a storage that has URLs for clients overrides this. See `Storage`."""
         return None
 
     def close(self) -> None:
-        """Nothing, where a storage keeps nothing between requests; see `Storage`."""
+        """Do nothing: a storage that keeps connections overrides this. See `Storage`."""
 
     async def fetch(self, file: ManifestFile, start: int, stop: int) -> Stream:
-        """Begin to read a span, which shows that the object is there. Raises StorageError."""
+        """Begin to read a span, which also shows that the object is there. Raises StorageError."""
         assert start < stop, "there is nothing to fetch"
         stream = await self.begin(file, start, stop)
         self._remember(file)
         return stream
 
     async def check(self, file: ManifestFile) -> None:
-        """Ask whether the object is still what was published, once for all who want to know now."""
-        seen = self._seen.get(file)
-        if seen is not None and time.monotonic() - seen < CHECKED_SECONDS:
+        """Ask whether an object is still as it was published. Raises StorageError.
+
+        Requests that ask at the same time share one check, and a success is remembered for CHECKED_SECONDS.
+        """
+        checked_at = self._checked_at.get(file)
+        if checked_at is not None and time.monotonic() - checked_at < CHECKED_SECONDS:
             return
         running = self._checks.get(file)
         if running is None:
             running = self._checks[file] = asyncio.get_running_loop().create_task(self._check(file))
-            running.add_done_callback(lambda task: self._checked(file, task))
-        await asyncio.shield(running)  # whoever asked first may leave first
+            running.add_done_callback(lambda task: self._end_check(file, task))
+        await asyncio.shield(running)  # the caller that began it may be cancelled before the others
 
     async def _check(self, file: ManifestFile) -> None:
-        budget = Budget(self.describe(file), self.count)
-        while True:
-            try:
-                await self.head(file)
-                self._remember(file)
-                return
-            except TransientError as hiccup:
-                await budget.spend(hiccup)
+        budget = RetryBudget(describe_object(self.name, file.key), self.count)
+        await budget.run(lambda: self.head(file))
+        self._remember(file)
 
-    def _checked(self, file: ManifestFile, task: asyncio.Task[None]) -> None:
+    def _end_check(self, file: ManifestFile, task: asyncio.Task[None]) -> None:
         del self._checks[file]
         if not task.cancelled():
-            task.exception()  # those who wait get it; nobody may be left
+            task.exception()  # marks it as seen: all callers may have been cancelled
 
     def _remember(self, file: ManifestFile) -> None:
-        seen = self._seen
-        seen[file] = time.monotonic()
-        seen.move_to_end(file)
-        if len(seen) > CHECKED_OBJECTS:
-            seen.popitem(last=False)
+        checked_at = self._checked_at
+        checked_at[file] = time.monotonic()
+        checked_at.move_to_end(file)
+        if len(checked_at) > CHECKED_OBJECTS:
+            checked_at.popitem(last=False)
 
 
-class ObjectBlob:
-    """One object. Implements `ObjectBlob` of `gateway.storage`; it holds nothing, so holding it is free."""
+class StoredObject:
+    """One object. Implements `ObjectBlob`; it holds nothing, so acquire and release do nothing."""
 
     __slots__ = ("_file", "_storage", "size")
 
@@ -133,38 +135,38 @@ class ObjectBlob:
         self.size = file.size
 
     @property
-    def as_object(self) -> ObjectBlob:
-        """Itself."""
+    def as_object(self) -> StoredObject:
+        """Return itself."""
         return self
 
     async def check(self) -> None:
-        """See `ObjectBlob` of `gateway.storage`."""
+        """See `ObjectBlob`."""
         await self._storage.check(self._file)
 
     async def fetch(self, start: int, stop: int) -> Stream:
-        """See `ObjectBlob` of `gateway.storage`; a stream of the whole span."""
+        """Return a stream of the whole span; see `ObjectBlob`."""
         return await self._storage.fetch(self._file, start, stop)
 
     def fetch_now(self, start: int, stop: int) -> None:
-        """See `ObjectBlob` of `gateway.storage`: nothing is."""
+        """Return None: every read has to ask the storage. See `ObjectBlob`."""
 
     async def chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read a span in order, in pieces. Raises StorageError when it cannot be had whole."""
+        """See `Blob`."""
         if start >= stop:
             return
         stream = await self.fetch(start, stop)
         try:
-            async for piece in read_stream(stream):
-                yield piece
+            async for data in read_stream(stream):
+                yield data
         finally:
             stream.close()
 
     def acquire(self) -> Self:
-        """Hold it once more."""
+        """Return itself."""
         return self
 
     def release(self) -> None:
-        """Let go of it."""
+        """Do nothing."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,11 +1,12 @@
 """Which storages there are: those of the settings, and those registered in `<data>/storages.json`.
 
-Object storages are built when they are first asked for, and their modules imported then: workers and commands
-that have files on disk only pay nothing for them. OBJECT_TYPES has them by type.
+OBJECT_TYPES is the table of object storages by type: a new one is a row there. An object storage is built
+when it is first asked for, and its modules are imported only then, so workers and commands that have files on
+disk only pay nothing for the others.
 
-`up` and `product add` publish files from any folder; a folder below no configured root is registered as a
-storage of its own, so that running workers find it without new settings. Of two of the same name the
-settings' wins.
+`up` and `product add` publish files from any folder. A folder that is below no root of the settings is
+registered as a storage of its own, so that running workers find it without new settings. If a name is in both
+places, the storage of the settings is used.
 """
 
 from __future__ import annotations
@@ -28,52 +29,56 @@ from gateway.errors import StorageError
 from gateway.storage.catalog import Catalog
 from gateway.storage.interface import Storage
 from gateway.storage.local.descriptors import DescriptorCache
-from gateway.storage.local.roots import REGISTRY, read_registry, register
+from gateway.storage.local.registered_folders import REGISTRY, read_registry, register
 from gateway.storage.local.storage import LocalStorage
 
 if TYPE_CHECKING:
     from gateway.storage.cache.slices import SliceCache
 
 RECHECK_SECONDS: Final = 1.0
-"""How often at most an unknown name makes us look at the registry again: anyone may mint nonsense."""
+"""An unknown name makes us read the file of registered folders again at most this often: manifests may name
+storages that do not exist, in any number."""
 Count = Callable[..., None]
-"""`Counters.add`: an index, and how many (1)."""
+"""The type of `Counters.add`: the index of a counter, and how much to add to it (1 if left out)."""
 
 
 def _no_count(_index: int, _by: int = 1) -> None:
-    """Nobody reads the counters of a command."""
+    """Count nothing: nobody reads the counters of a command."""
 
 
 def _s3_storage(name: str, table: S3Settings, count: Count) -> Storage:
-    from gateway.storage.s3.setup import make_bucket  # noqa: PLC0415
+    from gateway.storage.s3.bucket import make_bucket  # noqa: PLC0415
     from gateway.storage.s3.storage import S3Storage  # noqa: PLC0415
 
     return S3Storage(make_bucket(name, table), count)
 
 
 def _s3_catalog(name: str, table: S3Settings) -> Catalog:
+    from gateway.storage.s3.bucket import make_bucket  # noqa: PLC0415
     from gateway.storage.s3.catalog import S3Catalog  # noqa: PLC0415
-    from gateway.storage.s3.setup import make_bucket  # noqa: PLC0415
 
     return S3Catalog(make_bucket(name, table), table)
 
 
 def _cloud_storage(name: str, table: CloudSettings, count: Count) -> Storage:
-    from gateway.storage.obstore.setup import make_store  # noqa: PLC0415
+    from gateway.storage.obstore.bucket import make_store  # noqa: PLC0415
     from gateway.storage.obstore.storage import CloudStorage  # noqa: PLC0415
 
     return CloudStorage(name, make_store(name, table), table.prefix, count)
 
 
 def _cloud_catalog(name: str, table: CloudSettings) -> Catalog:
+    from gateway.storage.obstore.bucket import COMMAND_RETRIES, address, make_store  # noqa: PLC0415
     from gateway.storage.obstore.catalog import CloudCatalog  # noqa: PLC0415
-    from gateway.storage.obstore.setup import COMMAND_RETRIES, address, make_store  # noqa: PLC0415
 
     return CloudCatalog(name, lambda: make_store(name, table, COMMAND_RETRIES), table.prefix, address(table))
 
 
 class ObjectType(NamedTuple):
-    """How a type of object storage is built from its name and table: to serve from, and to look into."""
+    """How an object storage is built from its name and its table of the settings.
+
+    storage: to serve from. catalog: to publish from and to check.
+    """
 
     storage: Callable[[str, Any, Count], Storage]
     catalog: Callable[[str, Any], Catalog]
@@ -84,28 +89,25 @@ OBJECT_TYPES: Final[dict[str, ObjectType]] = {
     "gs": ObjectType(_cloud_storage, _cloud_catalog),
     "az": ObjectType(_cloud_storage, _cloud_catalog),
 }
-"""Every type but `local`. Each function imports what it needs itself."""
+"""Every type of storage but `local`. Each function imports the modules that it needs."""
 
 
 class CacheSettings(NamedTuple):
-    """The cache of object storages: its folder and how many bytes it may hold."""
+    """The cache in front of object storages: its folder, and how many bytes it may hold."""
 
     path: Path
     max_bytes: int
 
 
 class ObjectLocation(NamedTuple):
-    """Where a file lies: a storage's name and the key there."""
+    """Where a file is stored: the name of a storage, and the key there."""
 
     storage: str
     key: str
 
 
 class Storages:
-    """The storages by name, sharing one descriptor cache of `open_files`. Any thread may use it.
-
-    count: of the process's counters. cache: for what is read from object storages, if they are to have one.
-    """
+    """The storages by name. Any thread may use it."""
 
     def __init__(
         self,
@@ -116,10 +118,15 @@ class Storages:
         count: Count = _no_count,
         cache: CacheSettings | None = None,
     ) -> None:
-        self._cache = DescriptorCache(open_files)
+        """Folders share one cache of `open_files` descriptors.
+
+        configured: the tables of the settings. data: the folder with the file of registered folders. count:
+        adds to a counter of this process. cache: the cache to put in front of object storages, if any.
+        """
+        self._descriptors = DescriptorCache(open_files)
         self._registry = data / REGISTRY
         self._configured = {
-            name: LocalStorage(name, table.root, self._cache)
+            name: LocalStorage(name, table.root, self._descriptors)
             for name, table in configured.items()
             if isinstance(table, LocalSettings)
         }
@@ -131,38 +138,38 @@ class Storages:
         self._objects: dict[str, Storage] = {}
         self._catalogs: dict[str, Catalog] = {}
         self._count = count
-        self._caching = cache
-        self._slices: SliceCache | None = None
+        self._cache_settings = cache
+        self._slice_cache: SliceCache | None = None
         self._lock = threading.RLock()
-        self._seen: tuple[int, int, int] | None = None
-        self._looked = float("-inf")
+        self._registry_version: tuple[int, int, int] | None = None
+        self._registry_read_at = float("-inf")
 
     def __iter__(self) -> Iterator[Storage]:
-        """All storages, the registered ones as the registry has them now, object storages built."""
+        """Iterate over all storages, with object storages built and the registered folders read again."""
         self._refresh()
         for name in self._tables:
             self._build(name)
         return iter(self._all.values())
 
     def prepare(self) -> None:
-        """Build the object storages now, so that no request waits for it. What fails now is told by `get`."""
+        """Build the object storages now, so that no request waits for it. `get` raises the errors of this."""
         for name in self._tables:
             with suppress(StorageError):
                 self._build(name)
 
     def get(self, name: str) -> Storage:
-        """Return the storage of this name. Raises StorageError for none (or an unreadable registry).
+        """Return the storage of this name. Raises StorageError if there is none.
 
-        An unknown name looks at the registry again, RECHECK_SECONDS after the last time at the earliest: a
-        stat, and a small read when it changed.
+        For an unknown name the file of registered folders is looked at again (a stat, and a small read when
+        it has changed), unless that was done in the last RECHECK_SECONDS.
         """
         storage = self._all.get(name)
         if storage is not None:
             return storage
         if name in self._tables:
             return self._build(name)
-        with self._lock:  # whoever comes while another thread looks, waits for what that finds
-            if time.monotonic() - self._looked >= RECHECK_SECONDS:
+        with self._lock:  # a thread that comes meanwhile waits for what this one finds
+            if time.monotonic() - self._registry_read_at >= RECHECK_SECONDS:
                 self._refresh()
             storage = self._all.get(name)
         if storage is None:
@@ -172,14 +179,14 @@ class Storages:
         return storage
 
     def local(self, name: str) -> LocalStorage:
-        """Return the storage of this name, which is a folder. Raises StorageError for none and any other."""
+        """Return the storage of this name, which has to be a folder. Raises StorageError if it is not."""
         storage = self.get(name)
         if isinstance(storage, LocalStorage):
             return storage
-        raise StorageError(f"storage {name}: is a bucket and no folder")
+        raise StorageError(f"storage {name}: is a bucket, not a folder")
 
     def catalog(self, name: str) -> Catalog | None:
-        """Return what looks into the object storage of this name; None for a folder or an unknown name."""
+        """Return the catalog of the object storage of this name; None for a folder or an unknown name."""
         table = self._tables.get(name)
         if table is None:
             return None
@@ -189,25 +196,29 @@ class Storages:
             return self._catalogs[name]
 
     def catalogs(self) -> Iterator[Catalog]:
-        """Return one for each object storage of the settings."""
+        """Iterate over the catalogs of all object storages of the settings."""
         return (catalog for name in self._tables if (catalog := self.catalog(name)) is not None)
 
     def locate_object(self, address: str) -> tuple[Catalog, str] | None:
-        """Find the storage (the one that begins nearest) and the key of an address such as s3://bucket/key."""
-        held = [
+        """Find the storage and the key of an address such as `s3://bucket/key`; None if it is in no storage.
+
+        If several storages contain the address, it is the one with the longest root.
+        """
+        holders = [
             catalog
             for catalog in self.catalogs()
             if address.startswith(catalog.root) or f"{address}/" == catalog.root
         ]
-        if not held:
+        if not holders:
             return None
-        nearest = max(held, key=lambda catalog: len(catalog.root))
+        nearest = max(holders, key=lambda catalog: len(catalog.root))
         return nearest, address[len(nearest.root) :]
 
     def locate(self, path: Path) -> ObjectLocation | None:
-        """Find the storage and key of a file: below a configured root (the longest), else a registered one.
+        """Find the storage and the key of a file; None if the file is below no root.
 
-        `path` is absolute and free of links, so that its key is too. None when no root holds it.
+        Folders of the settings come before registered ones, and longer roots before shorter ones. `path` is
+        absolute and without links, so that the key has no links either.
         """
         self._refresh()
         for configured in (True, False):
@@ -222,42 +233,43 @@ class Storages:
         return None
 
     def register(self, folder: Path) -> str:
-        """Make the folder a storage, kept in the registry; returns its name. Raises ConfigurationError."""
+        """Make a folder a storage, and register it; return its name. Raises ConfigurationError."""
         name = register(self._registry.parent, folder)
         self._refresh()
         return name
 
     def close(self) -> None:
-        """Close what the storages keep: connections, and descriptors; what is held closes when released."""
+        """Close connections and descriptors; those in use are closed when they are released."""
         for storage in self._objects.values():
             storage.close()
-        self._cache.clear()
+        self._descriptors.clear()
 
     def _build(self, name: str) -> Storage:
-        """Build an object storage, with the cache around it unless clients are sent elsewhere."""
+        """Build an object storage, with the cache in front of it unless it sends clients to itself."""
         with self._lock:
             storage = self._objects.get(name)
             if storage is not None:
                 return storage
             table = self._tables[name]
             storage = OBJECT_TYPES[table.type].storage(name, table, self._count)
-            if self._caching is not None and not storage.redirects:
-                storage = self._wrap(storage, self._caching)
+            if self._cache_settings is not None and not storage.redirects:
+                storage = self._put_cache_before(storage, self._cache_settings)
             self._objects[name] = storage
             self._all = {**self._all, name: storage}
             return storage
 
-    def _wrap(self, storage: Storage, caching: CacheSettings) -> Storage:
+    def _put_cache_before(self, storage: Storage, cache: CacheSettings) -> Storage:
         from gateway.storage.cache.slices import SliceCache  # noqa: PLC0415
         from gateway.storage.cache.storage import CachedStorage  # noqa: PLC0415
 
-        if self._slices is None:
-            self._slices = SliceCache(caching.path, caching.max_bytes, self._count)
-        return CachedStorage(storage, self._slices)
+        if self._slice_cache is None:
+            self._slice_cache = SliceCache(cache.path, cache.max_bytes, self._count)
+        return CachedStorage(storage, self._slice_cache)
 
     def _refresh(self) -> None:
+        """Read the file of registered folders again if it has changed. Raises StorageError."""
         with self._lock:
-            self._looked = time.monotonic()
+            self._registry_read_at = time.monotonic()
             try:
                 facts = os.stat(self._registry)
             except FileNotFoundError:
@@ -265,7 +277,7 @@ class Storages:
             except OSError as error:
                 raise StorageError(f"{self._registry} cannot be read: {error.strerror}") from error
             version = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
-            if version == self._seen:
+            if version == self._registry_version:
                 return
             registered = read_registry(self._registry.parent)
             fresh = dict(self._configured)
@@ -273,7 +285,7 @@ class Storages:
                 known = self._local.get(name)
                 if name not in fresh and name not in self._tables:
                     same = known is not None and known.root == root
-                    fresh[name] = known if known and same else LocalStorage(name, root, self._cache)
+                    fresh[name] = known if known and same else LocalStorage(name, root, self._descriptors)
             self._local = fresh
             self._all = {**fresh, **self._objects}
-            self._seen = version
+            self._registry_version = version

@@ -1,35 +1,51 @@
-"""How often and how soon an object storage is asked again: one rule for all of them."""
+"""How often and how soon an object storage is asked again: one rule for all object storages.
+
+- Only what may work later (`TransientError`) is asked for again.
+- Tries are counted as long as none of them brings a byte. Before the first byte of an answer there are few,
+  because a client waits for the status; after it there are many, because giving up breaks a download.
+- The pauses between tries double, up to LAST_BACKOFF seconds, and half of each pause is random. After a
+  connection that brought PROGRESS_BYTES there is no pause.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from gateway.errors import StorageUnreachable
 from gateway.runtime.metrics import UPSTREAM_RETRIES, UPSTREAM_THROTTLES
 
 FIRST_TRIES: Final = 4
-"""Before the first byte: somebody waits for an answer, and may be told to come again."""
+"""Before the first byte. A client that is told 503 can come again later."""
 FIRST_PATIENCE: Final = 5.0
-"""Seconds: who is asked to wait longer before the first byte is told so at once."""
+"""Seconds. If the storage asks for a longer pause before the first byte, the request fails at once."""
 TRIES: Final = 10
-"""In the middle of a file: about half a minute of back-off."""
+"""After the first byte: about half a minute of pauses."""
 FIRST_BACKOFF: Final = 0.1
+"""Seconds."""
 LAST_BACKOFF: Final = 8.0
+"""Seconds."""
 PROGRESS_BYTES: Final = 64 * 1024
-"""A connection that brought this much is replaced at once, without back-off."""
+"""A connection that brought this much before it broke is replaced without a pause."""
+RETRY_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
+"""Statuses of a storage that may well answer the next time."""
+THROTTLED_STATUSES: Final = frozenset({429, 503})
+"""Statuses by which a storage says that it is asked too often."""
 
 _log = logging.getLogger("gateway")
 
+T = TypeVar("T")
+
 
 class TransientError(Exception):
-    """The storage cannot answer now and may later.
+    """The storage cannot answer now, but may be able to later.
 
-    after: seconds it asked us to wait, if it did. throttled: we ask more than it likes. waited: that took
-    long already, so that somebody who waits for the first byte is not made to wait for another try.
+    after: the pause in seconds that the storage asked for, or 0. throttled: the storage is asked too often.
+    waited: this try has already taken so long that a client who waits for the first byte should not be made
+    to wait for another.
     """
 
     def __init__(
@@ -42,10 +58,11 @@ class TransientError(Exception):
 
 
 def backoff(tries: int, chance: float, after: float = 0.0) -> float:
-    """Seconds before the next try, after `tries` in a row that brought nothing.
+    """Return the seconds to wait before the next try, after `tries` tries in a row that brought nothing.
 
-    Doubled each time, up to LAST_BACKOFF, half of it by chance (from 0 to 1), so that many who were broken
-    off together do not come back together; never sooner than the storage asked for (`after`).
+    chance: a random number from 0 to 1. It makes up half of the pause, so that many clients whose connections
+    broke at the same moment do not all come back at the same moment. The pause is never shorter than `after`,
+    which is what the storage asked for.
     """
     if not tries:
         return after
@@ -53,35 +70,50 @@ def backoff(tries: int, chance: float, after: float = 0.0) -> float:
     return max(after, longest * (0.5 + chance / 2))
 
 
-class Budget:
-    """The tries for one object. begun: its first answer came, so that giving up would break a download."""
+class RetryBudget:
+    """The tries that one read or check of an object may still make.
+
+    begun: the first answer has come, so giving up would break a download.
+    """
 
     __slots__ = ("_count", "_subject", "begun", "tries")
 
     def __init__(self, subject: str, count: Callable[[int, int], None]) -> None:
-        """subject: what errors call the object; count: adds to a counter of this process."""
+        """subject: the object, as errors name it. count: adds to a counter of this process."""
         self._subject = subject
         self._count = count
         self.tries = 0
         self.begun = False
 
-    async def spend(self, fault: TransientError, brought: int = 0) -> None:
-        """Wait until it is time for the next try. brought: the bytes of the one that ended with `fault`.
+    async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return what `attempt` returns, and repeat it while it raises TransientError.
 
-        Raises StorageError when there have been enough.
+        Raises StorageUnreachable when the budget is spent.
         """
-        self.tries = 0 if brought else self.tries + 1
-        if fault.throttled:
-            self._count(UPSTREAM_THROTTLES, 1)
-        if self._is_spent(fault):
-            tries = "" if self.tries == 1 else f" after {self.tries} tries"
-            raise StorageUnreachable(f"{self._subject} cannot be had{tries}: {fault}") from None
-        self._count(UPSTREAM_RETRIES, 1)
-        _log.info("an object is asked for again", extra={"object": self._subject, "why": str(fault)})
-        tries_since = self.tries or int(brought < PROGRESS_BYTES)
-        await asyncio.sleep(backoff(tries_since, random.random(), fault.after))  # noqa: S311 - no secret
+        while True:
+            try:
+                return await attempt()
+            except TransientError as error:
+                await self.spend(error)
 
-    def _is_spent(self, fault: TransientError) -> bool:
+    async def spend(self, error: TransientError, received: int = 0) -> None:
+        """Wait until it is time for the next try.
+
+        error: why the last try ended. received: the bytes it brought. Raises StorageUnreachable when there
+        have been enough tries.
+        """
+        self.tries = 0 if received else self.tries + 1
+        if error.throttled:
+            self._count(UPSTREAM_THROTTLES, 1)
+        if self._is_spent(error):
+            after = "" if self.tries == 1 else f" after {self.tries} tries"
+            raise StorageUnreachable(f"{self._subject} cannot be read{after}: {error}") from None
+        self._count(UPSTREAM_RETRIES, 1)
+        _log.info("an object is asked for again", extra={"object": self._subject, "why": str(error)})
+        tries = self.tries or int(received < PROGRESS_BYTES)
+        await asyncio.sleep(backoff(tries, random.random(), error.after))  # noqa: S311 - no secret
+
+    def _is_spent(self, error: TransientError) -> bool:
         if self.begun:
             return self.tries >= TRIES
-        return self.tries >= FIRST_TRIES or fault.after > FIRST_PATIENCE or fault.waited
+        return self.tries >= FIRST_TRIES or error.after > FIRST_PATIENCE or error.waited

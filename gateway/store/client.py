@@ -1,18 +1,19 @@
-"""The store over redis-py, for everything off the hot path: one boundary, where its errors become ours.
+"""Redis over redis-py, for everything off the hot path. Its errors become ours here, and only here.
 
-- Commands asked in one turn of the event loop leave together, in one pipeline: a redis-py call costs
-  about 170 µs alone and 40 µs in company, which is what the mint service's speed is made of.
-- A caller that goes away never disturbs the others: the batch belongs to no caller.
-- Commands may run twice (the connection can break after the store did its part and before the answer
-  came), so every command sent here is written to be repeatable.
-- No message holds the URL: it may carry a password. Redis' own texts may echo arguments, so of an error
-  answer only its first word (WRONGPASS, OOM, …) is told.
+- Commands sent in one turn of the event loop leave together, in one pipeline: a redis-py call costs about
+  170 µs alone and 40 µs together with others, and the mint service's speed depends on this.
+- Each command goes to the server that holds its key. There is one server today.
+- A caller that is cancelled never disturbs the others: the batch belongs to no caller.
+- A command may be executed twice, because the connection can break after the server has executed it and
+  before the reply has arrived. So every command sent here is written so that it may be repeated.
+- No message contains the URL, which may carry a password. Redis' own messages may repeat arguments, so of an
+  error reply only the code, its first word (WRONGPASS, OOM, …), is shown.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -23,108 +24,74 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.errors import ConfigurationError, GatewayError, StoreUnavailable
+from gateway.errors import ConfigurationError, StoreUnavailable
+from gateway.store.key_names import server_number
 from gateway.store.scripts import Script
 
 POOL_SIZE: Final = 4
-"""Connections, and so batches under way at once: one is enough for speed, and a long listing or a large
-manifest should not hold up the rest."""
+"""Connections to a server, and so batches under way at once: one is enough for speed, and a long listing or a
+large manifest should not delay the others."""
+
+KEYLESS: Final = frozenset({"PING", "TIME", "INFO", "CONFIG"})
+"""Commands without a key. They go to the first server."""
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
-Request = tuple[Sequence[Command], "asyncio.Future[list[Any]]"]
-"""Commands that leave together, and where their replies go."""
-
-
-class Declined(GatewayError):
-    """The store holds something that forbids what was asked; its text says what and how to mend it.
-
-    `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
-    active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
-    expiry_too_far, key_unknown, key_ambiguous, invalid (with `faults`: pairs of field and message).
-    """
-
-    def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:
-        self.code = code
-        self.faults = tuple(faults)
-        super().__init__(message)
-
-    @classmethod
-    def invalid(cls, faults: Sequence[tuple[str, str]]) -> Declined:
-        """The values given break a rule of gateway.tokens.validation."""
-        return cls("invalid", "; ".join(f"{field} {message}" for field, message in faults), faults)
+PendingCall = tuple[Sequence[Command], "asyncio.Future[list[Any]]"]
+"""Commands that leave together, and the future that gets their replies."""
 
 
 class WrongKind(StoreUnavailable):
-    """A key holds something else than was asked for."""
+    """A key holds a value of another kind than the command expects."""
 
-    word: Final = "WRONGTYPE"
+    code: Final = "WRONGTYPE"
 
 
 class StoreClient:
-    """Connections to the store, made when first needed. An async context manager that closes them."""
+    """A few connections to each server, made when first needed. An async context manager that closes them."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        try:
-            pool = aioredis.BlockingConnectionPool.from_url(
-                url,
-                max_connections=POOL_SIZE,
-                timeout=timeout,
-                socket_timeout=None,  # a batch has one; with one a reply a mint took 114 µs instead of 109
-                socket_connect_timeout=timeout,
-                protocol=2,  # any server's; nothing of RESP3 is used
-                decode_responses=True,
-                encoding_errors="surrogateescape",
-                # a connection the store closed while idle is made again, once; time-outs are final
-                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-            )
-        except (ValueError, TypeError, RedisError):
-            # from None: the parser quotes parts of the URL
-            raise ConfigurationError(
-                ["redis_url cannot be read: it must look like redis://, rediss:// or unix:///path"]
-            ) from None
-        options = pool.connection_kwargs
-        self._place = str(
-            options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-        )
-        self._timeout = timeout
-        self._client = aioredis.Redis(connection_pool=pool)
-        self._waiting: list[Request] = []
-        self._senders: set[asyncio.Task[None] | None] = set()
+    def __init__(self, urls: Iterable[str], timeout: float) -> None:
+        """Raises ConfigurationError when a URL cannot be read. timeout: seconds that one batch may take."""
+        self._servers = tuple(_Server(url, timeout) for url in urls)
+        self._send: Callable[[Sequence[Command]], Awaitable[list[Any]]] = self._route
+        if len(self._servers) == 1:  # bound once, so that routing costs nothing
+            self._send = self._servers[0].send
+
+    async def __aenter__(self) -> StoreClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
-        """Close the connections; what is still under way is refused."""
-        senders = [sender for sender in self._senders if sender is not None]
-        for sender in senders:
-            sender.cancel()
-        await asyncio.gather(*senders, return_exceptions=True)
-        for _, future in self._waiting:
-            if not future.done():
-                future.set_exception(StoreUnavailable("the link to the store was closed"))
-        await self._client.aclose()
-        await self._client.connection_pool.disconnect()
+        """Close the connections. Commands that are still under way fail with StoreUnavailable."""
+        for server in self._servers:
+            await server.close()
 
     async def ping(self) -> None:
-        """Returns when the store answers. Raises StoreUnavailable."""
-        await self.call("PING")
+        """Returns when every server answers. Raises StoreUnavailable."""
+        replies = await asyncio.gather(*(server.send((("PING",),)) for server in self._servers))
+        for server, [reply] in zip(self._servers, replies, strict=True):
+            if isinstance(reply, Exception):
+                raise server.translate(reply)
 
     async def call(self, *command: Argument) -> Any:
-        """Ask one command and return its reply (text, not bytes). Raises StoreUnavailable."""
+        """Send one command and return its reply (text, not bytes). Raises StoreUnavailable."""
         return (await self.call_all(command))[0]
 
     async def call_all(self, *commands: Command) -> list[Any]:
-        """Ask several commands, which leave together; their replies in order. Raises StoreUnavailable."""
+        """Send several commands together; their replies in order. Raises StoreUnavailable."""
         replies = await self._send(commands)
-        for reply in replies:
+        for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, Exception):
-                raise self._translate(reply)
+                raise self._server(command).translate(reply)
         return replies
 
     async def call_each(self, *commands: Command) -> list[Any]:
-        """The same, but a key of another kind than its command's has a WrongKind in place of its reply."""
+        """As call_all, but where a key holds another kind of value, its reply is a WrongKind."""
         replies = [
-            self._translate(reply) if isinstance(reply, Exception) else reply
-            for reply in await self._send(commands)
+            self._server(command).translate(reply) if isinstance(reply, Exception) else reply
+            for command, reply in zip(commands, await self._send(commands), strict=True)
         ]
         for reply in replies:
             if isinstance(reply, Exception) and not isinstance(reply, WrongKind):
@@ -132,15 +99,100 @@ class StoreClient:
         return replies
 
     async def run(self, script: Script, keys: Sequence[str], *arguments: Argument) -> Any:
-        """Run a script; all its keys share one hash tag. Raises StoreUnavailable."""
-        [reply] = await self._send((("EVALSHA", script.sha, len(keys), *keys, *arguments),))
+        """Run a script on keys that share one hash tag. Raises StoreUnavailable."""
+        command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
+        [reply] = await self._send((command,))
         if isinstance(reply, NoScriptError):
             [reply] = await self._send((("EVAL", script.text, len(keys), *keys, *arguments),))
         if isinstance(reply, Exception):
-            raise self._translate(reply)
+            raise self._server(command).translate(reply)
         return reply
 
-    def _send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    async def scan(self, cursor: int, pattern: str, count: int) -> tuple[int, list[str]]:
+        """One step through the keys of all servers, one server after another: the next cursor, and keys.
+
+        The cursor 0 begins, and 0 as the next cursor is the end. `count`: about how many keys are looked at.
+        Raises StoreUnavailable.
+        """
+        own, number = divmod(cursor, len(self._servers))
+        server = self._servers[number]
+        [reply] = await server.send((("SCAN", str(own), "MATCH", pattern, "COUNT", count),))
+        if isinstance(reply, Exception):
+            raise server.translate(reply)
+        own = int(reply[0])
+        if own:
+            return own * len(self._servers) + number, reply[1]
+        return (number + 1) % len(self._servers), reply[1]
+
+    def _server(self, command: Command) -> _Server:
+        if len(self._servers) == 1 or command[0] in KEYLESS:
+            return self._servers[0]
+        key = command[3] if command[0] in ("EVAL", "EVALSHA") else command[1]
+        assert not isinstance(key, int)
+        return self._servers[server_number(key, len(self._servers))]
+
+    async def _route(self, commands: Sequence[Command]) -> list[Any]:
+        """Send each command to its server; the replies in the order of the commands."""
+        indices: dict[_Server, list[int]] = {}
+        for index, command in enumerate(commands):
+            indices.setdefault(self._server(command), []).append(index)
+        parts = await asyncio.gather(
+            *(server.send([commands[index] for index in own]) for server, own in indices.items())
+        )
+        replies: list[Any] = [None] * len(commands)
+        for own, part in zip(indices.values(), parts, strict=True):
+            for index, reply in zip(own, part, strict=True):
+                replies[index] = reply
+        return replies
+
+
+class _Server:
+    """The connections to one server, and the commands that wait to be sent to it."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        try:
+            pool = aioredis.BlockingConnectionPool.from_url(
+                url,
+                max_connections=POOL_SIZE,
+                timeout=timeout,
+                socket_timeout=None,  # a batch has its own; with a second one a mint took 114 µs, not 109
+                socket_connect_timeout=timeout,
+                protocol=2,  # every server has it, and nothing of RESP3 is used
+                decode_responses=True,
+                encoding_errors="surrogateescape",
+                # a connection that the server closed while idle is made again, once; time-outs are final
+                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            )
+        except (ValueError, TypeError, RedisError):
+            # from None: the parser's message quotes parts of the URL
+            raise ConfigurationError(
+                ["redis_url cannot be read: it must look like redis://, rediss:// or unix:///path"]
+            ) from None
+        options = pool.connection_kwargs
+        self._address = str(
+            options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        )
+        self._timeout = timeout
+        self._client = aioredis.Redis(connection_pool=pool)
+        self._waiting: list[PendingCall] = []
+        self._senders: set[asyncio.Task[None] | None] = set()
+
+    async def close(self) -> None:
+        senders = [sender for sender in self._senders if sender is not None]
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(StoreUnavailable("the connection to the store was closed"))
+        await self._client.aclose()
+        await self._client.connection_pool.disconnect()
+
+    def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """Send commands together; an error reply is a value, for `translate`.
+
+        Awaiting raises StoreUnavailable when there are no replies.
+        """
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((commands, future))
         if len(self._waiting) == 1 and len(self._senders) < POOL_SIZE:
@@ -148,22 +200,22 @@ class StoreClient:
         return future
 
     async def _send_waiting(self) -> None:
-        """Send what waits, and what came meanwhile, in as few batches as it takes."""
+        """Send the waiting commands, and those that arrive meanwhile, in as few batches as possible."""
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
                 await self._send_batch(batch)
         finally:
-            # here and not in a callback, which runs a turn later: what comes in that turn would wait for ever
+            # Not in a callback, which runs one turn later: a command sent in that turn would wait for ever.
             self._senders.discard(asyncio.current_task())
 
-    async def _send_batch(self, batch: Sequence[Request]) -> None:
+    async def _send_batch(self, batch: Sequence[PendingCall]) -> None:
         try:
             replies = iter(await self._exchange([command for commands, _ in batch for command in commands]))
         except BaseException as error:
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(self._translate(error))
+                    future.set_exception(self.translate(error))
             if not isinstance(error, Exception):
                 raise
         else:
@@ -176,20 +228,21 @@ class StoreClient:
         async with self._client.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
-            async with asyncio.timeout(self._timeout):  # redis-py closes a connection that is cut off
-                # error answers come back as values: raised, they would carry the command's arguments
+            async with asyncio.timeout(self._timeout):  # redis-py closes a connection that is interrupted
+                # Error replies are returned as values: raised, they would contain the command's arguments.
                 return await pipeline.execute(raise_on_error=False)
 
-    def _translate(self, error: BaseException) -> StoreUnavailable:
+    def translate(self, error: BaseException) -> StoreUnavailable:
+        """An error of redis-py as ours, with the server's address."""
         if isinstance(error, RedisTimeoutError | TimeoutError):
-            return StoreUnavailable(f"the store at {self._place} did not answer within {self._timeout:g} s")
+            return StoreUnavailable(f"the store at {self._address} did not answer within {self._timeout:g} s")
         if isinstance(error, ResponseError):
-            word = str(error).split(" ", 1)[0].rstrip(":")
-            if word == WrongKind.word:
-                return WrongKind(f"the store at {self._place} holds something else at a key ({word})")
-            reason = word if word.isupper() else type(error).__name__  # redis-py takes some words away
-            return StoreUnavailable(f"the store at {self._place} refused a command ({reason})")
+            code = str(error).split(" ", 1)[0].rstrip(":")
+            if code == WrongKind.code:
+                return WrongKind(f"the store at {self._address} has another kind of value at a key ({code})")
+            reason = code if code.isupper() else type(error).__name__  # redis-py removes some codes
+            return StoreUnavailable(f"the store at {self._address} refused a command ({reason})")
         return StoreUnavailable(
-            f"the store at {self._place} cannot be reached ({type(error).__name__}); "
-            "is it running, and redis_url right?"
+            f"the store at {self._address} cannot be reached ({type(error).__name__}): "
+            "check that it runs and that redis_url is right"
         )

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from gateway.store.commands import Command, ScriptCall
 from gateway.store.key_names import server_number
-from gateway.store.pipeline import Command, Pipeline, ScriptCall
+from gateway.store.pipeline import Pipeline
 from gateway.store.scripts import Script
 
 
@@ -68,12 +69,12 @@ class Topology:
     @property
     def is_ready(self) -> bool:
         """Whether every server is ready."""
-        return all(pipeline.ready for pipeline in self.pipelines)
+        return all(pipeline.is_ready for pipeline in self.pipelines)
 
     @property
     def is_any_ready(self) -> bool:
         """Whether at least one server is ready."""
-        return any(pipeline.ready for pipeline in self.pipelines)
+        return any(pipeline.is_ready for pipeline in self.pipelines)
 
     def start(self) -> None:
         """Begin to connect to every server."""

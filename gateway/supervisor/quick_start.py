@@ -29,7 +29,7 @@ from gateway.products.repository import Product
 from gateway.products.scanning import Publication, plan_publication
 from gateway.runtime.addresses import Address
 from gateway.storage.registry import Storages
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 
 MAX_ID: Final = 100
 COMPARED_VERSIONS: Final = 10
@@ -125,7 +125,7 @@ async def publish_products(
     """Publish everything in the store at `url`, and make a token for each product. Raises GatewayError."""
     storages = Storages(settings.storage, settings.data, settings.open_files)
     try:
-        async with TokenStore.connect(url, settings.redis_timeout) as store:
+        async with Repositories.connect(url, settings.redis_timeout) as store:
             with show_progress(sum(product.publication.size for product in planned)) as report:
                 return [await _publish(product, settings, storages, store, report) for product in planned]
     finally:
@@ -133,16 +133,18 @@ async def publish_products(
 
 
 async def _publish(
-    planned: PlannedProduct, settings: Settings, storages: Storages, store: TokenStore, report: Report
+    planned: PlannedProduct, settings: Settings, storages: Storages, store: Repositories, report: Report
 ) -> PublishedProduct:
-    product = await store.get_product(planned.id)
+    product = await store.products.get(planned.id)
     known = await _known_versions(store, product)
     manifest = await _hash(planned, storages, known, report)
     manifest = _with_version(manifest, product, known)
-    await store.register_manifest(manifest, planned.name if product is None else None, activate=True)
+    await store.products.register(manifest, planned.name if product is None else None, activate=True)
     if product is not None and product.status != "active":
-        await store.update_product(planned.id, status="active")
-    minted = await store.create_token(planned.id, manifest.version, expires_in=int(settings.mint_default_ttl))
+        await store.products.update(planned.id, status="active")
+    minted = await store.tokens.create(
+        planned.id, manifest.version, expires_in=int(settings.mint_default_ttl)
+    )
     return PublishedProduct(planned.id, manifest, minted.token)
 
 
@@ -172,7 +174,7 @@ async def _hash(
         stopped.set()
 
 
-async def _known_versions(store: TokenStore, product: Product | None) -> list[Manifest]:
+async def _known_versions(store: Repositories, product: Product | None) -> list[Manifest]:
     """The manifests to compare the files with, the active one first."""
     if product is None:
         return []
@@ -181,7 +183,7 @@ async def _known_versions(store: TokenStore, product: Product | None) -> list[Ma
     digests = list(
         dict.fromkeys(product.versions[version] for version in chosen if version in product.versions)
     )
-    found = [await store.get_manifest(digest) for digest in digests[:COMPARED_VERSIONS]]
+    found = [await store.products.get_manifest(digest) for digest in digests[:COMPARED_VERSIONS]]
     return [manifest for manifest in found if manifest is not None]
 
 

@@ -103,4 +103,15 @@ SERVICES: Final = (
         log_text="serving the mint API",
         up_text="Mint service at {url}: make a key for your shop with\n  {create_key}",
     ),
+    Service(
+        name="web",
+        runner="gateway.web.service:run",
+        arguments=("settings", "sockets", "ready"),
+        listen="dashboard_listen",
+        command="serve-web",
+        help="Run the admin API, which manages products and tokens. Ends at Ctrl-C or SIGTERM.",
+        example="download-gateway serve-web --dashboard-listen 127.0.0.1:8083",
+        log_text="serving the admin API",
+        up_text="Admin API at {url}, for keys with the role admin.",
+    ),
 )

@@ -8,8 +8,8 @@ settle           returns what a claim reserved and the client did not receive
 A token with `max` downloads may receive max × size bytes of each file; `charged:N` counts what it has
 received of file number N of its manifest. Each script touches one key, so a claim is atomic whichever worker
 makes it, and two workers that race can never issue more than the allowance. `reservations.py` keeps what one
-request has claimed and settles it; `leases.py` keeps a claim from outliving its worker; the scripts' own text
-describes the ledger that they keep.
+request has claimed and settles it; `leases.py` keeps a claim from outliving its worker;
+`gateway/store/scripts` describes the ledger that the scripts keep.
 """
 
 from __future__ import annotations
@@ -20,17 +20,22 @@ from typing import Any, Final, NamedTuple
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.runtime.deferred import step
+from gateway.store.commands import Command, NotExecuted, ScriptCall, pack
 from gateway.store.key_names import manifest_key, token_key
-from gateway.store.pipeline import Command, NotExecuted, ScriptCall, pack
-from gateway.store.scripts import CLAIM, SETTLE, TAKE
+from gateway.store.scripts import CLAIM, READ_AND_CLAIM, SETTLE
 from gateway.store.topology import Topology
 from gateway.tokens.leases import Lease
 
-READ_TOKEN: Final = pack((b"HMGET", token_key("0" * 32), b"manifest", b"revoked", b"max")).replace(
-    b"0" * 32, b"%b"
-)
-READ_AND_CLAIM: Final = pack((b"EVALSHA", TAKE.sha, b"1", token_key("0" * 32))).replace(b"0" * 32, b"%b")
-"""The most frequent commands, packed except for the token's id: packing costs 1 µs."""
+_SOME_ID: Final = "0" * 32
+
+
+def _template(*arguments: bytes | str) -> bytes:
+    """Pack a command on the token `_SOME_ID`, with `%b` in place of its id: packing costs 1 µs."""
+    return pack(arguments).replace(_SOME_ID.encode(), b"%b")
+
+
+_READ: Final = _template(b"HMGET", token_key(_SOME_ID), b"manifest", b"revoked", b"max")
+_READ_AND_CLAIM: Final = _template(b"EVALSHA", READ_AND_CLAIM.sha, b"1", token_key(_SOME_ID))
 
 REFUNDS_KEPT: Final = 10_000
 """How many refunds a worker keeps while the store is away; the oldest of more is lost, which is logged."""
@@ -97,7 +102,7 @@ class TokenReadAndClaim(TokenRead):
 
     def with_script_text(self) -> bytes:
         """Return the command with the text of its script."""
-        return ScriptCall(TAKE, token_key(self._identifier)).with_script_text()
+        return ScriptCall(READ_AND_CLAIM, token_key(self._identifier)).with_script_text()
 
     def on_late_reply(self, reply: Any) -> None:
         """Return what was reserved: the request has been refused meanwhile."""
@@ -149,7 +154,7 @@ class Claims:
         Unknown, expired and revoked tokens cost the same one command.
         """
         command = TokenRead()
-        self._post(command, READ_TOKEN % identifier.encode(), identifier)
+        self._post(command, _READ % identifier.encode(), identifier)
         return command
 
     def read_and_claim(self, identifier: str) -> TokenReadAndClaim:
@@ -158,7 +163,7 @@ class Claims:
         For the most frequent request, a plain GET of a minted URL: one round trip instead of two.
         """
         command = TokenReadAndClaim(self, identifier)
-        self._post(command, READ_AND_CLAIM % identifier.encode(), identifier)
+        self._post(command, _READ_AND_CLAIM % identifier.encode(), identifier)
         return command
 
     async def claim(self, identifier: str, file: int, amount: int, size: int) -> None:

@@ -1,6 +1,6 @@
-"""API keys of the mint service: shown once, held as `dg:key:{SHA-256}` hash: name, role, created (ms).
+"""API keys. A key is shown once, when it is made; the store holds its SHA-256 (see gateway.store.key_names).
 
-A key is 256 random bits, so a fast hash is enough: there is nothing to guess (see gateway.secrets).
+A key is 256 random bits, so a fast hash is enough: nobody can guess it (see gateway.secrets).
 """
 
 from __future__ import annotations
@@ -8,25 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.products.validation import MAX_DISPLAY_NAME, is_text
+from gateway.errors import Declined
+from gateway.products.validation import display_name_faults
 from gateway.secrets import MAX_TOKEN_LENGTH, key_hash, new_key, redact
-from gateway.store.client import Declined, StoreClient
+from gateway.store.client import StoreClient
+from gateway.store.key_names import API_KEY_PATTERN, api_key_key
 from gateway.store.scripts import Script
 
 ROLES: Final = ("admin", "mint")
-"""admin: everything. mint: only making download URLs."""
+"""admin: may do everything. mint: may only make download URLs."""
 KEY_ID_LENGTH: Final = 16
-"""Hex digits of a key's hash by which people name it."""
+"""Hex digits of a key's hash by which people name the key."""
 SCAN_COUNT: Final = 1000
-"""Keys of the store looked at in one step while listing API keys (there is no index of them: they are few,
-listed rarely, and only by a person)."""
+"""Keys of the store looked at in one step of listing API keys. There is no index of API keys: they are few,
+and only people list them, rarely."""
 
 CREATE: Final = Script.load("create_key")
 
 
 @dataclass(frozen=True)
 class KeyRecord:
-    """An API key as the store holds it. id: the first 16 hex digits of its hash. created: ms since 1970."""
+    """An API key in the store. id: the first 16 hex digits of its hash. created: ms since 1970 UTC."""
 
     id: str
     hash: str
@@ -37,7 +39,7 @@ class KeyRecord:
 
 @dataclass(frozen=True)
 class MintedKey:
-    """A fresh API key: `key` is told once and held nowhere."""
+    """A new API key. `key` is returned this once and stored nowhere."""
 
     key: str
     record: KeyRecord
@@ -46,51 +48,48 @@ class MintedKey:
         return f"MintedKey({self.record!r})"
 
 
-def api_key_key(digest: str) -> str:
-    """The store's key of an API key, by its hash."""
-    return f"dg:key:{{{digest}}}"
+class KeyRepository:
+    """The API keys of a store. Every method may raise StoreUnavailable."""
 
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
 
-class KeyStore(StoreClient):
-    """What can be asked of and done to API keys. Every method may raise StoreUnavailable."""
-
-    async def create_key(self, name: str, role: str = "admin") -> MintedKey:
-        """A fresh key. Raises Declined: invalid."""
-        faults = []
-        if not (0 < len(name) <= MAX_DISPLAY_NAME and is_text(name)):
-            faults.append(("name", f"must be 1 to {MAX_DISPLAY_NAME} characters without NUL"))
+    async def create(self, name: str, role: str = "admin") -> MintedKey:
+        """Create a key. Raises Declined: invalid."""
+        faults = display_name_faults("name", name)
         if role not in ROLES:
             faults.append(("role", "must be admin or mint"))
         if faults:
             raise Declined.invalid(faults)
         key = new_key()
         digest = key_hash(key)
-        created = await self.run(CREATE, [api_key_key(digest)], name, role)
+        created = await self._client.run(CREATE, [api_key_key(digest)], name, role)
         return MintedKey(key, KeyRecord(digest[:KEY_ID_LENGTH], digest, name, role, int(created)))
 
-    async def list_keys(self) -> list[KeyRecord]:
-        """Every key, oldest first. Walks the whole store."""
+    async def list_all(self) -> list[KeyRecord]:
+        """Every key, the oldest first. This walks through all keys of the store."""
         hashes: set[str] = set()
-        cursor = "0"
+        prefix = len(api_key_key("")) - 1
+        cursor = 0
         while True:
-            cursor, found = await self.call("SCAN", cursor, "MATCH", "dg:key:*", "COUNT", SCAN_COUNT)
-            hashes.update(key[len("dg:key:{") : -1] for key in found)
-            if int(cursor) == 0:
+            cursor, found = await self._client.scan(cursor, API_KEY_PATTERN, SCAN_COUNT)
+            hashes.update(key[prefix:-1] for key in found)
+            if cursor == 0:
                 break
         if not hashes:
             return []
-        replies = await self.call_all(*(("HGETALL", api_key_key(digest)) for digest in hashes))
+        replies = await self._client.call_all(*(("HGETALL", api_key_key(digest)) for digest in hashes))
         records = [key_record(digest, fields) for digest, fields in zip(hashes, replies, strict=True)]
         return sorted(
             (record for record in records if record), key=lambda record: (record.created, record.hash)
         )
 
-    async def revoke_key(self, which: str) -> KeyRecord:
-        """Remove the key named by its id (or more digits of its hash), or by its name if only one has it.
+    async def revoke(self, which: str) -> KeyRecord:
+        """Remove a key, named by its id (or more digits of its hash), or by its name if only one key has it.
 
         Raises Declined: key_unknown, key_ambiguous.
         """
-        keys = await self.list_keys()
+        keys = await self.list_all()
         found = [key for key in keys if len(which) >= KEY_ID_LENGTH and key.hash.startswith(which)]
         found = found or [key for key in keys if key.name == which]
         if not found:
@@ -99,19 +98,19 @@ class KeyStore(StoreClient):
             raise Declined(
                 "key_ambiguous", f"{len(found)} API keys have that name; revoke by id (`key list`)"
             )
-        await self.call("DEL", api_key_key(found[0].hash))
+        await self._client.call("DEL", api_key_key(found[0].hash))
         return found[0]
 
     async def authenticate(self, key: str) -> KeyRecord | None:
-        """The record of a key, or None when it is not known."""
+        """The record of a key, or None when the key is unknown."""
         if len(key) > MAX_TOKEN_LENGTH:
             return None
         digest = key_hash(key)
-        return key_record(digest, await self.call("HGETALL", api_key_key(digest)))
+        return key_record(digest, await self._client.call("HGETALL", api_key_key(digest)))
 
 
 def key_record(digest: str, fields: dict[str, str]) -> KeyRecord | None:
-    """The record that the store's hash holds, None when it is empty or of no role known here."""
+    """The record that a key's hash in the store gives; None when it is empty or its role is unknown here."""
     if fields.get("role") not in ROLES:
         return None
     return KeyRecord(

@@ -3,8 +3,8 @@
 The rules:
 
 - A transfer that ends within `Times.after` costs nothing here but an entry in a table. After that it has a
-  lease, which the first checkpoint writes and one checkpoint each `Times.every` renews. The scripts' own text
-  describes the ledger that they keep.
+  lease, which the first checkpoint writes and one checkpoint each `Times.every` renews.
+  `gateway/store/scripts` describes the ledger that the scripts keep.
 - One timer makes the checkpoints that are due, a few at a time, as long as there are transfers.
 - A store that is away ends no transfer: checkpoints wait, and are made as soon as the store is back. A
   transfer is broken off for one reason only: its lease had run out, and its unsent bytes were given to
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from gateway.errors import StoreUnavailable
+from gateway.store.commands import NotExecuted, ScriptCall
 from gateway.store.key_names import token_key
-from gateway.store.pipeline import NotExecuted, ScriptCall
 from gateway.store.scripts import CHECKPOINT
 from gateway.store.topology import Topology
 

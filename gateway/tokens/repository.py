@@ -1,49 +1,40 @@
-"""The store of tokens, off the hot path: what the mint service and the commands ask.
+"""Tokens in the store, off the hot path: creating, reading, listing, revoking and changing them.
 
-    dg:token:{ID}   hash, ID = first 32 hex digits of SHA-256(token); the token itself is never here.
-                    manifest, product, version, created, expires, optional max, size (bytes; with max and
-                    a manifest of one file), email, name, metadata (JSON), revoked, charged:N; and while
-                    it is downloaded lease:N:…, leased (see scripts.py)
-
-The key lives exactly until `expires` (PEXPIREAT). Created and expires come from the store's own clock,
-inside the script that writes them: no two clocks can disagree. A script touches one token, all of it.
+The key of a token (`dg:token:{ID}`, see gateway.store.key_names) lives exactly until the token expires. The
+times `created` and `expires` come from the store's own clock, inside the script that writes them, so no two
+clocks can disagree. Each script touches one token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from gateway.products.repository import ProductStore, ResolvedVersion
-from gateway.products.validation import MAX_DISPLAY_NAME, Fault, is_text
+from gateway.errors import Declined, StoreUnavailable
+from gateway.products.repository import ProductRepository, ResolvedVersion
+from gateway.products.validation import Fault, display_name_faults, is_text
 from gateway.secrets import new_token, token_id
-from gateway.store.client import Declined
+from gateway.store.client import StoreClient
 from gateway.store.key_names import token_key
 from gateway.store.scripts import Script
-from gateway.tokens.keys import KeyStore
-from gateway.tokens.listing import TokenFilter, TokenPage, TokenReader, is_token_id
-from gateway.tokens.records import Minted, TokenRecord, token_record
-from gateway.tokens.validation import EMAIL_PATTERN, MAX_DOWNLOADS, encode_metadata, is_email, metadata_faults
-
-__all__ = [
-    "EMAIL_PATTERN",
-    "KEEP",
-    "Declined",
-    "Keep",
-    "Minted",
-    "TokenFilter",
-    "TokenPage",
-    "TokenRecord",
-    "TokenStore",
-]
+from gateway.tokens.listing import (
+    DEFAULT_LIMIT,
+    TokenFilter,
+    TokenListing,
+    TokenPage,
+    describe_damage,
+    is_token_id,
+)
+from gateway.tokens.records import MintedToken, RecordReader, TokenRecord, token_record
+from gateway.tokens.validation import MAX_DOWNLOADS, encode_metadata, is_email, metadata_faults
 
 DEFAULT_LIFETIME: Final = 86_400
-"""Seconds a token lives when nothing is said: the seed's 24 hours."""
+"""Seconds that a token lives when no lifetime is given: 24 hours."""
 
 
 class Keep(Enum):
-    """The value of an argument that leaves a field as it is, where None means to remove it."""
+    """The value of an argument that leaves a field unchanged, where None means to remove the field."""
 
     KEEP = "keep"
 
@@ -55,26 +46,16 @@ REVOKE: Final = Script.load("revoke_token")
 UPDATE: Final = Script.load("update_token")
 
 
-class TokenStore(TokenReader, ProductStore, KeyStore):
-    """Tokens, products and API keys over one link to the store. Every method may raise StoreUnavailable.
+class TokenRepository:
+    """The tokens of a store. Every method may raise StoreUnavailable."""
 
-        async with TokenStore.connect("redis://localhost", timeout=1.0) as store: ...
+    def __init__(self, client: StoreClient, products: ProductRepository) -> None:
+        self._client = client
+        self._products = products
+        self._reader = RecordReader(client)
+        self._listing = TokenListing(client, self._reader)
 
-    Connecting is lazy: the store may be away when this is made. `timeout` (s) bounds one command.
-    """
-
-    @classmethod
-    def connect(cls, url: str, timeout: float = 1.0) -> Self:
-        """A store at a redis://, rediss:// or unix:// URL. Raises ConfigurationError when it is none."""
-        return cls(url, timeout)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def create_token(
+    async def create(
         self,
         product: str | ResolvedVersion,
         version: str | None = None,
@@ -86,11 +67,11 @@ class TokenStore(TokenReader, ProductStore, KeyStore):
         name: str | None = None,
         metadata: Mapping[str, object] | None = None,
         token: str | None = None,
-    ) -> Minted:
-        """A token for a version of a product (the active one when None), or for an resolved looked up before.
+    ) -> MintedToken:
+        """Create a token for a version of a product; version None: the active one.
 
-        expires_in: seconds from now by the store's clock (a day when neither is given); expires_at: ms
-        since 1970. Creating the same `token` again returns what it was created with. Raises Declined:
+        expires_in: seconds from now by the store's clock; expires_at: ms since 1970 UTC; neither: a day. To
+        create the same `token` again changes nothing and returns it with its first times. Raises Declined:
         invalid, product_unknown, product_archived, version_unknown, version_missing, expiry_past.
         """
         faults = _token_faults(max_downloads, email, name, metadata or {})
@@ -98,9 +79,10 @@ class TokenStore(TokenReader, ProductStore, KeyStore):
             faults.append(("expiresIn", "must be at least 1 second"))
         if faults:
             raise Declined.invalid(faults)
-        resolved = (
-            product if isinstance(product, ResolvedVersion) else await self.resolve_version(product, version)
-        )
+        if isinstance(product, ResolvedVersion):
+            resolved = product
+        else:
+            resolved = await self._products.resolve_version(product, version)
         fields: dict[str, str] = {
             "manifest": resolved.manifest,
             "product": resolved.product,
@@ -108,7 +90,7 @@ class TokenStore(TokenReader, ProductStore, KeyStore):
         }
         if max_downloads is not None:
             fields["max"] = str(max_downloads)
-            sizes = await self._sizes_of(resolved.manifest)
+            sizes = await self._reader.file_sizes(resolved.manifest)
             if len(sizes) == 1:
                 fields["size"] = str(sizes[0])
         if email is not None:
@@ -118,26 +100,42 @@ class TokenStore(TokenReader, ProductStore, KeyStore):
         if metadata:
             fields["metadata"] = encode_metadata(metadata).decode()
         if expires_at is not None:
-            moment = ("at", expires_at)
+            expiry = ("at", expires_at)
         else:
-            moment = ("in", 1000 * (DEFAULT_LIFETIME if expires_in is None else expires_in))
+            expiry = ("in", 1000 * (DEFAULT_LIFETIME if expires_in is None else expires_in))
         token = token or new_token()
         identifier = token_id(token)
         pairs = [text for pair in fields.items() for text in pair]
-        answer = await self.run(CREATE, [token_key(identifier)], *moment, *pairs)
-        if isinstance(answer, str):
-            raise _declined(answer)
-        fields["created"], fields["expires"] = answer
-        return Minted(token, token_record(identifier, fields))
+        reply = await self._client.run(CREATE, [token_key(identifier)], *expiry, *pairs)
+        if isinstance(reply, str):
+            raise _declined(reply)
+        fields["created"], fields["expires"] = reply
+        return MintedToken(token, token_record(identifier, fields))
 
-    async def revoke_token(self, identifier: str) -> TokenRecord:
-        """Revoke a token, at once and for good; again changes nothing. Raises Declined: token_unknown."""
-        answer = await self.run(REVOKE, [_known_key(identifier)])
-        if not answer:
+    async def get(self, identifier: str) -> TokenRecord | None:
+        """The token with this id, or None when there is none (it is unknown or has expired)."""
+        if not is_token_id(identifier):
+            return None
+        damaged: list[str] = []
+        records = await self._listing.read([identifier], damaged)
+        if damaged:
+            raise StoreUnavailable(describe_damage(identifier))
+        return records[0] if records else None
+
+    async def list_page(
+        self, only: TokenFilter | None = None, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+    ) -> TokenPage:
+        """One page of the tokens that pass a filter: see TokenListing.page. Raises ValueError (cursor)."""
+        return await self._listing.page(only, limit, cursor)
+
+    async def revoke(self, identifier: str) -> TokenRecord:
+        """Revoke a token, at once and for ever, unless it is revoked. Raises Declined: token_unknown."""
+        reply = await self._client.run(REVOKE, [_key(identifier)])
+        if not reply:
             raise _declined("token_unknown")
-        return await self._record(identifier, _pairs(answer))
+        return await self._reader.record(identifier, _pairs(reply))
 
-    async def update_token(
+    async def update(
         self,
         identifier: str,
         *,
@@ -145,32 +143,33 @@ class TokenStore(TokenReader, ProductStore, KeyStore):
         max_downloads: int | Keep | None = KEEP,
         max_lifetime: int | None = None,
     ) -> TokenRecord:
-        """Move the expiry (ms since 1970), change the limit (None removes it; what was charged stays so).
+        """Change the expiry (ms since 1970 UTC) and the limit (None removes it; charged bytes stay charged).
 
-        max_lifetime: seconds from now that the expiry may reach. Raises Declined: invalid, token_unknown,
+        max_lifetime: how many seconds from now the expiry may be. Raises Declined: invalid, token_unknown,
         token_revoked, expiry_past, expiry_too_far.
         """
-        key = _known_key(identifier)
+        key = _key(identifier)
         limit = size = ""
         if max_downloads is None:
             limit = size = "-"
         elif max_downloads is not KEEP:
             if faults := _token_faults(max_downloads, None, None, {}):
                 raise Declined.invalid(faults)
-            digest = await self.call("HGET", key, "manifest")
+            digest = await self._client.call("HGET", key, "manifest")
             if digest is None:
                 raise _declined("token_unknown")
-            sizes = await self._sizes_of(digest)
+            sizes = await self._reader.file_sizes(digest)
             limit, size = str(max_downloads), str(sizes[0]) if len(sizes) == 1 else ""
-        reach = "" if max_lifetime is None else 1000 * max_lifetime
+        most = "" if max_lifetime is None else 1000 * max_lifetime
         expires = "" if expires_at is None else expires_at
-        answer = await self.run(UPDATE, [key], expires, reach, limit, size)
-        if isinstance(answer, str):
-            raise _declined(answer)
-        return await self._record(identifier, _pairs(answer))
+        reply = await self._client.run(UPDATE, [key], expires, most, limit, size)
+        if isinstance(reply, str):
+            raise _declined(reply)
+        return await self._reader.record(identifier, _pairs(reply))
 
 
-def _known_key(identifier: str) -> str:
+def _key(identifier: str) -> str:
+    """The key of a token. Raises Declined (token_unknown) when the id has not the form of one."""
     if not is_token_id(identifier):
         raise _declined("token_unknown")
     return token_key(identifier)
@@ -188,9 +187,7 @@ def _token_faults(
         faults.append(("maxDownloads", f"must be 1 to {MAX_DOWNLOADS}"))
     if email is not None and not (is_email(email) and is_text(email)):
         faults.append(("customer.email", "must be an e-mail address"))
-    if name is not None and not (0 < len(name) <= MAX_DISPLAY_NAME and is_text(name)):
-        faults.append(("customer.name", f"must be 1 to {MAX_DISPLAY_NAME} characters without NUL"))
-    return faults
+    return faults + display_name_faults("customer.name", name)
 
 
 def _declined(code: str) -> Declined:
@@ -198,7 +195,7 @@ def _declined(code: str) -> Declined:
         code,
         {
             "token_unknown": "there is no such token; it may have expired",
-            "token_revoked": "the token is revoked, which is for good; create another",
+            "token_revoked": "the token is revoked for ever; create another",
             "expiry_past": "the expiry is in the past; to end a token now, revoke it",
             "expiry_too_far": "the expiry is further away than mint.max_ttl allows",
         }[code],

@@ -1,6 +1,6 @@
-"""What customers, limits and metadata of a token may be: the one place the API and the commands ask.
+"""The rules for the customer, the limit and the metadata of a token, for the APIs and the commands alike.
 
-Every check returns all its faults as (field, message) pairs, so that they are reported together.
+Every check returns all faults that it finds, pairs of field and message, so that they are reported together.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from gateway.products.validation import Fault, is_text
 
 MAX_DOWNLOADS: Final = 1_000_000
 MAX_METADATA: Final = 4096
-"""Bytes of a token's metadata as JSON in UTF-8 (what a token costs in the store's memory)."""
+"""Bytes of a token's metadata as JSON in UTF-8. The store keeps them in memory."""
 MAX_NUMBER: Final = 2**53 - 1
-"""What every reader of JSON can hold exactly: RFC 8259 section 6."""
+"""The largest integer that every reader of JSON can represent exactly: RFC 8259 section 6."""
 MAX_EMAIL: Final = 254
-"""Characters of an address: RFC 5321 section 4.5.3.1.3, less the angle brackets."""
+"""Characters of an address: RFC 5321 section 4.5.3.1.3, without the angle brackets."""
 EMAIL_PATTERN: Final = r"^[^@\x00-\x20\x7f-\xa0]+@[^@\x00-\x20\x7f-\xa0]+$"
-"""Without the class for spaces, of which every language has its own: ours, pydantic and callers read this."""
+"""It names the white space itself: Python, pydantic and the callers' languages differ in what `\\s` means."""
 _EMAIL: Final = re.compile(EMAIL_PATTERN[1:-1])
 
 
 def is_email(text: str) -> bool:
-    """Whether it looks like an address: one @ between two things, no space. Only sending mail proves more."""
+    """Whether the text looks like an address: one @ between other characters, and no space."""
     return len(text) <= MAX_EMAIL and _EMAIL.fullmatch(text) is not None
 
 
@@ -47,5 +47,5 @@ def metadata_faults(metadata: Mapping[str, object]) -> list[Fault]:
 
 
 def encode_metadata(metadata: Mapping[str, object]) -> bytes:
-    """The metadata as the store holds it: JSON in UTF-8 without spaces."""
+    """The metadata as the store holds them: JSON in UTF-8 without spaces."""
     return json.dumps(metadata, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -7,8 +7,9 @@ from typing import Final
 from aiohttp import web
 
 from gateway.secrets import MAX_TOKEN_LENGTH, key_hash
-from gateway.tokens.keys import KeyRecord, api_key_key, key_record
-from gateway.tokens.repository import TokenStore
+from gateway.store.key_names import api_key_key
+from gateway.tokens.keys import KeyRecord, key_record
+from gateway.tokens.repositories import Repositories
 from gateway.web.problems import Problem, key_invalid, key_missing
 
 ADMIN: Final = frozenset(("admin",))
@@ -47,7 +48,7 @@ def check_role(key: str, reply: dict[str, str], roles: frozenset[str]) -> KeyRec
     return record
 
 
-async def authenticate(request: web.BaseRequest, store: TokenStore, roles: frozenset[str]) -> KeyRecord:
+async def authenticate(request: web.BaseRequest, store: Repositories, roles: frozenset[str]) -> KeyRecord:
     """Look up the API key of a request, which must have one of `roles`. Raises Problem, StoreUnavailable."""
     key = bearer_key(request)
-    return check_role(key, await store.call(*key_command(key)), roles)
+    return check_role(key, await store.client.call(*key_command(key)), roles)

@@ -22,7 +22,7 @@ def health_routes(respond: Respond) -> tuple[Route[Any], ...]:
         return respond(HEALTHY)
 
     async def get_readiness(_request: web.BaseRequest, context: HasStore) -> web.StreamResponse:
-        await context.store.ping()
+        await context.store.client.ping()
         return respond(HEALTHY)
 
     # monitoring tools may add parameters of their own, such as one against caches

@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.errors import RETRY_AFTER_SECONDS, StoreUnavailable
+from gateway.errors import RETRY_AFTER_SECONDS, Declined, StoreUnavailable
 from gateway.products.validation import Fault
 from gateway.secrets import redact
-from gateway.store.client import Declined
 
 CONTENT_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 50

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from gateway.web.authentication import ADMIN, authenticate
 from gateway.web.models import NoParameters
 from gateway.web.validation import validate_query
@@ -23,7 +23,7 @@ class HasStore(Protocol):
     """What the handlers of every API are given, at least."""
 
     @property
-    def store(self) -> TokenStore:
+    def store(self) -> Repositories:
         """Where API keys are looked up."""
         ...
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway.config.settings import Settings
 from gateway.runtime.process import run_until_sigterm
 from gateway.storage.registry import Storages
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.api.products import MANIFEST_LIMIT
@@ -45,14 +45,14 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 async def _open(settings: Settings, sockets: list[socket.socket]) -> AsyncIterator[None]:
     assert settings.redis_url is not None
     async with (
-        TokenStore.connect(settings.redis_url, settings.redis_timeout) as store,
+        Repositories.connect(settings.redis_url, settings.redis_timeout) as store,
         serve(store, sockets, settings),
     ):
         yield
 
 
 @asynccontextmanager
-async def serve(store: TokenStore, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
+async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
     """Answer on the sockets while this is entered; leaving it finishes what is under way."""
     with closing(Storages(settings.storage, settings.data, OPEN_FILES)) as storages:
         root = make_root(AdminContext(store, storages, settings.mint_max_ttl))

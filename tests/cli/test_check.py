@@ -21,7 +21,7 @@ from gateway.cli.checks import Level
 from gateway.cli.checks.proxy import Target, check_proxy
 from gateway.cli.checks.store import check_store
 from gateway.manifest import ManifestFile
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from tests.support.console import FREE, Gateway, report
 from tests.support.store_server import StoreServer
 
@@ -72,8 +72,8 @@ def test_an_embedded_store_passes(tmp_path: Path) -> None:
 async def test_the_store_as_it_is_set_up(
     settings: tuple[str, str], subject: str, level: str, text: str, own_store: StoreServer
 ) -> None:
-    async with TokenStore.connect(own_store.url) as link:
-        await link.call(
+    async with Repositories.connect(own_store.url) as link:
+        await link.client.call(
             *(["REPLICAOF", "127.0.0.1", "1"] if settings[0] == "replicaof" else ("CONFIG", "SET", *settings))
         )
         found = {each.subject: each for each in await check_store(link, "it")}
@@ -147,7 +147,7 @@ def test_addresses(gateway: Gateway, tmp_path: Path) -> None:
         )
     }
     assert "cannot be used" in found["listen"]["text"]
-    assert found["mint.listen"]["text"] == "/none is no folder"
+    assert found["mint.listen"]["text"] == "/none is not a folder"
 
 
 # The front proxy
@@ -250,7 +250,7 @@ def test_a_front_proxy(fault: str, wrong: set[str]) -> None:
         findings = check_proxy(Target(url, FILE, "ct_first"))
     found = {finding.subject.removeprefix("proxy "): finding for finding in findings}
     assert {name for name, finding in found.items() if finding.level is not Level.OK} == wrong
-    assert all(finding.mend for finding in findings if finding.level is not Level.OK)
+    assert all(finding.remedy for finding in findings if finding.level is not Level.OK)
     assert set(PROXY) <= set(found)
 
 

@@ -46,13 +46,13 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     for name, words in (
-        ("file", "is no folder"),
+        ("file", "is not a folder"),
         ("file/below", "cannot be made"),
-        ("nowhere", "is no folder"),
+        ("nowhere", "is not a folder"),
         ("open", "others may write"),
     ):
         found = check_cache(tmp_path / name, 64 * MIB)
-        assert (found.level, words in found.text, bool(found.mend)) == (Level.FAIL, True, True), found
+        assert (found.level, words in found.text, bool(found.remedy)) == (Level.FAIL, True, True), found
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
@@ -61,7 +61,7 @@ def test_root_looks_at_the_folder_of_the_gateways_user(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, -1)
     found = check_cache(tmp_path, 64 * MIB)
     assert (found.level, found.text) == (Level.WARN, f"{tmp_path} belongs to 12345")
-    assert "right if the gateway runs as that user" in found.mend
+    assert "right if the gateway runs as that user" in found.remedy
     tmp_path.chmod(0o770)
     assert "others may write" in check_cache(tmp_path, 64 * MIB).text
 

@@ -13,7 +13,7 @@ import redis
 
 from gateway.secrets import key_hash, token_id
 from gateway.store.key_names import token_key
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from gateway.web.documents import product_document, token_document
 from gateway.web.times import parse_time
 from tests.support.console import Gateway
@@ -39,8 +39,8 @@ async def test_a_product_is_registered(gateway: Gateway, files: Path, store: Sto
     shown = gateway.json("product", "show", "drums")
     names = [[file["name"] for file in version["files"]] for version in shown["versions"]]
     assert names == [["a.bin", 'sub/ü "b".txt'], ["a.bin"]]
-    async with TokenStore.connect(store.url) as link:
-        product = await link.get_product("drums")
+    async with Repositories.connect(store.url) as link:
+        product = await link.products.get("drums")
         assert product is not None
         assert gateway.json("product", "list") == [product_document(product)], "the words of the mint API"
 
@@ -64,8 +64,8 @@ async def test_a_token_lives_its_life(gateway: Gateway, files: Path, store: Stor
 
     shown = gateway.json("token", "show", made["tokenId"])
     assert shown.pop("files")[0] == {"name": "a.bin", "size": 5120, "bytesCharged": 0}
-    async with TokenStore.connect(store.url) as link:
-        record = await link.get_token(made["tokenId"])
+    async with Repositories.connect(store.url) as link:
+        record = await link.tokens.get(made["tokenId"])
         assert record is not None
         assert shown == token_document(record), "the words of the mint API"
     assert gateway.json("token", "show", token)["tokenId"] == made["tokenId"], "the token itself names it too"
@@ -145,11 +145,11 @@ def test_a_damaged_key_is_named_beside_the_list(gateway: Gateway, files: Path, s
 
 async def test_a_key_is_shown_once_and_stored_hashed(gateway: Gateway, store: StoreServer) -> None:
     made = gateway.json("key", "create", "shop", "--role", "mint")
-    async with TokenStore.connect(store.url) as link:
-        record = await link.authenticate(made["key"])
+    async with Repositories.connect(store.url) as link:
+        record = await link.keys.authenticate(made["key"])
         assert record is not None
         assert record.role == "mint"
-        assert await link.call("EXISTS", made["key"]) == 0
+        assert await link.client.call("EXISTS", made["key"]) == 0
         assert record.hash == key_hash(made["key"])
     listed = gateway.run("key", "list").stdout
     assert "shop" in listed
@@ -179,8 +179,8 @@ def test_what_the_locale_cannot_write_is_escaped(gateway: Gateway) -> None:
 async def test_control_characters_do_not_reach_the_terminal(
     text: str, gateway: Gateway, store: StoreServer
 ) -> None:
-    async with TokenStore.connect(store.url) as link:
-        await link.create_key(text)
+    async with Repositories.connect(store.url) as link:
+        await link.keys.create(text)
     listed = gateway.run("key", "list").stdout
     assert len(listed.splitlines()) == 2
     assert listed.replace("\n", "").isprintable()

@@ -1,4 +1,4 @@
-"""Every fault of a command is one line that says how to mend it: no traceback, no secret, the right code."""
+"""Every fault of a command is one line that names the next step: no traceback, no secret, the right code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.secrets import new_token
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from tests.support.console import Fault, Gateway
 from tests.support.store_server import StoreServer
 
@@ -107,11 +107,11 @@ def test_the_store_is_away(gateway: Gateway, own_store: StoreServer) -> None:
 
 async def test_an_unexpected_fault_is_one_line_without_secrets(gateway: Gateway, store: StoreServer) -> None:
     token = new_token()
-    async with TokenStore.connect(store.url) as link:
-        await link.call("SADD", "dg:products", "x")
-        await link.call("HSET", "dg:product:{x}", "created", token)
+    async with Repositories.connect(store.url) as link:
+        await link.client.call("SADD", "dg:products", "x")
+        await link.client.call("HSET", "dg:product:{x}", "created", token)
     fault = gateway.fault("product", "list")
-    assert fault.startswith("unexpected fault: ValueError: ")
+    assert fault.startswith("unexpected error: ValueError: ")
     assert fault.endswith("(--debug or GATEWAY_DEBUG=1 shows the traceback)")
     assert token not in fault
     assert "Traceback" in gateway.run("product", "list", "--debug", code=1).stderr

@@ -31,8 +31,8 @@ SLOW_BYTES = 64 * 1024
 SLOW_HOLDS = 64
 """KiB, of the worker's and of the kernel's memory."""
 SETTLING = 25
-"""Slow seconds, at most, until clients have taken what they had ahead: 1 MiB (RETREAT_BYTES), and some."""
-BROKEN = ["412", "changed", "404", "missing", "cannot be had"]
+"""Slow seconds, at most, until clients have taken what they had ahead: 1 MiB (TOO_MUCH_UNREAD), and some."""
+BROKEN = ["412", "changed", "404", "missing", "cannot be read"]
 
 
 @pytest.fixture(scope="module")
@@ -151,15 +151,15 @@ def test_faults_that_are_mended(objects: Plane, upstream: Upstream, fault: Fault
 
 
 def test_auth_leaves_the_object_to_the_gateway(objects: Plane, upstream: Upstream) -> None:
-    """The proxy has no file to send; it is told so, and nothing is charged or asked of the bucket yet."""
+    """The proxy learns of no file to send, and nothing is charged or asked of the bucket yet."""
     published = publish(objects, upstream.put("left", b"x" * 100))
     link = objects.link(published, maximum=1)
     asked = len(upstream.requests)
     answer = objects.get(link.replace("/download", "/auth"))
     assert answer.status == 200
     assert answer["X-Gateway-Token-Id"]
-    told = {name for name, _ in answer.lines}
-    assert told.isdisjoint({"X-Gateway-File", "X-Gateway-Storage", "X-Gateway-Key", "ETag"})
+    sent_fields = {name for name, _ in answer.lines}
+    assert sent_fields.isdisjoint({"X-Gateway-File", "X-Gateway-Storage", "X-Gateway-Key", "ETag"})
     assert (objects.charged(link), len(upstream.requests)) == (0, asked)
     assert objects.get(link).body == b"x" * 100
     assert objects.charged(link) == 100
@@ -301,12 +301,14 @@ def take_slowly(clients: list[Client], seconds: int) -> int:
 
 
 def each_of(plane: Plane, before: tuple[float, float]) -> float:
-    """KiB that each slow client costs, told."""
+    """KiB that each slow client costs; also printed."""
     own, kernel = ((now - then) / SLOW_CLIENTS for now, then in zip(held(plane), before, strict=True))
     print(f"{SLOW_CLIENTS} slow clients: {own:.1f} KiB of the worker each, {kernel:.1f} of the kernel")
     return own + kernel
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_many_slow_clients_and_a_fast_one(tmp_path: Path) -> None:
     """Each holds at most 64 KiB of worker and kernel together, and none keeps it from a fast one.
 

@@ -1,4 +1,4 @@
-"""Answers that are ready: like those that are not, and never given where the store or the file says no."""
+"""Answers of the fast path: they equal the ordinary ones, and the store and the file are always asked."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """One worker, so that it remembers; it believes a front proxy on this machine."""
-    with run_plane(tmp_path_factory.mktemp("prompt"), trusted_proxies=("127.0.0.0/8",)) as running:
+    """One worker, so that its answers are kept; it believes a front proxy on this machine."""
+    with run_plane(tmp_path_factory.mktemp("fast-path"), trusted_proxies=("127.0.0.0/8",)) as running:
         yield running
 
 
@@ -29,7 +29,7 @@ def dateless(answer: Response) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("name", ["", "/kit.zip"])
 @pytest.mark.parametrize("size", [1, 1024, SMALL_BYTES])
 def test_the_second_answer_is_the_first(served: Plane, size: int, name: str) -> None:
-    """On every way of asking; a client that is not plain (a condition) never has it from here."""
+    """For every form of the URL. A request with a condition is never answered by the fast path."""
     content = os.urandom(size)
     published = served.publish(content, names=["kit.zip"])
     answers = []
@@ -43,7 +43,7 @@ def test_the_second_answer_is_the_first(served: Plane, size: int, name: str) -> 
         assert dateless(answer) == dateless(first)
 
 
-def test_files_of_one_version_are_told_apart(served: Plane) -> None:
+def test_files_of_one_version_are_kept_apart(served: Plane) -> None:
     published = served.publish(b"first", b"second", names=["a.bin", "b.bin"])
     token = served.token(published)
     for _ in range(3):
@@ -51,6 +51,16 @@ def test_files_of_one_version_are_told_apart(served: Plane) -> None:
         assert served.get(f"/download/b.bin?token={token}").body == b"second"
         assert served.get(f"/download/c.bin?token={token}").code == "file_not_found"
         assert served.get(f"/download?token={token}")["Content-Type"] == "application/json"
+
+
+def test_an_empty_file_is_logged_as_whole(make_plane: Callable[..., Plane]) -> None:
+    """By the ordinary way and by the fast path alike."""
+    plane = make_plane()
+    link = plane.link(plane.publish(b""))
+    for _ in range(3):
+        assert plane.get(link).status == 200
+    wait_until(lambda: len(plane.entries()) == 3, "all were logged")
+    assert [entry["whole"] for entry in plane.entries()] == [True, True, True]
 
 
 def test_each_answer_is_charged(served: Plane) -> None:
@@ -66,11 +76,11 @@ def test_each_answer_is_charged(served: Plane) -> None:
 
 
 def test_a_name_that_does_not_exist_costs_nothing(served: Plane) -> None:
-    """The look-up has charged the version's only file already."""
+    """Reading the token has charged the version's only file already."""
     published = served.publish(b"x" * 500, names=["kit.zip"])
     token = served.token(published, 1)
     assert served.get(f"/download/other.zip?token={token}").code == "file_not_found"
-    wait_until(lambda: served.charged(token) == 0, "it was returned")
+    wait_until(lambda: served.charged(token) == 0, "its bytes were returned")
     assert served.get(f"/download/kit.zip?token={token}").status == 200
 
 
@@ -100,9 +110,7 @@ def expired(served: Plane, known: str) -> str:
 
 
 @pytest.mark.parametrize("spoil", [unknown, revoked, expired])
-def test_an_answer_that_is_ready_needs_a_valid_token(
-    served: Plane, spoil: Callable[[Plane, str], str]
-) -> None:
+def test_a_kept_answer_needs_a_valid_token(served: Plane, spoil: Callable[[Plane, str], str]) -> None:
     published = served.publish(b"x" * 100, names=["kit.zip"])
     token = served.token(published)
     asked = f"X-Original-URI: /download/kit.zip?token={token}"
@@ -114,8 +122,8 @@ def test_an_answer_that_is_ready_needs_a_valid_token(
     assert (answer.status, answer.code) == (403, "token_invalid")
     page = served.get(f"/download?token={token}", "Accept: text/html")
     assert page["Content-Type"].startswith("text/html")
-    told = served.get("/auth", f"X-Original-URI: /download/kit.zip?token={token}")
-    assert (told.status, told["X-Gateway-Code"]) == (403, "token_invalid")
+    permission = served.get("/auth", f"X-Original-URI: /download/kit.zip?token={token}")
+    assert (permission.status, permission["X-Gateway-Code"]) == (403, "token_invalid")
 
 
 def test_a_file_that_changed_is_not_served_from_memory(served: Plane) -> None:
@@ -132,7 +140,7 @@ def test_a_file_that_changed_is_not_served_from_memory(served: Plane) -> None:
     assert served.get("/auth", asked)["X-Gateway-Status"] == "502"
 
 
-def test_what_a_front_proxy_is_told_names_the_token(served: Plane) -> None:
+def test_the_answer_to_a_front_proxy_names_the_token(served: Plane) -> None:
     published = served.publish(b"x" * 100, names=["kit.zip"])
     answers = []
     for _ in range(3):
@@ -153,7 +161,7 @@ def test_a_front_proxys_limited_tokens_are_charged(served: Plane) -> None:
     assert served.charged(token) == 200
 
 
-def test_they_are_counted_and_logged(make_plane: Callable[..., Plane]) -> None:
+def test_answers_of_the_fast_path_are_counted_and_logged(make_plane: Callable[..., Plane]) -> None:
     plane = make_plane()
     token = plane.token(plane.publish(b"x" * 100))
     missing = new_token()
@@ -175,16 +183,16 @@ def test_they_are_counted_and_logged(make_plane: Callable[..., Plane]) -> None:
     assert lines == [file, no] * 3
 
 
-def test_pages_of_other_origins_are_told(make_plane: Callable[..., Plane]) -> None:
-    """A plain request has no Origin, and a cache must know that one would matter."""
+def test_answers_vary_by_origin(make_plane: Callable[..., Plane]) -> None:
+    """A plain request has no Origin, but a cache must know that the answer depends on it."""
     plane = make_plane(cors_origins=("https://shop.example",))
     link = plane.link(plane.publish(b"x" * 100))
     for _ in range(3):
         assert plane.get(link)["Vary"] == "Origin"
 
 
-def test_no_more_are_kept_than_the_limit(make_plane: Callable[..., Plane]) -> None:
-    """Asked for in turn, so that each pushes out another."""
+def test_no_more_answers_are_kept_than_the_limit(make_plane: Callable[..., Plane]) -> None:
+    """The files are asked for in turn, so that each answer pushes out another."""
     plane = make_plane()
     published = plane.publish(
         *(b"%d" % number for number in range(1100)), names=[f"{n}.txt" for n in range(1100)]

@@ -17,38 +17,38 @@ def manifest(number: int, files: int = 1) -> Manifest:
 
 
 def test_what_is_added_is_found() -> None:
-    editions, one = ManifestCache(), manifest(1)
+    cache, one = ManifestCache(), manifest(1)
     digest = one.digest.encode()
-    assert editions.get(digest) is None
-    edition = editions.add(digest, one.text)
-    assert editions.get(digest) is edition
-    assert edition.manifest == one
-    assert edition.representation(0) is edition.representation(0)
+    assert cache.get(digest) is None
+    loaded = cache.add(digest, one.text)
+    assert cache.get(digest) is loaded
+    assert loaded.manifest == one
+    assert loaded.representation(0) is loaded.representation(0)
 
 
 def test_the_least_used_go_first() -> None:
-    editions = ManifestCache(files=6)
+    cache = ManifestCache(files=6)
     made = [manifest(number, files=2) for number in range(4)]
     digests = [one.digest.encode() for one in made]
     for one, digest in zip(made[:3], digests[:3], strict=True):
-        editions.add(digest, one.text)
-    editions.get(digests[0])
-    editions.add(digests[3], made[3].text)
-    assert [editions.get(digest) is not None for digest in digests] == [True, False, True, True]
+        cache.add(digest, one.text)
+    cache.get(digests[0])
+    cache.add(digests[3], made[3].text)
+    assert [cache.get(digest) is not None for digest in digests] == [True, False, True, True]
 
 
 def test_one_larger_than_the_bound_is_kept_alone() -> None:
-    editions, large = ManifestCache(files=2), manifest(1, files=10)
-    editions.add(large.digest.encode(), large.text)
-    assert editions.get(large.digest.encode()) is not None
+    cache, large = ManifestCache(files=2), manifest(1, files=10)
+    cache.add(large.digest.encode(), large.text)
+    assert cache.get(large.digest.encode()) is not None
 
 
 def test_adding_twice_counts_once() -> None:
-    editions, one, two = ManifestCache(files=3), manifest(1, files=2), manifest(2)
+    cache, one, two = ManifestCache(files=3), manifest(1, files=2), manifest(2)
     for _ in range(5):
-        editions.add(one.digest.encode(), one.text)
-    editions.add(two.digest.encode(), two.text)
-    assert editions.get(one.digest.encode()) is not None
+        cache.add(one.digest.encode(), one.text)
+    cache.add(two.digest.encode(), two.text)
+    assert cache.get(one.digest.encode()) is not None
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"null", b"\xff", manifest(2).text])

@@ -20,6 +20,7 @@ from gateway.secrets import token_id
 from gateway.store.key_names import token_key
 from tests.support.downloads import IN_FLIGHT
 from tests.support.plane import Client, Plane, Published, make_certificate, request
+from tests.support.ports import reserve_port
 from tests.support.store_server import StoreServer, send_signal
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
@@ -271,25 +272,19 @@ def test_refunds_are_settled_at_the_end(make_plane: Callable[..., Plane]) -> Non
 # --- ways to reach the store --------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def tcp_store(tmp_path: Path) -> Iterator[tuple[StoreServer, int]]:
     """A store on TCP with a password, a user and several databases."""
-    port = free_port()
     folder = tmp_path / "tcp"
     folder.mkdir()
-    server = StoreServer(folder, ("--port", str(port), "--bind", "127.0.0.1"))
-    server.start()
-    with redis.Redis(unix_socket_path=str(server.socket)) as client:
-        client.config_set("requirepass", "s3cret/word")
-        client.close()
-    yield server, port
-    server.stop()
+    with reserve_port() as port:
+        server = StoreServer(folder, ("--port", str(port), "--bind", "127.0.0.1"))
+        server.start()
+        with redis.Redis(unix_socket_path=str(server.socket)) as client:
+            client.config_set("requirepass", "s3cret/word")
+            client.close()
+        yield server, port
+        server.stop()
 
 
 def run_with(tmp_path: Path, url: str, own_url: str, check: Callable[[Plane], None]) -> None:

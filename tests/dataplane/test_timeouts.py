@@ -56,6 +56,7 @@ def read_with_curl(plane: Plane, target: str, seconds: float) -> bytes:
     ).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_a_paced_download_outlasts_every_timeout_and_a_drain(make_plane: Callable[..., Plane]) -> None:
     """Raw and with curl, two begun on idle connections, one on a pipelined one; SIGTERM half-way."""

@@ -8,7 +8,7 @@ import socket
 
 import uvloop
 
-from gateway.dataplane.worker import ACCEPTS, accepting
+from gateway.dataplane.worker import ACCEPTS_PER_TURN, duplicates
 
 
 class _Counting(asyncio.Protocol):
@@ -20,11 +20,11 @@ class _Counting(asyncio.Protocol):
 
 
 async def _turns(listener: socket.socket) -> int:
-    """How many turns of the loop go by until as many connections are made as wait."""
+    """How many turns of the event loop pass until every connection that waits is made."""
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(_Counting, sock=each) for each in accepting(listener)]
+    servers = [await loop.create_server(_Counting, sock=each) for each in duplicates(listener)]
     turns = 0
-    while _Counting.made < ACCEPTS:
+    while _Counting.made < ACCEPTS_PER_TURN:
         await asyncio.sleep(0)
         turns += 1
     for server in servers:
@@ -37,9 +37,9 @@ def test_connections_that_wait_are_accepted_in_one_turn() -> None:
     _Counting.made = 0
     with contextlib.ExitStack() as stack:
         listener = socket.create_server(("127.0.0.1", 0))
-        for _ in range(ACCEPTS):
+        for _ in range(ACCEPTS_PER_TURN):
             stack.enter_context(socket.create_connection(listener.getsockname()))
         listener.setblocking(False)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             turns = runner.run(_turns(listener))
-    assert turns < ACCEPTS // 2
+    assert turns < ACCEPTS_PER_TURN // 2

@@ -20,6 +20,7 @@ from gateway.runtime.metrics import BYTES_SENT
 from tests.support.downloads import publish, table
 from tests.support.faulty_bucket import Upstream
 from tests.support.plane import Client, Plane, Published, Response
+from tests.support.ports import ReservedPort
 from tests.support.programs import need
 from tests.support.store_server import StoreServer
 from tests.support.timing import lasts
@@ -48,9 +49,8 @@ class Nginx:
         return self.folder / "error.log"
 
     def start(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = ("127.0.0.1", probe.getsockname()[1])
+        self.reserved = ReservedPort()
+        self.address = ("127.0.0.1", self.reserved.number)
         temporary = "".join(f"{name}_temp_path {self.folder}/{name}; " for name in TEMPORARY)
         changes = {
             "server 127.0.0.1:8080 ": "server {}:{} ".format(*self.plane.address),
@@ -83,6 +83,7 @@ class Nginx:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(10)
+        self.reserved.close()
 
     def connect(self, receive_buffer: int = 0) -> Client:
         return Client(self.address, receive_buffer)

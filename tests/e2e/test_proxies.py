@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.plane import Client, Plane, Response
+from tests.support.ports import ReservedPort
 from tests.support.programs import need
 from tests.support.waiting import wait_until
 
@@ -47,9 +48,8 @@ class Front:
     """One proxy before a plane."""
 
     def __init__(self, example: Example, plane: Plane, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = ("127.0.0.1", probe.getsockname()[1])
+        self._reserved = ReservedPort()
+        self.address = ("127.0.0.1", self._reserved.number)
         self.plane = plane
         self.log = folder / "log"
         text = (CONFIG / example.path).read_text()
@@ -80,6 +80,7 @@ class Front:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(10)
+        self._reserved.close()
 
     def get(self, target: str, *fields: str, method: str = "GET") -> Response:
         with Client(self.address) as client:

@@ -1,4 +1,4 @@
-"""How front proxies speak for their clients, and whom they may speak for: tables."""
+"""How front proxies ask for their clients, and which of them are believed: tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.errors import TABLE, Refusal
 from gateway.http.forward_auth import (
     CADDY,
     DIRECT,
@@ -17,7 +18,9 @@ from gateway.http.forward_auth import (
     Original,
     Peer,
     TrustedProxies,
+    permission_head,
     read_original,
+    refusal_fields,
 )
 
 TRUSTED = TrustedProxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("127.0.0.1/32")))
@@ -44,7 +47,7 @@ def fields(*lines: tuple[str, str]) -> CIMultiDictProxy[str]:
         (None, True),
     ],
 )
-def test_whom_to_trust(peer: Peer, trusted: bool) -> None:
+def test_which_peers_are_trusted(peer: Peer, trusted: bool) -> None:
     assert TRUSTED.trusts(peer) is trusted
     assert NOBODY.trusts(peer) is not isinstance(peer, tuple)
 
@@ -98,7 +101,7 @@ OTHER_URI = ("X-Forwarded-Uri", "/download?token=b")
         ("/auth/download/a?token=a", [], (ENVOY, "GET", "/download/a?token=a")),
         ("/auth/", [], (ENVOY, "GET", "/")),
         ("/authentic", [], (DIRECT, "GET", "/authentic")),
-        # the same, told twice
+        # two dialects name the same request
         ("/auth", [URI, ("X-Forwarded-Uri", URI[1])], (NGINX, "GET", "/download?token=a")),
         ("/auth/download?token=a", [URI], (ENVOY, "GET", "/download?token=a")),
     ],
@@ -110,7 +113,7 @@ def test_the_original_request(
 
 
 @pytest.mark.parametrize("target", ["/auth", "/auth?token=a"])
-def test_the_fields_of_anyone_else_are_nothing(target: str) -> None:
+def test_the_fields_of_anyone_else_are_ignored(target: str) -> None:
     untrusted = read_original("GET", target, fields(URI, METHOD, OTHER_URI), trusted=False)
     assert untrusted == Original(DIRECT, "GET", target)
 
@@ -126,14 +129,26 @@ def test_the_fields_of_anyone_else_are_nothing(target: str) -> None:
         ("/auth/download?token=a", [URI, METHOD]),
     ],
 )
-def test_what_is_told_differently_is_disputed(target: str, lines: list[tuple[str, str]]) -> None:
-    for told in (lines, lines[::-1]):
-        assert read_original("GET", target, fields(*told), trusted=True).disputed
+def test_different_requests_are_disputed(target: str, lines: list[tuple[str, str]]) -> None:
+    for order in (lines, lines[::-1]):
+        assert read_original("GET", target, fields(*order), trusted=True).disputed
 
 
 @pytest.mark.parametrize(
-    ("refused", "told"), [(401, 401), (403, 403), (400, 403), (404, 403), (405, 403), (502, 403), (503, 403)]
+    ("refused", "sent"), [(401, 401), (403, 403), (400, 403), (404, 403), (405, 403), (502, 403), (503, 403)]
 )
-def test_statuses_that_nginx_passes_on(refused: int, told: int) -> None:
-    assert NGINX.status(refused) == told
+def test_statuses_that_nginx_passes_on(refused: int, sent: int) -> None:
+    assert NGINX.status(refused) == sent
     assert [dialect.status(refused) for dialect in (CADDY, ENVOY, DIRECT)] == [refused] * 3
+
+
+def test_a_permission_names_the_token() -> None:
+    head = permission_head("0123")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n")
+    assert head.endswith(b"X-Gateway-Token-Id: 0123\r\n")
+
+
+@pytest.mark.parametrize("refusal", TABLE, ids=lambda refusal: refusal.code)
+def test_the_true_status_travels_in_fields(refusal: Refusal) -> None:
+    fields = refusal_fields(refusal).decode()
+    assert fields == f"X-Gateway-Status: {refusal.status}\r\nX-Gateway-Code: {refusal.code}\r\n"

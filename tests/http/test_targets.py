@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BAD_REQUEST, FILE_NOT_FOUND, TOKEN_INVALID, TOKEN_MISSING, Refusal, Refused
-from gateway.http.targets import Target, TargetKind, bearer_token, choose_file, choose_token, read_target
+from gateway.http.targets import (
+    Target,
+    TargetKind,
+    bearer_token,
+    choose_file,
+    choose_token,
+    read_target,
+    request_token,
+)
 from gateway.manifest import Manifest, ManifestFile
 from gateway.secrets import MAX_TOKEN_LENGTH, new_token
 
@@ -130,6 +138,40 @@ def test_choose_token(query: str | None, bearer: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("in_target", "authorization"),
+    [
+        (TOKEN, []),
+        (TOKEN, [f"Bearer {TOKEN}"]),
+        (None, [f"Bearer {TOKEN}"]),
+        ("", [f"Bearer {TOKEN}"]),
+        (TOKEN, ["Basic dXNlcjpwYXNz"]),
+        (None, ["Basic dXNlcjpwYXNz", f"Bearer {TOKEN}"]),
+        (None, [f"Bearer {TOKEN}", f"bearer {TOKEN}"]),
+    ],
+)
+def test_request_token(in_target: str | None, authorization: list[str]) -> None:
+    assert request_token(Target(TargetKind.DOWNLOAD, None, in_target), authorization) == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("in_target", "authorization", "expected"),
+    [
+        (None, [], TOKEN_MISSING),
+        (None, ["Basic dXNlcjpwYXNz"], TOKEN_MISSING),
+        (TOKEN, [f"Bearer {OTHER_TOKEN}"], BAD_REQUEST),
+        (None, [f"Bearer {TOKEN}", f"Bearer {OTHER_TOKEN}"], BAD_REQUEST),
+        ("rubbish", [], TOKEN_INVALID),
+        (None, ["Bearer rubbish"], TOKEN_INVALID),
+    ],
+)
+def test_requests_without_one_valid_token(
+    in_target: str | None, authorization: list[str], expected: Refusal
+) -> None:
+    target = Target(TargetKind.DOWNLOAD, None, in_target)
+    assert refusal_of(lambda: request_token(target, authorization)) is expected
+
+
+@pytest.mark.parametrize(
     ("query", "bearer", "expected"),
     [
         (None, None, TOKEN_MISSING),
@@ -231,12 +273,12 @@ PIECES = st.lists(
 def test_any_target_is_read_or_refused(target: str) -> None:
     refusal = None
     try:
-        ask = read_target(target)
+        read = read_target(target)
     except Refused as refused:
         refusal = refused.refusal
     if refusal is None:
-        assert ask.token != ""
-        assert ask.file != ""
+        assert read.token != ""
+        assert read.file != ""
     else:
         assert refusal is BAD_REQUEST
 

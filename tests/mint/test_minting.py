@@ -32,8 +32,8 @@ async def test_minimal_body(api: Api) -> None:
     assert len(token) == 46
     assert response.headers["Cache-Control"] == "no-store"
     key = token_key(token_id(token))
-    expires = await api.store.call("PEXPIRETIME", key)
-    fields = await api.store.call("HGETALL", key)
+    expires = await api.store.client.call("PEXPIRETIME", key)
+    fields = await api.store.client.call("HGETALL", key)
     assert parse_time(body["expiresAt"]) == expires == int(fields["expires"])
     assert int(fields["expires"]) - int(fields["created"]) == 86_400_000
     assert set(fields) == {"manifest", "product", "version", "created", "expires"}
@@ -49,9 +49,9 @@ async def test_everything_given_is_kept(api: Api) -> None:
     }
     status, body, _ = await api.ask("POST", PATH, wanted)
     assert status == 200
-    fields = await api.store.call("HGETALL", token_key(token_id(body["downloadToken"])))
+    fields = await api.store.client.call("HGETALL", token_key(token_id(body["downloadToken"])))
     assert (fields["max"], fields["size"]) == ("3", "100")
-    record = await api.store.get_token(token_id(body["downloadToken"]))
+    record = await api.store.tokens.get(token_id(body["downloadToken"]))
     assert record is not None
     assert (record.email, record.name, record.metadata) == (
         "a@example.com",
@@ -66,10 +66,10 @@ async def test_the_active_version_and_null_as_absent(api: Api) -> None:
         "POST", PATH, {"productId": "drums", "version": None, "maxDownloads": None}
     )
     assert (status, body["version"]) == (200, "1.0.0")
-    await api.store.update_product("drums", active="2.0.0")
+    await api.store.products.update("drums", active="2.0.0")
     status, body, _ = await api.ask("POST", PATH, {"productId": "drums", "maxDownloads": 2})
     assert (status, body["version"]) == (200, "2.0.0")
-    fields = await api.store.call("HGETALL", token_key(token_id(body["downloadToken"])))
+    fields = await api.store.client.call("HGETALL", token_key(token_id(body["downloadToken"])))
     assert "size" not in fields  # two files
 
 
@@ -122,7 +122,9 @@ async def test_a_wrong_field_is_named(api: Api, change: dict[str, Any], field: s
     assert [fault["field"] for fault in body["errors"]] == [field]
     assert body["error"] == body["detail"]
     assert field in body["error"]
-    assert await api.store.call("DBSIZE") == 6  # product, its versions, two manifests, the set, the key
+    assert (
+        await api.store.client.call("DBSIZE") == 6
+    )  # product, its versions, two manifests, the set, the key
 
 
 async def test_all_wrong_fields_are_named_together(api: Api) -> None:
@@ -149,8 +151,8 @@ async def test_metadata_limit_is_of_bytes(api: Api) -> None:
 )
 async def test_what_cannot_be_sold(api: Api, wanted: dict[str, str], status: int, code: str) -> None:
     for product in ("empty", "old"):
-        await api.store.create_product(product)
-    await api.store.update_product("old", status="archived")
+        await api.store.products.create(product)
+    await api.store.products.update("old", status="archived")
     got, body, _ = await api.ask("POST", PATH, wanted)
     assert (got, body["code"]) == (status, code)
 
@@ -172,14 +174,14 @@ async def ask_again(
 async def test_same_key_and_body_same_answer(api: Api) -> None:
     first = await ask_again(api, body={"productId": "drums", "expiresIn": 5})
     assert first[0] == 200
-    await api.store.update_product("drums", active="2.0.0", status="archived")
+    await api.store.products.update("drums", active="2.0.0", status="archived")
     assert await ask_again(api, body={"expiresIn": 5, "productId": "drums"}) == first
     # gone, as if it had expired: it is not made again
     assert b"ct_" in first[1]
     token = first[1].split(b'"downloadToken": "')[1][:46].decode()
-    await api.store.call("DEL", token_key(token_id(token)))
+    await api.store.client.call("DEL", token_key(token_id(token)))
     assert await ask_again(api, body={"expiresIn": 5, "productId": "drums"}) == first
-    assert await api.store.get_token(token_id(token)) is None
+    assert await api.store.tokens.get(token_id(token)) is None
 
 
 async def test_same_key_another_body(api: Api) -> None:
@@ -191,46 +193,46 @@ async def test_same_key_another_body(api: Api) -> None:
 
 
 async def test_keys_are_scoped_and_hidden(api: Api) -> None:
-    other = await api.store.create_key("other", "mint")
+    other = await api.store.keys.create("other", "mint")
     first, second = await ask_again(api), await ask_again(api, key=other.key)
     third = await ask_again(api, "order-2")
     assert len({first, second, third}) == 3
-    records = await api.store.call("KEYS", "dg:idem:*")
+    records = await api.store.client.call("KEYS", "dg:idem:*")
     assert len(records) == 3
     for key in records:
-        assert 86_390_000 < await api.store.call("PTTL", key) <= 86_400_000
+        assert 86_390_000 < await api.store.client.call("PTTL", key) <= 86_400_000
 
 
 async def test_many_at_once_make_one_token(api: Api) -> None:
     answers = await asyncio.gather(*(ask_again(api) for _ in range(40)))
     assert len(set(answers)) == 1
     assert answers[0][0] == 200
-    assert len(await api.store.call("KEYS", "dg:token:*")) == 1
+    assert len(await api.store.client.call("KEYS", "dg:token:*")) == 1
 
 
 @pytest.mark.parametrize("token_there", [False, True])
 async def test_a_crash_between_the_steps_is_mended(api: Api, token_there: bool) -> None:
     first = await ask_again(api)
-    [record] = await api.store.call("KEYS", "dg:idem:*")
-    await api.store.call("SETRANGE", record, 0, "open")  # as a crash before step 3 leaves it
-    [token] = await api.store.call("KEYS", "dg:token:*")
-    before = await api.store.call("HGETALL", token)
+    [record] = await api.store.client.call("KEYS", "dg:idem:*")
+    await api.store.client.call("SETRANGE", record, 0, "open")  # as a crash before step 3 leaves it
+    [token] = await api.store.client.call("KEYS", "dg:token:*")
+    before = await api.store.client.call("HGETALL", token)
     if not token_there:  # or before step 2
-        await api.store.call("DEL", token)
+        await api.store.client.call("DEL", token)
     assert await ask_again(api) == first
-    after = await api.store.call("HGETALL", token)
+    after = await api.store.client.call("HGETALL", token)
     assert {**after, "created": ""} == {**before, "created": ""}
-    assert await api.store.call("PEXPIRETIME", token) == int(before["expires"])
-    assert (await api.store.call("GET", record)).startswith("done ")
+    assert await api.store.client.call("PEXPIRETIME", token) == int(before["expires"])
+    assert (await api.store.client.call("GET", record)).startswith("done ")
 
 
 async def test_a_promise_kept_too_late_makes_no_token(api: Api) -> None:
     first = await ask_again(api, body={**MINIMAL, "expiresIn": 1})
-    [record] = await api.store.call("KEYS", "dg:idem:*")
-    await api.store.call("SETRANGE", record, 0, "open")
+    [record] = await api.store.client.call("KEYS", "dg:idem:*")
+    await api.store.client.call("SETRANGE", record, 0, "open")
     await asyncio.sleep(1.1)
     assert await ask_again(api, body={**MINIMAL, "expiresIn": 1}) == first
-    assert not await api.store.call("KEYS", "dg:token:*")
+    assert not await api.store.client.call("KEYS", "dg:token:*")
 
 
 @pytest.mark.parametrize("name", ["", "a\tb", "é", "x" * 256])

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.mint.models import GenerateDownloadUrl
 from gateway.mint.routes import make_routes
-from gateway.products.repository import manifest_key
+from gateway.store.key_names import manifest_key
 from tests.support.control_plane import Api, check_problem, manifest
 
 MINT = "/api/generate-download-url"
@@ -35,7 +35,7 @@ async def test_every_url_wants_a_key_but_the_public_ones(api: Api, route: Any) -
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 async def test_a_mint_key_may_only_mint(api: Api, route: Any) -> None:
-    key = (await api.store.create_key("shop", "mint")).key
+    key = (await api.store.keys.create("shop", "mint")).key
     status, body, response = await api.ask(route.method, route.path, MINIMAL, key=key)
     if route.path in ("/api/openapi.json", "/healthz", "/readyz", MINT):
         assert status == 200
@@ -45,9 +45,9 @@ async def test_a_mint_key_may_only_mint(api: Api, route: Any) -> None:
 
 
 async def test_a_revoked_key_is_unknown_at_once(api: Api) -> None:
-    minted = await api.store.create_key("shop", "mint")
+    minted = await api.store.keys.create("shop", "mint")
     assert (await api.ask("POST", MINT, MINIMAL, key=minted.key))[0] == 200
-    await api.store.revoke_key(minted.record.id)
+    await api.store.keys.revoke(minted.record.id)
     assert (await api.ask("POST", MINT, MINIMAL, key=minted.key))[0] == 401
 
 
@@ -192,7 +192,7 @@ async def test_parameters_nobody_knows(api: Api) -> None:
 
 
 async def test_a_fault_of_ours_is_told_without_secrets(api: Api, caplog: pytest.LogCaptureFixture) -> None:
-    await api.store.call("SET", manifest_key(manifest("drums", "1.0.0").digest), "no JSON")
+    await api.store.client.call("SET", manifest_key(manifest("drums", "1.0.0").digest), "no JSON")
     status, body, response = await api.ask("POST", MINT, {**MINIMAL, "maxDownloads": 1})
     check_problem(status, body, response.content_type)
     assert status == 500

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.config.settings import Settings
 from gateway.mint.service import serve
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from tests.support.control_plane import ServiceProcess, ask, listen, prepare, read_store, url_of
 from tests.support.schemathesis import run_schemathesis
 from tests.support.store_server import StoreServer
@@ -41,9 +41,9 @@ async def test_what_is_under_way_is_finished(settings: Settings, own_store: Stor
     sock = listen()
     url = url_of(sock)
     key, _ = await prepare(own_store.url)
-    async with TokenStore.connect(own_store.url, 5) as store, TokenStore.connect(own_store.url) as other:
+    async with Repositories.connect(own_store.url, 5) as store, Repositories.connect(own_store.url) as other:
         async with serve(store, [sock], settings):
-            await other.call("CLIENT", "PAUSE", 700, "ALL")
+            await other.client.call("CLIENT", "PAUSE", 700, "ALL")
             answer = asyncio.create_task(asyncio.to_thread(ask, url + MINT, MINIMAL, key))
             await asyncio.sleep(0.3)
         status, body = await answer
@@ -55,7 +55,7 @@ async def test_the_store_goes_and_comes_back(settings: Settings, own_store: Stor
     settings = settings.model_copy(update={"redis_url": own_store.url})
     sock = listen()
     url = url_of(sock)
-    async with TokenStore.connect(own_store.url) as store, serve(store, [sock], settings):
+    async with Repositories.connect(own_store.url) as store, serve(store, [sock], settings):
         key, _ = await prepare(own_store.url)
         own_store.stop()
         for path, body in (("/readyz", None), (MINT, {})):
@@ -79,10 +79,10 @@ async def test_a_store_that_fails_a_request_under_way(
     sock = listen()
     url = url_of(sock) + MINT
     key, _ = await prepare(own_store.url)
-    async with TokenStore.connect(own_store.url, timeout) as store, serve(store, [sock], settings):
+    async with Repositories.connect(own_store.url, timeout) as store, serve(store, [sock], settings):
         assert (await asyncio.to_thread(ask, url, MINIMAL, key))[0] == 200
-        async with TokenStore.connect(own_store.url, 5) as other:
-            await other.call("CLIENT", "PAUSE", 20_000, "ALL")
+        async with Repositories.connect(own_store.url, 5) as other:
+            await other.client.call("CLIENT", "PAUSE", 20_000, "ALL")
         waiting = asyncio.create_task(asyncio.to_thread(ask, url, MINIMAL, key))
         if end == "death":
             await asyncio.sleep(0.2)
@@ -96,7 +96,7 @@ async def test_a_unix_socket(settings: Settings, store: StoreServer, tmp_path: P
     path = str(tmp_path / "mint.sock")
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
-    async with TokenStore.connect(store.url) as tokens, serve(tokens, [sock], settings):
+    async with Repositories.connect(store.url) as tokens, serve(tokens, [sock], settings):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.0 200")
@@ -141,6 +141,7 @@ def test_no_secret_is_left_anywhere(store: StoreServer, service_process: Service
             assert secret[3:] not in text
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing(
     store: StoreServer, service_process: ServiceProcess, tmp_path: Path
 ) -> None:

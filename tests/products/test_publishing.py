@@ -20,7 +20,7 @@ from gateway.config.storages import LocalSettings
 from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
 from gateway.products.publishing import HASH_BYTES, Report, hash_files, plan_publication, show_progress
-from gateway.storage.local.roots import REGISTRY
+from gateway.storage.local.registered_folders import REGISTRY
 from gateway.storage.registry import Storages
 
 CONTENTS = {

@@ -16,7 +16,7 @@ import pytest
 from gateway.config.storages import LocalSettings, S3Settings
 from gateway.errors import ConfigurationError, StorageError
 from gateway.storage import registry
-from gateway.storage.local.roots import REGISTRY, name_for, read_registry, register
+from gateway.storage.local.registered_folders import REGISTRY, name_for, read_registry, register
 from gateway.storage.registry import ObjectLocation, Storages
 from tests.support.local_files import entry
 
@@ -114,7 +114,7 @@ def test_buckets(root: Path, data: Path) -> None:
     assert shop.name == "shop"
     assert storages.get("shop") is shop
     assert storages.locate(root / "sub" / "file") == ObjectLocation("files", "sub/file")
-    with pytest.raises(StorageError, match="storage shop: is a bucket and no folder"):
+    with pytest.raises(StorageError, match="storage shop: is a bucket, not a folder"):
         storages.local("shop")
     storages.prepare()
     assert storages.get("shop") is shop
@@ -169,8 +169,9 @@ def test_files_on_disk_pay_nothing_for_buckets(root: Path) -> None:
     assert said.stdout == "[]\n"
 
 
-WRITE = "import sys; from pathlib import Path; from gateway.storage.local.roots import register\n" + (
-    "for n in range(20): register(Path(sys.argv[1]), Path(f'/srv/{sys.argv[2]}/{n}'))"
+WRITE = (
+    "import sys; from pathlib import Path; from gateway.storage.local.registered_folders import register\n"
+    + ("for n in range(20): register(Path(sys.argv[1]), Path(f'/srv/{sys.argv[2]}/{n}'))")
 )
 
 

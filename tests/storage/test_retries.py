@@ -13,7 +13,7 @@ from gateway.storage.retries import (
     LAST_BACKOFF,
     PROGRESS_BYTES,
     TRIES,
-    Budget,
+    RetryBudget,
     TransientError,
     backoff,
 )
@@ -54,8 +54,8 @@ class Waits:
     async def _sleep(self, seconds: float) -> None:
         self.seconds.append(seconds)
 
-    def budget(self) -> Budget:
-        return Budget("the object 'a'", self.counters.add)
+    def budget(self) -> RetryBudget:
+        return RetryBudget("the object 'a'", self.counters.add)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def test_tries_in_a_row_without_a_byte_are_counted(waits: Waits, begun: bo
         await budget.spend(TransientError("no"), 1)
     for _ in range(most - 1):
         await budget.spend(TransientError("no"))
-    with pytest.raises(StorageError, match=f"^the object 'a' cannot be had after {most} tries: no$"):
+    with pytest.raises(StorageError, match=f"^the object 'a' cannot be read after {most} tries: no$"):
         await budget.spend(TransientError("no"))
     values = waits.counters.values()
     assert values[UPSTREAM_RETRIES] == len(waits.seconds) == 3 * most + most - 1
@@ -95,7 +95,7 @@ async def test_after_progress_it_goes_on_at_once(waits: Waits) -> None:
     "fault", [TransientError("no", waited=True), TransientError("no", after=FIRST_PATIENCE + 1)]
 )
 async def test_before_the_first_byte_nobody_waits_long(waits: Waits, fault: TransientError) -> None:
-    with pytest.raises(StorageError, match="cannot be had: no"):
+    with pytest.raises(StorageError, match="cannot be read: no"):
         await waits.budget().spend(fault)
     begun = waits.budget()
     begun.begun = True

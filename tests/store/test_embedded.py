@@ -18,7 +18,8 @@ import redis
 
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError, StoreUnavailable
-from gateway.store.embedded import EmbeddedStore, State, announced_url, find_server, open_store
+from gateway.store.embedded import EmbeddedStore, State, find_server, open_store
+from gateway.store.folder import announced_url
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
@@ -162,7 +163,7 @@ def test_a_server_that_outlives_its_owner_keeps_the_lock(data: Path) -> None:
     first.process = None
     first.close()  # as if the owner were gone and the server hung
     with pytest.raises(GatewayError, match="is in use by another process"):
-        EmbeddedStore(data).acquire("up", patience=0.2)
+        EmbeddedStore(data).acquire("up", max_wait=0.2)
     server.kill()
     server.wait()
     second = EmbeddedStore(data)
@@ -242,7 +243,7 @@ def test_a_store_that_hangs_is_reported(
         with open_store(settings) as url:
             pid = server_pid(url)
         os.kill(pid, signal.SIGSTOP)
-        monkeypatch.setattr("gateway.store.embedded.PATIENCE_SECONDS", 0.3)
+        monkeypatch.setattr("gateway.store.embedded.MAX_WAIT_SECONDS", 0.3)
         with (
             pytest.raises(StoreUnavailable, match=r"does not answer: see .*store\.log"),
             open_store(settings),

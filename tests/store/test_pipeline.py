@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
-from gateway.store.pipeline import NotExecuted, Pipeline, pack
+from gateway.store.commands import NotExecuted, pack
+from gateway.store.pipeline import Pipeline
 from gateway.store.scripts import Script
 from tests.support.waiting import until
 
@@ -67,7 +68,7 @@ async def connected(path: Path, queue: int = 100) -> AsyncIterator[tuple[ByteSto
     pipeline = Pipeline(f"unix://{store.path}", timeout=TIMEOUT, queue=queue, scripts=(ECHO,))
     pipeline.start()
     try:
-        await until(lambda: pipeline.ready)
+        await until(lambda: pipeline.is_ready)
         yield store, pipeline
     finally:
         await pipeline.stop()
@@ -107,7 +108,7 @@ async def test_a_late_reply_goes_to_its_own_command(tmp_path: Path) -> None:
         assert "in time" in str(await refused(first.as_future()))
         assert isinstance(await refused(pipeline.call("GET", "refused").as_future()), NotExecuted)
         store.answer(b":1\r\n")
-        await until(lambda: pipeline.ready)
+        await until(lambda: pipeline.is_ready)
         second = pipeline.call("GET", "second").as_future()
         store.answer(b":2\r\n")
         assert await second == 2
@@ -151,7 +152,7 @@ async def test_a_lost_connection_fails_what_waits_and_comes_back(tmp_path: Path)
         store.writer.close()
         for one in asked:
             assert not isinstance(await refused(one), NotExecuted)  # it may have been carried out
-        await until(lambda: store.greeted >= greeted + 2 and pipeline.ready)
+        await until(lambda: store.greeted >= greeted + 2 and pipeline.is_ready)
         again = pipeline.call("GET", "b").as_future()
         await asyncio.sleep(0)
         store.answer(b":1\r\n")
@@ -194,7 +195,7 @@ async def test_what_is_no_reply_ends_the_connection(tmp_path: Path, data: bytes)
     async with connected(tmp_path) as (store, pipeline):
         greeted = store.greeted
         store.answer(data)
-        await until(lambda: store.greeted > greeted and pipeline.ready)
+        await until(lambda: store.greeted > greeted and pipeline.is_ready)
 
 
 async def test_stopping_waits_for_what_was_asked(tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ async def test_stopping_waits_for_what_was_asked(tmp_path: Path) -> None:
         store.answer(b":1\r\n")
         await stopping
         assert await asked == 1
-        assert not pipeline.ready
+        assert not pipeline.is_ready
 
 
 async def test_whoever_hears_of_a_timeout_may_ask_again_at_once(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from gateway.supervisor.quick_start import (
     product_id,
     publish_products,
 )
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from tests.support.shop import Shop
 from tests.support.store_server import StoreServer
 
@@ -77,11 +77,11 @@ async def test_unchanged_files_keep_their_version_and_changed_ones_get_the_next(
     os.utime(kit / "b", ns=(facts.st_atime_ns, facts.st_mtime_ns))
     third = await publish(kit, settings, store)
     assert third.manifest == first.manifest
-    async with TokenStore.connect(store.url) as client:
-        product = await client.get_product("kit")
+    async with Repositories.connect(store.url) as client:
+        product = await client.products.get("kit")
         assert product
         assert (product.name, product.active, sorted(product.versions)) == ("Kit", "1", ["1", "2"])
-        record = await client.get_token(token_id(second.token))
+        record = await client.tokens.get(token_id(second.token))
         assert record
         assert (record.product, record.version) == ("kit", "2")
 
@@ -91,10 +91,10 @@ async def test_an_archived_product_is_sold_again(
 ) -> None:
     (tmp_path / "kit.zip").write_bytes(b"kit")
     await publish(tmp_path / "kit.zip", settings, store)
-    async with TokenStore.connect(store.url) as client:
-        await client.update_product("kit.zip", status="archived")
+    async with Repositories.connect(store.url) as client:
+        await client.products.update("kit.zip", status="archived")
         await publish(tmp_path / "kit.zip", settings, store)
-        product = await client.get_product("kit.zip")
+        product = await client.products.get("kit.zip")
         assert product
         assert product.status == "active"
 
@@ -104,10 +104,10 @@ async def test_versions_named_by_hand_are_left_alone(
 ) -> None:
     (tmp_path / "kit.zip").write_bytes(b"kit")
     link = await publish(tmp_path / "kit.zip", settings, store)
-    async with TokenStore.connect(store.url) as client:
+    async with Repositories.connect(store.url) as client:
         for version in ("1.5-beta", "7"):
             files = (replace(link.manifest.files[0], name=f"{version}.zip"),)
-            await client.register_manifest(
+            await client.products.register(
                 replace(link.manifest, version=version, files=files), activate=True
             )
     (tmp_path / "kit.zip").write_bytes(b"changed")

@@ -27,6 +27,7 @@ import pytest
 import redis
 
 from gateway.supervisor.children import describe_end
+from gateway.supervisor.services import SERVICES, Service
 from gateway.supervisor.slots import FIRST_DELAY_SECONDS, HEALTHY_SECONDS, LONGEST_DELAY_SECONDS, BackOff
 from tests.support.listening import found_port
 from tests.support.processes import ROOT, is_running
@@ -383,29 +384,46 @@ def test_two_on_one_data_folder(gateway: Gateway, tmp_path: Path) -> None:
     )
 
 
+def test_up_runs_every_service(gateway: Gateway) -> None:
+    gateway.command = "up"
+    gateway.start()
+    health = gateway.health()
+    assert [child["name"] for child in health["children"]] == ["worker 0", "mint 0", "web 0"]
+    for service in SERVICES:
+        assert json.loads(gateway.ask(setting=service.listen))["pid"] in gateway.pids()
+        assert gateway.metric(f'gateway_children_up{{role="{service.name}"}}') == 1
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in gateway.pids()]
+    assert all(service.name.encode() in words for service, words in zip(SERVICES, commands, strict=True))
+
+
 def owner(data: Path) -> int:
     """The process that owns the embedded store of a data folder; 0 while that is being written."""
     text = (data / "store/lock").read_bytes()
     return int(json.loads(text)["pid"]) if text else 0
 
 
-def test_the_mint_service_shares_the_store_and_takes_it_over(gateway: Gateway, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "service", [each for each in SERVICES if each.command != "serve"], ids=lambda service: service.name
+)
+def test_another_service_shares_the_store_and_takes_it_over(
+    service: Service, gateway: Gateway, tmp_path: Path
+) -> None:
     gateway.start()
-    (tmp_path / "mint").mkdir()
-    mint = Gateway(tmp_path / "mint", "serve-mint")
-    mint.data = gateway.data
-    mint.configure()
+    (tmp_path / "other").mkdir()
+    other = Gateway(tmp_path / "other", service.command)
+    other.data = gateway.data
+    other.configure()
     try:
-        process = mint.spawn()
-        wait_until(lambda: "serving the mint API" in mint.errors.read_text(), "it serves")
+        process = other.spawn()
+        wait_until(lambda: service.log_text in other.errors.read_text(), "it serves")
         assert gateway.process
         assert owner(gateway.data) == gateway.process.pid
         gateway.send(signal.SIGTERM)
         assert gateway.wait() == 0
         wait_until(lambda: owner(gateway.data) == process.pid, "it took over")
-        wait_until(lambda: bool(mint.ask(setting="mint_listen")), "it serves on")
+        wait_until(lambda: bool(other.ask(setting=service.listen)), "it serves on")
     finally:
-        mint.end()
+        other.end()
 
 
 def test_a_unix_socket(gateway: Gateway, tmp_path: Path) -> None:

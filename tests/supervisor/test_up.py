@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -76,8 +77,12 @@ def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
     assert b"sub/a.wav" in download(several)
     assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.said
     key = up.command("key", "create", "shop", "--json")
-    assert json.loads(key.communicate()[0])
+    secret = json.loads(key.communicate()[0])["key"]
     assert key.returncode == 0
+    [admin_api] = [line.split()[3].rstrip(",") for line in up.said if line.startswith("Admin API at ")]
+    request = Request(f"{admin_api}/api/downloads/tokens", headers={"Authorization": f"Bearer {secret}"})
+    with urlopen(request, timeout=15) as response:
+        assert {token["productId"] for token in json.load(response)["tokens"]} == {"epic-kit.zip", "kit"}
     link = up.command("token", "create", "kit").communicate()[0].strip()
     assert b"sub/a.wav" in download(link), "it says where this `up` listens"
     told = up.command("token", "create", "kit", "--listen", "127.0.0.1:1").communicate()[0]
@@ -121,6 +126,7 @@ def test_a_download_outlives_a_reload_and_sigterm(up: Up) -> None:
     assert not any(map(is_running, former))
 
 
+@pytest.mark.slow
 def test_a_worker_killed_under_load_costs_nobody_the_download(up: Up) -> None:
     (up.folder / "kit.zip").write_bytes(CONTENT)
     [url] = up.start("kit.zip")
@@ -146,6 +152,7 @@ def test_paths_that_cannot_be_published_start_nothing(up: Up) -> None:
     assert not (up.folder / ".download-gateway").exists()
 
 
+@pytest.mark.slow
 def test_hashing_can_be_interrupted(up: Up) -> None:
     with (up.folder / "huge").open("wb") as huge:
         huge.truncate(20 << 30)

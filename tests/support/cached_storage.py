@@ -57,7 +57,8 @@ from pathlib import Path
 from gateway.manifest import ManifestFile
 from gateway.storage.cache import storage as cached
 from gateway.storage.cache.storage import CachedStorage
-from gateway.storage.s3.bucket import Bucket, Credentials
+from gateway.storage.s3.bucket import Bucket
+from gateway.storage.s3.credentials import Credentials
 from gateway.storage.s3.storage import S3Storage
 from gateway.storage.cache.slices import SliceCache
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from gateway.config.storages import AzureSettings, CloudSettings, GoogleSettings
 from gateway.storage.catalog import Catalog
+from gateway.storage.obstore.bucket import COMMAND_RETRIES, address, make_store
 from gateway.storage.obstore.catalog import CloudCatalog
-from gateway.storage.obstore.setup import COMMAND_RETRIES, address, make_store
 from gateway.storage.obstore.storage import CloudStorage
 
 Make = Callable[[dict[str, Any]], CloudStorage]

@@ -1,4 +1,4 @@
-"""The console script as a process of its own, with nothing in its environment but what a test gives it."""
+"""Commands as processes of their own, with nothing in their environment but what a test gives them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from gateway.config.settings import LISTENERS
 from gateway.config.sources import flag_name
+from tests.support.command_server import CommandServer
 from tests.support.processes import ROOT
 
 PROGRAM = (sys.executable, "-m", "gateway")
 PATIENCE_SECONDS = 60
+
+
+@cache
+def command_server() -> CommandServer:
+    """The one of this test process, started when it is needed for the first time."""
+    return CommandServer()
 
 
 @dataclass
@@ -33,15 +41,21 @@ class Gateway:
 
     def run(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and hold its exit code against `code`."""
-        done = subprocess.run(
-            [*PROGRAM, *map(str, arguments)],
-            cwd=self.folder,
-            env=self.environment,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-        )
+        words = [str(each) for each in arguments]
+        if any(
+            name.startswith("PYTHON") for name in self.variables
+        ):  # the interpreter reads them at its start
+            done = subprocess.run(
+                [*PROGRAM, *words],
+                cwd=self.folder,
+                env=self.environment,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+            )
+        else:
+            done = command_server().run(words, self.folder, self.environment, PATIENCE_SECONDS)
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
         return done
 

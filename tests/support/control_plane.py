@@ -20,7 +20,7 @@ import aiohttp
 
 from gateway.config.settings import Settings
 from gateway.manifest import Manifest, ManifestFile
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from gateway.web.problems import TABLE
 
 PUBLIC_URL = "https://downloads.example"
@@ -35,7 +35,7 @@ service = importlib.import_module(sys.argv[1])
 service.run(settings, [socket.socket(fileno=int(sys.argv[2]))], lambda: os.write(1, b"R"))
 """
 
-Serve = Callable[[TokenStore, list[socket.socket], Settings], AbstractAsyncContextManager[object]]
+Serve = Callable[[Repositories, list[socket.socket], Settings], AbstractAsyncContextManager[object]]
 
 
 def listen() -> socket.socket:
@@ -83,7 +83,7 @@ class Api:
     url: str
     session: aiohttp.ClientSession
     key: str
-    store: TokenStore
+    store: Repositories
 
     @property
     def port(self) -> int:
@@ -118,13 +118,13 @@ async def run_api(serve: Serve, settings: Settings) -> AsyncIterator[Api]:
     sock = listen()
     assert settings.redis_url is not None
     async with (
-        TokenStore.connect(settings.redis_url) as store,
+        Repositories.connect(settings.redis_url) as store,
         serve(store, [sock], settings),
         aiohttp.ClientSession() as session,
     ):
-        await store.register_manifest(manifest("drums", "1.0.0"))
-        await store.register_manifest(manifest("drums", "2.0.0", 100, 50))
-        minted = await store.create_key("tests")
+        await store.products.register(manifest("drums", "1.0.0"))
+        await store.products.register(manifest("drums", "2.0.0", 100, 50))
+        minted = await store.keys.create("tests")
         yield Api(url_of(sock), session, minted.key, store)
 
 
@@ -143,17 +143,17 @@ def ask(url: str, document: Any = None, key: str = "", method: str | None = None
 
 async def prepare(redis_url: str) -> tuple[str, str]:
     """Makes a product; returns an admin key and the id of a token."""
-    async with TokenStore.connect(redis_url) as tokens:
-        await tokens.register_manifest(manifest("drums", "1.0.0"))
-        key = (await tokens.create_key("tests")).key
-        return key, (await tokens.create_token("drums", max_downloads=3)).record.id
+    async with Repositories.connect(redis_url) as tokens:
+        await tokens.products.register(manifest("drums", "1.0.0"))
+        key = (await tokens.keys.create("tests")).key
+        return key, (await tokens.tokens.create("drums", max_downloads=3)).record.id
 
 
 async def read_store(redis_url: str) -> str:
     """Every key of the store and what it holds, as one text to search in."""
-    async with TokenStore.connect(redis_url) as tokens:
-        keys = await tokens.call("KEYS", "*")
-        return "\n".join([*keys, *[str(await tokens.call("DUMP", name)) for name in keys]])
+    async with Repositories.connect(redis_url) as tokens:
+        keys = await tokens.client.call("KEYS", "*")
+        return "\n".join([*keys, *[str(await tokens.client.call("DUMP", name)) for name in keys]])
 
 
 @dataclass

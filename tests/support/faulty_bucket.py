@@ -35,7 +35,8 @@ from urllib.parse import parse_qs, unquote
 
 from gateway.http.fields import format_date
 from gateway.manifest import ManifestFile
-from gateway.storage.s3.bucket import Bucket, Credentials
+from gateway.storage.s3.bucket import Bucket
+from gateway.storage.s3.credentials import Credentials
 
 PIECE = 256 * 1024
 _libc = ctypes.CDLL(None, use_errno=True)

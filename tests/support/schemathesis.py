@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SECONDS = 90
+SECONDS = 300
 
 
 def run_schemathesis(

@@ -17,7 +17,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from pathlib import Path
 from gateway.runtime.parent_death import die_with_parent
 from tests.support.buckets import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.support.plane import make_certificate
+from tests.support.ports import ReservedPort
 from tests.support.processes import ROOT, is_running
 from tests.support.waiting import wait_until
 
@@ -171,15 +171,6 @@ class SharedS3:
 # The keeper.
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 def write_settings(folder: Path, ports: dict[str, int]) -> None:
     """Ring files of one device each, and the settings of each server, below `folder`."""
     from swift.common.ring import RingBuilder  # noqa: PLC0415 - the tests' own process does without Swift
@@ -281,7 +272,8 @@ async def terminate_tls(port: int, reader: asyncio.StreamReader, writer: asyncio
 async def keep(folder: Path) -> None:
     """Start everything, say where it is, and wait until standard input ends."""
     names = (*PARTS, "proxy")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    reserved = {name: ReservedPort() for name in names}
+    ports = {name: port.number for name, port in reserved.items()}
     write_settings(folder, ports)
     certificate, key = make_certificate(folder)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -308,6 +300,8 @@ async def keep(folder: Path) -> None:
         for server in servers.values():
             server.kill()
             server.wait()
+        for port in reserved.values():
+            port.close()
 
 
 def main(folder: Path) -> None:

@@ -69,6 +69,7 @@ def test_versions(s3_server: S3Server) -> None:
     assert s3_server.head(bucket, "key") == second
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
     """Not even when the tests are killed."""
     if not has_xattrs(tmp_path):

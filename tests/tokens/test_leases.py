@@ -1,4 +1,4 @@
-"""Leases: the ledger that the scripts keep, in every order of events, against a real store."""
+"""Leases: the ledger that the scripts keep, in every order of events, with a real store."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
+from gateway.store.commands import Command, NotExecuted, ScriptCall
 from gateway.store.key_names import token_key
-from gateway.store.pipeline import Command, NotExecuted, Pipeline, ScriptCall
-from gateway.store.scripts import CLAIM, SCRIPTS, SETTLE, TAKE
+from gateway.store.pipeline import Pipeline
+from gateway.store.scripts import CLAIM, READ_AND_CLAIM, SCRIPTS, SETTLE
 from gateway.store.topology import Topology
 from gateway.tokens.leases import BATCH, GIVEN_AWAY, HELD, NO_LEASE, Checkpoint, Lease, Leases, Times
 from tests.support.store_server import StoreServer
@@ -122,7 +123,7 @@ def ask(wire: Wire, lease: Lease, unsent: int) -> int:
     return reply
 
 
-# --- the table at the top of scripts.py, row by row ---------------------------------------------------------
+# --- the ledger's table in gateway/store/scripts, row by row ------------------------------------------------
 
 
 def test_no_lease(wire: Wire) -> None:
@@ -148,15 +149,15 @@ def test_held(wire: Wire) -> None:
     assert wire.charged == 90
 
 
-@pytest.mark.parametrize("take", [False, True])
-def test_a_dead_workers_lease_is_swept(wire: Wire, take: bool) -> None:
+@pytest.mark.parametrize("by_reading", [False, True])
+def test_a_dead_workers_lease_is_swept(wire: Wire, by_reading: bool) -> None:
     lease = lease_of(100)
     wire.fill()
     assert ask(wire, lease, 100) == HELD
     wire.expire()
     assert wire.charged == 300  # nobody has asked for it yet
-    if take:
-        assert wire.ask(ScriptCall(TAKE, KEY))[3] == 100
+    if by_reading:
+        assert wire.ask(ScriptCall(READ_AND_CLAIM, KEY))[3] == 100
     else:
         assert wire.claim(100)
     assert (wire.charged, wire.lease(lease)) == (300, "100:swept")
@@ -169,7 +170,7 @@ def test_what_was_swept_does_not_help_if_it_is_too_little(wire: Wire) -> None:
     wire.fill()
     assert ask(wire, lease, 30) == HELD
     wire.expire()
-    assert wire.ask(ScriptCall(TAKE, KEY))[3] == -1
+    assert wire.ask(ScriptCall(READ_AND_CLAIM, KEY))[3] == -1
     assert wire.charged == 270
     assert not wire.claim(31)
     assert wire.claim(30)
@@ -274,11 +275,11 @@ def test_large_files(wire: Wire, size: int) -> None:
 
 @dataclass(eq=False)
 class Transfer:
-    """What one transfer's worker knows, and what the store was told (`told`: the least unsent)."""
+    """What one transfer's worker knows, and the least unsent that it has `reported` to the store."""
 
     lease: Lease
     sent: int = 0
-    told: int | None = None
+    reported: int | None = None
     late: list[Checkpoint] = field(default_factory=list)
     refund: tuple[int, Lease | None] | None = None
     ended: bool = False
@@ -314,7 +315,7 @@ class World:
     @contextmanager
     def charging(self, transfer: Transfer) -> Iterator[None]:
         """More is charged than there is room for only by what was sent since the last checkpoint."""
-        before, since = self.wire.charged, transfer.unsent if transfer.told is None else transfer.told
+        before, since = self.wire.charged, transfer.unsent if transfer.reported is None else transfer.reported
         yield
         risen = self.wire.charged - before
         if self.wire.charged > ALLOWANCE and risen > 0:
@@ -325,7 +326,7 @@ class World:
         with self.charging(transfer):
             reply: int = self.wire.ask(checkpoint)
         if reply != NO_LEASE:
-            transfer.told = unsent if transfer.told is None else min(transfer.told, unsent)
+            transfer.reported = unsent if transfer.reported is None else min(transfer.reported, unsent)
         return reply
 
     def checkpoint(self, number: int, how: int) -> None:
@@ -419,16 +420,18 @@ def test_any_order_of_events(wire: Wire, story: list[tuple[str, int, int]]) -> N
     for each in world.transfers:
         value = wire.lease(each.lease)
         if each.killed:
-            assert value in (None, "settled") if each.told is None else value == f"{each.told}:swept"
+            assert value in (None, "settled") if each.reported is None else value == f"{each.reported}:swept"
         else:
             assert value in (None, "settled")
     charged = sum(
-        each.lease.amount - (each.told or 0) if each.killed else each.sent for each in world.transfers
+        each.lease.amount - (each.reported or 0) if each.killed else each.sent for each in world.transfers
     )
     assert wire.charged == charged
     given_out = sum(each.sent for each in world.transfers)
     since_the_last = sum(
-        each.sent - (each.lease.amount - each.told) for each in world.transfers if each.killed and each.told
+        each.sent - (each.lease.amount - each.reported)
+        for each in world.transfers
+        if each.killed and each.reported
     )
     assert given_out <= ALLOWANCE + world.overdraft + since_the_last
 
@@ -470,12 +473,12 @@ class Watched(Pipeline):
 async def watched(store: StoreServer) -> AsyncIterator[Watched]:
     pipeline = Watched(store.url, timeout=5, queue=10_000, scripts=SCRIPTS)
     pipeline.start()
-    await until(lambda: pipeline.ready)
+    await until(lambda: pipeline.is_ready)
     yield pipeline
     await pipeline.stop()
 
 
-def has_told(wire: Wire, lease: Lease, unsent: int) -> bool:
+def has_reported(wire: Wire, lease: Lease, unsent: int) -> bool:
     return (wire.lease(lease) or "").startswith(f"{unsent}:")
 
 
@@ -489,7 +492,7 @@ async def test_a_transfer_is_leased_once_it_has_lasted(store: StoreServer, wire:
         assert not lease.is_known
         for sent in (0, 30, 100):
             delivery.sent = sent
-            await until(partial(has_told, wire, lease, 100 - sent))
+            await until(partial(has_reported, wire, lease, 100 - sent))
         leases.close(lease)
         assert lease.ending == (lease.name, 0)
         assert not brief.is_known
@@ -533,7 +536,7 @@ async def test_checkpoints_wait_for_the_store(own_store: StoreServer) -> None:
     async with watched(own_store) as pipeline:
         leases = Leases(Topology([pipeline]), Times(0, 0.01, LONG))
         own_store.stop()
-        await until(lambda: not pipeline.ready)
+        await until(lambda: not pipeline.is_ready)
         asked = pipeline.total
         lease = leases.open(TOKEN, 0, 1, SIZE, Delivery())
         await asyncio.sleep(0.1)

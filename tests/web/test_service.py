@@ -5,27 +5,29 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.config.settings import Settings
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 from gateway.web.service import serve
 from tests.support.control_plane import ServiceProcess, ask, listen, prepare, read_store, url_of
 from tests.support.schemathesis import run_schemathesis
 from tests.support.store_server import StoreServer
+from tests.support.timing import lasts
 
 
+@pytest.mark.timing
 def test_sigterm_ends_it(service_process: ServiceProcess) -> None:
     assert ask(f"{service_process.url}/readyz") == (200, {"success": True, "status": "ok"})
     with socket.create_connection(
         ("127.0.0.1", service_process.port)
     ) as idle:  # an idle client holds nothing up
-        started = time.monotonic()
-        service_process.process.send_signal(signal.SIGTERM)
-        assert service_process.process.wait(5) == 0
-        assert time.monotonic() - started < 3
+        with lasts(most=3):
+            service_process.process.send_signal(signal.SIGTERM)
+            assert service_process.process.wait(10) == 0
         assert idle.recv(1) == b""
 
 
@@ -34,27 +36,27 @@ async def test_what_is_under_way_is_finished(settings: Settings, own_store: Stor
     sock = listen()
     url = url_of(sock)
     key, _ = await prepare(own_store.url)
-    async with TokenStore.connect(own_store.url, 5) as store, TokenStore.connect(own_store.url) as other:
+    async with Repositories.connect(own_store.url, 5) as store, Repositories.connect(own_store.url) as other:
         async with serve(store, [sock], settings):
-            await other.call("CLIENT", "PAUSE", 700, "ALL")
+            await other.client.call("CLIENT", "PAUSE", 700, "ALL")
             answer = asyncio.create_task(asyncio.to_thread(ask, f"{url}/api/products", None, key))
             await asyncio.sleep(0.3)
         status, body = await answer
     assert (status, len(body["products"])) == (200, 1)
 
 
+@pytest.mark.timing
 async def test_the_store_goes_and_comes_back(settings: Settings, own_store: StoreServer) -> None:
     settings = settings.model_copy(update={"redis_url": own_store.url})
     sock = listen()
     url = url_of(sock)
-    async with TokenStore.connect(own_store.url) as store, serve(store, [sock], settings):
+    async with Repositories.connect(own_store.url) as store, serve(store, [sock], settings):
         key, _ = await prepare(own_store.url)
         own_store.stop()
         for path, body in (("/readyz", None), ("/api/products", None), ("/api/products", {})):
-            started = time.monotonic()
-            status, told = await asyncio.to_thread(ask, url + path, body, key)
+            with lasts(most=1):
+                status, told = await asyncio.to_thread(ask, url + path, body, key)
             assert (status, told["code"]) == (503, "store_unavailable")
-            assert time.monotonic() - started < 1
         assert (await asyncio.to_thread(ask, f"{url}/healthz"))[0] == 200
         own_store.start()
         key, _ = await prepare(own_store.url)
@@ -66,7 +68,7 @@ async def test_a_unix_socket(settings: Settings, store: StoreServer, tmp_path: P
     path = str(tmp_path / "web.sock")
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
-    async with TokenStore.connect(store.url) as tokens, serve(tokens, [sock], settings):
+    async with Repositories.connect(store.url) as tokens, serve(tokens, [sock], settings):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.0 200")
@@ -102,6 +104,7 @@ def test_no_secret_is_left_anywhere(store: StoreServer, service_process: Service
             assert secret[3:] not in text
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing(
     store: StoreServer, service_process: ServiceProcess, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""What `check` looks at. Each part returns findings; none of them raises for what it looks for."""
+"""The parts of `check`. Each returns findings, and raises no exception for the faults that it checks for."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report. subject: what was looked at; text: what was found; mend: the remedy."""
+    """One line of the report: what was checked, what was found, and how to repair it."""
 
     subject: str
     level: Level
     text: str
-    mend: str = ""
+    remedy: str = ""
 
     @property
     def line(self) -> str:
-        """Text and remedy in one line."""
-        return f"{self.text}: {self.mend}" if self.mend else self.text
+        """The text and the remedy in one line."""
+        return f"{self.text}: {self.remedy}" if self.remedy else self.text
 
 
 def passed(subject: str, text: str) -> Finding:
-    """All is well."""
+    """It works."""
     return Finding(subject, Level.OK, text)
 
 
-def warned(subject: str, text: str, mend: str) -> Finding:
+def warned(subject: str, text: str, remedy: str) -> Finding:
     """It works, but not as well or as safely as it should."""
-    return Finding(subject, Level.WARN, text, mend)
+    return Finding(subject, Level.WARN, text, remedy)
 
 
-def failed(subject: str, text: str, mend: str = "") -> Finding:
+def failed(subject: str, text: str, remedy: str = "") -> Finding:
     """It does not work."""
-    return Finding(subject, Level.FAIL, text, mend)
+    return Finding(subject, Level.FAIL, text, remedy)
 
 
 def skipped(subject: str, text: str) -> Finding:
-    """It was not looked at."""
+    """It was not checked."""
     return Finding(subject, Level.SKIP, text)

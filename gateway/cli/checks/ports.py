@@ -1,4 +1,4 @@
-"""The listening addresses: free, or held by a gateway that runs already."""
+"""Checks the listening addresses: each must be free, or used by a gateway that runs already."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from gateway.config.settings import LISTENERS, Settings
 from gateway.config.sources import toml_name
 from gateway.runtime.addresses import Address
 
-PATIENCE_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 2.0
 
 
 def check_ports(settings: Settings) -> list[Finding]:
-    """Look at each listening address, without keeping it."""
+    """Check the address of each setting that says where something listens."""
     return [_check(toml_name(name), Address.parse(getattr(settings, name))) for name in LISTENERS]
 
 
 def _check(name: str, address: Address) -> Finding:
-    mend = f"stop what listens there, or change {name}"
+    remedy = f"stop what listens there, or change {name}"
     try:
         if address.is_unix:
-            return _check_unix(name, address, mend)
+            return _check_unix(name, address, remedy)
         _bind(address)
     except PermissionError:
         return failed(
@@ -35,9 +35,9 @@ def _check(name: str, address: Address) -> Finding:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             return failed(name, f"{address} cannot be used ({error.strerror})", f"change {name}")
-        if _answers(address):
+        if _is_gateway(address):
             return passed(name, f"{address} is served by a running gateway")
-        return failed(name, f"{address} is in use by another program", mend)
+        return failed(name, f"{address} is in use by another program", remedy)
     return passed(name, f"{address} is free")
 
 
@@ -50,32 +50,32 @@ def _bind(address: Address) -> None:
         probe.listen(1)  # another listener with SO_REUSEADDR shows only here
 
 
-def _check_unix(name: str, address: Address, mend: str) -> Finding:
+def _check_unix(name: str, address: Address, remedy: str) -> Finding:
     folder = os.path.dirname(address.path)
     if not os.access(folder, os.W_OK | os.X_OK):
-        text = f"{folder} {'cannot be written' if os.path.isdir(folder) else 'is no folder'}"
+        text = f"{folder} {'cannot be written' if os.path.isdir(folder) else 'is not a folder'}"
         return failed(name, text, f"make it writable for this user, or change {name}")
     if not os.path.lexists(address.path):
         return passed(name, f"{address} is free")
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(PATIENCE_SECONDS)
+        probe.settimeout(ANSWER_SECONDS)
         try:
             probe.connect(address.path)
         except ConnectionRefusedError:
             return passed(name, f"{address} is free (a socket nobody listens on)")
         except OSError:
-            return failed(name, f"{address.path} is no socket", mend)
+            return failed(name, f"{address.path} is not a socket", remedy)
     return passed(name, f"{address} is served by a running gateway")
 
 
-def _answers(address: Address) -> bool:
-    """Whether one of our services is at the address: each has /healthz."""
-    place = urlsplit(address.url())
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=PATIENCE_SECONDS)
+def _is_gateway(address: Address) -> bool:
+    """Whether one of our services listens at the address: each of them answers /healthz."""
+    parts = urlsplit(address.url())
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/healthz")
-        answer = connection.getresponse()
-        return answer.status == 200 and b'"status"' in answer.read(1000)
+        response = connection.getresponse()
+        return response.status == 200 and b'"status"' in response.read(1000)
     except (OSError, http.client.HTTPException):
         return False
     finally:

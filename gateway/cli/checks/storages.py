@@ -1,4 +1,4 @@
-"""The storages: there, readable, and every published file still what was published."""
+"""Checks the storages: they exist and can be read, and every published file is still as it was published."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from gateway.manifest import Manifest, ManifestFile
     from gateway.storage.catalog import Catalog
     from gateway.storage.registry import Storages
-    from gateway.tokens.repository import TokenStore
+    from gateway.tokens.repositories import Repositories
 
-LOOKERS: Final = 32
-"""Files looked at at once: an object takes a round trip to its storage."""
-TOLD: Final = 20
-"""Files told one by one; of the others the number."""
+THREADS: Final = 32
+"""How many files are checked at once: an object takes a round trip to its storage."""
+MAX_FINDINGS: Final = 20
+"""How many files are reported one by one. Of the others, only the number is reported."""
 
 
 def check_roots(roots: Mapping[str, Path]) -> list[Finding]:
-    """Look at the folder of each storage."""
+    """Check the folder of each storage."""
     return [_check_root(f"storage {name}", root) for name, root in sorted(roots.items())]
 
 
@@ -33,14 +33,14 @@ def _check_root(subject: str, root: Path) -> Finding:
     if not root.exists():
         return failed(subject, f"{root} does not exist", "make it, mount it, or correct the storage's root")
     if not root.is_dir():
-        return failed(subject, f"{root} is no folder", "let the storage's root name the folder")
+        return failed(subject, f"{root} is not a folder", "let the storage's root name a folder")
     if not os.access(root, os.R_OK | os.X_OK):
         return failed(subject, f"{root} cannot be read by this user", "give it read and execute permission")
     return passed(subject, f"{root} can be read")
 
 
 def check_buckets(storages: Storages) -> list[Finding]:
-    """Ask each object storage whether it is there and lets us in."""
+    """Check that each object storage can be reached and read."""
     return [_check_bucket(f"storage {catalog.name}", catalog) for catalog in storages.catalogs()]
 
 
@@ -55,18 +55,18 @@ def _check_bucket(subject: str, catalog: Catalog) -> Finding:
 
 
 def _bare(text: str, name: str) -> str:
-    """The fault without the storage's name, which the subject says."""
+    """The fault without the storage's name, because the finding's subject has it."""
     return text.removeprefix(f"storage {name}: ")
 
 
-async def read_manifests(store: TokenStore) -> tuple[list[Manifest], list[Finding]]:
-    """Every version that is registered, and a finding for each whose manifest is lost."""
-    found, lost = [], []
-    for product in await store.list_products():
+async def read_manifests(store: Repositories) -> tuple[list[Manifest], list[Finding]]:
+    """Read the manifest of every registered version, and make a finding for each that is missing."""
+    found, missing = [], []
+    for product in await store.products.list_all():
         for version, digest in sorted(product.versions.items()):
-            manifest = await store.get_manifest(digest)
+            manifest = await store.products.get_manifest(digest)
             if manifest is None:
-                lost.append(
+                missing.append(
                     failed(
                         f"product {product.id} {version}",
                         "its manifest is not in the store",
@@ -76,34 +76,36 @@ async def read_manifests(store: TokenStore) -> tuple[list[Manifest], list[Findin
             else:
                 found.append(manifest)
         if product.status == "active" and product.active is None:
-            lost.append(warned(f"product {product.id}", "it has no version", "register one (`product add`)"))
-    return found, lost
+            missing.append(
+                warned(f"product {product.id}", "it has no version", "register one (`product add`)")
+            )
+    return found, missing
 
 
 def check_blobs(manifests: Iterable[Manifest], storages: Storages) -> list[Finding]:
-    """Look at every file of every version as serving would: it must be what was published."""
+    """Check every file of every version as a download does: it must be as it was published."""
     files = [(manifest, file) for manifest in manifests for file in manifest.files]
     findings = []
-    pool = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="check")
     try:
         with count_progress(len(files), "Checking files") as advance:
             faults = pool.map(lambda each: _fault_of(each[1], storages), files)
             for (manifest, file), fault in zip(files, faults, strict=True):
                 if fault:
                     subject = f"product {manifest.product} {manifest.version}"
-                    mend = "put the published file back, or register the files as a new version"
-                    findings.append(failed(subject, f"{file.name}: {fault}", mend))
+                    remedy = "put the published file back, or register the files as a new version"
+                    findings.append(failed(subject, f"{file.name}: {fault}", remedy))
                 advance()
     finally:
         pool.shutdown(cancel_futures=True)
     if not findings:
         return [passed("files", f"all as they were published: {count_of(len(files), 'file')}")]
-    more = len(findings) - TOLD
-    return findings if more <= 0 else [*findings[:TOLD], failed("files", f"and {more} more files")]
+    more = len(findings) - MAX_FINDINGS
+    return findings if more <= 0 else [*findings[:MAX_FINDINGS], failed("files", f"and {more} more files")]
 
 
 def _fault_of(file: ManifestFile, storages: Storages) -> str:
-    """What serving the file would meet now, "" for nothing."""
+    """Why a download of the file would fail now, "" if it would not."""
     try:
         catalog = storages.catalog(file.storage)
         if catalog is not None:

@@ -1,4 +1,4 @@
-"""The store: there, fit for the scripts, and keeping what it is given."""
+"""Checks the store: it answers, it can run the scripts, and it keeps what is written to it."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.cli.checks import Finding, failed, passed, warned
 
 if TYPE_CHECKING:
-    from gateway.tokens.repository import TokenStore
+    from gateway.tokens.repositories import Repositories
 
 OLDEST: Final = (5, 0)
-"""From Redis 5 on a script may ask the clock and write: the scripts do."""
+"""From Redis 5 on, a script may read the clock and write afterwards, as our scripts do."""
 NEARLY_FULL: Final = 0.9
 CLOCK_SECONDS: Final = 5.0
-"""Clocks this far apart confuse people who read the logs of both; nothing else depends on it."""
+"""With more difference, the logs of both are hard to compare. Nothing else depends on our clock."""
 
 Facts = Mapping[str, str]
 
 
-async def check_store(store: TokenStore, place: str) -> list[Finding]:
-    """Look at a store; `place` is what people call it. Raises StoreUnavailable when it does not answer."""
+async def check_store(store: Repositories, name: str) -> list[Finding]:
+    """Check a store. name: what the report calls it. Raises StoreUnavailable when it does not answer."""
     began = time.perf_counter()
-    await store.ping()
+    await store.client.ping()
     delay = time.perf_counter() - began
-    # redis-py parses the answer to INFO into a dictionary
-    facts = {name: str(value) for name, value in (await store.call("INFO")).items()}
+    # redis-py parses the reply to INFO into a dictionary
+    facts = {name: str(value) for name, value in (await store.client.call("INFO")).items()}
     facts["save"] = await _snapshots(store)
-    findings = [passed("store", f"{place} answers in {delay * 1000:.1f} ms")]
-    findings += [finding for look in LOOKS for finding in look(facts)]
+    findings = [passed("store", f"{name} answers in {delay * 1000:.1f} ms")]
+    findings += [finding for check in CHECKS for finding in check(facts)]
     return [*findings, await _clock(store)]
 
 
-async def _snapshots(store: TokenStore) -> str:
+async def _snapshots(store: Repositories) -> str:
     from gateway.errors import GatewayError  # noqa: PLC0415
 
     try:
-        answer: Any = await store.call("CONFIG", "GET", "save")
-    except GatewayError:  # hosted stores forbid CONFIG
+        reply: Any = await store.client.call("CONFIG", "GET", "save")
+    except GatewayError:  # hosted stores do not allow CONFIG
         return ""
-    return str(dict(answer).get("save", "")) if isinstance(answer, dict) else str((answer or ["", ""])[1])
+    return str(dict(reply).get("save", "")) if isinstance(reply, dict) else str((reply or ["", ""])[1])
 
 
 def _version(facts: Facts) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def _memory(facts: Facts) -> Iterator[Finding]:
     if policy != "noeviction":
         yield failed(
             "store memory",
-            f"maxmemory-policy is {policy}: tokens vanish before their time when memory is short",
+            f"maxmemory-policy is {policy}: tokens disappear before they expire when memory is short",
             "set maxmemory-policy noeviction",
         )
     elif limit and used > NEARLY_FULL * limit:
@@ -85,7 +85,7 @@ def _persistence(facts: Facts) -> Iterator[Finding]:
     elif facts["save"]:
         yield warned(
             "store persistence",
-            "only snapshots are kept: a crash loses the tokens made since the last",
+            "only snapshots are kept: a crash loses the tokens made since the last one",
             "set appendonly yes",
         )
     else:
@@ -96,16 +96,16 @@ def _persistence(facts: Facts) -> Iterator[Finding]:
         )
 
 
-LOOKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (_version, _role, _memory, _persistence)
+CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (_version, _role, _memory, _persistence)
 
 
-async def _clock(store: TokenStore) -> Finding:
+async def _clock(store: Repositories) -> Finding:
     before = time.time()
-    seconds, micros = await store.call("TIME")
+    seconds, micros = await store.client.call("TIME")
     ours = (before + time.time()) / 2
-    apart = int(seconds) + int(micros) / 1e6 - ours
-    if abs(apart) > CLOCK_SECONDS:
-        direction = "ahead of" if apart > 0 else "behind"
-        text = f"the store's clock is {abs(apart):.0f} s {direction} ours; tokens expire by the store's"
-        return warned("store clock", text, "let NTP set both")
-    return passed("store clock", f"{abs(apart) * 1000:.0f} ms from ours")
+    difference = int(seconds) + int(micros) / 1e6 - ours
+    if abs(difference) > CLOCK_SECONDS:
+        direction = "ahead of" if difference > 0 else "behind"
+        text = f"the store's clock is {abs(difference):.0f} s {direction} ours; tokens expire by the store's"
+        return warned("store clock", text, "let NTP set both clocks")
+    return passed("store clock", f"{abs(difference) * 1000:.0f} ms from ours")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.runtime.deferred import Deferred
 
@@ -34,6 +34,13 @@ SHORT_TURN_SECONDS: Final = 0.01
 """How long turns stay short after the bytes of a request: this is enough of them for its answer."""
 
 
+class Sendable(Protocol):
+    """What is sent at the end of a turn: see batched_span.py."""
+
+    def send(self) -> None:
+        """Send what the kernel takes now. Must not raise."""
+
+
 class SendScheduler:
     """Decides which transfers of one worker may send in this turn of the event loop.
 
@@ -47,6 +54,7 @@ class SendScheduler:
         self._short_until = self._short_before = 0.0
         self._queue: deque[Deferred[None]] = deque()
         self._scheduled = False
+        self._at_turn_end: list[Sendable] = []
         self.senders = 0
 
     def request_arrived(self) -> None:
@@ -80,6 +88,17 @@ class SendScheduler:
     def count_sent(self, amount: int) -> None:
         """Count bytes that one system call has moved in this turn."""
         self._left -= max(amount, SEND_BYTES)
+
+    def send_at_turn_end(self, sendable: Sendable) -> None:
+        """Have this sent when the event loop's turn ends, together with all others of the turn."""
+        if not self._at_turn_end:
+            self._loop.call_soon(self._end_turn)
+        self._at_turn_end.append(sendable)
+
+    def _end_turn(self) -> None:
+        sendables, self._at_turn_end = self._at_turn_end, []
+        for sendable in sendables:
+            sendable.send()
 
     def wait_for_turn(self) -> Deferred[None]:
         """Join the queue; the result is set when this transfer may send."""

@@ -1,24 +1,23 @@
-"""Sends a plan's pieces over one connection: small spans copied, large ones by sendfile.
+"""Sends a plan's segments from files over one connection: small spans copied, large ones by sendfile.
 
-send_at_once   what is small and in memory, in one write with its head
-send_soon      one span of middling size, past the transport, with the other answers of this turn
-Transfer       everything else, and what the kernel did not take of those
+send_at_once     what is small and in memory, in one write with its head
+BatchedSpan      one span of middling size, past the transport, with the others of its turn (batched_span.py)
+Transfer         everything else, and what the kernel did not take of a BatchedSpan
 
 The rules:
 
 - Nothing is sent past the transport until the transport's own buffer is empty: the head goes first.
-- One call of sendfile in one turn of the event loop, and much less of all transfers together while small
-  requests are about: see send_scheduler.py.
-- Before each call: is the span in memory (else a thread reads it in, so that a cold disk never stops the
-  loop), and is the file still the one that was opened (else the connection is broken)?
-- `sent` counts the bytes of the file that the kernel took; when the connection breaks, what it had not sent
-  yet is taken off again, so that a settle refunds it.
+- A transfer makes one call of sendfile in one turn of the event loop. While there are small requests, all
+  transfers together send much less in a turn: see send_scheduler.py.
+- Before each call, the span has to be in memory: else a thread reads it, so that a cold disk never stops the
+  loop. And the file has to be the one that was opened: else the connection is broken.
+- `sent` counts the bytes of files that the kernel has taken. When the connection breaks, what the kernel has
+  not sent yet is subtracted, so that a settle refunds it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from gateway.dataplane.delivery.sender import DISK_BYTES, Sender
@@ -26,29 +25,27 @@ from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import StorageError
 from gateway.http.plans import Plan
 from gateway.http.ranges import Span
-from gateway.runtime.deferred import Deferred, in_thread
+from gateway.runtime.deferred import in_thread
 from gateway.storage.interface import FileBlob
 
 SMALL_BYTES: Final = 16 * 1024
-"""Up to here copying into one write with the head is cheaper than two system calls."""
-SOON_BYTES: Final = 256 * 1024
-"""Up to here one call sends a span whole, if its client has kept up."""
+"""Up to here, copying into one write with the head is cheaper than two system calls."""
 COPY_BYTES: Final = 256 * 1024
-"""One read and write where sendfile cannot go (TLS)."""
+"""One read and one write where sendfile is impossible (TLS)."""
 
 T = TypeVar("T")
 
 
 def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
-    """Send head and body in one write, when they are small and in memory; else False, and nothing is sent.
+    """Send head and body in one write, if they are small and in memory; else return False and send nothing.
 
     Most requests end here. Raises ClientGone, or StorageError when the file changed while it was read.
     """
     body = b""
-    if plan.pieces:
-        if plan.amount > SMALL_BYTES or len(plan.pieces) > 1:
+    if plan.segments:
+        if plan.amount > SMALL_BYTES or len(plan.segments) > 1:
             return False
-        read = blob.read_now(*plan.pieces[0][1])
+        read = blob.read_now(*plan.segments[0].span)
         if read is None:
             return False
         body = read
@@ -57,124 +54,40 @@ def send_at_once(exchange: Exchange, blob: FileBlob, plan: Plan) -> bool:
     return True
 
 
-class Departure(Deferred[bool]):
-    """A head and its span, sent when this turn of the event loop ends; an outcome: whether all of it left.
-
-    Answers made in one turn leave together: the first wakes the client, and the others find it awake. 5 µs a
-    request. What the kernel did not take of the span is a Transfer's; `exchange.sent` says how much that is.
-    """
-
-    def __init__(self, exchange: Exchange, blob: FileBlob, head: bytes, span: Span) -> None:
-        self.exchange = exchange
-        self.blob = blob
-        self._span = span
-        self._head = head
-        exchange.begun = True
-        if not _departing:
-            asyncio.get_running_loop().call_soon(_leave_all)
-        _departing.append(self)
-
-    def leave(self) -> None:
-        """Send what the kernel takes."""
-        exchange, head = self.exchange, self._head
-        connection = exchange.connection
-        if connection.transport is None:
-            self.set_exception(ClientGone())
-            return
-        start, stop = self._span
-        try:  # an OSError: the kernel takes no more now, or the connection broke, which the Transfer will see
-            outlet = connection.client_socket or connection.open_client_socket()
-            taken = outlet.send_head(head)
-            if taken == len(head):
-                head = b""
-                exchange.sent = outlet.send_file(self.blob.fd, start, stop)
-            else:
-                head = head[taken:]
-        except OSError:
-            pass
-        if head:
-            connection.transport.write(head)
-        self.set_result(exchange.sent == stop - start)
-
-    def plan(self) -> Plan:
-        """For the Transfer that goes on."""
-        return Plan(206, b"", ((b"", self._span),), b"", self._span.stop - self._span.start)
-
-
-_departing: Final[list[Departure]] = []
-"""Those of this turn; a process has one event loop."""
-
-
-def _leave_all() -> None:
-    leaving = _departing.copy()
-    _departing.clear()
-    for departure in leaving:
-        departure.leave()
-
-
-def may_leave_soon(exchange: Exchange, blob: FileBlob, span: Span) -> bool:
-    """Whether a Departure can send this span: of middling size, in memory, and past an idle transport."""
-    start, stop = span
-    transport = exchange.connection.transport
-    return (
-        SMALL_BYTES < stop - start <= SOON_BYTES
-        and transport is not None
-        and not transport.get_write_buffer_size()
-        and transport.get_extra_info("sslcontext") is None
-        and blob.is_in_memory(start, stop)
-    )
-
-
-def send_soon(exchange: Exchange, blob: FileBlob, plan: Plan) -> Deferred[bool]:
-    """Send one span past the transport and without a Transfer, if that can be.
-
-    An outcome with whether all of it was sent; else a Transfer goes on where this ended. It may fail with
-    ClientGone. With a `Departure`, random spans of 64 KiB cost 43 µs of CPU each instead of 88.
-    """
-    if len(plan.pieces) != 1 or not may_leave_soon(exchange, blob, plan.pieces[0][1]):
-        return _LATER
-    return Departure(exchange, blob, exchange.begin(plan.status, plan.head), plan.pieces[0][1])
-
-
-_LATER: Final[Deferred[bool]] = Deferred()
-_LATER.set_result(False)
-
-
 class Transfer(Sender):
-    """One plan on its way to one client, from a file; `send_soon` may have sent its beginning."""
+    """One plan on its way to one client, from files. A BatchedSpan may have sent the beginning."""
 
-    def __init__(self, exchange: Exchange, blob: FileBlob) -> None:
+    def __init__(self, exchange: Exchange, blobs: Sequence[FileBlob]) -> None:
         super().__init__(exchange)
         self.sent = exchange.sent
-        self._blob = blob
+        self._blobs = blobs
+        self._blob = blobs[0]  # of the segment that is being sent
 
     async def run(self, plan: Plan) -> None:
-        """Send head and pieces. Raises ClientGone, or StorageError when the blob fails.
+        """Send the head and the segments. Raises ClientGone, or StorageError when a blob fails.
 
-        After a StorageError the head may have gone: see `exchange.begun`. `exchange.sent` is right in every
-        case.
+        After a StorageError the head may have been sent: see `exchange.begun`. `exchange.sent` is right in
+        every case.
         """
         self._begin()
         exchange = self._exchange
         try:
-            if len(plan.pieces) == 1 and plan.amount <= SMALL_BYTES:
-                body = await self._read(plan.pieces[0][1])
-                exchange.respond(plan.status, plan.head, body)
+            segments, before = plan.segments, b""
+            self._blob = self._blobs[segments[0].file]
+            if len(segments) == 1 and plan.amount <= SMALL_BYTES:
+                exchange.respond(plan.status, plan.head, await self._read(segments[0].span))
                 self.sent = plan.amount
                 return
-            pieces, before = plan.pieces, b""
+            start, stop = segments[0].span
             if exchange.begun:
-                self._socket = (
-                    self._connection.client_socket
-                )  # which knows what of that the client has not got
-                span = pieces[0][1]
-                pieces = ((b"", Span(span.start + self.sent, span.stop)),)
+                self._socket = self._connection.client_socket  # it knows how much the client has acknowledged
+                segments = (segments[0]._replace(span=Span(start + self.sent, stop)),)
             else:
-                start, stop = pieces[0][1]
-                await self._load(start, min(start + DISK_BYTES, stop))  # while a fault can still be told
+                await self._load(start, min(start + DISK_BYTES, stop))  # while an error can still be answered
                 before = exchange.begin(plan.status, plan.head)
-            for framing, span in pieces:
-                await self._piece(before + framing, span)
+            for prefix, file, span in segments:
+                self._blob = self._blobs[file]
+                await self._send_span(before + prefix, span)
                 before = b""
             self._write(plan.closing)
             await self._drained()
@@ -184,34 +97,34 @@ class Transfer(Sender):
         finally:
             self._end()
 
-    async def _piece(self, before: bytes, span: Span) -> None:
+    async def _send_span(self, prefix: bytes, span: Span) -> None:
         if span.stop - span.start <= SMALL_BYTES:
-            self._write(before + await self._read(span))
+            self._write(prefix + await self._read(span))
             self.sent += span.stop - span.start
             await self._drained()
         elif self._is_plain():
-            await self._send_prefix(before)
+            await self._send_prefix(prefix)
             await self._send_file(self._blob.fd, span.start, span.stop)
-            self._in_memory_to = 0  # the next span may lie before this one
+            self._in_memory_to = 0  # the next span may lie before this one, or in another file
         else:
-            self._write(before)
+            self._write(prefix)
             await self._copy(span)
 
     async def _copy(self, span: Span) -> None:
-        """Read and write through the transport, for TLS. The outlet is only asked what the client took."""
+        """Read, and write through the transport, for TLS. The socket only tells what the client has taken."""
         self._socket = self._connection.open_client_socket()
-        at = span.start
-        while at < span.stop:
-            end = min(at + COPY_BYTES, span.stop)
-            self._write(await self._read(Span(at, end)))
-            self.sent += end - at
-            at = end
+        start = span.start
+        while start < span.stop:
+            stop = min(start + COPY_BYTES, span.stop)
+            self._write(await self._read(Span(start, stop)))
+            self.sent += stop - start
+            start = stop
             await self._next_turn()
             await self._drained()
 
     async def _load(self, start: int, stop: int) -> int:
-        """The same, from a file that has not changed."""
-        if self.sent and not self._blob.unchanged():  # before the first byte, looking it up was the check
+        """Do what Sender does, from a file that has not changed."""
+        if self.sent and not self._blob.unchanged():  # before the first byte, the look-up was the check
             raise StorageError("a file changed while it was sent")
         return await super()._load(start, stop)
 

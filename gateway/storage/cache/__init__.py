@@ -1,1 +1,1 @@
-"""A read-through cache on a local disk, before an object storage."""
+"""A read-through cache on a local disk, in front of object storages."""

@@ -1,14 +1,15 @@
-"""How much the cache holds, known to all processes that share it; and what has to go when it is too much.
+"""The budget of the cache: how much it holds, as all processes that share it know, and what is evicted.
 
-One file, `<path>/ledger`, has the total: what slices and those being written take. It is changed under a
-lock, and before a file is made; so it may say too much after a `kill -9`, never too little. When there is no
-room the truth is counted, and the slices that were not asked for longest go, until LOW of the budget is
-left. After another boot of the machine the number may be older than the files, and is counted anew.
+One file, TOTAL_FILE in the cache's folder, has the total: what the slices and the slices being written take
+on the disk. The total is raised under a lock before a file is made, and lowered after a file is removed. So
+after a `kill -9` it may be too high, never too low. When there is no room left, the files are counted, and
+the slices that were used longest ago are removed until LOW of the budget is left. After a reboot of the
+machine the total may be older than the files, so they are counted then too.
 
 Locks are those of open file descriptions (`F_OFD_SETLK`, fcntl(2)): each holder opens the file by itself, so
-they hold between threads and between processes, and go with their holder, whatever ends it. Each byte of the
-file's range is a lock of its own: one for each slice being written (by its digest), one for the total, one
-for the evictor. None is waited for: who does not get one tries again.
+they work between threads and between processes, and they end with their holder, whatever ends it. Each byte
+of the file's range is a lock of its own: one for each slice being written (by its digest), one for the total,
+and one for the process that evicts. Nobody blocks on a lock: who does not get one tries again later.
 """
 
 from __future__ import annotations
@@ -26,28 +27,33 @@ from gateway.storage.cache.slice_files import PART, cost_of
 
 T = TypeVar("T")
 
+TOTAL_FILE: Final = b"ledger"
+"""The name of the file, which is that of earlier releases: they can share a cache during an upgrade."""
 LOW: Final = 0.9
-"""Of the budget: making room for one slice makes room for many, as counting costs a look at every slice."""
+"""Of the budget. Making room for one slice makes room for many, because counting looks at every slice."""
 _BATCH: Final = 32
-"""Slices removed before the total is changed, and others may have the room."""
-_TOTAL: Final = 2**62
-_EVICTOR: Final = 2**62 + 1
+"""How many slices are removed before the total is lowered, and other processes may use the room."""
+_TOTAL_LOCK: Final = 2**62
+_EVICTION_LOCK: Final = 2**62 + 1
 _LOCK_DIGITS: Final = 14
+"""Of a digest, which make the number of a slice's lock."""
 _DIGEST_DIGITS: Final = 64
 _PATIENCE: Final = 1.0
 _PAUSE: Final = 0.001
+"""Seconds: how long the lock of the total is tried for, and how often."""
 
 _FLOCK: Final = struct.Struct("@hhqqi4x")
 """`struct flock` of 64-bit Linux: type, whence, start, length, pid (0 for these locks)."""
 _RECORD: Final = struct.Struct("<8s16sQ")
+"""The content of the file: _MAGIC, the boot of the machine, the total in bytes."""
 _MAGIC: Final = b"dgcache1"
 
 
 class NoRoom(Exception):
-    """What is being written takes all of the budget."""
+    """Nothing can be evicted any more: the slices being written take all of the budget."""
 
 
-class _Found(NamedTuple):
+class _CountedFile(NamedTuple):
     used: int
     path: bytes
     cost: int
@@ -55,7 +61,7 @@ class _Found(NamedTuple):
 
 @functools.cache
 def _boot() -> bytes:
-    """What tells this boot of the machine from others."""
+    """Return what tells this boot of the machine from others."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return bytes.fromhex(file.read().strip().replace("-", ""))
 
@@ -68,20 +74,26 @@ def _try_lock(fd: int, at: int) -> bool:
     return True
 
 
-class Ledger:
-    """The budget of the cache below one folder. Its methods are for threads, but for `lock`."""
+class CacheBudget:
+    """The budget of the cache below one folder. All methods but `lock` are for threads."""
 
     def __init__(self, root: bytes, max_bytes: int) -> None:
         self._root = root
         self._max = max_bytes
 
     def lock(self, digest: str) -> int | None:
-        """Become who writes a slice, until the descriptor is closed; None while another does. At once."""
+        """Become the only writer of a slice, until the returned descriptor is closed.
+
+        Returns None while another process or task is that writer. Never waits.
+        """
         return self._lock(int(digest[:_LOCK_DIGITS], 16))
 
     def reserve(self, cost: int, make: Callable[[], T]) -> T | None:
-        """Take room for a file, and make it; None when there is no room (`evict`), or another is counting."""
-        fd = self._lock(_TOTAL)
+        """Take room for a file of `cost` bytes and make the file; return what `make` returns.
+
+        Returns None when there is no room (call `evict`), or while another process changes the total.
+        """
+        fd = self._lock(_TOTAL_LOCK)
         if fd is None:
             return None
         try:
@@ -98,8 +110,8 @@ class Ledger:
             os.close(fd)
 
     def release(self, cost: int) -> None:
-        """Give room back, after the file went. If it cannot be written down, the next count puts it right."""
-        fd = self._lock_soon(_TOTAL)
+        """Give room back after a file was removed. If the lock is busy, the next count corrects the total."""
+        fd = self._lock_soon(_TOTAL_LOCK)
         if fd is None:
             return
         try:
@@ -110,11 +122,11 @@ class Ledger:
             os.close(fd)
 
     def evict(self, cost: int) -> int | None:
-        """Make room for a file; how many slices went. None when another process is doing so.
+        """Make room for a file of `cost` bytes; return how many slices were removed.
 
-        Raises NoRoom when nothing is left that could go.
+        Returns None when another process is evicting. Raises NoRoom when nothing is left to remove.
         """
-        evictor = self._lock(_EVICTOR)
+        evictor = self._lock(_EVICTION_LOCK)
         if evictor is None:
             return None
         try:
@@ -125,9 +137,12 @@ class Ledger:
         finally:
             os.close(evictor)
 
-    def _count(self, cost: int) -> tuple[int, list[_Found]]:
-        """The total, counted anew if there is no room for `cost`; and then what there is, oldest first."""
-        fd = self._lock_soon(_TOTAL)
+    def _count(self, cost: int) -> tuple[int, list[_CountedFile]]:
+        """Return the total and no files if there is room for `cost`; else count, and return the slices too.
+
+        The slices are sorted: the one used longest ago is the first.
+        """
+        fd = self._lock_soon(_TOTAL_LOCK)
         if fd is None:
             raise NoRoom
         try:
@@ -141,7 +156,8 @@ class Ledger:
             os.close(fd)
         return total, sorted(file for file in found if not file.path.endswith(PART))
 
-    def _remove(self, total: int, found: list[_Found], low: int, cost: int) -> int:
+    def _remove(self, total: int, found: list[_CountedFile], low: int, cost: int) -> int:
+        """Remove slices until the total is `low`; return how many. Raises NoRoom if that is not enough."""
         removed = freed = unwritten = 0
         for file in found:
             if total - freed <= low:
@@ -151,7 +167,7 @@ class Ledger:
                 removed += 1
                 unwritten += file.cost
             except FileNotFoundError:
-                pass  # whoever removed it has written that down
+                pass  # whoever removed it has lowered the total
             freed += file.cost
             if removed % _BATCH == 0:
                 self.release(unwritten)
@@ -161,8 +177,8 @@ class Ledger:
             raise NoRoom
         return removed
 
-    def _scan(self) -> Iterator[_Found]:
-        """Every slice, and every one being written; what was left by writers that died is removed."""
+    def _scan(self) -> Iterator[_CountedFile]:
+        """Find every slice and every slice being written; remove what writers that died have left behind."""
         with os.scandir(self._root) as folders:
             names = [entry.path for entry in folders if entry.is_dir(follow_symlinks=False)]
         for name in names:
@@ -174,11 +190,12 @@ class Ledger:
                         continue
                     if entry.name.endswith(PART):
                         self._remove_dead(entry.path, digest)
-                        yield from _look(entry.path, seen)
-                    # Also by the name it may have got since the folder was read.
-                    yield from _look(entry.path.removesuffix(PART), seen)
+                        yield from _count_file(entry.path, seen)
+                    # Look for its final name too, which it may have got since the folder was read.
+                    yield from _count_file(entry.path.removesuffix(PART), seen)
 
     def _remove_dead(self, path: bytes, digest: bytes) -> None:
+        """Remove a file being written if its writer has died, so that its lock is free."""
         fd = self.lock(digest.decode())
         if fd is None:
             return
@@ -190,7 +207,7 @@ class Ledger:
 
     def _lock(self, at: int) -> int | None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(self._root + b"/ledger", flags, 0o600)
+        fd = os.open(self._root + b"/" + TOTAL_FILE, flags, 0o600)
         try:
             if _try_lock(fd, at):
                 return fd
@@ -201,13 +218,14 @@ class Ledger:
         return None
 
     def _lock_soon(self, at: int) -> int | None:
+        """Try for a lock for up to _PATIENCE seconds."""
         deadline = time.monotonic() + _PATIENCE
         while (fd := self._lock(at)) is None and time.monotonic() < deadline:
             time.sleep(_PAUSE)
         return fd
 
     def _read(self, fd: int) -> int | None:
-        """The total; None when it has to be counted."""
+        """Read the total; None when the files have to be counted."""
         data = os.pread(fd, _RECORD.size, 0)
         if len(data) < _RECORD.size:
             return None
@@ -218,10 +236,10 @@ class Ledger:
         os.pwrite(fd, _RECORD.pack(_MAGIC, _boot(), total), 0)
 
 
-def _look(path: bytes, seen: set[int]) -> Iterator[_Found]:
-    """A file, unless it is gone or was seen by another name."""
+def _count_file(path: bytes, seen: set[int]) -> Iterator[_CountedFile]:
+    """Count a file, unless it is gone or was counted under another name."""
     with suppress(FileNotFoundError):
         facts = os.lstat(path)
         if facts.st_ino not in seen:
             seen.add(facts.st_ino)
-            yield _Found(facts.st_atime_ns, path, cost_of(facts.st_size))
+            yield _CountedFile(facts.st_atime_ns, path, cost_of(facts.st_size))

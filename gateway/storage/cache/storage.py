@@ -1,16 +1,16 @@
-"""An object storage with the cache of slices before it.
+"""An object storage with the cache of slices in front of it.
 
 The rules:
 
-- What is cached is exactly what was published: a slice's name has the object's version in it. Still, what
-  was replaced or deleted in the storage is not served any more: a download that begins in the cache begins
-  after the storage was asked (`check`, which it remembers for some seconds). Later parts are not asked for.
+- What is cached is exactly what was published: the name of a slice contains the object's version. Still, an
+  object that was replaced or deleted in the storage is no longer served: before the first part of a download
+  is taken from the cache, the storage is asked (`check`, which remembers the answer for some seconds). It is
+  not asked for the later parts.
 - A storage that cannot be reached, or does not answer within PATIENCE_SECONDS, has not said that anything
-  changed: what is cached is served. After PATIENCE_SECONDS without an answer nobody waits for one for
-  ASK_AGAIN_SECONDS.
-- In the middle of a download a storage that cannot be reached is asked again, for as long as a plain stream
-  would ask.
-- Where the cache is of no use, the storage's own stream is handed on.
+  changed, so what is cached is served. For the next ASK_AGAIN_SECONDS the storage is then not asked at all.
+- In the middle of a download, a storage that cannot be reached is asked again as often as a stream without a
+  cache would ask.
+- Where the cache cannot be used, the caller gets the storage's own stream.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Final, Self
 
 from gateway.errors import StorageError, StorageUnreachable
 from gateway.manifest import ManifestFile
-from gateway.storage.cache.fills import Bypass
+from gateway.storage.cache.fetching import CacheUnavailable
 from gateway.storage.cache.slice_files import SLICE_BYTES, Slice
 from gateway.storage.cache.slices import SliceCache
 from gateway.storage.interface import Blob, FilePart, ObjectBlob, Storage, Stream
@@ -44,7 +44,7 @@ _log = logging.getLogger("gateway")
 
 
 class CachedStorage:
-    """Any storage of objects, read through the cache. Implements `Storage`."""
+    """An object storage, read through the cache. Implements `Storage`."""
 
     def __init__(self, storage: Storage, cache: SliceCache) -> None:
         self.name = storage.name
@@ -65,12 +65,12 @@ class CachedStorage:
         return blob
 
     def close(self) -> None:
-        """End what is being filled, and close the storage."""
+        """Cancel what is being fetched, and close the storage."""
         self.cache.close()
         self._storage.close()
 
     async def confirm(self, origin: ObjectBlob) -> None:
-        """Ask for an object that is cached. Raises StorageError when it is missing or changed."""
+        """Ask the storage for an object that is cached. Raises StorageError when it is missing or changed."""
         if time.monotonic() < self._silent_until:
             return
         try:
@@ -79,7 +79,7 @@ class CachedStorage:
         except (TimeoutError, StorageUnreachable) as error:
             self._silent_until = time.monotonic() + ASK_AGAIN_SECONDS
             why = str(error) or f"no answer in {PATIENCE_SECONDS:g} s"
-            _log.warning("storage %s: what is cached is served unasked: %s", self.name, why)
+            _log.warning("storage %s: what is cached is served without asking: %s", self.name, why)
 
     def _wrap(self, blob: Blob | None, file: ManifestFile) -> Blob | None:
         origin = None if blob is None else blob.as_object
@@ -87,9 +87,9 @@ class CachedStorage:
 
 
 class CachedBlob:
-    """One object, for one download. Implements `ObjectBlob`; holding it holds the storage's own."""
+    """One object, for one download. Implements `ObjectBlob`; it acquires the storage's own blob."""
 
-    __slots__ = ("_ahead", "_begun", "_file", "_last", "_name", "_origin", "_storage", "size")
+    __slots__ = ("_ahead", "_begun", "_digest", "_file", "_last", "_origin", "_storage", "size")
 
     as_file = None
 
@@ -97,26 +97,28 @@ class CachedBlob:
         self._storage = storage
         self._origin = origin
         self._file = file
-        self._name: hashlib._Hash | None = None
-        self._begun = False  # the first part was handed out
-        self._last = -1  # the slice it was of
-        self._ahead = -1  # the slice that is filled ahead
+        self._digest: hashlib._Hash | None = (
+            None  # of the file; with a slice's number it makes the slice's name
+        )
+        self._begun = False  # whether the first part was handed out
+        self._last = -1  # the number of the slice that the last part was of
+        self._ahead = -1  # the number of the slice that was asked for in advance
         self.size = file.size
 
     @property
     def as_object(self) -> CachedBlob:
-        """Itself."""
+        """Return itself."""
         return self
 
     async def check(self) -> None:
-        """See `ObjectBlob`; what begins in the cache is taken to be there when nobody can tell."""
+        """See `ObjectBlob`. If the first slice is cached, a storage that does not answer is no error."""
         if self.size and self._storage.cache.holds(self._slice(0)):
             await self._storage.confirm(self._origin)
         else:
             await self._origin.check()
 
     async def fetch(self, start: int, stop: int) -> FilePart | Stream:
-        """See `ObjectBlob`: a part of a slice, or a stream where the cache is of no use."""
+        """Return a part of a slice, or a stream where the cache cannot be used; see `ObjectBlob`."""
         tries = FIRST_TRIES
         while True:
             try:
@@ -132,13 +134,12 @@ class CachedBlob:
     async def _fetch(self, start: int, stop: int) -> FilePart | Stream:
         cache = self._storage.cache
         number = start // SLICE_BYTES
-        piece = self._slice(number)
+        slice_ = self._slice(number)
+        end = min(stop, slice_.stop)
         try:
-            part = await cache.get(
-                piece, start, min(stop, piece.stop), self._origin, again=number == self._last
-            )
-        except Bypass:
-            return await self._origin.fetch(start, min(stop, piece.stop))
+            part = await cache.fetch(slice_, start, end, self._origin, again=number == self._last)
+        except CacheUnavailable:
+            return await self._origin.fetch(start, end)
         self._last = number
         if not part.fresh and not self._begun:
             try:
@@ -146,63 +147,58 @@ class CachedBlob:
             except BaseException:
                 part.close()
                 raise
-        if part.fresh and stop > piece.stop and self._ahead != number + 1:
+        if part.fresh and stop > slice_.stop and self._ahead != number + 1:
             self._look_ahead(number + 1)
         return part
 
     def fetch_now(self, start: int, stop: int) -> FilePart | None:
-        """See `ObjectBlob`: a slice that is there, after the storage was asked for the first part."""
+        """Return a part of a slice that is there, once an earlier part was handed out; see `ObjectBlob`."""
         if not self._begun:
             return None
         number = start // SLICE_BYTES
-        piece = self._slice(number)
+        slice_ = self._slice(number)
+        end = min(stop, slice_.stop)
         try:
-            part = self._storage.cache.fetch_now(
-                piece, start, min(stop, piece.stop), again=number == self._last
-            )
-        except Bypass:
+            part = self._storage.cache.fetch_now(slice_, start, end, again=number == self._last)
+        except CacheUnavailable:
             return None
         if part is not None:
             self._last = number
         return part
 
     def _look_ahead(self, number: int) -> None:
-        """While a slice comes from the storage, ask for the next, so that nobody waits for its first byte."""
+        """Ask for the next slice while one comes from the storage, to have its first bytes in time."""
         self._ahead = number
         self._storage.cache.look_ahead(self._slice(number), self._origin)
 
     def _slice(self, number: int) -> Slice:
-        if self._name is None:
+        if self._digest is None:
             facts = astuple(self._file)
-            self._name = hashlib.sha256(json.dumps(facts).encode())
-        name = self._name.copy()
+            self._digest = hashlib.sha256(json.dumps(facts).encode())
+        name = self._digest.copy()
         name.update(b"%d" % number)
         start = number * SLICE_BYTES
         return Slice(name.hexdigest(), start, min(start + SLICE_BYTES, self.size))
 
     async def chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read a span in order, in pieces. Raises StorageError when it cannot be had whole."""
+        """See `Blob`."""
         while start < stop:
             part = await self.fetch(start, stop)
             try:
-                if isinstance(part, FilePart):
-                    async for piece in _read_file(part):
-                        start += len(piece)
-                        yield piece
-                else:
-                    async for piece in read_stream(part):
-                        start += len(piece)
-                        yield piece
+                reading = _read_file(part) if isinstance(part, FilePart) else read_stream(part)
+                async for data in reading:
+                    start += len(data)
+                    yield data
             finally:
                 part.close()
 
     def acquire(self) -> Self:
-        """Hold it once more."""
+        """See `Blob`."""
         self._origin.acquire()
         return self
 
     def release(self) -> None:
-        """Let go of it."""
+        """See `Blob`."""
         self._origin.release()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""An open regular file as a blob: counted, read only by offset, and asked whether its pages are in memory.
+"""An open regular file as a blob: its users are counted, and it is read by offset only.
 
 `unchanged`, `read_cached`, `is_in_memory`, `acquire` and `release` are for the event loop; `pread` and
 `read_into_memory` block and are for threads.
@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from gateway.errors import StorageError
-from gateway.storage.local.page_cache import READ_BYTES, Pages, ask_how, in_memory, read_in
+from gateway.storage.local.page_cache import READ_BYTES, Probe, choose_probe, is_in_memory, read_into_memory
 
 KEPT_BYTES: Final = 16 * 1024
-"""Largest file whose content is kept with its descriptor: two system calls less a request, and 16 MiB in all
-with 1024 open files."""
+"""The largest file whose content is kept with its descriptor. That saves two system calls a request, and
+takes 16 MiB at most with 1024 open files."""
 
 _REASONS: Final[Mapping[int, str]] = {
     errno.ENOENT: "is missing",
@@ -39,15 +39,19 @@ _REASONS: Final[Mapping[int, str]] = {
 
 
 class LocalBlob:
-    """An open regular file with the size and time it was published with. Implements `FileBlob`."""
+    """An open regular file of the size and time it was published with. Implements `FileBlob`.
+
+    identity: inode and device. path: where it was opened. description: how errors name it. users: how often
+    it is acquired. The cache of descriptors uses `users`, `identity`, `take_unused` and `mark_cached`.
+    """
 
     __slots__ = (
+        "_cached",
         "_content",
-        "_kept",
         "_lock",
-        "_pages",
+        "_probe",
         "checked_at",
-        "described",
+        "description",
         "fd",
         "identity",
         "modified",
@@ -57,48 +61,48 @@ class LocalBlob:
     )
 
     def __init__(
-        self, fd: int, facts: os.stat_result, path: bytes, described: str, lock: threading.Lock
+        self, fd: int, facts: os.stat_result, path: bytes, description: str, lock: threading.Lock
     ) -> None:
         self.fd = fd
         self.size = facts.st_size
         self.modified = facts.st_mtime_ns
         self.identity = (facts.st_ino, facts.st_dev)
         self.path = path
-        self.described = described
-        self._pages = ask_how(fd)
+        self.description = description
+        self._probe = choose_probe(fd)
         self._lock = lock
         self.users = 1
-        self.checked_at = 0.0  # when its path was last seen to lead here (monotonic seconds)
-        self._kept = False
+        self.checked_at = 0.0  # when its path was last seen to lead to this file (monotonic seconds)
+        self._cached = False
         self._content: bytes | None = None
 
     @property
     def as_file(self) -> LocalBlob:
-        """Itself: it has a descriptor."""
+        """Return itself: it has a descriptor."""
         return self
 
     @property
     def as_object(self) -> None:
-        """None: its bytes are here."""
+        """Return None: its bytes do not come over the network."""
 
     def acquire(self) -> Self:
-        """Hold it once more. Raises RuntimeError when it was closed: nobody held it."""
+        """Acquire it once more. Raises RuntimeError when it is closed, because nobody had acquired it."""
         with self._lock:
             if self.fd < 0:
-                raise RuntimeError(f"{self.described} was acquired after it was closed")
+                raise RuntimeError(f"{self.description} was acquired after it was closed")
             self.users += 1
         return self
 
     def release(self) -> None:
-        """Let go of it; closed when nobody else holds it and the cache does not keep it.
+        """End the use of it. It is closed when nobody else uses it and it is not cached.
 
-        Raises RuntimeError when nobody holds it.
+        Raises RuntimeError when it was released more often than acquired.
         """
         with self._lock:
             if self.users == 0:
-                raise RuntimeError(f"{self.described} was released more often than acquired")
+                raise RuntimeError(f"{self.description} was released more often than acquired")
             self.users -= 1
-            if self.users or self._kept:
+            if self.users or self._cached:
                 return
             unused = self.take_unused()
         close(unused)
@@ -112,7 +116,7 @@ class LocalBlob:
         self.release()
 
     def unchanged(self) -> bool:
-        """Whether the open file still has the size and time of its opening (a deleted one has)."""
+        """Whether the open file still has its size and modification time; a deleted file has."""
         try:
             facts = os.fstat(self.fd)
         except OSError:
@@ -120,10 +124,10 @@ class LocalBlob:
         return facts.st_size == self.size and facts.st_mtime_ns == self.modified
 
     def read_now(self, start: int, stop: int) -> bytes | None:
-        """Read the bytes from `start` up to `stop` if that needs no disk, else None; they are as published.
+        """Read the bytes from `start` up to `stop`, as published, if that needs no disk; else return None.
 
-        The content of a file of up to KEPT_BYTES is kept once it was read and the file had not changed
-        meanwhile. Raises StorageError when it has changed.
+        The content of a file of up to KEPT_BYTES is kept after the first read, if the file had not changed by
+        then. Raises StorageError when it has changed.
         """
         content = self._content
         if content is not None:
@@ -131,97 +135,98 @@ class LocalBlob:
         data = self.read_cached(start, stop)
         if data is not None:
             if not self.unchanged():
-                raise StorageError(f"{self.described} changed while it was read")
+                raise StorageError(f"{self.description} changed while it was read")
             if len(data) == self.size <= KEPT_BYTES:
                 self._content = data
         return data
 
     def pread(self, start: int, stop: int) -> bytes:
-        """Read the bytes from `start` up to `stop`; blocks.
+        """Read the bytes from `start` up to `stop`. Blocks.
 
         Raises StorageError when they cannot be read or end early.
         """
-        pieces = []
+        parts = []
         try:
             while start < stop:
-                piece = os.pread(self.fd, stop - start, start)
-                if not piece:
-                    raise StorageError(f"{self.described} was truncated while it was read")
-                pieces.append(piece)
-                start += len(piece)
+                part = os.pread(self.fd, stop - start, start)
+                if not part:
+                    raise StorageError(f"{self.description} was truncated while it was read")
+                parts.append(part)
+                start += len(part)
         except OSError as error:
-            raise StorageError(f"{self.described} {reason(error)}") from error
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            raise StorageError(f"{self.description} {reason(error)}") from error
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def read_cached(self, start: int, stop: int) -> bytes | None:
-        """Read the bytes from `start` up to `stop` when all are in memory, else None. For small spans."""
-        if self._pages is Pages.NOWAIT:
+        """Read a span if all of it is in memory, else return None. For small spans."""
+        if self._probe is Probe.NOWAIT:
             buffer = bytearray(stop - start)
             try:
-                got = os.preadv(self.fd, (buffer,), start, os.RWF_NOWAIT)
+                size = os.preadv(self.fd, (buffer,), start, os.RWF_NOWAIT)
             except OSError:
-                return None  # not in memory; or a fault, which the read in a thread will name
-            return bytes(buffer) if got == len(buffer) else None
+                return None  # not in memory; or an error, which the read in a thread will report
+            return bytes(buffer) if size == len(buffer) else None
         if not self.is_in_memory(start, stop):
             return None
         try:
-            piece = os.pread(self.fd, stop - start, start)
+            data = os.pread(self.fd, stop - start, start)
         except OSError:
             return None
-        return piece if len(piece) == stop - start else None
+        return data if len(data) == stop - start else None
 
     def is_in_memory(self, start: int, stop: int, *, follows: bool = False) -> bool:
-        """Whether sending this span would probably not wait for a disk; follows: see `in_memory`."""
-        return in_memory(self.fd, self._pages, start, stop, follows=follows)
+        """Whether sending this span would probably not wait for a disk; see `FileBlob`."""
+        return is_in_memory(self.fd, self._probe, start, stop, follows=follows)
 
     def read_into_memory(self, start: int, stop: int) -> None:
-        """Read the span, so that sending it will not wait; blocks. Hold the blob until it returns.
+        """Read the span into memory, so that sending it will not wait. Blocks; see `FileBlob`.
 
         Raises StorageError when it cannot be read or ends early.
         """
         try:
-            read_in(self.fd, start, stop)
+            read_into_memory(self.fd, start, stop)
         except EOFError:
-            raise StorageError(f"{self.described} was truncated while it was read") from None
+            raise StorageError(f"{self.description} was truncated while it was read") from None
         except OSError as error:
-            raise StorageError(f"{self.described} {reason(error)}") from error
+            raise StorageError(f"{self.description} {reason(error)}") from error
 
     async def chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Read a span in pieces of READ_BYTES; what is not in memory is read in a thread."""
+        """Read a span in chunks of READ_BYTES; what is not in memory is read in a thread."""
         while start < stop:
             end = min(start + READ_BYTES, stop)
-            piece = self.read_cached(start, end)
-            if piece is None:
-                # The thread holds the blob of its own: when we are cancelled it is still reading.
+            data = self.read_cached(start, end)
+            if data is None:
+                # The thread acquires the blob for itself: it reads on when this coroutine is cancelled.
                 self.acquire()
                 reading = _readers().submit(self.pread, start, end)
                 reading.add_done_callback(lambda _: self.release())
-                piece = await asyncio.wrap_future(reading)
-            yield piece
+                data = await asyncio.wrap_future(reading)
+            yield data
             start = end
 
     def take_unused(self) -> int:
-        """Take the descriptor to close, when nothing holds the blob; else -1. Call with the lock held."""
-        if self.users or self._kept:
+        """Take away the descriptor, to be closed, if nobody uses the blob; else return -1. Needs the lock."""
+        if self.users or self._cached:
             return -1
         unused, self.fd = self.fd, -1
         return unused
 
-    def mark_kept(self, kept: bool) -> int:
-        """Say whether the cache keeps it; returns a descriptor to close, or -1. Call with the lock held."""
-        self._kept = kept
+    def mark_cached(self, cached: bool) -> int:
+        """Set whether the blob is cached; return a descriptor to close, or -1. Needs the lock."""
+        self._cached = cached
         return self.take_unused()
 
 
 def reason(error: OSError) -> str:
-    """Say in a few words what a failed system call means for the file; they follow its name."""
+    """Say in a few words what a failed system call means; they are to follow the name of the file."""
     return _REASONS.get(error.errno or 0) or f"cannot be read: {error.strerror}"
 
 
 def close(fd: int) -> None:
     """Close a descriptor, unless it is -1.
 
-    The last one of a deleted file frees its blocks, which takes long for a large one: in a thread, then.
+    Closing the last descriptor of a deleted file frees its blocks, which takes long for a large file. So that
+    is done in a thread.
     """
     if fd < 0:
         return

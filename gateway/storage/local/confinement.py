@@ -1,11 +1,12 @@
-"""Opening a file below a folder and nowhere else, whatever the key says and whoever swaps links meanwhile.
+"""Opens a file below a folder and nowhere else, whatever the key says and whoever replaces links meanwhile.
 
-Two ways, with the same rules for keys (`parts_of`):
+There are two ways, with the same rules for keys (`parts_of`):
 
 - `openat2(2)` (Linux 5.6) with RESOLVE_BENEATH: the kernel refuses, without a race, every path that leaves
-  the folder: "..", absolute links, links that lead out. Relative links that stay below are followed.
-- Where that call is missing or forbidden (old kernel, a seccomp profile): component by component, each
-  relative to the last and none of them a link. So a tree that relies on links needs the first way.
+  the folder: "..", absolute links, links that lead out. It follows relative links that stay below the folder.
+- Where that call is missing or forbidden (an old kernel, a seccomp profile): one component after the other,
+  each relative to the last, and none of them may be a link. So a folder that relies on links needs the first
+  way.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from collections.abc import Callable
 from typing import Final
 
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-"""Non-blocking, so that opening a FIFO or a device that somebody put there returns at once."""
+"""O_NONBLOCK lets the opening of a FIFO or a device that somebody has put there return at once."""
 
 Opener = Callable[[int, bytes], int]
-"""Opens `key` below the folder that a descriptor names; returns a descriptor. Raises OSError."""
+"""Opens a key below the folder of which it gets a descriptor; returns a descriptor. Raises OSError."""
 
 _OPENAT2: Final = 437
-"""The call's number in the table that architectures share since Linux 5.0 (x86-64, AArch64, RISC-V, …)."""
+"""The number of the system call, the same on all architectures (x86-64, AArch64, RISC-V, …)."""
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_BENEATH: Final = 0x08
 _RACE_TRIES: Final = 16
-"""EAGAIN says that something was renamed while the kernel walked; it asks to be called again."""
+"""EAGAIN means that something was renamed while the kernel followed the path, so it has to be called
+again."""
 
 
 class _OpenHow(ctypes.Structure):
@@ -38,10 +40,10 @@ class _OpenHow(ctypes.Structure):
 
 
 def parts_of(key: str) -> tuple[bytes, ...]:
-    """Split a key into its names, as bytes (UTF-8 whatever the locale says).
+    """Split a key into its components, as bytes: in UTF-8, whatever the locale is.
 
-    Raises ValueError, saying why, for a key that is no plain relative path: empty, absolute, with an empty,
-    "." or ".." component, a NUL byte, or characters UTF-8 cannot hold.
+    Raises ValueError, with the reason, for a key that is not a plain relative path: it is empty or absolute,
+    has an empty, "." or ".." component, a NUL byte, or characters that UTF-8 cannot represent.
     """
     try:
         raw = key.encode()
@@ -65,7 +67,7 @@ def _syscall() -> Callable[..., int]:
 
 
 def open_by_kernel(folder: int, key: bytes) -> int:
-    """Open with `openat2`. EXDEV says that the path leads out of the folder; ELOOP, that links go round."""
+    """Open with `openat2`. EXDEV: the path leads out of the folder. ELOOP: links form a circle."""
     how = _OpenHow(OPEN_FLAGS | os.O_LARGEFILE, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
     for _ in range(_RACE_TRIES):
         descriptor = _syscall()(
@@ -84,7 +86,7 @@ def open_by_kernel(folder: int, key: bytes) -> int:
 
 
 def open_by_parts(folder: int, key: bytes) -> int:
-    """Open name by name, following no link at all (ELOOP or ENOTDIR says that there was one)."""
+    """Open one component after the other, following no link. ELOOP or ENOTDIR: there was a link."""
     *folders, last = key.split(b"/")
     here = folder
     try:
@@ -101,7 +103,7 @@ def open_by_parts(folder: int, key: bytes) -> int:
 
 @functools.cache
 def best_opener() -> Opener:
-    """`open_by_kernel` where the kernel has it and lets us call it, else `open_by_parts`."""
+    """Return `open_by_kernel` where the kernel has the call and allows it, else `open_by_parts`."""
     top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.close(open_by_kernel(top, b"."))

@@ -1,4 +1,4 @@
-"""The descriptors a worker keeps open between requests."""
+"""The files that a worker keeps open between requests."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections import OrderedDict
 from gateway.storage.local.blob import LocalBlob, close
 
 CacheKey = tuple[str, str, int, int]
-"""Storage, key, size and modification time: a file published again under the same path is another entry."""
+"""Storage, key, size and modification time. So a file published again under the same path is another
+entry."""
 
 
 class DescriptorCache:
-    """The open files a worker keeps for the next request: at most `limit`, least recently used out first.
+    """Open files, kept for the next request: at most `limit`; the least recently used ones are evicted first.
 
-    One is shared by all storages. Files in use are beyond the limit once they are evicted.
+    All folders of a process share one. A file that is evicted while it is in use stays open, and does not
+    count towards the limit. Any thread may use it; `lock` also guards the counts of the blobs.
     """
 
     def __init__(self, limit: int) -> None:
@@ -35,9 +37,10 @@ class DescriptorCache:
             return blob
 
     def keep(self, key: CacheKey, blob: LocalBlob) -> LocalBlob:
-        """Cache a blob just opened and held by the caller; returns the blob to use in its stead.
+        """Cache a blob that the caller has just opened; return the blob to use in its place.
 
-        When two threads opened the same file, that is the first one's, acquired, and the second is closed.
+        If two threads opened the same file, that is the blob of the first, acquired, and the second is
+        closed.
         """
         unused = []
         with self.lock:
@@ -49,36 +52,36 @@ class DescriptorCache:
                 blob = known
             else:
                 if known is not None:
-                    unused.append(known.mark_kept(False))
+                    unused.append(known.mark_cached(False))
                 self._blobs[key] = blob
-                blob.mark_kept(True)
+                blob.mark_cached(True)
             self._blobs.move_to_end(key)
             while len(self._blobs) > self._limit:
-                unused.append(self._blobs.popitem(last=False)[1].mark_kept(False))
+                unused.append(self._blobs.popitem(last=False)[1].mark_cached(False))
         for fd in unused:
             close(fd)
         return blob
 
     def drop(self, key: CacheKey, blob: LocalBlob) -> None:
-        """Forget this blob, if it is the one cached under `key`."""
+        """Remove this blob, if it is the one cached under `key`."""
         unused = -1
         with self.lock:
             if self._blobs.get(key) is blob:
                 del self._blobs[key]
-                unused = blob.mark_kept(False)
+                unused = blob.mark_cached(False)
         close(unused)
 
     def shrink(self) -> None:
-        """Forget the older half: this process has run out of descriptors."""
-        self._forget((len(self._blobs) + 1) // 2)
+        """Remove the older half, because this process has run out of descriptors."""
+        self._remove_oldest((len(self._blobs) + 1) // 2)
 
     def clear(self) -> None:
-        """Forget all; what nobody holds is closed."""
-        self._forget(len(self._blobs))
+        """Remove all; those that nobody uses are closed."""
+        self._remove_oldest(len(self._blobs))
 
-    def _forget(self, count: int) -> None:
+    def _remove_oldest(self, count: int) -> None:
         with self.lock:
             count = min(count, len(self._blobs))
-            unused = [self._blobs.popitem(last=False)[1].mark_kept(False) for _ in range(count)]
+            unused = [self._blobs.popitem(last=False)[1].mark_cached(False) for _ in range(count)]
         for fd in unused:
             close(fd)

@@ -1,17 +1,19 @@
-"""Files on a local disk: opened below a root only, descriptors cached, checked at every request.
+"""Files on a local disk: opened below a root only, kept open between requests, checked at every request.
 
 The rules:
-- A file is served when its size and modification time are those of the manifest, and by its path it is still
-  the file that was opened (same inode). What that cannot see: new content written in place with the time
-  set back. The content itself is not read again.
-- The root is opened afresh for each file, so that a root that was remounted or renamed needs no restart.
-- A descriptor is closed when it is neither cached nor held; never under a running transfer.
 
-Any thread may call anything here: one lock guards the cache and the counts, held for a few instructions and
-never across a system call. `lookup` is for the event loop; `open`, `check`, `stat` and the like block and are
-for threads. Measured with the file in memory (ext4; tmpfs is within 0.1 µs, where one figure is given):
+- A file is served if its size and modification time are those of the manifest, and its path still leads to
+  the file that was opened (the same inode). The content is not read again, so new content that was written in
+  place, with the modification time set back, is not noticed.
+- The root is opened anew for each file, so a root that was remounted or renamed needs no restart.
+- A descriptor is closed when it is neither cached nor in use, so never during a transfer.
+
+Any thread may call everything here: one lock guards the cache and the counts, held for a few instructions and
+never during a system call. `lookup` is for the event loop; `open`, `check`, `stat` and the like block and are
+for threads. Measured with the file in memory, on ext4 (tmpfs differs by less than 0.1 µs unless given):
 lookup and release 2.4 µs (1.1 of it the stat), acquire and release 0.6, unchanged 1.0, read_cached of 1 KiB
-1.0 (tmpfs 3.0) and of 64 KiB 5.8, resident 1.3 (tmpfs 5.0 for 1 MiB), open and close 12, warm of 1 MiB 50.
+1.0 (tmpfs 3.0) and of 64 KiB 5.8, is_in_memory 1.3 (tmpfs 5.0 for 1 MiB),
+open and close 12, read_into_memory of 1 MiB 50.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _ROOT_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Stat(NamedTuple):
-    """What a manifest keeps of a file's state: size in bytes, modification time in nanoseconds since 1970."""
+    """What a manifest keeps of a file: its size in bytes, its modification time in nanoseconds since 1970."""
 
     size: int
     modified: int
@@ -57,8 +59,8 @@ class LocalStorage:
     def lookup(self, file: ManifestFile) -> LocalBlob | None:
         """Return the cached blob, acquired, if its path still leads to the same unchanged file; else None.
 
-        One stat of the path, at most once in FRESH_SECONDS: not for a root on a network file system that may
-        hang.
+        It calls stat once for the path, at most once in FRESH_SECONDS. So a root on a network file system
+        that hangs makes the event loop hang too.
         """
         key = (self.name, file.key, file.size, file.modified)
         blob = self._cache.take(key)
@@ -77,13 +79,13 @@ class LocalStorage:
                 blob.checked_at = now
                 return blob
         except OSError:
-            pass  # `open` will name the fault
+            pass  # `open` will report the error
         self._cache.drop(key, blob)
         blob.release()
         return None
 
     def open(self, file: ManifestFile) -> LocalBlob:
-        """Open and cache the file, acquired. Raises StorageError when missing, changed or unreadable."""
+        """Open the file and cache it; see `Storage`."""
         fd, facts = self._open_checked(file)
         try:
             path = self._root + b"/" + file.key.encode()
@@ -94,17 +96,17 @@ class LocalStorage:
         return self._cache.keep((self.name, file.key, file.size, file.modified), blob)
 
     def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> None:
-        """None: files have no URL of their own."""
+        """Return None: files have no URL of their own."""
 
     def close(self) -> None:
-        """Nothing: the descriptors are those of the cache, which whoever made it clears."""
+        """Do nothing: the descriptors belong to the cache, which is cleared by its owner."""
 
     def check(self, file: ManifestFile) -> None:
-        """Raise the StorageError that serving the file would meet now, if any. Reads none of its content."""
+        """Raise the error that serving this file would meet now, if any. Reads none of its content."""
         os.close(self._open_checked(file)[0])
 
     def stat(self, key: str) -> Stat:
-        """Size and time of a file. Raises StorageError when it could not be served."""
+        """Return size and time of a file. Raises StorageError when it could not be served."""
         fd, facts = self.open_descriptor(key)
         os.close(fd)
         return Stat(facts.st_size, facts.st_mtime_ns)
@@ -118,7 +120,7 @@ class LocalStorage:
         return True
 
     def check_root(self) -> None:
-        """Raise StorageError when the root is no folder one can look into."""
+        """Raise StorageError when the root is not a folder that this user may enter."""
         try:
             os.close(os.open(self._root, _ROOT_FLAGS))
             reachable = os.access(self._root, os.X_OK, effective_ids=True)
@@ -130,7 +132,7 @@ class LocalStorage:
             )
 
     def open_descriptor(self, key: str) -> tuple[int, os.stat_result]:
-        """Open a regular file below the root; the caller closes it. Raises StorageError."""
+        """Open a regular file below the root, for the caller to close. Raises StorageError."""
         try:
             path = b"/".join(parts_of(key))
         except ValueError as error:

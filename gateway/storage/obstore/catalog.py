@@ -1,7 +1,7 @@
-"""Looking into a bucket or container through obstore: what publishing and `check` ask, in threads.
+"""Looks into a bucket or container through obstore, in threads: what publishing and the command `check` ask.
 
-Here obstore repeats and resumes requests by itself (COMMAND_RETRIES). Entity tags are taken from an answer
-about the object itself: in listings Azure leaves their quotes out.
+Here obstore itself repeats and resumes requests (COMMAND_RETRIES). Entity tags are taken from a response
+about the object itself, because Azure leaves out their quotes in listings.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import obstore
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.catalog import ObjectFacts
-from gateway.storage.obstore.faults import FAULTS, judge
-from gateway.storage.obstore.object import judge_facts, pins
+from gateway.storage.object_storage import describe_object
+from gateway.storage.obstore.errors import OBSTORE_ERRORS, translate
+from gateway.storage.obstore.object import check_description, pin_options
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
@@ -29,7 +30,7 @@ _DIGESTS: Final = {"sha256": re.compile(r"[0-9a-f]{64}"), "crc32": re.compile(r"
 
 
 class CloudCatalog:
-    """Implements `Catalog` over any of obstore's stores. root as there; prefix as in the settings."""
+    """Implements `Catalog` for any store of obstore. root: as in `Catalog`; prefix: as in the settings."""
 
     def __init__(self, name: str, make_store: Callable[[], ObjectStore], prefix: str, root: str) -> None:
         self.name = name
@@ -39,11 +40,11 @@ class CloudCatalog:
 
     @cached_property
     def _store(self) -> ObjectStore:
-        """Made when something is asked: faulty credentials are no fault of who asks another storage."""
+        """Make the client at the first request: a command for another storage needs no credentials here."""
         return self._make_store()
 
     def check_root(self) -> str:
-        """Ask for the first key, which tells about credentials and bucket at once."""
+        """Ask for the first key, which shows at once whether credentials and bucket are right."""
         for _ in self._pages("", 1):
             break
         return ""
@@ -65,13 +66,14 @@ class CloudCatalog:
 
     def check(self, file: ManifestFile) -> None:
         """Ask for the published version or ETag by HEAD."""
-        result = self._get(file.key, {**pins(file), "head": True})
-        judge_facts(result.meta, file, self._describe(file.key))
+        result = self._get(file.key, {**pin_options(file), "head": True})
+        check_description(result.meta, file, describe_object(self.name, file.key))
 
     def list(self, folder: str) -> Iterator[str]:
-        """Keys below the folder, without the empty objects that stand for folders.
+        """List the keys below the folder, without the empty objects that stand for folders.
 
-        obstore takes the final "/" from such an object's key, and then there is no object of that name.
+        obstore removes the final "/" from the key of such an object, so there is no object of the key it
+        gives.
         """
         for page in self._pages(folder, PAGE):
             for meta in page:
@@ -80,51 +82,50 @@ class CloudCatalog:
                     yield key
 
     def read(self, facts: ObjectFacts) -> Iterator[bytes]:
-        """Read what was described, to its last byte."""
+        """Read the object that was described, to its last byte."""
         if not facts.size:
             return
         file = ManifestFile(
             "", facts.size, "", "", "", self.name, facts.key, facts.modified, facts.etag, facts.version_id
         )
-        result = self._get(facts.key, pins(file))
-        subject = self._describe(facts.key)
-        judge_facts(result.meta, file, subject)
+        result = self._get(facts.key, pin_options(file))
+        subject = describe_object(self.name, facts.key)
+        check_description(result.meta, file, subject)
         at = 0
         try:
             for chunk in result.stream(min_chunk_size=READ_BYTES):
                 at += len(chunk)
                 yield chunk
-        except FAULTS as error:
-            raise StorageError(f"{subject} could not be read to its end: {judge(error, subject)}") from None
+        except OBSTORE_ERRORS as error:
+            raise StorageError(
+                f"{subject} could not be read to its end: {translate(error, subject)}"
+            ) from None
         if at != facts.size:
             raise StorageError(f"{subject} ended after {at} bytes of {facts.size}")
 
     def _pages(self, folder: str, most: int) -> Iterator[Sequence[ObjectMeta]]:
         try:
             yield from obstore.list(self._store, prefix=self._prefix + folder, chunk_size=most)
-        except FAULTS as error:
-            raise self._translate(error, f"storage {self.name}: {self.root}") from None
+        except OBSTORE_ERRORS as error:
+            raise _failed(error, f"storage {self.name}: {self.root}") from None
 
     def _exists(self, key: str) -> bool:
         try:
             obstore.head(self._store, self._prefix + key)
         except FileNotFoundError:
             return False
-        except FAULTS as error:
-            raise self._translate(error, self._describe(key)) from None
+        except OBSTORE_ERRORS as error:
+            raise _failed(error, describe_object(self.name, key)) from None
         return True
 
     def _get(self, key: str, options: GetOptions) -> GetResult:
         try:
             return obstore.get(self._store, self._prefix + key, options=options)
-        except FAULTS as error:
-            raise self._translate(error, self._describe(key)) from None
+        except OBSTORE_ERRORS as error:
+            raise _failed(error, describe_object(self.name, key)) from None
 
-    def _describe(self, key: str) -> str:
-        return f"storage {self.name}: the object {key!r}"
 
-    def _translate(self, error: Exception, subject: str) -> StorageError:
-        judged = judge(error, subject)
-        return (
-            judged if isinstance(judged, StorageError) else StorageError(f"{subject} cannot be had: {judged}")
-        )
+def _failed(error: Exception, subject: str) -> StorageError:
+    """Return what to raise: here obstore has already made all the tries."""
+    ours = translate(error, subject)
+    return ours if isinstance(ours, StorageError) else StorageError(f"{subject} cannot be read: {ours}")

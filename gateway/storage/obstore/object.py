@@ -1,4 +1,4 @@
-"""One object asked for through obstore, pinned to what was published, and the answer judged."""
+"""Asks for one object through obstore, once: pinned to what was published, with the response checked."""
 
 from __future__ import annotations
 
@@ -8,77 +8,70 @@ import obstore
 
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
-from gateway.storage.obstore.faults import FAULTS, judge
+from gateway.storage.obstore.errors import OBSTORE_ERRORS, translate
+from gateway.storage.published import difference, is_strong
 
-if TYPE_CHECKING:  # these names are not there at run time
+if TYPE_CHECKING:  # obstore has these names for type checkers only
     from obstore import BytesStream, GetOptions, GetResult, ObjectMeta
     from obstore.store import ObjectStore
 
 CHUNK_BYTES: Final = 128 * 1024
-"""What a chunk has at least; it has up to 400 KiB more, as much as obstore's HTTP client reads at once."""
-_NANOSECONDS: Final = 1_000_000_000
+"""The least that a chunk has. It has up to 400 KiB more: as much as obstore's HTTP client reads at once."""
 
 
-def pins(file: ManifestFile) -> GetOptions:
-    """What makes a request fail, or name the version, where an object is not the published one any more."""
+def pin_options(file: ManifestFile) -> GetOptions:
+    """Return the options that make a request fail where an object is no longer the published one."""
     options: GetOptions = {}
-    if _is_strong(file.etag):
+    if is_strong(file.etag):
         options["if_match"] = file.etag
     if file.version_id:
         options["version"] = file.version_id
     return options
 
 
-def judge_facts(meta: ObjectMeta, file: ManifestFile, subject: str) -> None:
-    """Raise StorageError unless an answer is about the very object that was published."""
-    how = ""
+def check_description(meta: ObjectMeta, file: ManifestFile, subject: str) -> None:
+    """Raise StorageError unless a response is about the very object that was published.
+
+    subject: the object, as errors name it.
+    """
     if meta["size"] != file.size:
-        how = f"{meta['size']} bytes, not {file.size}"
-    elif _is_strong(file.etag):
-        if meta["e_tag"] != file.etag:
-            how = f"ETag {(meta['e_tag'] or 'none')[:80]}, not {file.etag}"
-    elif file.version_id:
-        if meta["version"] not in (None, file.version_id):
-            how = "another version"
-    elif int(meta["last_modified"].timestamp()) != file.modified // _NANOSECONDS:
-        how = "another modification time"
-    if how:
-        raise StorageError(f"{subject} has changed since it was published: {how}")
-
-
-def _is_strong(tag: str) -> bool:
-    """Whether an entity tag stands for the very bytes (RFC 9110 section 8.8.3)."""
-    return bool(tag) and not tag.startswith("W/")
+        changed = f"{meta['size']} bytes, not {file.size}"
+    else:
+        modified = int(meta["last_modified"].timestamp())
+        changed = difference(file, meta["e_tag"] or "", meta["version"] or "", modified)
+    if changed:
+        raise StorageError(f"{subject} has changed since it was published: {changed}")
 
 
 class CloudObject:
-    """A manifest's file in a store, at `path` there. Its coroutines are for one event loop."""
+    """A manifest's file in a store of obstore. Its coroutines are for one event loop."""
 
     __slots__ = ("_file", "_path", "_store", "subject")
 
     def __init__(self, store: ObjectStore, path: str, file: ManifestFile, subject: str) -> None:
-        """subject: what errors call it."""
+        """path: the key in the store, prefix included. subject: the object, as errors name it."""
         self._store = store
         self._path = path
         self._file = file
         self.subject = subject
 
     async def get(self, start: int, stop: int) -> BytesStream:
-        """Ask for a span that has bytes. Raises TransientError when it is worth a retry, else StorageError.
+        """Ask for a span that is not empty.
 
-        obstore itself refuses an answer of another range, or of none.
+        Raises TransientError when it is worth asking again, else StorageError. obstore itself refuses a
+        response with another range, or without one.
         """
-        result = await self._ask({**pins(self._file), "range": (start, stop)})
-        judge_facts(result.meta, self._file, self.subject)
+        result = await self._ask({**pin_options(self._file), "range": (start, stop)})
+        check_description(result.meta, self._file, self.subject)
         return result.stream(min_chunk_size=CHUNK_BYTES)
 
     async def head(self) -> None:
         """Ask whether it is as it was published. Raises as `get` does."""
-        result = await self._ask({**pins(self._file), "head": True})
-        judge_facts(result.meta, self._file, self.subject)
+        result = await self._ask({**pin_options(self._file), "head": True})
+        check_description(result.meta, self._file, self.subject)
 
     async def _ask(self, options: GetOptions) -> GetResult:
         try:
             return await obstore.get_async(self._store, self._path, options=options)
-        except FAULTS as error:
-            raise judge(error, self.subject) from None
+        except OBSTORE_ERRORS as error:
+            raise translate(error, self.subject) from None

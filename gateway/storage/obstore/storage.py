@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.manifest import ManifestFile
 from gateway.runtime.metrics import UPSTREAM_REQUESTS
-from gateway.storage.object_storage import ObjectStorage
+from gateway.storage.object_storage import ObjectStorage, describe_object
 from gateway.storage.obstore.object import CloudObject
 from gateway.storage.obstore.stream import CloudStream
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class CloudStorage(ObjectStorage):
-    """The objects in any of obstore's stores. Implements `Storage`; its blobs are for one event loop.
+    """The objects in a store of obstore. Implements `Storage`; its blobs are for one event loop.
 
-    It never redirects: the URLs that obstore signs cannot say what fields the answer shall carry.
-    prefix: what comes before a key, as in the settings. count: adds to a counter of this process.
+    It never redirects clients: the URLs that obstore signs cannot set the fields of the response.
     """
 
     def __init__(self, name: str, store: ObjectStore, prefix: str, count: Callable[[int, int], None]) -> None:
+        """prefix: of all keys, from the settings. count: adds to a counter of this process."""
         super().__init__(name, count)
         self._store = store
         self._prefix = prefix
@@ -39,4 +39,4 @@ class CloudStorage(ObjectStorage):
         await self._object(file).head()
 
     def _object(self, file: ManifestFile) -> CloudObject:
-        return CloudObject(self._store, self._prefix + file.key, file, self.describe(file))
+        return CloudObject(self._store, self._prefix + file.key, file, describe_object(self.name, file.key))

@@ -1,12 +1,11 @@
-"""Bytes of one object through obstore: a chunk at a time, asked for again where they break off.
+"""The bytes of one object, a chunk at a time through obstore; broken requests are repeated.
 
-The rules are those of S3's streams (`storage/s3/stream.py`): nothing is read while nobody waits in
-`wait_readable`, so a client may take as long as it likes; what breaks or is put off is asked for again from
-the first byte that has not come, pinned to the same version.
+`ResumingStream` asks again where a stream broke off. obstore's own retries are switched off: they end three
+minutes after a request began, and a download may take longer. Its read_timeout runs only while we wait for
+bytes, so not while a client pauses.
 
-obstore's own retries are off: they end three minutes after the request began, and a download must not. Its
-read_timeout runs while we wait for bytes and not while a client pauses. A stream holds a chunk of
-CHUNK_BYTES to 0.5 MiB, and obstore's HTTP client reads 0.4 MiB ahead: 1.1 MiB measured, for slow clients.
+A stream of a slow client holds 1.1 MiB, as measured: a chunk of CHUNK_BYTES to 0.5 MiB, and what obstore's
+HTTP client reads ahead (0.4 MiB).
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StorageError
 from gateway.runtime.metrics import UPSTREAM_BYTES, UPSTREAM_IN_USE, UPSTREAM_REQUESTS
-from gateway.storage.obstore.faults import FAULTS, judge
+from gateway.storage.obstore.errors import OBSTORE_ERRORS, translate
 from gateway.storage.obstore.object import CloudObject
-from gateway.storage.retries import Budget, TransientError
+from gateway.storage.resuming_stream import ResumingStream
+from gateway.storage.retries import TransientError
 
 if TYPE_CHECKING:
     from obstore import BytesStream
@@ -26,94 +26,63 @@ if TYPE_CHECKING:
 _NOTHING: Final = memoryview(b"")
 
 
-class CloudStream:
-    """Implements `Stream`. `begin` it first."""
+class CloudStream(ResumingStream["BytesStream"]):
+    """Implements `Stream`. Call `begin` first."""
 
-    __slots__ = ("_asked_at", "_budget", "_chunk", "_chunks", "_count", "_fault", "_object", "_stop", "left")
+    __slots__ = ("_chunk", "_object")
 
     can_splice = False
 
     def __init__(self, stored: CloudObject, start: int, stop: int, count: Callable[[int, int], None]) -> None:
+        super().__init__(stored.subject, start, stop, count)
         self._object = stored
-        self._stop = stop
-        self._count = count
-        self._budget = Budget(stored.subject, count)
         self._chunk = _NOTHING
-        self._chunks: BytesStream | None = None
-        self._fault: TransientError | None = None  # why nothing is arriving any more
-        self.left = stop - start
-        self._asked_at = self.left  # what was left when it was asked the last time
-
-    async def begin(self) -> None:
-        """Ask for the first time. Raises StorageError."""
-        await self._ask()
-        self._budget.begun = True
 
     def recv_into(self, buffer: memoryview) -> int:
-        """Copy of the chunk that is here; see `Stream`."""
+        """Copy from the chunk that has arrived; see `Stream`."""
         chunk = self._chunk
-        got = min(len(buffer), len(chunk))
-        if not got:
+        size = min(len(buffer), len(chunk))
+        if not size:
             raise BlockingIOError
-        buffer[:got] = chunk[:got]
-        self._chunk = chunk[got:] if got < len(chunk) else _NOTHING
-        self.left -= got
-        return got
+        buffer[:size] = chunk[:size]
+        self._chunk = chunk[size:] if size < len(chunk) else _NOTHING
+        self.left -= size
+        return size
 
     def splice(self, pipe: int, most: int) -> int:
-        """Never: see `can_splice`."""
+        """Not possible: see `can_splice`."""
         raise NotImplementedError
 
     def limit_unread(self, limit: int) -> None:
-        """Nothing: how much obstore reads ahead is its own affair."""
-
-    async def wait_readable(self, gather: int = 1) -> None:  # noqa: ARG002 - it comes in chunks
-        """Until there is something to take: waits, and asks again for what broke off."""
-        while self.left and not self._chunk:
-            if self._chunks is None:
-                await self._ask()
-            assert self._chunks is not None
-            try:
-                await self._next(self._chunks)
-            except TransientError as hiccup:
-                self._fault = hiccup
-                self._let_go()
+        """Do nothing: obstore has no setting for how much it reads ahead."""
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """End the stream; what is still to come is not read."""
         self._chunk = _NOTHING
-        self._let_go()
+        super().close()
 
-    async def _ask(self) -> None:
-        """Ask for what is left, until there is an answer."""
-        while True:
-            if self._fault is not None:
-                await self._budget.spend(self._fault, self._asked_at - self.left)
-            self._asked_at = self.left
-            self._count(UPSTREAM_REQUESTS, 1)
+    # What `ResumingStream` asks for.
+
+    async def _request(self, start: int, stop: int) -> BytesStream:
+        self._count(UPSTREAM_REQUESTS, 1)
+        source = await self._object.get(start, stop)
+        self._count(UPSTREAM_IN_USE, 1)
+        return source
+
+    async def _wait(self, source: BytesStream, gather: int) -> None:  # noqa: ARG002 - it comes in chunks
+        subject = self._object.subject
+        while not self._chunk:
             try:
-                self._chunks = await self._object.get(self._stop - self.left, self._stop)
-            except TransientError as hiccup:
-                self._fault = hiccup
-            else:
-                self._count(UPSTREAM_IN_USE, 1)
-                return
+                chunk = await anext(source)
+            except StopAsyncIteration:
+                raise TransientError("the storage closed the connection before the end") from None
+            except OBSTORE_ERRORS as error:
+                raise translate(error, subject) from None
+            if len(chunk) > self.left:
+                raise StorageError(f"{subject} comes with more bytes than were asked for")
+            self._count(UPSTREAM_BYTES, len(chunk))
+            self._chunk = memoryview(chunk)
 
-    async def _next(self, chunks: BytesStream) -> None:
-        """Wait for the next chunk. Raises TransientError where the way broke."""
-        try:
-            chunk = await anext(chunks)
-        except StopAsyncIteration:
-            raise TransientError("the storage closed the connection before the end") from None
-        except FAULTS as error:
-            raise judge(error, self._object.subject) from None
-        if len(chunk) > self.left:
-            raise StorageError(f"{self._object.subject} comes with more bytes than were asked for")
-        self._count(UPSTREAM_BYTES, len(chunk))
-        self._chunk = memoryview(chunk)
-
-    def _let_go(self) -> None:
-        """The connection ends with the last reference to what reads from it."""
-        if self._chunks is not None:
-            self._chunks = None
-            self._count(UPSTREAM_IN_USE, -1)
+    def _give_back(self, source: BytesStream, *, keep: bool) -> None:  # noqa: ARG002 - obstore decides
+        """Count it; obstore closes or keeps the connection when the last reference to the source is gone."""
+        self._count(UPSTREAM_IN_USE, -1)

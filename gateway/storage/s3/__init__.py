@@ -1,1 +1,1 @@
-"""Objects in S3-compatible storage, served in place: signed, streamed, resumed, handed off."""
+"""Objects in S3-compatible storage: signed, streamed, resumed, or handed off by presigned URLs."""

@@ -1,42 +1,34 @@
-"""What is known of a bucket from the settings: where it is and how to speak to it. Values only."""
+"""A bucket, as the settings describe it: where it is, how it is addressed, and where its keys come from.
+
+Values only: nothing here connects, and the AWS libraries are not imported before keys are looked for.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
 
+from gateway.storage.s3.credentials import CredentialSource, find_credentials
 
-class Credentials(NamedTuple):
-    """What signs a request. session_token: of temporary credentials, else empty."""
+if TYPE_CHECKING:
+    from gateway.config.storages import S3Settings
 
-    access_key: str
-    secret_key: str
-    session_token: str = ""
-
-    def __repr__(self) -> str:
-        return "Credentials(…)"
-
-
-class CredentialSource(Protocol):
-    """Where credentials come from; safe from any thread."""
-
-    def now(self) -> Credentials | None:
-        """Those in memory, if they are good for a while yet; never waits."""
-
-    def fetch(self, refused: Credentials | None = None) -> Credentials:
-        """Find or refresh them; blocks. `refused`: these do not work any more. Raises StorageError."""
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
 class Bucket:
     """One `[storage.NAME]` of type s3.
 
-    host, port, tls: where to connect and what `Host` begins with; for virtual addressing `host` already has
-    the bucket's name in front. path: what comes before the key in a URL's path, unquoted, beginning and
-    ending with "/" ("/" alone, or "/BUCKET/", the prefix of the settings behind it). ca_file: of a private
-    authority; verify: whether certificates are checked. Times are in seconds.
+    host, port, tls: where to connect; with virtual addressing, `host` already begins with the name of the
+    bucket. path: what comes before a key in the path of a URL, not yet quoted, beginning and ending with "/":
+    "/" alone or "/BUCKET/", then the prefix of the settings. connections: how many one worker may open.
+    connect_timeout, read_timeout, redirect_ttl: in seconds. ca_file: certificates of a private authority.
+    verify: whether certificates are checked. redirect: whether clients are sent to the bucket itself.
     """
 
     name: str
@@ -54,3 +46,62 @@ class Bucket:
     redirect: bool = False
     redirect_ttl: int = 300
     credentials: Callable[[], CredentialSource] = field(kw_only=True, repr=False)
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of its URLs."""
+        return "https" if self.tls else "http"
+
+    @property
+    def authority(self) -> str:
+        """Host and port as in a URL and in the field `Host`; the default port is left out."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def make_bucket(name: str, table: S3Settings) -> Bucket:
+    """Make the bucket that a table of the settings describes.
+
+    Its `credentials` are looked for at the first request, and are the same source for all requests.
+    """
+    url = urlsplit(table.endpoint or aws_endpoint(table.region))
+    assert url.hostname is not None  # the settings make sure of it
+    host = url.hostname
+    path = unquote(url.path).rstrip("/") + "/"
+    if is_virtual(table):
+        host = f"{table.bucket}.{host}"
+    else:
+        path += f"{table.bucket}/"
+    return Bucket(
+        name=name,
+        bucket=table.bucket,
+        host=host,
+        port=url.port or DEFAULT_PORTS[url.scheme],
+        tls=url.scheme == "https",
+        path=path + table.prefix,
+        region=table.region,
+        connections=table.connections,
+        connect_timeout=table.connect_timeout,
+        read_timeout=table.read_timeout,
+        ca_file=table.ca_file,
+        verify=table.verify,
+        redirect=table.delivery == "redirect",
+        redirect_ttl=table.redirect_ttl,
+        credentials=functools.cache(lambda: find_credentials(name, table)),
+    )
+
+
+def aws_endpoint(region: str) -> str:
+    """Return the endpoint of AWS in a region; China has a domain of its own."""
+    return f"https://s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+
+
+def is_virtual(table: S3Settings) -> bool:
+    """Whether requests name the bucket in the host.
+
+    With `addressing = "auto"` they do at AWS, unless the bucket's name has a dot: the certificate of *.HOST
+    is valid for one label only (RFC 9525 section 6.3).
+    """
+    if table.addressing == "auto":
+        return table.endpoint is None and "." not in table.bucket
+    return table.addressing == "virtual"

@@ -1,10 +1,13 @@
-"""Looking into a bucket by botocore: what publishing and `check` ask.
+"""Looks into a bucket through botocore: what publishing and the command `check` ask.
 
-For threads, off the hot path, which has a client of its own. The rules:
-- what is described is pinned: `read` and `check` name the version, or else the ETag, that was described;
-- a read that breaks off goes on from where it was, READ_TRIES times without a new byte at most;
-- no checksum that botocore would add or want (`when_required`): other services refuse them;
-- no way around that serving has not: no other region than the settings', no proxy of the environment.
+It runs in threads, off the hot path, which has a client of its own (client.py). The rules:
+- Requests are pinned to what was described: `read` and `check` name its ETag, and its version if it has one.
+- A read that breaks off is continued from where it was. It ends after READ_TRIES tries in a row without a
+  byte.
+- botocore neither adds nor expects checksums that were not asked for (`when_required`), because services
+  other than that of AWS refuse them.
+- What works here works when serving: there is no other region than that of the settings, and no proxy from
+  the environment.
 """
 
 from __future__ import annotations
@@ -20,16 +23,15 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.catalog import ObjectFacts
-from gateway.storage.s3.bucket import Bucket
+from gateway.storage.s3.bucket import Bucket, aws_endpoint, is_virtual
 from gateway.storage.s3.credentials import open_session
-from gateway.storage.s3.faults import translate, wrong_region
-from gateway.storage.s3.setup import aws_endpoint, is_virtual
+from gateway.storage.s3.errors import explain_wrong_region, translate
 
 if TYPE_CHECKING:
     from gateway.config.storages import S3Settings
 
 POOL_SIZE: Final = 64
-"""Connections kept: more than there are threads that look or read at once."""
+"""Connections kept: more than there are threads that ask or read at once."""
 REQUEST_TRIES: Final = 5
 READ_TRIES: Final = 5
 READ_BYTES: Final = 1 << 18
@@ -49,49 +51,49 @@ class S3Catalog:
         self._made: Any = None
 
     def check_root(self) -> str:
-        """Ask for the first key, which tells about keys, bucket and region at once."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415 - slow to import, as all of botocore
+        """Ask for the first key, which shows at once whether keys, bucket and region are right."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - botocore is slow to import
 
         try:
-            answer = self._client().list_objects_v2(
+            response = self._client().list_objects_v2(
                 Bucket=self._bucket.bucket, Prefix=self._table.prefix, MaxKeys=1
             )
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code")
             if code in ("AccessDenied", "AllAccessDisabled"):
-                return "its keys may not list it, so that folders cannot be published (s3:ListBucket)"
+                return "its keys may not list it, so folders cannot be published (s3:ListBucket)"
             raise translate(error, self._bucket) from None
         except Exception as error:
             raise translate(error, self._bucket) from None
-        if region := wrong_region(answer, self._bucket):
+        if region := explain_wrong_region(response, self._bucket):
             raise StorageError(f"storage {self.name}: {region}")
         return ""
 
     def stat(self, key: str) -> ObjectFacts:
         """Describe one object by HEAD."""
-        answer = self._ask("head_object", key, ChecksumMode="ENABLED")
-        sha256, crc32 = _stored_digests(answer)
+        response = self._ask("head_object", key, ChecksumMode="ENABLED")
+        sha256, crc32 = _stored_digests(response)
         return ObjectFacts(
             key=key,
-            size=int(answer["ContentLength"]),
-            modified=int(answer["LastModified"].timestamp()) * 10**9,
-            etag=str(answer["ETag"]),
-            version_id=_version(answer),
+            size=int(response["ContentLength"]),
+            modified=int(response["LastModified"].timestamp()) * 10**9,
+            etag=str(response["ETag"]),
+            version_id=_version(response),
             sha256=sha256,
             crc32=crc32,
         )
 
     def check(self, file: ManifestFile) -> None:
         """Ask for the published version or ETag by HEAD."""
-        answer = self._ask("head_object", file.key, **_pin(file.etag, file.version_id))
-        if (int(answer["ContentLength"]), answer["ETag"]) != (file.size, file.etag):
+        response = self._ask("head_object", file.key, **_pin(file.etag, file.version_id))
+        if (int(response["ContentLength"]), response["ETag"]) != (file.size, file.etag):
             raise StorageError(
                 f"storage {self.name}: {file.key!r} changed since it was published: "
                 "publish it again as a new version"
             )
 
     def list(self, folder: str) -> Iterator[str]:
-        """Keys below the folder, without the empty objects that stand for folders."""
+        """List the keys below the folder, without the empty objects that stand for folders."""
         prefix = self._table.prefix
         try:
             pages = self._client().get_paginator("list_objects_v2")
@@ -103,7 +105,7 @@ class S3Catalog:
             raise translate(error, self._bucket) from None
 
     def read(self, facts: ObjectFacts) -> Iterator[bytes]:
-        """Read what was described, to its last byte."""
+        """Read the object that was described, to its last byte; continue where a read broke off."""
         at, tries = 0, READ_TRIES
         while at < facts.size:
             before = at
@@ -124,15 +126,15 @@ class S3Catalog:
                 time.sleep(0.2 * 2 ** (READ_TRIES - tries))
 
     def _read_from(self, facts: ObjectFacts, start: int) -> Iterator[bytes]:
-        """Read from there on. Raises OSError when it breaks off."""
+        """Read from `start` to the end, once. Raises OSError when it breaks off, else StorageError."""
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         span = {"Range": f"bytes={start}-"} if start else {}
-        answer = self._ask("get_object", facts.key, **_pin(facts.etag, facts.version_id), **span)
-        if answer["ETag"] != facts.etag or int(answer["ContentLength"]) != facts.size - start:
+        response = self._ask("get_object", facts.key, **_pin(facts.etag, facts.version_id), **span)
+        if response["ETag"] != facts.etag or int(response["ContentLength"]) != facts.size - start:
             raise StorageError(f"storage {self.name}: {facts.key!r} has changed")
-        with answer["Body"] as body:
+        with response["Body"] as body:
             try:
                 while chunk := body.read(READ_BYTES):
                     yield chunk
@@ -141,12 +143,12 @@ class S3Catalog:
 
     def _ask(self, operation: str, key: str, **fields: str) -> Mapping[str, Any]:
         try:
-            answer: Mapping[str, Any] = getattr(self._client(), operation)(
+            response: Mapping[str, Any] = getattr(self._client(), operation)(
                 Bucket=self._bucket.bucket, Key=self._table.prefix + key, **fields
             )
         except Exception as error:
             raise translate(error, self._bucket, key) from None
-        return answer
+        return response
 
     def _client(self) -> Any:
         with self._lock:
@@ -183,9 +185,10 @@ class S3Catalog:
 
 
 def _stay(context: dict[str, Any], **_: Any) -> None:
-    """Keep botocore from following a bucket into another region: a wrong one is a fault to be told.
+    """Keep botocore from following a bucket into another region: a wrong region has to be reported.
 
-    It redirects a request once; this one says that it was (botocore.utils.S3RegionRedirectorv2).
+    botocore redirects a request once; this marks the request as redirected already
+    (botocore.utils.S3RegionRedirectorv2).
     """
     context.setdefault("s3_redirect", {})["redirected"] = True
 
@@ -194,22 +197,22 @@ def _pin(etag: str, version_id: str) -> dict[str, str]:
     return {"IfMatch": etag, **({"VersionId": version_id} if version_id else {})}
 
 
-def _version(answer: Mapping[str, Any]) -> str:
-    """The version's id; the one called null is no version of its own, and the next upload replaces it."""
-    version = str(answer.get("VersionId") or "")
+def _version(response: Mapping[str, Any]) -> str:
+    """Return the id of the version, "" if there is none: the next upload replaces the version named null."""
+    version = str(response.get("VersionId") or "")
     return "" if version == "null" else version
 
 
-def _stored_digests(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """SHA-256 and CRC-32 as S3 stored them, or as the uploader did in `x-amz-meta-sha256` and `-crc32`.
+def _stored_digests(response: Mapping[str, Any]) -> tuple[str, str]:
+    """Return SHA-256 and CRC-32, as S3 stored them or the uploader did in `x-amz-meta-sha256` and `-crc32`.
 
-    Checksums of checksums, as multipart uploads have, are none: those are COMPOSITE and end in the number of
-    parts (AWS, "Checking object integrity").
+    Multipart uploads have checksums of checksums, which are ignored: their type is COMPOSITE, and they end in
+    the number of parts (AWS, "Checking object integrity").
     """
-    own = {name.lower(): str(text).strip().lower() for name, text in answer.get("Metadata", {}).items()}
-    full = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
-    sha256 = _hex(answer.get("ChecksumSHA256")) if full else ""
-    crc32 = _hex(answer.get("ChecksumCRC32")) if full else ""
+    own = {name.lower(): str(text).strip().lower() for name, text in response.get("Metadata", {}).items()}
+    full = response.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+    sha256 = _hex(response.get("ChecksumSHA256")) if full else ""
+    crc32 = _hex(response.get("ChecksumCRC32")) if full else ""
     return _digest(_SHA256, sha256, own.get("sha256", "")), _digest(_CRC32, crc32, own.get("crc32", ""))
 
 

@@ -1,4 +1,8 @@
-"""Asks a bucket for one object, once: signed, on a connection of the pool, and its answer judged."""
+"""Asks a bucket for one object, once: signs and sends the request, and checks the response.
+
+Errors are of three kinds: TransientError (the same request may work later), CredentialsRefused (it is
+repeated once with fresh keys) and PermanentError, which leaves this module as a StorageError.
+"""
 
 from __future__ import annotations
 
@@ -12,58 +16,56 @@ from urllib.parse import quote
 
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
-from gateway.storage.s3.bucket import Bucket, Credentials, CredentialSource
+from gateway.storage.object_storage import describe_object
+from gateway.storage.published import is_strong
+from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.connection import StorageConnection
+from gateway.storage.s3.credentials import Credentials, CredentialSource
 from gateway.storage.s3.pool import Pool
 from gateway.storage.s3.responses import (
+    CredentialsRefused,
     ExpectedObject,
     Head,
-    KeysRefused,
-    Unusable,
+    PermanentError,
+    check_body,
+    check_description,
     error_code,
-    is_strong,
-    judge_body,
-    judge_error,
-    judge_head,
+    error_of,
 )
 from gateway.storage.s3.signing import presign, query_of, quote_path, sign
 
-_TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
-"""An entity tag (RFC 9110 section 8.8.3), without the bytes that are not ASCII."""
-_PORTS: Final = {True: 443, False: 80}
+_ENTITY_TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+"""RFC 9110 section 8.8.3, without the bytes that are not ASCII."""
 
 
 class Client:
     """Requests to one bucket. Its coroutines are for one event loop."""
 
     def __init__(self, bucket: Bucket, count: Callable[[int, int], None]) -> None:
+        """count: adds to a counter of this process."""
         self.bucket = bucket
         self.count = count
         self.pool = Pool(bucket, count)
-        host = f"[{bucket.host}]" if ":" in bucket.host else bucket.host
-        self.host = host if bucket.port == _PORTS[bucket.tls] else f"{host}:{bucket.port}"
+        self._host = bucket.authority
 
     @cached_property
     def _source(self) -> CredentialSource:
         return self.bucket.credentials()
 
-    def describe(self, file: ManifestFile) -> str:
-        """What errors call an object."""
-        return f"storage {self.bucket.name}: the object {file.key!r}"
+    async def get(self, expected: ExpectedObject) -> StorageConnection:
+        """Ask for bytes, and return the connection on which exactly these follow.
 
-    async def get(self, wanted: ExpectedObject) -> StorageConnection:
-        """Ask for bytes: a connection on which exactly these follow, for the pool when they are taken.
-
-        Raises TransientError when it is worth asking again, else StorageError.
+        The caller gives the connection back to the pool. Raises TransientError when it is worth asking again,
+        else StorageError.
         """
-        file = wanted.file
-        fields = [] if wanted.whole else [("Range", f"bytes={wanted.start}-{wanted.stop - 1}")]
+        file = expected.file
+        fields = [] if expected.whole else [("Range", f"bytes={expected.start}-{expected.stop - 1}")]
         connection, head = await self._ask("GET", file, fields)
         try:
-            judge_body(head, wanted)
-        except Unusable as error:
+            check_body(head, expected)
+        except PermanentError as error:
             self.pool.release(connection, keep=False)
-            raise StorageError(f"{self.describe(file)} {error}") from None
+            raise self._failed(file, error) from None
         connection.keeps = head.keeps
         return connection
 
@@ -72,33 +74,33 @@ class Client:
         connection, head = await self._ask("HEAD", file, [])
         self.pool.release(connection, keep=head.keeps)
         try:
-            judge_head(head, file)
-        except Unusable as error:
-            raise StorageError(f"{self.describe(file)} {error}") from None
+            check_description(head, file)
+        except PermanentError as error:
+            raise self._failed(file, error) from None
 
     async def _ask(
         self, method: str, file: ManifestFile, fields: list[tuple[str, str]]
     ) -> tuple[StorageConnection, Head]:
-        """Ask, a second time with other credentials if these are refused; the answer is a success."""
+        """Ask until there is a success (200 or 206): once more with fresh keys if these are refused."""
         try:
             credentials = await self._credentials(None)
             try:
                 return await self._ask_with(credentials, method, file, fields)
-            except KeysRefused as refusal:
+            except CredentialsRefused as refusal:
                 fresh = await self._credentials(credentials)
                 if fresh == credentials:
-                    raise Unusable(str(refusal)) from None
+                    raise PermanentError(str(refusal)) from None
             try:
                 return await self._ask_with(fresh, method, file, fields)
-            except KeysRefused as refusal:
-                raise Unusable(str(refusal)) from None
-        except Unusable as error:
-            raise StorageError(f"{self.describe(file)} {error}") from None
+            except CredentialsRefused as refusal:
+                raise PermanentError(str(refusal)) from None
+        except PermanentError as error:
+            raise self._failed(file, error) from None
 
     async def _ask_with(
         self, credentials: Credentials, method: str, file: ManifestFile, fields: list[tuple[str, str]]
     ) -> tuple[StorageConnection, Head]:
-        request = self.request(credentials, method, file, fields, int(time.time()))
+        request = self._request(credentials, method, file, fields, int(time.time()))
         connection, head = await self.pool.ask(request, method)
         if head.status in {200, 206}:
             return connection, head
@@ -108,8 +110,7 @@ class Client:
                 code = error_code(await connection.read_error(head, self.bucket.connect_timeout))
         finally:
             self.pool.release(connection, keep=head.keeps)
-        judge_error(head, code)
-        raise AssertionError("an error was judged to be none")
+        raise error_of(head, code)
 
     async def _credentials(self, refused: Credentials | None) -> Credentials:
         if refused is None:
@@ -118,7 +119,10 @@ class Client:
                 return known
         return await asyncio.get_running_loop().run_in_executor(None, self._source.fetch, refused)
 
-    def request(
+    def _failed(self, file: ManifestFile, error: PermanentError) -> StorageError:
+        return StorageError(f"{describe_object(self.bucket.name, file.key)} {error}")
+
+    def _request(
         self,
         credentials: Credentials,
         method: str,
@@ -126,33 +130,40 @@ class Client:
         fields: list[tuple[str, str]],
         now: int,
     ) -> bytes:
-        """A request's bytes: pinned to what was published, and signed unless there is no access key.
+        """Return the bytes of a request: pinned to what was published, and signed if there is an access key.
 
-        Only `Host` and the fields of the signature itself are signed: others may pass through a proxy that
-        writes them in another way. Raises Unusable for an ETag that is none.
+        Only `Host` and the fields of the signature itself are signed: the others may pass through a proxy
+        that writes them in another way. now: seconds since 1970. Raises PermanentError for an ETag or a key
+        that no request can carry.
         """
         try:
             path = quote_path(self.bucket.path + file.key)
             query = query_of([("versionId", file.version_id)]) if file.version_id else ""
         except UnicodeEncodeError:
-            raise Unusable("was published under a key that is no text: publish it again") from None
-        lines = [f"{method} {path}{'?' if query else ''}{query} HTTP/1.1", f"Host: {self.host}"]
+            raise PermanentError(
+                "was published under a key that is not valid text: publish it again"
+            ) from None
+        lines = [f"{method} {path}{'?' if query else ''}{query} HTTP/1.1", f"Host: {self._host}"]
         if credentials.access_key:
-            signing = sign(method, path, query, {"host": self.host}, credentials, self.bucket.region, now)
+            signing = sign(method, path, query, {"host": self._host}, credentials, self.bucket.region, now)
             lines += [f"{name}: {value}" for name, value in signing.items()]
         if is_strong(file.etag):
-            if _TAG.fullmatch(file.etag) is None:
-                raise Unusable("was published with an ETag that is none: publish it again")
+            if _ENTITY_TAG.fullmatch(file.etag) is None:
+                raise PermanentError("was published with an ETag that is not valid: publish it again")
             lines.append(f"If-Match: {file.etag}")
         lines += [f"{name}: {value}" for name, value in fields]
         lines.append("Accept-Encoding: identity\r\n\r\n")
         request = "\r\n".join(lines).encode()
         if request.count(b"\n") != len(lines) + 1:
-            raise Unusable("cannot be asked for: there is a line break in the keys, the host or the region")
+            raise PermanentError("cannot be asked for: the keys, the host or the region contain a line break")
         return request
 
     def presigned(self, file: ManifestFile, media_type: str, disposition: str, now: int) -> str | None:
-        """A URL for whoever holds it, for redirect_ttl seconds; None while no credentials are at hand."""
+        """Return a URL that whoever has it may use for redirect_ttl seconds.
+
+        None while there are no keys in memory. The other arguments are those of `Storage.handoff`; now:
+        seconds since 1970.
+        """
         credentials = self._source.now()
         if credentials is None:
             return None
@@ -167,8 +178,8 @@ class Client:
         path = quote_path(bucket.path + file.key)
         if credentials.access_key:
             path = presign(
-                "GET", path, parameters, self.host, credentials, bucket.region, now, bucket.redirect_ttl
+                "GET", path, parameters, self._host, credentials, bucket.region, now, bucket.redirect_ttl
             )
         elif file.version_id:
             path += f"?versionId={quote(file.version_id, safe='')}"  # S3 takes the others signed only
-        return f"{'https' if bucket.tls else 'http'}://{self.host}{path}"
+        return f"{bucket.scheme}://{self._host}{path}"

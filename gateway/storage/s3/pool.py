@@ -1,7 +1,7 @@
-"""A worker's connections to one storage: kept alive, counted, and never more than the setting allows.
+"""A worker's connections to one storage: reused, counted, and never more than the setting `connections`.
 
-Every running download holds one, as long as its client takes; so who finds all in use waits in order, not
-for ever, and is told which setting is too small.
+Every running download holds one of them for as long as its client takes. A request that finds all of them in
+use waits its turn, for `connect_timeout` at most, and then fails with an error that names the setting.
 """
 
 from __future__ import annotations
@@ -16,44 +16,51 @@ from typing import Final
 from gateway.runtime.metrics import UPSTREAM_IDLE, UPSTREAM_IN_USE, UPSTREAM_REQUESTS
 from gateway.storage.retries import TransientError
 from gateway.storage.s3.bucket import Bucket
-from gateway.storage.s3.connection import ConnectionLost, StorageConnection, connect, make_context
+from gateway.storage.s3.connection import ConnectionLost, StorageConnection
+from gateway.storage.s3.opening import make_tls_context, open_socket
 from gateway.storage.s3.responses import Head
 
 IDLE_SECONDS: Final = 20.0
-"""How long a connection is kept unused; less than storages and what stands before them keep theirs."""
+"""How long an unused connection is kept: less than storages, and the proxies before them, keep theirs."""
 
 
 class Pool:
-    """The connections; for one event loop. count: adds to a counter, see metrics.py."""
+    """The connections to one bucket, for one event loop."""
 
     def __init__(self, bucket: Bucket, count: Callable[[int, int], None]) -> None:
+        """count: adds to a counter of this process."""
         self._bucket = bucket
         self._count = count
-        self._context: ssl.SSLContext | None = None
-        self._has_context = False
-        self._free = bucket.connections
-        self._idle: deque[StorageConnection] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._tls_context: ssl.SSLContext | None = None
+        self._has_tls_context = False
+        self._permits = bucket.connections  # how many more connections may be in use
+        self._waiters: deque[asyncio.Future[None]] = deque()  # for a permit, in order
+        self._idle: deque[StorageConnection] = deque()  # the one used last is at the end
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def ask(self, request: bytes, method: str) -> tuple[StorageConnection, Head]:
-        """Send a request on a connection, to be given back with `release` after the answer was read.
+    @property
+    def has_waiters(self) -> bool:
+        """Whether requests wait for a connection."""
+        return bool(self._waiters)
 
-        A connection that was kept and turns out to be dead is no fault: another is taken.
-        Raises TransientError or Unusable.
+    async def ask(self, request: bytes, method: str) -> tuple[StorageConnection, Head]:
+        """Send a request; return the connection and the head of the response.
+
+        The caller gives the connection back by `release` when it has read the body. An idle connection that
+        turns out to be dead is not an error: another one is taken. Raises TransientError or PermanentError.
         """
         while True:
             connection = await self._acquire()
-            kept = connection.served > 0
+            reused = connection.served > 0
             try:
                 self._count(UPSTREAM_REQUESTS, 1)
                 head = await connection.ask(request, method, self._bucket.read_timeout)
             except BaseException as error:
                 self.release(connection, keep=False)
                 if isinstance(error, ConnectionLost):
-                    if kept and not error.begun:
-                        self._close_idle()  # what closed one has probably closed all
+                    if reused and not error.begun:
+                        self._close_idle()  # the storage has probably closed them all
                         continue
                     raise TransientError(str(error)) from None
                 if isinstance(error, TimeoutError):
@@ -62,26 +69,22 @@ class Pool:
             return connection, head
 
     def release(self, connection: StorageConnection, *, keep: bool) -> None:
-        """Take a connection back. keep: its answer was read whole, and it may be used again."""
+        """Take a connection back. keep: its response was read to the end, so it may be used again."""
         self._count(UPSTREAM_IN_USE, -1)
         if keep and not self._closed and connection.rest():
             self._keep(connection)
         else:
             connection.close()
-        self._permit()
+        self._release_permit()
 
     def close(self) -> None:
-        """Close what is idle now, and the rest as it is given back."""
+        """Close the idle connections now, and the others when they are given back."""
         self._closed = True
         self._close_idle()
 
-    @property
-    def crowded(self) -> bool:
-        """Whether some wait for a connection."""
-        return bool(self._waiters)
-
     async def _acquire(self) -> StorageConnection:
-        await self._admit()
+        """Take an idle connection, or open one. Raises TransientError or PermanentError."""
+        await self._acquire_permit()
         try:
             while self._idle:
                 connection = self._idle.pop()
@@ -90,45 +93,45 @@ class Pool:
                     break
                 connection.close()
             else:
-                if not self._has_context:
-                    self._context = make_context(self._bucket)
-                    self._has_context = True
-                connection = await connect(self._bucket, self._context)
+                if not self._has_tls_context:
+                    self._tls_context = make_tls_context(self._bucket)
+                    self._has_tls_context = True
+                connection = StorageConnection(await open_socket(self._bucket, self._tls_context))
         except BaseException:
-            self._permit()
+            self._release_permit()
             raise
         self._count(UPSTREAM_IN_USE, 1)
         return connection
 
-    async def _admit(self) -> None:
-        """Wait for one's turn."""
-        if self._free and not self._waiters:
-            self._free -= 1
+    async def _acquire_permit(self) -> None:
+        """Wait until one more connection may be in use. Raises TransientError after connect_timeout."""
+        if self._permits and not self._waiters:
+            self._permits -= 1
             return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(turn)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         try:
             async with asyncio.timeout(self._bucket.connect_timeout):
-                await turn
+                await waiter
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                self._permit()  # it came just when nobody waited any more
+            if waiter.done() and not waiter.cancelled():
+                self._release_permit()  # it was granted in the moment in which the wait ended
             else:
-                with suppress(ValueError):  # passed over already
-                    self._waiters.remove(turn)
+                with suppress(ValueError):  # `_release_permit` may have passed over it already
+                    self._waiters.remove(waiter)
             if isinstance(error, TimeoutError):
                 text = f"all {self._bucket.connections} connections are in use: raise `connections`"
                 raise TransientError(text, waited=True) from None
             raise
 
-    def _permit(self) -> None:
-        """Let the next in."""
+    def _release_permit(self) -> None:
+        """Hand a permit to the first waiter, or keep it for the next request."""
         while self._waiters:
-            turn = self._waiters.popleft()
-            if not turn.done():
-                turn.set_result(None)
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
                 return
-        self._free += 1
+        self._permits += 1
 
     def _keep(self, connection: StorageConnection) -> None:
         loop = asyncio.get_running_loop()
@@ -139,23 +142,23 @@ class Pool:
             self._sweeper = loop.call_later(IDLE_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what was not used for IDLE_SECONDS; the latest is used first, so the oldest stands first."""
+        """Close the connections that were not used for IDLE_SECONDS, oldest first."""
         self._sweeper = None
         loop = asyncio.get_running_loop()
         now = loop.time()
         while self._idle and self._idle[0].idle_since <= now - IDLE_SECONDS:
-            self._drop(self._idle.popleft())
+            self._discard(self._idle.popleft())
         if self._idle:
             after = self._idle[0].idle_since + IDLE_SECONDS - now
             self._sweeper = loop.call_later(max(after, 0.1), self._sweep)
 
     def _close_idle(self) -> None:
         while self._idle:
-            self._drop(self._idle.pop())
+            self._discard(self._idle.pop())
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
 
-    def _drop(self, connection: StorageConnection) -> None:
+    def _discard(self, connection: StorageConnection) -> None:
         connection.close()
         self._count(UPSTREAM_IDLE, -1)

@@ -1,7 +1,7 @@
-"""What a storage answers: the head of a response, read strictly, and what it means for what was asked. Pure.
+"""The head of a storage's response: read strictly, and compared with what was asked for. Pure.
 
-A response whose end could be misjudged, or whose bytes could be another object's, is refused: these bytes go
-to a customer who paid, and to a cache.
+A response whose end could be mistaken, or whose bytes could be those of another object, is refused: the bytes
+go to a customer who paid, and into a cache.
 """
 
 from __future__ import annotations
@@ -13,47 +13,52 @@ from typing import Final, NamedTuple
 
 from gateway.http.fields import parse_date
 from gateway.manifest import ManifestFile
-from gateway.storage.retries import TransientError
+from gateway.storage.published import difference
+from gateway.storage.retries import RETRY_STATUSES, THROTTLED_STATUSES, TransientError
 
 MAX_HEAD_BYTES: Final = 32 * 1024
-"""Of a response's head; S3 sends at most 2 KiB of an object's own metadata and about 1 KiB of its own."""
+"""S3 sends at most 2 KiB of metadata that belongs to an object, and about 1 KiB of fields of its own."""
 MAX_RETRY_AFTER: Final = 60.0
-"""Seconds; a storage that asks for more is asked again sooner."""
-AGAIN: Final = frozenset({429, 500, 502, 503, 504})
-"""Statuses of a storage that may well answer the next time."""
-STALE_KEYS: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
-"""Codes that S3 sends with status 400 when temporary credentials are no longer good."""
+"""Seconds. A storage that asks for a longer pause is asked again after this time."""
+EXPIRED_KEY_CODES: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
+"""Codes that S3 sends with status 400 when temporary keys are no longer valid."""
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _NAMES: Final[dict[bytes, str]] = {}
-"""Field names as they came, in small letters: a storage sends the same ones for ever."""
+"""Field names as they came, and in lower case: a storage sends the same few in every response."""
 _MAX_NAMES: Final = 256
 
 
-class KeysRefused(Exception):
-    """The storage does not accept our credentials."""
+class CredentialsRefused(Exception):
+    """The storage does not accept our keys. The text continues a sentence that begins with the object."""
 
 
-class Unusable(Exception):
-    """What the storage answers cannot be used, now or later. The text is the end of a StorageError's."""
+class PermanentError(Exception):
+    """The storage's response cannot be used, and asking again would not help.
+
+    The text continues a sentence that begins with the object: the caller makes a StorageError of it.
+    """
 
 
 @dataclass(slots=True)
 class Head:
-    """A response's head. length: of the body in bytes, None: until the connection ends, or not known."""
+    """The head of a response.
+
+    fields: by name in lower case. length: of the body in bytes; None if the body ends with the connection, or
+    is sent in chunks. keeps: whether the connection may carry another request once the body has been read.
+    """
 
     status: int
     fields: Mapping[str, str]
     length: int | None
     keeps: bool
-    """Whether the connection may carry another request once the body has been read."""
 
 
 class ExpectedObject(NamedTuple):
-    """What was asked for: the bytes of one object from `start` up to `stop`."""
+    """What was asked for: the bytes of one published object from `start` up to `stop`."""
 
     file: ManifestFile
     start: int
@@ -66,7 +71,10 @@ class ExpectedObject(NamedTuple):
 
 
 def parse_head(data: bytes, method: str) -> Head:
-    """Read a head, up to its empty line. Raises ValueError for what HTTP/1.1 (RFC 9112) does not allow."""
+    """Parse a head that ends with its empty line.
+
+    Raises ValueError, with a text that names what was found, for what HTTP/1.1 (RFC 9112) does not allow.
+    """
     first, *lines = data[:-4].split(b"\r\n")
     match = _STATUS_LINE.fullmatch(first)
     if match is None:
@@ -92,7 +100,7 @@ def parse_head(data: bytes, method: str) -> Head:
 
 
 def _length(status: int, fields: Mapping[str, str], method: str) -> int | None:
-    """RFC 9112 section 6.3, without what is not used here."""
+    """Return the length of the body (RFC 9112 section 6.3, without the cases that do not occur here)."""
     if method == "HEAD" or status in {204, 304}:
         return 0
     text = fields.get("content-length")
@@ -103,98 +111,98 @@ def _length(status: int, fields: Mapping[str, str], method: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit()) or len(text) > 19:
-        raise ValueError("a Content-Length that is no number")
+        raise ValueError("a Content-Length that is not a number")
     return int(text)
 
 
+# Errors.
+
+
 def error_code(body: bytes) -> str:
-    """The code in an S3 error's XML, if there is one."""
+    """Return the code in the XML of an S3 error, "" if there is none."""
     match = _CODE.search(body)
     return "" if match is None else match[1].decode()
 
 
-def judge_error(head: Head, code: str) -> None:
-    """Raise what a status other than success means: TransientError, KeysRefused or Unusable."""
+def error_of(head: Head, code: str) -> TransientError | CredentialsRefused | PermanentError:
+    """Return what to raise for a response that is an error.
+
+    code: what `error_code` found in the body.
+    """
     status = head.status
-    said = f"{status} {code}".rstrip()
-    if status in AGAIN:
+    answer = f"{status} {code}".rstrip()
+    if status in RETRY_STATUSES:
         after = retry_after(head.fields.get("retry-after", ""))
-        raise TransientError(f"the storage answers {said}", after, throttled=status in {429, 503})
-    if status in {401, 403} or (status == 400 and (code in STALE_KEYS or not code)):
-        raise KeysRefused(
-            f"is refused ({said}): see that the keys are right and may read it"
-            + (", and that this machine's clock is" if code == "RequestTimeTooSkewed" else "")
+        return TransientError(f"the storage answers {answer}", after, throttled=status in THROTTLED_STATUSES)
+    if status in {401, 403} or (status == 400 and (code in EXPIRED_KEY_CODES or not code)):
+        clock = ", and that this machine's clock is right" if code == "RequestTimeTooSkewed" else ""
+        return CredentialsRefused(
+            f"is refused ({answer}): check that the keys are right and may read it{clock}"
         )
     if status in {404, 410}:
-        raise Unusable(f"is missing ({said})")
+        return PermanentError(f"is missing ({answer})")
     if status in {412, 416}:
-        raise Unusable(f"has changed since it was published ({said})")
+        return PermanentError(f"has changed since it was published ({answer})")
     region = head.fields.get("x-amz-bucket-region", "")
     if status in {301, 307, 308} or code == "AuthorizationHeaderMalformed":
         hint = f" to {region!r}" if region.replace("-", "").isalnum() else ""
-        raise Unusable(f"lies elsewhere ({said}): set `region`{hint} or `endpoint`")
-    raise Unusable(f"cannot be had: the storage answers {said}")
+        return PermanentError(f"is stored elsewhere ({answer}): set `region`{hint} or `endpoint`")
+    return PermanentError(f"cannot be read: the storage answers {answer}")
 
 
 def retry_after(text: str) -> float:
-    """The seconds of a Retry-After, bounded; 0 for none (a date is not worth its clock)."""
+    """Return the seconds of a Retry-After, MAX_RETRY_AFTER at most; 0 if it is missing, or is a date."""
     if text.isascii() and text.isdigit() and len(text) < 10:
         return min(float(text), MAX_RETRY_AFTER)
     return 0.0
 
 
-def judge_body(head: Head, wanted: ExpectedObject) -> None:
-    """Raise Unusable unless the body is the wanted bytes of the published object, and ends where it says."""
-    file = wanted.file
+# Successes.
+
+
+def check_body(head: Head, expected: ExpectedObject) -> None:
+    """Raise PermanentError unless the body is exactly the expected bytes of the published object."""
+    file = expected.file
     if "transfer-encoding" in head.fields:
-        raise Unusable("comes in chunks, of which the end is not known: not usable")
+        raise PermanentError("comes in chunks, so that a lost end could not be noticed")
     if head.status == 206:
         match = _CONTENT_RANGE.fullmatch(head.fields.get("content-range", ""))
         if match is None:
-            raise Unusable("comes with no range that can be read (Content-Range)")
+            raise PermanentError("comes with no range that can be read (Content-Range)")
         first, last, size = (int(part) for part in match.groups())
         if size != file.size:
-            raise Unusable(f"has changed since it was published: {size} bytes, not {file.size}")
-        if (first, last) != (wanted.start, wanted.stop - 1):
-            raise Unusable(f"comes with bytes {first}-{last}, not {wanted.start}-{wanted.stop - 1}")
+            raise PermanentError(f"has changed since it was published: {size} bytes, not {file.size}")
+        if (first, last) != (expected.start, expected.stop - 1):
+            raise PermanentError(f"comes with bytes {first}-{last}, not {expected.start}-{expected.stop - 1}")
     elif head.status != 200:
-        raise Unusable(f"cannot be had: the storage answers {head.status}")
-    elif not wanted.whole:
-        raise Unusable("comes whole where a range was asked for: the storage has to answer ranges")
-    judge_version(head, file)
-    if head.length != wanted.stop - wanted.start:
+        raise PermanentError(f"cannot be read: the storage answers {head.status}")
+    elif not expected.whole:
+        raise PermanentError("comes whole although a range was asked for: the storage has to support ranges")
+    _check_identity(head, file)
+    if head.length != expected.stop - expected.start:
         if head.status == 200:
-            raise Unusable(f"has changed since it was published: {head.length} bytes, not {file.size}")
-        raise Unusable(f"comes with {head.length} bytes, not {wanted.stop - wanted.start}")
+            raise PermanentError(f"has changed since it was published: {head.length} bytes, not {file.size}")
+        raise PermanentError(f"comes with {head.length} bytes, not {expected.stop - expected.start}")
 
 
-def judge_version(head: Head, file: ManifestFile) -> None:
-    """Raise Unusable unless the answer is about the very object that was published."""
-    tag = head.fields.get("etag", "")
-    if is_strong(file.etag):
-        if tag != file.etag:
-            raise Unusable(f"has changed since it was published: ETag {tag[:80]}, not {file.etag}")
-        return
-    version = head.fields.get("x-amz-version-id", "")
-    if file.version_id:
-        if version and version != file.version_id:
-            raise Unusable("comes in another version than was published")
-        return
-    modified = parse_date(head.fields.get("last-modified", ""))
-    if modified != file.modified // 1_000_000_000:
-        raise Unusable("has changed since it was published: another modification time")
-
-
-def is_strong(tag: str) -> bool:
-    """Whether an entity tag stands for the very bytes (RFC 9110 section 8.8.3)."""
-    return bool(tag) and not tag.startswith("W/")
-
-
-def judge_head(head: Head, file: ManifestFile) -> None:
-    """Raise Unusable unless the answer to HEAD describes the published object."""
+def check_description(head: Head, file: ManifestFile) -> None:
+    """Raise PermanentError unless the response to a HEAD request describes the published object."""
     if head.status != 200:
-        raise Unusable(f"cannot be had: the storage answers {head.status}")
-    judge_version(head, file)
+        raise PermanentError(f"cannot be read: the storage answers {head.status}")
+    _check_identity(head, file)
     length = head.fields.get("content-length", "")
     if length != str(file.size):
-        raise Unusable(f"has changed since it was published: {length[:20]} bytes, not {file.size}")
+        raise PermanentError(f"has changed since it was published: {length[:20]} bytes, not {file.size}")
+
+
+def _check_identity(head: Head, file: ManifestFile) -> None:
+    """Raise PermanentError unless the response is about the very object that was published."""
+    fields = head.fields
+    changed = difference(
+        file,
+        fields.get("etag", ""),
+        fields.get("x-amz-version-id", ""),
+        parse_date(fields.get("last-modified", "")),
+    )
+    if changed:
+        raise PermanentError(f"has changed since it was published: {changed}")

@@ -1,8 +1,8 @@
 """AWS Signature Version 4: the fields that sign a request, and presigned URLs. Pure: the time is passed in.
 
-After AWS' "Authenticating Requests (AWS Signature Version 4)" in the Amazon S3 API reference. What is
-special to S3: the path is signed as it is sent, quoted once and with no segment taken out, and a body (or its
-absence) may stay unsigned.
+It follows "Authenticating Requests (AWS Signature Version 4)" in the Amazon S3 API reference. Two things are
+special to S3: the path is signed as it is sent, quoted once and with no segment removed, and a body (or its
+absence) may be left out of the signature.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
-from gateway.storage.s3.bucket import Credentials
+from gateway.storage.s3.credentials import Credentials
 
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _KEPT_KEYS: Final = 64
-"""Signing keys kept: one a day for each secret and region."""
+"""Signing keys kept in memory: there is one a day for each secret and region."""
 
 
 def quote_path(path: str) -> str:
-    """A path as it is sent and signed: each byte but `A-Za-z0-9-._~/` percent-encoded, in capitals."""
+    """Quote a path as it is sent and signed: every byte but `A-Za-z0-9-._~/` as %XX, in capitals."""
     return quote(path, safe="/")
 
 
 def query_of(parameters: Iterable[tuple[str, str]]) -> str:
-    """Parameters as a query, in the order that is signed: sorted as they are encoded."""
+    """Join parameters to a query in the order that is signed: they are encoded first and then sorted."""
     return "&".join(
         f"{name}={value}"
         for name, value in sorted((quote(name, safe=""), quote(value, safe="")) for name, value in parameters)
@@ -46,11 +46,11 @@ def sign(
     now: int,
     payload: str = UNSIGNED_PAYLOAD,
 ) -> dict[str, str]:
-    """The fields to add to a request so that it is signed.
+    """Return the fields to add to a request so that it is signed.
 
-    path: quoted (`quote_path`). query: sorted (`query_of`). fields: those to sign, with names in small
-    letters, `host` among them. now: seconds since 1970. payload: the SHA-256 of the body in hex, if it is to
-    be signed.
+    path: quoted by `quote_path`. query: made by `query_of`. fields: those to sign, with names in lower case;
+    `host` has to be among them. now: seconds since 1970. payload: the SHA-256 of the body in hex, if the body
+    is to be signed.
     """
     stamp = _stamp(now)
     added = {"x-amz-content-sha256": payload, "x-amz-date": stamp}
@@ -77,7 +77,10 @@ def presign(
     now: int,
     lifetime: int,
 ) -> str:
-    """Path and query of a request that anyone may make for `lifetime` seconds, without more fields."""
+    """Return path and query of a request that anyone may make for `lifetime` seconds, without more fields.
+
+    path, now: as for `sign`. host: the value of the field `Host`. parameters: the others of the query.
+    """
     stamp = _stamp(now)
     signing = [
         ("X-Amz-Algorithm", _ALGORITHM),
@@ -115,7 +118,7 @@ def _signature(
 
 @lru_cache(_KEPT_KEYS)
 def _signing_key(secret: str, day: str, region: str) -> bytes:
-    """The key of one day, region and service; four rounds that every request of the day shares."""
+    """Derive the key of one day, region and service, in four rounds that all requests of the day share."""
     key = f"AWS4{secret}".encode()
     for part in (day, region, "s3", "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")

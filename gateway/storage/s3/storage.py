@@ -9,23 +9,21 @@ from gateway.manifest import ManifestFile
 from gateway.storage.object_storage import ObjectStorage
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.client import Client
-from gateway.storage.s3.stream import ObjectStream
+from gateway.storage.s3.stream import S3Stream
 
 
 class S3Storage(ObjectStorage):
-    """The objects of one bucket. Implements `Storage`; its blobs are for one event loop.
-
-    count: adds to a counter of this process.
-    """
+    """The objects of one bucket. Implements `Storage`; its blobs are for one event loop."""
 
     def __init__(self, bucket: Bucket, count: Callable[[int, int], None]) -> None:
+        """count: adds to a counter of this process."""
         super().__init__(bucket.name, count)
         self.redirects = bucket.redirect
         self._client = Client(bucket, count)
 
-    async def begin(self, file: ManifestFile, start: int, stop: int) -> ObjectStream:
+    async def begin(self, file: ManifestFile, start: int, stop: int) -> S3Stream:
         """See `ObjectStorage`."""
-        stream = ObjectStream(self._client, file, start, stop)
+        stream = S3Stream(self._client, file, start, stop)
         await stream.begin()
         return stream
 
@@ -34,9 +32,9 @@ class S3Storage(ObjectStorage):
         await self._client.head(file)
 
     def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> str | None:
-        """A presigned URL, see `Storage`; None while no credentials are at hand."""
+        """Return a presigned URL; None while there are no keys in memory. See `Storage`."""
         return self._client.presigned(file, media_type, disposition, int(time.time()))
 
     def close(self) -> None:
-        """Close the connections that are idle, and the others as they become so."""
+        """Close the idle connections now, and the others when they are given back."""
         self._client.pool.close()

@@ -59,8 +59,8 @@ def _read(file: str) -> str:
 
 
 CLAIM: Final = Script.load("claim")
-TAKE: Final = Script.load("read_and_claim")
+READ_AND_CLAIM: Final = Script.load("read_and_claim")
 CHECKPOINT: Final = Script.load("checkpoint")
 SETTLE: Final = Script.load("settle")
-SCRIPTS: Final = (CLAIM, TAKE, CHECKPOINT, SETTLE)
+SCRIPTS: Final = (CLAIM, READ_AND_CLAIM, CHECKPOINT, SETTLE)
 """The ledger's scripts, which a worker loads at each connection."""

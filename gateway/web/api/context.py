@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.storage.registry import Storages
-from gateway.tokens.repository import TokenStore
+from gateway.tokens.repositories import Repositories
 
 
 @dataclass(frozen=True)
 class AdminContext:
     """The parts of the admin API. max_ttl: seconds from now that a token's expiry may be moved to."""
 
-    store: TokenStore
+    store: Repositories
     storages: Storages
     max_ttl: int

@@ -32,7 +32,7 @@ MANIFEST_LIMIT: Final = 4 * 1024 * 1024
 
 async def list_products(_request: web.Request, context: AdminContext) -> web.Response:
     """Answer with all products."""
-    products = await context.store.list_products()
+    products = await context.store.products.list_all()
     return json_response({"success": True, "products": [product_document(product) for product in products]})
 
 
@@ -44,14 +44,14 @@ async def get_product(request: web.Request, context: AdminContext) -> web.Respon
 async def create_product(request: web.Request, context: AdminContext) -> web.Response:
     """Make a product without versions. Raises Problem, Declined."""
     new = validate(CreateProduct, await read_json(request))
-    return _product_response(await context.store.create_product(new.productId, new.name), status=201)
+    return _product_response(await context.store.products.create(new.productId, new.name), status=201)
 
 
 async def update_product(request: web.Request, context: AdminContext) -> web.Response:
     """Rename, archive or restore a product, or choose its active version. Raises Problem, Declined."""
     change = validate(UpdateProduct, await read_json(request))
     product = await _find_product(request, context)
-    product = await context.store.update_product(
+    product = await context.store.products.update(
         product.id, name=change.name, status=change.status, active=change.activeVersion
     )
     return _product_response(product)
@@ -66,13 +66,13 @@ async def register_version(request: web.Request, context: AdminContext) -> web.R
     faults = manifest_faults(manifest) or faults
     if faults:
         raise invalid(faults)
-    product = await context.store.register_manifest(manifest, activate=new.activate, create=False)
+    product = await context.store.products.register(manifest, activate=new.activate, create=False)
     return _product_response(product)
 
 
 async def _find_product(request: web.Request, context: AdminContext) -> Product:
     identifier = request.match_info["productId"]
-    product = await context.store.get_product(identifier) if is_name(identifier) else None
+    product = await context.store.products.get(identifier) if is_name(identifier) else None
     if product is None:
         raise Problem("product_unknown", "There is no such product; POST /api/products makes one.")
     return product

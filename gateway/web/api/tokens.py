@@ -26,7 +26,7 @@ async def list_tokens(request: web.Request, context: AdminContext) -> web.Respon
     """Answer with one page of the tokens."""
     query = validate_query(ListTokens, request.query)
     token_filter = TokenFilter(query.productId, query.status, query.customerEmail)
-    page = await context.store.list_tokens(token_filter, query.limit, query.cursor)
+    page = await context.store.tokens.list_page(token_filter, query.limit, query.cursor)
     for identifier in page.damaged:
         _log.error("%s", describe_damage(identifier))
     tokens = [token_document(record) for record in page.tokens]
@@ -35,7 +35,7 @@ async def list_tokens(request: web.Request, context: AdminContext) -> web.Respon
 
 async def get_token(request: web.Request, context: AdminContext) -> web.Response:
     """Answer with one token. Raises Problem: token_unknown."""
-    record = await context.store.get_token(request.match_info["tokenId"])
+    record = await context.store.tokens.get(request.match_info["tokenId"])
     if record is None:
         raise Problem("token_unknown", "There is no such token; it may have expired.")
     return _token_response(record)
@@ -43,14 +43,14 @@ async def get_token(request: web.Request, context: AdminContext) -> web.Response
 
 async def revoke_token(request: web.Request, context: AdminContext) -> web.Response:
     """Revoke a token. It is shown as revoked until it would have expired. Raises Declined: token_unknown."""
-    return _token_response(await context.store.revoke_token(request.match_info["tokenId"]))
+    return _token_response(await context.store.tokens.revoke(request.match_info["tokenId"]))
 
 
 async def update_token(request: web.Request, context: AdminContext) -> web.Response:
     """Move a token's expiry, or change its limit. Raises Problem, Declined."""
     change = validate(UpdateToken, await read_json(request))
     given = change.model_fields_set
-    record = await context.store.update_token(
+    record = await context.store.tokens.update(
         request.match_info["tokenId"],
         expires_at=change.expiresAt if "expiresAt" in given else None,
         max_downloads=change.maxDownloads if "maxDownloads" in given else KEEP,

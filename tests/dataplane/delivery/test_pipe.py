@@ -15,10 +15,10 @@ from gateway.dataplane.delivery.pipe import (
     GATHER_BYTES,
     GROWTH,
     LARGE_WINDOW,
-    PATIENCE,
     PAUSE_SECONDS,
-    SLOW_AHEAD,
+    SLOW_UNREAD_BYTES,
     SMALL_WINDOW,
+    WINDOWS_BEFORE_GROWTH,
     Pipe,
     Window,
 )
@@ -27,43 +27,43 @@ from tests.support.object_source import Arriving
 
 def test_a_window_grows_for_who_takes_much_without_a_pause() -> None:
     window = Window()
-    assert not window.took(PATIENCE * SMALL_WINDOW - 1)
-    assert window.took(1)
+    assert not window.count_taken(WINDOWS_BEFORE_GROWTH * SMALL_WINDOW - 1)
+    assert window.count_taken(1)
     assert window.size == GROWTH * SMALL_WINDOW
     assert window.gather == 1, "who is not quick yet holds little"
-    assert not window.waited(PAUSE_SECONDS / 2)
+    assert not window.count_wait(PAUSE_SECONDS / 2)
     while window.size < LARGE_WINDOW:
-        window.took(window.size)
-    assert not window.took(1 << 30)
+        window.count_taken(window.size)
+    assert not window.count_taken(1 << 30)
     assert window.size == LARGE_WINDOW
     assert window.gather == GATHER_BYTES < LARGE_WINDOW
 
 
 def test_a_window_shrinks_for_who_pauses() -> None:
     window = Window()
-    window.took(PATIENCE * SMALL_WINDOW)
-    assert window.waited(PAUSE_SECONDS)
+    window.count_taken(WINDOWS_BEFORE_GROWTH * SMALL_WINDOW)
+    assert window.count_wait(PAUSE_SECONDS)
     assert window.size == SMALL_WINDOW
-    assert window.ahead == SLOW_AHEAD
-    window.took(PATIENCE * SMALL_WINDOW - 1)
-    assert not window.waited(60)
-    assert not window.took(1), "what was taken before the pause counts no more"
+    assert window.unread_limit == SLOW_UNREAD_BYTES
+    window.count_taken(WINDOWS_BEFORE_GROWTH * SMALL_WINDOW - 1)
+    assert not window.count_wait(60)
+    assert not window.count_taken(1), "what was taken before the pause counts no more"
     assert window.size == SMALL_WINDOW
 
 
 def test_who_is_slow() -> None:
     """Whoever pauses with the smallest window, until it has taken much again."""
     window = Window()
-    assert (window.slow, window.ahead) == (False, 0), "nobody, before they show it"
-    assert window.waited(PAUSE_SECONDS)
-    assert (window.slow, window.ahead) == (True, SLOW_AHEAD)
-    assert not window.waited(PAUSE_SECONDS), "it was known"
-    assert window.took(PATIENCE * SMALL_WINDOW)
-    assert (window.slow, window.ahead) == (False, 0)
+    assert (window.is_slow, window.unread_limit) == (False, 0), "nobody, before they show it"
+    assert window.count_wait(PAUSE_SECONDS)
+    assert (window.is_slow, window.unread_limit) == (True, SLOW_UNREAD_BYTES)
+    assert not window.count_wait(PAUSE_SECONDS), "it was known"
+    assert window.count_taken(WINDOWS_BEFORE_GROWTH * SMALL_WINDOW)
+    assert (window.is_slow, window.unread_limit) == (False, 0)
     while window.size < LARGE_WINDOW:
-        window.took(window.size)
-    assert window.waited(PAUSE_SECONDS)
-    assert not window.slow, "one pause is none"
+        window.count_taken(window.size)
+    assert window.count_wait(PAUSE_SECONDS)
+    assert not window.is_slow, "one pause is none"
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_client_that_takes_nothing(pipe: Pipe) -> None:
 
 def test_a_pipe_is_resized_within_what_the_system_allows(pipe: Pipe) -> None:
     def capacity() -> int:
-        return fcntl.fcntl(pipe._inlet, fcntl.F_GETPIPE_SZ)
+        return fcntl.fcntl(pipe._write_end, fcntl.F_GETPIPE_SZ)
 
     pipe.resize(DEFAULT_PIPE * 2)
     assert capacity() in {DEFAULT_PIPE, DEFAULT_PIPE * 2}  # many pipes of one user are kept small

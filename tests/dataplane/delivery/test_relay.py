@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dataplane.delivery.pipe import PAUSE_SECONDS, SLOW_AHEAD
+from gateway.dataplane.delivery.pipe import PAUSE_SECONDS, SLOW_UNREAD_BYTES
 from gateway.dataplane.delivery.relay import Relay
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.dataplane.server import Server
@@ -92,7 +92,7 @@ async def serving(
                 plan = plan_range(exchange.range, shown)
             else:
                 plan = plan_answer(exchange.method, exchange.headers, shown)
-            await Relay(exchange, source).run(plan)
+            await Relay(exchange, (source,)).run(plan)
         except ClientGone:
             pass
         except StorageError:
@@ -437,7 +437,7 @@ async def test_a_storage_is_told_who_is_slow(splices: bool) -> None:
         with client:
             rest = await asyncio.to_thread(client.read_bytes, len(CONTENT) - 10_000)
     assert begun + rest == CONTENT
-    assert streams[0].limits[:2] == [SLOW_AHEAD, 0]
+    assert streams[0].limits[:2] == [SLOW_UNREAD_BYTES, 0]
 
 
 async def test_two_downloads_share_the_buffer_and_the_loop() -> None:

@@ -134,3 +134,29 @@ async def test_who_went_away_takes_nobodys_turn(scheduler: SendScheduler) -> Non
     gone.set_exception(ClientGone())
     await there.as_future()
     assert scheduler.may_send
+
+
+class Recorded:
+    """Notes when it is sent."""
+
+    def __init__(self, sent: list[str], name: str) -> None:
+        self.sent = sent
+        self.name = name
+
+    def send(self) -> None:
+        self.sent.append(self.name)
+
+
+async def test_what_is_sent_at_the_end_of_a_turn_leaves_together_and_in_order(
+    scheduler: SendScheduler,
+) -> None:
+    sent: list[str] = []
+    for name in "abc":
+        scheduler.send_at_turn_end(Recorded(sent, name))
+    assert sent == []
+    asyncio.get_running_loop().call_soon(sent.append, "next turn's work")
+    await asyncio.sleep(0)
+    assert sent == ["a", "b", "c", "next turn's work"]
+    scheduler.send_at_turn_end(Recorded(sent, "d"))
+    await asyncio.sleep(0)
+    assert sent[-1] == "d"

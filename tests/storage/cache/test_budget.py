@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-from gateway.storage.cache.budget import _TOTAL, Ledger
+from gateway.storage.cache.budget import _TOTAL_LOCK, CacheBudget
 from gateway.storage.cache.slice_files import PART, Slice, SliceFiles, cost_of
 from tests.support.cached_storage import Reader
 from tests.support.faulty_bucket import Pattern, Upstream
@@ -23,13 +23,13 @@ class Auditor:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._ledger = Ledger(os.fsencode(path), MAX_BYTES)
+        self._budget = CacheBudget(os.fsencode(path), MAX_BYTES)
         self.most = 0
         self.told = 0
         self.audits = 0
 
     def look(self) -> None:
-        lock = self._ledger._lock_soon(_TOTAL)
+        lock = self._budget._lock_soon(_TOTAL_LOCK)
         if lock is None:
             return
         try:
@@ -41,7 +41,7 @@ class Auditor:
                     continue
                 found[facts.st_ino] = cost_of(facts.st_size)
             self.most = max(self.most, sum(found.values()))
-            self.told = max(self.told, self._ledger._read(lock) or 0)
+            self.told = max(self.told, self._budget._read(lock) or 0)
             self.audits += 1
         finally:
             os.close(lock)
@@ -86,11 +86,11 @@ def test_two_processes_that_evict_at_once_stay_below_the_budget(tmp_path: Path) 
 def test_a_slice_that_gets_its_name_while_it_is_counted(tmp_path: Path) -> None:
     """Missed, it would be room for another: the total may say too much, never too little."""
     root = os.fsencode(tmp_path)
-    ledger, files = Ledger(root, MAX_BYTES), SliceFiles(root)
+    budget, files = CacheBudget(root, MAX_BYTES), SliceFiles(root)
     pieces = [Slice("ab" + f"{number:x}" * 62, 0, SLICE) for number in range(10)]
     parts = {files.path(piece.digest) + PART: files.create(piece) for piece in pieces}
-    locks = [ledger.lock(piece.digest) for piece in pieces]
-    counted = ledger._scan()
+    locks = [budget.lock(piece.digest) for piece in pieces]
+    counted = budget._scan()
     found = [next(counted)]  # the folder's names are read now
     for path in parts.keys() - {found[0].path}:
         os.rename(path, path.removesuffix(PART))

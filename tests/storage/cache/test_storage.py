@@ -138,12 +138,12 @@ async def test_what_is_replaced_is_not_served_and_what_cannot_be_asked_is(rig: R
     file = rig.upstream.put("a", content)
     await rig.read("a", 0, MIB)
     await rig.settled()
-    rig.origin._seen.clear()
+    rig.origin._checked_at.clear()
     rig.upstream.faults.extend([Fault(status=503)] * 4)
     assert await rig.read("a", 0, MIB) == content[:]
     rig.upstream.faults.clear()
     rig.storage._silent_until = 0.0
-    rig.origin._seen.clear()
+    rig.origin._checked_at.clear()
     rig.upstream.put("a", Pattern(MIB, seed=1), etag='"other"')
     blob = rig.storage.lookup(file)
     assert blob is not None

@@ -12,13 +12,13 @@ import pytest
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.page_cache import (
     PROBE_BYTES,
-    Pages,
+    Probe,
     all_cached,
-    ask_how,
-    ask_once,
+    choose_probe,
     count_cached,
-    in_memory,
-    read_in,
+    is_in_memory,
+    probe_of_file_system,
+    read_into_memory,
 )
 from gateway.storage.local.storage import LocalStorage
 from tests.support.local_files import entry
@@ -35,17 +35,17 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         yield Path(memory)
 
 
-@pytest.mark.parametrize("pages", [None, *Pages])
-def test_every_way(folder: Path, pages: Pages | None) -> None:
+@pytest.mark.parametrize("pages", [None, *Probe])
+def test_every_way(folder: Path, pages: Probe | None) -> None:
     """Each way of asking gives the right bytes or none; UNKNOWN gives none, and threads read."""
     content = os.urandom(100_000)
     (folder / "file").write_bytes(content)
     with LocalStorage("s", folder, DescriptorCache(1)).open(entry(folder, "file")) as blob:
         if pages is not None:
-            blob._pages = pages
+            blob._probe = pages
         asked = {blob.read_cached(a, b) for a, b in ((0, 1), (99_999, 100_000), (4095, 8193), (0, 100_000))}
         expected = {content[0:1], content[99_999:], content[4095:8193], content}
-        if pages is Pages.UNKNOWN:
+        if pages is Probe.UNKNOWN:
             assert asked == {None}
             assert not blob.is_in_memory(0, 1)
         elif pages is None:
@@ -63,7 +63,7 @@ def test_out_of_memory_and_back(tmp_path: Path) -> None:
     with LocalStorage("s", tmp_path, DescriptorCache(1)).open(entry(tmp_path, "file")) as blob:
         os.fsync(blob.fd)
         os.posix_fadvise(blob.fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        if ask_how(blob.fd) in {Pages.NOWAIT, Pages.COUNTED} and count_cached(blob.fd, 0, SIZE) == 0:
+        if choose_probe(blob.fd) in {Probe.NOWAIT, Probe.COUNTED} and count_cached(blob.fd, 0, SIZE) == 0:
             assert not blob.is_in_memory(0, SIZE)
             assert blob.read_cached(0, SIZE) is None
             blob.read_into_memory(0, SIZE // 2)
@@ -74,7 +74,7 @@ def test_out_of_memory_and_back(tmp_path: Path) -> None:
 
 
 def test_bad_descriptor_is_unknown() -> None:
-    assert ask_how(-1) is Pages.UNKNOWN
+    assert choose_probe(-1) is Probe.UNKNOWN
 
 
 def test_reading_in(folder: Path) -> None:
@@ -82,12 +82,12 @@ def test_reading_in(folder: Path) -> None:
     (folder / "file").write_bytes(bytes(100_000))
     fd = os.open(folder / "file", os.O_RDONLY)
     try:
-        assert ask_once(fd) is ask_once(fd) is ask_how(fd)
-        read_in(fd, 10, 99_000)
-        if ask_how(fd) is not Pages.UNKNOWN:
-            assert in_memory(fd, ask_how(fd), 10, 99_000)
+        assert probe_of_file_system(fd) is probe_of_file_system(fd) is choose_probe(fd)
+        read_into_memory(fd, 10, 99_000)
+        if choose_probe(fd) is not Probe.UNKNOWN:
+            assert is_in_memory(fd, choose_probe(fd), 10, 99_000)
         with pytest.raises(EOFError):
-            read_in(fd, 0, 100_001)
+            read_into_memory(fd, 0, 100_001)
     finally:
         os.close(fd)
 
@@ -99,15 +99,15 @@ def test_a_hole_in_what_is_in_memory(tmp_path: Path) -> None:
     fd = os.open(tmp_path / "file", os.O_RDONLY)
     try:
         os.fsync(fd)
-        if ask_how(fd) is not Pages.NOWAIT:
+        if choose_probe(fd) is not Probe.NOWAIT:
             pytest.skip("this file system does not answer RWF_NOWAIT")
-        assert in_memory(fd, Pages.NOWAIT, 0, size)
+        assert is_in_memory(fd, Probe.NOWAIT, 0, size)
         os.posix_fadvise(fd, PROBE_BYTES, PROBE_BYTES, os.POSIX_FADV_DONTNEED)
         if count_cached(fd, PROBE_BYTES, 2 * PROBE_BYTES):
             pytest.skip("the kernel keeps the pages")
-        assert not in_memory(fd, Pages.NOWAIT, 0, size)
-        assert in_memory(fd, Pages.NOWAIT, 0, PROBE_BYTES)
-        assert not in_memory(fd, Pages.NOWAIT, 2 * PROBE_BYTES - 1, size)
-        assert in_memory(fd, Pages.NOWAIT, 2 * PROBE_BYTES - 1, size, follows=True)
+        assert not is_in_memory(fd, Probe.NOWAIT, 0, size)
+        assert is_in_memory(fd, Probe.NOWAIT, 0, PROBE_BYTES)
+        assert not is_in_memory(fd, Probe.NOWAIT, 2 * PROBE_BYTES - 1, size)
+        assert is_in_memory(fd, Probe.NOWAIT, 2 * PROBE_BYTES - 1, size, follows=True)
     finally:
         os.close(fd)

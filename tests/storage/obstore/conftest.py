@@ -9,7 +9,7 @@ import pytest
 
 from gateway.runtime.metrics import UPSTREAM_IN_USE, Counters
 from gateway.storage import retries
-from gateway.storage.obstore.setup import make_store
+from gateway.storage.obstore.bucket import make_store
 from gateway.storage.obstore.storage import CloudStorage
 from tests.support.azurite import Azurite
 from tests.support.clouds import Make, settings_of

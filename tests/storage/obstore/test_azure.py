@@ -14,7 +14,7 @@ from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.runtime.metrics import UPSTREAM_REQUESTS, Counters
 from gateway.storage.catalog import ObjectFacts
-from gateway.storage.obstore.setup import make_store
+from gateway.storage.obstore.bucket import make_store
 from tests.support.azurite import CONTAINER, Azurite
 from tests.support.clouds import Make, catalog_of, settings_of
 from tests.support.streams import rest

@@ -14,7 +14,7 @@ import pytest
 from gateway.manifest import Manifest
 from gateway.products.publishing import hash_files
 from gateway.products.scanning import plan_publication
-from gateway.storage.obstore.setup import make_store
+from gateway.storage.obstore.bucket import make_store
 from gateway.storage.registry import Storages
 from tests.support.azurite import Azurite
 from tests.support.clouds import settings_of

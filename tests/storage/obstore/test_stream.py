@@ -163,15 +163,15 @@ async def test_a_replaced_generation_is_missing(google: Google, make: Make) -> N
         (Fault(status=403, code="AccessDenied"), "is refused (403 AccessDenied)"),
         (Fault(status=401), "without valid credentials (401"),
         (Fault(status=400, code="InvalidArgument"), "the storage answers 400 InvalidArgument"),
-        (Fault(ignore_range=True), "comes whole where a range was asked for"),
+        (Fault(ignore_range=True), "comes whole although a range was asked for"),
         (Fault(fields={"ETag": '"other"'}), 'ETag "other"'),
-        (Fault(fields={"ETag": None}), "of no use (Header MissingEtag)"),
-        (Fault(fields={"Content-Range": None}), "of no use (NoContentRange)"),
-        (Fault(fields={"Last-Modified": "yesterday"}), "of no use (Header InvalidLastModified)"),
+        (Fault(fields={"ETag": None}), "cannot be used (Header MissingEtag)"),
+        (Fault(fields={"Content-Range": None}), "cannot be used (NoContentRange)"),
+        (Fault(fields={"Last-Modified": "yesterday"}), "cannot be used (Header InvalidLastModified)"),
         (Fault(fields={"Content-Range": "bytes 0-99/100"}), "has changed since it was published: 100 bytes"),
         (
             Fault(fields={"Content-Range": f"bytes 0-98/{SIZE}", "Content-Length": "99"}),
-            "of no use (UnexpectedRange)",
+            "cannot be used (UnexpectedRange)",
         ),
     ],
 )
@@ -200,7 +200,7 @@ async def test_the_rest_is_waited_for_in_more(google: Google, make: Make) -> Non
     file = google.put("a", CONTENT)
     google.faults.append(Fault(reset_after=500_000))
     google.always = Fault(before_head="reset")
-    with pytest.raises(StorageError, match="cannot be had"):
+    with pytest.raises(StorageError, match="cannot be read"):
         await read(make(google.table()), file)
     assert len(google.requests) == TRIES + 1
 

@@ -17,8 +17,8 @@ from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.catalog import ObjectFacts, ObjectMissing
 from gateway.storage.s3 import catalog as module
+from gateway.storage.s3.bucket import make_bucket
 from gateway.storage.s3.catalog import S3Catalog
-from gateway.storage.s3.setup import make_bucket
 from tests.support.buckets import SECRET_KEY
 from tests.support.shop import Shop
 

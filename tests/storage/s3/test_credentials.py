@@ -16,8 +16,7 @@ import pytest
 from gateway.config.storages import S3Settings
 from gateway.errors import StorageError
 from gateway.storage.s3 import credentials
-from gateway.storage.s3.bucket import Credentials
-from gateway.storage.s3.credentials import ChainCredentials, find_credentials
+from gateway.storage.s3.credentials import ChainCredentials, Credentials, find_credentials
 
 ROOT = Path(__file__).parents[3]
 
@@ -108,7 +107,7 @@ def test_none_at_all() -> None:
 
 def test_half_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "hunter2")
-    with pytest.raises(StorageError, match="only half of the keys is there") as caught:
+    with pytest.raises(StorageError, match="only half of the keys was found") as caught:
         chain().fetch()
     assert "hunter2" not in str(caught.value)
 
@@ -165,7 +164,7 @@ def test_nothing_is_shown() -> None:
 
 def test_keys_in_the_settings_need_no_botocore() -> None:
     code = (
-        "import sys; from gateway.storage.s3.setup import make_bucket; "
+        "import sys; from gateway.storage.s3.bucket import make_bucket; "
         "from gateway.config.storages import S3Settings; "
         "make_bucket('a', S3Settings(bucket='shop', access_key='a', secret_key='b')).credentials().fetch(); "
         "print('botocore' in sys.modules)"

@@ -180,7 +180,7 @@ async def test_the_next_address_is_tried(
         def __getattr__(self, name: str) -> object:
             return look_up if name == "getaddrinfo" else getattr(loop, name)
 
-    monkeypatch.setattr("gateway.storage.s3.connection.asyncio.get_running_loop", Loop)
+    monkeypatch.setattr("gateway.storage.s3.opening.asyncio.get_running_loop", Loop)
     storage = S3Storage(plain.bucket(host="localhost"), counted.add)
     stream = await storage.lookup(plain.put("a", CONTENT)).fetch(0, 10)
     monkeypatch.undo()
@@ -213,10 +213,10 @@ async def test_certificates_are_checked(everywhere: Upstream, counted: Counted) 
     secure = everywhere
     file = secure.put("a", CONTENT)
     untrusted = S3Storage(secure.bucket(ca_file=None), counted.add)
-    with pytest.raises(StorageError, match=r"the certificate of localhost:.* is not good .*: see `ca_file`"):
+    with pytest.raises(StorageError, match=r"the certificate of localhost:.* is not valid .*check `ca_file`"):
         await read(untrusted, file)
     another = S3Storage(secure.bucket(host="127.0.0.2"), counted.add)
-    with pytest.raises(StorageError, match=r"the certificate of 127\.0\.0\.2:.* is not good"):
+    with pytest.raises(StorageError, match=r"the certificate of 127\.0\.0\.2:.* is not valid"):
         await read(another, file)
     missing = S3Storage(secure.bucket(ca_file="/nowhere/ca.pem"), counted.add)
     with pytest.raises(StorageError, match=r"ca_file '/nowhere/ca\.pem': No such file"):

@@ -12,14 +12,14 @@ from gateway.manifest import ManifestFile
 from gateway.storage.retries import TransientError
 from gateway.storage.s3.responses import (
     MAX_RETRY_AFTER,
+    CredentialsRefused,
     ExpectedObject,
     Head,
-    KeysRefused,
-    Unusable,
+    PermanentError,
+    check_body,
+    check_description,
     error_code,
-    judge_body,
-    judge_error,
-    judge_head,
+    error_of,
     parse_head,
     retry_after,
 )
@@ -122,9 +122,9 @@ def answer(status: int, length: int | None, **fields: str) -> Head:
 
 def test_the_wanted_bytes() -> None:
     file = published()
-    judge_body(answer(206, 10, content_range="bytes 5-14/100"), ExpectedObject(file, 5, 15))
-    judge_body(answer(200, 100), ExpectedObject(file, 0, 100))
-    judge_body(answer(206, 100, content_range="bytes 0-99/100"), ExpectedObject(file, 0, 100))
+    check_body(answer(206, 10, content_range="bytes 5-14/100"), ExpectedObject(file, 5, 15))
+    check_body(answer(200, 100), ExpectedObject(file, 0, 100))
+    check_body(answer(206, 100, content_range="bytes 0-99/100"), ExpectedObject(file, 0, 100))
 
 
 @pytest.mark.parametrize(
@@ -149,43 +149,43 @@ def test_the_wanted_bytes() -> None:
     ],
 )
 def test_other_bytes_than_the_wanted(got: Head, said: str) -> None:
-    with pytest.raises(Unusable, match=said.replace("(", r"\(")):
-        judge_body(got, ExpectedObject(published(), 5, 15))
+    with pytest.raises(PermanentError, match=said.replace("(", r"\(")):
+        check_body(got, ExpectedObject(published(), 5, 15))
 
 
 @pytest.mark.parametrize("length", [99, 101, None])
 def test_a_whole_object_of_another_length_has_changed(length: int | None) -> None:
-    with pytest.raises(Unusable, match="changed since it was published"):
-        judge_body(answer(200, length), ExpectedObject(published(), 0, 100))
+    with pytest.raises(PermanentError, match="changed since it was published"):
+        check_body(answer(200, length), ExpectedObject(published(), 0, 100))
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"weak"'])
 def test_without_a_strong_tag_the_version_counts_or_else_the_time(etag: str) -> None:
     wanted = ExpectedObject(published(etag, "v1"), 0, 100)
-    judge_body(answer(200, 100, etag='"any"', x_amz_version_id="v1"), wanted)
-    judge_body(answer(200, 100, etag='"any"'), wanted)
-    with pytest.raises(Unusable, match="another version"):
-        judge_body(answer(200, 100, x_amz_version_id="v2"), wanted)
+    check_body(answer(200, 100, etag='"any"', x_amz_version_id="v1"), wanted)
+    check_body(answer(200, 100, etag='"any"'), wanted)
+    with pytest.raises(PermanentError, match="another version"):
+        check_body(answer(200, 100, x_amz_version_id="v2"), wanted)
     wanted = ExpectedObject(published(etag), 0, 100)
-    judge_body(answer(200, 100, last_modified=DATE), wanted)
+    check_body(answer(200, 100, last_modified=DATE), wanted)
     for other in ("Tue, 14 Nov 2023 22:13:21 GMT", "", "yesterday"):
-        with pytest.raises(Unusable, match="another modification time"):
-            judge_body(answer(200, 100, last_modified=other), wanted)
+        with pytest.raises(PermanentError, match="another modification time"):
+            check_body(answer(200, 100, last_modified=other), wanted)
 
 
 def test_the_head_of_an_object() -> None:
-    judge_head(answer(200, 0, content_length="100"), published())
+    check_description(answer(200, 0, content_length="100"), published())
     for fields in ({"content_length": "99"}, {}, {"content_length": "100", "etag": '"other"'}):
-        with pytest.raises(Unusable, match="changed since it was published"):
-            judge_head(answer(200, 0, **fields), published())
-    with pytest.raises(Unusable, match="answers 206"):
-        judge_head(answer(206, 0, content_length="100"), published())
+        with pytest.raises(PermanentError, match="changed since it was published"):
+            check_description(answer(200, 0, **fields), published())
+    with pytest.raises(PermanentError, match="answers 206"):
+        check_description(answer(206, 0, content_length="100"), published())
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_what_may_work_later(status: int) -> None:
     with pytest.raises(TransientError, match=f"the storage answers {status} SlowDown") as caught:
-        judge_error(answer(status, 0, retry_after="3"), "SlowDown")
+        raise error_of(answer(status, 0, retry_after="3"), "SlowDown")
     assert caught.value.after == 3
     assert caught.value.throttled is (status in {429, 503})
 
@@ -203,13 +203,13 @@ def test_what_may_work_later(status: int) -> None:
     ],
 )
 def test_what_other_keys_may_mend(status: int, code: str) -> None:
-    with pytest.raises(KeysRefused, match=rf"is refused \({status}{' ' * bool(code)}{code}\)"):
-        judge_error(answer(status, 0), code)
+    with pytest.raises(CredentialsRefused, match=rf"is refused \({status}{' ' * bool(code)}{code}\)"):
+        raise error_of(answer(status, 0), code)
 
 
 def test_a_wrong_clock_is_named() -> None:
-    with pytest.raises(KeysRefused, match="clock"):
-        judge_error(answer(403, 0), "RequestTimeTooSkewed")
+    with pytest.raises(CredentialsRefused, match="clock"):
+        raise error_of(answer(403, 0), "RequestTimeTooSkewed")
 
 
 @pytest.mark.parametrize(
@@ -229,13 +229,13 @@ def test_a_wrong_clock_is_named() -> None:
     ],
 )
 def test_what_will_not_mend(status: int, code: str, said: str) -> None:
-    with pytest.raises(Unusable, match=said):
-        judge_error(answer(status, 0, x_amz_bucket_region="eu-west-1"), code)
+    with pytest.raises(PermanentError, match=said):
+        raise error_of(answer(status, 0, x_amz_bucket_region="eu-west-1"), code)
 
 
 def test_a_region_that_is_none_is_not_repeated() -> None:
-    with pytest.raises(Unusable) as caught:
-        judge_error(answer(301, 0, x_amz_bucket_region="a'b\x1b[0m"), "")
+    with pytest.raises(PermanentError) as caught:
+        raise error_of(answer(301, 0, x_amz_bucket_region="a'b\x1b[0m"), "")
     assert "a'b" not in str(caught.value)
 
 

@@ -16,7 +16,7 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.storage.s3.bucket import Credentials
+from gateway.storage.s3.credentials import Credentials
 from gateway.storage.s3.signing import presign, query_of, quote_path, sign
 
 # "Examples: Signature Calculations in AWS Signature Version 4", Amazon S3 API reference.

@@ -13,7 +13,7 @@ from gateway.errors import StorageError
 from gateway.runtime.metrics import UPSTREAM_REQUESTS
 from gateway.storage import object_storage as objects
 from gateway.storage import retries
-from gateway.storage.s3.bucket import Credentials
+from gateway.storage.s3.credentials import Credentials
 from gateway.storage.s3.storage import S3Storage
 from tests.support.faulty_bucket import Fault, Pattern, Upstream
 from tests.support.s3_storage import Counted, Make, read
@@ -95,8 +95,8 @@ async def test_who_checks_first_may_leave_first(upstream: Upstream, make: Make) 
         (Fault(fields={"ETag": '"other"'}), "has changed"),
         (Fault(fields={"Content-Length": "5"}), "has changed"),
         (Fault(status=403), "is refused"),
-        (Fault(status=503), "cannot be had after 4 tries"),
-        (Fault(before_head="close"), "cannot be had after 4 tries"),
+        (Fault(status=503), "cannot be read after 4 tries"),
+        (Fault(before_head="close"), "cannot be read after 4 tries"),
     ],
 )
 async def test_a_check_says_what_is_wrong_and_forgets_it(
@@ -133,10 +133,10 @@ async def test_without_etag_and_version_the_time_counts(upstream: Upstream, make
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"etag": '"a"\r\nX-Evil: b'}, "ETag that is none"),
-        ({"etag": "a"}, "ETag that is none"),
-        ({"key": "\ud800"}, "key that is no text"),
-        ({"version_id": "\ud800"}, "key that is no text"),
+        ({"etag": '"a"\r\nX-Evil: b'}, "ETag that is not valid"),
+        ({"etag": "a"}, "ETag that is not valid"),
+        ({"key": "\ud800"}, "key that is not valid text"),
+        ({"version_id": "\ud800"}, "key that is not valid text"),
     ],
 )
 async def test_what_cannot_be_asked_for(

@@ -16,7 +16,7 @@ from gateway.runtime.metrics import UPSTREAM_BYTES, UPSTREAM_REQUESTS, UPSTREAM_
 from gateway.storage import retries
 from gateway.storage.retries import FIRST_TRIES, TRIES
 from gateway.storage.s3.storage import S3Storage
-from gateway.storage.s3.stream import RETREAT_AFTER, RETREAT_BYTES
+from gateway.storage.s3.stream import SLOW_BYTES, TOO_MUCH_UNREAD
 from tests.support.faulty_bucket import GOOD, Fault, Pattern, Upstream
 from tests.support.s3_storage import Counted, Make, read, spliced
 from tests.support.streams import rest
@@ -225,7 +225,7 @@ async def test_before_the_first_byte_it_is_given_up_soon(
 async def test_who_waits_for_the_first_byte_is_not_made_to_wait_long(upstream: Upstream, make: Make) -> None:
     file = upstream.put("a", CONTENT)
     upstream.always = Fault(status=503, code="SlowDown", retry_after="30")
-    with pytest.raises(StorageError, match="had: the storage answers 503"):
+    with pytest.raises(StorageError, match="read: the storage answers 503"):
         await read(make(), file)
     assert len(upstream.requests) == 1
 
@@ -417,13 +417,13 @@ async def test_what_arrived_before_a_reset_is_taken_without_waiting(upstream: Up
 
 def buffer_of(stream: Any) -> int:
     """The size of its socket's receive buffer, as the kernel counts."""
-    assert stream._connection is not None
-    return int(stream._connection._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+    assert stream._source is not None
+    return int(stream._source._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
 
 
 def grows(stream: Any) -> bool:
     """Whether the kernel may make it larger (SO_BUF_LOCK)."""
-    return not stream._connection._socket.getsockopt(socket.SOL_SOCKET, 72)
+    return not stream._source._socket.getsockopt(socket.SOL_SOCKET, 72)
 
 
 async def take(stream: Any, amount: int) -> bytes:
@@ -453,7 +453,7 @@ async def test_a_slow_client_has_little_ahead(certificate: tuple[Path, Path], co
             assert not grows(stream)
             got = await take(stream, 300_000)
             await asyncio.sleep(0.05)
-            assert stream._connection.unread() <= 2 * LIMIT
+            assert stream._source.unread() <= 2 * LIMIT
             stream.limit_unread(0)
             assert (buffer_of(stream), grows(stream)) == (usual, True)
             stream.limit_unread(LIMIT)
@@ -472,7 +472,7 @@ async def test_a_segment_of_the_storage_has_room(plain: Upstream, counted: Count
     storage = S3Storage(plain.bucket(), counted.add)
     stream: Any = await storage.lookup(plain.put("a", CONTENT)).fetch(0, SIZE)
     stream.limit_unread(LIMIT)
-    segment = stream._connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    segment = stream._source._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
     assert buffer_of(stream) == 2 * segment > 2 * LIMIT
     assert await rest(stream) == CONTENT[:SIZE]
     storage.close()
@@ -498,17 +498,17 @@ async def test_what_a_quick_client_had_fetched_is_thrown_away(plain: Upstream, c
     storage = S3Storage(plain.bucket(), counted.add)
     file = plain.put("a", content)
     stream: Any = await storage.lookup(file).fetch(0, len(content))
-    stream._connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * RETREAT_BYTES)
-    if buffer_of(stream) < 4 * RETREAT_BYTES:
+    stream._source._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * TOO_MUCH_UNREAD)
+    if buffer_of(stream) < 4 * TOO_MUCH_UNREAD:
         pytest.skip("net.core.rmem_max is too small for large buffers")
     first = await take(stream, 16384)
-    await until(lambda: stream._connection.unread() > RETREAT_BYTES)
+    await until(lambda: stream._source.unread() > TOO_MUCH_UNREAD)
     stream.limit_unread(LIMIT)
-    second = await take(stream, RETREAT_AFTER)
+    second = await take(stream, SLOW_BYTES)
     assert len(plain.requests) == 1, "it may be a jam only"
     third = await take(stream, 100_000)
-    assert first + second + third == content[: 16384 + RETREAT_AFTER + 100_000]
-    assert [asked.range for asked in plain.requests][1:] == [f"bytes={16384 + RETREAT_AFTER}-63999999"]
+    assert first + second + third == content[: 16384 + SLOW_BYTES + 100_000]
+    assert [asked.range for asked in plain.requests][1:] == [f"bytes={16384 + SLOW_BYTES}-63999999"]
     assert counted[UPSTREAM_RETRIES] == 0
     stream.close()
     storage.close()

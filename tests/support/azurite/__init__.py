@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import pytest
 
+from tests.support.ports import ReservedPort
 from tests.support.programs import need
 
 PROGRAM = Path(__file__).parent / "node_modules/azurite/dist/src/blob/main.js"
@@ -36,8 +37,8 @@ class Azurite:
             if os.environ.get("CI"):
                 pytest.fail(reason)
             pytest.skip(reason)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.key = base64.b64encode(secrets.token_bytes(64)).decode()
         self.endpoint = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
         self._process = subprocess.Popen(
@@ -64,6 +65,7 @@ class Azurite:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._reserved.close()
 
     def __enter__(self) -> Self:
         return self

@@ -40,7 +40,7 @@ async def test_etag_and_version_come_from_the_storage(api: Api, versioned: Shop,
     status, body = await register(api, FILE, beside)
     assert status == 200, body
     digest = body["product"]["versions"][-1]["manifest"]
-    manifest = await api.store.get_manifest(digest)
+    manifest = await api.store.products.get_manifest(digest)
     assert manifest is not None
     file, other = manifest.files
     assert (file.etag, file.version_id, file.modified) == (put.etag, put.version_id, put.modified)

@@ -35,7 +35,7 @@ async def test_every_url_wants_a_key_but_the_public_ones(api: Api, route: Any) -
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 async def test_a_mint_key_may_only_mint(api: Api, route: Any) -> None:
-    key = (await api.store.create_key("shop", "mint")).key
+    key = (await api.store.keys.create("shop", "mint")).key
     status, body, response = await api.ask(route.method, fill(route.path), {"name": "x"}, key=key)
     if route.path in PUBLIC:
         assert status == 200
@@ -45,9 +45,9 @@ async def test_a_mint_key_may_only_mint(api: Api, route: Any) -> None:
 
 
 async def test_a_revoked_key_is_unknown_at_once(api: Api) -> None:
-    minted = await api.store.create_key("operator")
+    minted = await api.store.keys.create("operator")
     assert (await api.ask("GET", PRODUCTS, key=minted.key))[0] == 200
-    await api.store.revoke_key(minted.record.id)
+    await api.store.keys.revoke(minted.record.id)
     assert (await api.ask("GET", PRODUCTS, key=minted.key))[0] == 401
 
 
@@ -202,8 +202,8 @@ async def test_parameters_nobody_knows(api: Api) -> None:
 
 
 async def test_a_fault_of_ours_is_told_without_secrets(api: Api, caplog: pytest.LogCaptureFixture) -> None:
-    await api.store.call("HSET", "dg:product:{broken}", "name", "x", "created", "no number")
-    await api.store.call("SADD", "dg:products", "broken")
+    await api.store.client.call("HSET", "dg:product:{broken}", "name", "x", "created", "no number")
+    await api.store.client.call("SADD", "dg:products", "broken")
     status, body, response = await api.ask("GET", PRODUCTS)
     check_problem(status, body, response.content_type)
     assert status == 500

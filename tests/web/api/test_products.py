@@ -41,7 +41,7 @@ async def test_a_product_from_nothing_to_a_token(api: Api, settings: Settings) -
     status, body, _ = await api.ask("POST", "/api/products/bass/versions", version)
     assert (status, body["product"]["activeVersion"]) == (200, "1")
     assert await api.ask("POST", "/api/products/bass/versions", version) is not None
-    manifest = await api.store.get_manifest(body["product"]["versions"][0]["manifest"])
+    manifest = await api.store.products.get_manifest(body["product"]["versions"][0]["manifest"])
     assert manifest is not None
     [file] = manifest.files
     assert file.modified == (root(settings) / "a.bin").stat().st_mtime_ns
@@ -55,7 +55,7 @@ async def test_a_product_from_nothing_to_a_token(api: Api, settings: Settings) -
     assert (await api.ask("GET", "/api/products/bass"))[1] == body
     _, everything, _ = await api.ask("GET", "/api/products")
     assert [product["productId"] for product in everything["products"]] == ["bass", "drums"]
-    assert (await api.store.create_token("bass")).record.version == "3"
+    assert (await api.store.tokens.create("bass")).record.version == "3"
 
 
 async def test_conflicts(api: Api) -> None:
@@ -141,7 +141,7 @@ async def test_wrong_files(api: Api, settings: Settings, change: dict[str, Any],
     files = [FILE | {"name": "first"}, FILE | change]
     status, body, _ = await api.ask("POST", "/api/products/drums/versions", {"version": "3", "files": files})
     assert (status, [fault["field"] for fault in body["errors"]]) == (400, [field])
-    product = await api.store.get_product("drums")
+    product = await api.store.products.get("drums")
     assert product is not None
     assert "3" not in product.versions
 

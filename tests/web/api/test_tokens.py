@@ -14,13 +14,13 @@ PATH = "/api/downloads/tokens"
 
 
 async def create(api: Api, **terms: Any) -> str:
-    return (await api.store.create_token("drums", "1.0.0", **terms)).record.id
+    return (await api.store.tokens.create("drums", "1.0.0", **terms)).record.id
 
 
 async def test_show(api: Api) -> None:
     identifier = await create(api, max_downloads=2, email="a@b.example", name="Ada", metadata={"n": 1})
-    await api.store.call("HSET", token_key(identifier), "charged:0", 150)
-    record = await api.store.get_token(identifier)
+    await api.store.client.call("HSET", token_key(identifier), "charged:0", 150)
+    record = await api.store.tokens.get(identifier)
     assert record is not None
     status, body, response = await api.ask("GET", f"{PATH}/{identifier}")
     assert (status, response.content_type) == (200, "application/json")
@@ -67,13 +67,13 @@ async def test_revoke(api: Api) -> None:
 
 async def test_change(api: Api) -> None:
     identifier = await create(api, max_downloads=5)
-    record = await api.store.get_token(identifier)
+    record = await api.store.tokens.get(identifier)
     assert record is not None
     moment = record.created + 60_500
     for text in (format_time(moment), format_time(moment).replace("Z", "9999+00:00")):
         status, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", {"expiresAt": text})
         assert (status, body["token"]["expiresAt"]) == (200, format_time(moment))
-        assert await api.store.call("PEXPIRETIME", token_key(identifier)) == moment
+        assert await api.store.client.call("PEXPIRETIME", token_key(identifier)) == moment
     _, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", {"maxDownloads": 7})
     assert (body["token"]["maxDownloads"], body["token"]["expiresAt"]) == (7, format_time(moment))
     _, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", {"maxDownloads": None})
@@ -101,15 +101,15 @@ async def test_change(api: Api) -> None:
 )
 async def test_wrong_changes(api: Api, change: dict[str, Any], field: str) -> None:
     identifier = await create(api, max_downloads=5)
-    before = await api.store.get_token(identifier)
+    before = await api.store.tokens.get(identifier)
     status, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", change)
     assert (status, body["errors"][0]["field"]) == (400, field)
-    assert await api.store.get_token(identifier) == before
+    assert await api.store.tokens.get(identifier) == before
 
 
 async def test_how_far_an_expiry_may_be_moved(api: Api) -> None:
     identifier = await create(api)
-    record = await api.store.get_token(identifier)
+    record = await api.store.tokens.get(identifier)
     assert record is not None
     for seconds, status in ((MAX_TTL - 5, 200), (MAX_TTL + 60, 400)):
         wanted = {"expiresAt": format_time(record.created + 1000 * seconds)}

@@ -1,6 +1,6 @@
-"""Folders registered as storages in `<data>/storages.json`, by name.
+"""The file `<data>/storages.json`: folders that publishing has made storages, by name.
 
-The file is written whole and renamed into place, by one writer at a time.
+One writer at a time writes the whole file under another name and renames it into place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DIGEST_CHARACTERS: Final = 8
 
 
 def read_registry(data: Path) -> dict[str, Path]:
-    """Read the registered roots by name; none when nothing was registered. Raises StorageError."""
+    """Read the registered folders by name; an empty dict if there are none. Raises StorageError."""
     path = data / REGISTRY
     try:
         plain = json.loads(path.read_bytes())
@@ -41,17 +41,17 @@ def read_registry(data: Path) -> dict[str, Path]:
 
 
 def name_for(folder: Path) -> str:
-    """Name a folder for the registry: after the folder, and a digest that tells namesakes apart."""
-    word = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:_NAME_CHARACTERS].strip("-")
+    """Make a name for a folder: its own name, and a digest that tells folders of the same name apart."""
+    stem = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:_NAME_CHARACTERS].strip("-")
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{word or 'files'}-{digest}"
+    return f"{stem or 'files'}-{digest}"
 
 
 def register(data: Path, folder: Path) -> str:
-    """Write a folder into the registry, unless it is there; returns its storage's name.
+    """Write a folder into the file, unless it is there already; return the name of its storage.
 
-    The file has mode 0600 and is replaced at once, so a reader never sees half of it. Raises
-    ConfigurationError when it cannot be written or the folder's path is not valid UTF-8.
+    The file has mode 0600 and is replaced in one step, so a reader never sees half of it. Raises
+    ConfigurationError when it cannot be written, or when the folder's path is not valid UTF-8.
     """
     folder = folder.resolve()
     try:
@@ -78,7 +78,7 @@ def _only_writer(data: Path) -> Iterator[None]:
         data / (REGISTRY + ".lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
     )
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # let go of by closing
+        fcntl.flock(lock, fcntl.LOCK_EX)  # closing releases it
         yield
     finally:
         os.close(lock)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.config.settings import load
 from gateway.errors import ConfigurationError, StorageError
-from gateway.storage.obstore.setup import address, make_store
+from gateway.storage.obstore.bucket import address, make_store
 from gateway.storage.registry import Storages
 from tests.support.clouds import settings_of
 

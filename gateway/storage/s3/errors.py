@@ -1,6 +1,7 @@
-"""What botocore's errors mean for whoever runs the gateway: one line each that says how to mend it.
+"""What botocore's exceptions mean: the one place where the S3 catalog turns them into ours.
 
-No text of botocore's is passed on but codes: some quote URLs, and a service's message may quote keys.
+Each becomes a StorageError of one line that says what to do. Of botocore's own texts only error codes are
+passed on: some of the texts quote URLs, and the message of a service may quote keys.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from typing import Any, Final
 from gateway.errors import StorageError
 from gateway.storage.catalog import ObjectMissing
 from gateway.storage.s3.bucket import Bucket
+from gateway.storage.s3.credentials import explain_no_keys
 
-_KEYS: Final = {
+_KEY_ERRORS: Final = {
     "InvalidAccessKeyId": "does not know the access key",
     "SignatureDoesNotMatch": "does not accept the secret key",
     "ExpiredToken": "says that the keys have expired",
@@ -23,39 +25,43 @@ _KEYS: Final = {
 
 
 def translate(error: Exception, bucket: Bucket, key: str | None = None) -> StorageError:
-    """Make the StorageError for what botocore raised. key: the object asked for, None for the bucket."""
-    from botocore import exceptions  # noqa: PLC0415 - who has such an error has it imported
+    """Return the StorageError to raise instead of an exception of botocore.
 
-    place = f"storage {bucket.name}: "
+    key: the object that was asked for; None for the bucket itself.
+    """
+    from botocore import exceptions  # noqa: PLC0415 - imported already, since it raised the error
+
+    prefix = f"storage {bucket.name}: "
     if isinstance(error, StorageError):
         return error
     if isinstance(error, exceptions.ClientError):
-        told = place + _tell_answer(error.response, bucket, key)
-        missing = key is not None and _status(error.response) == 404
-        return ObjectMissing(told) if missing else StorageError(told)
+        text = prefix + _explain_response(error.response, bucket, key)
+        is_missing = key is not None and _status(error.response) == 404
+        return ObjectMissing(text) if is_missing else StorageError(text)
     if isinstance(error, exceptions.SSLError):
-        mend = f"set storage.{bucket.name}.ca_file to the authority's certificates"
-        return StorageError(f"{place}{bucket.host} shows a certificate that is not trusted: {mend}")
+        return StorageError(
+            f"{prefix}{bucket.host} shows a certificate that is not trusted: "
+            f"set storage.{bucket.name}.ca_file to the authority's certificates"
+        )
     if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
-        mend = f"correct storage.{bucket.name}.endpoint, or see network and firewall"
-        what = f"{bucket.host} port {bucket.port} cannot be reached ({type(error).__name__})"
-        return StorageError(f"{place}{what}: {mend}")
-    from gateway.storage.s3.credentials import tell_credentials  # noqa: PLC0415
+        return StorageError(
+            f"{prefix}{bucket.host} port {bucket.port} cannot be reached ({type(error).__name__}): "
+            f"correct storage.{bucket.name}.endpoint, or check the network and the firewall"
+        )
+    return StorageError(prefix + explain_no_keys(bucket.name, error))
 
-    return StorageError(place + tell_credentials(bucket.name, error))
 
-
-def _tell_answer(response: dict[str, Any], bucket: Bucket, key: str | None) -> str:
+def _explain_response(response: dict[str, Any], bucket: Bucket, key: str | None) -> str:
     status = _status(response)
     code = str(response.get("Error", {}).get("Code", ""))
     what = f"bucket {bucket.bucket!r}" if key is None else repr(key)
-    region = wrong_region(response, bucket)
+    region = explain_wrong_region(response, bucket)
     if region:
         return region
     if status in (301, 307) or code == "AuthorizationHeaderMalformed":
         return f"{what} is elsewhere: correct storage.{bucket.name}.region or endpoint"
-    if code in _KEYS:
-        return f"{bucket.host} {_KEYS[code]}: correct the keys of the storage"
+    if code in _KEY_ERRORS:
+        return f"{bucket.host} {_KEY_ERRORS[code]}: correct the keys of the storage"
     if code == "RequestTimeTooSkewed":
         return f"{bucket.host} says that this machine's clock is wrong: set it"
     if status == 404 and (key is None or code == "NoSuchBucket"):
@@ -75,8 +81,8 @@ def _status(response: dict[str, Any]) -> int:
     return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def wrong_region(response: dict[str, Any], bucket: Bucket) -> str:
-    """Say so when the answer names another region than the settings, else ""."""
+def explain_wrong_region(response: dict[str, Any], bucket: Bucket) -> str:
+    """Say which region to set if the answer names another one than the settings, else return ""."""
     fields = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region = fields.get("x-amz-bucket-region") or response.get("Error", {}).get("Region") or bucket.region
     if region == bucket.region:

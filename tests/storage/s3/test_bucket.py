@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.config.storages import S3Settings
+from gateway.storage.s3.bucket import make_bucket
 from gateway.storage.s3.credentials import GivenCredentials
-from gateway.storage.s3.setup import make_bucket
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from gateway.storage.s3.setup import make_bucket
             True,
             "/storage/v1 /s3/shop/x/",
         ),
-        ({"endpoint": "http://[::1]:9000"}, "[::1]", 9000, False, "/shop/"),
+        ({"endpoint": "http://[::1]:9000"}, "::1", 9000, False, "/shop/"),
     ],
 )
 def test_where_a_bucket_is(given: dict[str, Any], host: str, port: int, tls: bool, path: str) -> None:

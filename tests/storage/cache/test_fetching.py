@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime import metrics as counters
-from gateway.storage.cache import fills
-from gateway.storage.cache.slice_files import Part
+from gateway.storage.cache import fetching
+from gateway.storage.cache.slice_files import SliceWriter
 from tests.support.cached_storage import MIB, Rig
 from tests.support.faulty_bucket import Pattern, Upstream
 
@@ -36,7 +36,7 @@ async def test_a_disk_that_times_out_is_told(
     def fail(*_: object) -> None:
         raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
-    monkeypatch.setattr(Part, method, fail)
+    monkeypatch.setattr(SliceWriter, method, fail)
     content = Pattern(2 * MIB)
     rig.upstream.put("a", content)
     assert await rig.read("a", 0, len(content)) == content[:]
@@ -50,14 +50,14 @@ async def test_a_disk_that_times_out_is_told(
 async def test_no_turn_in_time_is_no_fault(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fills, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 0.05)
     content = Pattern(2 * MIB)
     rig.upstream.put("a", content)
-    slots = rig.cache._filler._slots
-    for _ in range(fills.MAX_FILLS):
+    slots = rig.cache._fetcher._slots
+    for _ in range(fetching.MAX_FETCHES):
         await slots.acquire()
     assert await rig.read("a", 0, len(content)) == content[:]
-    for _ in range(fills.MAX_FILLS):
+    for _ in range(fetching.MAX_FETCHES):
         slots.release()
     assert rig.counts[counters.CACHE_BYPASSED] >= 1
     assert rig.counts[counters.CACHE_FAILURES] == 0
@@ -65,4 +65,4 @@ async def test_no_turn_in_time_is_no_fault(
     assert await rig.read("a", 0, len(content)) == content[:]
     await rig.settled()
     assert len(rig.slices()) == 1
-    assert slots._value == fills.MAX_FILLS
+    assert slots._value == fetching.MAX_FETCHES

@@ -1,4 +1,7 @@
-"""A bucket or container from its settings: obstore's client for it, without time-outs that end a download."""
+"""A bucket of Google's or a container of Azure's, from its settings: obstore's client for it.
+
+The client has no time-out that would end a long download.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from obstore.store import AzureStore, GCSStore
 
 from gateway.errors import StorageError
-from gateway.storage.obstore.faults import FAULTS
+from gateway.storage.obstore.errors import OBSTORE_ERRORS
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig, ClientConfig, GCSConfig, ObjectStore, RetryConfig
@@ -16,17 +19,18 @@ if TYPE_CHECKING:
     from gateway.config.storages import AzureSettings, CloudSettings, GoogleSettings
 
 FOR_EVER: Final = timedelta(days=3650)
-"""obstore's `timeout` is for a whole answer, and 30 s unless told otherwise."""
+"""For obstore's `timeout`, which limits the time of a whole response and is 30 s by default."""
 NO_RETRIES: Final[RetryConfig] = {"max_retries": 0}
-"""For streams, which ask again themselves: see `stream.py`."""
+"""For streams, which ask again by themselves: see `resuming_stream.py`."""
 COMMAND_RETRIES: Final[RetryConfig] = {"max_retries": 10, "retry_timeout": timedelta(days=1)}
-"""For commands: obstore's default, but for as long as it takes to read a large object."""
+"""For commands: obstore's default number of tries, with as much time as it takes to read a large object."""
 
 
 def make_store(name: str, table: CloudSettings, retries: RetryConfig = NO_RETRIES) -> ObjectStore:
-    """Make the client; it connects when it is first asked. Raises StorageError for unusable credentials.
+    """Make obstore's client, which connects at its first request.
 
-    In a process that forks no more: its threads do not survive that.
+    Call it only in a process that does not fork afterwards: the client has threads, which a fork loses.
+    Raises StorageError when the credentials or certificates cannot be used.
     """
     options: ClientConfig = {
         "timeout": FOR_EVER,
@@ -40,22 +44,22 @@ def make_store(name: str, table: CloudSettings, retries: RetryConfig = NO_RETRIE
         if table.type == "gs":
             return _google(table, options, retries)
         return _azure(table, options, retries)
-    except FAULTS as error:
+    except OBSTORE_ERRORS as error:
         kind = type(error).__name__
         raise StorageError(
-            f"storage {name}: its credentials or certificates cannot be used ({kind}): see that the files "
-            "are there and can be read, and the keys are complete"
+            f"storage {name}: its credentials or certificates cannot be used ({kind}): check that the files "
+            "exist and can be read, and that the keys are complete"
         ) from None
 
 
 def address(table: CloudSettings) -> str:
-    """What all addresses of its objects begin with."""
+    """Return what the addresses of all its objects begin with."""
     return f"{table.type}://{table.bucket if table.type == 'gs' else table.container}/{table.prefix}"
 
 
 def _google(table: GoogleSettings, options: ClientConfig, retries: RetryConfig) -> ObjectStore:
     # Google unpacks objects stored with Content-Encoding: gzip, and then ignores ranges, unless the client
-    # takes gzip: https://cloud.google.com/storage/docs/transcoding
+    # accepts gzip: https://cloud.google.com/storage/docs/transcoding
     options["default_headers"] = {"accept-encoding": "gzip"}
     config: GCSConfig = {}
     if table.service_account is not None:

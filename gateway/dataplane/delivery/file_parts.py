@@ -1,0 +1,35 @@
+"""Reading the part of an object that lies in a local file. Errors of the system become StorageErrors."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from gateway.errors import StorageError
+from gateway.storage.interface import FilePart
+from gateway.storage.local.page_cache import read_into_memory
+
+_TRUNCATED: Final = "a stored part of a file was truncated while it was sent"
+
+
+def read_part(part: FilePart, start: int, length: int) -> bytes:
+    """Read `length` bytes of the part's file from the offset `start`; blocks. Raises StorageError."""
+    try:
+        data = os.pread(part.fd, length, start)
+    except OSError as error:
+        raise StorageError(f"a stored part of a file cannot be read: {error.strerror}") from error
+    if len(data) != length:
+        raise StorageError(_TRUNCATED)
+    return data
+
+
+def read_into_memory_and_close(fd: int, start: int, stop: int) -> None:
+    """Read a span of a file into the page cache, and close the descriptor; blocks. Raises StorageError."""
+    try:
+        read_into_memory(fd, start, stop)
+    except EOFError:
+        raise StorageError(_TRUNCATED) from None
+    except OSError as error:
+        raise StorageError(f"a stored part of a file cannot be read: {error.strerror}") from error
+    finally:
+        os.close(fd)

@@ -1,0 +1,116 @@
+"""The redis-py client: URLs, faults of the store, and commands that leave together."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.errors import ConfigurationError, StoreUnavailable
+from gateway.tokens.repositories import Repositories
+from tests.support.repositories import create_many, manifest
+from tests.support.store_server import StoreServer
+from tests.support.timing import lasts
+
+
+@pytest.mark.parametrize("url", ["", "http://x", "redis://:sec/ret@host", "redis://u:secret@host:port"])
+def test_wrong_urls_are_not_quoted(url: str) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        Repositories.connect(url)
+    assert "sec" not in str(told.value)
+    assert told.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://user:secret@127.0.0.1:1/0", "unix://:secret@/nowhere/store.sock", "redis://:secret@256.0.0.1"],
+)
+async def test_no_store_there(url: str) -> None:
+    async with Repositories.connect(url, 0.5) as repos:
+        with pytest.raises(StoreUnavailable) as told:
+            await repos.client.ping()
+        assert "secret" not in str(told.value)
+
+
+async def test_wrong_password(own_store: StoreServer) -> None:
+    async with Repositories.connect(own_store.url) as repos:
+        await repos.client.call("CONFIG", "SET", "requirepass", "opensesame")
+    for url in (own_store.url, own_store.url.replace("unix://", "unix://:wrongsecret@")):
+        async with Repositories.connect(url) as repos:
+            with pytest.raises(StoreUnavailable) as told:
+                await repos.products.list_all()
+            assert "secret" not in str(told.value)
+    async with Repositories.connect(own_store.url.replace("unix://", "unix://:opensesame@")) as repos:
+        await repos.client.ping()
+
+
+async def test_the_store_goes_and_comes_back(own_store: StoreServer) -> None:
+    async with Repositories.connect(own_store.url, 0.5) as repos:
+        await repos.products.register(manifest("p", "1"))
+        await asyncio.gather(*(repos.tokens.create("p") for _ in range(50)))
+        own_store.stop()
+        answers = await asyncio.gather(*(repos.tokens.create("p") for _ in range(50)), return_exceptions=True)
+        assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+        own_store.start()  # empty: the scripts are gone too
+        await repos.products.register(manifest("p", "1"))
+        assert len(await create_many(repos, 50)) == 50
+
+
+@pytest.mark.timing
+async def test_a_store_that_hangs(own_store: StoreServer) -> None:
+    async with Repositories.connect(own_store.url, 0.3) as repos:
+        await repos.client.ping()
+        async with Repositories.connect(own_store.url, 5) as other:
+            await other.client.call("CLIENT", "PAUSE", 1500, "ALL")
+            with lasts(most=1), pytest.raises(StoreUnavailable, match=r"0\.3 s"):
+                await repos.client.ping()
+            await asyncio.sleep(1.5)
+            await repos.client.ping()
+
+
+async def test_a_full_store(own_store: StoreServer) -> None:
+    async with Repositories.connect(own_store.url) as repos:
+        await repos.products.register(manifest("p", "1"))
+        await repos.client.call("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(StoreUnavailable, match="OutOfMemory"):
+            await repos.tokens.create("p")
+
+
+async def test_late_replies_are_nobodys(own_store: StoreServer) -> None:
+    async with Repositories.connect(own_store.url, 0.2) as repos:
+        await repos.client.call("SET", "a", "first")
+        await repos.client.call("CLIENT", "PAUSE", 500, "ALL")
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            await repos.client.call("GET", "a")
+        await asyncio.sleep(0.4)
+        answers = await asyncio.gather(repos.client.call("ECHO", "x"), repos.client.call("GET", "a"))
+        assert list(answers) == ["x", "first"]
+
+
+async def test_callers_that_go_away_disturb_nobody(repos: Repositories) -> None:
+    await repos.products.register(manifest("p", "1"))
+    ids = sorted(await create_many(repos, 200))
+
+    async def check(identifier: str) -> None:
+        for _ in range(10):
+            record = await repos.tokens.get(identifier)
+            assert record is not None
+            assert record.id == identifier
+
+    tasks = [asyncio.create_task(check(identifier)) for identifier in ids]
+    for task in tasks[::2]:
+        await asyncio.sleep(0)
+        task.cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(answer is None for answer in answers[1::2])
+
+
+async def test_a_caller_of_every_turn_is_served(repos: Repositories) -> None:
+    """A request made in the very turn in which the last sender ends must not wait for ever."""
+
+    async def ask_often() -> None:
+        for _ in range(300):
+            await repos.client.ping()
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(ask_often() for _ in range(8)))
