@@ -1,8 +1,8 @@
 """Answers `/auth`: a front proxy asks whether its client may have a file, and then sends the file itself.
 
 What the proxy will send is charged, and never refunded, because nobody reports what the client receives. A
-proxy cannot send an object of a bucket: it is told about no file then, as for an index, and passes the
-request on, so that `download.py` answers and charges it.
+proxy cannot send an object of a bucket: the answer then describes no file, as for an index, and the proxy
+passes the request on, so that `download.py` answers and charges it.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ put together once a second, and leave in one write: half the Python of a request
 rules:
 
 - Only what the ordinary way has answered before is kept, by the manifest's digest and the name asked for, if
-  any: a small file, whole; what a front proxy is told about a file; and, for requests of one span of a larger
-  file, where the file is.
+  any: a small file, whole; the description of a file for a front proxy; and, for requests of one span of a
+  larger file, where the file is.
 - A kept answer is sent only where nothing is left to decide: the token is valid, and what is to be charged
   has been reserved by reading the token. An unknown, expired or revoked token is refused here, too: all three
   cost the same.
