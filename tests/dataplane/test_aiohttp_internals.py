@@ -21,6 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.dataplane import aiohttp_connection, connection, server
 from gateway.dataplane.aiohttp_connection import AiohttpConnection, AlreadyAnswered
+from tests.support.waiting import until
 
 SOURCES = (aiohttp_connection, connection, server)
 REQUEST = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -188,9 +189,9 @@ async def test_messages_appended_by_hand_are_answered() -> None:
     connection._messages.extend(messages)
     assert connection._waiter is not None
     connection._waiter.set_result(None)
-    await asyncio.sleep(0.01)
-    assert transport_of(connection).written.count(b"HTTP/1.1 200 OK") == 2
-    assert connection._waiter is not None
+    transport = transport_of(connection)
+    await until(lambda: transport.written.count(b"HTTP/1.1 200 OK") == 2)
+    await until(lambda: connection._waiter is not None)
     assert not connection._waiter.done()
     connection.connection_lost(None)
 
