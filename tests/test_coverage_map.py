@@ -84,13 +84,11 @@ COVERED_BY = {
     "web.documents": "web/test_service",
     "web.health": "web/test_service",
     "web.models": "web/api/test_problems",
-    "web.openapi": "web/test_service",
     "web.problems": "web/api/test_problems",
     "web.quick_response": "mint/test_responses",
     "web.responses": "web/test_application",
     "web.routes": "web/test_application",
     "web.server": "web/test_service",
-    "web.times": "web/api/test_tokens",
     "web.validation": "web/api/test_problems",
 }
 """Modules below `gateway`, and the test file of each below `tests`."""

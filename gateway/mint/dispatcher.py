@@ -1,7 +1,7 @@
 """Answers the mint service's requests by its table of routes.
 
-An aiohttp application would do the same; its router, its middlewares and its own kind of request cost … µs
-more, of the some 150 that a mint takes. The checks, the codes and the table are those of `gateway.web`.
+An aiohttp application would do the same, but its router and middlewares cost 7 µs a request, and its response
+16 µs (see `gateway.web.quick_response`). The checks, the codes and the form of the table are `gateway.web`'s.
 """
 
 from __future__ import annotations

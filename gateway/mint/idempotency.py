@@ -1,18 +1,21 @@
-"""Idempotency-Key: the same key and body within a day get the same answer, byte for byte.
+"""Idempotency-Key: the same key and body within a day get the same response, byte for byte.
 
     dg:idem:{SHA-256(hash of the API key, Idempotency-Key)}   string: state, expires (ms), JSON
 
-The answer holds a token, and a token is never in the store. So it is not kept but made again:
+The response holds a token, and a token is never stored. So the token of such a request is not random; it can
+be computed again:
 
     token = HMAC-SHA256(API key, "…" Idempotency-Key salt)
 
-with a random salt that the record keeps. Only who has the API key and the record can make it.
+The record keeps the random salt. Only somebody who has both the API key and the record can compute the token.
 
-The steps, and what a crash between two of them leaves:
-1. claim: one script writes the record (with expiry and version already decided) or returns the one there.
-   Two requests at once agree on one record, and so on one token.
-2. create: writes the token unless it is there. After a crash here, a replay does steps 2 and 3.
-3. finish: marks the record, so that a later replay never makes a token again that was since removed.
+There are three steps. Each says what a crash after it leaves:
+1. claim: one script writes the record, with the token's expiry and version, unless there is one; it returns
+   the record that counts. Two requests at the same time agree on one record, and so on one token. After a
+   crash here, the same request again does steps 2 and 3.
+2. create: writes the token unless it exists. After a crash here, the same request again does both steps, and
+   changes nothing in the second.
+3. finish: marks the record as done, so that the same request never makes a token again that was removed.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from gateway.web.problems import Problem, invalid
 HEADER: Final = "Idempotency-Key"
 KEY_PATTERN: Final = r"^[!-~](?:[ -~]{0,253}[!-~])?$"
 KEEP_SECONDS: Final = 86_400
+"""How long a record is kept."""
 SALT_BYTES: Final = 16
 _KEY: Final = re.compile(KEY_PATTERN[1:-1])
 _PURPOSE: Final = b"download-gateway token for an Idempotency-Key\0"
@@ -47,8 +51,12 @@ FINISH: Final = Script.load("finish_idempotency_key")
 
 
 @dataclass(frozen=True)
-class Promise:
-    """What a record holds: enough to give the same answer again. expires: ms since 1970. salt: hex."""
+class IdempotencyRecord:
+    """What the store holds for an Idempotency-Key: enough to make the same response again.
+
+    done: step 3 has been taken. expires: of the token, ms since 1970. body: digest of the request's body.
+    salt: hex digits. base: what the download URL begins with. manifest: its digest.
+    """
 
     done: bool
     expires: int
@@ -61,7 +69,7 @@ class Promise:
 
 
 def idempotency_key(request: web.BaseRequest) -> str | None:
-    """The request's Idempotency-Key, if any. Raises Problem."""
+    """Read the Idempotency-Key of a request; None when it has none. Raises Problem: invalid_request."""
     values = request.headers.getall(HEADER, [])
     if not values:
         return None
@@ -71,47 +79,47 @@ def idempotency_key(request: web.BaseRequest) -> str | None:
 
 
 def record_key(api_key: str, name: str) -> str:
-    """The store's key of a record: other callers' keys of the same name are other records."""
+    """Make the store's key of a record. The same Idempotency-Key of another API key is another record."""
     digest = hashlib.sha256(f"{key_hash(api_key)}\n{name}".encode()).hexdigest()
     return idempotency_record_key(digest)
 
 
-def digest_body(plain: Any) -> str:
-    """What tells one body from another: the meaning counts, not spaces and order."""
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def digest_body(document: Any) -> str:
+    """Digest a parsed body. Bodies that differ in spaces and order only have the same digest."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def derive_token(api_key: str, name: str, promise: Promise) -> str:
-    """The token of a promise; needs the API key in clear, which only its owner's requests bring."""
-    message = _PURPOSE + name.encode() + b"\0" + bytes.fromhex(promise.salt)
+def derive_token(api_key: str, name: str, record: IdempotencyRecord) -> str:
+    """Compute the token of a record. It takes the API key itself, which only requests of its owner carry."""
+    message = _PURPOSE + name.encode() + b"\0" + bytes.fromhex(record.salt)
     return encode_secret(TOKEN_PREFIX, hmac.digest(api_key.encode(), message, hashlib.sha256))
 
 
-def read_promise(record: str, body: str) -> Promise:
+def read_record(text: str, body: str) -> IdempotencyRecord:
     """Read a record. Raises Problem (idempotency_key_reused) when it was made for another body."""
     try:
-        state, expires, text = record.split(" ", 2)
-        promise = Promise(state == "done", int(expires), **json.loads(text))
+        state, expires, fields = text.split(" ", 2)
+        record = IdempotencyRecord(state == "done", int(expires), **json.loads(fields))
     except (ValueError, TypeError):
         raise StoreUnavailable("the store holds an idempotency record that cannot be read") from None
-    if promise.body != body:
+    if record.body != body:
         raise Problem(
             "idempotency_key_reused",
-            f"Use a new {HEADER} for each different request; this one is a day old at most.",
+            f"Use a new {HEADER} for each different request; a key is remembered for one day.",
         )
-    return promise
+    return record
 
 
 async def claim(
-    store: Repositories, key: str, body: str, base: str, resolved: ResolvedVersion, lifetime: int
-) -> Promise:
-    """Step 1. key: the record's. lifetime: the token's, in seconds. Raises Problem, StoreUnavailable."""
+    store: Repositories, key: str, body: str, base: str, version: ResolvedVersion, lifetime: int
+) -> IdempotencyRecord:
+    """Take step 1. key: of the record. lifetime: of the token, seconds. Raises Problem, StoreUnavailable."""
     salt = secrets.token_hex(SALT_BYTES)
-    fields = {"body": body, "salt": salt, "base": base, **asdict(resolved)}
-    record = await store.client.run(CLAIM, [key], json.dumps(fields), 1000 * KEEP_SECONDS, 1000 * lifetime)
-    return read_promise(record, body)
+    fields = {"body": body, "salt": salt, "base": base, **asdict(version)}
+    text = await store.client.run(CLAIM, [key], json.dumps(fields), 1000 * KEEP_SECONDS, 1000 * lifetime)
+    return read_record(text, body)
 
 
 async def finish(store: Repositories, key: str) -> None:
-    """Step 3. Raises StoreUnavailable."""
+    """Take step 3. Raises StoreUnavailable."""
     await store.client.run(FINISH, [key])

@@ -29,65 +29,68 @@ async def generate_download_url(request: web.BaseRequest, context: MintContext) 
     key = bearer_key(request)
     try:
         name = idempotency.idempotency_key(request)
-        body = await read_json(request)
-        order = validate(context.mint_model, body)
+        document = await read_json(request)
+        body = validate(context.mint_model, document)
     except Problem:  # only a caller with a valid key learns what is wrong with the request
         check_role(key, await context.store.client.call(*key_command(key)), MINT)
         raise
-    commands = [key_command(key), resolve_version_command(order.productId, order.version)]
+    commands = [key_command(key), resolve_version_command(body.productId, body.version)]
     if name is None:
         key_reply, version_reply = await context.store.client.call_all(*commands)
         check_role(key, key_reply, MINT)
-        version = read_resolved_version(version_reply, order.productId, order.version)
-        return await _mint_once(context, order, version)
+        version = read_resolved_version(version_reply, body.productId, body.version)
+        return await _mint_once(context, body, version)
     record_key = idempotency.record_key(key, name)
-    key_reply, version_reply, record = await context.store.client.call_all(*commands, ("GET", record_key))
+    key_reply, version_reply, record_text = await context.store.client.call_all(
+        *commands, ("GET", record_key)
+    )
     check_role(key, key_reply, MINT)
-    digest = idempotency.digest_body(body)
-    if record is not None:
-        promise = idempotency.read_promise(record, digest)
+    digest = idempotency.digest_body(document)
+    if record_text is not None:
+        record = idempotency.read_record(record_text, digest)
     else:
-        version = read_resolved_version(version_reply, order.productId, order.version)
-        lifetime = order.expiresIn or context.default_ttl
-        promise = await idempotency.claim(
+        version = read_resolved_version(version_reply, body.productId, body.version)
+        lifetime = body.expiresIn or context.default_ttl
+        record = await idempotency.claim(
             context.store, record_key, digest, context.base_url, version, lifetime
         )
-    token = idempotency.derive_token(key, name, promise)
-    if not promise.done:
-        await _keep_promise(context, order, promise, token)
+    token = idempotency.derive_token(key, name, record)
+    if not record.done:
+        await _create_recorded(context, body, record, token)
         await idempotency.finish(context.store, record_key)
-    return _response(promise.base, promise.product, promise.version, token, promise.expires)
+    return _response(record.base, record.product, record.version, token, record.expires)
 
 
 async def _mint_once(
-    context: MintContext, order: GenerateDownloadUrl, version: ResolvedVersion
+    context: MintContext, body: GenerateDownloadUrl, version: ResolvedVersion
 ) -> QuickResponse:
     minted = await context.store.tokens.create(
-        version, expires_in=order.expiresIn or context.default_ttl, **_terms(order)
+        version, expires_in=body.expiresIn or context.default_ttl, **_terms(body)
     )
     record = minted.record
     return _response(context.base_url, record.product, record.version, minted.token, record.expires)
 
 
-async def _keep_promise(
-    context: MintContext, order: GenerateDownloadUrl, promise: idempotency.Promise, token: str
+async def _create_recorded(
+    context: MintContext, body: GenerateDownloadUrl, record: idempotency.IdempotencyRecord, token: str
 ) -> None:
-    version = ResolvedVersion(promise.product, promise.version, promise.manifest)
+    """Write the token that a record decides, unless it exists."""
+    version = ResolvedVersion(record.product, record.version, record.manifest)
     try:
-        await context.store.tokens.create(version, expires_at=promise.expires, token=token, **_terms(order))
+        await context.store.tokens.create(version, expires_at=record.expires, token=token, **_terms(body))
     except Declined as declined:
-        # a crash came before the token was written, and the request was repeated after the token's expiry
+        # the process crashed before it wrote the token, and the request came again after the token's expiry
         if declined.code != "expiry_past":
             raise
 
 
-def _terms(order: GenerateDownloadUrl) -> dict[str, Any]:
-    customer = order.customer
+def _terms(body: GenerateDownloadUrl) -> dict[str, Any]:
+    customer = body.customer
     return {
-        "max_downloads": order.maxDownloads,
+        "max_downloads": body.maxDownloads,
         "email": customer.email if customer else None,
         "name": customer.name if customer else None,
-        "metadata": order.metadata,
+        "metadata": body.metadata,
     }
 
 
