@@ -1,4 +1,4 @@
-"""Listening addresses, `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `unix:PATH`; and URLs without their secrets.
+"""Listening addresses: `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `unix:PATH`.
 
 Address.parse("0.0.0.0:8080").url()   http://127.0.0.1:8080
 Address.parse("unix:/run/dg.sock")    .path is set, .host is empty and .port is 0
@@ -11,7 +11,6 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 FORMS: Final = "write HOST:PORT, [IPV6]:PORT or unix:PATH"
 MAX_SOCKET_PATH: Final = 107
@@ -98,14 +97,3 @@ def _host(text: str, host: str) -> str:
     if not _HOST.fullmatch(host):
         raise ValueError(f"{text[:80]!r} is not an address: {FORMS}")
     return host
-
-
-def redact_url(url: str) -> str:
-    """The URL without its secrets: user and password are replaced by `***`, and the query is removed."""
-    try:
-        parts = urlsplit(url)
-        has_credentials = "@" in parts.netloc
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "[a URL that cannot be read]"
-    return f"{parts.scheme}://{'***@' if has_credentials else ''}{host}{parts.path}"

@@ -1,4 +1,4 @@
-"""No time-out cuts a download that goes on, however long it takes; nor does SIGTERM within drain_timeout.
+"""No time-out ends a download that goes on, however long it takes; nor does SIGTERM within drain_timeout.
 
 The paced downloads last PACED seconds here, several times every time-out; set GATEWAY_TEST_PACED=60 for the
 long run.
@@ -7,7 +7,6 @@ long run.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 
 from gateway.dataplane.timeouts import LINGER_SECONDS, PAUSE_BYTES, PAUSE_SECONDS, Limits, Timeout, Watch
 from tests.support.plane import Plane, request
+from tests.support.programs import need
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 
@@ -50,7 +50,7 @@ def read_paced(plane: Plane, target: str, seconds: float) -> bytes:
 def read_with_curl(plane: Plane, target: str, seconds: float) -> bytes:
     host, port = plane.address
     return subprocess.run(
-        ["curl", "-sSf", "--limit-rate", str(int(SIZE / seconds)), f"http://{host}:{port}{target}"],
+        [need("curl"), "-sSf", "--limit-rate", str(int(SIZE / seconds)), f"http://{host}:{port}{target}"],
         check=True,
         capture_output=True,
     ).stdout
@@ -59,8 +59,8 @@ def read_with_curl(plane: Plane, target: str, seconds: float) -> bytes:
 @pytest.mark.slow
 @pytest.mark.timing
 def test_a_paced_download_outlasts_every_timeout_and_a_drain(make_plane: Callable[..., Plane]) -> None:
-    """Raw and with curl, two begun on idle connections, one on a pipelined one; SIGTERM half-way."""
-    assert shutil.which("curl"), "curl is needed"
+    """Three downloads: raw, with curl, and pipelined behind another request. SIGTERM comes half-way."""
+    need("curl")
     plane = make_plane(**SHORT, drain_timeout=PACED + 5)
     content = os.urandom(SIZE)
     target = plane.link(plane.publish(content), maximum=10)

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.runtime.listeners import UNPACED, Listener, congestion_control, unpace
+from tests.support.programs import need_ipv6
 
 
 def test_new_connections_are_spread_over_all_sockets() -> None:
@@ -61,6 +62,7 @@ def test_two_gateways_never_share_a_port() -> None:
 
 
 def test_ipv6_and_both() -> None:
+    need_ipv6()
     listener = Listener("[::]:0", "listen")
     listener.grow(2)
     assert listener.url == f"http://[::1]:{listener.address.port}"

@@ -16,10 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pytest
-
 from tests.support.ports import ReservedPort
-from tests.support.programs import need
+from tests.support.programs import need, refuse
 
 PROGRAM = Path(__file__).parent / "node_modules/azurite/dist/src/blob/main.js"
 ACCOUNT = "shop"
@@ -33,10 +31,7 @@ class Azurite:
     def __init__(self, folder: Path) -> None:
         node = need("node")
         if not PROGRAM.exists():
-            reason = "azurite is not installed (npm ci --prefix tests/support/azurite)"
-            if os.environ.get("CI"):
-                pytest.fail(reason)
-            pytest.skip(reason)
+            refuse("azurite is not installed (npm ci --prefix tests/support/azurite)")
         self._reserved = ReservedPort()
         self.port = self._reserved.number
         self.key = base64.b64encode(secrets.token_bytes(64)).decode()

@@ -1,0 +1,135 @@
+"""Each module has its own test file at the same place, or a line here that says which one covers it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+COVERED_BY = {
+    "__main__": "cli/test_commands",
+    "cli": "cli/test_faults",
+    "cli.app": "cli/test_help",
+    "cli.checks": "cli/test_check",
+    "cli.checks.cache": "cli/test_check_cache",
+    "cli.checks.ports": "cli/test_check",
+    "cli.checks.proxy": "cli/test_check",
+    "cli.checks.storages": "cli/test_check",
+    "cli.checks.store": "cli/test_check",
+    "cli.keys": "cli/test_commands",
+    "cli.options": "cli/test_help",
+    "cli.output": "cli/test_commands",
+    "cli.products": "cli/test_commands",
+    "cli.serving": "supervisor/test_up",
+    "cli.tokens": "cli/test_commands",
+    "config.readers": "config/test_settings",
+    "config.reference": "test_docs",
+    "config.sources": "config/test_settings",
+    "config.storages": "config/test_settings",
+    "dataplane.aiohttp_connection": "dataplane/test_connection",
+    "dataplane.delivery.client_socket": "dataplane/delivery/test_transfer",
+    "dataplane.delivery.file_parts": "dataplane/delivery/test_relay",
+    "dataplane.delivery.sender": "dataplane/delivery/test_transfer",
+    "dataplane.download": "contracts/test_download",
+    "dataplane.health": "dataplane/test_connection",
+    "dataplane.server": "dataplane/test_connection",
+    "dataplane.wiring": "dataplane/test_worker",
+    "errors": "contracts/test_download",
+    "http.media_types": "http/test_fields",
+    "http.pages": "contracts/test_download",
+    "manifest": "products/test_repository",
+    "mint.context": "mint/test_service",
+    "mint.dispatcher": "mint/test_problems",
+    "mint.idempotency": "mint/test_minting",
+    "mint.models": "mint/test_minting",
+    "mint.routes": "mint/test_minting",
+    "products.bucket_scanning": "products/test_bucket_publishing",
+    "products.demo": "supervisor/test_quick_start",
+    "products.validation": "products/test_repository",
+    "runtime.parent_death": "supervisor/test_supervisor",
+    "runtime.process": "supervisor/test_supervisor",
+    "runtime.tls": "dataplane/delivery/test_transfer",
+    "storage.cache.slice_files": "storage/cache/test_slices",
+    "storage.catalog": "storage/s3/test_catalog",
+    "storage.interface": "storage/test_registry",
+    "storage.local.descriptors": "storage/local/test_storage",
+    "storage.local.registered_folders": "storage/local/test_storage",
+    "storage.object_storage": "storage/s3/test_storage",
+    "storage.obstore.errors": "storage/obstore/test_stream",
+    "storage.obstore.object": "storage/obstore/test_stream",
+    "storage.obstore.storage": "storage/obstore/test_stream",
+    "storage.published": "storage/s3/test_catalog",
+    "storage.resuming_stream": "storage/s3/test_stream",
+    "storage.s3.client": "storage/s3/test_storage",
+    "storage.s3.connection": "storage/s3/test_stream",
+    "storage.s3.errors": "storage/s3/test_responses",
+    "storage.s3.opening": "storage/s3/test_pool",
+    "storage.s3.receive_buffer": "storage/s3/test_stream",
+    "store.commands": "store/test_pipeline",
+    "store.folder": "store/test_embedded",
+    "store.pipeline_connection": "store/test_pipeline",
+    "supervisor.child": "supervisor/test_supervisor",
+    "supervisor.children": "supervisor/test_supervisor",
+    "supervisor.commands": "supervisor/test_supervisor",
+    "supervisor.core": "supervisor/test_supervisor",
+    "supervisor.monitoring": "supervisor/test_supervisor",
+    "supervisor.slots": "supervisor/test_supervisor",
+    "supervisor.store_keeper": "supervisor/test_supervisor",
+    "tokens.records": "tokens/test_repository",
+    "tokens.repositories": "tokens/test_repository",
+    "tokens.validation": "tokens/test_repository",
+    "web.api.application": "web/test_application",
+    "web.api.context": "web/test_application",
+    "web.api.models": "web/api/test_problems",
+    "web.api.version_files": "web/api/test_buckets",
+    "web.authentication": "web/api/test_problems",
+    "web.documents": "web/test_service",
+    "web.health": "web/test_service",
+    "web.models": "web/api/test_problems",
+    "web.openapi": "web/test_service",
+    "web.problems": "web/api/test_problems",
+    "web.quick_response": "mint/test_responses",
+    "web.responses": "web/test_application",
+    "web.routes": "web/test_application",
+    "web.server": "web/test_service",
+    "web.times": "web/api/test_tokens",
+    "web.validation": "web/api/test_problems",
+}
+"""Modules below `gateway`, and the test file of each below `tests`."""
+
+
+def has_code(file: Path) -> bool:
+    """Whether a module has more than a docstring and names that it passes on."""
+    return file.name != "__init__.py" or any(
+        line.startswith(("def ", "class ", "async def ")) for line in file.read_text().splitlines()
+    )
+
+
+MODULES = {
+    ".".join(file.relative_to(ROOT / "gateway").with_suffix("").parts).removesuffix(".__init__"): file
+    for file in sorted((ROOT / "gateway").rglob("*.py"))
+    if has_code(file)
+}
+
+
+def own_test(module: str) -> Path:
+    """Where the module's own test file is, if there is one."""
+    *rooms, name = module.split(".")
+    return ROOT.joinpath("tests", *rooms, f"test_{name}.py")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_module_has_a_test_file(module: str) -> None:
+    if module in COVERED_BY:
+        assert (ROOT / "tests" / f"{COVERED_BY[module]}.py").exists()
+    else:
+        assert own_test(module).exists(), (
+            f"write {own_test(module).relative_to(ROOT)}, or a line in COVERED_BY"
+        )
+
+
+def test_each_line_is_needed() -> None:
+    assert [module for module in COVERED_BY if module not in MODULES] == []
+    assert [module for module in COVERED_BY if own_test(module).exists()] == []
