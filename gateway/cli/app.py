@@ -20,8 +20,8 @@ root = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(given: bool) -> None:
+    if given:
         typer.echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
 

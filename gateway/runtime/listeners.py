@@ -112,7 +112,7 @@ class Listener:
             try:
                 probe.connect(path)
             except ConnectionRefusedError:
-                os.unlink(path)  # left behind by a killed process: nobody answers
+                os.unlink(path)  # a killed process left it: nothing listens there
             else:
                 raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

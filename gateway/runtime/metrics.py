@@ -44,16 +44,20 @@ def _declare(name: str, text: str, label: str = "", *, gauge: bool = False) -> i
 CONNECTIONS: Final = _declare("connections", "Connections open now.", gauge=True)
 DOWNLOADS_RUNNING: Final = _declare("downloads_running", "Files being sent now.", gauge=True)
 CONNECTIONS_ACCEPTED: Final = _declare("connections_accepted_total", "Connections accepted.")
-CONNECTIONS_REFUSED: Final = _declare("connections_refused_total", "Connections closed: too many.")
-DOWNLOADS_STARTED: Final = _declare("downloads_started_total", "Files that began to be sent.")
+CONNECTIONS_REFUSED: Final = _declare(
+    "connections_refused_total", "Connections closed at once, because there were too many."
+)
+DOWNLOADS_STARTED: Final = _declare("downloads_started_total", "Files of which sending has begun.")
 DOWNLOADS_FINISHED: Final = _declare("downloads_finished_total", "Files or spans sent to their last byte.")
-DOWNLOADS_ABORTED: Final = _declare("downloads_aborted_total", "Files or spans that broke off.")
-BYTES_SENT: Final = _declare("bytes_sent_total", "Bytes of files sent.")
+DOWNLOADS_ABORTED: Final = _declare(
+    "downloads_aborted_total", "Files or spans that were not sent completely."
+)
+BYTES_SENT: Final = _declare("bytes_sent_total", "Bytes of files that were sent.")
 BYTES_SPLICED: Final = _declare(
-    "relayed_bytes_total", "Bytes from object storages, by the way they took.", 'way="splice"'
+    "relayed_bytes_total", "Bytes from object storages, by how they were passed on.", 'way="splice"'
 )
 BYTES_COPIED: Final = _declare(
-    "relayed_bytes_total", "Bytes from object storages, by the way they took.", 'way="copy"'
+    "relayed_bytes_total", "Bytes from object storages, by how they were passed on.", 'way="copy"'
 )
 UPSTREAM_IN_USE: Final = _declare(
     "upstream_connections", "Connections to object storages.", 'state="in_use"', gauge=True
@@ -63,35 +67,39 @@ UPSTREAM_IDLE: Final = _declare(
 )
 UPSTREAM_REQUESTS: Final = _declare("upstream_requests_total", "Requests sent to object storages.")
 UPSTREAM_RETRIES: Final = _declare(
-    "upstream_retries_total", "Requests to object storages that were made again for what broke off."
+    "upstream_retries_total", "Requests to object storages that were repeated for a part that failed."
 )
 UPSTREAM_THROTTLES: Final = _declare(
-    "upstream_throttles_total", "Answers of object storages that we ask too much: 429 and 503."
+    "upstream_throttles_total", "Responses 429 and 503 of object storages: too many requests."
 )
 UPSTREAM_BYTES: Final = _declare("upstream_bytes_total", "Bytes of files received from object storages.")
-_CACHE_SLICES: Final = "Slices of objects that downloads wanted, by where they came from."
+_CACHE_SLICES: Final = "Slices of objects that downloads needed, by where they came from."
 CACHE_HITS: Final = _declare("cache_slices_total", _CACHE_SLICES, 'from="disk"')
 CACHE_FILLED: Final = _declare("cache_slices_total", _CACHE_SLICES, 'from="storage"')
 CACHE_WAITED: Final = _declare("cache_slices_total", _CACHE_SLICES, 'from="running_fill"')
 CACHE_BYPASSED: Final = _declare("cache_slices_total", _CACHE_SLICES, 'from="storage_uncached"')
 CACHE_BYTES: Final = _declare("cache_filled_bytes_total", "Bytes of objects written into the cache.")
 CACHE_EVICTED: Final = _declare("cache_evicted_total", "Slices removed from the cache to make room.")
-CACHE_DAMAGED: Final = _declare("cache_damaged_total", "Slices found damaged in the cache, and removed.")
-CACHE_FAILURES: Final = _declare(
-    "cache_failures_total", "Times the cache failed (full disk, no folder) and was left alone for a while."
+CACHE_DAMAGED: Final = _declare(
+    "cache_damaged_total", "Slices that were found damaged in the cache and removed."
 )
-STORE_ERRORS: Final = _declare("store_errors_total", "Commands the store failed or did not answer in time.")
-STORAGE_ERRORS: Final = _declare("storage_errors_total", "Blobs missing, changed or unreachable.")
-FAULTS: Final = _declare("faults_total", "Exceptions nobody expected; each is in the log.")
+CACHE_FAILURES: Final = _declare(
+    "cache_failures_total", "Times that the cache failed (full disk, no folder) and was not used for a while."
+)
+STORE_ERRORS: Final = _declare(
+    "store_errors_total", "Commands that failed in the store or were not answered in time."
+)
+STORAGE_ERRORS: Final = _declare("storage_errors_total", "Blobs that were missing, changed or unreachable.")
+FAULTS: Final = _declare("faults_total", "Unexpected exceptions. The log has each of them.")
 
-RESPONSE_OTHER: Final = _declare("responses_total", "Answers by status.", 'status="other"')
+RESPONSE_OTHER: Final = _declare("responses_total", "Responses by status.", 'status="other"')
 RESPONSES: Final[dict[int, int]] = {
-    status: _declare("responses_total", "Answers by status.", f'status="{status}"') for status in STATUSES
+    status: _declare("responses_total", "Responses by status.", f'status="{status}"') for status in STATUSES
 }
 """The index of a status. Use `RESPONSES.get(status, RESPONSE_OTHER)`."""
 
 REFUSALS: Final[dict[str, int]] = {
-    refusal.code: _declare("refusals_total", "Answers of no, by code.", f'code="{refusal.code}"')
+    refusal.code: _declare("refusals_total", "Refusals by code.", f'code="{refusal.code}"')
     for refusal in TABLE
 }
 """The index of the code of a refusal."""

@@ -70,7 +70,7 @@ def plan_products(
 ) -> list[PlannedProduct]:
     """Find the files of every PATH. Raises ConfigurationError with the faults of all of them.
 
-    storages: where objects are looked for. Without it, every PATH is one of this machine.
+    storages: where objects are searched for. Without it, every PATH is one of this machine.
     """
     planned: dict[str, PlannedProduct] = {}
     sources: dict[str, Path | str] = {}
@@ -113,8 +113,8 @@ def product_id(name: str) -> str:
     letters = unicodedata.normalize("NFKD", name)
     plain = re.sub(r"[^a-z0-9._]+", "-", letters.encode("ascii", "ignore").decode().lower())
     plain = plain[:MAX_ID].strip("-._")
-    lost = any(not letter.isascii() and letter.isalnum() for letter in letters) or len(name) > MAX_ID
-    if plain and not lost:
+    is_lossy = any(not letter.isascii() and letter.isalnum() for letter in letters) or len(name) > MAX_ID
+    if plain and not is_lossy:
         return plain
     return f"{plain or 'product'}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}"
 

@@ -73,11 +73,10 @@ def _check_room(path: Path, max_bytes: int) -> Finding:
     used = _used(path)
     room = facts.f_bavail * facts.f_frsize + used
     if room < max_bytes:
-        text = (
-            f"it may hold {format_size(max_bytes)}, and the disk of {path} has room for {format_size(room)}"
-        )
+        most, free = format_size(max_bytes), format_size(room)
+        text = f"it may grow to {most}, but the disk of {path} has room for {free}"
         return warned(SUBJECT, text, "lower cache.max_bytes: downloads from a full disk are not cached")
-    state = "has " + format_size(used) if path.exists() else "can be made"
+    state = "holds " + format_size(used) if path.exists() else "can be made"
     return passed(SUBJECT, f"{path} {state}; there is room for its {format_size(max_bytes)}")
 
 
