@@ -1,15 +1,15 @@
-"""Every way the gateway says no, in one table.
+"""Every refusal of the gateway in one table, and its exceptions.
 
-A refusal is an answer, not a fault: its code is part of the HTTP contract and never changes meaning.
-The exceptions are drawn as a tree:
+A refusal is an answer, not a fault. Its code is part of the HTTP contract and never changes its meaning. The
+exceptions:
 
-    GatewayError                what a command prints as one line, without a traceback
-    ├── ConfigurationError      settings or manifests that cannot work; carries every fault found
-    ├── Declined                what the store holds forbids what was asked; carries a code
-    └── StoreUnavailable        Redis did not answer (in time)
-    Refused                     carries one Refusal of the table
-    StorageError                a blob is missing, changed or unreachable; answered as `storage_failed`
-    └── StorageUnreachable      the last of these: it may be there, and what is cached of it may be served
+    GatewayError                a command prints its text as one line, without a traceback
+    ├── ConfigurationError      settings or manifests that cannot work; has every fault that was found
+    ├── Declined                what the store holds forbids the operation; has a code
+    ├── StoreUnavailable        Redis did not answer (in time)
+    └── StorageError            a blob is missing, changed or unreachable; answered as `storage_failed`
+        └── StorageUnreachable  the blob may exist, and the cached parts of it may be served
+    Refused                     a request is refused; has one Refusal of the table
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 RETRY_AFTER_SECONDS: Final = 2
-"""What a client is told to wait when the store is away: it is used again within a second of its return."""
+"""How long a client is told to wait when the store is away. The store is used again within a second after its
+return."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One row of the table: what is answered, and how it is told to a person.
+    """One row of the table: the answer to a program, and its explanation for a person.
 
-    `headers` are added to the answer, beside the ones every refusal carries.
+    headers: sent in addition to those that every refusal has.
     """
 
     code: str
@@ -97,7 +98,7 @@ METHOD_NOT_ALLOWED: Final = _row(
     "method_not_allowed", 405, "Method not allowed", "Only GET and HEAD are answered here.", Allow="GET, HEAD"
 )
 METHOD_NOT_ALLOWED_HERE: Final = replace(METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD, OPTIONS"),))
-"""The same where browsers' preflights are answered."""
+"""The same where preflight requests of browsers are answered."""
 PRECONDITION_FAILED: Final = _row(
     "precondition_failed",
     412,
@@ -131,11 +132,11 @@ TABLE: Final[tuple[Refusal, ...]] = (
 
 
 class GatewayError(Exception):
-    """A fault a person can mend; its text is one line that says what is wrong and how to mend it."""
+    """A fault that a person can correct. Its text is one line that says what is wrong and what to do."""
 
 
 class ConfigurationError(GatewayError):
-    """Settings that cannot work. `faults` holds one line for each fault, all found in one pass."""
+    """Settings that cannot work. faults: one line for each fault; all of them are found in one pass."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
@@ -143,7 +144,7 @@ class ConfigurationError(GatewayError):
 
 
 class Declined(GatewayError):
-    """What the store holds forbids what was asked. The text says why, and what to do about it.
+    """What the store holds forbids the operation. The text says why, and what to do about it.
 
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
     active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
@@ -170,11 +171,11 @@ class StorageError(GatewayError):
 
 
 class StorageUnreachable(StorageError):
-    """A storage did not answer, or not with the blob, and may do so later: nothing is known of the blob."""
+    """A storage did not answer, or not with the blob, but may do so later: the blob may exist."""
 
 
 class Refused(Exception):
-    """Raised where a request is turned down; `refusal` is the row to answer with."""
+    """A request is refused. refusal: the row of the table to answer with. detail: replaces the row's own."""
 
     def __init__(self, refusal: Refusal, detail: str | None = None) -> None:
         super().__init__(refusal.code)

@@ -1,7 +1,7 @@
 """The manifest: the immutable list of a version's files, named by the SHA-256 of its own text.
 
-The text is canonical JSON (sorted keys, no spaces, UTF-8), so that the same files always get the same
-name, and a worker may keep a manifest in memory for ever.
+The text is canonical JSON (sorted keys, no spaces, UTF-8), so the same files always get the same name, and a
+worker may keep a manifest in memory for ever.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Final
 class ManifestFile:
     """One file of a version.
 
-    name: how the customer sees it; "/" separates folders. size: bytes. type: media type. sha256 and
-    crc32: lower-case hex (64 and 8 digits). storage: name of a configured storage. key: the blob's key
-    there. modified: nanoseconds since 1970 UTC, as the storage reported it at publishing. etag and
-    version_id: how an object storage names this very content, as it reported them; empty elsewhere.
+    name: what the customer sees; "/" separates folders. size: bytes. type: media type. sha256 and
+    crc32: lower-case hex (64 and 8 digits). storage: name of a configured storage. key: the key of
+    the blob in it. modified: nanoseconds since 1970 UTC, as the storage reported it at publishing. etag and
+    version_id: the names that an object storage gave this very content; empty for other storages.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ManifestFile:
 
 
 _OPTIONAL: Final = ("etag", "version_id")
-"""Left out of the text when empty: manifests of local files keep their names."""
+"""Fields left out of the text when they are empty, so that manifests of local files keep their digests."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Manifest:
 
     @cached_property
     def text(self) -> bytes:
-        """The canonical JSON text: what the store holds and what `digest` names."""
+        """The canonical JSON text, which the store holds and `digest` names."""
         plain = {
             "product": self.product,
             "version": self.version,
@@ -69,7 +69,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: bytes) -> Manifest:
-        """Read a manifest's text back. Raises ValueError when it is not one."""
+        """Read the text of a manifest. Raises ValueError when it is not one."""
         try:
             plain = json.loads(text)
             files = tuple(ManifestFile(**file) for file in plain["files"])

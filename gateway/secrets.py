@@ -1,8 +1,9 @@
-"""The form of a token and of an API key, and the names they go by in the store.
+"""The forms of tokens and API keys, the names that the store has for them, and what hides them from logs.
 
-A token is `ct_` and 32 random bytes in base64url without padding: 43 characters, 256 bits. It is never
-stored and never logged: the store and the logs carry its id, the first 32 hex digits of its SHA-256. A
-256-bit random value needs no slow hash: there is nothing to guess.
+A token is `ct_` and 32 random bytes in base64url without padding: 46 characters, 256 random bits. It is never
+stored and never logged: the store and the logs have its id, the first 32 hex digits of its SHA-256. A random
+value of 256 bits needs no slow hash, because nobody can guess it. All this holds for an API key, too, which
+begins with `gk_`; the store has its whole SHA-256.
 """
 
 from __future__ import annotations
@@ -12,30 +13,30 @@ import hashlib
 import re
 import secrets
 from typing import Final
+from urllib.parse import urlsplit
 
 TOKEN_PREFIX: Final = "ct_"  # noqa: S105 - the public part
 KEY_PREFIX: Final = "gk_"
 SECRET_BYTES: Final = 32
 MAX_TOKEN_LENGTH: Final = 128
-"""A longer string is refused before it is hashed; tokens of ours are 46 characters long."""
+"""A longer string is refused before it is hashed. Our tokens have 46 characters."""
 
 SECRET: Final = re.compile(r"\b(?:ct|gk)_[A-Za-z0-9_-]{8,}|(?:ct|gk)_[A-Za-z0-9_-]{40,}")
-"""What looks like a token or an API key, for cutting them out of anything that is logged: part of one as a
-word of its own, a whole one wherever it stands."""
+"""What looks like a token or an API key: part of one where it is a word of its own, a whole one anywhere."""
 
 
 def encode_secret(prefix: str, secret: bytes) -> str:
-    """The text form of 32 secret bytes: prefix and base64url without padding."""
+    """The text form of 32 secret bytes: the prefix, and base64url without padding."""
     return prefix + base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
 
 
 def new_token() -> str:
-    """A fresh token from the operating system's random source."""
+    """A new token from the operating system's random source."""
     return encode_secret(TOKEN_PREFIX, secrets.token_bytes(SECRET_BYTES))
 
 
 def new_key() -> str:
-    """A fresh API key for the mint service."""
+    """A new API key from the operating system's random source."""
     return encode_secret(KEY_PREFIX, secrets.token_bytes(SECRET_BYTES))
 
 
@@ -45,10 +46,21 @@ def token_id(token: str) -> str:
 
 
 def key_hash(key: str) -> str:
-    """What the store knows an API key by: its SHA-256, 64 hex digits."""
+    """The name of an API key in the store: its SHA-256, 64 hex digits."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def redact(text: str) -> str:
-    """The text with anything that looks like a token or an API key replaced by `[secret]`."""
+    """The text with everything that looks like a token or an API key replaced by `[secret]`."""
     return SECRET.sub("[secret]", text)
+
+
+def redact_url(url: str) -> str:
+    """The URL without its secrets: `***` in place of user and password, and no query."""
+    try:
+        parts = urlsplit(url)
+        has_credentials = "@" in parts.netloc
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "[a URL that cannot be read]"
+    return f"{parts.scheme}://{'***@' if has_credentials else ''}{host}{parts.path}"

@@ -21,6 +21,7 @@ from gateway.tokens.repositories import Repositories
 # pytest explains the assertions of these modules, too, if it is told before they are imported.
 pytest.register_assert_rewrite("tests.support")
 
+from tests.support.azurite import Azurite  # noqa: E402
 from tests.support.backends import BACKENDS, make_backend  # noqa: E402
 from tests.support.buckets import S3Server  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
@@ -31,6 +32,13 @@ from tests.support.timing import hold_limits  # noqa: E402
 
 # Shells start background jobs with SIGINT ignored, and every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """One emulator of Azure's storage for all tests; skips them where it is not installed."""
+    with Azurite(tmp_path_factory.mktemp("azurite")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""No log line and nothing in the store holds a token, whatever clients send and wherever they put it."""
+"""The forms of secrets; and no log line and nothing in the store has one, whatever clients send."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from dataclasses import replace
@@ -11,11 +12,65 @@ import pytest
 import redis
 
 from gateway.manifest import Manifest
-from gateway.secrets import new_key, new_token
+from gateway.secrets import (
+    MAX_TOKEN_LENGTH,
+    encode_secret,
+    key_hash,
+    new_key,
+    new_token,
+    redact,
+    redact_url,
+    token_id,
+)
 from tests.support.backends import Objects
 from tests.support.buckets import S3Server
 from tests.support.plane import Plane, Published, request, run_plane
 from tests.support.waiting import wait_until
+
+
+def test_tokens_and_keys_have_their_forms_and_names() -> None:
+    token, key = new_token(), new_key()
+    assert re.fullmatch(r"ct_[A-Za-z0-9_-]{43}", token)
+    assert re.fullmatch(r"gk_[A-Za-z0-9_-]{43}", key)
+    assert len(token) < MAX_TOKEN_LENGTH
+    assert new_token() != token
+    assert encode_secret("ct_", bytes(32)) == "ct_" + "A" * 43
+    assert token_id("ct_") == hashlib.sha256(b"ct_").hexdigest()[:32]
+    assert key_hash("gk_") == hashlib.sha256(b"gk_").hexdigest()
+    assert token_id("\udcff") == hashlib.sha256(b"\xff").hexdigest()[:32]
+
+
+SAMPLE = "A" * 43
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"ct_{SAMPLE}", "[secret]"),
+        (f"gk_{SAMPLE}", "[secret]"),
+        (f"/download?token=ct_{SAMPLE}&file=a", "/download?token=[secret]&file=a"),
+        ("a part: ct_12345678.", "a part: [secret]."),
+        (f"inside_a_wordct_{SAMPLE}", "inside_a_word[secret]"),
+        ("ct_1234567 is too short", "ct_1234567 is too short"),
+        ("direct_download of a file", "direct_download of a file"),
+    ],
+)
+def test_what_looks_like_a_secret_is_cut_out(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "printed"),
+    [
+        ("redis://h:1/2", "redis://h:1/2"),
+        ("redis://:secret@h:1/2", "redis://***@h:1/2"),
+        ("rediss://user:s@cret@h", "rediss://***@h"),
+        ("unix://:secret@/run/x?db=1", "unix://***@/run/x"),
+        ("redis://[secret@h", "[a URL that cannot be read]"),
+    ],
+)
+def test_urls_are_printed_without_secrets(url: str, printed: str) -> None:
+    assert redact_url(url) == printed
 
 
 def encoded(token: str, generator: random.Random) -> str:

@@ -14,7 +14,7 @@ from gateway.cli.options import EVERY, Invocation, StoreRunner, command, fail
 from gateway.cli.output import show_table
 from gateway.config.settings import Settings
 from gateway.errors import ConfigurationError, GatewayError, StorageError
-from gateway.runtime.addresses import redact_url
+from gateway.secrets import redact_url
 
 if TYPE_CHECKING:
     from gateway.manifest import Manifest

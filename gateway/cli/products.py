@@ -94,9 +94,9 @@ def add(
     publication = plan_publication(
         files, settings.data, storages, lambda total: count_progress(total, "Looking at objects")
     )
-    if trust and publication.unproven:
-        number = count_of(len(publication.unproven), "object")
-        example = publication.unproven[0].address
+    if trust and publication.without_digests:
+        number = count_of(len(publication.without_digests), "object")
+        example = publication.without_digests[0].address
         note(f"{number} without a stored SHA-256 and CRC-32 must be read, such as {example}")
     with invocation.open_store() as run:
         previous = run(lambda store: _previous(store, product_id, version))

@@ -1,6 +1,7 @@
-"""What the value of a setting may be: readers for values from flags, the environment and TOML alike.
+"""Readers of settings: each turns a value from a flag, a variable or TOML into what the program uses.
 
-Each raises ValueError with the rest of the sentence "SETTING: …": what is wrong and how to mend it.
+A reader raises ValueError with the rest of the sentence "SETTING: …": what is wrong and what to write
+instead.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ UNIT_ADDRESS: Final = "address"
 """The unit of every setting that says where something listens: `settings.LISTENERS` is made from it."""
 
 MAX_SECONDS: Final = 10 * 366 * 86400
-"""Ten years: longer is a slip of the unit."""
+"""Ten years. A longer time is most likely a mistake in the unit."""
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", re.ASCII)
-"""A bucket's name: what AWS allows, and what older and other services do (capitals, _ and more letters)."""
+"""A bucket's name: what AWS allows, and what older or other services allow (capitals, _, longer names)."""
 
 
 def setting(
@@ -66,24 +67,24 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
     return dict(field.json_schema_extra)
 
 
-def _shown(value: object) -> str:
+def _quote(value: object) -> str:
     return repr(value)[:80]
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"must be text, not {_shown(value)}")
+        raise ValueError(f"must be text, not {_quote(value)}")
     return value.strip()
 
 
 def whole(minimum: int, maximum: int) -> BeforeValidator:
-    """A whole number in a range, ends included."""
+    """Make a reader of a whole number from `minimum` to `maximum`, both included."""
 
     def read(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value.strip(), re.ASCII):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"must be a whole number, not {_shown(value)}")
+            raise ValueError(f"must be a whole number, not {_quote(value)}")
         if not minimum <= value <= maximum:
             raise ValueError(f"must be from {minimum} to {maximum}, not {value}")
         return value
@@ -94,16 +95,16 @@ def whole(minimum: int, maximum: int) -> BeforeValidator:
 def _seconds(value: object) -> float:
     number = parse_duration(value) if isinstance(value, str) else value
     if not isinstance(number, int | float) or isinstance(number, bool):
-        raise ValueError(f"must be a time in seconds, not {_shown(value)}")
+        raise ValueError(f"must be a time in seconds, not {_quote(value)}")
     if not 0 < number <= MAX_SECONDS:
-        raise ValueError(f"must be more than 0 s and at most {MAX_SECONDS} s, not {_shown(value)}")
+        raise ValueError(f"must be more than 0 s and at most {MAX_SECONDS} s, not {_quote(value)}")
     return float(number)
 
 
 def _whole_seconds(value: object) -> int:
     number = _seconds(value)
     if not number.is_integer():
-        raise ValueError(f"must be whole seconds, not {_shown(value)}")
+        raise ValueError(f"must be whole seconds, not {_quote(value)}")
     return int(number)
 
 
@@ -114,7 +115,7 @@ def _address(value: object) -> str:
 def _path(value: object) -> Path:
     text = _text(str(value) if isinstance(value, Path) else value)
     if "\0" in text:
-        raise ValueError("a path cannot hold a NUL character")
+        raise ValueError("a path cannot contain a NUL character")
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
@@ -127,7 +128,7 @@ def _items(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [part for part in re.split(r"[,\s]+", value) if part]
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"must be a list of texts, not {_shown(value)}")
+        raise ValueError(f"must be a list of texts, not {_quote(value)}")
     return tuple(value)
 
 
@@ -137,13 +138,13 @@ def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
         try:
             found.append(ip_network(item))
         except ValueError:
-            raise ValueError(_mend_network(item)) from None
+            raise ValueError(_describe_network(item)) from None
     return tuple(found)
 
 
-def _mend_network(item: str) -> str:
+def _describe_network(item: str) -> str:
     try:
-        return f"{item[:80]!r} has bits set behind its prefix: write {ip_network(item, strict=False)}"
+        return f"{item[:80]!r} has bits set after its prefix: write {ip_network(item, strict=False)}"
     except ValueError:
         return f"{item[:80]!r} is not a network: write CIDRs, as in 10.0.0.0/8 or 127.0.0.1 or fd00::/8"
 
@@ -167,12 +168,12 @@ def _public_url(value: object) -> str | None:
     except ValueError:
         clean = False
     if not clean or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be http://HOST or https://HOST, with or without a path and nothing behind it")
+        raise ValueError("must be http://HOST or https://HOST, with or without a path and nothing after it")
     return text.rstrip("/")
 
 
 def _redis_url(value: object) -> str | None:
-    """The URL as given. What is wrong is told without quoting any of it: it may hold a password."""
+    """Read the URL unchanged. A fault quotes no part of it, because it may contain a password."""
     if value is None:
         return None
     text = value.strip() if isinstance(value, str) else ""
@@ -197,31 +198,31 @@ def _redis_url(value: object) -> str | None:
 def _level(value: object) -> str:
     text = _text(value).lower()
     if text not in ("debug", "info", "warning", "error"):
-        raise ValueError(f"must be debug, info, warning or error, not {_shown(value)}")
+        raise ValueError(f"must be debug, info, warning or error, not {_quote(value)}")
     return text
 
 
 def one_of(*words: str) -> BeforeValidator:
-    """One of a few words."""
+    """Make a reader of one of these words."""
     *most, last = (f'"{word}"' for word in words)
 
     def read(value: object) -> str:
         if value not in words:
-            raise ValueError(f"must be {', '.join(most)} or {last}, not {_shown(value)}")
+            raise ValueError(f"must be {', '.join(most)} or {last}, not {_quote(value)}")
         return str(value)
 
     return BeforeValidator(read)
 
 
 def at_least(minimum: int) -> BeforeValidator:
-    """A size in bytes, with or without a unit."""
+    """Make a reader of a size of at least `minimum` bytes, with or without a unit."""
 
     def read(value: object) -> int:
         size = parse_size(value) if isinstance(value, str) else value
         if not isinstance(size, int) or isinstance(size, bool):
-            raise ValueError(f"must be a size such as 50 GiB, not {_shown(value)}")
+            raise ValueError(f"must be a size such as 50 GiB, not {_quote(value)}")
         if not minimum <= size < 2**63:
-            raise ValueError(f"must be at least {format_exact_size(minimum)}, not {_shown(value)}")
+            raise ValueError(f"must be at least {format_exact_size(minimum)}, not {_quote(value)}")
         return size
 
     return BeforeValidator(read)
@@ -231,12 +232,12 @@ def _switch(value: object) -> bool:
     known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     found = known.get(value.strip().lower()) if isinstance(value, str) else value
     if not isinstance(found, bool):
-        raise ValueError(f"must be true or false, not {_shown(value)}")
+        raise ValueError(f"must be true or false, not {_quote(value)}")
     return found
 
 
 def _secret(value: object) -> str | None:
-    """Text that goes into a header field or a signature. What is wrong is told without quoting any of it."""
+    """Read text for a header field or a signature. A fault quotes no part of it."""
     if value is None:
         return None
     text = value.strip() if isinstance(value, str) else ""
@@ -246,7 +247,7 @@ def _secret(value: object) -> str | None:
 
 
 def _endpoint(value: object) -> str | None:
-    """The URL without a final slash; its quoted form is kept. Never quoted in a fault: it may hold a key."""
+    """Read the URL as quoted, without a final slash. A fault does not repeat it: it may have a key."""
     if value is None:
         return None
     form = "must be http://HOST:PORT or https://HOST, with or without a path, and no keys in it"
@@ -266,15 +267,16 @@ def _bucket(value: object) -> str:
     text = _text(value)
     if not _BUCKET.fullmatch(text):
         raise ValueError(
-            f"is no bucket's name: {_shown(value)}; write the name alone, and a folder in it as prefix"
+            f"is not the name of a bucket: {_quote(value)}; "
+            "write the name alone, and a folder in it as prefix"
         )
     return text
 
 
 def _prefix(value: object) -> str:
-    """A folder in a bucket: "" or ending with a slash, and not beginning with one."""
+    """Read a folder in a bucket: it ends with a slash and does not begin with one, or is empty."""
     if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"must be text such as shop/files, not {_shown(value)}")
+        raise ValueError(f"must be text such as shop/files, not {_quote(value)}")
     bare = value.strip("/")
     return f"{bare}/" if bare else ""
 
@@ -282,7 +284,7 @@ def _prefix(value: object) -> str:
 def _accel_prefix(value: object) -> str:
     text = _text(value)
     if not (text.startswith("/") and text.endswith("/")):
-        raise ValueError(f"must begin and end with a slash, not {_shown(value)}")
+        raise ValueError(f"must begin and end with a slash, not {_quote(value)}")
     return text
 
 

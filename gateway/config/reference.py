@@ -1,6 +1,7 @@
-"""The settings reference and the example file, made from the declarations by `make settings`.
+"""Writes the settings reference and the example file from the declarations; `make settings` runs it.
 
-Writes docs/settings.md and config/gateway.toml below the working directory. A test holds both to this.
+The files are docs/settings.md and config/gateway.toml below the working directory. A test checks that they
+are up to date.
 """
 
 from __future__ import annotations
@@ -29,38 +30,39 @@ PAGE_HEAD: Final = """\
 
 <!-- Made by `make settings` from gateway/config/settings.py. Do not edit: a test compares them. -->
 
-A setting is read from its flag, else from its environment variable, else from the TOML file, else it has
-its default. `--config PATH` (or `GATEWAY_CONFIG`) names the TOML file; without it `config/gateway.toml` is
-read if it is there. All faults are reported together at start-up, and `download-gateway check` looks
-further: at the store, the files and the front proxy.
+A setting is read from its flag; without one, from its environment variable; without one, from the TOML file.
+Otherwise it has its default. `--config PATH` (or `GATEWAY_CONFIG`) names the TOML file. Without it,
+`config/gateway.toml` is read if it exists. All faults are reported together at start-up.
+`download-gateway check` also checks the store, the files and the front proxy.
 
 - Times are in seconds, or text with a unit: `"90s"`, `"15m"`, `"24h"`, `"7d"`.
 - Sizes are in bytes, or text with a unit: `"500 MiB"`, `"50 GiB"`, `"1 TB"`.
 - Lists are arrays in TOML; as a flag or a variable they are separated by commas or spaces.
-- Relative paths are taken from the working directory, whatever says them.
+- Relative paths are relative to the working directory, whatever their source.
 - An address is `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every host) or `unix:PATH`.
 - An empty environment variable counts as unset.
 - `GATEWAY_DEBUG=1` (or `--debug`) shows the traceback of an unexpected fault.
-- A password in `redis_url` is better given by the variable or the file: other users see flags in `ps`.
-- A storage's keys are best left to the environment, a profile or the machine's role; else put them into
-  variables or a file that only the gateway can read.
+- Give a password in `redis_url` by the variable or the file: other users can see flags in `ps`.
+- Keys of a storage are best provided by the environment, a profile or the role of the machine. Otherwise put
+  them into variables, or into a file that only the gateway can read.
 """
 
 STORAGE_TEXT: Final = """\
-Storages are tables by name, `[storage.NAME]`, or variables, `GATEWAY_STORAGE__NAME__ROOT` (the name is
-read in lower case). The `type` says which of the keys below a table has. Files published from any other
-folder get a storage of their own, kept below `data` in storages.json.
+Each storage is a table with its name, `[storage.NAME]`, or variables such as `GATEWAY_STORAGE__NAME__ROOT`
+(the name is converted to lower case). The `type` determines which of the keys below a table has. When files
+are published from a folder outside all storages, that folder becomes a storage of its own, which is kept
+below `data` in storages.json.
 """
 
 EXAMPLE_HEAD: Final = """\
-# Every setting with its default. Take away the "# " before a setting to change it.
+# Every setting with its default. To change a setting, remove the "# " before it.
 # Made by `make settings` from gateway/config/settings.py; docs/settings.md says more.
-# Flags and GATEWAY_… environment variables win over this file.
+# Flags and GATEWAY_… environment variables have precedence over this file.
 """
 
 
 def default_text(field: FieldInfo) -> str:
-    """The default as TOML writes it, or "" where it is no constant."""
+    """The default as TOML writes it, or "" if it is not a constant."""
     if (
         field.is_required()
         or field.default_factory is not None
@@ -77,7 +79,7 @@ def default_text(field: FieldInfo) -> str:
 
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """The fields as declared, but a table's type before them, and then what it needs."""
+    """The fields in the order of their declaration, but first the type of a table and what it requires."""
     fields = sorted(
         model.model_fields.items(), key=lambda item: (item[0] != "type", not item[1].is_required())
     )
@@ -127,12 +129,12 @@ def example_file() -> str:
 
 
 def _group(attribute: str) -> int:
-    """Plain settings first, then the tables, one after the other."""
+    """The order in the file: plain settings first, then one table after the other."""
     return next((number for number, head in enumerate(GROUPS, start=1) if attribute.startswith(head)), 0)
 
 
 NAMES: Final = {"local": "files", "s3": "bucket", "gs": "google", "az": "azure"}
-"""What the example calls a storage of each type."""
+"""The name of each type's storage in the example."""
 
 EXAMPLES: Final = {
     "redis_url": "redis://localhost:6379/0",
@@ -157,10 +159,10 @@ EXAMPLES: Final = {
     "account_key": "ACCOUNT-KEY",
     "sas_token": "SAS-TOKEN",
 }
-"""Values for settings whose default is no constant."""
+"""Values for settings whose default is not a constant."""
 
 KINDS: Final = ("path", "URL", "address", "CIDRs", "origins", "size")
-"""Units that say what a text is and not what a number counts."""
+"""Units that describe a text, in contrast to those that a number counts."""
 
 
 def _example(key: str, name: str, field: FieldInfo) -> str:

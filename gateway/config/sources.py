@@ -1,7 +1,8 @@
-"""Where settings come from, each read into plain values beside the words a fault names them by.
+"""The sources of settings: flags, environment variables and the TOML file, each read into plain values.
 
-A source tells its own faults: a name that is no setting (with the nearest that is), a file that cannot be
-read. What the values may be is told where the settings are declared.
+A source knows how it names each setting, for faults. It reports its own faults: an unknown name (with the
+known name that is nearest to it), or a file that cannot be read. Which values are allowed is declared with
+the settings.
 """
 
 from __future__ import annotations
@@ -21,29 +22,30 @@ DEFAULT_CONFIG: Final = Path("config/gateway.toml")
 CONFIG_VARIABLE: Final = "GATEWAY_CONFIG"
 DEBUG_VARIABLE: Final = "GATEWAY_DEBUG"
 TABLES: Final = "storage"
-"""The one setting that is a table of tables; every other is a plain value."""
+"""The one setting that is a table of tables. Every other setting is a plain value."""
 GROUPS: Final = ("mint_", "dashboard_", "cache_")
-"""Attributes that begin with one of these are keys of a table in the TOML file."""
+"""An attribute that begins with one of these is a key of a table in the TOML file."""
 
 ORCHESTRATOR: Final = re.compile(r"GATEWAY_(SERVICE_(HOST|PORT)(_.+)?|PORT(_\d+_(TCP|UDP)(_.+)?)?)")
-"""What Kubernetes sets in a pod when a Service is called `gateway`: no settings and no slips."""
+"""Variables that Kubernetes sets in a pod when a Service is called `gateway`. They are neither settings nor
+typing errors."""
 
 SettingPath = tuple[str, ...]
-"""The way to a value: ("mint_listen",) or ("storage", NAME, "root")."""
+"""The keys that lead to a value: ("mint_listen",) or ("storage", NAME, "root")."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Values by attribute, the words for each place, and the faults found while reading."""
+    """Values by attribute, how this source names each setting, and the faults found while reading."""
 
     values: dict[str, Any]
     name: Callable[[SettingPath], str]
     faults: tuple[str, ...] = field(default=())
 
-    def holds(self, place: SettingPath) -> bool:
-        """Whether this source says something at the place."""
+    def has(self, path: SettingPath) -> bool:
+        """Whether this source has a value at the path."""
         values: Any = self.values
-        for key in place:
+        for key in path:
             if not isinstance(values, dict) or key not in values:
                 return False
             values = values[key]
@@ -66,51 +68,52 @@ def toml_name(attribute: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A half-sentence that offers the known name nearest to a mistyped one, or nothing."""
+    """The end of a sentence that suggests the known name nearest to an unknown one; "" if none is near."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]}?" if found else ""
 
 
 def read_flags(flags: Mapping[str, Any]) -> Source:
-    """Flags by attribute; None is a flag that was not given."""
+    """Read flags by attribute. None is a flag that was not given."""
     values = {name: value for name, value in flags.items() if value is not None and value != ()}
-    return Source(values, lambda place: flag_name(place[0]))
+    return Source(values, lambda path: flag_name(path[0]))
 
 
 def read_environment(environ: Mapping[str, str], model: type[BaseSettings]) -> Source:
-    """The `GATEWAY_…` variables. An empty one counts as unset, as container files need it.
+    """Read the `GATEWAY_…` variables. An empty variable counts as unset, as container files need it.
 
-    One that is no setting is a fault if it looks like one mistyped; else it is somebody else's, who had the
-    same idea for a prefix (orchestrators do, for a service named gateway).
+    An unknown variable is a fault if its name is near to that of a setting. Otherwise it is ignored, because
+    another program may use the same prefix (orchestrators do for a service named gateway).
     """
     ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
     known = [variable_name(attribute) for attribute in model.model_fields if attribute != TABLES]
+    allowed = [*known, CONFIG_VARIABLE, DEBUG_VARIABLE]
     tables = variable_name(TABLES) + "__"
     faults = [
-        f"{name}: there is no such setting{_mend_variable(name, [*known, CONFIG_VARIABLE, DEBUG_VARIABLE])}"
+        f"{name}: there is no such setting{suggestion}"
         for name in sorted(ours)
-        if (name not in known and _mend_variable(name, [*known, CONFIG_VARIABLE, DEBUG_VARIABLE]))
-        and name not in (CONFIG_VARIABLE, DEBUG_VARIABLE)
+        if name not in allowed
         and not name.startswith(tables)
         and not ORCHESTRATOR.fullmatch(name)
+        and (suggestion := _suggest_variable(name, allowed))
     ]
     reader = EnvSettingsSource(model)
     reader.env_vars = {
         name.lower(): value for name, value in ours.items() if name in known or name.startswith(tables)
     }
-    return Source(reader(), lambda place: PREFIX + "__".join(place).upper(), tuple(faults))
+    return Source(reader(), lambda path: PREFIX + "__".join(path).upper(), tuple(faults))
 
 
-def _mend_variable(name: str, known: Iterable[str]) -> str:
+def _suggest_variable(name: str, known: Iterable[str]) -> str:
     if name.startswith(variable_name(TABLES)):
         return f"; storages are {variable_name(TABLES)}__NAME__ROOT"
-    # without the prefix, which would make any two of them look alike
+    # compared without the prefix, which would make any two names similar
     found = nearest(name.removeprefix(PREFIX), (other.removeprefix(PREFIX) for other in known))
     return found.replace("mean ", f"mean {PREFIX}")
 
 
 def find_config(config: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str]:
-    """The TOML file to read and the words for it: --config, GATEWAY_CONFIG, or the usual file if there."""
+    """Choose the TOML file (--config, GATEWAY_CONFIG, or the usual one), and how faults name it."""
     if config is not None:
         return config, f"--config {config}"
     if environ.get(CONFIG_VARIABLE):
@@ -119,16 +122,16 @@ def find_config(config: Path | None, environ: Mapping[str, str]) -> tuple[Path |
 
 
 def read_toml(config: Path | None, environ: Mapping[str, str], model: type[BaseSettings]) -> Source:
-    """The TOML file's values. Tables are flattened (`[mint] listen` is mint_listen) but `[storage.NAME]`."""
-    path, called = find_config(config, environ)
+    """Read the TOML file. Tables are flattened (`[mint] listen` is mint_listen), except `[storage.NAME]`."""
+    path, name = find_config(config, environ)
     if path is None:
-        return Source({}, toml_place)
+        return Source({}, toml_path)
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        return Source({}, toml_place, (f"{called}: the file cannot be read: {error.strerror}",))
+        return Source({}, toml_path, (f"{name}: the file cannot be read: {error.strerror}",))
     except ValueError as error:
-        return Source({}, toml_place, (f"{called}: the file is not TOML: {error}",))
+        return Source({}, toml_path, (f"{name}: the file is not TOML: {error}",))
     values: dict[str, Any] = {}
     faults = []
     if TABLES in tables:
@@ -142,12 +145,12 @@ def read_toml(config: Path | None, environ: Mapping[str, str], model: type[BaseS
             faults.append(f"{path}: {key}: is given twice: leave one of the two out")
         else:
             values[attribute] = value
-    return Source(values, lambda place: f"{path}: {toml_place(place)}", tuple(faults))
+    return Source(values, lambda place: f"{path}: {toml_path(place)}", tuple(faults))
 
 
-def toml_place(place: SettingPath) -> str:
-    """The key of a place in the TOML file: `mint.listen`, `storage.NAME.root`."""
-    return toml_name(place[0]) if len(place) == 1 else ".".join(place)
+def toml_path(path: SettingPath) -> str:
+    """The key of a setting in the TOML file: `mint.listen`, `storage.NAME.root`."""
+    return toml_name(path[0]) if len(path) == 1 else ".".join(path)
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -159,7 +162,7 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def merge(sources: Iterable[Source]) -> dict[str, Any]:
-    """The values of all sources, the first source winning; tables are merged key by key."""
+    """Merge the values of all sources. The first source wins; tables are merged key by key."""
     merged: dict[str, Any] = {}
     for source in sources:
         _fill(merged, source.values)
@@ -168,7 +171,7 @@ def merge(sources: Iterable[Source]) -> dict[str, Any]:
 
 def _fill(target: dict[str, Any], values: Mapping[str, Any]) -> None:
     for key, value in values.items():
-        if isinstance(value, dict) and isinstance(held := target.setdefault(key, {}), dict):
-            _fill(held, value)
+        if isinstance(value, dict) and isinstance(table := target.setdefault(key, {}), dict):
+            _fill(table, value)
         else:
             target.setdefault(key, value)

@@ -1,6 +1,6 @@
-"""The `[storage.NAME]` tables: what a storage of each type is told, declared once.
+"""The `[storage.NAME]` tables: the settings of each type of storage, declared once.
 
-A new type is a class here with its row in StorageSettings and STORAGE_TYPES, and a row in
+A new type needs a class here, with its row in StorageSettings and STORAGE_TYPES, and a row in
 `storage/registry.py` that says how it is built. `load` in settings.py reads the tables.
 """
 
@@ -33,9 +33,10 @@ from gateway.config.sources import TABLES, SettingPath, nearest
 DEFAULT_TYPE: Final = "local"
 AWS_REGION: Final = "us-east-1"
 CLOUDS_EXTRA: Final = "'download-gateway[clouds]'"
-"""What a shell is told to install for the types gs and az."""
+"""What pip has to install for the types gs and az, as it is written in a shell."""
 MAX_PRESIGNED: Final = 7 * 86_400
-"""Seconds a presigned URL may live: `X-Amz-Expires` is at most 604800, says AWS' Signature Version 4."""
+"""How long a presigned URL may be valid, in seconds. `X-Amz-Expires` of AWS Signature Version 4 is at most
+604800."""
 
 
 class _Table(BaseModel):
@@ -46,65 +47,69 @@ class LocalSettings(_Table):
     """Files in a folder of this machine."""
 
     type: Literal["local"] = setting("local", "A folder on this machine.")
-    root: AbsolutePath = needed(
-        "The folder that holds the files. Nothing outside it is ever served.", unit="path"
-    )
+    root: AbsolutePath = needed("The folder with the files. Nothing outside it is ever served.", unit="path")
     accel_prefix: AccelPrefix = setting(
         "", "The internal location that the front proxy maps to `root`.", default_text="/_protected/NAME/"
     )
 
 
 class S3Settings(_Table):
-    """Objects in a bucket of AWS S3 or of another service that speaks its protocol."""
+    """Objects in a bucket of AWS S3 or of another service with the same protocol."""
 
     type: Literal["s3"] = setting(
-        "s3", "A bucket of AWS S3, or of any service that speaks its protocol.", default_text='needed: `"s3"`'
+        "s3",
+        "A bucket of AWS S3, or of another service with the same protocol.",
+        default_text='needed: `"s3"`',
     )
-    bucket: BucketName = needed("The bucket's name.")
+    bucket: BucketName = needed("The name of the bucket.")
     endpoint: Endpoint = setting(
-        None, "The service's URL, without the bucket.", unit="URL", default_text="AWS, in `region`"
+        None, "The URL of the service, without the bucket.", unit="URL", default_text="AWS, in `region`"
     )
-    region: Text = setting(AWS_REGION, "The bucket's region, as requests are signed for it.")
-    prefix: Prefix = setting("", "A folder in the bucket: keys begin below it, and nothing else is served.")
+    region: Text = setting(AWS_REGION, "The region of the bucket. Requests are signed for it.")
+    prefix: Prefix = setting(
+        "", "A folder in the bucket. Keys begin below it, and nothing outside it is served."
+    )
     addressing: Annotated[Literal["auto", "path", "virtual"], one_of("auto", "path", "virtual")] = setting(
         "auto",
         "Where requests name the bucket: path (https://HOST/BUCKET/), virtual (https://BUCKET.HOST/), or "
-        "auto: path when an `endpoint` is given or the name has a dot, else virtual.",
+        "auto: path if an `endpoint` is given or the name has a dot, otherwise virtual.",
     )
     access_key: Secret = setting(
         None,
-        "The access key's id. Without it the keys are looked for as AWS' own tools do: in the environment, "
-        "in `profile`, by web identity, in the container's or the machine's metadata.",
+        "The id of the access key. Without it, keys are searched for as by AWS' own tools: in the "
+        "environment, in `profile`, by web identity, in the metadata of the container or the machine.",
         default_text="none",
         repr=False,
     )
     secret_key: Secret = setting(None, "The secret of `access_key`.", default_text="none", repr=False)
     session_token: Secret = setting(
-        None, "The session token, where `access_key` is a temporary one.", default_text="none", repr=False
+        None, "The session token, if `access_key` is a temporary one.", default_text="none", repr=False
     )
     profile: Text | None = setting(
         None, "The profile in ~/.aws that has the keys.", default_text="$AWS_PROFILE, else default"
     )
     connections: Annotated[int, whole(1, 100_000)] = setting(
         1000,
-        "Connections to the service at once; every running download needs one.",
+        "How many connections to the service may be open at once. Every running download needs one.",
         unit="connections a worker",
     )
     connect_timeout: Seconds = setting(5.0, "How long connecting may take.", unit="seconds")
     read_timeout: Seconds = setting(
-        30.0, "How long the service may send nothing before the rest is asked for anew.", unit="seconds"
+        30.0, "How long the service may send nothing before the rest is requested again.", unit="seconds"
     )
     ca_file: AbsolutePath | None = setting(
         None, "The certificates (PEM) to trust for https.", unit="path", default_text="the system's"
     )
-    verify: Switch = setting(True, "Whether the service's certificate is checked; false is for trials only.")
+    verify: Switch = setting(
+        True, "Whether the certificate of the service is checked. Use false for tests only."
+    )
     delivery: Annotated[Literal["stream", "redirect"], one_of("stream", "redirect")] = setting(
         "stream",
-        "stream: the gateway sends the bytes. redirect: the client is sent to a short-lived URL of the "
-        "service, and metered by what was granted.",
+        "stream: the gateway sends the bytes. redirect: the client is redirected to a short-lived URL of the "
+        "service, and charged for all that the URL allows.",
     )
     redirect_ttl: WholeSeconds = setting(
-        300, "How long such a URL works; a download that has begun goes on.", unit="seconds"
+        300, "How long such a URL is valid. A download that has begun continues.", unit="seconds"
     )
 
     @model_validator(mode="after")
@@ -113,10 +118,10 @@ class S3Settings(_Table):
         if (self.access_key is None) is not (self.secret_key is None):
             faults.append("needs both access_key and secret_key, or neither")
         if self.session_token is not None and self.access_key is None:
-            faults.append("has a session_token of no use without access_key and secret_key")
+            faults.append("has a session_token, which has no effect without access_key and secret_key")
         if self.redirect_ttl > MAX_PRESIGNED:
             faults.append(
-                f"has a redirect_ttl of more than {MAX_PRESIGNED} s, which is as long as such URLs can live"
+                f"has a redirect_ttl of more than {MAX_PRESIGNED} s, the longest that such URLs can be valid"
             )
         if self.addressing == "virtual" and not self.bucket.replace("-", "").replace(".", "").isalnum():
             faults.append('has a bucket whose name cannot be part of a host: set addressing = "path"')
@@ -126,17 +131,20 @@ class S3Settings(_Table):
 
 
 class _CloudTable(_Table):
-    """What both clouds beside S3 have in common."""
+    """The settings that Google Cloud Storage and Azure have in common."""
 
-    prefix: Prefix = setting("", "A folder in it: keys begin below it, and nothing else is served.")
-    anonymous: Switch = setting(False, "Whether it is open to everybody: requests are not signed.")
-    endpoint: Endpoint = setting(None, "The service's URL.", unit="URL", default_text="the cloud's own")
+    prefix: Prefix = setting("", "A folder in it. Keys begin below it, and nothing outside it is served.")
+    anonymous: Switch = setting(False, "Whether everybody may read it. Requests are not signed then.")
+    endpoint: Endpoint = setting(None, "The URL of the service.", unit="URL", default_text="the cloud's own")
     connect_timeout: Seconds = setting(5.0, "How long connecting may take.", unit="seconds")
     read_timeout: Seconds = setting(
-        30.0, "How long the service may send nothing before the rest is asked for anew.", unit="seconds"
+        30.0, "How long the service may send nothing before the rest is requested again.", unit="seconds"
     )
     ca_file: AbsolutePath | None = setting(
-        None, "Certificates (PEM) to trust for https beside the system's.", unit="path", default_text="none"
+        None,
+        "Certificates (PEM) to trust for https, in addition to those of the system.",
+        unit="path",
+        default_text="none",
     )
 
     @model_validator(mode="after")
@@ -150,11 +158,12 @@ class GoogleSettings(_CloudTable):
     """Objects in a bucket of Google Cloud Storage."""
 
     type: Literal["gs"] = setting("gs", f"A bucket of Google Cloud Storage; needs {CLOUDS_EXTRA}.")
-    bucket: BucketName = needed("The bucket's name.")
+    bucket: BucketName = needed("The name of the bucket.")
     service_account: AbsolutePath | None = setting(
         None,
-        "A service account's key file (JSON). Without it credentials are looked for as Google's own tools "
-        "do: in GOOGLE_APPLICATION_CREDENTIALS, in what gcloud left behind, in the machine's metadata.",
+        "The key file (JSON) of a service account. Without it, credentials are searched for as by Google's "
+        "own tools: in GOOGLE_APPLICATION_CREDENTIALS, in the files of gcloud, in the metadata of "
+        "the machine.",
         unit="path",
         default_text="none",
     )
@@ -164,18 +173,19 @@ class AzureSettings(_CloudTable):
     """Objects in a container of Azure Blob Storage."""
 
     type: Literal["az"] = setting("az", f"A container of Azure Blob Storage; needs {CLOUDS_EXTRA}.")
-    account: Text = needed("The storage account's name.")
-    container: BucketName = needed("The container's name.")
+    account: Text = needed("The name of the storage account.")
+    container: BucketName = needed("The name of the container.")
     account_key: Secret = setting(
         None,
-        "The account's key. Without it and `sas_token` credentials are looked for in AZURE_… variables: a "
-        "key, a client's secret, a workload's identity; then the machine's managed identity is asked.",
+        "The key of the account. Without it and `sas_token`, credentials are searched for in AZURE_… "
+        "variables (a key, a client secret, a workload identity), then by the managed identity of the "
+        "machine.",
         default_text="none",
         repr=False,
     )
     sas_token: Secret = setting(
         None,
-        "A shared access signature that may read (and list, to publish).",
+        "A shared access signature with the right to read (and to list, for publishing).",
         default_text="none",
         repr=False,
     )
@@ -185,7 +195,7 @@ CloudSettings: TypeAlias = GoogleSettings | AzureSettings
 
 
 def _type_of(value: object) -> str | None:
-    """The type of a table that was read, or of settings that were made; None for what is no table."""
+    """The type of a table, given as a mapping or as settings; None for what is not a table."""
     if isinstance(value, _Table):
         return str(getattr(value, "type", ""))
     return str(value.get("type", DEFAULT_TYPE)) if isinstance(value, Mapping) else None
@@ -206,37 +216,38 @@ STORAGE_TYPES: Final[dict[str, type[LocalSettings | S3Settings | GoogleSettings 
 }
 
 
-def explain(place: SettingPath, detail: Any, values: Mapping[str, Any]) -> tuple[SettingPath, str]:
-    """Where a fault of a storage's table is, and what it is, as a sentence for people.
+def explain(path: SettingPath, detail: Any, values: Mapping[str, Any]) -> tuple[SettingPath, str]:
+    """Return where a fault in a storage's table is, and a sentence for people that describes it.
 
-    place: as pydantic has it, the table's type behind its name. values: all settings as they were given.
+    path: pydantic's own, which has the type of the table after its name. values: all settings as they were
+    given.
     """
-    kind = place[2] if len(place) > 2 else DEFAULT_TYPE
-    place = place[:2] + place[3:]
+    kind = path[2] if len(path) > 2 else DEFAULT_TYPE
+    path = path[:2] + path[3:]
     match detail["type"]:
         case "value_error":
-            return place, str(detail["ctx"]["error"])
+            return path, str(detail["ctx"]["error"])
         case "missing":
-            return place, f"is needed in a storage of type {kind}"
+            return path, f"is needed in a storage of type {kind}"
         case "extra_forbidden":
-            return place, _misplaced(place[-1], kind, given="type" in values[TABLES][place[1]])
+            return path, _misplaced(path[-1], kind, given="type" in values[TABLES][path[1]])
         case "union_tag_invalid":
-            return (*place, "type"), _no_type(values[TABLES][place[1]]["type"])
-        case _ if len(place) <= 2:
-            return place, 'must be a table: write [storage.NAME] and below it root = "…"'
+            return (*path, "type"), _unknown_type(values[TABLES][path[1]]["type"])
+        case _ if len(path) <= 2:
+            return path, 'must be a table: write [storage.NAME] and below it root = "…"'
         case _:
-            return place, str(detail["msg"])
+            return path, str(detail["msg"])
 
 
-def _no_type(given: object) -> str:
+def _unknown_type(given: object) -> str:
     *most, last = (f'"{name}"' for name in STORAGE_TYPES)
     return f"there is no storage of type {repr(given)[:80]}: write {', '.join(most)} or {last}"
 
 
 def _misplaced(name: str, kind: str, *, given: bool) -> str:
-    """A field that this type has not: another type's, or nobody's."""
+    """Describe a field that this type of storage does not have, but another may."""
     others = [other for other, model in STORAGE_TYPES.items() if name in model.model_fields]
     if others:
-        mend = "take it away" if given else f'set type = "{others[0]}", or take it away'
-        return f"is a setting of type {' and '.join(others)}, and this storage is of type {kind}: {mend}"
+        remedy = "remove it" if given else f'set type = "{others[0]}", or remove it'
+        return f"is a setting of type {' and '.join(others)}, and this storage is of type {kind}: {remedy}"
     return f"there is no such setting{nearest(name, STORAGE_TYPES[kind].model_fields)}"

@@ -167,7 +167,7 @@ class ClientConnection(AiohttpConnection):
         """The client will send no more. It still gets its answers; then the connection closes."""
         self._client_ended = True
         if self.exchange is not None and not self._pending and not self._messages:
-            self.exchange.keep = False
+            self.exchange.keep_alive = False
         if self._is_waiting_for_a_request():
             self.state = _AFTER_CLIENT_EOF[self.state]
         return self.state is not State.LINGERING and not self.is_tls()
@@ -259,7 +259,7 @@ class ClientConnection(AiohttpConnection):
             message.path,
             message.headers,
             # what follows a request to upgrade may be of the other protocol, or lost in aiohttp's parser
-            keep=not message.should_close and not message.upgrade,
+            keep_alive=not message.should_close and not message.upgrade,
             is_http10=message.version == HttpVersion10,
         )
         return exchange
@@ -281,7 +281,7 @@ class ClientConnection(AiohttpConnection):
 
     def _keep(self, data: bytes) -> None:
         """Keep what arrives during an answer, to read it afterwards."""
-        if self.exchange is not None and not self.exchange.keep:
+        if self.exchange is not None and not self.exchange.keep_alive:
             return  # the connection closes after this answer: nobody will read it
         self._pending += data
         if len(self._pending) > MAX_PENDING_BYTES and self.transport is not None:
@@ -297,7 +297,7 @@ class ClientConnection(AiohttpConnection):
         if exchange.waiter is not None:  # aiohttp's loop asked, and goes on
             exchange.waiter.set_result(None)
         elif state is _IDLE:
-            if not exchange.keep or self.server.draining:
+            if not exchange.keep_alive or self.server.draining:
                 self.close_gracefully()
             elif self._pending or self._client_ended:
                 self.read_pending()

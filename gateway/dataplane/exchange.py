@@ -81,11 +81,11 @@ class Exchange:
     field, `agent` the client's name for itself; the target then has no query, and headers have at most
     X-Forwarded-For.
 
-    keep: whether the connection serves another request afterwards. begun: whether the head has been sent, or
-    is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal looks.
-    started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file content) and
-    whole (all that was asked for was sent): for the log, filled in on the way. waiter: set when the answer is
-    complete, if somebody waits for it.
+    keep_alive: whether the connection serves another request afterwards. begun: whether the head has been
+    sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
+    looks. started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file
+    content) and whole (all that was asked for was sent): for the log, filled in on the way. waiter: set when
+    the answer is complete, if somebody waits for it.
     """
 
     # Defaults of the class: most exchanges never change them, and one is made for every request.
@@ -111,14 +111,14 @@ class Exchange:
         method: str = "GET",
         target: str = "/download",
         headers: CIMultiDictProxy[str] = NO_HEADERS,
-        keep: bool = True,
+        keep_alive: bool = True,
         is_http10: bool = False,
     ) -> None:
         self.connection = connection
         self.method = method
         self.target = target
         self.headers = headers
-        self.keep = keep
+        self.keep_alive = keep_alive
         self.is_http10 = is_http10
         self.started = monotonic()
 
@@ -141,12 +141,12 @@ class Exchange:
         """
         server = self.connection.server
         if server.draining:
-            self.keep = False
+            self.keep_alive = False
         self.status = status
         self.begun = True
         if server.cors_origins:
             head += cors_fields(server.cors_origins, self.headers.get("Origin"))
-        if not self.keep:
+        if not self.keep_alive:
             ending = b"Connection: close\r\n\r\n"
         elif self.is_http10:
             ending = b"Connection: keep-alive\r\n\r\n"
@@ -170,7 +170,7 @@ class Exchange:
 
     def abort(self) -> None:
         """Break the connection: what was begun cannot be finished, and the client must notice."""
-        self.keep = False
+        self.keep_alive = False
         self.connection.reset()
 
     def end(self) -> None:

@@ -1,7 +1,7 @@
 """The most frequent requests, answered as soon as the store has answered, without a coroutine.
 
 Most requests ask for what another token has asked for a moment ago. Their answers are kept as they are sent,
-put together once a second, and leave in one write: half the Python of a request (see bench/README.md). The
+put together once a second, and leave in one write: half the Python of a request (docs/decisions/0005). The
 rules:
 
 - Only what the ordinary way has answered before is kept, by the manifest's digest and the name asked for, if

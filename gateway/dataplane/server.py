@@ -156,7 +156,7 @@ class Server(web.Server):
         if connection.transport is None or connection.state is State.LINGERING:
             return AlreadyAnswered(keep=False)
         exchange = connection.begin(message)
-        exchange.keep = exchange.keep and body_read
+        exchange.keep_alive = exchange.keep_alive and body_read
         exchange.waiter = Deferred()
         ended = exchange.waiter.as_future()
         if is_download(message):
@@ -166,7 +166,7 @@ class Server(web.Server):
         await ended
         if connection.transport is None:
             return AlreadyAnswered(keep=False)
-        if not exchange.keep or self.draining:
+        if not exchange.keep_alive or self.draining:
             connection.close_gracefully()
             return AlreadyAnswered(keep=False)
         connection.read_pending()

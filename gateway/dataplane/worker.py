@@ -30,7 +30,7 @@ ACCEPTS_PER_TURN = 16
 """How many connections are accepted in one turn of the event loop, at most. libuv accepts one for each turn
 and descriptor, and turns are long with quick clients; so each listener is watched by so many descriptors. The
 new connections of 32 clients cost half the CPU time, and large files that 32 clients begin to read at once
-mostly cost less (bench/README.md)."""
+mostly cost less (docs/decisions/0005)."""
 GARBAGE_THRESHOLD = 50_000
 """New objects between two collections of garbage. A request makes no cycles, so there is next to none."""
 STORE_SECONDS = 2.0

@@ -1,6 +1,6 @@
-"""Objects to publish: which storage an address means, which objects lie below a folder, and their facts.
+"""Objects to publish: which storage an address means, which objects are below a folder, what describes them.
 
-An address is `s3://BUCKET/KEY`, or `s3://BUCKET/FOLDER/` for everything below. Looks, and reads no content.
+An address is `s3://BUCKET/KEY`, or `s3://BUCKET/FOLDER/` for everything below a folder. No content is read.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from gateway.products.validation import MAX_FILES
 from gateway.storage.catalog import Catalog, ObjectFacts
 from gateway.storage.registry import OBJECT_TYPES, Storages
 
-LOOKERS: Final = 32
-"""Objects looked at at once: a HEAD takes some 20 ms at AWS, so 10,000 objects take some 7 s."""
+PARALLEL_REQUESTS: Final = 32
+"""Objects asked for at once. A HEAD request takes some 20 ms at AWS, so 10,000 objects take some 7 s."""
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedObject:
-    """An object to publish: its name for the customer, and where and what it is."""
+    """An object to publish: its name for the customer, its storage and address, and what describes it."""
 
     name: str
     storage: str
@@ -33,22 +33,22 @@ class ScannedObject:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """In bytes."""
         return self.facts.size
 
     @property
     def modified(self) -> int:
-        """Nanoseconds since 1970."""
+        """In nanoseconds since 1970."""
         return self.facts.modified
 
     @property
     def has_digests(self) -> bool:
-        """Whether the storage knows SHA-256 and CRC-32 of the content."""
+        """Whether the storage has SHA-256 and CRC-32 of the content."""
         return bool(self.facts.sha256 and self.facts.crc32)
 
 
 class ObjectAddress(NamedTuple):
-    """An object that shall be published, not looked at yet."""
+    """An object to publish, of which only name, storage and key are known yet."""
 
     name: str
     catalog: Catalog
@@ -56,45 +56,45 @@ class ObjectAddress(NamedTuple):
 
     @property
     def address(self) -> str:
-        """What the user would call it."""
+        """Its address, as users write it."""
         return self.catalog.root + self.key
 
 
 def is_address(text: object) -> bool:
-    """Whether it is the address of objects and no path."""
+    """Whether this is an address of objects, and not a path."""
     return isinstance(text, str) and _ADDRESS.fullmatch(text) is not None
 
 
-class Finder:
-    """Finds objects in the storages of the settings; asks each storage once whether it can be reached."""
+class ObjectFinder:
+    """Finds objects in the storages of the settings, after checking that a storage can be reached."""
 
     def __init__(self, storages: Storages) -> None:
         self._storages = storages
         self._reached: set[str] = set()
 
     def find(self, address: str) -> list[ObjectAddress]:
-        """List the objects that an address means: one, or all below a folder. Raises StorageError."""
+        """Return the objects that an address means: one, or all below a folder. Raises StorageError."""
         found = self._storages.locate_object(address)
         if found is None:
-            raise StorageError(_mend(address, self._storages))
+            raise StorageError(_explain_no_storage(address, self._storages))
         catalog, key = found
         if catalog.name not in self._reached:
             catalog.check_root()
             self._reached.add(catalog.name)
         if key and not key.endswith("/"):
             return [ObjectAddress(key.rpartition("/")[2], catalog, key)]
-        wanted = []
+        objects = []
         for each in catalog.list(key):
-            wanted.append(ObjectAddress(each.removeprefix(key), catalog, each))
-            if len(wanted) > MAX_FILES:
+            objects.append(ObjectAddress(each.removeprefix(key), catalog, each))
+            if len(objects) > MAX_FILES:
                 raise StorageError(
                     f"{address} has more than {MAX_FILES} objects, which one version cannot hold"
                 )
-        return wanted
+        return objects
 
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
-"""Told how many objects there are; yields what to call after each."""
+"""Shows progress: it is called with the number of objects, and yields what to call after each."""
 
 
 @contextmanager
@@ -103,17 +103,17 @@ def no_progress(_total: int) -> Iterator[Callable[[], None]]:
     yield lambda: None
 
 
-def look_at(
-    wanted: Sequence[ObjectAddress], progress: Progress = no_progress
+def stat_objects(
+    objects: Sequence[ObjectAddress], progress: Progress = no_progress
 ) -> list[ScannedObject | StorageError]:
-    """Ask for the facts of every object, many at once; in the same order. Stops when interrupted."""
-    if not wanted:
+    """Ask for what describes each object, many at once; the result has their order. Can be interrupted."""
+    if not objects:
         return []
     found = []
-    pool = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+    pool = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix="stat")
     try:
-        with progress(len(wanted)) as advance:
-            for each in pool.map(_look, wanted):
+        with progress(len(objects)) as advance:
+            for each in pool.map(_stat_object, objects):
                 found.append(each)
                 advance()
     finally:
@@ -121,23 +121,23 @@ def look_at(
     return found
 
 
-def _look(wanted: ObjectAddress) -> ScannedObject | StorageError:
+def _stat_object(address: ObjectAddress) -> ScannedObject | StorageError:
     try:
-        facts = wanted.catalog.stat(wanted.key)
+        facts = address.catalog.stat(address.key)
     except StorageError as error:
         return error
-    return ScannedObject(wanted.name, wanted.catalog.name, wanted.address, facts)
+    return ScannedObject(address.name, address.catalog.name, address.address, facts)
 
 
-def _mend(address: str, storages: Storages) -> str:
-    """Why no storage has the address, and the table that would."""
+def _explain_no_storage(address: str, storages: Storages) -> str:
+    """Say why no storage has the address, and which table of the settings would have it."""
     match = _ADDRESS.fullmatch(address)
     assert match is not None
     kind, rest = match.groups()
     bucket = rest.partition("/")[0]
     if kind not in OBJECT_TYPES or not bucket:
         known = " or ".join(f"{known}://BUCKET/KEY" for known in OBJECT_TYPES)
-        return f"{address} is no address of an object: write {known}"
+        return f"{address} is not an address of an object: write {known}"
     roots = [
         catalog.root for catalog in storages.catalogs() if catalog.root.startswith(f"{kind}://{bucket}/")
     ]

@@ -1,4 +1,4 @@
-"""The demo product: one file that looks like a real download and is the same on every machine."""
+"""The demo product: one file that compresses as badly as real downloads, and is the same on every machine."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from gateway.errors import GatewayError
 
 DEMO_NAME: Final = "demo.bin"
 DEMO_BYTES: Final = 64 << 20
-"""Large enough to abort and resume by hand."""
+"""Large enough that a person can abort and resume its download."""
 
 CHUNK_BYTES: Final = 1 << 20
 
 
 def make_demo(data: Path) -> Path:
-    """Write the demo file below the data folder unless it is there. Returns its path; raises GatewayError."""
+    """Write the demo file below the data folder, unless it is there; return its path. Raises GatewayError."""
     path = data / "demo" / DEMO_NAME
     fresh = path.with_name(f"{DEMO_NAME}.{os.getpid()}.new")
-    source = random.Random(DEMO_NAME)  # noqa: S311 - bytes that compress as badly as media do, no secret
+    source = random.Random(DEMO_NAME)  # noqa: S311 - no secret
     try:
         if path.exists() and path.stat().st_size == DEMO_BYTES:
             return path

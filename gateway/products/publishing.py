@@ -1,8 +1,8 @@
 """Publishing: from paths on disk and addresses of objects to a manifest.
 
-plan_publication   looks: which files, under which names; every fault told at once (scanning.py)
-hash_files         reads: SHA-256 and CRC-32 in one pass, several files at a time; registers storages
-show_progress      a bar for a person at a terminal
+plan_publication   finds the files and their names, and reports all errors at once (scanning.py)
+hash_files         reads them for SHA-256 and CRC-32, several at a time, and registers storages
+show_progress      shows a bar to a person at a terminal
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gateway.errors import ConfigurationError, StorageError
 from gateway.http.fields import media_type
 from gateway.manifest import Manifest, ManifestFile
 from gateway.products.bucket_scanning import ScannedObject
-from gateway.products.scanning import HIDDEN_HELP, Publication, ScannedFile, plan_publication, shown, utf8
+from gateway.products.scanning import HIDDEN_HELP, Publication, ScannedFile, plan_publication, printable, utf8
 from gateway.storage.registry import ObjectLocation, Storages
 
 __all__ = [
@@ -46,11 +46,12 @@ __all__ = [
 ]
 
 HASH_BYTES: Final = 1 << 18
-"""Bytes of one read: other threads run meanwhile; 128 KiB to 4 MiB were alike (0.9 GB/s a thread)."""
+"""Bytes of one read, during which other threads run. 128 KiB to 4 MiB were equally fast (0.9 GB/s a
+thread)."""
 OBJECT_READERS: Final = 8
-"""Objects read at once: a connection to S3 brings some 100 MB/s, and a CPU takes the digests of 900."""
+"""Objects read at once. A connection to S3 brings some 100 MB/s, and a CPU hashes 900 MB/s."""
 Report = Callable[[int], None]
-"""Told the bytes done since the last call; called from several threads."""
+"""Called with the bytes done since the last call, from several threads."""
 
 
 def hash_files(
@@ -63,19 +64,20 @@ def hash_files(
     previous: Manifest | None = None,
     trust: bool = False,
 ) -> Manifest:
-    """Read every file and make the manifest; blocks for as long as that takes, on all CPUs.
+    """Read every file and make the manifest. Blocks for as long as that takes, and uses all CPUs.
 
-    Files below no root are given a storage, registered for good. Digests are taken over from `previous` for
-    files of the same storage, key, size and modification time, which are then not read: that trusts, as
-    serving does, that whoever changes a file does not set its time back. Of objects, ETag and version must be
-    the same. `trust`: digests that an object's storage keeps are believed.
+    Files below no root get a storage, which is registered for good. report: called from worker threads.
+    previous: an earlier manifest, from which digests are taken for files of the same storage, key, size and
+    modification time, which are then not read. Like serving, that relies on nobody changing a file and
+    setting its time back. For objects, ETag and version must be the same. trust: use the digests that an
+    object's storage has, without reading the object.
 
-    `report` is called from worker threads. Raises ConfigurationError when files cannot be read, or change
-    meanwhile; stops at once then, and when interrupted.
+    Raises ConfigurationError when files cannot be read, or change meanwhile. It stops at once then, and when
+    it is interrupted.
     """
     files = [each for each in publication.scanned if isinstance(each, ScannedFile)]
-    places = iter(_place(files, storages))
-    known = _Known(previous)
+    locations = iter(_locate(files, storages))
+    known = _EarlierFiles(previous)
     stop = threading.Event()
     hasher = _Hasher(storages, report or (lambda _: None), stop, trust)
     readers = len(os.sched_getaffinity(0))
@@ -86,8 +88,8 @@ def hash_files(
     try:
         for each in publication.scanned:
             if isinstance(each, ScannedFile):
-                place = next(places)
-                jobs.append(pool.submit(hasher.describe, each, place, known.file(each, place)))
+                location = next(locations)
+                jobs.append(pool.submit(hasher.describe, each, location, known.file(each, location)))
             else:
                 jobs.append(pool.submit(hasher.describe_object, each, known.object(each)))
         wait(jobs, return_when=FIRST_EXCEPTION)
@@ -99,35 +101,38 @@ def hash_files(
     if faults:
         raise ConfigurationError(faults)
     for error in errors:
-        if not isinstance(error, _Stopped):  # which is only what the other jobs make of it
+        if not isinstance(error, _Stopped):  # the other jobs raise it because of the first error
             raise error
     return Manifest(product, version, tuple(job.result() for job in jobs))
 
 
-def _place(scanned: Sequence[ScannedFile], storages: Storages) -> list[ObjectLocation]:
-    """Find each file's storage and key, registering folders that have none. Files of one folder are alike."""
+def _locate(files: Sequence[ScannedFile], storages: Storages) -> list[ObjectLocation]:
+    """Find the storage and the key of each file; register folders that are in no storage.
+
+    Files of one folder are in the same storage, so it is looked for once a folder.
+    """
     homes: dict[Path, ObjectLocation] = {}
-    places = []
-    for scanned_file in scanned:
-        parent = scanned_file.path.parent
+    locations = []
+    for scanned in files:
+        parent = scanned.path.parent
         home = homes.get(parent)
         if home is None:
-            place = storages.locate(scanned_file.path)
-            if place is None:
-                storages.register(scanned_file.folder)
-                place = storages.locate(scanned_file.path)
-            if place is None:
+            location = storages.locate(scanned.path)
+            if location is None:
+                storages.register(scanned.folder)
+                location = storages.locate(scanned.path)
+            if location is None:
                 raise ConfigurationError(
-                    [f"{shown(scanned_file.path)} is below no storage's root, nor could one be made"]
+                    [f"{printable(scanned.path)} is in no storage, and its folder could not be registered"]
                 )
-            home = homes[parent] = ObjectLocation(place.storage, place.key.rpartition("/")[0])
-        name = utf8(scanned_file.path.name)
-        places.append(ObjectLocation(home.storage, f"{home.key}/{name}" if home.key else name))
-    return places
+            home = homes[parent] = ObjectLocation(location.storage, location.key.rpartition("/")[0])
+        name = utf8(scanned.path.name)
+        locations.append(ObjectLocation(home.storage, f"{home.key}/{name}" if home.key else name))
+    return locations
 
 
-class _Known:
-    """The files of an earlier manifest, by what shows that they are still the same."""
+class _EarlierFiles:
+    """The files of an earlier manifest, found by what shows that they have not changed."""
 
     def __init__(self, manifest: Manifest | None) -> None:
         files = () if manifest is None else manifest.files
@@ -138,20 +143,20 @@ class _Known:
             if file.etag
         }
 
-    def file(self, scanned_file: ScannedFile, place: ObjectLocation) -> ManifestFile | None:
-        return self._files.get((*place, scanned_file.size, scanned_file.modified))
+    def file(self, scanned: ScannedFile, location: ObjectLocation) -> ManifestFile | None:
+        return self._files.get((*location, scanned.size, scanned.modified))
 
-    def object(self, scanned_file: ScannedObject) -> ManifestFile | None:
-        facts = scanned_file.facts
-        return self._objects.get((scanned_file.storage, facts.key, facts.size, facts.etag, facts.version_id))
+    def object(self, scanned: ScannedObject) -> ManifestFile | None:
+        facts = scanned.facts
+        return self._objects.get((scanned.storage, facts.key, facts.size, facts.etag, facts.version_id))
 
 
 class _Stopped(Exception):
-    """Another file failed, or the user interrupted."""
+    """Another file failed, or the user has interrupted the command."""
 
 
 class _Hasher:
-    """Reads files and objects for their digests, in threads. trust: believe a storage's digests."""
+    """Reads files and objects for their digests, in threads. trust: use the digests that a storage has."""
 
     def __init__(self, storages: Storages, report: Report, stop: threading.Event, trust: bool) -> None:
         self._storages = storages
@@ -160,67 +165,67 @@ class _Hasher:
         self._trust = trust
 
     def describe(
-        self, scanned_file: ScannedFile, place: ObjectLocation, old: ManifestFile | None
+        self, scanned: ScannedFile, location: ObjectLocation, old: ManifestFile | None
     ) -> ManifestFile:
-        """Make one file's entry. Raises StorageError when it cannot be served or is not what was planned."""
-        storage = self._storages.local(place.storage)
-        fd, facts = storage.open_descriptor(place.key)
+        """Make the entry of one file. Raises StorageError when it cannot be served, or has changed."""
+        storage = self._storages.local(location.storage)
+        fd, facts = storage.open_descriptor(location.key)
         try:
-            self._expect(scanned_file, facts)
+            self._expect(scanned, facts)
             if old is None:
-                sha256, crc32 = self._digest(fd, scanned_file)
-                self._expect(scanned_file, os.fstat(fd))
-                # The path must still lead to what was read, not to a twin of the same size and time.
-                again, now = storage.open_descriptor(place.key)
+                sha256, crc32 = self._digest(fd, scanned)
+                self._expect(scanned, os.fstat(fd))
+                # The path must still lead to what was read, not to another file of the same size and time.
+                again, now = storage.open_descriptor(location.key)
                 os.close(again)
-                self._expect(scanned_file, now)
+                self._expect(scanned, now)
                 if not os.path.samestat(facts, now):
-                    self._changed(scanned_file)
+                    self._changed(scanned)
             else:
                 sha256, crc32 = old.sha256, old.crc32
-                self._report(scanned_file.size)
+                self._report(scanned.size)
         finally:
             os.close(fd)
         return ManifestFile(
-            name=scanned_file.name,
-            size=scanned_file.size,
-            type=media_type(scanned_file.name),
+            name=scanned.name,
+            size=scanned.size,
+            type=media_type(scanned.name),
             sha256=sha256,
             crc32=crc32,
-            storage=place.storage,
-            key=place.key,
-            modified=scanned_file.modified,
+            storage=location.storage,
+            key=location.key,
+            modified=scanned.modified,
         )
 
-    def describe_object(self, scanned_file: ScannedObject, old: ManifestFile | None) -> ManifestFile:
-        """Make one object's entry. Raises StorageError when it cannot be read or is not what was planned."""
-        facts = scanned_file.facts
+    def describe_object(self, scanned: ScannedObject, old: ManifestFile | None) -> ManifestFile:
+        """Make the entry of one object. Raises StorageError when it cannot be read, or has changed."""
+        facts = scanned.facts
         if old is not None:
             sha256, crc32 = old.sha256, old.crc32
             self._report(facts.size)
-        elif self._trust and scanned_file.has_digests:
+        elif self._trust and scanned.has_digests:
             sha256, crc32 = facts.sha256, facts.crc32
             self._report(facts.size)
         else:
-            sha256, crc32 = self._digest_object(scanned_file)
+            sha256, crc32 = self._digest_object(scanned)
         return ManifestFile(
-            name=scanned_file.name,
+            name=scanned.name,
             size=facts.size,
-            type=media_type(scanned_file.name),
+            type=media_type(scanned.name),
             sha256=sha256,
             crc32=crc32,
-            storage=scanned_file.storage,
+            storage=scanned.storage,
             key=facts.key,
             modified=facts.modified,
             etag=facts.etag,
             version_id=facts.version_id,
         )
 
-    def _digest_object(self, scanned_file: ScannedObject) -> tuple[str, str]:
-        """Read an object. A digest that its storage keeps must be the same."""
-        catalog = self._storages.catalog(scanned_file.storage)
-        assert catalog is not None  # the scanned_file was found in it
-        facts = scanned_file.facts
+    def _digest_object(self, scanned: ScannedObject) -> tuple[str, str]:
+        """Read an object and return its digests. Those that its storage has must be the same."""
+        catalog = self._storages.catalog(scanned.storage)
+        assert catalog is not None  # the object was found in it
+        facts = scanned.facts
         sha256, crc32 = hashlib.sha256(), 0
         for chunk in catalog.read(facts):
             if self._stop.is_set():
@@ -234,14 +239,14 @@ class _Hasher:
         ):
             if stored not in ("", actual):
                 raise StorageError(
-                    f"{scanned_file.address} is damaged, or its stored {what} is wrong: "
+                    f"{scanned.address} is damaged, or its stored {what} is wrong: "
                     f"stored {stored}, but the content has {actual}; upload it again"
                 )
         return found
 
-    def _digest(self, fd: int, scanned_file: ScannedFile) -> tuple[str, str]:
+    def _digest(self, fd: int, scanned: ScannedFile) -> tuple[str, str]:
         sha256, crc32, at = hashlib.sha256(), 0, 0
-        buffer = memoryview(bytearray(min(HASH_BYTES, scanned_file.size + 1)))
+        buffer = memoryview(bytearray(min(HASH_BYTES, scanned.size + 1)))
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         while True:
             if self._stop.is_set():
@@ -249,32 +254,32 @@ class _Hasher:
             try:
                 got = os.preadv(fd, (buffer,), at)
             except OSError as error:
-                raise StorageError(f"{shown(scanned_file.path)} cannot be read: {error.strerror}") from error
+                raise StorageError(f"{printable(scanned.path)} cannot be read: {error.strerror}") from error
             if not got:
                 return sha256.hexdigest(), f"{crc32:08x}"
             piece = buffer[:got]
             sha256.update(piece)
             crc32 = zlib.crc32(piece, crc32)
             at += got
-            if at > scanned_file.size:
-                self._changed(scanned_file)
+            if at > scanned.size:
+                self._changed(scanned)
             self._report(got)
 
-    def _expect(self, scanned_file: ScannedFile, facts: os.stat_result) -> None:
-        if (facts.st_size, facts.st_mtime_ns) != (scanned_file.size, scanned_file.modified):
-            self._changed(scanned_file)
+    def _expect(self, scanned: ScannedFile, facts: os.stat_result) -> None:
+        if (facts.st_size, facts.st_mtime_ns) != (scanned.size, scanned.modified):
+            self._changed(scanned)
 
-    def _changed(self, scanned_file: ScannedFile) -> None:
+    def _changed(self, scanned: ScannedFile) -> None:
         raise StorageError(
-            f"{shown(scanned_file.path)} changed while it was published; publish again when it is complete"
+            f"{printable(scanned.path)} changed while it was published; publish again when it is complete"
         )
 
 
 @contextmanager
 def show_progress(total: int, label: str = "Hashing") -> Iterator[Report]:
-    """Draw a bar with bytes, speed and time left on stderr while the block runs, if that is a terminal.
+    """Show bytes, speed and time left on stderr while the block runs, if that is a terminal.
 
-    Yields what to call with the bytes done, from any thread. The bar is gone afterwards.
+    Yields what to call with the bytes done, from any thread. Afterwards the bar is removed.
     """
     if not sys.stderr.isatty():
         yield lambda _: None

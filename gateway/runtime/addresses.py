@@ -1,4 +1,4 @@
-"""Where a service listens: `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `unix:PATH`; and URLs fit for printing.
+"""Listening addresses: `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or `unix:PATH`.
 
 Address.parse("0.0.0.0:8080").url()   http://127.0.0.1:8080
 Address.parse("unix:/run/dg.sock")    .path is set, .host is empty and .port is 0
@@ -11,19 +11,18 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 FORMS: Final = "write HOST:PORT, [IPV6]:PORT or unix:PATH"
 MAX_SOCKET_PATH: Final = 107
-"""Bytes of a unix socket's path: `sun_path` of unix(7) is 108 with the final NUL."""
+"""The longest path of a unix socket in bytes: `sun_path` of unix(7) has 108 with the final NUL."""
 
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})", re.ASCII)
-_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - recognised, not bound
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - these are compared, not bound
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One listening address: a host and a port, or the path of a unix socket (then host is "" and port 0)."""
+    """One listening address: a host and a port, or the path of a unix socket with host "" and port 0."""
 
     host: str = ""
     port: int = 0
@@ -31,7 +30,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read an address; a unix path becomes absolute. Raises ValueError that says what to write."""
+        """Read an address. A unix path becomes absolute. Raises ValueError that says what to write."""
         if text.startswith("unix:"):
             return cls(path=_socket_path(text))
         host, colon, port = text.rpartition(":")
@@ -39,7 +38,7 @@ class Address:
             raise ValueError(f"{text[:80]!r} is not an address: {FORMS}")
         if int(port) > 65535:
             raise ValueError(
-                f"{text[:80]!r} has no possible port: ports go from 1 to 65535 (0: any free one)"
+                f"{text[:80]!r} has no possible port: ports are 1 to 65535, or 0 for any free one"
             )
         return cls(host=_host(text, host), port=int(port))
 
@@ -49,17 +48,18 @@ class Address:
         return bool(self.path)
 
     def url(self, scheme: str = "http") -> str:
-        """A URL a person on this machine can open: a wildcard host becomes loopback.
+        """A URL that can be opened on this machine: a wildcard host becomes a loopback address.
 
-        A unix socket has no URL of its own and gives `http://localhost`, as `curl --unix-socket` wants it.
+        A unix socket has no URL. The result is `http://localhost` then, which is right for `curl
+        --unix-socket`.
         """
         if self.path:
             return f"{scheme}://localhost"
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - printed, not bound
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - this is printed, not bound
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def clashes(self, other: Address) -> bool:
-        """Whether the two cannot both be listened on: same socket, or same port on the same or every host."""
+        """Whether only one of them can be used: the same socket, or one port on the same or on every host."""
         if self.path or other.path:
             return self.path == other.path
         if self.port != other.port or not self.port:
@@ -75,7 +75,7 @@ class Address:
 def _socket_path(text: str) -> str:
     path = text.removeprefix("unix:")
     if path.startswith("//"):
-        path = path[2:]  # unix:///run/x.sock, as URLs have it
+        path = path[2:]  # unix:///run/x.sock, as in URLs
     if not path or "\0" in path:
         raise ValueError(f"{text[:80]!r} names no socket: write unix:PATH")
     path = os.path.abspath(os.path.expanduser(path))
@@ -86,7 +86,7 @@ def _socket_path(text: str) -> str:
 
 def _host(text: str, host: str) -> str:
     if not host:
-        return "0.0.0.0"  # noqa: S104 - what `:PORT` means everywhere
+        return "0.0.0.0"  # noqa: S104 - what `:PORT` means in other programs, too
     if host.startswith("[") and host.endswith("]"):
         try:
             return str(ipaddress.IPv6Address(host[1:-1]))
@@ -97,14 +97,3 @@ def _host(text: str, host: str) -> str:
     if not _HOST.fullmatch(host):
         raise ValueError(f"{text[:80]!r} is not an address: {FORMS}")
     return host
-
-
-def redact_url(url: str) -> str:
-    """The URL fit for printing: user and password replaced by `***`, the query left out."""
-    try:
-        parts = urlsplit(url)
-        credentials = "@" in parts.netloc
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "[a URL that cannot be read]"
-    return f"{parts.scheme}://{'***@' if credentials else ''}{host}{parts.path}"

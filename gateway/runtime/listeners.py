@@ -1,14 +1,16 @@
-"""Listening sockets: made once by the supervisor, inherited by its children, open until it ends.
+"""Listening sockets: the supervisor makes them, its children inherit them, and they stay open to the end.
 
-A TCP address has one socket a worker (SO_REUSEPORT): the kernel spreads new connections over them. The
-supervisor holds them all, so the connections waiting at a worker that died wait for its replacement, and a
-reload refuses nobody. The first socket is bound without SO_REUSEPORT, which fails when anyone at all has
-the port, another gateway included; only then is the port opened to our other sockets.
+A TCP address has one socket for each worker (SO_REUSEPORT), and the kernel distributes new connections over
+them. The supervisor keeps all of them open. So connections that wait at a worker that has died wait for its
+replacement, and a reload refuses no connection. The first socket is bound without SO_REUSEPORT, because that
+fails when any other process has the port, another gateway included. Only then is the port opened to our other
+sockets.
 
-A unix socket is one for all workers: SO_REUSEPORT does not spread those.
+All workers share one unix socket, because SO_REUSEPORT does not distribute the connections of unix sockets.
 
-On loopback, where a front proxy is, nothing is paced: BBR without a queue of its own sends each packet by a
-timer, which costs more than the packet (on a virtual machine, large files leave at 2.6 GB/s instead of 19).
+On loopback, where a front proxy connects, packets are not paced. BBR without a queueing discipline sends each
+packet by a timer, which costs more than the packet: on a virtual machine, large files leave at 2.6 GB/s
+instead of 19.
 """
 
 from __future__ import annotations
@@ -27,22 +29,22 @@ from gateway.errors import GatewayError
 from gateway.runtime.addresses import Address
 
 BACKLOG: Final = 4096
-"""Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn."""
+"""How many connections may wait to be accepted. The kernel reduces it to net.core.somaxconn."""
 
 UNPACED: Final = (b"cubic", b"reno")
-"""Congestion controls without timers; a kernel may lack the first."""
+"""Congestion controls without timers. A kernel may not have the first."""
 
 UNIX_MODE: Final = 0o660
-"""A front proxy reaches the socket through its group."""
+"""The group may connect, so that a front proxy in this group can."""
 
 
 class Listener:
     """One listening address and its sockets."""
 
     def __init__(self, address: str, setting: str) -> None:
-        """Listen. `setting` is what a person changes when the address does not work.
+        """Listen. setting: the name of the setting with the address.
 
-        Raises GatewayError that names the address and the setting.
+        Raises GatewayError that names the address, and the setting to change.
         """
         self.configured = address
         self.setting = setting
@@ -51,16 +53,16 @@ class Listener:
         try:
             first = self._listen_unix() if self.address.is_unix else self._listen_tcp()
         except OSError as error:
-            raise GatewayError(self._complaint(error)) from None
+            raise GatewayError(self._explain(error)) from None
         self.sockets = [first]
 
     @property
     def url(self) -> str:
-        """A URL to open on this machine, with the true port."""
+        """A URL that can be opened on this machine, with the port that was found in place of 0."""
         return self.address.url()
 
     def grow(self, count: int) -> None:
-        """Have at least this many sockets; there are never fewer again, so nobody waiting is refused."""
+        """Make sockets until there are `count`. None is closed later, which would refuse connections."""
         while not self.address.is_unix and len(self.sockets) < count:
             other = _new_socket(self.sockets[0].family)
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -70,13 +72,13 @@ class Listener:
             self.sockets.append(other)
 
     def share(self, slot: int, slots: int) -> Sequence[socket.socket]:
-        """Choose the sockets of one of `slots` workers: every socket has a worker, every worker has one."""
+        """Choose the sockets of worker `slot` of `slots`: each socket has a worker, each worker a socket."""
         if self.address.is_unix:
             return self.sockets
         return self.sockets[slot::slots]
 
     def close(self) -> None:
-        """Refuse new connections, once the children have closed theirs too. Removes our unix socket."""
+        """Close the sockets, and remove a unix socket. Connections are refused once all children did so."""
         for listening in self.sockets:
             listening.close()
         self.sockets = []
@@ -125,14 +127,14 @@ class Listener:
         self._made = os.stat(path)
         return listening
 
-    def _complaint(self, error: OSError) -> str:
-        why = (error.strerror or str(error)).lower()
+    def _explain(self, error: OSError) -> str:
+        reason = (error.strerror or str(error)).lower()
         if error.errno == errno.EADDRINUSE:
-            why = "another process already listens there"
+            reason = "another process already listens there"
         elif isinstance(error, socket.gaierror):
-            why = "this host name is not known here"
-        mend = "stop it or change" if error.errno == errno.EADDRINUSE else "change"
-        return f"cannot listen on {self.configured}: {why}; {mend} {self.setting}"
+            reason = "this host name is not known here"
+        remedy = "stop it or change" if error.errno == errno.EADDRINUSE else "change"
+        return f"cannot listen on {self.configured}: {reason}; {remedy} {self.setting}"
 
 
 def _new_socket(family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.socket:
@@ -145,7 +147,7 @@ def _new_socket(family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0) 
 
 
 def unpace(bound: socket.socket) -> None:
-    """Have what connects to a socket of loopback not paced. Later it is too late: BBR's timers stay."""
+    """Turn pacing off for a loopback socket. This must happen before it listens: BBR's timers stay."""
     if not ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]).is_loopback:
         return
     if congestion_control(bound).startswith(b"bbr"):
@@ -155,6 +157,6 @@ def unpace(bound: socket.socket) -> None:
                 break
 
 
-def congestion_control(of: socket.socket) -> bytes:
+def congestion_control(tcp: socket.socket) -> bytes:
     """The name of a TCP socket's congestion control (tcp(7))."""
-    return of.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
+    return tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")

@@ -1,10 +1,10 @@
-"""The gateway's log: one JSON object a line on standard error, with secrets cut out.
+"""The gateway's log: one JSON object on each line of standard error, without secrets.
 
     {"time": "2026-01-31T12:00:00.123Z", "level": "info", "logger": "gateway.supervisor",
      "event": "started", "child": "worker 0", "pid": 4242}
 
-Every process of the gateway writes to the same standard error, each line in one write. Whatever looks like a
-token or an API key is replaced just before the write, wherever in the line it came from.
+Every process of the gateway writes to the same standard error, each line in one write. Everything in the line
+that looks like a token or an API key is replaced before the write, wherever it came from.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import Any, Final, Protocol
 from gateway.secrets import redact
 
 PLAIN_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-"""What every log record has; anything else on a record was given as `extra` and is part of the line."""
+"""The attributes of every log record. All others of a record were given as `extra`, and go into the line."""
 
 
 class LogSettings(Protocol):
-    """What `configure` needs of the settings."""
+    """The part of the settings that `configure` reads."""
 
     @property
     def log_level(self) -> str:
-        """Least serious level that is written: debug, info, warning or error."""
+        """The least serious level that is written: debug, info, warning or error."""
         ...
 
 
 class JSONFormatter(logging.Formatter):
-    """A record as one line of JSON. `extra` fields stand beside the fixed ones."""
+    """Formats a record as one line of JSON, in which `extra` fields follow the fixed ones."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Make the line, without its end. Values that are not JSON are written as their text."""
+        """Make the line without a line end. Values that JSON does not have are written as text."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {
             "time": time.replace("+00:00", "Z"),
@@ -48,8 +48,8 @@ class JSONFormatter(logging.Formatter):
 
 
 def configure(settings: LogSettings) -> None:
-    """Send all logging of this process to standard error as JSON. May be called again with another level."""
-    logging.raiseExceptions = False  # a closed standard error must not take a service down
+    """Write the log of this process to standard error as JSON. Call it again to change the level."""
+    logging.raiseExceptions = False  # a closed standard error must not end a service
     handler = logging.StreamHandler()
     handler.setFormatter(JSONFormatter())
     root = logging.getLogger()

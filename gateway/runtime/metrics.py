@@ -1,8 +1,8 @@
-"""What each process counts, in memory that it shares with its supervisor; the supervisor adds it up.
+"""What each process counts, in memory that it shares with its supervisor, which adds the numbers up.
 
-Each child writes a block of its own and nobody else does, so an addition needs no lock and costs about a
-tenth of a microsecond. The supervisor reads the blocks of the living, and keeps the sums of those that
-ended: totals never go down. Gauges (what is open now) end with their process.
+Only the child itself writes to its block of memory, so an addition needs no lock and costs about 0.1 µs. The
+supervisor reads the blocks of running children, and keeps the sums of those that have ended. So totals never
+decrease. Gauges (what is open now) disappear with their process.
 
     counters.add(BYTES_SENT, 65536)
     counters.add(RESPONSES[206])
@@ -22,7 +22,7 @@ from gateway.errors import TABLE
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row of the table: a counter or gauge, as /metrics shows it. `label` is `name="value"` or empty."""
+    """One row of the table: a counter or a gauge of /metrics. `label` is `name="value"` or empty."""
 
     name: str
     help: str
@@ -31,7 +31,7 @@ class Metric:
 
 
 STATUSES: Final = (200, 204, 206, 302, 304, 400, 401, 403, 404, 405, 412, 416, 417, 429, 431, 500, 502, 503)
-"""Statuses counted by themselves; any other is counted as `other`."""
+"""The statuses that are counted one by one. All others are counted as `other`."""
 
 METRICS: Final[list[Metric]] = []
 
@@ -88,83 +88,83 @@ RESPONSE_OTHER: Final = _declare("responses_total", "Answers by status.", 'statu
 RESPONSES: Final[dict[int, int]] = {
     status: _declare("responses_total", "Answers by status.", f'status="{status}"') for status in STATUSES
 }
-"""Status to index; use `RESPONSES.get(status, RESPONSE_OTHER)`."""
+"""The index of a status. Use `RESPONSES.get(status, RESPONSE_OTHER)`."""
 
 REFUSALS: Final[dict[str, int]] = {
     refusal.code: _declare("refusals_total", "Answers of no, by code.", f'code="{refusal.code}"')
     for refusal in TABLE
 }
-"""A refusal's code to index."""
+"""The index of the code of a refusal."""
 
 BLOCK_BYTES: Final = -(-len(METRICS) * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 class Counters:
-    """One process's block: signed 64-bit numbers, so that a gauge below zero is seen and harmless."""
+    """The block of one process: signed 64-bit numbers, so that a gauge below zero is visible and harmless."""
 
     __slots__ = ("_block", "_map")
 
     def __init__(self, memory: int | None = None) -> None:
-        """Map the block behind the descriptor `memory` (which may be closed then), or a private one."""
+        """Map the block of the descriptor `memory`, which may be closed then; without it, a private one."""
         self._map = mmap.mmap(-1 if memory is None else memory, BLOCK_BYTES)
         self._block = memoryview(self._map).cast("q")
 
     def add(self, index: int, count: int = 1) -> None:
-        """Add to one metric. Call from one thread."""
+        """Add to one metric. Only one thread may call this."""
         self._block[index] += count
 
     def add_file(self, sent: int) -> None:
-        """Count a file, or a span of one, that was sent to its last byte: `sent` bytes."""
+        """Count a file, or a span of a file, of which all `sent` bytes were sent."""
         block = self._block
         block[DOWNLOADS_STARTED] += 1
         block[DOWNLOADS_FINISHED] += 1
         block[BYTES_SENT] += sent
 
     def values(self) -> list[int]:
-        """Read the numbers as they are now, in the order of METRICS."""
+        """The present numbers, in the order of METRICS."""
         return self._block[: len(METRICS)].tolist()
 
     def close(self) -> None:
-        """Unmap the block; it must not be used again."""
+        """Unmap the block. It must not be used afterwards."""
         self._block.release()
         self._map.close()
 
 
 def new_block() -> int:
-    """Make zeroed memory for one child's counters; it inherits the descriptor, the caller closes it."""
+    """Make memory for the counters of one child. The child inherits the descriptor; the caller closes it."""
     memory = os.memfd_create("gateway-counters")
     os.ftruncate(memory, BLOCK_BYTES)
     return memory
 
 
 class Totals:
-    """The supervisor's sums over all children, living and ended."""
+    """The supervisor's sums over all children, whether they run or have ended."""
 
     def __init__(self) -> None:
         self._ended = [0] * len(METRICS)
-        self._living: set[Counters] = set()
+        self._running: set[Counters] = set()
 
     def watch(self, block: Counters) -> None:
-        """Count a new child's block."""
-        self._living.add(block)
+        """Add the block of a new child to the sums."""
+        self._running.add(block)
 
     def retire(self, block: Counters) -> None:
-        """Keep the sums of a child that ended, and unmap its block."""
-        if block in self._living:
-            self._living.remove(block)
+        """Keep the numbers of a child that has ended, and unmap its block."""
+        if block in self._running:
+            self._running.remove(block)
             for index, value in enumerate(block.values()):
                 if not METRICS[index].gauge:
                     self._ended[index] += value
             block.close()
 
     def values(self) -> list[int]:
-        """Sum everything up to now, in the order of METRICS."""
-        rows = [self._ended, *(block.values() for block in self._living)]
+        """The present sums, in the order of METRICS."""
+        rows = [self._ended, *(block.values() for block in self._running)]
         return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def render(values: Iterable[int]) -> Iterator[str]:
-    """Lines of Prometheus' text format (version 0.0.4) for values in the order of METRICS."""
+    """Write lines of Prometheus' text format, version 0.0.4. The values are in the order of METRICS."""
     described = ""
     for metric, value in zip(METRICS, values, strict=True):
         if metric.name != described:

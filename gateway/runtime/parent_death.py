@@ -1,7 +1,8 @@
-"""Ties a child process to its parent, so that nothing is left behind when the parent is killed with -9.
+"""Ends a child process when its parent ends, so that no process is left when the parent is killed with -9.
 
-Linux sends the chosen signal when the *thread* that started the child ends (prctl(2), PR_SET_PDEATHSIG):
-start children from the main thread. A parent that died before the call is noticed by the change of parent.
+Linux sends the chosen signal when the *thread* ends that started the child (prctl(2), PR_SET_PDEATHSIG), so
+children must be started from the main thread. If the parent has ended before the call, the child has another
+parent by then.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
 
-_libc = ctypes.CDLL(None, use_errno=True)  # loaded here: nothing may be imported between fork and exec
+_libc = ctypes.CDLL(
+    None, use_errno=True
+)  # loaded at import, because nothing may be imported between fork and exec
 
 
 def die_with_parent(signum: signal.Signals, parent: int) -> None:
-    """Have the kernel send `signum` to this process when its parent dies; at once if it has died already.
+    """Let the kernel send `signum` to this process when its parent ends, or send it now if that has happened.
 
-    Raises OSError when the kernel refuses. Lasts through exec, not through fork.
+    This stays in force through exec, but not through fork. Raises OSError when the kernel refuses.
     """
     if _libc.prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")

@@ -1,4 +1,4 @@
-"""The certificate that `listen` may speak TLS with."""
+"""The TLS certificate of `listen`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gateway.errors import ConfigurationError
 
 
 def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """TLS 1.2 and 1.3 with a PEM certificate chain and its key; None without a certificate.
+    """Make a context for TLS 1.2 and 1.3 from a PEM certificate chain and its key; None without one.
 
-    Raises ConfigurationError when they cannot be read or do not belong together.
+    Raises ConfigurationError when the files cannot be read or do not belong together.
     """
     if cert is None:
         return None

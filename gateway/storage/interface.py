@@ -19,7 +19,8 @@ What callers may rely on, and tests/contracts/test_storages.py tests for every s
   its identity (a modification time, an ETag or a version). Otherwise StorageError is raised. Its text is for
   the log and never for the customer.
 - `lookup` and `open` return a blob that is already acquired. The caller releases it exactly once (`with
-  blob:` does). Until then it stays readable, whatever happens to the path or to a cache.
+  blob:` does). Until then it can be used, whatever a cache evicts, and even after the storage was closed. A
+  file that is open stays readable after it was deleted.
 - `lookup` may be called on the event loop. `open` blocks and belongs in a thread. Both, like `acquire` and
   `release`, are safe from any thread; coroutines belong to the event loop that serves requests.
 - Whoever waits in a coroutine may be cancelled. That costs nobody else anything, and nothing stays open.

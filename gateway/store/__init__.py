@@ -1,1 +1,1 @@
-"""The Redis server that requests are answered from: connections to it, its scripts, and the embedded one."""
+"""Redis and nothing else: connections, the names of keys, the Lua scripts, and the embedded server."""

@@ -101,18 +101,14 @@ class Pipeline:
 
     def call(self, *arguments: bytes | str | int) -> Command:
         """Send one command; awaiting it gives the reply, or raises StoreUnavailable."""
-        return self.send(pack(arguments))
+        command = Command()
+        self.post(command, pack(arguments))
+        return command
 
     def run(self, script: Script, *arguments: bytes | str | int) -> Command:
         """Run a script on one key, which is the first of the arguments."""
         command = ScriptCall(script, *arguments)
         self.post(command, command.packed())
-        return command
-
-    def send(self, packed: bytes, key: str = "") -> Command:
-        """Send a command that is packed already. `key`: see `post`."""
-        command = Command()
-        self.post(command, packed, key)
         return command
 
     def post(self, command: Command, packed: bytes, key: str = "") -> None:  # noqa: ARG002

@@ -3,8 +3,8 @@
 There is one server today. With several, each holds a part of the keys (`key_names.server_number`), and a
 server that is away affects only the tokens whose keys it holds.
 
-The hot path calls `send` and `post`, which take the key last. A topology of one server binds both to the
-methods of its only pipeline when it is made, so that routing costs nothing there.
+The hot path calls `post`, which takes the key last. In a topology of one server `post` is the method of the
+only pipeline, bound when the topology is made, so that routing costs nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from gateway.store.commands import Command, ScriptCall
+from gateway.store.commands import Command
 from gateway.store.key_names import server_number
 from gateway.store.pipeline import Pipeline
 from gateway.store.scripts import Script
@@ -21,17 +21,15 @@ from gateway.store.scripts import Script
 class Topology:
     """The pipelines of one process, one for each server.
 
-    send, post: as the methods of Pipeline, with the key (or only its hash tag) as the last argument.
+    post: as the method of Pipeline; its last argument is the key, or only the key's hash tag.
     """
 
     def __init__(self, pipelines: Sequence[Pipeline]) -> None:
         if not pipelines:
             raise ValueError("a topology needs at least one server")
         self.pipelines: Final = tuple(pipelines)
-        self.send: Callable[[bytes, str], Command] = self._route_send
         self.post: Callable[[Command, bytes, str], None] = self._route_post
         if len(self.pipelines) == 1:
-            self.send = self.pipelines[0].send
             self.post = self.pipelines[0].post
 
     @classmethod
@@ -49,14 +47,12 @@ class Topology:
 
     def run(self, script: Script, key: str, *arguments: bytes | str | int) -> Command:
         """Run a script on one key, on the server that holds the key."""
-        command = ScriptCall(script, key, *arguments)
-        self.post(command, command.packed(), key)
-        return command
+        return self.pipeline(key).run(script, key, *arguments)
 
     async def ping(self) -> None:
-        """Returns when every server answers. Raises StoreUnavailable.
+        """Return when every server has answered. Raises StoreUnavailable.
 
-        To be awaited by a task as well as by a coroutine that `gateway.runtime.deferred` steps.
+        For a coroutine that `gateway.runtime.deferred` steps.
         """
         for answer in [pipeline.call(b"PING") for pipeline in self.pipelines]:
             await answer
@@ -85,9 +81,6 @@ class Topology:
         """Wait for the commands under way, each at most its time-out, and close all connections."""
         for pipeline in self.pipelines:
             await pipeline.stop()
-
-    def _route_send(self, packed: bytes, key: str) -> Command:
-        return self.pipeline(key).send(packed, key)
 
     def _route_post(self, command: Command, packed: bytes, key: str) -> None:
         self.pipeline(key).post(command, packed, key)

@@ -1,1 +1,1 @@
-"""Tokens: their form, the store that holds them, and the pipeline that asks it on the hot path."""
+"""Tokens and API keys: claims and leases on the hot path; creating, reading and changing them off it."""

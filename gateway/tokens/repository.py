@@ -160,9 +160,9 @@ class TokenRepository:
                 raise _declined("token_unknown")
             sizes = await self._reader.file_sizes(digest)
             limit, size = str(max_downloads), str(sizes[0]) if len(sizes) == 1 else ""
-        most = "" if max_lifetime is None else 1000 * max_lifetime
+        max_ms_from_now = "" if max_lifetime is None else 1000 * max_lifetime
         expires = "" if expires_at is None else expires_at
-        reply = await self._client.run(UPDATE, [key], expires, most, limit, size)
+        reply = await self._client.run(UPDATE, [key], expires, max_ms_from_now, limit, size)
         if isinstance(reply, str):
             raise _declined(reply)
         return await self._reader.record(identifier, _pairs(reply))

@@ -21,7 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.products.validation import MAX_DISPLAY_NAME, NAME_PATTERN
+from gateway.products.validation import MAX_DISPLAY_NAME, NAME_PATTERN, display_name_faults
 from gateway.tokens.validation import (
     EMAIL_PATTERN,
     MAX_DOWNLOADS,
@@ -78,6 +78,12 @@ def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
+def _check_display_name(name: str) -> str:
+    for _, text in display_name_faults("", name):
+        raise fault(text)
+    return name
+
+
 def _read_time(value: object) -> int:
     if not isinstance(value, str):
         raise fault("must be a string: a time such as 2026-01-31T12:00:00.000Z (RFC 3339)")
@@ -93,7 +99,11 @@ def _read_number(value: object) -> object:
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 DisplayName = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_DISPLAY_NAME, pattern=NO_NUL_PATTERN)
+    str,
+    AfterValidator(_check_display_name),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": MAX_DISPLAY_NAME, "pattern": NO_NUL_PATTERN}
+    ),
 ]
 Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL, pattern=EMAIL_PATTERN)]
 MaxDownloads = Annotated[

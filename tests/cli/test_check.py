@@ -23,7 +23,9 @@ from gateway.cli.checks.store import check_store
 from gateway.manifest import ManifestFile
 from gateway.tokens.repositories import Repositories
 from tests.support.console import FREE, Gateway, report
+from tests.support.listening import found_addresses, found_port
 from tests.support.store_server import StoreServer
+from tests.support.waiting import wait_until
 
 # Settings, store, files
 
@@ -269,17 +271,18 @@ def test_a_front_proxy_that_is_away(gateway: Gateway, files: Path) -> None:
     assert fault["text"] == "--proxy: must be http://HOST or https://HOST"
 
 
-def test_the_gateway_itself_passes(gateway: Gateway, files: Path) -> None:
+def test_the_gateway_itself_passes(gateway: Gateway, files: Path, tmp_path: Path) -> None:
     gateway.run("product", "add", "drums", "1", files)
-    with socket.create_server(("127.0.0.1", 0)) as probe, socket.create_server(("127.0.0.1", 0)) as second:
-        ports = [each.getsockname()[1] for each in (probe, second)]
-    address, admin = (f"127.0.0.1:{port}" for port in ports)
-    arguments = ("--listen", address, "--admin-listen", admin, "--workers", "1")
-    server = gateway.start("serve", *arguments, stdout=subprocess.DEVNULL)
+    log = tmp_path / "stderr"
+    with log.open("wb") as errors:
+        server = gateway.start("serve", *FREE, "--workers", "1", stdout=subprocess.DEVNULL, stderr=errors)
     try:
-        wait_for(ports[0])
+        wait_until(lambda: "serving downloads" in log.read_text(), "it serves", seconds=60)
+        addresses = found_addresses(log.read_text())
+        wait_for(found_port(log.read_text(), "listen"))
+        address, admin = addresses["listen"], addresses["admin_listen"]
         gateway.variables["GATEWAY_PUBLIC_URL"] = f"http://{address}"
-        found = gateway.json("check", *arguments, "--mint-listen", "127.0.0.1:0")
+        found = gateway.json("check", *FREE, "--listen", address, "--admin-listen", admin)
     finally:
         server.terminate()
         assert server.wait(30) == 0
@@ -293,7 +296,7 @@ def test_the_gateway_itself_passes(gateway: Gateway, files: Path) -> None:
 
 
 def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port)) as link:

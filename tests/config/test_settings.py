@@ -261,13 +261,13 @@ def test_each_value_is_checked_in_each_source(name: str, value: str, wanted: str
         (
             '[storage.a]\nroot = "/"\nbucket = "b"',
             "storage.a.bucket: is a setting of type s3 and gs, and this storage is of type local: "
-            'set type = "s3", or take it away',
+            'set type = "s3", or remove it',
         ),
         (
             '[storage.a]\ntype = "s3"\nbucket = "b-1"\nroot = "/"',
-            "storage.a.root: is a setting of type local, and this storage is of type s3: take it away",
+            "storage.a.root: is a setting of type local, and this storage is of type s3: remove it",
         ),
-        ("cache.max_bytes = 99999999", "cache.max_bytes: is of no use without cache.path"),
+        ("cache.max_bytes = 99999999", "cache.max_bytes: has no effect without cache.path"),
         ('[storage.a]\nroot = ""', "storage.a.root: must be text"),
         ('[storage.a]\nroot = "/"\ntype = "s9"', "storage.a.type: there is no storage of type 's9'"),
         (
@@ -357,7 +357,11 @@ def test_all_faults_are_told_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        ("bucket", "s3://my-bucket/x", "is no bucket's name: 's3://my-bucket/x'; write the name alone"),
+        (
+            "bucket",
+            "s3://my-bucket/x",
+            "is not the name of a bucket: 's3://my-bucket/x'; write the name alone",
+        ),
         ("endpoint", "s3.example.com", "must be http://HOST:PORT or https://HOST"),
         ("endpoint", f"https://key:{SECRET}@h", "must be http://HOST:PORT or https://HOST"),
         ("endpoint", "https://h:x", "must be http://HOST:PORT or https://HOST"),
@@ -392,7 +396,10 @@ def test_each_value_of_a_bucket_is_checked(name: str, value: str, wanted: str, t
     [
         ('access_key = "x"', "needs both access_key and secret_key, or neither"),
         (f"secret_key = '{SECRET}'", "needs both access_key and secret_key, or neither"),
-        (f"session_token = '{SECRET}'", "session_token of no use without access_key and secret_key"),
+        (
+            f"session_token = '{SECRET}'",
+            "session_token, which has no effect without access_key and secret_key",
+        ),
         ('redirect_ttl = "8d"', "more than 604800 s"),
         ('addressing = "virtual"', 'cannot be part of a host: set addressing = "path"'),
     ],

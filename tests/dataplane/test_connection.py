@@ -1,4 +1,4 @@
-"""The connection: what HTTP/1 asks of a server, and what clients do to one. Real sockets, a real worker."""
+"""The connection: what HTTP/1 requires of a server, and what clients do. Real sockets and a real worker."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_other_spellings_of_the_path(plane: Plane, small: Published, path: str) 
     "target",
     ["/", "/downloads", "/downloadx?token=a", "/download%2Fx", "/HEALTHZ", "/healthz/", "//download"],
 )
-def test_nothing_elsewhere(plane: Plane, target: str) -> None:
+def test_every_other_path_is_not_found(plane: Plane, target: str) -> None:
     answer = plane.get(target)
     assert (answer.status, answer.code) == (404, "not_found")
 
@@ -160,7 +160,7 @@ def test_unknown_methods(plane: Plane, method: str) -> None:
 
 
 def test_pipelining(plane: Plane, small: Published, large: Published) -> None:
-    """A hundred requests of every kind in one write: answers in order, bytes right."""
+    """A hundred requests of every kind in one write: the answers come in order, with the right bytes."""
     one, other, many = plane.link(small), plane.link(large), plane.link(plane.publish(b"1", b"2"))
     kinds: list[tuple[str, tuple[str, ...], int, bytes | None]] = [
         (one, (), 200, b"a small file"),
@@ -185,7 +185,7 @@ def test_pipelining(plane: Plane, small: Published, large: Published) -> None:
 
 @pytest.mark.parametrize("target", ["/healthz", "/download"])
 def test_pipelining_beyond_every_queue(plane: Plane, target: str) -> None:
-    """More requests than aiohttp queues (32) and more bytes than are kept early, in one write."""
+    """More requests than aiohttp queues (32) and more bytes than we keep during an answer, in one write."""
     count = 3000
     with plane.connect() as client:
         client.send(request(target) * count)
@@ -194,7 +194,7 @@ def test_pipelining_beyond_every_queue(plane: Plane, target: str) -> None:
 
 
 def test_pipelining_in_pieces(plane: Plane, small: Published, large: Published) -> None:
-    """Requests cut anywhere, arriving while others are answered."""
+    """Requests cut at any byte, which arrive while others are answered."""
     links = [plane.link(small), plane.link(large), "/healthz", plane.link(small)] * 5
     data = b"".join(request(link) for link in links)
     with plane.connect() as client:
@@ -214,8 +214,8 @@ def test_close_ends_a_pipeline(plane: Plane, small: Published) -> None:
         client.assert_closed()
 
 
-def test_unread_answers_hold_the_next(plane: Plane) -> None:
-    """A client that asks and never reads cannot fill the worker's memory."""
+def test_no_answer_is_made_while_others_are_unread(plane: Plane) -> None:
+    """A client that sends requests and never reads cannot fill the worker's memory."""
     file = plane.publish(bytes(60_000))
     pid = plane.workers[0].process.pid
     before = resident_bytes(pid)
@@ -292,7 +292,7 @@ def test_a_stray_body_is_dropped(
 
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_a_body_too_large_closes(plane: Plane, small: Published, large: Published, size: str) -> None:
-    """10 MiB nobody wants: the answer comes, also to a client that writes it all before it reads."""
+    """10 MiB that nobody needs: the answer arrives, even if the client writes them all before it reads."""
     published = small if size == "small" else large
     with plane.connect() as client:
         client.send(request(plane.link(published), f"Content-Length: {10 << 20}") + bytes(10 << 20))
@@ -389,7 +389,7 @@ BAD: list[tuple[str, bytes]] = [
 @pytest.mark.parametrize("data", [case[1] for case in BAD], ids=[case[0] for case in BAD])
 @pytest.mark.parametrize("at_once", [True, False], ids=["first", "later"])
 def test_bad_requests(plane: Plane, data: bytes, at_once: bool) -> None:
-    """400 and the end of the connection: nothing after the fault is read as a request."""
+    """400 and the end of the connection: nothing after the error is read as a request."""
     with plane.connect() as client:
         if not at_once:
             assert client.get("/healthz").status == 200
@@ -418,8 +418,10 @@ def test_bad_requests_behind_a_download(plane: Plane, large: Published, data: by
         ("Connection: Upgrade", "Upgrade: TLS/1.0"),
     ],
 )
-def test_upgrades_are_not_taken_up(plane: Plane, small: Published, fields: tuple[str, ...]) -> None:
-    """The request is answered as if nothing had been asked; what follows it is never half understood."""
+def test_a_request_to_upgrade_is_answered_without_an_upgrade(
+    plane: Plane, small: Published, fields: tuple[str, ...]
+) -> None:
+    """It is answered like any other request; what follows is answered as well, or the connection closes."""
     with plane.connect() as client:
         client.send(request(plane.link(small), *fields) + request("/healthz"))
         answer = client.read()
@@ -492,7 +494,7 @@ def test_a_head_that_trickles(hasty: Plane) -> None:
 
 
 @pytest.mark.timing
-def test_a_connection_that_asks_nothing(hasty: Plane) -> None:
+def test_a_connection_without_a_request(hasty: Plane) -> None:
     with hasty.connect() as client, lasts(0.2, 1):
         client.assert_closed()
 
@@ -546,7 +548,7 @@ def test_a_slow_reader_is_not_cut(hasty: Plane) -> None:
 
 
 @pytest.mark.timing
-def test_a_byte_a_second_holds_up_nobody(hasty: Plane) -> None:
+def test_a_client_that_reads_a_byte_a_second_delays_no_other(hasty: Plane) -> None:
     link = hasty.link(hasty.publish(bytes(40_000_000)))
     with hasty.no_leak(), hasty.connect(receive_buffer=4096) as client:
         client.send(request(link))
@@ -628,7 +630,7 @@ def test_vanishing_before_the_answer(own_store: StoreServer, make_plane: Callabl
 
 
 def test_a_reset_does_not_overtake_the_answer(plane: Plane) -> None:
-    """Bytes we never read must not turn our closing into a reset that eats the refusal."""
+    """Bytes that we never read must not turn our closing into a reset, which would lose the refusal."""
     for _ in range(20):
         with plane.connect() as client:
             client.send(b"\x16\x03\x01")
@@ -662,7 +664,7 @@ def statuses(answers: bytes) -> list[int]:
 def test_what_follows_does_not_spoil_an_answer(
     plane: Plane, small: Published, requests: str, expected: list[int], pieces: bool
 ) -> None:
-    """RFC 9112 section 9.3.2: answers in order, whatever the packets that the requests came in."""
+    """RFC 9112 section 9.3.2: answers come in order, however the requests are divided into packets."""
     get = f"GET {plane.link(small)} HTTP/1.1\r\nHost: x\r\nRange: bytes=0-4\r\n\r\n"
     texts = {
         "G": get,
@@ -687,7 +689,7 @@ def test_what_follows_does_not_spoil_an_answer(
 
 
 @pytest.mark.parametrize("method", ["FOO", "BREW", "X-Y"])
-def test_a_method_nobody_knows(plane: Plane, method: str) -> None:
+def test_a_method_that_the_parser_does_not_know(plane: Plane, method: str) -> None:
     answers = plane.exchange(f"{method} /download HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert statuses(answers) == [405]
     assert b"\r\nAllow: GET, HEAD\r\n" in answers

@@ -89,8 +89,8 @@ def test_resets_over_tls_on_both_sides(tmp_path: Path) -> None:
             assert (values[BYTES_COPIED], values[BYTES_SPLICED]) == (len(content), 0)
 
 
-def test_a_pause_is_nobodys_fault(objects: Plane, upstream: Upstream) -> None:
-    """A client that takes nothing for longer than `read_timeout`, while the storage hangs up."""
+def test_a_storage_may_hang_up_while_the_client_pauses(objects: Plane, upstream: Upstream) -> None:
+    """The client takes nothing for longer than `read_timeout`; the download goes on all the same."""
     content = Pattern(30_000_000)
     link = objects.link(publish(objects, upstream.put("paused", content)))
     with objects.connect(receive_buffer=65536) as client:
@@ -103,7 +103,7 @@ def test_a_pause_is_nobodys_fault(objects: Plane, upstream: Upstream) -> None:
 
 
 def test_an_object_replaced_within_a_download(objects: Plane, upstream: Upstream) -> None:
-    """The connection breaks, and what had come is of the published object."""
+    """The connection breaks, and the bytes that arrived are of the published object."""
     content = Pattern(20_000_000)
     link = objects.link(publish(objects, upstream.put("replaced", content)), maximum=2)
 
@@ -130,7 +130,7 @@ def test_an_object_replaced_within_a_download(objects: Plane, upstream: Upstream
 def test_an_object_that_is_gone(
     objects: Plane, upstream: Upstream, method: str, fields: tuple[str, ...]
 ) -> None:
-    """Also where the answer would show none of it."""
+    """Also where the answer would contain no byte of it."""
     link = objects.link(publish(objects, upstream.put(f"gone-{method}-{fields}", b"x" * 100)), maximum=1)
     upstream.objects.clear()
     answer = objects.get(link, *fields, method=method)
@@ -139,7 +139,7 @@ def test_an_object_that_is_gone(
 
 
 @pytest.mark.parametrize("fault", [Fault(short_after=10_000), Fault(reset_after=0), Fault(stall_after=5)])
-def test_faults_that_are_mended(objects: Plane, upstream: Upstream, fault: Fault) -> None:
+def test_faults_that_a_retry_repairs(objects: Plane, upstream: Upstream, fault: Fault) -> None:
     content = Pattern(300_000)
     link = objects.link(publish(objects, upstream.put("mended", content)))
     for asked in ("", "Range: bytes=10-20", "Range: bytes=5-200000"):
@@ -151,7 +151,7 @@ def test_faults_that_are_mended(objects: Plane, upstream: Upstream, fault: Fault
 
 
 def test_auth_leaves_the_object_to_the_gateway(objects: Plane, upstream: Upstream) -> None:
-    """The proxy learns of no file to send, and nothing is charged or asked of the bucket yet."""
+    """The proxy gets no file to send, nothing is charged yet, and the bucket is not asked yet."""
     published = publish(objects, upstream.put("left", b"x" * 100))
     link = objects.link(published, maximum=1)
     asked = len(upstream.requests)
@@ -180,7 +180,9 @@ def test_a_worker_that_stops_closes_its_connections(tmp_path: Path, upstream: Up
 
 
 @pytest.mark.parametrize("leave", ["reset", "close"])
-def test_aborts_are_returned(objects: Plane, upstream: Upstream, leave: str) -> None:
+def test_what_an_aborted_download_did_not_get_is_refunded(
+    objects: Plane, upstream: Upstream, leave: str
+) -> None:
     size = 60_000_000
     link = objects.link(publish(objects, upstream.put("aborted", Pattern(size))), maximum=100)
     received = 0
@@ -271,7 +273,7 @@ def test_a_redirect_is_metered_by_what_is_granted(objects: Plane, upstream: Upst
         assert client.get(link, method="HEAD").status == 200
 
 
-def test_nothing_is_handed_out_that_changed(objects: Plane, upstream: Upstream) -> None:
+def test_a_changed_object_is_not_handed_out(objects: Plane, upstream: Upstream) -> None:
     published = handed(objects, upstream, "changed", b"x" * 100)
     link = objects.link(published, maximum=1)
     upstream.put("changed", b"y" * 100, etag='"other"')

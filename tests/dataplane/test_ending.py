@@ -88,7 +88,7 @@ def test_a_failure_before_the_head_is_answered(
     ended = Ended(error, way=way)
     assert (ended.channel.status, ended.exchange.code, ended.exchange.status) == (status, code, status)
     assert not ended.channel.was_reset
-    assert ended.exchange.keep
+    assert ended.exchange.keep_alive
     assert ended.counted() == [metric for metric in (metric,) if metric is not None]
 
 
@@ -99,7 +99,7 @@ def test_a_failure_after_the_head_breaks_the_connection(
 ) -> None:
     ended = Ended(error, begun=True, way=way)
     assert ended.channel.was_reset
-    assert (ended.channel.status, ended.exchange.code, ended.exchange.keep) == (200, "", False)
+    assert (ended.channel.status, ended.exchange.code, ended.exchange.keep_alive) == (200, "", False)
     assert ended.counted() == [metric for metric in (metric,) if metric is not None]
 
 

@@ -20,7 +20,7 @@ def headers(*lines: tuple[str, str]) -> CIMultiDictProxy[str]:
 
 
 @pytest.mark.parametrize(
-    ("keep", "is_http10", "draining", "ending"),
+    ("keep_alive", "is_http10", "draining", "ending"),
     [
         (True, False, False, b"\r\n"),
         (True, True, False, b"Connection: keep-alive\r\n\r\n"),
@@ -29,14 +29,14 @@ def headers(*lines: tuple[str, str]) -> CIMultiDictProxy[str]:
         (True, False, True, b"Connection: close\r\n\r\n"),
     ],
 )
-def test_how_a_head_ends(keep: bool, is_http10: bool, draining: bool, ending: bytes) -> None:
+def test_how_a_head_ends(keep_alive: bool, is_http10: bool, draining: bool, ending: bytes) -> None:
     channel = FakeChannel()
     channel.server.draining = draining
-    exchange = Exchange(channel, keep=keep, is_http10=is_http10)
+    exchange = Exchange(channel, keep_alive=keep_alive, is_http10=is_http10)
     exchange.respond(200, HEAD, b"body")
     assert channel.wire.written == HEAD + DATE + ending + b"body"
     assert (exchange.status, exchange.begun) == (200, True)
-    assert exchange.keep is (keep and not draining)
+    assert exchange.keep_alive is (keep_alive and not draining)
 
 
 def test_head_requests_get_no_body() -> None:
@@ -107,4 +107,4 @@ def test_breaking_off_closes_the_connection() -> None:
     exchange = Exchange(channel)
     exchange.abort()
     assert channel.was_reset
-    assert not exchange.keep
+    assert not exchange.keep_alive

@@ -1,4 +1,4 @@
-"""No time-out cuts a download that goes on, however long it takes; nor does SIGTERM within drain_timeout.
+"""No time-out ends a download that goes on, however long it takes; nor does SIGTERM within drain_timeout.
 
 The paced downloads last PACED seconds here, several times every time-out; set GATEWAY_TEST_PACED=60 for the
 long run.
@@ -59,7 +59,7 @@ def read_with_curl(plane: Plane, target: str, seconds: float) -> bytes:
 @pytest.mark.slow
 @pytest.mark.timing
 def test_a_paced_download_outlasts_every_timeout_and_a_drain(make_plane: Callable[..., Plane]) -> None:
-    """Raw and with curl, two begun on idle connections, one on a pipelined one; SIGTERM half-way."""
+    """Three downloads: raw, with curl, and pipelined behind another request. SIGTERM comes half-way."""
     need("curl")
     plane = make_plane(**SHORT, drain_timeout=PACED + 5)
     content = os.urandom(SIZE)

@@ -80,8 +80,8 @@ def test_what_is_not_sent() -> None:
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_without_a_range_the_whole_file_is_planned(value: str | None) -> None:
-    shown = representation()
-    assert plan_range(value, shown) is shown.whole()
+    file = representation()
+    assert plan_range(value, file) is file.whole()
 
 
 def test_a_redirect_grants_bytes_and_sends_none() -> None:

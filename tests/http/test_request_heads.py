@@ -1,4 +1,4 @@
-"""The one expression for plain heads: what it reads, and that everything else is left to the parser."""
+"""The expressions for the commonest heads: what they read, and that all else is left to the parser."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ LEFT = [
 
 
 @pytest.mark.parametrize(("lines", "expected"), [row[1:] for row in READ], ids=[row[0] for row in READ])
-def test_it_reads(lines: bytes, expected: PlainHead) -> None:
+def test_it_reads_plain_heads(lines: bytes, expected: PlainHead) -> None:
     assert read_plain_head(lines + b"\r\n") == expected
 
 
 @pytest.mark.parametrize("lines", [row[1] for row in LEFT], ids=[row[0] for row in LEFT])
-def test_it_leaves(lines: bytes) -> None:
+def test_it_leaves_everything_else(lines: bytes) -> None:
     assert read_plain_head(lines + b"\r\n") is None
 
 
@@ -157,17 +157,17 @@ NO_QUESTIONS = [
 @pytest.mark.parametrize(
     ("lines", "expected"), [row[1:] for row in QUESTIONS], ids=[row[0] for row in QUESTIONS]
 )
-def test_it_reads_questions(lines: bytes, expected: PlainAuthRequest) -> None:
+def test_it_reads_requests_of_a_front_proxy(lines: bytes, expected: PlainAuthRequest) -> None:
     assert read_plain_auth_request(lines + b"\r\n") == expected
     assert read_plain_head(lines + b"\r\n") is None
 
 
 @pytest.mark.parametrize("lines", [row[1] for row in NO_QUESTIONS], ids=[row[0] for row in NO_QUESTIONS])
-def test_it_leaves_questions(lines: bytes) -> None:
+def test_it_leaves_other_requests_of_a_front_proxy(lines: bytes) -> None:
     assert read_plain_auth_request(lines + b"\r\n") is None
 
 
-def test_it_reads_one_whole_question_only() -> None:
+def test_it_reads_only_one_whole_request_of_a_front_proxy() -> None:
     whole = ASK + HOST + FROM + ABOUT + BY + b"\r\n"
     assert read_plain_auth_request(whole)
     assert not any(read_plain_auth_request(whole[:end]) for end in range(len(whole)))

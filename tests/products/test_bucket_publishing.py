@@ -117,7 +117,9 @@ def test_stored_digests_are_believed_when_wished_and_else_compared(storages: Sto
     shop.put("drums/empty", b"", sha256=hashlib.sha256(b"").hexdigest())
     files = [shop.address("drums/one.wav"), shop.address("drums/empty")]
     publication = plan_publication(files, None, storages)
-    assert [each.name for each in publication.unproven] == ["empty"], "one of two digests is not enough"
+    assert [each.name for each in publication.without_digests] == ["empty"], (
+        "one of two digests is not enough"
+    )
     one, empty = publish(storages, *files, trust=True).files
     assert (one.sha256, one.crc32) == (wrong["sha256"], wrong["crc32"])
     assert (empty.sha256, empty.crc32) == (hashlib.sha256(b"").hexdigest(), "00000000")
@@ -151,8 +153,8 @@ def test_every_fault_is_told_at_once(storages: Storages, shop: Shop) -> None:
     assert found == (
         "s3://other-bucket/a is in no storage of the settings: add the table [storage.other-bucket] with "
         'type = "s3" and bucket = "other-bucket" (docs/settings.md has its other keys)',
-        f"ftp://x/y is no address of an object: write {addresses}",
-        f"s3:///x is no address of an object: write {addresses}",
+        f"ftp://x/y is not an address of an object: write {addresses}",
+        f"s3:///x is not an address of an object: write {addresses}",
         "/does/not/exist does not exist",
         found[4],
         f"{shop.address('drums/one.wav')} and {shop.address('drums/one.wav')} would both be named 'one.wav'; "

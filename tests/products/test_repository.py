@@ -27,9 +27,9 @@ async def test_the_first_version_becomes_active(repos: Repositories) -> None:
 async def test_a_version_never_changes(repos: Repositories) -> None:
     before = await repos.products.register(manifest("p", "1"))
     assert await repos.products.register(manifest("p", "1")) == before
-    with pytest.raises(Declined, match="never changes") as told:
+    with pytest.raises(Declined, match="never changes") as error:
         await repos.products.register(manifest("p", "1", 101))
-    assert told.value.code == "version_conflict"
+    assert error.value.code == "version_conflict"
     assert await repos.products.get("p") == before
 
 
@@ -54,10 +54,10 @@ async def test_racing_registrations_agree(repos: Repositories) -> None:
         (manifest("p", "1", sha256="A" * 64), "files[0].sha256"),
     ],
 )
-async def test_wrong_manifests(repos: Repositories, wrong: Manifest, field: str) -> None:
-    with pytest.raises(Declined) as told:
+async def test_wrong_manifests_are_declined(repos: Repositories, wrong: Manifest, field: str) -> None:
+    with pytest.raises(Declined) as error:
         await repos.products.register(wrong)
-    assert (told.value.code, told.value.faults[0][0]) == ("invalid", field)
+    assert (error.value.code, error.value.faults[0][0]) == ("invalid", field)
     assert await repos.client.call("DBSIZE") == 0
 
 
@@ -65,15 +65,15 @@ async def test_wrong_manifests(repos: Repositories, wrong: Manifest, field: str)
     ("name", "good"),
     [("..", False), ("a/../b", False), ("./a", False), ("a/.b/..c/d..", True), ("...", True)],
 )
-async def test_names_that_no_link_can_carry(repos: Repositories, name: str, good: bool) -> None:
+async def test_names_that_no_link_can_carry_are_declined(repos: Repositories, name: str, good: bool) -> None:
     plain = manifest("p", "1")
     named = replace(plain, files=(replace(plain.files[0], name=name),))
     if good:
         await repos.products.register(named)
         return
-    with pytest.raises(Declined) as told:
+    with pytest.raises(Declined) as error:
         await repos.products.register(named)
-    [(field, message)] = told.value.faults
+    [(field, message)] = error.value.faults
     assert (field, "clients take those out of a link" in message) == ("files[0].name", True)
 
 
@@ -89,7 +89,7 @@ async def test_names_that_no_link_can_carry(repos: Repositories, name: str, good
         ("\ud800", False),
     ],
 )
-async def test_names_of_files(repos: Repositories, name: str, good: bool) -> None:
+async def test_names_of_files_are_checked(repos: Repositories, name: str, good: bool) -> None:
     one = Manifest("p", "1", (ManifestFile(name, 1, "a/b", "0" * 64, "0" * 8, "main", "k", 7),))
     if good:
         product = await repos.products.register(one)
@@ -99,7 +99,7 @@ async def test_names_of_files(repos: Repositories, name: str, good: bool) -> Non
             await repos.products.register(one)
 
 
-async def test_making_and_changing_products(repos: Repositories) -> None:
+async def test_products_are_created_and_changed(repos: Repositories) -> None:
     made = await repos.products.create("p", "Drums")
     assert (made.name, made.active, made.versions) == ("Drums", None, {})
     assert abs(made.created / 1000 - time.time()) < 5

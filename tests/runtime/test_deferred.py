@@ -31,14 +31,14 @@ def test_a_coroutine_goes_on_inside_the_setter() -> None:
 
 def test_what_is_set_already_is_not_waited_for() -> None:
     done: list[int] = []
-    outcome = Deferred[int]()
-    outcome.set_result(1)
-    outcome.set_result(2)
-    outcome.set_exception(ValueError())
+    deferred = Deferred[int]()
+    deferred.set_result(1)
+    deferred.set_result(2)
+    deferred.set_exception(ValueError())
 
     async def work() -> None:
-        done.append(await outcome)
-        done.append(await outcome)
+        done.append(await deferred)
+        done.append(await deferred)
 
     step(work())
     assert done == [1, 1]
@@ -46,40 +46,40 @@ def test_what_is_set_already_is_not_waited_for() -> None:
 
 def test_a_failure_is_raised_where_it_is_waited_for() -> None:
     done: list[str] = []
-    outcome = Deferred[int]()
+    deferred = Deferred[int]()
 
     async def work() -> None:
         try:
-            await outcome
+            await deferred
         except ValueError as error:
             done.append(str(error))
         finally:
             done.append("finally")
 
     step(work())
-    outcome.set_exception(ValueError("no"))
-    outcome.set_result(3)
+    deferred.set_exception(ValueError("no"))
+    deferred.set_result(3)
     assert done == ["no", "finally"]
 
 
 def test_a_defect_is_logged_and_not_raised_at_the_setter(caplog: pytest.LogCaptureFixture) -> None:
-    outcome = Deferred[int]()
+    deferred = Deferred[int]()
 
     async def work() -> None:
-        await outcome
+        await deferred
         raise ZeroDivisionError
 
     step(work())
     with caplog.at_level(logging.ERROR, "gateway"):
-        outcome.set_result(1)
+        deferred.set_result(1)
     assert "unexpected" in caplog.text
 
 
 async def test_a_task_waits_by_a_future() -> None:
-    outcome = Deferred[int]()
-    asyncio.get_running_loop().call_soon(outcome.set_result, 5)
-    assert await outcome.as_future() == 5
-    assert await outcome.as_future() == 5
+    deferred = Deferred[int]()
+    asyncio.get_running_loop().call_soon(deferred.set_result, 5)
+    assert await deferred.as_future() == 5
+    assert await deferred.as_future() == 5
     failed = Deferred[int]()
     failed.set_exception(ValueError("no"))
     with pytest.raises(ValueError, match="no"):
@@ -87,7 +87,7 @@ async def test_a_task_waits_by_a_future() -> None:
     cancelled = Deferred[int]()
     future = cancelled.as_future()
     future.cancel()
-    cancelled.set_result(1)  # disturbs nobody
+    cancelled.set_result(1)  # has no effect
 
 
 async def test_a_blocking_function_runs_in_a_thread() -> None:
@@ -110,7 +110,7 @@ async def test_a_blocking_function_runs_in_a_thread() -> None:
 
 
 async def test_in_task() -> None:
-    """A value and an error; the task lives though nobody keeps it."""
+    """A value and an error; the task lives although nothing else refers to it."""
     done: list[object] = []
 
     async def act(text: str) -> str:

@@ -208,7 +208,7 @@ def test_folder_not_utf8(tmp_path: Path, data: Path) -> None:
 
 
 def test_found_by_all_who_ask_at_once(root: Path, data: Path) -> None:
-    """Nobody is told that there is none while another thread is still looking."""
+    """A thread that asks while another one is still looking gets the storage too."""
     name = register(data, root)
     for _ in range(50):
         running = Storages({}, data, 4)

@@ -15,36 +15,36 @@ from tests.support.timing import lasts
 
 @pytest.mark.parametrize("url", ["", "http://x", "redis://:sec/ret@host", "redis://u:secret@host:port"])
 def test_wrong_urls_are_not_quoted(url: str) -> None:
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as error:
         Repositories.connect(url)
-    assert "sec" not in str(told.value)
-    assert told.value.__suppress_context__
+    assert "sec" not in str(error.value)
+    assert error.value.__suppress_context__
 
 
 @pytest.mark.parametrize(
     "url",
     ["redis://user:secret@127.0.0.1:1/0", "unix://:secret@/nowhere/store.sock", "redis://:secret@256.0.0.1"],
 )
-async def test_no_store_there(url: str) -> None:
+async def test_a_server_that_is_not_there_is_an_error_without_secrets(url: str) -> None:
     async with Repositories.connect(url, 0.5) as repos:
-        with pytest.raises(StoreUnavailable) as told:
+        with pytest.raises(StoreUnavailable) as error:
             await repos.client.ping()
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(error.value)
 
 
-async def test_wrong_password(own_store: StoreServer) -> None:
+async def test_a_wrong_password_is_an_error_without_secrets(own_store: StoreServer) -> None:
     async with Repositories.connect(own_store.url) as repos:
         await repos.client.call("CONFIG", "SET", "requirepass", "opensesame")
     for url in (own_store.url, own_store.url.replace("unix://", "unix://:wrongsecret@")):
         async with Repositories.connect(url) as repos:
-            with pytest.raises(StoreUnavailable) as told:
+            with pytest.raises(StoreUnavailable) as error:
                 await repos.products.list_all()
-            assert "secret" not in str(told.value)
+            assert "secret" not in str(error.value)
     async with Repositories.connect(own_store.url.replace("unix://", "unix://:opensesame@")) as repos:
         await repos.client.ping()
 
 
-async def test_the_store_goes_and_comes_back(own_store: StoreServer) -> None:
+async def test_a_server_that_comes_back_is_used_again(own_store: StoreServer) -> None:
     async with Repositories.connect(own_store.url, 0.5) as repos:
         await repos.products.register(manifest("p", "1"))
         await asyncio.gather(*(repos.tokens.create("p") for _ in range(50)))
@@ -57,7 +57,7 @@ async def test_the_store_goes_and_comes_back(own_store: StoreServer) -> None:
 
 
 @pytest.mark.timing
-async def test_a_store_that_hangs(own_store: StoreServer) -> None:
+async def test_a_server_that_hangs_is_an_error_in_time(own_store: StoreServer) -> None:
     async with Repositories.connect(own_store.url, 0.3) as repos:
         await repos.client.ping()
         async with Repositories.connect(own_store.url, 5) as other:
@@ -68,7 +68,7 @@ async def test_a_store_that_hangs(own_store: StoreServer) -> None:
             await repos.client.ping()
 
 
-async def test_a_full_store(own_store: StoreServer) -> None:
+async def test_a_full_server_is_an_error(own_store: StoreServer) -> None:
     async with Repositories.connect(own_store.url) as repos:
         await repos.products.register(manifest("p", "1"))
         await repos.client.call("CONFIG", "SET", "maxmemory", 1)
@@ -76,7 +76,7 @@ async def test_a_full_store(own_store: StoreServer) -> None:
             await repos.tokens.create("p")
 
 
-async def test_late_replies_are_nobodys(own_store: StoreServer) -> None:
+async def test_a_late_reply_never_reaches_another_command(own_store: StoreServer) -> None:
     async with Repositories.connect(own_store.url, 0.2) as repos:
         await repos.client.call("SET", "a", "first")
         await repos.client.call("CLIENT", "PAUSE", 500, "ALL")
@@ -87,7 +87,7 @@ async def test_late_replies_are_nobodys(own_store: StoreServer) -> None:
         assert list(answers) == ["x", "first"]
 
 
-async def test_callers_that_go_away_disturb_nobody(repos: Repositories) -> None:
+async def test_a_cancelled_caller_disturbs_no_other(repos: Repositories) -> None:
     await repos.products.register(manifest("p", "1"))
     ids = sorted(await create_many(repos, 200))
 
@@ -105,7 +105,7 @@ async def test_callers_that_go_away_disturb_nobody(repos: Repositories) -> None:
     assert all(answer is None for answer in answers[1::2])
 
 
-async def test_a_caller_of_every_turn_is_served(repos: Repositories) -> None:
+async def test_a_caller_in_every_turn_of_the_loop_is_served(repos: Repositories) -> None:
     """A request made in the very turn in which the last sender ends must not wait for ever."""
 
     async def ask_often() -> None:

@@ -1,4 +1,4 @@
-"""The pipeline at the level of bytes: a store that answers late, wrongly, in pieces, or not at all."""
+"""The pipeline and its connection, byte by byte: a server that answers late, wrongly, in pieces, or never."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 
 import hiredis
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
-from gateway.store.commands import NotExecuted, pack
+from gateway.store.commands import NotExecuted
 from gateway.store.pipeline import Pipeline
+from gateway.store.pipeline_state import State
 from gateway.store.scripts import Script
 from tests.support.waiting import until
 
@@ -90,7 +89,7 @@ async def test_commands_of_one_turn_leave_together_and_are_answered_in_order(tmp
         assert await asyncio.gather(*asked) == list(range(50))
 
 
-async def test_answers_in_pieces(tmp_path: Path) -> None:
+async def test_replies_may_arrive_in_pieces(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         asked = [pipeline.call("GET", "a").as_future(), pipeline.call("GET", "b").as_future()]
         for byte in b"$5\r\nhello\r\n*2\r\n$-1\r\n:7\r\n":
@@ -115,7 +114,7 @@ async def test_a_late_reply_goes_to_its_own_command(tmp_path: Path) -> None:
         assert late == [1]
 
 
-async def test_a_waiter_that_gave_up_disturbs_nobody(tmp_path: Path) -> None:
+async def test_a_cancelled_caller_disturbs_no_other(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         asked = [pipeline.call("GET", str(number)).as_future() for number in range(3)]
         asked[1].cancel()
@@ -128,6 +127,7 @@ async def test_a_silent_store_is_given_up(tmp_path: Path) -> None:
     async with connected(tmp_path) as (store, pipeline):
         greeted = store.greeted
         await refused(pipeline.call("GET", "a").as_future())
+        assert pipeline.state is State.STALLED
         await until(lambda: store.greeted > greeted)
 
 
@@ -141,6 +141,21 @@ async def test_the_queue_is_bounded(tmp_path: Path, queue: int) -> None:
         again = pipeline.call("GET", "c").as_future()
         store.answer(b":3\r\n")
         assert await again == 3
+
+
+async def test_a_server_that_is_away_is_tried_again_until_it_is_there(tmp_path: Path) -> None:
+    store = ByteStore(tmp_path / "byte.sock")
+    pipeline = Pipeline(f"unix://{store.path}", timeout=TIMEOUT, queue=1)
+    states = [pipeline.state]
+    pipeline.start()
+    states.append(pipeline.state)
+    assert states == [State.IDLE, State.CONNECTING]
+    await until(lambda: pipeline.state is State.AWAY)
+    assert isinstance(await refused(pipeline.call("GET", "a").as_future()), NotExecuted)
+    await store.start()
+    await until(lambda: pipeline.state is State.READY)
+    await pipeline.stop()
+    await store.close()
 
 
 async def test_a_lost_connection_fails_what_waits_and_comes_back(tmp_path: Path) -> None:
@@ -191,7 +206,7 @@ async def test_an_error_says_that_nothing_was_done(tmp_path: Path, answer: bytes
 @pytest.mark.parametrize(
     "data", [b":1\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\xff\xff\xff\r\n", b"$-5\r\nx\r\n"]
 )
-async def test_what_is_no_reply_ends_the_connection(tmp_path: Path, data: bytes) -> None:
+async def test_data_that_is_no_reply_ends_the_connection(tmp_path: Path, data: bytes) -> None:
     async with connected(tmp_path) as (store, pipeline):
         greeted = store.greeted
         store.answer(data)
@@ -206,10 +221,11 @@ async def test_stopping_waits_for_what_was_asked(tmp_path: Path) -> None:
         store.answer(b":1\r\n")
         await stopping
         assert await asked == 1
+        assert pipeline.state is State.CLOSED
         assert not pipeline.is_ready
 
 
-async def test_whoever_hears_of_a_timeout_may_ask_again_at_once(tmp_path: Path) -> None:
+async def test_a_command_may_be_sent_from_the_callback_of_one_that_timed_out(tmp_path: Path) -> None:
     async with connected(tmp_path) as (_, pipeline):
         heard: list[bool] = []
         for _ in range(5):
@@ -223,16 +239,3 @@ async def test_whoever_hears_of_a_timeout_may_ask_again_at_once(tmp_path: Path) 
             command.set_exception = again  # type: ignore[method-assign]
         await asyncio.sleep(TIMEOUT * 2)
         assert len(heard) >= 5
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.one_of(st.binary(max_size=50), st.text(max_size=20), st.integers()), min_size=1, max_size=5)
-)
-def test_arguments_arrive_as_they_were(values: list[bytes | str | int]) -> None:
-    """Whatever is packed is one command with these arguments: nothing in them breaks out of it."""
-    reader = hiredis.Reader()
-    reader.feed(pack(("ECHO", *values)))
-    expected = [value if isinstance(value, bytes) else str(value).encode() for value in values]
-    assert reader.gets() == [b"ECHO", *expected]
-    assert reader.gets() is False

@@ -1,4 +1,4 @@
-"""A storage that serves bytes over HTTP and fails to order: what no real one does on demand.
+"""A storage that serves bytes over HTTP and fails as a test asks, which no real one does on demand.
 
     with Upstream() as upstream:
         upstream.put("file.bin", b"...")                 # or Pattern(1 << 30), which takes no memory
@@ -6,12 +6,13 @@
         storage = S3Storage(upstream.bucket(), count)    # plain Bucket, unsigned requests
         blob = storage.lookup(upstream.entry("file.bin"))
 
-Each request for an object (GET and HEAD) takes the next of `faults`; when there are none left, `always` (by
-default GOOD) is done. Fields of a Fault can be combined. Paths are `/BUCKET/KEY`; signatures are not checked.
-Ranges, If-Match and versionId are, as S3 does it. `requests` has what was asked, `sent` the bytes of bodies
-that were sent, `connections` how many were accepted, `open` how many are open now.
+Each request for an object (GET and HEAD) takes the next of `faults`, or `always` (by default GOOD) when none
+is left. The fields of a Fault can be combined. Paths are `/BUCKET/KEY`. Ranges, If-Match and versionId are
+checked as S3 does it; signatures are not checked. `requests` has the requests that came, `sent` counts the
+bytes of the bodies that were sent, `connections` the connections that were accepted, and `open` those that
+are open now.
 
-It runs in threads of the test's process, one a connection: asyncio tests may use it as it is.
+It runs in threads of the test's process, one a connection, so asyncio tests can use it as it is.
 """
 
 from __future__ import annotations
@@ -45,14 +46,15 @@ BUCKET = "shop"
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done differently for one request. Offsets count bytes of this answer's body.
+    """What is done differently for one request. Offsets count bytes of the body of this response.
 
-    reset_after: so many bytes, then a reset (RST). short_after: so many, then an orderly end (FIN).
-    stall_after: so many, then silence until the client goes away. before_head: the same three may happen
-    before the head, with "reset", "close" or "stall". status, code, retry_after: this error instead.
-    ignore_range: 200 with the whole object. fields: of the head, in place of the right ones (None: left out).
-    chunked: the body in chunks. pieces: the head in so many pieces. garbage: this instead of an answer.
-    rate: bytes a second. closes: no keep-alive. then: called before the request is looked at.
+    reset_after: after so many bytes the connection is reset (RST). short_after: after so many bytes it is
+    closed in order (FIN). stall_after: after so many bytes nothing more is sent, until the client closes.
+    before_head: "reset", "close" or "stall" does the same before the head. status, code, retry_after: send
+    this error. ignore_range: send 200 with the whole object. fields: of the head, in place of the right ones;
+    None leaves one out. chunked: send the body in chunks. pieces: send the head in so many pieces. garbage:
+    send this instead of a response. rate: in bytes a second. closes: no keep-alive. then: is called before
+    the request is handled.
     """
 
     reset_after: int | None = None
@@ -76,7 +78,7 @@ GOOD = Fault()
 
 
 class Pattern:
-    """A content of any size that takes no memory; every 64 KiB differ from the next."""
+    """Content of any size that takes no memory; each 64 KiB differ from the next."""
 
     def __init__(self, size: int, seed: int = 0) -> None:
         self.size = size
@@ -129,9 +131,10 @@ class _Anonymous:
 
 
 class Upstream:
-    """The server; see the module. certificate: (certificate, key) in PEM files, for TLS.
+    """The server; see the module.
 
-    segment: the largest TCP segment, if not loopback's of 64 KiB: a network card's is 1448.
+    certificate: the PEM files of certificate and key, for TLS. segment: the size of a TCP segment, where it
+    shall not be the 64 KiB of loopback; that of a network card is 1448.
     """
 
     def __init__(
@@ -158,7 +161,7 @@ class Upstream:
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
-    # What a test says.
+    # For tests.
 
     def put(
         self,
@@ -168,14 +171,14 @@ class Upstream:
         modified: int = 1_700_000_000,
         version: str = "",
     ) -> ManifestFile:
-        """Store an object, or replace it; its entry for a manifest."""
+        """Store an object, or replace it; return its entry for a manifest."""
         if not etag:
             etag = f'"{hashlib.md5(bytes(content[: 1 << 20]) + str(len(content)).encode()).hexdigest()}"'
         self.objects[key] = Stored(content, etag, modified, version)
         return self.entry(key)
 
     def entry(self, key: str, storage: str = "s3") -> ManifestFile:
-        """An object's entry in a manifest. The digests are not right."""
+        """Return the entry of an object for a manifest. Its digests are not right."""
         stored = self.objects[key]
         return ManifestFile(
             key,
@@ -191,7 +194,7 @@ class Upstream:
         )
 
     def bucket(self, **changes: Any) -> Bucket:
-        """How to reach it, for S3Storage."""
+        """Return the bucket that S3Storage is made with; changes: other values for its fields."""
         values: dict[str, Any] = {
             "name": "s3",
             "bucket": BUCKET,
@@ -210,12 +213,12 @@ class Upstream:
 
     @property
     def open(self) -> int:
-        """Connections open now."""
+        """How many connections are open now."""
         with self.lock:
             return len(self._open)
 
     def cut(self) -> None:
-        """Reset every connection, whatever it does."""
+        """Reset every connection, whatever happens on it."""
         with self.lock:
             for connection in self._open:
                 _reset(connection)
@@ -235,7 +238,7 @@ class Upstream:
     ) -> None:
         self.close()
 
-    # What a connection does.
+    # One connection.
 
     def _accept(self) -> None:
         while True:
@@ -275,7 +278,7 @@ class Upstream:
             connection.close()
 
     def _answer(self, connection: socket.socket, asked: Asked, fault: Fault) -> bool:
-        """Whether the connection goes on."""
+        """Answer one request; return whether the connection stays open."""
         if fault.then is not None:
             fault.then()
         if fault.before_head == "reset":
@@ -340,7 +343,7 @@ class Upstream:
     def _decide(
         self, asked: Asked, fault: Fault
     ) -> tuple[int, dict[str, str], bytes | Pattern, tuple[int, int]]:
-        """Status, fields, and which bytes of what."""
+        """Return the status, the fields, the content, and which bytes of it to send."""
         if fault.status:
             fields = {"Retry-After": fault.retry_after} if fault.retry_after else {}
             return self._error(fault.status, fault.code or "Failed", fields)
@@ -390,12 +393,13 @@ def _read(reader: Any) -> Asked | None:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Connecting to nowhere dissolves a connection at once, with RST (connect(2)), whoever else uses it."""
+    """Reset a connection at once: connecting to AF_UNSPEC does so (connect(2)), also for other users of
+    it."""
     _libc.connect(connection.fileno(), bytes(16), 16)
 
 
 def _arrived(connection: socket.socket) -> None:
-    """Until the client's kernel has all that was sent (SIOCOUTQ): a reset takes away what it has not."""
+    """Wait until the client's kernel has all that was sent (SIOCOUTQ), since a reset discards the rest."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)) == bytes(4):

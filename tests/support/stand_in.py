@@ -3,9 +3,10 @@
     stand_in.py COMMAND CONFIG [PATH…]   the supervisor, as the command would run it
     stand_in.py SERVICE SLOT             a child of it, started by the supervisor
 
-A stand-in answers with its process id and some of its settings; `/slow` takes a second and a half. The
-variable STAND_IN makes it misbehave: `fail`, `crash` and `hang` at the start (`file:PATH` reads the word from
-a file), `stubborn` when it should end.
+A stand-in answers with its process id and some of its settings. `/slow` answers its first byte at once, and
+the others when there is a file `release` beside the data folder. The variable STAND_IN makes it misbehave:
+`fail`, `crash` and `hang` at the start (`file:PATH` reads the word from a file), `stubborn` when it should
+end.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ from gateway.runtime.metrics import BYTES_SENT, CONNECTIONS
 from gateway.supervisor import child
 from gateway.supervisor.services import SERVICES
 
-SLOW_STEPS = 15
-SLOW_STEP_SECONDS = 0.1
+SLOW_BYTES = 15
 
 
 def behaviour() -> str:
@@ -56,10 +56,10 @@ async def serve(context: child.ChildContext, *, stubborn: bool) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if head.startswith(b"GET /slow"):
-                writer.write(b"HTTP/1.0 200 OK\r\n\r\n")
-                for _ in range(SLOW_STEPS):
-                    writer.write(b"x")
-                    await asyncio.sleep(SLOW_STEP_SECONDS)
+                writer.write(b"HTTP/1.0 200 OK\r\n\r\nx")
+                while not (context.settings.data.parent / "release").exists():  # noqa: ASYNC110 - a file announces nothing
+                    await asyncio.sleep(0.02)
+                writer.write(b"x" * (SLOW_BYTES - 1))
             else:
                 about = {
                     "pid": os.getpid(),

@@ -9,7 +9,7 @@ from gateway.tokens.repositories import Repositories
 from tests.support.repositories import manifest
 
 
-async def test_keys(repos: Repositories) -> None:
+async def test_keys_are_created_listed_and_revoked(repos: Repositories) -> None:
     shop = await repos.keys.create("shop", "mint")
     admin = await repos.keys.create("admin")
     twin = await repos.keys.create("shop")
@@ -24,9 +24,9 @@ async def test_keys(repos: Repositories) -> None:
     assert await repos.keys.revoke(shop.record.id) == shop.record
     assert await repos.keys.revoke("shop") == twin.record
     assert await repos.keys.authenticate(shop.key) is None
-    with pytest.raises(Declined) as told:
+    with pytest.raises(Declined) as error:
         await repos.keys.revoke(shop.key)
-    assert shop.key not in str(told.value)
+    assert shop.key not in str(error.value)
     with pytest.raises(Declined, match="role"):
         await repos.keys.create("x", "root")
 

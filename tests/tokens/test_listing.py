@@ -12,7 +12,7 @@ from tests.support.repositories import create_many, list_ids, manifest
 
 
 @pytest.mark.parametrize("limit", [1, 7, 50, 200])
-async def test_every_token_once(repos: Repositories, limit: int) -> None:
+async def test_every_token_is_listed_once(repos: Repositories, limit: int) -> None:
     await repos.products.register(manifest("p", "1"))
     assert await list_ids(repos, limit=limit) == []
     made = await create_many(repos, 400)
@@ -57,7 +57,7 @@ async def test_nothing_is_skipped_while_the_store_shrinks(repos: Repositories) -
     assert made <= set(found)
 
 
-async def test_filters(repos: Repositories) -> None:
+async def test_filters_select_by_product_status_and_email(repos: Repositories) -> None:
     await repos.products.register(manifest("p", "1"))
     await repos.products.register(manifest("q", "1"))
     await create_many(repos, 300)
@@ -79,7 +79,9 @@ async def test_filters(repos: Repositories) -> None:
     [("SET", "text"), ("RPUSH", "a list"), ("HSET", "product", "p"), ("HSET", "charged:0", "none")],
     ids=lambda damage: damage[0],
 )
-async def test_a_damaged_key_spoils_no_list(repos: Repositories, damage: tuple[str, ...]) -> None:
+async def test_a_damaged_key_is_reported_and_does_not_break_the_list(
+    repos: Repositories, damage: tuple[str, ...]
+) -> None:
     await repos.products.register(manifest("p", "1"))
     made = await create_many(repos, 100)
     bad = "f" * 32
@@ -99,7 +101,7 @@ async def test_a_damaged_key_spoils_no_list(repos: Repositories, damage: tuple[s
         await repos.tokens.get(bad)
 
 
-async def test_a_page_is_bounded_work(repos: Repositories) -> None:
+async def test_the_work_of_a_page_is_bounded(repos: Repositories) -> None:
     await repos.products.register(manifest("p", "1"))
     await create_many(repos, 8000)
     page = await repos.tokens.list_page(TokenFilter(product="none"), 50)
@@ -111,11 +113,11 @@ async def test_a_page_is_bounded_work(repos: Repositories) -> None:
 @pytest.mark.parametrize(
     "text", ["", "0", "x" * 16, "0" * 15, "0" * 17, "0" * 16 + "A" * 32, "0" * 16 + "0" * 32 * 201]
 )
-async def test_wrong_cursors(repos: Repositories, text: str) -> None:
+async def test_wrong_cursors_are_refused(repos: Repositories, text: str) -> None:
     with pytest.raises(ValueError, match="not a cursor"):
         await repos.tokens.list_page(cursor=text)
 
 
-def test_cursors_survive() -> None:
+def test_a_position_survives_as_a_cursor() -> None:
     for position in (Position(0, ("ab" * 16,)), Position(2**64 - 1), Position(5, ("00" * 16, "ff" * 16))):
         assert Position.decode(position.encode()) == position

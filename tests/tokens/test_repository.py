@@ -11,7 +11,7 @@ from gateway.tokens.repositories import Repositories
 from tests.support.repositories import manifest
 
 
-async def test_times_are_the_stores(repos: Repositories) -> None:
+async def test_times_are_of_the_stores_clock(repos: Repositories) -> None:
     await repos.products.register(manifest("p", "1"))
     minted = await repos.tokens.create("p", expires_in=60)
     record = minted.record
@@ -43,7 +43,7 @@ async def test_revoking_keeps_the_expiry(repos: Repositories) -> None:
             await repos.tokens.revoke(unknown)
 
 
-async def test_changing(repos: Repositories) -> None:
+async def test_the_expiry_and_the_limit_can_be_changed(repos: Repositories) -> None:
     await repos.products.register(manifest("p", "1"))
     record = (await repos.tokens.create("p", expires_in=60)).record
     key = token_key(record.id)
@@ -56,9 +56,9 @@ async def test_changing(repos: Repositories) -> None:
     assert unlimited.max_downloads is None
     assert await repos.client.call("HMGET", key, "max", "size") == [None, None]
     for wrong, code in ((record.created, "expiry_past"), (record.created + 999_000, "expiry_too_far")):
-        with pytest.raises(Declined) as told:
+        with pytest.raises(Declined) as error:
             await repos.tokens.update(record.id, expires_at=wrong, max_downloads=5, max_lifetime=600)
-        assert told.value.code == code
+        assert error.value.code == code
     assert await repos.tokens.get(record.id) == unlimited  # all or nothing
 
 
@@ -73,7 +73,7 @@ async def test_changing(repos: Repositories) -> None:
         ((0,), {}, False),
     ],
 )
-async def test_exhausted(
+async def test_a_token_is_exhausted_when_every_file_is_used_up(
     repos: Repositories, sizes: tuple[int, ...], charged: dict[int, int], exhausted: bool
 ) -> None:
     await repos.products.register(manifest("p", "1", *sizes))

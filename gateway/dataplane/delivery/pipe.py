@@ -21,7 +21,7 @@ LARGE_WINDOW: Final = 1024 * 1024
 GATHER_BYTES: Final = 512 * 1024
 """For a quick client it is worth a short wait until the storage has sent so much: there are fewer turns, and
 5 to 10 % less CPU time where the storage is slower than the client. Where it is not, nothing changes
-(bench/README.md)."""
+(docs/decisions/0008)."""
 WINDOWS_BEFORE_GROWTH: Final = 16
 """How many windows a client takes without a pause before its window grows: more than its kernel holds."""
 GROWTH: Final = 8

@@ -12,7 +12,7 @@ from itertools import repeat
 
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
-from gateway.products.bucket_scanning import LOOKERS
+from gateway.products.bucket_scanning import PARALLEL_REQUESTS
 from gateway.products.validation import Fault
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.registry import Storages
@@ -21,7 +21,7 @@ from gateway.web.api.models import DEFAULT_TYPE, NewFile
 
 def check_files(files: Sequence[NewFile], storages: Storages) -> tuple[tuple[ManifestFile, ...], list[Fault]]:
     """Make the manifest's files, and list everything in which the storages disagree. Blocks: use a thread."""
-    pool = ThreadPoolExecutor(LOOKERS, thread_name_prefix="check-file")
+    pool = ThreadPoolExecutor(PARALLEL_REQUESTS, thread_name_prefix="check-file")
     try:
         checked = list(pool.map(_check_file, range(len(files)), files, repeat(storages)))
     finally:

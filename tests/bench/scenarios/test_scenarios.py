@@ -1,4 +1,8 @@
-"""Each scenario for a second, with small files and few clients: the gateway has all figures shown."""
+"""Each scenario for a second, with small files and few clients: the gateway has all figures shown.
+
+It covers the modules of bench/scenarios/, and with them bench/load/control.py, process.py, slow_clients.py
+and cold_reads.py, bench/peers/gateway.py and checks.py, and bench/testbed/testbed.py and redis.py.
+"""
 
 from __future__ import annotations
 

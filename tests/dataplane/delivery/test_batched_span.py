@@ -1,4 +1,4 @@
-"""Spans sent at the end of a turn: which ones, what of them, and what is left to a Transfer."""
+"""Spans that are sent at the end of a turn: which ones, and what is left to a Transfer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_span_is_sent_and_the_connection_serves_the_next(
         pytest.param([(0, 50_000), (100_000, 150_000)], id="several"),
     ],
 )
-async def test_other_spans_are_not_sent_so(
+async def test_spans_that_do_not_fit_a_batch_are_not_sent(
     stored: tuple[FileBlob, Representation], spans: list[tuple[int, int]]
 ) -> None:
     blob, representation = stored
@@ -87,9 +87,7 @@ async def test_other_spans_are_not_sent_so(
     assert ended[0].status == 204
 
 
-async def test_nothing_is_sent_so_through_tls(
-    stored: tuple[FileBlob, Representation], tmp_path: Path
-) -> None:
+async def test_no_span_is_batched_with_tls(stored: tuple[FileBlob, Representation], tmp_path: Path) -> None:
     blob, representation = stored
     certificate, key = make_certificate(tmp_path)
     ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

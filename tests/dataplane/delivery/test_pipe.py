@@ -25,12 +25,12 @@ from gateway.dataplane.delivery.pipe import (
 from tests.support.object_source import Arriving
 
 
-def test_a_window_grows_for_who_takes_much_without_a_pause() -> None:
+def test_a_window_grows_for_a_client_that_takes_much_without_a_pause() -> None:
     window = Window()
     assert not window.count_taken(WINDOWS_BEFORE_GROWTH * SMALL_WINDOW - 1)
     assert window.count_taken(1)
     assert window.size == GROWTH * SMALL_WINDOW
-    assert window.gather == 1, "who is not quick yet holds little"
+    assert window.gather == 1, "a client that is not quick yet holds little"
     assert not window.count_wait(PAUSE_SECONDS / 2)
     while window.size < LARGE_WINDOW:
         window.count_taken(window.size)
@@ -39,7 +39,7 @@ def test_a_window_grows_for_who_takes_much_without_a_pause() -> None:
     assert window.gather == GATHER_BYTES < LARGE_WINDOW
 
 
-def test_a_window_shrinks_for_who_pauses() -> None:
+def test_a_window_shrinks_for_a_client_that_pauses() -> None:
     window = Window()
     window.count_taken(WINDOWS_BEFORE_GROWTH * SMALL_WINDOW)
     assert window.count_wait(PAUSE_SECONDS)
@@ -47,23 +47,23 @@ def test_a_window_shrinks_for_who_pauses() -> None:
     assert window.unread_limit == SLOW_UNREAD_BYTES
     window.count_taken(WINDOWS_BEFORE_GROWTH * SMALL_WINDOW - 1)
     assert not window.count_wait(60)
-    assert not window.count_taken(1), "what was taken before the pause counts no more"
+    assert not window.count_taken(1), "what was taken before the pause does not count any more"
     assert window.size == SMALL_WINDOW
 
 
-def test_who_is_slow() -> None:
-    """Whoever pauses with the smallest window, until it has taken much again."""
+def test_a_client_is_slow_after_a_pause_with_the_smallest_window() -> None:
+    """It is not slow any more when it has taken much again."""
     window = Window()
-    assert (window.is_slow, window.unread_limit) == (False, 0), "nobody, before they show it"
+    assert (window.is_slow, window.unread_limit) == (False, 0), "no client is slow before it has paused"
     assert window.count_wait(PAUSE_SECONDS)
     assert (window.is_slow, window.unread_limit) == (True, SLOW_UNREAD_BYTES)
-    assert not window.count_wait(PAUSE_SECONDS), "it was known"
+    assert not window.count_wait(PAUSE_SECONDS), "it was slow already"
     assert window.count_taken(WINDOWS_BEFORE_GROWTH * SMALL_WINDOW)
     assert (window.is_slow, window.unread_limit) == (False, 0)
     while window.size < LARGE_WINDOW:
         window.count_taken(window.size)
     assert window.count_wait(PAUSE_SECONDS)
-    assert not window.is_slow, "one pause is none"
+    assert not window.is_slow, "one pause makes no quick client slow"
 
 
 @pytest.fixture

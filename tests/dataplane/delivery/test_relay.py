@@ -1,4 +1,4 @@
-"""Sending from an object storage: over real sockets, and every way that a client or a storage goes away."""
+"""Sending from an object storage over real sockets, and every way in which a client or a storage fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONTENT = os.urandom(5_000_000)
 
 @dataclass
 class Bench:
-    """A server in this very loop, whose only file is an object."""
+    """A server in this event loop, whose only file is an object."""
 
     source: Source
     content: bytes
@@ -55,7 +55,7 @@ class Bench:
         return await asyncio.to_thread(act)
 
     async def begin(self, amount: int, receive_buffer: int = 65536) -> tuple[Client, bytes]:
-        """A client that has read this much, and reads no more by itself."""
+        """A client that has read so much, and then stops reading."""
 
         def act() -> tuple[Client, bytes]:
             client = self.connect(receive_buffer)
@@ -145,7 +145,7 @@ def arriving(content: bytes, splices: bool) -> Make:
 
 
 def lying(path: Path, part: int, shift: int = 1000) -> Callable[[int, int], Lying]:
-    """Parts of a file of so many bytes, each at most to the next multiple of it."""
+    """Parts of a file; each ends at the next multiple of `part` bytes, or before."""
     return lambda start, stop: Lying(path, shift + start, min(stop, start - start % part + part) - start)
 
 
@@ -158,7 +158,7 @@ def stored(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["spliced", "copied", "files", "mixed"])
 def make(request: pytest.FixtureRequest, stored: Path) -> Make:
-    """How the storage has the bytes."""
+    """In which form the storage hands out the bytes."""
     if request.param == "files":
         return lying(stored, 1_000_000)
     if request.param == "mixed":
@@ -204,7 +204,7 @@ async def test_keep_alive_and_pipelining(way: dict[str, Any], make: Make) -> Non
 
 @pytest.mark.parametrize("splices", [True, False])
 async def test_a_paced_reader(way: dict[str, Any], splices: bool) -> None:
-    """Reads by fits and starts: windows grow and shrink, and nothing is lost."""
+    """It reads much, then pauses, again and again: windows grow and shrink, and nothing is lost."""
     async with serving(CONTENT, arriving(CONTENT, splices), **way) as bench:
         client, got = await bench.begin(1)
         while len(got) < len(CONTENT):
@@ -217,13 +217,13 @@ async def test_a_paced_reader(way: dict[str, Any], splices: bool) -> None:
 
 
 @pytest.mark.parametrize("splices", [True, False])
-async def test_the_way_is_counted(splices: bool) -> None:
+async def test_bytes_are_counted_as_spliced_or_copied(splices: bool) -> None:
     async with serving(CONTENT, arriving(CONTENT, splices)) as bench:
         await bench.get()
         await until(lambda: bool(bench.ended))
         values = bench.counters.values()
         assert values[BYTES_SPLICED] + values[BYTES_COPIED] == len(CONTENT)
-        if splices:  # but for the beginning, in which any client may prove slow
+        if splices:  # only the beginning, in which any client may turn out to be slow
             assert values[BYTES_COPIED] < 1_000_000
         else:
             assert values[BYTES_SPLICED] == 0
@@ -234,7 +234,7 @@ async def test_the_way_is_counted(splices: bool) -> None:
 
 @pytest.mark.parametrize("leave", [Client.reset, lambda client: client.socket.close()])
 async def test_a_client_goes_away(way: dict[str, Any], make: Make, leave: Callable[[Client], None]) -> None:
-    """While it takes nothing: the relay ends at once, and counts what it can have had."""
+    """While it takes nothing. The relay ends at once, and counts what the client may have received."""
     async with serving(CONTENT, make, **way) as bench:
         client, got = await bench.begin(50_000)
         await asyncio.sleep(0.05)
@@ -258,7 +258,7 @@ async def test_a_client_goes_away_while_the_storage_is_silent(way: dict[str, Any
         await asyncio.sleep(0.6)  # the client's stall time-out does not run
         assert not bench.ended
         client.reset()
-        if way:  # its end of stream alone may mean that it only asks no more
+        if way:  # the end of its stream alone may mean that it will only ask nothing more
             streams[0].feed(CONTENT[100_000:])
         await until(lambda: bool(bench.ended))
         assert 100_000 <= bench.ended[0].sent < len(CONTENT)
@@ -387,7 +387,7 @@ async def test_one_part_is_fetched_ahead(stored: Path) -> None:
         assert len(held) < 80
 
 
-async def test_what_is_at_hand_is_not_fetched(stored: Path) -> None:
+async def test_a_part_that_is_there_at_once_is_not_fetched(stored: Path) -> None:
     os.truncate(stored, 1000 + len(CONTENT))
     files = lying(stored, 500_000)
     async with serving(CONTENT, files) as bench:
@@ -396,7 +396,7 @@ async def test_what_is_at_hand_is_not_fetched(stored: Path) -> None:
         assert len(bench.source.fetched) == 1
 
 
-async def test_what_is_at_hand_is_let_go_of_with_its_client(stored: Path) -> None:
+async def test_a_part_that_is_there_at_once_is_closed_when_its_client_goes_away(stored: Path) -> None:
     os.truncate(stored, 40_001_000)
     files = lying(stored, 500_000)
     async with serving(bytes(40_000_000), files) as bench:
@@ -422,8 +422,8 @@ async def test_a_slow_client_leaves_the_rest_to_the_storage(splices: bool) -> No
 
 
 @pytest.mark.parametrize("splices", [True, False])
-async def test_a_storage_is_told_who_is_slow(splices: bool) -> None:
-    """And when it is slow no more; what is sent is right in between."""
+async def test_a_storage_has_a_limit_while_a_client_is_slow(splices: bool) -> None:
+    """What is sent is right before, during and after that time."""
     streams: list[Arriving] = []
 
     def make(start: int, stop: int) -> Arriving:
@@ -433,7 +433,7 @@ async def test_a_storage_is_told_who_is_slow(splices: bool) -> None:
     async with serving(CONTENT, make) as bench:
         client, begun = await bench.begin(10_000)
         await asyncio.sleep(2 * PAUSE_SECONDS)
-        assert streams[0].limits == [], "nobody knows yet"
+        assert streams[0].limits == [], "the client is not known to be slow yet"
         with client:
             rest = await asyncio.to_thread(client.read_bytes, len(CONTENT) - 10_000)
     assert begun + rest == CONTENT

@@ -1,4 +1,4 @@
-"""Who may send in a turn of the event loop, and in which order."""
+"""Which transfers may send in a turn of the event loop, and in which order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def scheduler() -> SendScheduler:
 
 
 def fill(scheduler: SendScheduler) -> int:
-    """Send in pieces of 1 MiB as long as a turn allows; how much that was."""
+    """Send 1 MiB after the other as long as a turn allows; returns how much that was."""
     sent = 0
     while scheduler.may_send:
         scheduler.count_sent(MIB)
@@ -64,7 +64,7 @@ async def test_a_large_transfers_own_request_shortens_no_turn(scheduler: SendSch
     assert fill(scheduler) == LONG_BYTES
 
 
-async def test_other_requests_do_although_a_transfer_has_begun(
+async def test_other_requests_shorten_turns_although_a_transfer_has_begun(
     scheduler: SendScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SHORT_TURN_SECONDS", 60.0)
@@ -76,7 +76,7 @@ async def test_other_requests_do_although_a_transfer_has_begun(
     assert fill(scheduler) == SHORT_BYTES
 
 
-async def test_who_is_alone_may_send_more_at_once(scheduler: SendScheduler) -> None:
+async def test_the_only_transfer_may_send_more_at_once(scheduler: SendScheduler) -> None:
     scheduler.sender_begins()
     assert scheduler.quota == MOST_BYTES
     scheduler.sender_begins()
@@ -87,7 +87,7 @@ async def test_who_is_alone_may_send_more_at_once(scheduler: SendScheduler) -> N
     assert scheduler.quota == SHARE_BYTES
 
 
-async def test_many_small_ones_are_counted_too(scheduler: SendScheduler) -> None:
+async def test_many_small_system_calls_are_counted_too(scheduler: SendScheduler) -> None:
     scheduler.request_arrived()
     calls = 0
     while scheduler.may_send:
@@ -96,7 +96,7 @@ async def test_many_small_ones_are_counted_too(scheduler: SendScheduler) -> None
     assert calls <= SHORT_BYTES // SEND_BYTES
 
 
-async def test_the_line_is_served_in_order_over_as_many_turns_as_it_needs(
+async def test_the_queue_is_served_in_order_over_as_many_turns_as_it_needs(
     scheduler: SendScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SHORT_TURN_SECONDS", 60.0)
@@ -111,7 +111,7 @@ async def test_the_line_is_served_in_order_over_as_many_turns_as_it_needs(
         asyncio.get_running_loop().call_soon(count)
 
     async def begin(number: int) -> None:
-        assert not scheduler.may_send, "nobody overtakes those who stand in line"
+        assert not scheduler.may_send, "no transfer overtakes those in the queue"
         await scheduler.wait_for_turn()
         served.append(number)
         turns_of[turn] += 1
@@ -127,7 +127,7 @@ async def test_the_line_is_served_in_order_over_as_many_turns_as_it_needs(
     assert max(turns_of.values()) == SHORT_BYTES // MIB
 
 
-async def test_who_went_away_takes_nobodys_turn(scheduler: SendScheduler) -> None:
+async def test_a_transfer_that_has_ended_takes_no_turn(scheduler: SendScheduler) -> None:
     scheduler.request_arrived()
     fill(scheduler)
     gone, there = scheduler.wait_for_turn(), scheduler.wait_for_turn()

@@ -1,4 +1,4 @@
-"""Sending a plan over TLS, where sendfile cannot go, and over a unix socket. TCP: test_connection.py."""
+"""Sending a plan over TLS, where sendfile is impossible, and over a unix socket. TCP: test_connection.py."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_plain_http_on_the_port(secure: Plane) -> None:
 
 
 @pytest.mark.parametrize("leave", ["reset", "close", "never reads"])
-def test_an_abort_is_returned(secure: Plane, leave: str) -> None:
-    """TLS is copied through buffers of our own, so that what is not sent is less exactly known."""
+def test_what_an_aborted_download_did_not_get_is_refunded(secure: Plane, leave: str) -> None:
+    """TLS is copied through buffers of our own, so what was not sent is known less exactly."""
     target = secure.link(secure.publish(bytes(60_000_000)), maximum=1)
     with secure.no_leak():
         client = secure.connect(receive_buffer=65536)
@@ -133,7 +133,7 @@ def test_a_unix_socket(local: Plane, size: int) -> None:
 
 @pytest.mark.parametrize("leave", ["close", "never reads"])
 def test_an_abort_on_a_unix_socket(local: Plane, leave: str) -> None:
-    """What its small buffers hold counts as sent."""
+    """What the small buffers of the socket hold counts as sent."""
     target = local.link(local.publish(bytes(20_000_000)), maximum=1)
     with local.no_leak():
         client = local.connect()
@@ -148,7 +148,7 @@ def test_an_abort_on_a_unix_socket(local: Plane, leave: str) -> None:
 
 @pytest.mark.parametrize("where", ["unix", "tcp"])
 def test_spans_a_client_is_slow_to_read(local: Plane, plane: Plane, where: str) -> None:
-    """Those that the kernel takes only a part of go on where they ended."""
+    """The kernel takes only a part of some spans; those go on where they ended."""
     server = local if where == "unix" else plane
     target = server.link(server.publish(CONTENT))
     starts = range(0, 2_700_000, 9_001)
@@ -161,7 +161,7 @@ def test_spans_a_client_is_slow_to_read(local: Plane, plane: Plane, where: str) 
 
 
 @pytest.mark.parametrize("leave", ["reset", "close"])
-def test_an_abort_within_a_span_is_returned(plane: Plane, leave: str) -> None:
+def test_the_rest_of_an_aborted_span_is_refunded(plane: Plane, leave: str) -> None:
     target = plane.link(plane.publish(CONTENT), maximum=10)
     with plane.no_leak():
         client = plane.connect(receive_buffer=4096)
@@ -175,7 +175,7 @@ def test_an_abort_within_a_span_is_returned(plane: Plane, leave: str) -> None:
 
 
 def test_a_file_that_is_in_memory_in_part(plane: Plane) -> None:
-    """What is sent grows with what the client takes, up to what has to be read from the disk first."""
+    """One system call sends more and more as the client takes it, up to where the disk has to be read."""
     content = os.urandom(1 << 20) * 40
     published = plane.publish(content)
     target = plane.link(published)
@@ -188,7 +188,7 @@ def test_a_file_that_is_in_memory_in_part(plane: Plane) -> None:
 
 
 def test_many_at_once_beside_small_requests(plane: Plane) -> None:
-    """Turns of the event loop are short then, and most stand in line; some go away meanwhile."""
+    """Turns of the event loop are short then, and most transfers queue; some clients go away meanwhile."""
     content = os.urandom(1 << 20) * 16
     large, small = plane.publish(content), plane.link(plane.publish(CONTENT[:100]))
     targets = [plane.link(large, maximum=1) for _ in range(12)]

@@ -1,11 +1,9 @@
-"""Filling slices: what a wait that was too long is, and what a disk that fails."""
+"""Fetching slices into the cache: a disk that fails is reported, a fetch without a free slot is not."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,22 +11,11 @@ from gateway.runtime import metrics as counters
 from gateway.storage.cache import fetching
 from gateway.storage.cache.slice_files import SliceWriter
 from tests.support.cached_storage import MIB, Rig
-from tests.support.faulty_bucket import Pattern, Upstream
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    with Upstream() as upstream:
-        rig = Rig(upstream, tmp_path / "cache")
-        try:
-            yield rig
-            await rig.settled()
-        finally:
-            rig.storage.close()
+from tests.support.faulty_bucket import Pattern
 
 
 @pytest.mark.parametrize("method", ["allocate", "write", "finish"])
-async def test_a_disk_that_times_out_is_told(
+async def test_a_disk_that_times_out_is_reported(
     rig: Rig, method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Disks of networks do so. It is a TimeoutError, as of a wait, and no disk here does it on demand."""
@@ -47,7 +34,7 @@ async def test_a_disk_that_times_out_is_told(
     assert not list(rig.path.glob("??/*"))
 
 
-async def test_no_turn_in_time_is_no_fault(
+async def test_no_free_slot_in_time_is_no_fault(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 0.05)

@@ -58,7 +58,7 @@ async def read(upstream: Upstream, size: int, wanted: list[tuple[int, int]], *, 
     assert len(asked) == len(set(asked)) == rig.counts[counters.CACHE_FILLED]
     filled = {int((each or "bytes=0-").removeprefix("bytes=").partition("-")[0]) // SLICE for each in asked}
     needed = set().union(*(slices_of(start, stop) for start, stop in wanted))
-    assert filled == needed  # filled ahead is only what is asked for next
+    assert filled == needed  # a slice is fetched in advance only if it is asked for next
     assert rig.counts[counters.CACHE_FAILURES] == rig.counts[counters.CACHE_BYPASSED] == 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,23 +18,12 @@ from tests.support.faulty_bucket import Fault, Pattern, Upstream
 from tests.support.waiting import wait_until
 
 
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    with Upstream() as upstream:
-        rig = Rig(upstream, tmp_path / "cache")
-        try:
-            yield rig
-            await rig.settled()
-        finally:
-            rig.storage.close()
-
-
 async def test_read_twice_asked_once(rig: Rig) -> None:
     content = Pattern(20 * MIB + 17)
     rig.upstream.put("a", content)
     assert await rig.read("a", 0, len(content)) == content[:]
     await rig.settled()
-    before = rig.counts[counters.CACHE_HITS]  # a slice may have been filled ahead
+    before = rig.counts[counters.CACHE_HITS]  # a slice may have been fetched in advance
     assert await rig.read("a", 0, len(content)) == content[:]
     gets = [asked for asked in rig.upstream.requests if asked.method == "GET"]
     assert len(gets) == 3
@@ -58,7 +46,7 @@ async def test_a_range_fetches_its_slices_only(rig: Rig) -> None:
     part.close()
 
 
-async def test_only_what_follows_a_first_part_and_was_checked_is_at_hand(rig: Rig) -> None:
+async def test_a_verified_slice_is_fetched_now_after_a_first_part(rig: Rig) -> None:
     content = Pattern(20 * MIB)
     rig.upstream.put("a", content)
     assert await rig.read("a", 0, 2 * SLICE_BYTES) == content[: 2 * SLICE_BYTES]
@@ -101,14 +89,14 @@ def test_many_clients_of_two_processes_are_one_to_the_storage(tmp_path: Path) ->
         assert upstream.sent == len(content)
 
 
-def test_a_filler_that_is_killed_leaves_the_slice_to_the_next(tmp_path: Path) -> None:
+def test_when_a_fetching_process_is_killed_the_next_fetches_the_slice(tmp_path: Path) -> None:
     content = Pattern(SLICE_BYTES)
     with Upstream() as upstream:
         upstream.put("a", content)
         upstream.faults.append(Fault(stall_after=3 * MIB))
         first, second = (Reader(upstream, tmp_path / "cache", "a") for _ in range(2))
         first.go()
-        wait_until(lambda: bool(list((tmp_path / "cache").glob("??/*.part"))), "it is being filled")
+        wait_until(lambda: bool(list((tmp_path / "cache").glob("??/*.part"))), "it is being fetched")
         second.go()
         wait_until(lambda: upstream.sent >= 3 * MIB, "some of it came")
         first.close()
@@ -126,14 +114,14 @@ async def test_a_damaged_slice_is_fetched_again(rig: Rig) -> None:
     with path.open("r+b") as file:
         file.seek(MIB)
         file.write(b"rotten")
-    os.utime(path, ns=(1, 1))  # lest the clock's tick hide it
+    os.utime(path, ns=(1, 1))  # so that a coarse clock does not hide it
     assert await rig.read("a", 0, len(content)) == content[:]
     await rig.settled()
     assert rig.counts[counters.CACHE_DAMAGED] == 1
     assert rig.upstream.sent == 2 * len(content)
 
 
-async def test_what_is_replaced_is_not_served_and_what_cannot_be_asked_is(rig: Rig) -> None:
+async def test_a_replaced_object_is_not_served_and_one_that_cannot_be_checked_is(rig: Rig) -> None:
     content = Pattern(MIB)
     file = rig.upstream.put("a", content)
     await rig.read("a", 0, MIB)

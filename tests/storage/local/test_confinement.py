@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -192,12 +191,13 @@ def swapping(root: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("swapping")
 def test_race_never_leads_out(storage: LocalStorage) -> None:
-    sizes = set()
-    deadline = time.monotonic() + 0.3
-    while time.monotonic() < deadline:
+    sizes = []
+    for _ in range(100_000):  # however busy the machine is: many tries that met the folder, and none the link
         with suppress(StorageError):
-            sizes.add(storage.stat("swap/secret").size)
-    assert sizes == {len(b"harmless!")}
+            sizes.append(storage.stat("swap/secret").size)
+        if len(sizes) == 1000:
+            break
+    assert set(sizes) == {len(b"harmless!")}
 
 
 @given(
@@ -271,7 +271,7 @@ def test_falls_back_when_the_call_is_forbidden(code: int) -> None:
 
 
 def test_permissions(somebody: Callable[[], AbstractContextManager[None]], opener: Opener) -> None:
-    """A file nobody may read is a fault of the storage, told in one line."""
+    """A file that this user may not read is an error of the storage, reported in one line."""
     folder = Path(tempfile.mkdtemp(prefix="dg-private-"))
     try:
         folder.chmod(0o755)

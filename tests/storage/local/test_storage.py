@@ -64,7 +64,7 @@ def touch(path: Path) -> None:
 def rewrite(path: Path) -> None:
     with path.open("r+b") as file:
         file.write(b"9876543210")
-    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1_000_000))  # lest the clock's tick hide it
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1_000_000))  # so that a coarse clock does not hide it
 
 
 def replace(path: Path) -> None:

@@ -11,7 +11,6 @@ from gateway.runtime.metrics import UPSTREAM_IN_USE, Counters
 from gateway.storage import retries
 from gateway.storage.obstore.bucket import make_store
 from gateway.storage.obstore.storage import CloudStorage
-from tests.support.azurite import Azurite
 from tests.support.clouds import Make, settings_of
 from tests.support.google import Google
 
@@ -26,12 +25,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def google() -> Iterator[Google]:
     with Google() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    with Azurite(tmp_path_factory.mktemp("azurite")) as running:
         yield running
 
 

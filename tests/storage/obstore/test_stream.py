@@ -63,7 +63,7 @@ async def test_pieces_may_be_small(google: Google, make: Make, most: int) -> Non
     stream.close()
 
 
-async def test_faults_are_mended_from_the_first_byte_that_is_missing(
+async def test_after_a_fault_the_rest_is_asked_for_from_the_first_missing_byte(
     google: Google, make: Make, counters: Counters
 ) -> None:
     file = google.put("a", CONTENT)

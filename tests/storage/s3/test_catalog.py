@@ -1,4 +1,4 @@
-"""Looking into a bucket of a real S3 server: facts, folders, contents, and what is told when it fails."""
+"""Looking into a bucket of a real S3 server: facts, folders, contents, and the errors of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that are kept, used again, found dead, waited for, and not to be had."""
+"""Connections that are kept, used again, found dead, waited for, or cannot be opened."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_there_are_never_more_than_the_setting_says(
     assert upstream.connections <= 3
 
 
-async def test_who_finds_all_in_use_waits_and_is_told_the_setting(
+async def test_a_request_that_finds_all_in_use_waits_and_then_names_the_setting(
     upstream: Upstream, make: Make, counted: Counted
 ) -> None:
     file = upstream.put("a", CONTENT)
@@ -130,7 +130,9 @@ async def test_who_finds_all_in_use_waits_and_is_told_the_setting(
     assert counted.held[0] == 0
 
 
-async def test_turns_that_nobody_takes_are_not_lost(upstream: Upstream, make: Make, counted: Counted) -> None:
+async def test_a_permit_granted_to_a_cancelled_request_is_not_lost(
+    upstream: Upstream, make: Make, counted: Counted
+) -> None:
     file = upstream.put("a", CONTENT)
     storage = make(connections=1)
     for _ in range(20):

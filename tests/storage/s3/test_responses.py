@@ -148,7 +148,7 @@ def test_the_wanted_bytes() -> None:
         (answer(206, None, content_range="bytes 5-14/100", transfer_encoding="chunked"), "in chunks"),
     ],
 )
-def test_other_bytes_than_the_wanted(got: Head, said: str) -> None:
+def test_bytes_that_were_not_asked_for_are_refused(got: Head, said: str) -> None:
     with pytest.raises(PermanentError, match=said.replace("(", r"\(")):
         check_body(got, ExpectedObject(published(), 5, 15))
 
@@ -202,7 +202,7 @@ def test_what_may_work_later(status: int) -> None:
         (400, "TokenRefreshRequired"),
     ],
 )
-def test_what_other_keys_may_mend(status: int, code: str) -> None:
+def test_refusals_that_other_keys_may_solve(status: int, code: str) -> None:
     with pytest.raises(CredentialsRefused, match=rf"is refused \({status}{' ' * bool(code)}{code}\)"):
         raise error_of(answer(status, 0), code)
 
@@ -228,7 +228,7 @@ def test_a_wrong_clock_is_named() -> None:
         (501, "", "answers 501"),
     ],
 )
-def test_what_will_not_mend(status: int, code: str, said: str) -> None:
+def test_errors_that_asking_again_does_not_help(status: int, code: str, said: str) -> None:
     with pytest.raises(PermanentError, match=said):
         raise error_of(answer(status, 0, x_amz_bucket_region="eu-west-1"), code)
 

@@ -195,7 +195,7 @@ async def test_refused_keys_are_fetched_anew_once(
     assert len(upstream.requests) == 4
 
 
-async def test_keys_that_cannot_be_had_are_the_error(upstream: Upstream, make: Make) -> None:
+async def test_without_keys_the_error_says_so(upstream: Upstream, make: Make) -> None:
     class NoKeys(Keys):
         def fetch(self, refused: Credentials | None = None) -> Credentials:
             raise StorageError("storage s3: there are no keys")

@@ -278,7 +278,7 @@ async def test_what_the_storage_closed_meanwhile_is_asked_for_again(
     assert counted[UPSTREAM_RETRIES] == 1
 
 
-async def test_ready_means_that_something_can_be_taken(upstream: Upstream, make: Make) -> None:
+async def test_after_wait_readable_something_can_be_read(upstream: Upstream, make: Make) -> None:
     file = upstream.put("a", CONTENT)
     upstream.faults.append(Fault(rate=100_000))
     stream = await make().lookup(file).fetch(0, 30_000)
