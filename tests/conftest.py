@@ -198,6 +198,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OWN_S3].open()
 
 
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist there is no such hook
 def pytest_configure_node(node: Any) -> None:
     """Called by pytest-xdist in the main process, once for each worker."""
     node.workerinput["shared"] = node.config.stash[SHARED]

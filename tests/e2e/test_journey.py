@@ -139,7 +139,7 @@ def test_whatever_is_killed_comes_back_with_its_state(shop: Shop) -> None:
 
     health: Any = shop.health()
     pids = {child["pid"] for child in health["children"]} | {health["store"]["pid"]}
-    assert len(pids) == 4  # two workers, the mint service, the store
+    assert len(pids) == 5  # two workers, the mint service, the web process, the store
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
 
