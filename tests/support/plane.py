@@ -38,10 +38,14 @@ from gateway.secrets import new_token, token_id
 from gateway.store.key_names import token_key
 from gateway.supervisor.child import ChildInput
 from tests.support.backends import Backend, Folder
+from tests.support.processes import ROOT
 from tests.support.store_server import StoreServer
 from tests.support.waiting import wait_until
+from tests.support.worker_server import ForkedProcess, worker_server
 
 READY_SECONDS = 20
+
+Process = subprocess.Popen[bytes] | ForkedProcess
 NO_SETTINGS = ("own_url", "lease_times")
 """Options of a plane that are no settings; lease_times: seconds, as in `leases.Times`."""
 CLIENT_SECONDS = 15
@@ -225,7 +229,7 @@ class Published:
 class Worker:
     """One worker process."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     errors: Path
     counters: Counters
 
@@ -291,30 +295,38 @@ class Plane:
         sockets = [each.fileno() for each in listener.share(slot, self.settings.workers)]
         memory = new_block()
         ready, said = os.pipe()
-        orders = ChildInput(self.settings.model_dump(mode="json"), sockets, memory, said, os.getpid())
         errors = self.folder / f"worker-{slot}.err"
         with errors.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", *self._program(slot)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                pass_fds=(*sockets, memory, said),
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-            )
-        assert process.stdin is not None
-        process.stdin.write(orders.encode())
-        process.stdin.close()
+            process = self._start(slot, sockets, memory, said, log.fileno())
         os.close(said)
         counters = Counters(memory)
         os.close(memory)
         return Worker(process, errors, counters), ready
 
-    def _program(self, slot: int) -> list[str]:
-        times = self.options.get("lease_times")
-        if times is None:
-            return ["-m", "gateway.supervisor.child", "worker", str(slot)]
-        return [str(Path(__file__).with_name("short_leases.py")), "worker", str(slot), *map(str, times)]
+    def _start(self, slot: int, sockets: list[int], memory: int, said: int, log: int) -> Process:
+        """Start the process: quickly, but where coverage is measured, which a new interpreter starts."""
+        settings = self.settings.model_dump(mode="json")
+        times = [str(each) for each in self.options.get("lease_times") or ()]
+        if "COVERAGE_PROCESS_CONFIG" not in os.environ:
+            arguments = ["worker", str(slot), *times]
+            return worker_server().start(arguments, settings, sockets, memory, said, log)
+        program = (
+            [str(Path(__file__).with_name("short_leases.py"))]
+            if times
+            else ["-m", "gateway.supervisor.child"]
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-P", *program, "worker", str(slot), *times],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            pass_fds=(*sockets, memory, said),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert process.stdin is not None
+        process.stdin.write(ChildInput(settings, sockets, memory, said, os.getpid()).encode())
+        process.stdin.close()
+        return process
 
     def stop(self) -> None:
         """End the workers as a supervisor would, and look at what they said."""

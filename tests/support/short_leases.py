@@ -14,5 +14,9 @@ def run_worker(place: child.ChildContext) -> None:
     worker.run(place.settings, place.sockets, place.slot, place.counters, place.ready, times)
 
 
+def main() -> int:
+    return child.main(sys.argv[1:3], {"worker": run_worker})
+
+
 if __name__ == "__main__":
-    sys.exit(child.main(sys.argv[1:3], {"worker": run_worker}))
+    sys.exit(main())
