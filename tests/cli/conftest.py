@@ -41,9 +41,9 @@ def complain(
 
     def run(*arguments: str) -> Fault:
         code = main(arguments)
-        said = capsys.readouterr()
-        assert said.out == ""
-        lines = said.err.splitlines()
+        output = capsys.readouterr()
+        assert output.out == ""
+        lines = output.err.splitlines()
         assert all(line.startswith("download-gateway: ") for line in lines)
         return Fault(code, [line.removeprefix("download-gateway: ") for line in lines])
 

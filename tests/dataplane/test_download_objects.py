@@ -1,6 +1,7 @@
-"""Downloads of objects, whole: real workers, and a storage that fails to order.
+"""Whole downloads of objects: real workers, and a storage that fails as a test asks.
 
-Small enough for every day; GATEWAY_TEST_OBJECT_MIB=1024 and GATEWAY_TEST_SLOW_CLIENTS=500 make it large.
+The objects are small and the clients few by default; GATEWAY_TEST_OBJECT_MIB=1024 and
+GATEWAY_TEST_SLOW_CLIENTS=500 make them large and many.
 """
 
 from __future__ import annotations

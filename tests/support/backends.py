@@ -1,4 +1,4 @@
-"""Where the files of a plane lie: one contract, and what tests do to files, on every kind of storage.
+"""Where the files of a plane are: every kind of storage, and what tests do to files there.
 
 A `Backend` puts files, replaces and removes them; `Plane.publish` writes the manifests. A module that says
 `ON_EVERY_BACKEND = True` has its tests that ask for `plane` or `pair` run on each of BACKENDS.

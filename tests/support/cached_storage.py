@@ -105,9 +105,12 @@ class Reader:
     ) -> None:
         bucket = {name: value for name, value in vars(upstream.bucket()).items() if name != "credentials"}
         files = [asdict(upstream.entry(key)) for key in keys]
-        orders = json.dumps([str(path), max_bytes, clients, slice_bytes, bucket, files])
+        arguments = json.dumps([str(path), max_bytes, clients, slice_bytes, bucket, files])
         self.process = subprocess.Popen(
-            [sys.executable, "-c", READER, orders], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", READER, arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None

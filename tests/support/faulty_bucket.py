@@ -1,4 +1,4 @@
-"""A storage that serves bytes over HTTP and fails as a test asks, which no real one does on demand.
+"""A storage that serves bytes over HTTP and fails as a test asks, which no real storage does.
 
     with Upstream() as upstream:
         upstream.put("file.bin", b"...")                 # or Pattern(1 << 30), which takes no memory

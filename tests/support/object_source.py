@@ -1,4 +1,4 @@
-"""An object storage in the test's own hands: bytes over real sockets and from real files, and every fault."""
+"""An object storage that the test controls: bytes over real sockets and from real files, and every fault."""
 
 from __future__ import annotations
 

@@ -280,8 +280,8 @@ class Plane:
         for worker, ready in started:
             self.workers.append(worker)
             with open(ready, "rb") as pipe:
-                said = pipe.read(1)
-            assert said == b"+", worker.errors.read_text()
+                signal_byte = pipe.read(1)
+            assert signal_byte == b"+", worker.errors.read_text()
         if self.path:
             self._listener = listener  # closing it removes the socket
         else:
@@ -290,8 +290,10 @@ class Plane:
     def _spawn(self, slot: int, listener: Listener) -> tuple[Worker, int]:
         sockets = [each.fileno() for each in listener.share(slot, self.settings.workers)]
         memory = new_block()
-        ready, said = os.pipe()
-        orders = ChildInput(self.settings.model_dump(mode="json"), sockets, memory, said, os.getpid())
+        ready, announce = os.pipe()
+        child_input = ChildInput(
+            self.settings.model_dump(mode="json"), sockets, memory, announce, os.getpid()
+        )
         errors = self.folder / f"worker-{slot}.err"
         with errors.open("wb") as log:
             process = subprocess.Popen(
@@ -299,13 +301,13 @@ class Plane:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                pass_fds=(*sockets, memory, said),
+                pass_fds=(*sockets, memory, announce),
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             )
         assert process.stdin is not None
-        process.stdin.write(orders.encode())
+        process.stdin.write(child_input.encode())
         process.stdin.close()
-        os.close(said)
+        os.close(announce)
         counters = Counters(memory)
         os.close(memory)
         return Worker(process, errors, counters), ready
@@ -317,7 +319,7 @@ class Plane:
         return [str(Path(__file__).with_name("short_leases.py")), "worker", str(slot), *map(str, times)]
 
     def stop(self) -> None:
-        """End the workers as a supervisor would, and look at what they said."""
+        """End the workers as a supervisor would, and check what they logged."""
         for worker in self.workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What tests need of the machine: programs to speak through, and abilities of its kernel."""
+"""What tests need of the machine: programs that they run, and abilities of its kernel."""
 
 from __future__ import annotations
 

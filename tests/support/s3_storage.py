@@ -1,4 +1,4 @@
-"""How tests read objects of an S3 storage, and what it counts."""
+"""How tests read objects of an S3 storage, and the counters of that storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document cannot say, done to the valid requests that schemathesis makes from it.
+"""Changes to the valid requests that schemathesis makes: rules that the OpenAPI document cannot express.
 
 Loaded by the `st` command (SCHEMATHESIS_HOOKS). Requests that are meant to be wrong are left alone.
 """

@@ -1,4 +1,4 @@
-"""A bucket of the S3 server with what tests of publishing put into it, and its storage's settings."""
+"""A bucket of the S3 server with the objects of tests of publishing, and the settings of its storage."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from gateway.manifest import ManifestFile
 from gateway.runtime.deferred import step
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED, Counters
 from tests.support.object_source import Arriving, Lying, Make, Source
-from tests.support.plane import Client, make_certificate, request
+from tests.support.plane import Client, request
 from tests.support.waiting import until
 
 CONTENT = os.urandom(5_000_000)
@@ -123,21 +123,6 @@ async def serving(
         server.stop()
         await asyncio.sleep(0.05)
         counters.close()
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
-    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ours.load_cert_chain(certificate, key)
-    return ours, ssl.create_default_context(cafile=str(certificate))
-
-
-@pytest.fixture(params=["tcp", "unix", "tls"])
-def way(request: pytest.FixtureRequest, tmp_path: Path, certificate: Any) -> dict[str, Any]:
-    """How the client is connected."""
-    ways = {"tcp": {}, "unix": {"path": str(tmp_path / "gateway.sock")}, "tls": {"secure": certificate}}
-    return ways[request.param]
 
 
 def arriving(content: bytes, splices: bool) -> Make:
