@@ -1,4 +1,4 @@
-"""One request's answer: how heads are completed, what a refusal looks like, and what happens when the client has gone."""
+"""The answer to one request: how heads are completed, how it is refused, and a client that has gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing objects of a real S3 server: addresses, names, and digests computed, kept or taken from the storage."""
+"""Publishing objects of a real S3 server: addresses, names, digests computed or taken from the storage."""
 
 from __future__ import annotations
 

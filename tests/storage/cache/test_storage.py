@@ -1,4 +1,4 @@
-"""Reading through the cache: every byte is right, each slice is fetched once, and a failing cache only costs time."""
+"""Reading through the cache: each byte is right, each slice is fetched once, faults cost only time."""
 
 from __future__ import annotations
 
