@@ -85,7 +85,7 @@ async def repos(store: StoreServer) -> AsyncIterator[Repositories]:
 
 @pytest.fixture(scope="session")
 def plane(request: pytest.FixtureRequest, planes: Callable[..., Plane]) -> Plane:
-    """One worker with the default settings, for tests that change nothing in it; on the backend asked for."""
+    """One worker with the default settings, for tests that do not change it; its files are on a backend."""
     return planes(getattr(request, "param", "local"))
 
 

@@ -15,7 +15,7 @@ from tests.support.store_server import StoreServer
 
 @pytest.fixture
 def gateway(store: StoreServer, tmp_path: Path) -> Gateway:
-    """Commands against the shared store, emptied."""
+    """Commands that use the shared store, which is empty at first."""
     return Gateway(tmp_path, {"GATEWAY_REDIS_URL": store.url})
 
 

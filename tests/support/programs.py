@@ -21,7 +21,7 @@ def need(program: str) -> str:
 
 
 def refuse(reason: str) -> NoReturn:
-    """Skip the test, because something is not installed; in CI, which installs everything, fail."""
+    """Skip the test because something is not installed. In CI, which installs everything, fail instead."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -20,7 +20,7 @@ class Shop:
         return self.server.put(self.bucket, key, content, metadata)
 
     def table(self, **other: Any) -> S3Settings:
-        """The storage's settings, some of them others."""
+        """The storage's settings, with changes."""
         return S3Settings(**{**self.server.table(self.bucket), **other})
 
     def variables(self, name: str) -> dict[str, str]:
@@ -29,5 +29,5 @@ class Shop:
         return {f"GATEWAY_STORAGE__{name.upper()}__{key.upper()}": str(text) for key, text in table.items()}
 
     def address(self, key: str = "") -> str:
-        """What a user calls an object of the bucket."""
+        """The address by which users name an object of the bucket."""
         return f"s3://{self.bucket}/{key}"

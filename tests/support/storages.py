@@ -39,7 +39,7 @@ class StorageCase:
     """One storage under test.
 
     put: stores an object under a key, or replaces it; returns its entry for a manifest. remove: removes it.
-    is_idle: whether nothing is kept open for a reader any more.
+    is_idle: whether nothing is open for a reader.
     """
 
     storage: Storage

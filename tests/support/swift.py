@@ -55,7 +55,7 @@ class NoFolderError(RuntimeError):
 
 
 def has_xattrs(folder: Path) -> bool:
-    """Whether files in this folder take extended attributes as large as Swift writes them here."""
+    """Whether files in this folder can have extended attributes as large as those that Swift writes here."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder) as file:
             os.setxattr(file.fileno(), "user.gateway.test", bytes(1000))
@@ -99,7 +99,7 @@ def run_s3() -> Iterator[dict[str, S3Server]]:
 
 
 def read_servers(answer: bytes) -> dict[str, S3Server]:
-    """The servers by scheme, from the line that a keeper says. Raises RuntimeError with what went wrong."""
+    """The servers by scheme, from the line that a keeper prints. Raises RuntimeError with its error."""
     if not answer:
         raise RuntimeError("the keeper of Swift ended")
     started = json.loads(answer)
@@ -139,7 +139,7 @@ class SharedS3:
             return read_servers(self._answer.read_bytes())
 
     def _start(self, folder: Path) -> None:
-        """Start a keeper that outlives this process, and keep the line that it says for the others."""
+        """Start a keeper that outlives this process, and store the line that it prints for others."""
         outlet, inlet = os.pipe()
         pid = os.posix_spawn(
             sys.executable,
@@ -209,7 +209,7 @@ def common_settings(folder: Path, name: str, port: int) -> str:
 
 
 def start_server(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    """Start one of Swift's servers; what it says goes to a file in `folder`."""
+    """Start one of Swift's servers; its output goes to a file in `folder`."""
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
             [
@@ -231,7 +231,7 @@ def start_server(folder: Path, name: str) -> subprocess.Popen[bytes]:
 async def wait_for_servers(
     folder: Path, ports: dict[str, int], servers: dict[str, subprocess.Popen[bytes]]
 ) -> None:
-    """Until all of them listen, and the proxy answers. Raises RuntimeError with the log of the failed one."""
+    """Wait until all listen, and the proxy answers. Raises RuntimeError with the log of the failed one."""
     for name, port in ports.items():
         while True:
             if servers[name].poll() is not None:
@@ -253,7 +253,7 @@ def ask_health(port: int) -> None:
 
 
 async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One direction of one connection, to its end."""
+    """Copy one direction of one connection, until it ends."""
     with suppress(OSError):
         while data := await reader.read(1 << 16):
             writer.write(data)
@@ -270,7 +270,7 @@ async def terminate_tls(port: int, reader: asyncio.StreamReader, writer: asyncio
 
 
 async def keep(folder: Path) -> None:
-    """Start everything, say where it is, and wait until standard input ends."""
+    """Start everything, print the addresses, and wait until standard input ends."""
     names = (*PARTS, "proxy")
     reserved = {name: ReservedPort() for name in names}
     ports = {name: port.number for name, port in reserved.items()}

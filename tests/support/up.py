@@ -47,7 +47,7 @@ class Up:
             )
 
     def start(self, *paths: str) -> list[str]:
-        """Returns the links that are printed."""
+        """Start `up`; return the links that it prints."""
         self.process = self.command("up", *self.flags, *paths)
         assert self.process.stdout
         self.output = []

@@ -376,7 +376,7 @@ async def test_a_part_that_is_there_at_once_is_not_fetched(stored: Path) -> None
     os.truncate(stored, 1000 + len(CONTENT))
     files = lying(stored, 500_000)
     async with serving(CONTENT, files) as bench:
-        bench.source.hands = files
+        bench.source.at_once = files
         assert (await bench.get())[1] == CONTENT
         assert len(bench.source.fetched) == 1
 
@@ -385,7 +385,7 @@ async def test_a_part_that_is_there_at_once_is_closed_when_its_client_goes_away(
     os.truncate(stored, 40_001_000)
     files = lying(stored, 500_000)
     async with serving(bytes(40_000_000), files) as bench:
-        bench.source.hands = files
+        bench.source.at_once = files
         client, _ = await bench.begin(10)
         await until(lambda: Lying.open == 2)
         client.socket.close()  # and what is open is counted when the bench ends
