@@ -1,4 +1,4 @@
-"""`check` at the cache: its folder as it may be found, and the disk's room."""
+"""What `check` says about the cache: the state of its folder, and the free space of its disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing outside the folder is ever opened, in either way of opening."""
+"""No file outside the folder is ever opened, whichever way of opening is used."""
 
 from __future__ import annotations
 

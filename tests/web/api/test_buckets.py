@@ -58,7 +58,7 @@ async def test_etag_and_version_come_from_the_storage(api: Api, versioned: Shop,
         ({"versionId": "x"}, "files[0].versionId", ""),
     ],
 )
-async def test_what_the_storage_does_not_confirm(
+async def test_digests_that_the_storage_does_not_confirm(
     api: Api, versioned: Shop, change: dict[str, Any], field: str, text: str
 ) -> None:
     versioned.put("in/a.bin", b"one")
