@@ -421,7 +421,7 @@ def test_a_store_that_is_none(tmp_path: Path, own_store: StoreServer) -> None:
     thread.start()
 
     def refuses(plane: Plane) -> None:
-        plane.expected += [*AWAY, "not a reply"]
+        plane.expected += [*AWAY, "not a Redis reply"]
         assert plane.get(plane.link(plane.publish(b"x"))).status == 503
 
     try:
