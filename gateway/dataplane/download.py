@@ -10,12 +10,14 @@
 4. Every other request, and a plain one for which the fast path is not possible, is answered by a coroutine,
    which is stepped without a task (runtime/deferred.py). `_route` chooses it: `_download` here, or
    `Authorisation.answer` (authorise.py) for `/auth`.
-5. `_download` awaits the reply about the token, then the file with its blob (resolve.py). It plans the answer
-   by pure rules (http/plans.py) and reserves the planned bytes if the token has a limit; `_deliver` sends
-   them in the way that suits the blob (delivery/).
+5. `_download` awaits the reply about the token, then the file with its blob (resolve.py); without a name and
+   with several files, the index is the answer. It plans the answer by pure rules (http/plans.py). If the
+   token has a limit, it reserves what is planned and not reserved yet. `_deliver` sends the answer in the way
+   that suits the blob (delivery/).
 6. The bytes that were reserved and not received are returned to the token (tokens/reservations.py).
 7. Every exchange ends in one place (ending.py). A failure before the head was sent is answered by a refusal
-   of the table. After a later failure the connection is broken, so that the client notices and resumes.
+   of the table. After a later failure, and after a defect of ours, the connection is broken, so that the
+   client notices and resumes.
 """
 
 from __future__ import annotations
