@@ -64,10 +64,10 @@ def test_faults(arguments: tuple[str, ...], wanted: str, complain: Callable[...,
     [
         (("nope",), "No such command 'nope'. Try: download-gateway --help"),
         (("token", "lst"), "Did you mean 'list'? Try: download-gateway token --help"),
-        (("token", "create"), "Missing argument"),
+        (("token", "create"), "Missing argument 'PRODUCT'"),
         (("token", "create", "x", "--nope"), "No such option: --nope"),
         (("token", "create", "x", "--max-downloads", "0"), "--max-downloads"),
-        (("key", "create", "x", "--role", "king"), "--role"),
+        (("key", "create", "x", "--role", "king"), "Invalid value for '--role': 'king' is not one of"),
         (("up", "--json"), "No such option: --json"),
     ],
 )
