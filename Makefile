@@ -20,7 +20,7 @@ help: ## Say what there is to make
 run: $(VENV)/.run ## Serve a demo product, or FILES="path …", until Ctrl-C; prints a link for each
 	@exec $(BIN)/download-gateway up $(FILES)
 
-test: $(VENV)/.dev ## Run the tests, but for slow ones; ARGS="tests/http -k range" for some of them
+test: $(VENV)/.dev ## Run the tests without slow ones; ARGS="tests/http -k range" for some of them
 	@$(BIN)/python -m tests $(ARGS)
 
 test-all: $(VENV)/.dev ## Run all tests, with the slow ones and those that measure time
@@ -37,10 +37,10 @@ check: lint ## Check format, lint, types, tests (as `make test`), and how much o
 check-all: lint ## The same with all tests: what CI runs
 	@$(BIN)/python -m tests --all --coverage $(ARGS)
 
-format: $(VENV)/.dev ## Format the code and mend what the linter can
+format: $(VENV)/.dev ## Format the code and fix what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Measure this machine; ARGS="--help" for the ways to
+bench: $(VENV)/.dev ## Measure this machine; ARGS="--help" shows the commands
 	@$(BIN)/python -m bench $(ARGS)
 
 settings: $(VENV)/.run ## Write docs/settings.md and config/gateway.toml anew from the code

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 RETRY_AFTER_SECONDS: Final = 2
-"""How long a client is told to wait when the store is away. The store is used again within a second after its
-return."""
+"""How long a client is asked to wait when the store is away. The store is used again within a second after
+its return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ STORAGE_FAILED: Final = _row(
     "storage_failed",
     502,
     "The file cannot be read at the moment",
-    "The shop has been told. Try again later.",
+    "The error has been logged for the shop. Try again later.",
 )
 OVERLOADED: Final = _row(
     "overloaded", 503, "The server is busy", "Try again in a moment.", Retry_After=str(RETRY_AFTER_SECONDS)

@@ -22,7 +22,7 @@ MAX_TOKEN_LENGTH: Final = 128
 """A longer string is refused before it is hashed. Our tokens have 46 characters."""
 
 SECRET: Final = re.compile(r"\b(?:ct|gk)_[A-Za-z0-9_-]{8,}|(?:ct|gk)_[A-Za-z0-9_-]{40,}")
-"""What looks like a token or an API key: part of one where it is a word of its own, a whole one anywhere."""
+"""Text that looks like a token or an API key: a whole one anywhere, or a part at the beginning of a word."""
 
 
 def encode_secret(prefix: str, secret: bytes) -> str:

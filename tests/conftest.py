@@ -1,4 +1,4 @@
-"""What every test may use: a real store, a data folder, an event loop like the product's."""
+"""Fixtures for every test: a real store, real workers, an S3 server, and the event loop of the product."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import uvloop
 
 from gateway.tokens.repositories import Repositories
 
-# pytest explains the assertions of these modules, too, if it is told before they are imported.
+# pytest explains the assertions of these modules, too, if they are registered before they are imported.
 pytest.register_assert_rewrite("tests.support")
 
 from tests.support.azurite import Azurite  # noqa: E402
@@ -85,7 +85,7 @@ async def repos(store: StoreServer) -> AsyncIterator[Repositories]:
 
 @pytest.fixture(scope="session")
 def plane(request: pytest.FixtureRequest, planes: Callable[..., Plane]) -> Plane:
-    """One worker with the default settings, for tests that change nothing in it; on the backend asked for."""
+    """One worker with the default settings, for tests that do not change it; its files are on a backend."""
     return planes(getattr(request, "param", "local"))
 
 
@@ -153,12 +153,6 @@ def s3_servers(pytestconfig: pytest.Config) -> dict[str, S3Server]:
 def s3_server(s3_servers: dict[str, S3Server]) -> S3Server:
     """The S3 server over plain HTTP."""
     return s3_servers["http"]
-
-
-@pytest.fixture(scope="session")
-def s3_tls(s3_servers: dict[str, S3Server]) -> S3Server:
-    """The same server, and the same buckets, over TLS."""
-    return s3_servers["https"]
 
 
 @pytest.fixture

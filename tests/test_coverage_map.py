@@ -1,4 +1,4 @@
-"""Each module has its own test file at the same place, or a line here that says which one covers it."""
+"""Each module has its own test file at the same place, or a line here names the one that covers it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents, the image and the examples name exists: commands, settings, targets, files, tests."""
+"""Documents, image and examples name only what exists: commands, settings, targets, files, tests."""
 
 from __future__ import annotations
 

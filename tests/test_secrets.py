@@ -1,4 +1,4 @@
-"""The forms of secrets; and no log line and nothing in the store has one, whatever clients send."""
+"""The forms of secrets. No log line and no key of the store contains one, whatever clients send."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_the_log_is_json_whatever_is_sent(plane: Plane) -> None:
 
 
 @pytest.mark.parametrize("delivery", ["stream", "redirect"])
-def test_no_key_of_a_bucket_is_told(
+def test_no_key_of_a_bucket_is_logged_or_stored(
     tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server, delivery: str
 ) -> None:
     """No key, session token, signature or presigned URL in a log, whether requests are served or fail."""
@@ -221,9 +221,9 @@ def test_no_key_of_a_bucket_is_told(
         assert statuses == [302 if delivery == "redirect" else 200, 200, 502, 502, 502, 502]
         plane.get("/healthz", "User-Agent: the-last-one")
         wait_until(lambda: "the-last-one" in plane.log.read_text(), "all was logged")
-        told = [plane.log.read_text(), plane.workers[0].errors.read_text(), dump(plane.store)]
+        texts = [plane.log.read_text(), plane.workers[0].errors.read_text(), dump(plane.store)]
     telling = [*secrets.values(), s3_server.secret_key, s3_server.access_key, quote(s3_server.access_key, "")]
-    for text in told:
+    for text in texts:
         assert [word for word in (*telling, "X-Amz-", "AWS4-HMAC") if word in text] == []
     assert any(handed) == (delivery == "redirect")
     assert not any(secret in url for url in handed for secret in (*secrets.values(), s3_server.secret_key))

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(app.root, given)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # typer itself exits, for this reason only
-        # Nobody reads our output any more. Without this, the interpreter would complain when it flushes it.
+        # Nobody reads our output any more. Without this, Python would report an error when it flushes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return READER_GONE
     except KeyboardInterrupt:
@@ -72,7 +72,7 @@ def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
     except GatewayError as error:
         return _print_error(" ".join(str(error).split()), FAULT)
     except TyperException as error:
-        if not (text := " ".join(error.format_message().split())):
+        if not (text := " ".join(error.format_message().replace("Value error, ", "").split())):
             return USAGE  # a group without a command has printed its help
         context = getattr(error, "ctx", None)
         path = context.command_path if context else PROGRAM

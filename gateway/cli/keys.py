@@ -32,7 +32,9 @@ def key_data(key: KeyRecord) -> dict[str, Any]:
 @command(group, "create", example="download-gateway key create shop --role mint")
 def create(
     invocation: Invocation,
-    name: Annotated[str, typer.Argument(help="A name to recognise it by, such as that of the shop.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name for the key, such as that of the shop.")
+    ],
     role: Annotated[
         Role, typer.Option(help="mint: may only make download links. admin: may do everything.")
     ] = Role.ADMIN,

@@ -74,7 +74,7 @@ class Invocation:
 
     @contextmanager
     def open_store(self) -> Iterator[StoreRunner]:
-        """Open the store of the settings, starting an embedded one if need be. Yields what uses it."""
+        """Open the store of the settings, and start an embedded one if necessary. Yields a StoreRunner."""
         from gateway.store.embedded import open_store  # noqa: PLC0415 - slow to import, not needed for --help
         from gateway.tokens.repositories import Repositories  # noqa: PLC0415
 
@@ -132,7 +132,7 @@ def command(
 
 
 def set_root_options(context: typer.Context, flags: Mapping[str, Any], config: Path | None) -> None:
-    """Keep the options that stand before the command's name. The same options after the name win."""
+    """Keep the options that were given before the command's name. The same options after the name win."""
     context.obj = (dict(flags), config)
 
 

@@ -38,7 +38,7 @@ COLORS: Final = {
 
 
 def clean(text: object) -> str:
-    """Escape control characters, because a terminal would obey them."""
+    """Escape control characters, because a terminal would execute them."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in str(text)
@@ -85,9 +85,9 @@ def count_progress(total: int, label: str) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
-def count_of(number: int, thing: str) -> str:
+def count_of(number: int, noun: str) -> str:
     """Write a number with its noun: `1 file`, `2 files`."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def show_time(milliseconds: int) -> str:

@@ -49,14 +49,16 @@ def add(
     product_id: ProductId,
     version: Annotated[
         str,
-        typer.Argument(help="The version's name, such as 1.0.0. What it contains cannot be changed later."),
+        typer.Argument(
+            metavar="VERSION", help="The version's name, such as 1.0.0. Its files cannot be changed later."
+        ),
     ],
     files: Annotated[
         list[str],
         typer.Argument(
             metavar="FILE",
-            help="Files and folders, also of a bucket: s3://BUCKET/KEY, s3://BUCKET/FOLDER/. They stay where "
-            "they are.",
+            help="Files and folders, on disk or in a bucket: s3://BUCKET/KEY, s3://BUCKET/FOLDER/. They are "
+            "not copied.",
         ),
     ],
     *,
@@ -66,7 +68,8 @@ def add(
     activate: Annotated[
         bool,
         typer.Option(
-            "--activate", help="Give this version to new tokens. The first version of a product always is."
+            "--activate",
+            help="Give this version to new tokens. The first version of a product always is active.",
         ),
     ] = False,
     trust: Annotated[
@@ -155,7 +158,7 @@ def show(invocation: Invocation, product_id: ProductId) -> None:
     async def read(store: Repositories) -> tuple[Product, dict[str, Manifest]]:
         product = await store.products.get(product_id)
         if product is None:
-            raise fail(f"there is no product {product_id} (`product list` shows those there are)")
+            raise fail(f"there is no product {product_id} (`product list` shows all)")
         found = {
             version: await store.products.get_manifest(digest) for version, digest in product.versions.items()
         }

@@ -23,8 +23,8 @@ def add_commands(root: typer.Typer) -> None:
             list[str] | None,
             typer.Argument(
                 metavar="PATH",
-                help="Files, and folders that each become one product, also of a bucket: s3://BUCKET/KEY, "
-                "s3://BUCKET/FOLDER/. Without a PATH, a demo product is published.",
+                help="Files and folders, on disk or in a bucket (s3://BUCKET/KEY, s3://BUCKET/FOLDER/). Each "
+                "becomes one product. Without a PATH, a demo product is published.",
                 show_default=False,
             ),
         ] = None,

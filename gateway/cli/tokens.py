@@ -1,4 +1,4 @@
-"""`token create | show | list | revoke | extend`: the same as the API does."""
+"""`token create | show | list | revoke | extend`: the commands do what the mint service and admin API do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ExpiresIn = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="How long it is valid from now: seconds, or 90s, 15m, 24h, 7d.",
+        help="How long the token is valid from now: seconds, or 90s, 15m, 24h, 7d.",
         show_default=False,
     ),
 ]
@@ -80,7 +80,9 @@ def usage_data(token: TokenRecord, manifest: Manifest) -> list[dict[str, Any]]:
 )
 def create(
     invocation: Invocation,
-    product: Annotated[str, typer.Argument(metavar="ID", help="The product (`product list` shows them).")],
+    product: Annotated[
+        str, typer.Argument(metavar="PRODUCT", help="The product's id (from `product list`).")
+    ],
     version: Annotated[
         str | None, typer.Argument(metavar="VERSION", help="Its version. Default: the active one.")
     ] = None,
@@ -137,7 +139,7 @@ def show(invocation: Invocation, which: TokenId) -> None:
     async def read(store: Repositories) -> tuple[TokenRecord, Manifest | None]:
         token = await store.tokens.get(_identifier(which))
         if token is None:
-            raise fail("there is no such token; it may have expired (`token list` shows those there are)")
+            raise fail("there is no such token; it may have expired (`token list` shows all)")
         return token, await store.products.get_manifest(token.manifest)
 
     token, manifest = invocation.with_store(read)
@@ -215,7 +217,7 @@ def extend(
     expires_at: Annotated[
         str | None,
         typer.Option(
-            metavar="WHEN", help="When it expires, such as 2030-01-31T12:00:00Z.", show_default=False
+            metavar="WHEN", help="When the token expires, such as 2030-01-31T12:00:00Z.", show_default=False
         ),
     ] = None,
     max_downloads: MaxDownloads = None,
@@ -301,7 +303,7 @@ def _faults_name_flags() -> Iterator[None]:
 
 
 def _base(invocation: Invocation) -> str:
-    """What a link begins with: as given here, else as the gateway uses it that runs on this data folder."""
+    """The beginning of a link: from the settings, or from the gateway that runs on this data folder."""
     from gateway.store.folder import announced_url  # noqa: PLC0415
 
     settings = invocation.settings

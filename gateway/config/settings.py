@@ -192,13 +192,14 @@ class Settings(BaseSettings):
     )
     cache_path: AbsolutePath | None = setting(
         None,
-        "A folder on a local disk for what was read from object storages. All workers share it.",
+        "A folder on a local disk, which caches what was read from object storages. All workers share it.",
         unit="path",
         default_text="no cache",
     )
     cache_max_bytes: Annotated[int, at_least(MIN_CACHE)] = setting(
         DEFAULT_CACHE,
-        "The largest size of the cache. What was not requested for the longest time is removed first.",
+        "The largest size of the cache. The parts that were not requested for the longest time are removed "
+        "first.",
         unit="size",
     )
     storage: dict[str, StorageSettings] = setting(dict, "Storages by name.", default_text="none")
@@ -264,10 +265,8 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
         settings = Settings(**values)
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_input=False):
-            if (
-                detail["type"] == "default_factory_not_called"
-            ):  # follows from another fault, which is reported
-                continue
+            if detail["type"] == "default_factory_not_called":
+                continue  # it follows from another fault, which is reported
             path = tuple(str(part) for part in detail["loc"])
             if path[0] == TABLES:
                 path, text = explain(path, detail, values)
@@ -284,7 +283,7 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
 
 
 def _name(sources: Sequence[Source], path: SettingPath) -> str:
-    """How the user knows a setting: as the source names it that gave its value, or the table around it."""
+    """The name of a setting in the source that gave its value, or its table, so that the user finds it."""
     for depth in range(len(path), 0, -1):
         for source in sources:
             if source.has(path[:depth]):

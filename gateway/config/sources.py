@@ -145,7 +145,7 @@ def read_toml(config: Path | None, environ: Mapping[str, str], model: type[BaseS
             faults.append(f"{path}: {key}: is given twice: leave one of the two out")
         else:
             values[attribute] = value
-    return Source(values, lambda place: f"{path}: {toml_path(place)}", tuple(faults))
+    return Source(values, lambda setting: f"{path}: {toml_path(setting)}", tuple(faults))
 
 
 def toml_path(path: SettingPath) -> str:

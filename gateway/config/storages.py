@@ -106,10 +106,12 @@ class S3Settings(_Table):
     delivery: Annotated[Literal["stream", "redirect"], one_of("stream", "redirect")] = setting(
         "stream",
         "stream: the gateway sends the bytes. redirect: the client is redirected to a short-lived URL of the "
-        "service, and charged for all that the URL allows.",
+        "service, and its token is charged for all bytes that it could fetch there.",
     )
     redirect_ttl: WholeSeconds = setting(
-        300, "How long such a URL is valid. A download that has begun continues.", unit="seconds"
+        300,
+        "How long the URL of a redirect is valid. A download that has begun continues after that time.",
+        unit="seconds",
     )
 
     @model_validator(mode="after")
@@ -133,8 +135,12 @@ class S3Settings(_Table):
 class _CloudTable(_Table):
     """The settings that Google Cloud Storage and Azure have in common."""
 
-    prefix: Prefix = setting("", "A folder in it. Keys begin below it, and nothing outside it is served.")
-    anonymous: Switch = setting(False, "Whether everybody may read it. Requests are not signed then.")
+    prefix: Prefix = setting(
+        "", "A folder in the bucket or container. Keys begin below it, and nothing outside it is served."
+    )
+    anonymous: Switch = setting(
+        False, "Whether everybody may read the objects. If so, requests are not signed."
+    )
     endpoint: Endpoint = setting(None, "The URL of the service.", unit="URL", default_text="the cloud's own")
     connect_timeout: Seconds = setting(5.0, "How long connecting may take.", unit="seconds")
     read_timeout: Seconds = setting(

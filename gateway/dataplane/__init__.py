@@ -1,1 +1,1 @@
-"""The worker: what answers download and authorisation requests."""
+"""The worker process, which answers download and authorisation requests."""

@@ -1,12 +1,12 @@
 """The access log: one JSON line a request, written in batches beside the hot path.
 
-A request that has ended leaves its exchange here. Ten times a second the lines are made, a few at a time
-between other work, and handed to a thread that writes them, so that neither a slow disk nor a full pipe
-delays a download. (The lines are not made in the thread, because it would hold the interpreter for
-milliseconds at a time.)
+When a request has ended, its exchange is added here. Ten times a second the lines are made, a few at a time
+between other work. A thread then writes them, so that neither a slow disk nor a full pipe delays a download.
+The lines are not made in the thread, because the thread would hold the interpreter's lock for milliseconds at
+a time.
 
-A line names a token by its id. The query is not logged, and whatever looks like a secret in the other texts
-is replaced.
+A line names a token by its id. The query is not logged. Everything in the other texts that looks like a
+secret is replaced.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from gateway.secrets import redact
 
 FLUSH_SECONDS: Final = 0.1
 LINES_A_TURN: Final = 64
-"""How many lines are made in one turn of the event loop: this takes about 100 µs."""
+"""How many lines are made in one turn of the event loop. This takes about 100 µs."""
 WAITING_LINES: Final = 100_000
-"""How many lines are kept while the disk is slow; the oldest of more are dropped, and counted in the log."""
+"""How many lines are kept while the disk is slow. When there are more, the oldest are dropped, and the log
+says how many."""
 ENCODINGS: Final = 10
-"""A secret is found even if it is percent-encoded so many times over."""
+"""A secret is found even if it was percent-encoded this many times."""
 TEXT_CHARACTERS: Final = 256
 """A text that comes from the request is cut to this length in the log."""
 
@@ -95,7 +96,7 @@ class AccessLog:
         self._dropped += done.result()
 
     def _write(self, lines: list[str]) -> int:
-        """Write a batch. Return the number of lines lost: downloads go on when the log cannot be written."""
+        """Write a batch. Return how many lines were lost: downloads go on when the log cannot be written."""
         data = "".join(lines).encode()
         try:
             while data:
@@ -120,11 +121,11 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
     client: the client's address. ended: seconds since 1970 UTC.
     """
     headers, status = exchange.headers, exchange.status
-    agent, span = exchange.agent, f'"{exchange.range}"' if exchange.range else ""
+    agent, quoted_range = exchange.agent, f'"{exchange.range}"' if exchange.range else ""
     if headers is not NO_HEADERS:
         agent = agent or headers.get(USER_AGENT, "")
         if RANGE in headers:
-            span = _quote(headers[RANGE])
+            quoted_range = _quote(headers[RANGE])
     path = exchange.target.partition("?")[0]
     second, rest = divmod(int(ended * 1000), 1000)
     token = f', "token": "{exchange.token_id}"' if exchange.token_id else ""
@@ -134,8 +135,8 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
         result = ', "whole": true' if exchange.whole else ', "whole": false'
     else:
         result = ""
-    if span:
-        result += f', "range": {span}'
+    if quoted_range:
+        result += f', "range": {quoted_range}'
     return (
         f'{{"time": "{_clock(second)}.{rest:03}Z", {_request(client, exchange.method, path, agent)}, '
         f'"status": {status}, "sent": {exchange.sent}, "seconds": {exchange.ended - exchange.started:.4f}'
@@ -150,7 +151,7 @@ def _clock(second: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _request(client: str, method: str, path: str, agent: str) -> str:
-    """Return what the requests of a client have in common, as JSON members; cached, because it costs most."""
+    """Return the JSON members that many requests of a client share. Cached: they cost most of a line."""
     members = f'"client": "{client}", "method": {_quote(method)}, "path": {_quote(path)}'
     return f'{members}, "agent": {_quote(agent)}' if agent else members
 

@@ -1,4 +1,4 @@
-"""aiohttp's side of a connection: what ours hands to aiohttp's loop, learns from it, and takes away from it.
+"""aiohttp's side of a connection: how our connection uses aiohttp's loop, and what it replaces there.
 
 aiohttp reads requests, queues them, and handles one after the other in a task of its own, the loop of the
 connection. connection.py answers most requests without that loop and hands it the rest.
@@ -33,7 +33,7 @@ _log = logging.getLogger("gateway")
 METHODS: Final = frozenset(("GET", "HEAD"))
 DOWNLOAD_PATHS: Final = ("/download", "/auth")
 BODY_BYTES: Final = 1024 * 1024
-"""A request body that nobody needs is read and dropped up to this size: then the next request can be read."""
+"""A request body of up to this size is read and dropped, so that the next request can be read."""
 REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ([!-~]+) HTTP/1\.[01]\r\n")
 """A request line with any method, also one that aiohttp's parser does not know (RFC 9110 section 9.1)."""
 RESET: Final = struct.pack("ii", 1, 0)
@@ -55,12 +55,12 @@ class AlreadyAnswered(web.StreamResponse):
 
 
 class AiohttpConnection(RequestHandler):
-    """aiohttp's connection, with its loop for our use and without its timer, its texts and its closing."""
+    """aiohttp's connection, whose loop we use. Its timer, its error texts and its closing are replaced."""
 
     __slots__ = ()
 
     def hand_to_loop(self, messages: list[Any], upgraded: bool, tail: bytes) -> None:
-        """Give aiohttp's loop requests that its parser has read. It waits for some, or has not begun yet."""
+        """Give aiohttp's loop requests that its parser has read. The loop waits, or has not begun yet."""
         self._request_count += len(messages)
         self._messages.extend(messages)
         self._upgraded = upgraded
@@ -83,11 +83,11 @@ class AiohttpConnection(RequestHandler):
         return self._waiter is None and not self._close and not self._force_close
 
     def end_loop(self) -> None:
-        """Have aiohttp's loop end after what it is doing, and not close the transport."""
+        """Let aiohttp's loop end after its current request, without closing the transport."""
         self._force_close = True
 
     def _process_keepalive(self) -> None:
-        """Do nothing: our sweep replaces aiohttp's timer, which does not know what a transfer is."""
+        """Do nothing: our sweep replaces aiohttp's timer, which would close connections during a transfer."""
         self._keepalive_handle = None
 
     def is_tls(self) -> bool:
@@ -106,7 +106,7 @@ class AiohttpConnection(RequestHandler):
         """Refuse a request that cannot be read."""
         raise NotImplementedError
 
-    # aiohttp's reports quote requests, and so could quote a token. These quote nothing.
+    # aiohttp's own log messages quote requests, which may contain a token. These methods quote nothing.
 
     def handle_error(
         self,
@@ -130,7 +130,7 @@ class AiohttpConnection(RequestHandler):
 
 
 def is_answered_directly(message: RawRequestMessage) -> bool:
-    """Whether this asks for a download or an authorisation in the usual spelling, without aiohttp's loop."""
+    """Whether we answer this without aiohttp's loop: a download or an authorisation, spelled as usual."""
     return (
         message.method in METHODS
         and message.path.startswith(DOWNLOAD_PATHS)
@@ -149,16 +149,16 @@ def is_download(message: RawRequestMessage) -> bool:
 
 
 def target_of_unknown_method(data: bytes) -> str | None:
-    """The target of a request line that is correct but for a method that aiohttp's parser does not know."""
+    """The target of a request line whose only fault is a method that aiohttp's parser does not know."""
     match = REQUEST_LINE.match(data)
     return match[1].decode() if match else None
 
 
 async def drop_body(request: web.BaseRequest) -> bool:
-    """Read a request body that nobody needs; False when it is too large, or waits for `100 Continue`.
+    """Read and drop a request body. False when it is too large, broken, or waits for `100 Continue`.
 
-    A client that expects to be asked for its body is not asked (RFC 9110 section 10.1.1): it gets the
-    final answer, and the connection closes.
+    A client that waits for `100 Continue` does not get it (RFC 9110 section 10.1.1). It gets the final
+    answer, and the connection closes.
     """
     body = request._payload
     if body is EMPTY_PAYLOAD:

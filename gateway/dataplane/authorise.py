@@ -1,8 +1,8 @@
 """Answers `/auth`: a front proxy asks whether its client may have a file, and then sends the file itself.
 
-What the proxy will send is charged, and never refunded, because nobody reports what the client receives. A
-proxy cannot send an object of a bucket: the answer then describes no file, as for an index, and the proxy
-passes the request on, so that `download.py` answers and charges it.
+The bytes that the proxy will send are charged and never refunded, because nobody reports what the client
+receives. A proxy cannot send an object of a bucket. The answer then describes no file, as for an index, and
+the proxy passes the request on, so that `download.py` answers and charges it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _METHODS: Final = frozenset(("GET", "HEAD"))
 
 
 class Authorisation:
-    """Answers the questions of front proxies. accel_prefixes: by storage, how X-Accel-Redirect begins."""
+    """Answers the questions of front proxies. accel_prefixes: how X-Accel-Redirect begins, by storage."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class Authorisation:
         self._file_fields = lru_cache(maxsize=4096)(self._describe)
 
     async def answer(self, exchange: Exchange, command: TokenRead | None = None) -> None:
-        """Answer the question of a front proxy. Raises what `ending.py` turns into a refusal.
+        """Answer the question of a front proxy. Raises the errors that `ending.py` turns into refusals.
 
-        command: reads the token, if the store was asked about it already.
+        command: the command that reads the token, if it has been sent already.
         """
         trusted = self._proxies.trusts(exchange.connection.peer)
         if exchange.original and trusted:
@@ -64,7 +64,8 @@ class Authorisation:
     async def _charge(self, exchange: Exchange, original: Original, command: TokenRead | None) -> bytes:
         """Check and charge the original request; return the fields that tell the proxy what to send, if any.
 
-        Charged are the spans of a Range, but the whole file when the proxy may evaluate If-Range differently.
+        Only the spans of a Range are charged. But the whole file is charged when the proxy may evaluate
+        If-Range differently.
         """
         if original.disputed:
             raise Refused(BAD_REQUEST, "The fields of two front proxies name different requests.")
@@ -111,7 +112,7 @@ class Authorisation:
 def _unquoted_location(file: ManifestFile) -> str:
     """Return the fields that say where the file is, not percent-encoded: nginx cannot decode a field's value.
 
-    Nothing for a key that a header field cannot hold as it is.
+    Return an empty text for a key that a header field cannot hold as it is.
     """
     if not file.key.isprintable() or file.key.strip() != file.key:
         return ""

@@ -1,19 +1,20 @@
 """One client's connection: bytes in, requests out. aiohttp's connection, with downloads answered at once.
 
 aiohttp's C parser reads every request except the plainest (http/request_heads.py). A request for a download
-that has no body and finds the connection waiting is answered right here, without a task and without aiohttp's
-request and response objects (together about 150 µs a request). Every other request goes through aiohttp's own
-loop to `Server.handle`, which answers in the same manner. So the order of requests, bodies, `Expect` and
-upgrades are aiohttp's work.
+that has no body, and arrives while the connection waits, is answered right here, without a task and without
+aiohttp's request and response objects (together about 150 µs a request). Every other request goes through
+aiohttp's own loop to `Server.handle`, which answers in the same manner. So the order of requests, bodies,
+`Expect` and upgrades are aiohttp's work.
 
 The rules:
-- The connection's state is one of a table: see connection_state.py. What it waits for follows from the state:
-  see timeouts.py. The server sweeps over all connections once a second.
-- A connection gives one answer at a time, and none while the client leaves the last ones unread. What arrives
-  meanwhile is kept, up to MAX_PENDING_BYTES; after that we stop reading.
-- A client may end its side at once; what it asked before is answered all the same.
-- We end our side first, and read on for a moment before we close: a reset must not overtake our answer.
-- aiohttp's own keep-alive timer would close a connection during a long transfer; it is switched off.
+- The states of a connection are a table: see connection_state.py. What a connection waits for follows from
+  its state: see timeouts.py. The server sweeps over all connections once a second.
+- A connection gives one answer at a time, and no answer while the client leaves earlier ones unread. Bytes
+  that arrive in this time are kept, up to MAX_PENDING_BYTES. After that we stop reading.
+- A client may end its side at once. The requests that it sent before are still answered.
+- We end our side first, and go on reading for a moment before we close, because a reset could overtake our
+  answer.
+- aiohttp's own keep-alive timer is switched off, because it would close a connection during a long transfer.
 
 aiohttp internals relied on, each tested in test_aiohttp_internals.py: RequestHandler: _parser.feed_data,
 _parser.message_consumed, _loop, _messages, _paused, _buffer_paused, _reading_paused; EMPTY_PAYLOAD.
@@ -51,7 +52,7 @@ MAX_PENDING_BYTES: Final = 64 * 1024
 """Bytes of later requests that are kept during an answer; more are left in the kernel."""
 HEAD_END: Final = b"\r\n\r\n"
 RETRY_SECONDS: Final = 0.001
-"""When to look again whether aiohttp's loop has come back from its last answer."""
+"""How long to wait before checking again whether aiohttp's loop has come back from its last answer."""
 
 _AFTER_HEAD_PART: Final = after(Event.HEAD_PART)
 _AFTER_REQUEST: Final = after(Event.REQUEST)
@@ -68,7 +69,7 @@ _WITH_AIOHTTP: Final = State.WITH_AIOHTTP
 
 
 class ConnectionServer(ServerState, Protocol):
-    """What a connection needs, beside its exchanges, from the server that has made it: see server.py."""
+    """The part of the server that a connection needs, in addition to its exchanges' part: see server.py."""
 
     limits: Limits
     max_plain_head: int
@@ -78,13 +79,13 @@ class ConnectionServer(ServerState, Protocol):
         """All connections that are open."""
 
     def begin(self, exchange: Exchange, /) -> None:
-        """Begin to answer a request; it is answered, and the exchange ended, whatever happens."""
+        """Begin to answer a request. Whatever happens, it is answered, and the exchange ended."""
 
     def record(self, exchange: Exchange, /) -> None:
         """Count and log an exchange that has ended."""
 
     def record_refused(self, refusal: Refusal, /) -> None:
-        """Count a request that could not be read, or a connection too many."""
+        """Count a refusal of a request that could not be read, or of a connection beyond the limit."""
 
 
 class ClientConnection(AiohttpConnection):
@@ -149,10 +150,9 @@ class ClientConnection(AiohttpConnection):
         if self._parser_is_empty:
             exchange = self._read_plain(data) if len(data) <= server.max_plain_head else None
             if exchange is None:
+                # One head at a time, so that the bytes after it cannot change its answer.
                 end = data.find(HEAD_END) + len(HEAD_END)
-                if (
-                    len(HEAD_END) < end < len(data)
-                ):  # one head at a time: what follows cannot spoil its answer
+                if len(HEAD_END) < end < len(data):
                     data, rest = data[:end], data[end:]
                     exchange = self._read_plain(data) if end <= server.max_plain_head else None
             if exchange is not None:
@@ -214,7 +214,7 @@ class ClientConnection(AiohttpConnection):
         return exchange
 
     def _parse(self, data: bytes, rest: bytes) -> None:
-        """Let aiohttp's parser read `data`, which is one whole head if there is a `rest` behind it."""
+        """Let aiohttp's parser read `data`. If bytes follow it (`rest`), it is one whole head."""
         assert self._parser is not None
         messages: list[Any] = []
         try:
@@ -282,19 +282,19 @@ class ClientConnection(AiohttpConnection):
     def _keep(self, data: bytes) -> None:
         """Keep what arrives during an answer, to read it afterwards."""
         if self.exchange is not None and not self.exchange.keep_alive:
-            return  # the connection closes after this answer: nobody will read it
+            return  # the connection closes after this answer, so these bytes are not needed
         self._pending += data
         if len(self._pending) > MAX_PENDING_BYTES and self.transport is not None:
             self.transport.pause_reading()
 
     def finish(self, exchange: Exchange) -> None:
-        """An answer is complete, or will never be: record it, then read on, or close."""
+        """Record an answer that is complete, or never will be; then go on reading, or close."""
         self.exchange = None
         self.sender = None
         self.state = state = _AFTER_ANSWERED[self.state]
         self._answered_at = exchange.ended
         self.server.record(exchange)
-        if exchange.waiter is not None:  # aiohttp's loop asked, and goes on
+        if exchange.waiter is not None:  # the request came from aiohttp's loop, which now goes on
             exchange.waiter.set_result(None)
         elif state is _IDLE:
             if not exchange.keep_alive or self.server.draining:
@@ -335,7 +335,7 @@ class ClientConnection(AiohttpConnection):
                 self.transport.resume_reading()
 
     def refuse_and_close(self, refusal: Refusal) -> None:
-        """Refuse a request that cannot be read, or a connection too many."""
+        """Refuse a request that cannot be read, or a connection beyond the limit."""
         if self.transport is not None:
             head, body = refusal_answer(refusal, None, html=False)
             self.transport.write(b"".join((head, self.server.date_field, b"Connection: close\r\n\r\n", body)))
@@ -343,7 +343,7 @@ class ClientConnection(AiohttpConnection):
         self.close_gracefully()
 
     def open_client_socket(self) -> ClientSocket:
-        """The way to the client past the transport; opened once. Raises ClientGone."""
+        """The duplicate of the client's socket, which is opened once. Raises ClientGone."""
         if self.client_socket is None:
             if self.transport is None:
                 raise ClientGone
@@ -354,7 +354,7 @@ class ClientConnection(AiohttpConnection):
 
     def sweep(self, now: float) -> None:
         """Close the connection when what it waits for is overdue. To be called about once a second."""
-        if self.transport is None:  # it is lost, and aiohttp's table still has it
+        if self.transport is None:  # the connection is lost, but still in aiohttp's table
             return
         timeout, mark = self._waiting_for()
         if self._watch.is_overdue(timeout, mark, now, self.server.limits):

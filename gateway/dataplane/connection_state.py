@@ -12,17 +12,17 @@
 
 A pair of state and event that the table does not have is a defect: the look-up raises KeyError.
 
-Four facts are not part of the state, because each is independent of it, and the product of all would hide
-the table:
+Four facts are not part of the state, because each is independent of it, and a table of all combinations could
+not be read any more:
 
-- whether the client has ended its side. The end of its stream is kept like bytes are: CLIENT_EOF takes place
-  once everything before it has been answered;
+- whether the client has ended its side. The end of its stream is kept as bytes are kept: CLIENT_EOF takes
+  place only when everything before it has been answered;
 - the bytes that arrived during an answer and are read after it;
 - whether aiohttp's parser is certainly empty. After an answer, a part of the next head may be in it already;
 - whether the client leaves our bytes unread. Then the stall time-out replaces the one of the table.
 
-aiohttp does not report that its loop waits for a request again. So the connection looks whenever it has
-something to do WITH_AIOHTTP, and then reports AIOHTTP_WAITS.
+aiohttp does not report that its loop waits for a request again. So the connection checks this itself whenever
+it has something to do in the state WITH_AIOHTTP. If the loop waits, the event is AIOHTTP_WAITS.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ TIMEOUTS: Final[dict[State, Timeout]] = {
 """Which time-out runs in each state, unless the client leaves our bytes unread."""
 
 WAITING_FOR_A_REQUEST: Final = frozenset((State.NEW, State.READING_HEAD, State.IDLE))
-"""Nothing has been asked that has not been answered, and aiohttp's loop waits as we do."""
+"""In these states every complete request has been answered, and aiohttp's loop waits for one, too."""
 
 
 def after(event: Event) -> dict[State, State]:

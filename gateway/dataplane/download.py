@@ -1,21 +1,23 @@
-"""The walk of a request: where it begins, and how a download is answered.
+"""The path of a request through a worker, and how a download is answered.
 
 1. The connection reads a request and calls `Downloads.begin`.
-2. A plain request (http/request_heads.py) asks the store about its token at once: `Claims.read_and_claim` for
-   a whole file, `Claims.read_token` for a span and for a front proxy's question.
+2. For a plain request (http/request_heads.py) the store is asked about the token at once, by
+   `Claims.read_and_claim` for a whole file, and by `Claims.read_token` for a span and for a front proxy's
+   question.
 3. The reply calls `_on_token_read`, which tries the fast path (fast_path.py). Most requests are answered
-   there, without a coroutine. A span that it begins to send calls `_on_span_sent` when this turn of the event
-   loop ends.
-4. Every other request, and a plain one for which the fast path is not possible, is worked on by a coroutine,
+   there, without a coroutine. If the fast path begins to send a span, `_on_span_sent` is called when this
+   turn of the event loop ends.
+4. Every other request, and a plain one for which the fast path is not possible, is answered by a coroutine,
    which is stepped without a task (runtime/deferred.py). `_route` chooses it: `_download` here, or
    `Authorisation.answer` (authorise.py) for `/auth`.
-5. `_download` awaits the reply about the token, then the file with its blob (resolve.py). It plans the answer
-   by pure rules (http/plans.py) and reserves the planned bytes if the token has a limit; `_deliver` sends
-   them in the way that suits the blob (delivery/).
-6. What was reserved and not received is returned (tokens/reservations.py).
-7. The exchange ends in one place, whatever happened (ending.py): a failure before the head was sent is
-   answered by a refusal of the table; after it the connection is broken, so that the client notices and
-   resumes.
+5. `_download` awaits the reply about the token, then the file with its blob (resolve.py); without a name and
+   with several files, the index is the answer. It plans the answer by pure rules (http/plans.py). If the
+   token has a limit, it reserves what is planned and not reserved yet. `_deliver` sends the answer in the way
+   that suits the blob (delivery/).
+6. The bytes that were reserved and not received are returned to the token (tokens/reservations.py).
+7. Every exchange ends in one place (ending.py). A failure before the head was sent is answered by a refusal
+   of the table. After a later failure, and after a defect of ours, the connection is broken, so that the
+   client notices and resumes.
 """
 
 from __future__ import annotations
@@ -82,7 +84,7 @@ class Downloads:
         self._add_file = counters.add_file
 
     def begin(self, exchange: Exchange) -> None:
-        """Begin to answer one request; it is answered whatever happens. Never raises."""
+        """Begin to answer one request, which is answered whatever happens. Never raises."""
         if exchange.token:
             exchange.token_id = token_id(exchange.token)
             read = self._claims.read_token if exchange.range else self._claims.read_and_claim
@@ -109,7 +111,7 @@ class Downloads:
             result.add_done_callback(self._on_span_sent, exchange)
 
     def _on_span_sent(self, batched: BatchedSpan, exchange: Exchange) -> None:
-        """Go on with a span of the fast path: all of it was sent, or its beginning."""
+        """Go on after the fast path has sent a span, or only the beginning of it."""
         if batched.value:
             batched.blob.release()
             self._count_sent(exchange, exchange.sent)
@@ -122,11 +124,11 @@ class Downloads:
     ) -> Coroutine[Deferred[Any], None, None]:
         """Choose the coroutine that answers a request. Raises Refused.
 
-        command: reads the token, if the store was asked about it already.
+        command: the command that reads the token, if it has been sent already.
         """
         if exchange.token:
             return self._download(exchange, exchange.token, exchange.file or None, command)
-        if exchange.target == "/auth":  # what read_target would find in 2 µs
+        if exchange.target == "/auth":  # saves the 2 µs that read_target takes
             return self._authorisation.answer(exchange, command)
         target = read_target(exchange.target)
         if target.kind is TargetKind.AUTH:
@@ -204,7 +206,7 @@ class Downloads:
                 self._count_sent(exchange, plan.amount)
 
     async def _run(self, delivery: Transfer | Relay, plan: Plan, reservation: Reservation | None) -> None:
-        """Send what may take a while; what is reserved for it is leased meanwhile."""
+        """Send a plan, which may take a while. The reserved bytes are leased until the delivery ends."""
         if reservation is not None:
             reservation.lease_to(delivery)
         self._count(DOWNLOADS_RUNNING)
@@ -214,7 +216,7 @@ class Downloads:
             self._count(DOWNLOADS_RUNNING, -1)
 
     def _count_sent(self, exchange: Exchange, amount: int) -> None:
-        """Count what was sent of a file. amount: bytes that the answer promised; 0 for one without any."""
+        """Count what was sent of a file. amount: bytes that the answer promised, or 0."""
         exchange.whole = exchange.sent == amount
         if amount and exchange.whole:
             self._add_file(exchange.sent)
@@ -229,10 +231,10 @@ async def _check_object(
 ) -> Plan:
     """Return the plan for an object of a bucket, or one that redirects the client to the bucket.
 
-    Where nothing of the object will be read here, its storage is asked whether it still holds the published
-    one. Some requests are answered here though the storage redirects, because it would answer them
-    differently: several ranges, for which S3 sends the whole object, and conditions on our ETag, which it
-    does not know.
+    Where the gateway itself reads no byte of the object, the storage is asked whether it still holds the
+    published object. Some requests are answered here although the storage redirects, because the storage
+    would answer them differently. These are requests of several ranges, for which S3 sends the whole object,
+    and conditions on our ETag, which S3 does not know.
     """
     fields, etag = exchange.headers, representation.file.etag
     ranges = exchange.range or ",".join(fields.getall(hdrs.RANGE, ()))

@@ -1,15 +1,15 @@
 """How every exchange ends: the only place that turns failures into answers, and that ends an exchange.
 
-What the work of a request raises becomes an answer as long as no head has been sent:
+As long as no head has been sent, an exception becomes an answer:
 
     Refused             the refusal that it carries
     StoreUnavailable    `store_unavailable`; counted
     StorageError        `storage_failed`; counted and logged
-    ClientGone          nothing: nobody is there to answer
-    anything else       a defect: the connection is broken, the worker lives; counted and logged
+    ClientGone          nothing is sent: the client has gone
+    anything else       a defect: the connection is broken, and the worker goes on; counted and logged
 
-Once the head has been sent it is too late for another answer: the connection is broken, so that the client
-notices and resumes.
+Once the head has been sent, no other answer is possible. The connection is broken, so that the client notices
+and resumes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One request and its answer: what those who answer it are handed, and what is logged at the end.
+"""One request and its answer. The object is passed to everything that answers it, and then to the log.
 
-An exchange reaches its connection through the protocol `Channel`, so that this module knows neither the
-connection nor the server: both import it.
+An exchange uses its connection through the protocol `Channel`. So this module imports neither the connection
+nor the server, which both import this module.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ EXPOSED: Final = b"Access-Control-Expose-Headers: Accept-Ranges, Content-Disposi
 
 
 class ClientGone(Exception):
-    """The connection was lost; nobody is there to answer."""
+    """The connection was lost, so nothing can be sent to the client."""
 
 
 class ServerState(Protocol):
-    """What all connections of a worker share, as far as an answer depends on it.
+    """The part of the server that answers depend on. All connections of a worker share it.
 
     draining: whether the worker finishes its answers and then stops. date_field: the Date field, with CRLF.
     plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
@@ -47,10 +47,11 @@ class ServerState(Protocol):
 
 
 class Channel(Protocol):
-    """The connection of an exchange, as far as those who answer and send need it.
+    """The part of a connection that answering and sending need.
 
     transport: None once the connection is lost. peer: the client's address as the socket names it. sender:
-    the delivery that is under way. client_socket: the way past the transport, once it was opened.
+    the delivery that is under way. client_socket: a duplicate of the socket, for sending past the transport;
+    None before it is opened.
     """
 
     transport: asyncio.Transport | None
@@ -63,7 +64,7 @@ class Channel(Protocol):
         """What all connections share."""
 
     def open_client_socket(self) -> ClientSocket:
-        """Return the way past the transport; it is opened once. Raises ClientGone."""
+        """Return the duplicate of the socket, which is opened once. Raises ClientGone."""
 
     def reset(self) -> None:
         """Break the connection with a reset."""
@@ -75,20 +76,19 @@ class Channel(Protocol):
 class Exchange:
     """One request under way on one connection.
 
-    method, target, headers: as parsed. Where a plain head was read (http/request_heads.py), `token` is its
-    token, well-formed; or `original` is the target that a front proxy asks about, with its token as
-    `asked_token` if that target is a minted URL. `file` is the name asked for, if any, `range` the Range
-    field, `agent` the client's name for itself; the target then has no query, and headers have at most
-    X-Forwarded-For.
+    method, target, headers: as parsed. For a plain head (http/request_heads.py) the target has no query, and
+    headers have at most X-Forwarded-For; only then the following are set. token: the token of a minted URL,
+    well-formed. original: the target that a front proxy asks about; asked_token: the token in it, if it is a
+    minted URL. file: the name asked for, if any. range: the Range field. agent: the User-Agent field.
 
     keep_alive: whether the connection serves another request afterwards. begun: whether the head has been
     sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
     looks. started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file
-    content) and whole (all that was asked for was sent): for the log, filled in on the way. waiter: set when
-    the answer is complete, if somebody waits for it.
+    content) and whole (all that was asked for was sent): for the log, filled in while the request is
+    answered. waiter: is set when the answer is complete; None when nothing waits for that.
     """
 
-    # Defaults of the class: most exchanges never change them, and one is made for every request.
+    # Defaults of the class, which most exchanges never change. Setting them would cost time for each request.
     token = ""
     file = ""
     asked_token = ""
@@ -134,7 +134,7 @@ class Exchange:
         transport.write(complete if self.method == "HEAD" else complete + body)
 
     def begin(self, status: int, head: bytes) -> bytes:
-        """Complete a head, which the caller sends at once: after this the answer cannot become another one.
+        """Complete a head, which the caller sends at once. After this call no other answer is possible.
 
         head: the status line and the fields, each ended by CRLF, without the empty line. Date, CORS and
         Connection fields are added here.
@@ -158,7 +158,7 @@ class Exchange:
         """Answer with a row of the table, as problem+json or as a small page. Raises ClientGone.
 
         detail: instead of the row's own text. fields: added to the head. Where a front proxy asks, the status
-        is one that it passes on, and the true one travels in fields of its own.
+        is one that the proxy passes on, and other fields carry the true status and the code.
         """
         self.code = refusal.code
         status = refusal.status
@@ -169,7 +169,7 @@ class Exchange:
         self.respond(status, head + fields, body)
 
     def abort(self) -> None:
-        """Break the connection: what was begun cannot be finished, and the client must notice."""
+        """Break the connection, so that the client notices that the answer will not be finished."""
         self.keep_alive = False
         self.connection.reset()
 

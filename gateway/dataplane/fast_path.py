@@ -1,16 +1,16 @@
 """The most frequent requests, answered as soon as the store has answered, without a coroutine.
 
-Most requests ask for what another token has asked for a moment ago. Their answers are kept as they are sent,
-put together once a second, and leave in one write: half the Python of a request (docs/decisions/0005). The
-rules:
+Most requests ask for a file that was asked for with another token a moment ago. Their answers are kept as
+bytes, which are put together once a second, and each leaves in one write. So a request costs half as much
+Python (docs/decisions/0005). The rules:
 
-- Only what the ordinary way has answered before is kept, by the manifest's digest and the name asked for, if
-  any: a small file, whole; the description of a file for a front proxy; and, for requests of one span of a
-  larger file, where the file is.
-- A kept answer is sent only where nothing is left to decide: the token is valid, and what is to be charged
-  has been reserved by reading the token. An unknown, expired or revoked token is refused here, too: all three
-  cost the same.
-- The file was seen on its storage, unchanged, within FRESH_SECONDS, as for every other answer.
+- Only answers that the ordinary way has given before are kept, by the manifest's digest and the name asked
+  for, if any. Three kinds are kept: a small file as a whole; the description of a file for a front proxy;
+  and, for requests of one span of a larger file, the location of the file.
+- A kept answer is sent only where nothing is left to decide: the token is valid, and the bytes to charge were
+  reserved when the token was read. Unknown, expired and revoked tokens are refused here, too. All three cost
+  the same.
+- As for every other answer, the file was seen unchanged on its storage within the last FRESH_SECONDS.
 - Everything else is NOT_POSSIBLE here. Then nothing was done, and the ordinary way goes on with the same
   reply.
 """
@@ -34,26 +34,26 @@ from gateway.storage.interface import FRESH_SECONDS, FileBlob, Storage
 from gateway.tokens.claims import TokenReply
 
 ANSWERS_KEPT: Final = 1024
-"""How many of each kind a worker keeps: 32 MiB with the largest of small files."""
+"""How many answers of each kind a worker keeps. With the largest of small files they take 32 MiB."""
 
 T = TypeVar("T")
 AnswerKey = tuple[bytes, str]
-"""A manifest's digest, and the name by which a file of it was asked for; empty if by none."""
+"""A manifest's digest, and the file name that was asked for, which may be empty."""
 
 
-class Verdict(Enum):
+class FastPathOutcome(Enum):
     """What the fast path has done with a request, unless it began to send a span."""
 
     ANSWERED = "answered"
     NOT_POSSIBLE = "not possible"
 
 
-ANSWERED: Final = Verdict.ANSWERED
+ANSWERED: Final = FastPathOutcome.ANSWERED
 """The whole answer has been sent; the exchange has to be ended."""
-NOT_POSSIBLE: Final = Verdict.NOT_POSSIBLE
+NOT_POSSIBLE: Final = FastPathOutcome.NOT_POSSIBLE
 """Nothing was done."""
 
-FastResult = Verdict | BatchedSpan
+FastPathResult = FastPathOutcome | BatchedSpan
 """A BatchedSpan is sent when this turn ends. The caller awaits it, releases its blob, ends the exchange."""
 
 
@@ -103,10 +103,10 @@ class FastPath:
         self._locations: dict[AnswerKey, tuple[Storage, Representation]] = {}
         self._refusal = refusal_answer(TOKEN_INVALID, None, html=False)
 
-    def answer(self, exchange: Exchange, reply: TokenReply) -> FastResult:
+    def answer(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Answer a plain request, if that is possible at once. The caller ends the exchange.
 
-        reply: what the store says of the token, by `Claims.read_and_claim` for a whole file, and by
+        reply: the store's reply about the token, to `Claims.read_and_claim` for a whole file, and to
         `Claims.read_token` for a span and for a front proxy's question.
         """
         connection = exchange.connection
@@ -139,7 +139,7 @@ class FastPath:
             self._add_file(kept.amount)
         return ANSWERED
 
-    def _answer_question(self, exchange: Exchange, reply: TokenReply) -> FastResult:
+    def _answer_question(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Tell a front proxy what to send."""
         if reply.manifest is None or reply.revoked is not None or reply.limit is not None:
             return NOT_POSSIBLE
@@ -159,7 +159,7 @@ class FastPath:
         transport.write(permission_head(exchange.token_id) + kept.text)
         return ANSWERED
 
-    def _answer_span(self, exchange: Exchange, reply: TokenReply) -> FastResult:
+    def _answer_span(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Send one span of a file."""
         if reply.manifest is None or reply.revoked is not None or reply.limit is not None:
             return NOT_POSSIBLE
@@ -184,7 +184,7 @@ class FastPath:
     def keep_file(
         self, key: AnswerKey, storage: Storage, representation: Representation, blob: FileBlob
     ) -> None:
-        """Keep the whole answer about a small file; of a larger one keep where it is, for its spans."""
+        """Keep the whole answer for a small file; for a larger one keep its location, to send its spans."""
         if representation.file.size > SMALL_BYTES:
             _keep(self._locations, key, (storage, representation))
             return

@@ -18,10 +18,10 @@ _ALLOWED_FIELDS: Final = (
     "Authorization, If-Match, If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, Range"
 )
 _METHODS: Final = frozenset(("GET", "HEAD"))
-_WELL: Final = b'{"status": "ok"}'
-_WELL_HEAD: Final = (
+_HEALTHY: Final = b'{"status": "ok"}'
+_HEALTHY_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-    b"Cache-Control: no-store\r\n" % len(_WELL)
+    b"Cache-Control: no-store\r\n" % len(_HEALTHY)
 )
 
 
@@ -50,7 +50,7 @@ class HealthAndPreflight:
             raise Refused(METHOD_NOT_ALLOWED_HERE if has_preflights else METHOD_NOT_ALLOWED)
         if path == "/readyz":
             await self._claims.ping()
-        exchange.respond(200, _WELL_HEAD, _WELL)
+        exchange.respond(200, _HEALTHY_HEAD, _HEALTHY)
 
 
 def _preflight_fields(exchange: Exchange) -> str:

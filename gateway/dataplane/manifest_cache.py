@@ -1,7 +1,7 @@
 """The manifests that a worker has seen, parsed and ready to answer from.
 
 A manifest never changes and is named by its own digest, so it may be kept for ever. Only the memory is
-bounded, by the number of files; the manifest that was not used for the longest time goes first.
+bounded, by the number of files. The manifest that was not used for the longest time is dropped first.
 """
 
 from __future__ import annotations

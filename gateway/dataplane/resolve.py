@@ -1,4 +1,4 @@
-"""From what a token opens to the bytes: manifest, file, blob. The same for downloads and for `/auth`."""
+"""Finds what a token opens: its manifest, file and blob. Downloads and `/auth` do this in the same way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger("gateway")
 class ResolvedFile(NamedTuple):
     """One file, found on its storage as it was published.
 
-    number: its number in the manifest. blob: acquired; whoever receives it releases it.
+    number: its number in the manifest. blob: acquired; the caller releases it.
     """
 
     number: int

@@ -32,22 +32,23 @@ from gateway.runtime.deferred import Deferred, step
 from gateway.runtime.metrics import Counters
 
 SWEEP_SECONDS: Final = 1.0
-"""How often each connection is looked at; more often where a limit is short."""
+"""How often each connection is looked at, in seconds. Where a limit is short, this is done more often."""
 SHARE: Final = 25
-"""How many are looked at in one turn of the event loop: 0.1 ms. 250 took 1 ms in every 50 ms, which made the
-p99 of all requests beside 5,000 clients."""
+"""How many connections are looked at in one turn of the event loop, which takes 0.1 ms. With 250 it took 1 ms
+in every 50 ms, and this determined the p99 of all requests beside 5,000 clients."""
 MIN_SHARES: Final = 20
 MAX_SHARES: Final = 500
-"""In how many parts a sweep is made: often enough for the date, and no more often than timers are exact."""
+"""The fewest and the most parts of a sweep. Fewer parts would make the date late. More parts would be closer
+together than timers are exact."""
 
 Begin = Callable[[Exchange], None]
-"""Begins to answer a request. It is answered, and its exchange ended, whatever happens. Never raises."""
+"""Begins to answer a request. Whatever happens, it is answered, and its exchange ended. Never raises."""
 Answer = Callable[[Exchange], Coroutine[Deferred[Any], None, None]]
-"""The same as a coroutine that awaits nothing but Deferreds."""
+"""Answers a request in the same way, as a coroutine that awaits only Deferreds."""
 
 
 class Server(web.Server):
-    """Makes connections and has what they share: limits, the scheduler of sends, the date, who answers.
+    """Makes connections, and holds what they share: limits, the send scheduler, the date, what answers.
 
     begin: answers downloads and authorisations. answer_other: answers every other request. record: is called
     with each exchange that has ended; record_refused: with each refusal that belongs to no exchange.
@@ -113,7 +114,7 @@ class Server(web.Server):
             transport.abort()
 
     def drain(self) -> None:
-        """Close the connections that are idle, and every other one after the answer that it is giving."""
+        """Close the idle connections now, and every other one after its current answer."""
         self.draining = True
         self._sweep(list(self._connections), self._loop.time())
 

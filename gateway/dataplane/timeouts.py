@@ -6,10 +6,10 @@ The rules:
   the client leaves our bytes unread: then it is STALL. There is no limit on the time of a whole transfer.
 - No timer is set for a request. The server looks at each connection about once a second, and `Watch` compares
   what it sees with what it saw the time before.
-- A time-out runs from the last progress: a number, the `mark`, that changes with every step forward.
-- A client stalls when it takes nothing for `stall_timeout`, after a pause that the bytes taken before have
-  paid for, one second for each PAUSE_BYTES: a client that limits its own rate (curl --limit-rate) takes 10 MB
-  at once and then sleeps for as long as its rate requires.
+- A time-out runs from the last progress. Progress is a change of a number, the `mark`.
+- A client stalls when it takes no bytes for `stall_timeout`. Bytes that it took before allow a pause in
+  addition, one second for each PAUSE_BYTES, because a client that limits its own rate (curl --limit-rate)
+  takes 10 MB at once and then sleeps for as long as its rate requires.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from typing import Final
 LINGER_SECONDS: Final = 2.0
 """How long the client may still send after we have ended our side: a reset must not overtake our answer."""
 PAUSE_BYTES: Final = 64 * 1024
+"""For so many bytes that it has taken, a client may pause for one second more."""
 PAUSE_SECONDS: Final = 60.0
-"""The longest pause that bytes taken before may pay for."""
+"""The longest pause that bytes taken before allow."""
 
 
 class Timeout(enum.Enum):
@@ -37,7 +38,7 @@ class Timeout(enum.Enum):
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that a connection may wait for each thing, and how large a request head may be (bytes)."""
+    """Seconds that a connection may wait, how many connections there may be, and bytes of a request head."""
 
     header_timeout: float
     keepalive_timeout: float
@@ -59,7 +60,7 @@ class Limits:
 
 
 class Watch:
-    """Since when one connection has waited for the same thing without progress. now: seconds of one clock."""
+    """Remembers since when a connection has waited without progress. now: seconds of one clock."""
 
     __slots__ = ("_mark", "_since", "_taken", "_timeout")
 
@@ -80,7 +81,7 @@ class Watch:
         if timeout is not Timeout.STALL:
             self._since = now
         else:
-            paid = max(0.0, mark - self._taken) / PAUSE_BYTES
+            allowed_pause = max(0.0, mark - self._taken) / PAUSE_BYTES
             self._taken = mark
-            self._since = min(max(now, self._since) + paid, now + PAUSE_SECONDS)
+            self._since = min(max(now, self._since) + allowed_pause, now + PAUSE_SECONDS)
         return False

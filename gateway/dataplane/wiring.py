@@ -1,6 +1,7 @@
 """Builds the parts of a worker from the settings.
 
-This is the only module of the data plane that knows the settings; everything else is handed what it needs.
+Only this module and worker.py read the settings. All other modules of the data plane get the values that they
+need.
 """
 
 from __future__ import annotations
@@ -125,6 +126,6 @@ class Recorder:
             self._log.add(exchange)
 
     def record_refused(self, refusal: Refusal) -> None:
-        """Record a refusal without an exchange: of an unreadable request, or of one connection too many."""
+        """Record a refusal without an exchange: an unreadable request, or a connection beyond the limit."""
         self._count(RESPONSES.get(refusal.status, RESPONSE_OTHER))
         self._count(REFUSALS[refusal.code])

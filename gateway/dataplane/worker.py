@@ -27,12 +27,12 @@ _log = logging.getLogger("gateway")
 
 BACKLOG = 4096
 ACCEPTS_PER_TURN = 16
-"""How many connections are accepted in one turn of the event loop, at most. libuv accepts one for each turn
-and descriptor, and turns are long with quick clients; so each listener is watched by so many descriptors. The
-new connections of 32 clients cost half the CPU time, and large files that 32 clients begin to read at once
-mostly cost less (docs/decisions/0005)."""
+"""How many connections are accepted in one turn of the event loop, at most. In each turn libuv accepts one
+connection for each descriptor, and turns are long with quick clients. So each listener is watched by this
+many descriptors. This halves the CPU time of new connections from 32 clients, and large files that 32 clients
+begin to read at once mostly cost less (docs/decisions/0005)."""
 GARBAGE_THRESHOLD = 50_000
-"""New objects between two collections of garbage. A request makes no cycles, so there is next to none."""
+"""How many new objects start a garbage collection. A request makes no cycles, so there is little garbage."""
 STORE_SECONDS = 2.0
 """How long a new worker waits for the store before it accepts connections without it."""
 DRAIN_POLL_SECONDS = 0.02
@@ -86,7 +86,7 @@ async def _serve(
         for sock in sockets
         for each in duplicates(sock)
     ]
-    gc.freeze()  # what is there now stays, and need not be looked at again
+    gc.freeze()  # what exists now stays for the life of the process, and the collector may skip it
     gc.set_threshold(GARBAGE_THRESHOLD)
     ready()
     _log.info("worker %d serves", slot)
@@ -106,7 +106,7 @@ async def _serve(
 
 
 def duplicates(listener: socket.socket) -> list[socket.socket]:
-    """A listener and duplicates of it, one for each connection accepted in a turn: see ACCEPTS_PER_TURN."""
+    """The listener and its duplicates, one for each connection that a turn accepts: see ACCEPTS_PER_TURN."""
     return [listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))]
 
 

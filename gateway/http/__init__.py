@@ -1,1 +1,1 @@
-"""The rules of the protocol, pure: values in, values out; no I/O, no clock, no settings."""
+"""The rules of the protocol, as pure functions of values: no I/O, no clock, no settings."""

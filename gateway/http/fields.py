@@ -202,10 +202,11 @@ def multipart(spans: Spans, size: int, part_type: str, sha256_hex: str) -> Multi
 
 # --- what a client prefers (RFC 9110 section 12.5.1) --------------------------------------------------------
 
-_WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_PAIR: Final = rf'{_WORD}=(?:{_WORD}|"(?:[^"\\]|\\.)*+")'
+_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+"""What RFC 9110 section 5.6.2 calls a token: the name of a type or of a parameter."""
+_PAIR: Final = rf'{_NAME}=(?:{_NAME}|"(?:[^"\\]|\\.)*+")'
 _MEDIA_RANGE: Final = re.compile(
-    rf"[ \t]*+({_WORD})/({_WORD})((?:[ \t]*+;[ \t]*+(?:{_PAIR})?+)*+)[ \t]*+(?:,|\Z)"
+    rf"[ \t]*+({_NAME})/({_NAME})((?:[ \t]*+;[ \t]*+(?:{_PAIR})?+)*+)[ \t]*+(?:,|\Z)"
 )
 _PARAMETER: Final = re.compile(_PAIR)
 _WEIGHT: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)

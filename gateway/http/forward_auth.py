@@ -8,11 +8,11 @@
             the prefix. Refusals are passed on as they are
 
 A proxy also passes on fields that it does not set itself, so a client may add the fields of another dialect
-than its proxy's. Where two dialects name different requests, the question is refused: a client may not choose
-which of them is believed.
+than its proxy's. Where two dialects name different requests, the question is refused, because a client may
+not choose which of them counts.
 
-The fields count only when they come from `trusted_proxies`; from anyone else the request stands for itself. A
-peer on a unix socket is trusted: the file system decides who may connect there.
+The fields count only when they come from `trusted_proxies`. From any other peer, the request itself is
+checked. A peer on a unix socket is trusted: the file system decides who may connect there.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class TrustedProxies:
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
         self._trusts_host = lru_cache(maxsize=4096)(self._is_inside)
-        self._nearest = lru_cache(maxsize=4096)(self._find_nearest)  # saves 2 µs of each line of the log
+        self._nearest = lru_cache(maxsize=4096)(self._find_nearest)  # saves 2 µs a line of the log
 
     def trusts(self, peer: Peer) -> bool:
         """Whether the fields of this peer are believed. peer: its address as a socket names it."""
@@ -105,7 +105,7 @@ class TrustedProxies:
         return True
 
     def client(self, peer: Peer, headers: CIMultiDictProxy[str]) -> str:
-        """Return the client's address: the peer's, or the nearest in X-Forwarded-For that is no proxy's."""
+        """Return the client's address: the peer's, or the last in X-Forwarded-For that is not a proxy's."""
         host = peer[0] if isinstance(peer, tuple) else ""
         if "X-Forwarded-For" not in headers or not self.trusts(peer):
             return host

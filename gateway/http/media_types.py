@@ -1,8 +1,8 @@
 """The media type for the extension of a file's name: what shops sell, and what usually comes with it.
 
 This is a table of our own, because Python's `mimetypes` reads files of the machine and changes between
-versions. It also names the type inside a compressed file (a tar for `a.tar.gz`); we need that of the bytes
-that are sent.
+versions. It also names the type inside a compressed file (a tar for `a.tar.gz`), but we need the type of the
+bytes that are sent.
 """
 
 from __future__ import annotations

@@ -36,15 +36,15 @@ def refusal_answer(
     """The head (status line and fields, without the empty line) and the body of a refusal.
 
     detail: replaces the row's own text. html: a page instead of problem+json (RFC 9457). status: replaces the
-    row's own in the status line; the body still has the row's own.
+    row's own status in the status line, but not in the body.
     """
     text = detail or refusal.detail
     if html:
-        kind, policy = "text/html; charset=utf-8", _PAGE_POLICY
+        media_type, policy = "text/html; charset=utf-8", _PAGE_POLICY
         heading, message = markup.escape(refusal.title), markup.escape(text)
         body = _page(refusal.title, f"<h1>{heading}</h1><p>{message}</p>")
     else:
-        kind, policy = "application/problem+json", ""
+        media_type, policy = "application/problem+json", ""
         problem = {
             "type": "about:blank",
             "title": refusal.title,
@@ -55,8 +55,8 @@ def refusal_answer(
         body = json.dumps(problem).encode()
     added = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers)
     head = (
-        f"{status_line(status or refusal.status)}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-        f"Vary: Accept\r\n{_PRIVATE}{policy}{added}"
+        f"{status_line(status or refusal.status)}Content-Type: {media_type}\r\n"
+        f"Content-Length: {len(body)}\r\nVary: Accept\r\n{_PRIVATE}{policy}{added}"
     )
     return head.encode("ascii"), body
 
@@ -69,10 +69,10 @@ def index_answer(manifest: Manifest, token: str, html: bool, base: str = "") -> 
     """
     links = [base + _link(file.name, token) for file in manifest.files]
     body = _index_page(manifest, links) if html else _index_json(manifest, links)
-    kind = "text/html; charset=utf-8" if html else "application/json"
+    media_type = "text/html; charset=utf-8" if html else "application/json"
     policy = _PAGE_POLICY if html else ""
     head = (
-        f"{status_line(200)}Content-Type: {kind}\r\nContent-Length: {len(body)}\r\nVary: Accept\r\n"
+        f"{status_line(200)}Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\nVary: Accept\r\n"
         f"{_PRIVATE}{policy}"
     )
     return head.encode("ascii"), body

@@ -1,4 +1,4 @@
-"""The plan: a whole decided answer, made from values alone. Deliveries send it.
+"""The plan: a complete answer, decided without any I/O. Deliveries send it.
 
 Representation   one file of a manifest as HTTP shows it: its fields, made once
 Segment          some bytes of framing, and then a span of one of the answer's files

@@ -25,7 +25,7 @@ import re
 from typing import Final, NamedTuple, TypeAlias
 
 MAX_PARTS: Final = 16
-"""The most parts of one answer: programs that read archives and documents ask for a handful."""
+"""The most parts of one answer: programs that read archives and documents ask for a few."""
 
 _DIGITS: Final = 18
 """The longest number that is converted. A longer one (without its leading zeros) lies past the end of any
@@ -57,8 +57,8 @@ def select_ranges(value: str, size: int) -> Spans | None:
 
     None: the field is ignored, and the whole file is sent (200). UNSATISFIABLE, the empty tuple: 416. One
     span: an ordinary 206. Several spans: multipart/byteranges. Each span is not empty, lies inside the file,
-    and is at least a byte apart from every other; the order is that of the request. Never raises. Only for
-    GET (14.2).
+    and is at least a byte apart from every other; the order is that of the request. Never raises. Call it
+    only for GET (14.2).
     """
     single = _SINGLE.fullmatch(value)
     if single is None:

@@ -58,7 +58,7 @@ _new: Final = tuple.__new__
 
 
 class PlainHead(NamedTuple):
-    """What such a request contains: file, token, User-Agent and Range; empty where there is none."""
+    """What a head of the first kind contains. Each is empty where there is none."""
 
     file: str
     token: str
@@ -67,7 +67,7 @@ class PlainHead(NamedTuple):
 
 
 def read_plain_head(data: bytes) -> PlainHead | None:
-    """Read `data` if it is exactly one head of that kind; else return None."""
+    """Read `data` if it is exactly one head of the first kind; else return None."""
     match = _HEAD.fullmatch(data)
     if match is None:
         return None
@@ -78,7 +78,7 @@ def read_plain_head(data: bytes) -> PlainHead | None:
 
 
 class PlainAuthRequest(NamedTuple):
-    """What such a request of a front proxy contains: the client's address, the target, and the rest as above.
+    """What a head of the second kind contains: the client's address, the target, and the rest as above.
 
     file, token: of a target that is a minted URL and nothing more; they are empty for any other target.
     """
@@ -92,7 +92,7 @@ class PlainAuthRequest(NamedTuple):
 
 
 def read_plain_auth_request(data: bytes) -> PlainAuthRequest | None:
-    """Read `data` if it is exactly one request of that kind; else return None."""
+    """Read `data` if it is exactly one head of the second kind; else return None."""
     match = _AUTH_REQUEST.fullmatch(data)
     if match is None:
         return None

@@ -9,8 +9,9 @@ The rules:
   (RFC 3986 section 6.2.2.2).
 - NAME is plain percent-encoded UTF-8 and may contain slashes, encoded or not. Nothing in it is resolved: it
   is looked up in the manifest as it is. Parameters are form-encoded as browsers send them: `+` is a space.
-- Parameters other than `token` and `file` are ignored (mailers add some), and so are these two without a
-  value. The same value twice is accepted; two different tokens or names in one request are `bad_request`.
+- Parameters other than `token` and `file` are ignored (mail programs add some). These two are ignored, too,
+  if they have no value. The same value twice is accepted; two different tokens or names in one request are
+  `bad_request`.
 - Bytes that are not UTF-8 become lone surrogates. No file and no token has such a name, so the request is
   refused like any unknown one, never with a crash. Encode with `surrogateescape` when writing them anywhere.
 """
@@ -43,7 +44,7 @@ class TargetKind(Enum):
 
 
 class Target(NamedTuple):
-    """What a request asks for; None where it gives nothing. token: as it came, not checked yet."""
+    """What a request asks for. file, token: None where it names none. The token is not checked yet."""
 
     kind: TargetKind
     file: str | None = None

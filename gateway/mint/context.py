@@ -12,8 +12,8 @@ from gateway.tokens.repositories import Repositories
 class MintContext:
     """The service's parts.
 
-    base_url: what download URLs begin with. default_ttl: seconds that a token lives when the request does not
-    say. mint_model: the model of the request's body, with the limits of the settings.
+    base_url: what download URLs begin with. default_ttl: the lifetime of a token, in seconds, when the
+    request gives none. mint_model: the model of the request's body, with the limits of the settings.
     """
 
     store: Repositories

@@ -1,7 +1,8 @@
 """Answers the mint service's requests by its table of routes.
 
 An aiohttp application would do the same, but its router and middlewares cost 7 µs a request, and its response
-16 µs (see `gateway.web.quick_response`). The checks, the codes and the form of the table are `gateway.web`'s.
+16 µs (see `gateway.web.quick_response`). The checks, the codes and the form of the table come from
+`gateway.web`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gateway.web.routes import Route
 
 
 class Dispatcher:
-    """Finds the row of a request and has it handled. Every exception becomes a problem."""
+    """Finds the row of a request and calls its handler. Every exception becomes a problem."""
 
     def __init__(
         self, routes: Iterable[Route[MintContext]], context: MintContext, logger: logging.Logger
@@ -44,7 +45,7 @@ class Dispatcher:
         if methods is None:
             raise Problem(
                 "not_found",
-                "No URL of the mint service matches; /api/openapi.json lists those there are. "
+                "The mint service has no such URL; /api/openapi.json lists its URLs. "
                 "Tokens and products are managed by the admin API, on `dashboard.listen`.",
             )
         if method not in methods:

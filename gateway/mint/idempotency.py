@@ -11,11 +11,11 @@ The record keeps the random salt. Only somebody who has both the API key and the
 
 There are three steps. Each says what a crash after it leaves:
 1. claim: one script writes the record, with the token's expiry and version, unless there is one; it returns
-   the record that counts. Two requests at the same time agree on one record, and so on one token. After a
-   crash here, the same request again does steps 2 and 3.
+   the record that is in the store then. Two requests at the same time agree on one record, and so on one
+   token. After a crash here, the same request again does steps 2 and 3.
 2. create: writes the token unless it exists. After a crash here, the same request again does both steps, and
    changes nothing in the second.
-3. finish: marks the record as done, so that the same request never makes a token again that was removed.
+3. finish: marks the record as done, so that the same request never creates a removed token again.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def digest_body(document: Any) -> str:
 
 
 def derive_token(api_key: str, name: str, record: IdempotencyRecord) -> str:
-    """Compute the token of a record. It takes the API key itself, which only requests of its owner carry."""
+    """Compute the token of a record. That needs the API key itself, which only its owner's requests carry."""
     message = _PURPOSE + name.encode() + b"\0" + bytes.fromhex(record.salt)
     return encode_secret(TOKEN_PREFIX, hmac.digest(api_key.encode(), message, hashlib.sha256))
 

@@ -47,7 +47,7 @@ def make_routes(model: type[GenerateDownloadUrl]) -> tuple[Route[MintContext], .
             DownloadUrl,
             body=model,
             roles=MINT,
-            checks_key=False,  # it does so in the round trip that looks up the version
+            checks_key=False,  # the handler does so in the round trip that looks up the version
             headers=(_IDEMPOTENCY_KEY,),
             refusals=(404, 409, 422),
         ),

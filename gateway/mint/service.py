@@ -22,7 +22,7 @@ from gateway.web.server import STOP_SECONDS, Server
 _log = logging.getLogger("gateway.mint")
 
 YOUNG_OBJECTS: Final = 10_000
-"""Objects made before the garbage collector looks for cycles; a request makes none in cycles."""
+"""How many objects are made before the garbage collector looks for cycles. A request makes no cycles."""
 
 
 def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
@@ -49,7 +49,7 @@ async def _open(settings: Settings, sockets: list[socket.socket]) -> AsyncIterat
 
 
 def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> Server:
-    """Answer on the sockets while this is entered; leaving it finishes what is under way."""
+    """Make the server, which answers on the sockets while it is entered; leaving it finishes its requests."""
     model = mint_model(settings.mint_max_ttl)
     context = MintContext(store, base_url(settings), settings.mint_default_ttl, model)
     dispatcher = Dispatcher(make_routes(model), context, _log)

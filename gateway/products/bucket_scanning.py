@@ -106,7 +106,7 @@ def no_progress(_total: int) -> Iterator[Callable[[], None]]:
 def stat_objects(
     objects: Sequence[ObjectAddress], progress: Progress = no_progress
 ) -> list[ScannedObject | StorageError]:
-    """Ask for what describes each object, many at once; the result has their order. Can be interrupted."""
+    """Ask the storages to describe the objects, many at once. The result has the same order."""
     if not objects:
         return []
     found = []

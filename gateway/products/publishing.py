@@ -66,7 +66,7 @@ def hash_files(
 ) -> Manifest:
     """Read every file and make the manifest. Blocks for as long as that takes, and uses all CPUs.
 
-    Files below no root get a storage, which is registered for good. report: called from worker threads.
+    Files below no root get a storage, which is registered permanently. report: called from worker threads.
     previous: an earlier manifest, from which digests are taken for files of the same storage, key, size and
     modification time, which are then not read. Like serving, that relies on nobody changing a file and
     setting its time back. For objects, ETag and version must be the same. trust: use the digests that an
@@ -111,12 +111,12 @@ def _locate(files: Sequence[ScannedFile], storages: Storages) -> list[ObjectLoca
 
     Files of one folder are in the same storage, so it is looked for once a folder.
     """
-    homes: dict[Path, ObjectLocation] = {}
+    folders: dict[Path, ObjectLocation] = {}
     locations = []
     for scanned in files:
         parent = scanned.path.parent
-        home = homes.get(parent)
-        if home is None:
+        folder = folders.get(parent)
+        if folder is None:
             location = storages.locate(scanned.path)
             if location is None:
                 storages.register(scanned.folder)
@@ -125,9 +125,9 @@ def _locate(files: Sequence[ScannedFile], storages: Storages) -> list[ObjectLoca
                 raise ConfigurationError(
                     [f"{printable(scanned.path)} is in no storage, and its folder could not be registered"]
                 )
-            home = homes[parent] = ObjectLocation(location.storage, location.key.rpartition("/")[0])
+            folder = folders[parent] = ObjectLocation(location.storage, location.key.rpartition("/")[0])
         name = utf8(scanned.path.name)
-        locations.append(ObjectLocation(home.storage, f"{home.key}/{name}" if home.key else name))
+        locations.append(ObjectLocation(folder.storage, f"{folder.key}/{name}" if folder.key else name))
     return locations
 
 
@@ -180,7 +180,7 @@ class _Hasher:
                 os.close(again)
                 self._expect(scanned, now)
                 if not os.path.samestat(facts, now):
-                    self._changed(scanned)
+                    self._raise_changed(scanned)
             else:
                 sha256, crc32 = old.sha256, old.crc32
                 self._report(scanned.size)
@@ -252,24 +252,24 @@ class _Hasher:
             if self._stop.is_set():
                 raise _Stopped
             try:
-                got = os.preadv(fd, (buffer,), at)
+                size = os.preadv(fd, (buffer,), at)
             except OSError as error:
                 raise StorageError(f"{printable(scanned.path)} cannot be read: {error.strerror}") from error
-            if not got:
+            if not size:
                 return sha256.hexdigest(), f"{crc32:08x}"
-            piece = buffer[:got]
-            sha256.update(piece)
-            crc32 = zlib.crc32(piece, crc32)
-            at += got
+            chunk = buffer[:size]
+            sha256.update(chunk)
+            crc32 = zlib.crc32(chunk, crc32)
+            at += size
             if at > scanned.size:
-                self._changed(scanned)
-            self._report(got)
+                self._raise_changed(scanned)
+            self._report(size)
 
     def _expect(self, scanned: ScannedFile, facts: os.stat_result) -> None:
         if (facts.st_size, facts.st_mtime_ns) != (scanned.size, scanned.modified):
-            self._changed(scanned)
+            self._raise_changed(scanned)
 
-    def _changed(self, scanned: ScannedFile) -> None:
+    def _raise_changed(self, scanned: ScannedFile) -> None:
         raise StorageError(
             f"{printable(scanned.path)} changed while it was published; publish again when it is complete"
         )

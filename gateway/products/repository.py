@@ -58,7 +58,7 @@ class ProductRepository:
         """Register a version, and give its product the name. With `create` a missing product is made.
 
         A product made without a name is named by its id. Its first version becomes the active one, a later
-        one only with `activate`. To register the same version with the same files again changes nothing.
+        one only with `activate`. Registering the same version with the same files again changes nothing.
         Raises Declined: invalid, version_conflict (a version never changes), product_unknown.
         """
         faults = manifest_faults(manifest) + display_name_faults("name", name)

@@ -87,8 +87,8 @@ def plan_publication(
     A path that is an address (`s3://…`) means an object in one of the storages; with a slash at its end it
     means a folder of objects. A single file gets its base name; the files of a folder get their path below
     it, in sorted order. Links to files that stay below the folder are followed, and a path given here may
-    itself be a link. private: the data folder, which is left out of a folder that contains it. progress: told
-    how many objects have been asked for.
+    itself be a link. private: the data folder, which is left out of a folder that contains it. progress:
+    shows how many objects have been described.
 
     Raises ConfigurationError with all errors at once: a path that is missing, unreadable, or neither file nor
     folder; a link to a folder or out of it; a name that is not UTF-8; two files of one name; a folder without
@@ -96,7 +96,7 @@ def plan_publication(
     """
     faults: list[str] = []
     skipped: list[Path | str] = []
-    secret = private.resolve() if private is not None else None
+    data_folder = private.resolve() if private is not None else None
     finder = None if storages is None else ObjectFinder(storages)
     planned: list[ScannedFile | ObjectAddress] = []
     for path in paths:
@@ -104,7 +104,7 @@ def plan_publication(
             if finder is not None and isinstance(path, str) and is_address(path):
                 planned += _objects_at(path, finder, skipped)
             else:
-                planned += _files_at(Path(path), secret, faults, skipped)
+                planned += _files_at(Path(path), data_folder, faults, skipped)
         except StorageError as error:
             faults.append(str(error))
         except _NotPublishable as error:
@@ -119,15 +119,15 @@ def plan_publication(
 
 
 def _files_at(
-    path: Path, secret: Path | None, faults: list[str], skipped: list[Path | str]
+    path: Path, data_folder: Path | None, faults: list[str], skipped: list[Path | str]
 ) -> list[ScannedFile]:
     """Find the file or files at a path. Raises _NotPublishable."""
     top = _resolve(path)
-    if top == secret:
+    if top == data_folder:
         raise _NotPublishable("is the gateway's own data folder")
     if not top.is_dir():
         return [_scan_file(utf8(path.absolute().name), top, top.parent)]
-    walk = _Walk(top, secret, faults, skipped)
+    walk = _Walk(top, data_folder, faults, skipped)
     scanned = walk.scanned()
     if not scanned and not walk.failed:
         raise _NotPublishable(f"has no files to publish. {HIDDEN_HELP}")
@@ -179,9 +179,13 @@ def _stat_planned(
 class _Walk:
     """The search of one folder. Errors and skipped paths are added to the lists it was given."""
 
-    def __init__(self, top: Path, secret: Path | None, faults: list[str], skipped: list[Path | str]) -> None:
+    def __init__(
+        self, top: Path, data_folder: Path | None, faults: list[str], skipped: list[Path | str]
+    ) -> None:
         self._top = top
-        self._secret = secret if secret is not None and not top.is_relative_to(secret) else None
+        self._data_folder = (
+            data_folder if data_folder is not None and not top.is_relative_to(data_folder) else None
+        )
         self._faults = faults
         self._skipped = skipped
         self.failed = False
@@ -213,7 +217,7 @@ class _Walk:
                 raise _NotPublishable(
                     "is a link that leads out of the folder; replace it with the file, or name the file"
                 )
-            if self._secret is not None and target.is_relative_to(self._secret):
+            if self._data_folder is not None and target.is_relative_to(self._data_folder):
                 raise _NotPublishable("is a link into the gateway's own data folder")
             if target.is_dir():
                 raise _NotPublishable(
@@ -222,7 +226,7 @@ class _Walk:
         return _scan_file(name, target, self._top)
 
     def _skip(self, path: Path) -> bool:
-        hidden = _is_hidden(path.name) or path == self._secret
+        hidden = _is_hidden(path.name) or path == self._data_folder
         if hidden:
             self._skipped.append(path)
         return hidden
@@ -239,7 +243,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in HIDDEN_NAMES
 
 
-_CIRCLE: Final = "is one of a circle of links"
+_CIRCLE: Final = "is part of a circle of links"
 
 
 def _resolve(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The rules for names and for the files of manifests, for the APIs and the commands alike.
+"""The rules for names and for the files of manifests, for both the APIs and the commands.
 
 Every check returns all faults that it finds, pairs of field and message, so that they are reported together.
 """

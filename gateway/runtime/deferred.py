@@ -3,7 +3,7 @@
 A task and a future cost about 15 µs a request. A request's coroutine here awaits nothing but Deferreds, each
 of which is set exactly once, by a callback. So it is enough to step the coroutine by hand. The rules:
 
-- Every Deferred is set in the end: whoever makes it also handles time-outs and lost connections. So a
+- Every Deferred is set in the end: the code that makes it also handles time-outs and lost connections. So a
   coroutine never has to be cancelled, and its `finally` always runs.
 - Setting a Deferred runs the coroutine that awaits it at once, inside the setter.
 - A task awaits a Deferred by `Deferred.as_future()`, and a coroutine awaits the end of a task by `in_task`.
@@ -75,7 +75,7 @@ class Deferred(Generic[T]):
         return self._value  # type: ignore[no-any-return]
 
     def add_done_callback(self, function: Callable[[Any, A], None], argument: A) -> None:
-        """Have `function(this, argument)` called inside the setter; at once if it is set already.
+        """Call `function(self, argument)` inside the setter, or at once if the result is set already.
 
         The function must not raise. This replaces awaiting: do one or the other. The argument must not lead
         back to this object: that would make a cycle, which only the garbage collector frees (16 ms for

@@ -62,14 +62,14 @@ class Listener:
         return self.address.url()
 
     def grow(self, count: int) -> None:
-        """Make sockets until there are `count`. None is closed later, which would refuse connections."""
+        """Make sockets until there are `count`. Closing one would refuse connections, so all stay."""
         while not self.address.is_unix and len(self.sockets) < count:
-            other = _new_socket(self.sockets[0].family)
-            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            other.bind(self.sockets[0].getsockname())
-            unpace(other)
-            other.listen(BACKLOG)
-            self.sockets.append(other)
+            extra = _new_socket(self.sockets[0].family)
+            extra.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            extra.bind(self.sockets[0].getsockname())
+            unpace(extra)
+            extra.listen(BACKLOG)
+            self.sockets.append(extra)
 
     def share(self, slot: int, slots: int) -> Sequence[socket.socket]:
         """Choose the sockets of worker `slot` of `slots`: each socket has a worker, each worker a socket."""
@@ -78,7 +78,7 @@ class Listener:
         return self.sockets[slot::slots]
 
     def close(self) -> None:
-        """Close the sockets, and remove a unix socket. Connections are refused once all children did so."""
+        """Close the sockets, and remove a unix socket. Connections are refused when all children did so."""
         for listening in self.sockets:
             listening.close()
         self.sockets = []
@@ -89,12 +89,12 @@ class Listener:
 
     def _listen_tcp(self) -> socket.socket:
         host, port = self.address.host, self.address.port
-        family, kind, protocol, _, place = socket.getaddrinfo(
+        family, kind, protocol, _, socket_address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listening = _new_socket(family, kind, protocol)
         try:
-            listening.bind(place)
+            listening.bind(socket_address)
             unpace(listening)
             listening.listen(BACKLOG)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -138,16 +138,16 @@ class Listener:
 
 
 def _new_socket(family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.socket:
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    unbound = socket.socket(family, kind, protocol)
+    unbound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    made.setblocking(False)
-    return made
+        unbound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    unbound.setblocking(False)
+    return unbound
 
 
 def unpace(bound: socket.socket) -> None:
-    """Turn pacing off for a loopback socket. This must happen before it listens: BBR's timers stay."""
+    """Turn pacing off for a loopback socket. Call it before the socket listens, or BBR's timers stay."""
     if not ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]).is_loopback:
         return
     if congestion_control(bound).startswith(b"bbr"):

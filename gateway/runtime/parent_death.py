@@ -14,9 +14,8 @@ from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
 
-_libc = ctypes.CDLL(
-    None, use_errno=True
-)  # loaded at import, because nothing may be imported between fork and exec
+# Loaded at import, because nothing may be imported between fork and exec.
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent(signum: signal.Signals, parent: int) -> None:

@@ -21,9 +21,10 @@ def run_until_sigterm(
 ) -> None:
     """Run a service until SIGTERM, and return when it has ended.
 
-    open_service: makes what is entered when the process starts (then connections are accepted) and left at
-    the signal (then what is under way is finished). ready: called once it is entered. young_objects: how many
-    objects may be made before the garbage collector looks for cycles among them.
+    open_service: makes a context manager. It is entered when the process starts, and then connections are
+    accepted. It is left at the signal, and then the requests under way are finished. ready: called once it is
+    entered. young_objects: how many objects may be made before the garbage collector looks for cycles among
+    them.
     """
     log.configure(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

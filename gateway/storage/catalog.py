@@ -1,4 +1,4 @@
-"""What publishing and checking ask of an object storage. It runs in threads, off the hot path.
+"""What publishing and checking need from an object storage. It runs in threads, off the hot path.
 
 An address is what users write, such as `s3://bucket/folder/file.zip`. A key is what manifests keep: the
 storage's own name for an object, relative to the prefix of its settings.
@@ -36,7 +36,10 @@ class ObjectFacts:
 
 
 class Catalog(Protocol):
-    """Looks into one object storage. Every method blocks, is safe from any thread and raises StorageError."""
+    """Lists, describes and reads the objects of one storage.
+
+    Every method blocks, is safe from any thread and may raise StorageError.
+    """
 
     @property
     def name(self) -> str:
@@ -53,7 +56,7 @@ class Catalog(Protocol):
         """Describe one object. Raises ObjectMissing when there is none of this key."""
 
     def check(self, file: ManifestFile) -> None:
-        """Raise the error that serving this file would meet now, if any. Reads none of its content."""
+        """Raise the error that a download of this file would get now, if any. This reads no content."""
 
     def list(self, folder: str) -> Iterator[str]:
         """List the keys of the objects below a folder ("" or ending with "/"), in order."""

@@ -7,9 +7,9 @@ Every storage has (the required part):
 
 A blob offers one of two quick ways to send it, which the data plane takes instead of `chunks`:
 
-    FileBlob     `blob.as_file`: it has a file descriptor, for sendfile ObjectBlob   `blob.as_object`: its
-    bytes come over the network, as a Stream, or as a FilePart when a part of them lies in a local file. A
-    Stream may be able to splice (`can_splice`)
+    FileBlob     `blob.as_file`: it has a file descriptor, for sendfile
+    ObjectBlob   `blob.as_object`: its bytes come over the network, as a Stream, which may be able to splice
+                 (`can_splice`), or as a FilePart when a part of them lies in a local file
 
 A storage may also send clients to itself (`redirects`, `handoff`).
 
@@ -23,7 +23,7 @@ What callers may rely on, and tests/contracts/test_storages.py tests for every s
   file that is open stays readable after it was deleted.
 - `lookup` may be called on the event loop. `open` blocks and belongs in a thread. Both, like `acquire` and
   `release`, are safe from any thread; coroutines belong to the event loop that serves requests.
-- Whoever waits in a coroutine may be cancelled. That costs nobody else anything, and nothing stays open.
+- A caller that waits in a coroutine may be cancelled. Other callers are not affected, and nothing stays open.
 
 Where a new storage goes: a folder beside `local/` and `s3/`, with the errors of its library translated in one
 place; a table in `config/storages.py`; a row in `registry.py`; a row in `tests/contracts/`. An object storage
@@ -41,12 +41,12 @@ from typing import Final, Protocol, Self
 from gateway.manifest import ManifestFile
 
 FRESH_SECONDS: Final = 0.001
-"""Requests for one file within this time share one check of it. That saves 1.5 µs a request under load, and a
-change is noticed no later than after a check that was made just before it."""
+"""Requests for one file within this time share one check of it. That saves 1.5 µs a request under load. A
+change of the file may be noticed this much later."""
 
 
 class Storage(Protocol):
-    """Where blobs are. The keys of manifests have a meaning for the storage alone."""
+    """Finds and opens blobs. Only the storage itself knows what a key of a manifest means."""
 
     @property
     def name(self) -> str:
@@ -74,7 +74,8 @@ class Storage(Protocol):
         """Return a URL where the client may fetch the file for a while, or None: the gateway has to send it.
 
         media_type, disposition: the fields Content-Type and Content-Disposition that the response there shall
-        have. Call it after `ObjectBlob.check`. The URL is for the client alone: whoever has it has the file.
+        have. Call it after `ObjectBlob.check`. Give the URL to the client only: anyone who has it can fetch
+        the file.
         """
 
 
@@ -98,7 +99,7 @@ class Blob(Protocol):
         """Acquire it once more; each `acquire` needs a `release` of its own."""
 
     def release(self) -> None:
-        """End the use of it. Raises RuntimeError if the blob is counted and was released too often."""
+        """End one use of the blob. May raise RuntimeError if it was released too often."""
 
     def __enter__(self) -> Self: ...
 
@@ -138,7 +139,7 @@ class FileBlob(Blob, Protocol):
         """Read these bytes if all of them are in memory, else return None. Never waits for a disk."""
 
     def read_now(self, start: int, stop: int) -> bytes | None:
-        """As `read_cached`, and the bytes are certainly as published. Raises StorageError after a change."""
+        """Do the same as `read_cached`, but raise StorageError if the file is not as published."""
 
     def is_in_memory(self, start: int, stop: int, *, follows: bool = False) -> bool:
         """Whether sending this span would probably not wait for a disk.
@@ -170,7 +171,7 @@ class ObjectBlob(Blob, Protocol):
         """
 
     def fetch_now(self, start: int, stop: int) -> FilePart | None:
-        """As `fetch`, for a span that follows an earlier one, if that needs no waiting; else None."""
+        """Do what `fetch` does for a span that follows an earlier one; return None if that needs a wait."""
 
 
 class FilePart:
@@ -194,8 +195,8 @@ class Stream(Protocol):
     """Bytes on their way from a storage, in order.
 
     `recv_into` and `splice` never wait: they raise BlockingIOError when nothing has arrived, and also when
-    the connection broke. Then the caller awaits `wait_readable`, which asks the storage again for what broke
-    off. So bytes are read from the storage only when the client takes them.
+    the connection broke. Then the caller awaits `wait_readable`, which asks the storage again if the
+    connection broke. So bytes are read from the storage only when the client takes them.
     """
 
     @property
@@ -208,8 +209,8 @@ class Stream(Protocol):
     async def wait_readable(self, gather: int = 1) -> None:
         """Wait until there is something to read. Raises StorageError when the rest cannot be read.
 
-        gather: so many bytes are worth waiting some milliseconds for, where a stream can tell what has
-        arrived.
+        gather: how many bytes are wanted. A stream that can see how many have arrived may wait some
+        milliseconds for them.
         """
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What all object storages have in common: blobs that hold nothing, and a memory of recent checks.
+"""What all object storages have in common: blobs without open resources, and a memory of recent checks.
 
 A manifest identifies the exact object that was published (ETag, version), and every request is pinned to it.
 So finding and opening a blob needs no I/O. Whether the object is still there shows with its first bytes, or
@@ -20,7 +20,7 @@ from gateway.storage.local.page_cache import READ_BYTES
 from gateway.storage.retries import RetryBudget
 
 CHECKED_SECONDS: Final = 5.0
-"""How long the result of a check is good for further responses that send no bytes of the object."""
+"""How long the result of a check is used for further responses that send no bytes of the object."""
 CHECKED_OBJECTS: Final = 4096
 """How many checks are remembered."""
 
@@ -31,7 +31,7 @@ def describe_object(storage: str, key: str) -> str:
 
 
 async def read_stream(stream: Stream) -> AsyncIterator[bytes]:
-    """Read what is left of a stream, in pieces of READ_BYTES at most. Raises StorageError."""
+    """Read what is left of a stream, in chunks of READ_BYTES at most. Raises StorageError."""
     buffer = memoryview(bytearray(READ_BYTES))
     while stream.left:
         try:
@@ -123,7 +123,7 @@ class ObjectStorage:
 
 
 class StoredObject:
-    """One object. Implements `ObjectBlob`; it holds nothing, so acquire and release do nothing."""
+    """One object. Implements `ObjectBlob`; it has no open resource, so acquire and release do nothing."""
 
     __slots__ = ("_file", "_storage", "size")
 

@@ -1,8 +1,8 @@
 """Which storages there are: those of the settings, and those registered in `<data>/storages.json`.
 
 OBJECT_TYPES is the table of object storages by type: a new one is a row there. An object storage is built
-when it is first asked for, and its modules are imported only then, so workers and commands that have files on
-disk only pay nothing for the others.
+when it is first asked for, and its modules are imported only then, so a process that uses only files on disk
+does not load the others.
 
 `up` and `product add` publish files from any folder. A folder that is below no root of the settings is
 registered as a storage of its own, so that running workers find it without new settings. If a name is in both
@@ -168,7 +168,7 @@ class Storages:
             return storage
         if name in self._tables:
             return self._build(name)
-        with self._lock:  # a thread that comes meanwhile waits for what this one finds
+        with self._lock:  # other threads wait here and use what this one finds
             if time.monotonic() - self._registry_read_at >= RECHECK_SECONDS:
                 self._refresh()
             storage = self._all.get(name)

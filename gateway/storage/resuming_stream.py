@@ -2,13 +2,13 @@
 
 The rules:
 
-- What breaks (a reset, a stall, an end before the last byte) or is put off (429, 5xx) is asked for again,
-  from the first byte that the caller has not taken, and pinned to the same version. So no byte comes twice,
-  and none comes from another object.
+- A request that breaks (a reset, a stall, an end before the last byte) or is refused for now (429, 5xx) is
+  repeated, from the first byte that the caller has not read, and pinned to the same version. So no byte comes
+  twice, and none comes from another object.
 - The budget (retries.py) counts the tries in a row that brought no byte. Nothing else ends a stream; there is
   no time-out for the whole of it.
-- Nothing runs while nobody waits in `wait_readable`: a client may take as long as it likes. If the storage
-  closes the connection meanwhile, the rest is asked for when the client wants it.
+- Nothing runs while no caller waits in `wait_readable`, so a client may take as long as it likes. If the
+  storage closes the connection meanwhile, the rest is asked for when the client wants it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ResumingStream(Generic[Source]):
         self._budget.begun = True
 
     async def wait_readable(self, gather: int = 1) -> None:
-        """Wait until there is something to read, and ask again for what broke off; see `Stream`."""
+        """Wait until there is something to read, and ask again if the source broke; see `Stream`."""
         while self.left:
             if self._source is None:
                 await self._resume()

@@ -19,19 +19,18 @@ from gateway.errors import StorageUnreachable
 from gateway.runtime.metrics import UPSTREAM_RETRIES, UPSTREAM_THROTTLES
 
 FIRST_TRIES: Final = 4
-"""Before the first byte. A client that is told 503 can come again later."""
+"""Tries before the first byte. A client that gets a 503 can try again later."""
 FIRST_PATIENCE: Final = 5.0
 """Seconds. If the storage asks for a longer pause before the first byte, the request fails at once."""
 TRIES: Final = 10
-"""After the first byte: about half a minute of pauses."""
+"""Tries after the first byte. Their pauses make about half a minute."""
 FIRST_BACKOFF: Final = 0.1
-"""Seconds."""
 LAST_BACKOFF: Final = 8.0
-"""Seconds."""
+"""Seconds: the shortest and the longest pause."""
 PROGRESS_BYTES: Final = 64 * 1024
 """A connection that brought this much before it broke is replaced without a pause."""
 RETRY_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
-"""Statuses of a storage that may well answer the next time."""
+"""Statuses after which the same request may succeed later."""
 THROTTLED_STATUSES: Final = frozenset({429, 503})
 """Statuses by which a storage says that it is asked too often."""
 
@@ -61,7 +60,7 @@ def backoff(tries: int, chance: float, after: float = 0.0) -> float:
     """Return the seconds to wait before the next try, after `tries` tries in a row that brought nothing.
 
     chance: a random number from 0 to 1. It makes up half of the pause, so that many clients whose connections
-    broke at the same moment do not all come back at the same moment. The pause is never shorter than `after`,
+    broke at the same moment do not all try again at the same moment. The pause is never shorter than `after`,
     which is what the storage asked for.
     """
     if not tries:

@@ -1,1 +1,1 @@
-"""Redis and nothing else: connections, the names of keys, the Lua scripts, and the embedded server."""
+"""Everything about Redis: connections, the names of keys, the Lua scripts, and the embedded server."""

@@ -114,14 +114,14 @@ class StoreClient:
         The cursor 0 begins, and 0 as the next cursor is the end. `count`: about how many keys are looked at.
         Raises StoreUnavailable.
         """
-        own, number = divmod(cursor, len(self._servers))
+        server_cursor, number = divmod(cursor, len(self._servers))
         server = self._servers[number]
-        [reply] = await server.send((("SCAN", str(own), "MATCH", pattern, "COUNT", count),))
+        [reply] = await server.send((("SCAN", str(server_cursor), "MATCH", pattern, "COUNT", count),))
         if isinstance(reply, Exception):
             raise server.translate(reply)
-        own = int(reply[0])
-        if own:
-            return own * len(self._servers) + number, reply[1]
+        server_cursor = int(reply[0])
+        if server_cursor:
+            return server_cursor * len(self._servers) + number, reply[1]
         return (number + 1) % len(self._servers), reply[1]
 
     def _server(self, command: Command) -> _Server:
@@ -133,15 +133,18 @@ class StoreClient:
 
     async def _route(self, commands: Sequence[Command]) -> list[Any]:
         """Send each command to its server; the replies in the order of the commands."""
-        indices: dict[_Server, list[int]] = {}
+        indices_by_server: dict[_Server, list[int]] = {}
         for index, command in enumerate(commands):
-            indices.setdefault(self._server(command), []).append(index)
+            indices_by_server.setdefault(self._server(command), []).append(index)
         parts = await asyncio.gather(
-            *(server.send([commands[index] for index in own]) for server, own in indices.items())
+            *(
+                server.send([commands[index] for index in indices_of_server])
+                for server, indices_of_server in indices_by_server.items()
+            )
         )
         replies: list[Any] = [None] * len(commands)
-        for own, part in zip(indices.values(), parts, strict=True):
-            for index, reply in zip(own, part, strict=True):
+        for indices_of_server, part in zip(indices_by_server.values(), parts, strict=True):
+            for index, reply in zip(indices_of_server, part, strict=True):
                 replies[index] = reply
         return replies
 

@@ -1,11 +1,11 @@
 """The embedded store: a real Valkey server of our own, for users who have no Redis yet.
 
 Rules:
-1. One owner a folder, which starts the server (see folder.py).
-2. The server is never left behind: the kernel kills it when its owner dies, however that happens. Every
+1. Each folder has one owner, which starts the server (see folder.py).
+2. The server ends with its owner: the kernel kills it when the owner dies, however that happens. Every
    answered write has been given to the kernel by then, so only a power cut can lose the last second.
-3. A command that finds no running store starts one for itself. At its end it stops the server, after the
-   commands that began to use it meanwhile have ended.
+3. A command that finds no running store starts one for itself. At its end it stops the server, after all
+   other commands that use the server have ended.
 4. The server is started from the main thread (see gateway.runtime.parent_death).
 """
 

@@ -7,8 +7,8 @@
         store.log            the server's own log, of bounded length
         appendonlydir/       everything written, synchronised once a second
 
-A folder has one owner. The server inherits the lock, so a server that outlives its owner keeps it: two
-servers can never write the same files.
+A folder has one owner. The server inherits the lock, so a server that is still running after its owner has
+died keeps the lock. Two servers can never write the same files.
 """
 
 from __future__ import annotations

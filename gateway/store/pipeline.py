@@ -1,4 +1,4 @@
-"""The hot path's own connection to Redis: one for a whole process, kept up, and shared by all requests.
+"""The hot path's own connection to Redis. A process has one, which all its requests share.
 
 redis-py costs about 170 µs a call, and a connection for each call under way; the pipeline costs about 10 µs a
 call and one connection a worker. The rules:
@@ -7,7 +7,7 @@ call and one connection a worker. The rules:
 - A command that is not answered within `timeout` fails with StoreUnavailable. Its late reply goes to
   `Command.on_late_reply`, where a claim is returned.
 - Commands are sent only in the state READY (see pipeline_state.py for all states). In every other state a new
-  command fails at once, so that a request is refused in microseconds and never held.
+  command fails at once, so that a request is refused in microseconds and never waits.
 - A command that was certainly not executed, because it was not sent or was answered with an error, fails with
   NotExecuted, so that a command which must not be lost may be sent again.
 - The connection is made again whenever it is lost, with a back-off from 20 ms to 0.5 s. Scripts are loaded at
@@ -126,7 +126,7 @@ class Pipeline:
             connection.send(command, packed)
 
     def _move(self, event: Event) -> None:
-        """Change the state. `post` only looks whether there is a ready connection, which is quickest."""
+        """Change the state. `post` only checks for a ready connection, because that is quickest."""
         self._state = next_state(self._state, event)
         if self._state not in (State.READY, State.STALLED):
             self._connection = None
@@ -231,17 +231,17 @@ class Pipeline:
     async def _prepare(self, connection: PipelineConnection) -> None:
         """Authenticate, choose the database and load the scripts, in one write."""
         options = self._options
-        first: list[Arguments] = []
+        handshake: list[Arguments] = []
         if "password" in options:
             user = (options["username"],) if options.get("username") else ()
-            first.append((b"AUTH", *user, options["password"]))
+            handshake.append((b"AUTH", *user, options["password"]))
         if options.get("db"):
-            first.append((b"SELECT", options["db"]))
-        first.append((b"PING",))
-        first.extend((b"SCRIPT", b"LOAD", script.text) for script in self._scripts)
+            handshake.append((b"SELECT", options["db"]))
+        handshake.append((b"PING",))
+        handshake.extend((b"SCRIPT", b"LOAD", script.text) for script in self._scripts)
         deadline = self._loop.time() + self._timeout
-        commands = [Command() for _ in first]
-        for command, arguments in zip(commands, first, strict=True):
+        commands = [Command() for _ in handshake]
+        for command, arguments in zip(commands, handshake, strict=True):
             command.deadline = deadline
             connection.send(command, pack(arguments))
         await asyncio.gather(*(command.as_future() for command in commands))

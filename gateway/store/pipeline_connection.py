@@ -20,8 +20,8 @@ from gateway.store.commands import Command, NotExecuted
 _log = logging.getLogger("gateway")
 
 EARLY_COMMANDS: Final = 8
-"""So many commands leave before the turn ends, so that Redis works while the rest of the turn is read: 74,000
-small downloads/s instead of 63,000, with the same CPU time for each."""
+"""So many commands are sent before the turn ends, so that Redis works while the rest of the turn is read:
+74,000 small downloads/s instead of 63,000, with the same CPU time for each."""
 
 # Error codes of a server that is there but cannot serve.
 _UNABLE: Final = frozenset(

@@ -7,9 +7,9 @@
     STALLED      connected, but the oldest command is overdue; new commands fail at once
     CLOSED       stopped for ever
 
-A connection on which nothing arrives for too long (SILENT) is not closed with its state: it is set aside and
-still read for a while, because a server that was frozen executes what it was sent, and its late replies tell
-which claims must be returned.
+When nothing arrives on a connection for too long (SILENT), the pipeline connects again, but the old
+connection is not closed at once. It is set aside and still read for a while, because a server that was frozen
+executes the commands that it was sent, and its late replies say which claims must be returned.
 """
 
 from __future__ import annotations

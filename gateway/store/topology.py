@@ -58,7 +58,7 @@ class Topology:
             await answer
 
     def call_when_ready(self, function: Callable[[], None]) -> None:
-        """Call `function` each time a server becomes ready, and several times a time-out while it is."""
+        """Call `function` each time a server becomes ready, and then several times in each time-out."""
         for pipeline in self.pipelines:
             pipeline.on_ready = function
 

@@ -93,7 +93,7 @@ class ChildContext:
 
     counters: Counters
     ready: Callable[[], None]
-    """To be called once connections are accepted."""
+    """The service calls it once it accepts connections."""
 
 
 Program: TypeAlias = Callable[[ChildContext], None]

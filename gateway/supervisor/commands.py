@@ -66,7 +66,7 @@ def run_up(
     """Run everything on this machine, publish each of `paths` (a demo without any), and print their links.
 
     Arguments and result are those of `run_service`. Raises GatewayError for the same reasons, and for a fault
-    in the paths (nothing has been started then) or a file that changes while it is read.
+    in the paths (then nothing has been started) or a file that changes while it is read.
     """
     from gateway.products.demo import make_demo  # noqa: PLC0415 - only `up` needs what publishes
     from gateway.storage.registry import Storages  # noqa: PLC0415
@@ -90,7 +90,7 @@ def run_up(
                 lifetime = running.settings.mint_default_ttl / 3600
                 _print_lines(
                     f"Downloads at {base_url(running.settings)}. "
-                    f"A link for each product, good for {lifetime:g} h:",
+                    f"A link for each product, valid for {lifetime:g} h:",
                     "",
                     *describe_products(published, running.settings, downloads.address),
                     *_describe_services(listening, running.settings),
@@ -188,7 +188,7 @@ class RunningCommand(contextlib.ExitStack):
         return listener
 
     def _with_ports(self, settings: Settings) -> Settings:
-        """The settings, with the port that was found where an address that we listen on has port 0."""
+        """The settings with the real port in each address that we listen on and that had port 0."""
         found = {
             name: str(listener.address)
             for name, listener in self._listeners.items()
@@ -198,7 +198,7 @@ class RunningCommand(contextlib.ExitStack):
 
 
 def _quiet(settings: Settings) -> Settings:
-    """The settings as `up` takes them: what the workers log must not hide the links that it prints."""
+    """The settings of `up`, with less logging unless they say otherwise, so that its links stay visible."""
     quiet = {"access_log": str(settings.data / "access.log"), "log_level": "warning"}
     unset = {name: value for name, value in quiet.items() if name not in settings.model_fields_set}
     return settings.model_copy(update=unset)

@@ -10,8 +10,8 @@ store.
 
 A reload refuses no connection and drops no download: listening sockets stay open until the end, and an old
 child gets its SIGTERM only when the new one accepts connections. When children do not start with the new
-settings, the old children stay. A terminal sends SIGHUP, too, when it is closed. Nobody can press Ctrl-C
-then, so the supervisor ends.
+settings, the old children stay. A terminal sends SIGHUP, too, when it is closed. Then nobody can press Ctrl-C
+any more, so the supervisor ends.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Supervisor:
             slot = Slot(self._starter, listening, index, settings)
             await slot.start()
             self._slots.append(slot)
-        for slot in present[count:]:  # the remaining children have been given the sockets of these
+        for slot in present[count:]:  # their sockets have been given to the remaining children
             self._slots.remove(slot)
             former = slot.stop()
             if former is not None:

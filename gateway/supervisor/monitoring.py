@@ -76,7 +76,7 @@ class HealthServer:
 
     async def _respond(self, method: str, path: str) -> tuple[HTTPStatus, str, bytes]:
         if path not in ("/healthz", "/metrics"):
-            return HTTPStatus.NOT_FOUND, "text/plain", b"there is /healthz and /metrics\n"
+            return HTTPStatus.NOT_FOUND, "text/plain", b"only /healthz and /metrics are served here\n"
         if method not in ("GET", "HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"only GET and HEAD are answered here\n"
         health = await self._check()

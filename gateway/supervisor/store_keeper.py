@@ -23,8 +23,8 @@ LOG_CHECK_SECONDS: Final = 60.0
 
 QUOTED_BYTES: Final = 4096
 QUOTED_LINES: Final = 3
-"""How much of the store's log is quoted when it has ended: it mentions a full disk or a damaged file
-there."""
+"""How much of the store's log is quoted when the store has ended: the log names a full disk or a damaged
+file."""
 
 _log = logging.getLogger("gateway.supervisor")
 
@@ -33,7 +33,7 @@ class StoreKeeper:
     """The embedded store as the supervisor sees it."""
 
     def __init__(self, store: EmbeddedStore, command: str, reaper: Reaper) -> None:
-        """command: what the store's lock says of its owner when it becomes ours."""
+        """command: the name that is written into the store's lock when we become the owner."""
         self.store = store
         self.restarts = 0
         self._command = command

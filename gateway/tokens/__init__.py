@@ -1,1 +1,1 @@
-"""Tokens and API keys: claims and leases on the hot path; creating, reading and changing them off it."""
+"""Tokens and API keys: claims and leases for the hot path, and repositories for the control plane."""

@@ -38,7 +38,7 @@ _READ: Final = _template(b"HMGET", token_key(_SOME_ID), b"manifest", b"revoked",
 _READ_AND_CLAIM: Final = _template(b"EVALSHA", READ_AND_CLAIM.sha, b"1", token_key(_SOME_ID))
 
 REFUNDS_KEPT: Final = 10_000
-"""How many refunds a worker keeps while the store is away; the oldest of more is lost, which is logged."""
+"""How many refunds a worker keeps while the store is away. Of more, the oldest is lost, which is logged."""
 REFUNDS_AT_ONCE: Final = 500
 """How many kept refunds are sent together when the store is back, because it also has downloads to answer."""
 NOT_RESERVED: Final = -1
@@ -50,7 +50,7 @@ _new: Final = tuple.__new__
 
 
 class TokenReply(NamedTuple):
-    """What the store says of a token.
+    """The store's reply about a token.
 
     manifest: the digest of the manifest that the token opens; None when the token is unknown or has expired.
     revoked: when it was revoked, in ms since 1970 UTC; else None. limit: the number of downloads that it
@@ -184,10 +184,11 @@ class Claims:
         """Return `amount` bytes, and end the lease of the transfer; later, if the store does not take it now.
 
         A refund whose reply never came is sent again only where the end of the lease shows whether the store
-        has carried it out: without that a customer may lose those bytes, but can never gain any.
+        has carried it out. Otherwise it is not repeated: a customer may lose those bytes, but can never gain
+        any.
         """
-        known = lease if lease is not None and lease.is_known else None
-        step(self._settle(Refund(identifier, file, amount, known)))
+        known_lease = lease if lease is not None and lease.is_known else None
+        step(self._settle(Refund(identifier, file, amount, known_lease)))
 
     async def _settle(self, refund: Refund) -> None:
         identifier, file, amount, lease = refund

@@ -1,4 +1,4 @@
-"""Leases: what a limited transfer has reserved outlives the transfer's worker by seconds only.
+"""Leases: bytes reserved for a limited transfer can be used again seconds after its worker has died.
 
 The rules:
 
@@ -51,7 +51,7 @@ class Times:
 
     after: how long a transfer lasts before it is leased. every: the time between two checkpoints. lasts: how
     long a lease holds. When a worker dies, its customers are refused what is reserved for at most `lasts`
-    seconds, and may receive again, for nothing, what they were sent within the last `every` seconds. Ten
+    seconds, and may receive again, without a charge, what they were sent within the last `every` seconds. Ten
     checkpoints in a row may fail before a running transfer is at risk, and only if its bytes are wanted then.
     """
 
@@ -151,7 +151,7 @@ class Checkpoint(ScriptCall):
         return reply
 
     def on_late_reply(self, reply: Any) -> None:
-        """Note a reply that came too late; the next checkpoint does what is to be done about it."""
+        """Note a reply that came too late. The next checkpoint acts on it."""
         self._lease.record(self._first, reply)
 
 
@@ -170,7 +170,7 @@ class Leases:
         self._batch = 0
 
     def open(self, identifier: str, file: int, amount: int, size: int, delivery: Delivery) -> Lease:
-        """Take up a transfer that begins, for which `amount` bytes of file number `file` are reserved.
+        """Add a transfer that begins, for which `amount` bytes of file number `file` are reserved.
 
         The caller passes the lease to `close` when the transfer has ended.
         """
@@ -185,7 +185,7 @@ class Leases:
 
     def close(self, lease: Lease) -> None:
         """Make no more checkpoints: the transfer has ended. Settling ends the lease in the store."""
-        lease.delivery = None  # it leads back here, and such a cycle waits for the garbage collector
+        lease.delivery = None  # it refers back to the lease: only the garbage collector would free both
         self._young.pop(lease, None)
         self._leased.pop(lease, None)
 

@@ -1,6 +1,6 @@
 """Pages of all tokens, with filters.
 
-There is no index, which would double the 400 bytes that a token costs. A page walks on through the store's
+There is no index, which would double the 400 bytes that a token costs. A page continues through the store's
 keys with SCAN. The rules:
 
 - The work of a page is bounded: it looks at about MAX_SCANNED keys. So with a filter that few tokens pass, a
@@ -67,7 +67,7 @@ class TokenPage:
 
 @dataclass(frozen=True)
 class Position:
-    """How far a list is: SCAN's cursor (0: at the end), and ids that were found but not yet returned."""
+    """How far a listing has come: SCAN's cursor (0: at the end), and ids found but not yet returned."""
 
     scan: int
     carried: tuple[str, ...] = ()

@@ -70,8 +70,8 @@ class TokenRepository:
     ) -> MintedToken:
         """Create a token for a version of a product; version None: the active one.
 
-        expires_in: seconds from now by the store's clock; expires_at: ms since 1970 UTC; neither: a day. To
-        create the same `token` again changes nothing and returns it with its first times. Raises Declined:
+        expires_in: seconds from now by the store's clock; expires_at: ms since 1970 UTC; neither: a day.
+        Creating the same `token` again changes nothing and returns it with its first times. Raises Declined:
         invalid, product_unknown, product_archived, version_unknown, version_missing, expiry_past.
         """
         faults = _token_faults(max_downloads, email, name, metadata or {})
@@ -129,7 +129,7 @@ class TokenRepository:
         return await self._listing.page(only, limit, cursor)
 
     async def revoke(self, identifier: str) -> TokenRecord:
-        """Revoke a token, at once and for ever, unless it is revoked. Raises Declined: token_unknown."""
+        """Revoke a token at once and for ever, if it is not revoked yet. Raises Declined: token_unknown."""
         reply = await self._client.run(REVOKE, [_key(identifier)])
         if not reply:
             raise _declined("token_unknown")

@@ -2,11 +2,11 @@
 
 The life of a reservation:
 
-    Reservation    the token has a limit; reading the token may have reserved its version's only file already
-    reserve        as many bytes of one file as are about to be sent
-    lease_to       sending them may last, so that they must not stay reserved if the worker dies
-    charge_all     nobody will report what the client receives: all is charged
-    settle         the request has ended; what the client did not receive is returned. Called exactly once
+    Reservation    begins for a token with a limit; reading the token may have reserved a version's only file
+    reserve        reserves as many bytes of one file as are about to be sent
+    lease_to       leases them while they are sent, so that they do not stay reserved if the worker dies
+    charge_all     charges all of them, because nobody will report what the client receives
+    settle         returns what the client did not receive, when the request has ended. Called exactly once
 
 A request whose token has no limit has no reservation.
 """

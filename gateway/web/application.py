@@ -4,9 +4,9 @@ The `web` process is one application with others mounted in it, each with its ow
 
     make_application(HEALTH_ROUTES, context, logger, mounted={"/api": make_application(API_ROUTES, …)})
 
-An application made here refuses as a JSON API does: every exception of a handler, an unknown URL and a wrong
-method become a problem (`gateway.web.problems`). HEAD is a method like any other: a URL whose rows lack it
-answers 405.
+An application made here refuses requests as a JSON API does: every exception of a handler, an unknown URL and
+a wrong method become a problem (`gateway.web.problems`). HEAD is a method like any other: a URL whose rows
+lack it answers 405.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def make_application(
     logger: logging.Logger,
     *,
     mounted: Mapping[str, web.Application] | None = None,
-    not_found: str = "No URL of this service matches.",
+    not_found: str = "This service has no such URL.",
     max_body: int = 1024**2,
 ) -> web.Application:
     """Make an application of a table. Nothing is opened or started.
@@ -99,7 +99,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
 
 
 async def _ignore_expectation(_request: web.Request) -> None:
-    """Say nothing: the refusal that follows is the answer, and the client need not send its body."""
+    """Do nothing: a refusal follows, so the client need not send its body."""
 
 
 async def _drop_server_field(_request: web.Request, response: web.StreamResponse) -> None:

@@ -67,7 +67,7 @@ def optional(description: str = "") -> Any:
 def require_a_change(model: Given) -> Given:
     """Refuse a model of changes in which no field was given. Raises PydanticCustomError."""
     if not model.model_fields_set:
-        raise fault(f"names nothing to change: give at least one of {', '.join(type(model).model_fields)}")
+        raise fault(f"must change something: give at least one of {', '.join(type(model).model_fields)}")
     return model
 
 
@@ -92,7 +92,12 @@ def _read_time(value: object) -> int:
 
 def _read_number(value: object) -> object:
     """Convert a number in a URL. It is made of digits only; int() accepts more than that."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and not value.startswith("0"):
+    if (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isdigit()
+        and (value == "0" or not value.startswith("0"))
+    ):
         return int(value[:6])
     return value
 

@@ -20,7 +20,7 @@ from gateway.secrets import redact
 
 CONTENT_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 50
-"""The most faults that one response lists: 10,000 wrong files of a manifest teach no more than 50."""
+"""The most faults that one response lists: nobody needs all faults of a manifest with 10,000 wrong files."""
 MAX_FIELD_CHARACTERS: Final = 200
 CHALLENGE: Final = 'Bearer realm="mint"'
 """The realm (RFC 9110 section 11.5) has the name of the first service that took the API keys."""

@@ -58,7 +58,7 @@ class QuickResponse(web.StreamResponse):
 
 
 def quick_problem(problem: Problem) -> QuickResponse:
-    """Make the response that tells a problem."""
+    """Make the response that reports a problem."""
     return QuickResponse(
         problem.document(), problem.status, content_type=CONTENT_TYPE, fields=problem.headers.items()
     )

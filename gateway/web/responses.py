@@ -24,13 +24,13 @@ def json_response(document: dict[str, Any], status: int = 200) -> web.Response:
 
 
 def problem_response(problem: Problem) -> web.Response:
-    """Make the response that tells a problem."""
+    """Make the response that reports a problem."""
     return _response(problem.document(), problem.status, CONTENT_TYPE, problem.headers)
 
 
 def _response(
     document: dict[str, Any], status: int, content_type: str, headers: Mapping[str, str]
 ) -> web.Response:
-    # the type is given as a header: with the argument, aiohttp would send a charset, which JSON has not
+    # the type is given as a header: with the argument, aiohttp would send a charset, which JSON does not have
     fields = {"Content-Type": content_type, "Cache-Control": "no-store", **headers}
     return web.Response(body=encode_json(document), status=status, headers=fields)

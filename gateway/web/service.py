@@ -23,7 +23,7 @@ from gateway.web.server import STOP_SECONDS, Server
 _log = logging.getLogger("gateway.web")
 
 YOUNG_OBJECTS: Final = 10_000
-"""Objects made before the garbage collector looks for cycles."""
+"""How many objects are made before the garbage collector looks for cycles."""
 OPEN_FILES: Final = 16
 """Descriptors that the storages may keep open here: this process looks at files, and does not serve them."""
 
@@ -53,7 +53,7 @@ async def _open(settings: Settings, sockets: list[socket.socket]) -> AsyncIterat
 
 @asynccontextmanager
 async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
-    """Answer on the sockets while this is entered; leaving it finishes what is under way."""
+    """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
     with closing(Storages(settings.storage, settings.data, OPEN_FILES)) as storages:
         root = make_root(AdminContext(store, storages, settings.mint_max_ttl))
         runner = web.AppRunner(root, shutdown_timeout=STOP_SECONDS)

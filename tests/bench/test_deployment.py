@@ -12,7 +12,7 @@ from bench.errors import BenchError
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1", "http://127.8.9.1", "http://[::1]:80/", "http://localhost"]
 )
-def test_this_machine_may_be_loaded(url: str) -> None:
+def test_loopback_addresses_may_be_loaded(url: str) -> None:
     require_loopback(url, own_host=False)
 
 

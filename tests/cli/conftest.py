@@ -15,7 +15,7 @@ from tests.support.store_server import StoreServer
 
 @pytest.fixture
 def gateway(store: StoreServer, tmp_path: Path) -> Gateway:
-    """Commands against the shared store, emptied."""
+    """Commands that use the shared store, which is empty at first."""
     return Gateway(tmp_path, {"GATEWAY_REDIS_URL": store.url})
 
 
@@ -41,9 +41,9 @@ def complain(
 
     def run(*arguments: str) -> Fault:
         code = main(arguments)
-        said = capsys.readouterr()
-        assert said.out == ""
-        lines = said.err.splitlines()
+        output = capsys.readouterr()
+        assert output.out == ""
+        lines = output.err.splitlines()
         assert all(line.startswith("download-gateway: ") for line in lines)
         return Fault(code, [line.removeprefix("download-gateway: ") for line in lines])
 

@@ -1,4 +1,4 @@
-"""Products in a bucket by hand: published in place, looked at, checked, without a key in any output."""
+"""Commands for products in a bucket: they publish, show and check objects, and print no key."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def test_check_looks_at_buckets_and_objects(shopkeeper: Gateway, shop: Shop) -> 
     assert found["files"]["text"] == "all as they were published: 2 files"
     shop.put("a", b"other")
     shop.server.delete(shop.bucket, "b")
-    said = shopkeeper.run("check", *FREE, code=1).stdout
-    assert "a: storage shop: 'a' has changed: put the published file back" in said
-    assert "b: storage shop: 'b' does not exist: put the published file back" in said
+    output = shopkeeper.run("check", *FREE, code=1).stdout
+    assert "a: storage shop: 'a' has changed: put the published file back" in output
+    assert "b: storage shop: 'b' does not exist: put the published file back" in output
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`check` against real stores, real files, real ports, and front proxies that go wrong in every known way."""
+"""`check` against real stores, real files, real ports, and front proxies with every known mistake."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_everything_is_fine(gateway: Gateway, files: Path) -> None:
     assert found["store persistence"]["result"] == "warn", "the tests' store keeps nothing"
     assert found["files"]["text"] == "all as they were published: 2 files"
     assert found["proxy"]["result"] == "skip"
-    said = gateway.run("check", *FREE, "--quick")
-    assert "CHECK" in said.stdout
-    assert "--quick" in said.stdout
-    assert said.stderr == ""
+    output = gateway.run("check", *FREE, "--quick")
+    assert "CHECK" in output.stdout
+    assert "--quick" in output.stdout
+    assert output.stderr == ""
 
 
 def test_faults_of_settings_come_first(gateway: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""`check` at the cache: its folder as it may be found, and the disk's room."""
+"""What `check` says about the cache: the state of its folder, and the free space of its disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_folder_that_is_in_use(tmp_path: Path) -> None:
     (tmp_path / "ab").mkdir()
     (tmp_path / "ab" / "slice").write_bytes(bytes(3 * MIB))
     found = check_cache(tmp_path, 64 * MIB)
-    assert (found.level, "has 3.0 MiB" in found.text) == (Level.OK, True)
+    assert (found.level, "holds 3.0 MiB" in found.text) == (Level.OK, True)
 
 
 def test_more_than_the_disk_has(tmp_path: Path) -> None:

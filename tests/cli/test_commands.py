@@ -1,4 +1,4 @@
-"""Products, tokens and keys by hand, as a person and as a script would."""
+"""The commands for products, tokens and keys, used as a person and as a script use them."""
 
 from __future__ import annotations
 

@@ -64,10 +64,10 @@ def test_faults(arguments: tuple[str, ...], wanted: str, complain: Callable[...,
     [
         (("nope",), "No such command 'nope'. Try: download-gateway --help"),
         (("token", "lst"), "Did you mean 'list'? Try: download-gateway token --help"),
-        (("token", "create"), "Missing argument"),
+        (("token", "create"), "Missing argument 'PRODUCT'"),
         (("token", "create", "x", "--nope"), "No such option: --nope"),
         (("token", "create", "x", "--max-downloads", "0"), "--max-downloads"),
-        (("key", "create", "x", "--role", "king"), "--role"),
+        (("key", "create", "x", "--role", "king"), "Invalid value for '--role': 'king' is not one of"),
         (("up", "--json"), "No such option: --json"),
     ],
 )
@@ -78,7 +78,7 @@ def test_wrong_usage(arguments: tuple[str, ...], wanted: str, complain: Callable
     assert wanted in line
 
 
-def test_all_faults_of_the_settings_are_told(gateway: Gateway) -> None:
+def test_all_faults_of_the_settings_are_reported(gateway: Gateway) -> None:
     gateway.variables |= {"GATEWAY_WORKERS": "0", "GATEWAY_LISTENN": "x"}
     done = gateway.run("serve", "--stall-timeout", "-1", code=1)
     assert [line.split(":")[1].strip() for line in done.stderr.splitlines()] == [
@@ -87,7 +87,7 @@ def test_all_faults_of_the_settings_are_told(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("command", ["up", "serve"])
-def test_a_storage_without_its_folder_is_told_at_start(
+def test_a_storage_without_its_folder_is_reported_at_the_start(
     command: str, gateway: Gateway, tmp_path: Path
 ) -> None:
     gateway.variables["GATEWAY_STORAGE__GONE__ROOT"] = "gone"
@@ -122,8 +122,8 @@ def test_a_reader_that_goes_away_is_no_fault(gateway: Gateway) -> None:
     os.close(ours)
     process = gateway.start("up", "--help", stdout=theirs, stderr=subprocess.PIPE)
     os.close(theirs)
-    _, said = process.communicate()
-    assert (process.returncode, said) == (141, b"")
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (141, b"")
 
 
 def test_ctrl_c_during_long_work(gateway: Gateway, tmp_path: Path) -> None:
@@ -137,5 +137,5 @@ def test_ctrl_c_during_long_work(gateway: Gateway, tmp_path: Path) -> None:
         time.sleep(0.02)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=10)
-    assert (process.returncode, out, said) == (130, b"", b"download-gateway: interrupted\n")
+    out, errors = process.communicate(timeout=10)
+    assert (process.returncode, out, errors) == (130, b"", b"download-gateway: interrupted\n")

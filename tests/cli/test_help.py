@@ -42,14 +42,14 @@ def test_each_command_has_help(
 ) -> None:
     monkeypatch.setenv("GATEWAY_REDIS_URL", "redis://:hunter2@h")
     assert main([*path, "--help"]) == 0
-    said = capsys.readouterr()
-    assert f"Example: download-gateway {' '.join(path)}" in re.sub(r"\s+", " ", said.out)
-    assert "--config" in said.out
-    assert "--data" in said.out
-    assert "--redis-url" in said.out
-    assert ("--json" in said.out) == (path[0] not in LASTING)
-    assert "hunter2" not in said.out
-    assert said.err == ""
+    output = capsys.readouterr()
+    assert f"Example: download-gateway {' '.join(path)}" in re.sub(r"\s+", " ", output.out)
+    assert "--config" in output.out
+    assert "--data" in output.out
+    assert "--redis-url" in output.out
+    assert ("--json" in output.out) == (path[0] not in LASTING)
+    assert "hunter2" not in output.out
+    assert output.err == ""
 
 
 @pytest.mark.parametrize("name", [*LASTING, "check"])

@@ -1,4 +1,4 @@
-"""The settings: where they come from, who wins, and that every fault is told, at once, without a secret."""
+"""Settings: their sources, which source wins, and that all faults are reported at once, without secrets."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def test_toml_is_checked(text: str, wanted: str, tmp_path: Path) -> None:
     assert str(tmp_path / "test.toml") in fault
 
 
-def test_an_unreadable_file_is_told_with_whoever_named_it(tmp_path: Path) -> None:
+def test_an_unreadable_settings_file_is_reported_with_what_named_it(tmp_path: Path) -> None:
     assert faults(toml=Path("none.toml")) == (
         "--config none.toml: the file cannot be read: No such file or directory",
     )
@@ -299,7 +299,7 @@ def test_an_unreadable_file_is_told_with_whoever_named_it(tmp_path: Path) -> Non
     assert "is not TOML" in faults(toml=Path("bad.toml"))[0]
 
 
-def test_unknown_variables_are_told() -> None:
+def test_unknown_variables_are_reported() -> None:
     assert faults(
         env={"GATEWAY_WORKER": "1", "GATEWAY_CONFG": "x", "GATEWAY_STORAGE": "{}", "OTHER": "1"}
     ) == (
@@ -341,7 +341,7 @@ def test_a_default_life_beyond_the_longest_is_a_fault() -> None:
     )
 
 
-def test_all_faults_are_told_together(tmp_path: Path) -> None:
+def test_all_faults_are_reported_together(tmp_path: Path) -> None:
     toml = write(tmp_path, 'foo = 1\nredis_url = "x"\nlisten = ":8082"\n[storage.a]\n[mint]\nmax_ttl = -1')
     found = faults(
         {"workers": "x"},
@@ -449,13 +449,13 @@ def test_the_password_is_never_printed(url: str) -> None:
         f"redis://:{SECRET}@h/x", f"redis://[{SECRET}@h", f"unix://:{SECRET}@h/x", f"redis://:{SECRET}/x@h:1",
     ],
 )  # fmt: skip
-def test_no_fault_tells_the_password(url: str, tmp_path: Path) -> None:
+def test_no_fault_contains_the_password(url: str, tmp_path: Path) -> None:
     env = {"GATEWAY_REDIS_URL": url, "GATEWAY_REDIS_PASSWORD": SECRET}
-    told = "\n".join(faults({"redis_url": url}) + faults(env=env))
-    told += "\n".join(
+    texts = "\n".join(faults({"redis_url": url}) + faults(env=env))
+    texts += "\n".join(
         faults(toml=write(tmp_path, f"redis_url = {json.dumps(url)}\nredis_password = {SECRET!r}"))
     )
-    assert SECRET not in told
+    assert SECRET not in texts
 
 
 # Children
@@ -516,5 +516,7 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
 def test_importing_the_settings_brings_no_server_along() -> None:
     heavy = "{'typer', 'rich', 'redis', 'aiohttp', 'uvloop'} & set(sys.modules)"
     code = f"import sys, gateway.config.settings; print({heavy} or '')"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert said.stdout.strip() == ""
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert completed.stdout.strip() == ""

@@ -1,4 +1,4 @@
-"""What a download answers, over real sockets: refusals, every field, names, ranges, conditions."""
+"""How downloads are answered, over real sockets: refusals, every field, names, ranges, conditions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def link(plane: Plane, published: Published) -> str:
 # --- the answer for a file ----------------------------------------------------------------------------------
 
 
-def test_a_file(plane: Plane, published: Published, link: str) -> None:
+def test_a_file_is_sent_with_all_its_fields(plane: Plane, published: Published, link: str) -> None:
     answer = plane.get(link)
     assert answer.status == 200
     assert answer.body == CONTENT
@@ -161,7 +161,7 @@ NAMES = [
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:30])
-def test_names(plane: Plane, name: str) -> None:
+def test_a_file_is_found_by_its_name_in_any_script(plane: Plane, name: str) -> None:
     """Any name is found by the path and by the parameter, and comes back as a safe name to save under."""
     published = plane.publish(b"named", b"other", names=[name, "other"])
     token = plane.token(published)
@@ -191,7 +191,7 @@ def test_names(plane: Plane, name: str) -> None:
 
 @pytest.mark.any_backend
 @pytest.mark.parametrize("name", ["nothing", "A.WAV", "a.wav/", "sub", "sub/../a.wav", "%FF", "a.wav%00"])
-def test_no_such_file(plane: Plane, several: Published, name: str) -> None:
+def test_a_name_that_is_not_in_the_manifest_is_not_found(plane: Plane, several: Published, name: str) -> None:
     answer = plane.get(f"/download/{name}?token={plane.token(several)}")
     assert (answer.status, answer.code) == (404, "file_not_found")
 
@@ -269,7 +269,9 @@ def test_ways_to_pass_a_token(
         ("/download?token={one}&token=ct_other", ()),
     ],
 )
-def test_two_tokens(plane: Plane, published: Published, target: str, fields: tuple[str, ...]) -> None:
+def test_two_tokens_in_one_request_are_refused(
+    plane: Plane, published: Published, target: str, fields: tuple[str, ...]
+) -> None:
     both = {"one": plane.token(published), "two": plane.token(published)}
     answer = plane.get(target.format(**both), *(field.format(**both) for field in fields))
     assert (answer.status, answer.code) == (400, "bad_request")
@@ -288,7 +290,9 @@ def test_two_tokens(plane: Plane, published: Published, target: str, fields: tup
         ("/download", ("Cookie: token={}",)),
     ],
 )
-def test_token_missing(plane: Plane, published: Published, target: str, fields: tuple[str, ...]) -> None:
+def test_a_request_without_a_token_is_refused(
+    plane: Plane, published: Published, target: str, fields: tuple[str, ...]
+) -> None:
     token = plane.token(published)
     answer = plane.get(target.replace("{}", token), *(field.replace("{}", token) for field in fields))
     assert (answer.status, answer.code) == (401, "token_missing")

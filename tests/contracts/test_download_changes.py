@@ -1,4 +1,4 @@
-"""Files that change after publishing, on every storage: nobody gets a byte of another file, but a 502."""
+"""Files that change after publishing, on every storage: clients get a 502, and no byte of another file."""
 
 from __future__ import annotations
 

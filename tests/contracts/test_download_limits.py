@@ -1,4 +1,4 @@
-"""The allowance, metered in bytes: exact whatever clients do, across workers.
+"""The limit of a token, counted in bytes: it is exact across workers, whatever clients do.
 
 What is charged for a download that breaks off is what left this machine: the bytes the kernel had taken, less
 those it had not sent yet. So `charged` is never less than what the client received, and more than that by
@@ -289,7 +289,7 @@ def test_auth_in_other_dialects(behind: Plane, asked: str, fields: tuple[str, ..
 
 
 def test_a_client_cannot_contradict_its_proxy(behind: Plane) -> None:
-    """Behind Caddy, with the fields that Caddy passes on because it knows nothing of them."""
+    """Behind Caddy, with the fields that Caddy passes on because it does not use them."""
     link = behind.link(behind.publish(b"x" * 1000), maximum=1)
     proxy = (f"X-Forwarded-Uri: {link}", "X-Forwarded-Method: GET")
     answer = behind.get("/auth", *proxy, f"X-Original-URI: {link}", "X-Original-Method: HEAD")

@@ -69,7 +69,7 @@ async def read_quickly(blob: Blob, start: int, stop: int) -> bytes:
     return got
 
 
-async def test_a_blob_has_its_size_and_one_quick_way(case: StorageCase) -> None:
+async def test_a_blob_has_its_size_and_is_a_file_or_an_object(case: StorageCase) -> None:
     file = case.put("a", CONTENT)
     with await find(case.storage, file) as blob:
         assert blob.size == SIZE
@@ -151,7 +151,7 @@ async def test_each_acquire_has_its_own_release(case: StorageCase) -> None:
     blob.release()
 
 
-async def test_a_blob_released_twice_harms_nobody_else(case: StorageCase) -> None:
+async def test_a_second_release_does_not_close_the_blob_of_another(case: StorageCase) -> None:
     """A blob that counts its users raises RuntimeError; for one that holds nothing it is no matter."""
     file = case.put("a", CONTENT)
     blob = await find(case.storage, file)

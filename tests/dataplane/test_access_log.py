@@ -1,4 +1,4 @@
-"""The access log: its lines, its batches, and what it does when nobody takes them."""
+"""The access log: its lines, its batches, and what it does when they cannot be written."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_everything_is_written_in_order(tmp_path: Path) -> None:
     assert paths == [f"/{number}" for number in range(310)]
 
 
-async def test_a_full_disk_is_told_and_stops_nobody() -> None:
+async def test_a_full_disk_is_counted_and_stops_no_request() -> None:
     log = AccessLog("/dev/full", lambda _: "")
     log.start()
     log.add(exchange())

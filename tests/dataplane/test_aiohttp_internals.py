@@ -223,7 +223,7 @@ async def test_without_a_keepalive_timeout_there_is_one_timer_to_override() -> N
 
 
 @pytest.mark.parametrize("forced", [True, False])
-async def test_who_closes(forced: bool) -> None:
+async def test_aiohttp_closes_unless_we_force_the_end(forced: bool) -> None:
     """After an answer that does not keep the connection aiohttp closes it; with `_force_close` set, we do."""
 
     async def last(request: web.BaseRequest) -> web.StreamResponse:

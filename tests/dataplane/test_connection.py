@@ -59,7 +59,7 @@ def test_head_has_the_head_of_get(plane: Plane, small: Published) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "fields", "keeps", "said"),
+    ("version", "fields", "keeps", "answered"),
     [
         ("1.1", (), True, None),
         ("1.1", ("Connection: close",), False, "close"),
@@ -78,7 +78,7 @@ def test_keep_alive(
     version: str,
     fields: tuple[str, ...],
     keeps: bool,
-    said: str | None,
+    answered: str | None,
 ) -> None:
     target = {
         "small": plane.link(small),
@@ -90,7 +90,7 @@ def test_keep_alive(
     with plane.connect() as client:
         client.send(request(target, *fields, version=version))
         answer = client.read()
-        assert answer.get("Connection") == said
+        assert answer.get("Connection") == answered
         if keeps:
             assert client.get("/healthz").status == 200
         else:
@@ -388,7 +388,7 @@ BAD: list[tuple[str, bytes]] = [
 
 @pytest.mark.parametrize("data", [case[1] for case in BAD], ids=[case[0] for case in BAD])
 @pytest.mark.parametrize("at_once", [True, False], ids=["first", "later"])
-def test_bad_requests(plane: Plane, data: bytes, at_once: bool) -> None:
+def test_invalid_requests_are_refused_and_close(plane: Plane, data: bytes, at_once: bool) -> None:
     """400 and the end of the connection: nothing after the error is read as a request."""
     with plane.connect() as client:
         if not at_once:
@@ -477,7 +477,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
 
 
 @pytest.mark.timing
-def test_a_head_that_never_ends(hasty: Plane) -> None:
+def test_a_head_that_never_ends_is_cut_off_in_time(hasty: Plane) -> None:
     with hasty.connect() as client:
         client.send(b"GET /healthz HTTP/1.1\r\n")
         with lasts(0.2, 1):
@@ -485,7 +485,7 @@ def test_a_head_that_never_ends(hasty: Plane) -> None:
 
 
 @pytest.mark.timing
-def test_a_head_that_trickles(hasty: Plane) -> None:
+def test_a_head_that_trickles_is_cut_off_in_time(hasty: Plane) -> None:
     """A byte now and then does not extend the time for a whole head."""
     with hasty.connect() as client, lasts(most=1.2), contextlib.suppress(OSError):
         for byte in request("/healthz", "A: " + "b" * 1000):
@@ -494,14 +494,14 @@ def test_a_head_that_trickles(hasty: Plane) -> None:
 
 
 @pytest.mark.timing
-def test_a_connection_without_a_request(hasty: Plane) -> None:
+def test_a_connection_without_a_request_is_closed(hasty: Plane) -> None:
     with hasty.connect() as client, lasts(0.2, 1):
         client.assert_closed()
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize("target", ["/healthz", "/download", "download"])
-def test_an_idle_connection(hasty: Plane, target: str) -> None:
+def test_an_idle_connection_is_closed_in_time(hasty: Plane, target: str) -> None:
     link = hasty.link(hasty.publish(b"x")) if target == "download" else target
     with hasty.connect() as client:
         client.get(link)
@@ -512,7 +512,7 @@ def test_an_idle_connection(hasty: Plane, target: str) -> None:
 
 
 @pytest.mark.timing
-def test_a_client_that_never_reads(hasty: Plane) -> None:
+def test_a_client_that_never_reads_is_cut_off_in_time(hasty: Plane) -> None:
     link = hasty.link(hasty.publish(bytes(40_000_000)), maximum=1)
     identifier = token_id(link.partition("=")[2])
 
@@ -559,7 +559,7 @@ def test_a_client_that_reads_a_byte_a_second_delays_no_other(hasty: Plane) -> No
             time.sleep(0.3)
 
 
-def test_too_many_connections(hasty: Plane) -> None:
+def test_connections_beyond_the_limit_are_refused(hasty: Plane) -> None:
     kept = [hasty.connect() for _ in range(4)]
     try:
         for client in kept:
@@ -586,7 +586,9 @@ def test_too_many_connections(hasty: Plane) -> None:
 
 @pytest.mark.parametrize("prefix", [b"", request("/healthz")], ids=["alone", "pipelined"])
 @pytest.mark.parametrize("leave", ["reset", "close"])
-def test_vanishing_within_a_transfer(plane: Plane, prefix: bytes, leave: str) -> None:
+def test_a_client_that_vanishes_in_a_transfer_gets_its_bytes_back(
+    plane: Plane, prefix: bytes, leave: str
+) -> None:
     link = plane.link(plane.publish(bytes(50_000_000)), maximum=1)
     with plane.no_leak():
         client = plane.connect()
@@ -602,7 +604,9 @@ def test_vanishing_within_a_transfer(plane: Plane, prefix: bytes, leave: str) ->
     wait_until(lambda: 100_000 <= plane.charged(link) < 20_000_000, "the rest was returned", 3)
 
 
-def test_vanishing_before_the_answer(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+def test_a_client_that_vanishes_before_the_answer(
+    own_store: StoreServer, make_plane: Callable[..., Plane]
+) -> None:
     """Clients leave while their claim is under way; those who stay get and pay for their own answers."""
     plane = make_plane()
     store = own_store.process
@@ -689,7 +693,7 @@ def test_what_follows_does_not_spoil_an_answer(
 
 
 @pytest.mark.parametrize("method", ["FOO", "BREW", "X-Y"])
-def test_a_method_that_the_parser_does_not_know(plane: Plane, method: str) -> None:
+def test_a_method_that_the_parser_does_not_know_is_refused(plane: Plane, method: str) -> None:
     answers = plane.exchange(f"{method} /download HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert statuses(answers) == [405]
     assert b"\r\nAllow: GET, HEAD\r\n" in answers

@@ -1,6 +1,6 @@
-"""Downloads through the cache, whole: real workers that share a folder, before a storage that counts.
+"""Whole downloads through the cache: real workers share its folder, and the storage counts requests.
 
-Small enough for every day; GATEWAY_TEST_COLD_OBJECT_MIB=1024 makes it large.
+The object is small by default; GATEWAY_TEST_COLD_OBJECT_MIB=1024 makes it large.
 """
 
 from __future__ import annotations

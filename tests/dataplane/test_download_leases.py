@@ -1,7 +1,7 @@
-"""Workers that die or freeze in the middle of a download: the customer goes on at another one.
+"""Workers that die or freeze in the middle of a download: the customer goes on at another worker.
 
 Two planes of one worker each share a store and a storage, as two machines do. The clients stop reading, so
-that what was sent and what was not stands still.
+that the number of bytes sent stays the same.
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ def twins(
 
 
 @pytest.mark.parametrize("twins", KINDS, indirect=True)
-def test_killed(twins: Twins, request: pytest.FixtureRequest) -> None:
+def test_a_killed_worker_gives_back_what_it_had_not_sent(
+    twins: Twins, request: pytest.FixtureRequest
+) -> None:
     """One download is allowed; it ends at the other machine, and what the first has sent is charged."""
     is_parts = "parts" in request.node.name
     download = twins.begin(*([PARTS] if is_parts else []))
@@ -180,7 +182,7 @@ def test_killed(twins: Twins, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize("twins", KINDS, indirect=True)
-def test_frozen_and_goes_on(twins: Twins, request: pytest.FixtureRequest) -> None:
+def test_a_frozen_worker_goes_on(twins: Twins, request: pytest.FixtureRequest) -> None:
     """Its bytes were free for a while, and nobody took them: the download goes on, and is charged once."""
     fields = [PARTS] if "parts" in request.node.name else []
     download = twins.begin(*fields)
@@ -200,7 +202,9 @@ def test_frozen_and_goes_on(twins: Twins, request: pytest.FixtureRequest) -> Non
 
 
 @pytest.mark.parametrize("twins", KINDS, indirect=True)
-def test_frozen_and_overtaken(twins: Twins, request: pytest.FixtureRequest) -> None:
+def test_a_frozen_worker_whose_bytes_others_got_is_broken_off(
+    twins: Twins, request: pytest.FixtureRequest
+) -> None:
     """Its bytes were given out at the other machine: it is broken off, and each byte sent is charged."""
     fields = [PARTS] if "parts" in request.node.name else []
     twins.one.expected.append("was broken off")

@@ -1,6 +1,7 @@
-"""Downloads of objects, whole: real workers, and a storage that fails to order.
+"""Whole downloads of objects: real workers, and a storage that fails as a test asks.
 
-Small enough for every day; GATEWAY_TEST_OBJECT_MIB=1024 and GATEWAY_TEST_SLOW_CLIENTS=500 make it large.
+The objects are small and the clients few by default; GATEWAY_TEST_OBJECT_MIB=1024 and
+GATEWAY_TEST_SLOW_CLIENTS=500 make them large and many.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def test_an_object_that_is_gone(
 @pytest.mark.parametrize("fault", [Fault(short_after=10_000), Fault(reset_after=0), Fault(stall_after=5)])
 def test_faults_that_a_retry_repairs(objects: Plane, upstream: Upstream, fault: Fault) -> None:
     content = Pattern(300_000)
-    link = objects.link(publish(objects, upstream.put("mended", content)))
+    link = objects.link(publish(objects, upstream.put("repaired", content)))
     for asked in ("", "Range: bytes=10-20", "Range: bytes=5-200000"):
         upstream.faults.append(fault)
         answer = objects.get(link, *filter(None, [asked]))

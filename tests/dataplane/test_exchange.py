@@ -1,4 +1,4 @@
-"""One request's answer: how heads are completed, what a refusal looks like, and when nobody is there."""
+"""The answer to one request: how heads are completed, how it is refused, and a client that has gone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_head_requests_get_no_body() -> None:
     assert channel.wire.written == HEAD + DATE + b"\r\n"
 
 
-def test_nobody_is_there() -> None:
+def test_without_a_client_the_answer_raises_client_gone() -> None:
     channel = FakeChannel()
     channel.transport = None
     with pytest.raises(ClientGone):

@@ -1,4 +1,4 @@
-"""Answers of the fast path: they equal the ordinary ones, and the store and the file are always asked."""
+"""Answers of the fast path equal the ordinary ones, and the token and the file are checked each time."""
 
 from __future__ import annotations
 

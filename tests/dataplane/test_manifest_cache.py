@@ -1,4 +1,4 @@
-"""The manifests a worker keeps: bounded, and only what their digest names."""
+"""The manifests that a worker keeps: their number is bounded, and each must match its digest."""
 
 from __future__ import annotations
 

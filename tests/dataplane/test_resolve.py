@@ -1,4 +1,4 @@
-"""From what a token opens to the bytes: manifest, file, blob; against a real store and real files."""
+"""Finding what a token opens: its manifest, file and blob, in a real store and real files."""
 
 from __future__ import annotations
 

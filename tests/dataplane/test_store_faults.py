@@ -1,4 +1,4 @@
-"""What breaks around a worker: its store and its files. Real servers, stopped, paused and starved."""
+"""Faults of a worker's store and files, with real servers that are stopped, paused or out of memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def begin(plane: Plane, target: str, length: int = 100_000) -> tuple[Client, byt
 
 
 @pytest.mark.timing
-def test_store_stopped(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+def test_a_stopped_store_refuses_requests_at_once(
+    own_store: StoreServer, make_plane: Callable[..., Plane]
+) -> None:
     """503 at once, running downloads continue, recovery within 2 s of its return without a restart."""
     plane = make_plane()
     plane.expected += AWAY
@@ -71,7 +73,9 @@ def test_store_stopped(own_store: StoreServer, make_plane: Callable[..., Plane])
 
 
 @pytest.mark.timing
-def test_store_paused(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+def test_a_paused_store_refuses_requests_in_time(
+    own_store: StoreServer, make_plane: Callable[..., Plane]
+) -> None:
     """A store that hangs: 503 within the time-out, then at once; back as soon as it answers."""
     plane = make_plane(redis_timeout=0.4)
     target = plane.link(plane.publish(b"x" * 1000), maximum=2)

@@ -1,7 +1,6 @@
-"""No time-out ends a download that goes on, however long it takes; nor does SIGTERM within drain_timeout.
+"""No time-out ends a download that goes on, however long it takes, and SIGTERM does not within drain_timeout.
 
-The paced downloads last PACED seconds here, several times every time-out; set GATEWAY_TEST_PACED=60 for the
-long run.
+The paced downloads last PACED seconds, several times every time-out; GATEWAY_TEST_PACED=60 makes them long.
 """
 
 from __future__ import annotations

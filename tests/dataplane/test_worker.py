@@ -1,4 +1,4 @@
-"""How a worker listens: many connections that come at once begin together."""
+"""How a worker accepts connections: many that come at once are accepted in one turn of the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journey of test_journey.py for a product in a bucket: published in place, downloaded as people do."""
+"""As test_journey.py, for a product in a bucket: published in place, downloaded with ordinary programs."""
 
 from __future__ import annotations
 

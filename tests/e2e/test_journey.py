@@ -1,4 +1,4 @@
-"""The whole way with real programs: publish, mint, download as people do, resume, survive."""
+"""From publishing to the last byte, with real programs: publish, mint, download, resume, survive kills."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_limit_counts_downloads_and_not_attempts(shop: Shop) -> None:
 
 def test_a_shop_mints_through_the_api(shop: Shop) -> None:
     shop.start("kit.bin")
-    [mint] = [line for line in shop.said if line.startswith("Mint service at ")]
+    [mint] = [line for line in shop.output if line.startswith("Mint service at ")]
     api = mint.split()[3].rstrip(":")
     key = shop.ask("key", "create", "shop", "--role", "mint")["key"]
     wanted = json.dumps({"productId": "kit.bin", "maxDownloads": 3, "customer": {"email": "a@example.com"}})

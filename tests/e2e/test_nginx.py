@@ -309,7 +309,7 @@ def test_nothing_else_is_reached_from_outside(start: Callable[[str], Nginx], exa
 
 
 @BOTH
-def test_logs_tell_the_client_and_no_token(start: Callable[[str], Nginx], example: str) -> None:
+def test_logs_name_the_client_and_no_token(start: Callable[[str], Nginx], example: str) -> None:
     nginx = start(example)
     link = nginx.plane.link(nginx.plane.publish(CONTENT))
     nginx.get(
@@ -337,7 +337,7 @@ def test_a_file_that_nginx_cannot_find_is_no_second_charge(start: Callable[[str]
     nginx = start("auth_request.conf")
     link = nginx.plane.link(publish_as(nginx.plane, "link/file.bin"), maximum=2)
     (nginx.plane.root / "link").rename(nginx.plane.root / "elsewhere")
-    (nginx.plane.root / "link").symlink_to("elsewhere")  # the gateway follows it, nginx is told not to
+    (nginx.plane.root / "link").symlink_to("elsewhere")  # the gateway follows it, nginx is configured not to
     assert nginx.get(link).status == 502
     assert nginx.plane.charged(link) == len(CONTENT)
 

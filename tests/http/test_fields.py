@@ -1,4 +1,4 @@
-"""Field values: dates, file names, digests, multipart framing and Accept, from the RFCs' own examples on."""
+"""Field values: dates, file names, digests, multipart framing and Accept, with the examples of the RFCs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How front proxies ask for their clients, and which of them are believed: tables."""
+"""How front proxies ask on behalf of their clients, and which proxies are trusted: tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expressions for the commonest heads: what they read, and that all else is left to the parser."""
+"""The expressions for the commonest heads: what they read, and that they leave all else to the parser."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ LEFT = [
 
 
 @pytest.mark.parametrize(("lines", "expected"), [row[1:] for row in READ], ids=[row[0] for row in READ])
-def test_it_reads_plain_heads(lines: bytes, expected: PlainHead) -> None:
+def test_plain_heads_are_read(lines: bytes, expected: PlainHead) -> None:
     assert read_plain_head(lines + b"\r\n") == expected
 
 
 @pytest.mark.parametrize("lines", [row[1] for row in LEFT], ids=[row[0] for row in LEFT])
-def test_it_leaves_everything_else(lines: bytes) -> None:
+def test_every_other_head_is_left_to_the_parser(lines: bytes) -> None:
     assert read_plain_head(lines + b"\r\n") is None
 
 
-def test_it_reads_one_whole_head_only() -> None:
+def test_only_one_whole_head_is_read() -> None:
     whole = LINE + HOST + b"\r\n"
     assert read_plain_head(whole)
     assert not any(read_plain_head(whole[:end]) for end in range(len(whole)))
@@ -87,7 +87,7 @@ def test_it_reads_one_whole_head_only() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "kit.zip", "-", "..", "~a_b"])
-def test_it_agrees_with_the_rules_on_names_and_tokens(name: str) -> None:
+def test_the_quick_reader_agrees_with_the_rules_on_names_and_tokens(name: str) -> None:
     token = new_token()
     target = f"/download/{name}?token={token}" if name else f"/download?token={token}"
     plain = read_plain_head(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -157,17 +157,17 @@ NO_QUESTIONS = [
 @pytest.mark.parametrize(
     ("lines", "expected"), [row[1:] for row in QUESTIONS], ids=[row[0] for row in QUESTIONS]
 )
-def test_it_reads_requests_of_a_front_proxy(lines: bytes, expected: PlainAuthRequest) -> None:
+def test_plain_requests_of_a_front_proxy_are_read(lines: bytes, expected: PlainAuthRequest) -> None:
     assert read_plain_auth_request(lines + b"\r\n") == expected
     assert read_plain_head(lines + b"\r\n") is None
 
 
 @pytest.mark.parametrize("lines", [row[1] for row in NO_QUESTIONS], ids=[row[0] for row in NO_QUESTIONS])
-def test_it_leaves_other_requests_of_a_front_proxy(lines: bytes) -> None:
+def test_other_requests_of_a_front_proxy_are_left_to_the_parser(lines: bytes) -> None:
     assert read_plain_auth_request(lines + b"\r\n") is None
 
 
-def test_it_reads_only_one_whole_request_of_a_front_proxy() -> None:
+def test_only_one_whole_request_of_a_front_proxy_is_read() -> None:
     whole = ASK + HOST + FROM + ABOUT + BY + b"\r\n"
     assert read_plain_auth_request(whole)
     assert not any(read_plain_auth_request(whole[:end]) for end in range(len(whole)))

@@ -204,7 +204,7 @@ def test_the_longest_token_passes() -> None:
     assert choose_token(read_target(f"/download?token={longest}").token, None) == longest
 
 
-def test_a_refusal_does_not_tell_the_token() -> None:
+def test_a_refusal_does_not_contain_the_token() -> None:
     with pytest.raises(Refused) as caught:
         choose_token(TOKEN, OTHER_TOKEN)
     assert TOKEN not in f"{caught.value!r} {caught.value} {caught.value.detail}"
@@ -292,7 +292,7 @@ def test_names_come_back_from_path_and_parameter(name: str) -> None:
 
 
 @given(st.text())
-def test_the_short_way_reads_as_the_long_one(token: str) -> None:
+def test_the_quick_reader_of_targets_agrees_with_the_full_one(token: str) -> None:
     text = quote("ct_" + token.encode("utf-8", "replace").decode(), safe="")
     assert read_target(f"/download?token={text}") == read_target(f"/download?x=1&token={text}")
 

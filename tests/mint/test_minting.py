@@ -1,4 +1,4 @@
-"""POST /api/generate-download-url: what it makes, what it refuses, and what the store then holds."""
+"""POST /api/generate-download-url: what it creates, what it refuses, and what is then in the store."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ async def test_many_at_once_make_one_token(api: Api) -> None:
 
 
 @pytest.mark.parametrize("token_there", [False, True])
-async def test_a_crash_between_the_steps_is_mended(api: Api, token_there: bool) -> None:
+async def test_a_crash_between_the_steps_is_repaired(api: Api, token_there: bool) -> None:
     first = await ask_again(api)
     [record] = await api.store.client.call("KEYS", "dg:idem:*")
     await api.store.client.call("SETRANGE", record, 0, "open")  # as a crash before step 3 leaves it
@@ -226,7 +226,7 @@ async def test_a_crash_between_the_steps_is_mended(api: Api, token_there: bool) 
     assert (await api.store.client.call("GET", record)).startswith("done ")
 
 
-async def test_a_promise_kept_too_late_makes_no_token(api: Api) -> None:
+async def test_a_repeated_order_after_the_expiry_makes_no_token(api: Api) -> None:
     first = await ask_again(api, body={**MINIMAL, "expiresIn": 1})
     [record] = await api.store.client.call("KEYS", "dg:idem:*")
     await api.store.client.call("SETRANGE", record, 0, "open")

@@ -1,4 +1,4 @@
-"""Who may ask, what is no request at all, and that every no has the one form."""
+"""Who may use the mint service, which requests it refuses, and that every refusal has the same form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUTES = make_routes(GenerateDownloadUrl)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-async def test_every_url_wants_a_key_but_the_public_ones(api: Api, route: Any) -> None:
+async def test_every_url_needs_a_key_but_the_public_ones(api: Api, route: Any) -> None:
     public = route.path in ("/api/openapi.json", "/healthz", "/readyz")
     for key in ("", "gk_" + "a" * 43, "x" * 5000):
         status, body, response = await api.ask(route.method, route.path, key=key)
@@ -52,7 +52,7 @@ async def test_a_revoked_key_is_unknown_at_once(api: Api) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic {}", "{}", "Bearer {} x", "Bearer é"])
-async def test_other_authorizations(api: Api, value: str) -> None:
+async def test_only_a_bearer_key_is_accepted(api: Api, value: str) -> None:
     headers = {"Authorization": value.format(api.key)}
     status, body, response = await api.ask("POST", MINT, MINIMAL, key="", headers=headers)
     check_problem(status, body, response.content_type)
@@ -60,13 +60,13 @@ async def test_other_authorizations(api: Api, value: str) -> None:
     assert api.key not in str(body)
 
 
-async def test_scheme_is_not_case_sensitive(api: Api) -> None:
+async def test_the_scheme_bearer_is_not_case_sensitive(api: Api) -> None:
     headers = {"Authorization": f"bEARER  {api.key}"}
     assert (await api.ask("POST", MINT, MINIMAL, key="", headers=headers))[0] == 200
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "reason"),
     [
         (b"", "not JSON"),
         (b"{", "not JSON"),
@@ -93,13 +93,13 @@ async def test_scheme_is_not_case_sensitive(api: Api) -> None:
         (b'{"gk_' + b"a" * 43 + b'": 1, "gk_' + b"a" * 43 + b'": 2}', "[secret]"),
     ],
 )
-async def test_bodies_that_are_none(api: Api, body: bytes, said: str) -> None:
+async def test_a_body_that_is_no_json_object_is_refused(api: Api, body: bytes, reason: str) -> None:
     status, answer, response = await api.ask(
         "POST", MINT, data=body, headers={"Content-Type": "application/json"}
     )
     check_problem(status, answer, response.content_type)
     assert status == 400
-    assert said in answer["error"]
+    assert reason in answer["error"]
     assert "gk_a" not in str(answer)
 
 
@@ -116,7 +116,7 @@ async def test_bodies_that_are_none(api: Api, body: bytes, said: str) -> None:
         ("", 415),
     ],
 )
-async def test_content_types(api: Api, content_type: str, status: int) -> None:
+async def test_only_json_in_utf_8_is_accepted(api: Api, content_type: str, status: int) -> None:
     got, body, response = await api.ask(
         "POST", MINT, data=json.dumps(MINIMAL).encode(), headers={"Content-Type": content_type}
     )
@@ -125,7 +125,7 @@ async def test_content_types(api: Api, content_type: str, status: int) -> None:
         check_problem(status, body, response.content_type)
 
 
-async def test_too_large(api: Api) -> None:
+async def test_a_body_that_is_too_large_is_refused(api: Api) -> None:
     limit = 64 * 1024
     for size, status in ((limit, 400), (limit + 1, 413), (2**20 + 1, 413)):
 
@@ -151,7 +151,7 @@ async def test_unknown_urls_and_those_of_the_admin_api(api: Api, path: str) -> N
         assert "the admin API, on `dashboard.listen`" in body["error"]
 
 
-async def test_what_no_handler_is_asked_for(api: Api) -> None:
+async def test_a_request_that_reaches_no_handler_is_a_problem(api: Api) -> None:
     status, body, response = await api.ask("PUT", MINT, MINIMAL)
     check_problem(status, body, response.content_type)
     assert (status, response.headers["Allow"]) == (405, "POST")
@@ -176,7 +176,7 @@ async def test_what_no_handler_is_asked_for(api: Api) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
-async def test_what_is_no_http(api: Api, head: bytes) -> None:
+async def test_bytes_that_are_no_http_are_a_problem(api: Api, head: bytes) -> None:
     answer = await api.talk(head)
     headers, _, body = answer.partition(b"\r\n\r\n")
     assert headers[8:].startswith(b" 400 ")
@@ -185,13 +185,13 @@ async def test_what_is_no_http(api: Api, head: bytes) -> None:
     assert b"gk_a" not in answer
 
 
-async def test_parameters_nobody_knows(api: Api) -> None:
+async def test_unknown_parameters_are_refused(api: Api) -> None:
     status, body, _ = await api.ask("POST", f"{MINT}?x=1", MINIMAL)
     assert (status, body["errors"][0]["field"]) == (400, "x")
     assert (await api.ask("GET", "/healthz?utm=1", key=""))[0] == 200
 
 
-async def test_a_fault_of_ours_is_told_without_secrets(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_defect_is_answered_without_secrets(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     await api.store.client.call("SET", manifest_key(manifest("drums", "1.0.0").digest), "no JSON")
     status, body, response = await api.ask("POST", MINT, {**MINIMAL, "maxDownloads": 1})
     check_problem(status, body, response.content_type)

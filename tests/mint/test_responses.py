@@ -1,4 +1,4 @@
-"""Answers at the level of bytes: connections kept or closed, HTTP/1.0, HEAD, clients that wait or leave."""
+"""Responses at the level of bytes: connections kept or closed, HTTP/1.0, HEAD, clients that wait or leave."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEALTHY = b'{"success": true, "status": "ok"}'
 
 
 @pytest.mark.parametrize(
-    ("version", "asked", "told"),
+    ("version", "asked", "answered"),
     [
         ("1.1", "", None),
         ("1.1", "Connection: close\r\n", "close"),
@@ -27,8 +27,8 @@ HEALTHY = b'{"success": true, "status": "ok"}'
         ("1.0", "Connection: keep-alive\r\n", "keep-alive"),
     ],
 )
-async def test_the_connection_stays_or_ends_as_agreed(
-    api: Api, version: str, asked: str, told: str | None
+async def test_the_connection_is_kept_or_closed_as_agreed(
+    api: Api, version: str, asked: str, answered: str | None
 ) -> None:
     request = f"GET /healthz HTTP/{version}\r\nHost: x\r\n{asked}\r\n".encode()
     stays = (version == "1.1") != bool(asked)
@@ -36,7 +36,7 @@ async def test_the_connection_stays_or_ends_as_agreed(
     assert answer.startswith(f"HTTP/{version} 200 OK\r\n".encode())
     assert answer.count(b" 200 OK\r\n") == (2 if stays else 1)
     fields = fields_of(answer)
-    assert fields.get("Connection") == told
+    assert fields.get("Connection") == answered
     assert fields["Content-Type"] == "application/json"
     assert fields["Cache-Control"] == "no-store"
     assert int(fields["Content-Length"]) == len(HEALTHY)
@@ -55,7 +55,7 @@ async def test_head_has_no_content(api: Api) -> None:
 @pytest.mark.parametrize(
     ("expectation", "status"), [("100-continue", 200), ("100-Continue", 200), ("x", 417)]
 )
-async def test_a_client_that_waits_for_leave_to_send_its_body(
+async def test_a_client_that_expects_100_continue_is_answered_first(
     api: Api, expectation: str, status: int
 ) -> None:
     body = json.dumps(MINIMAL).encode()
@@ -76,7 +76,7 @@ async def test_a_client_that_waits_for_leave_to_send_its_body(
     writer.close()
 
 
-async def test_clients_that_go_away_before_the_answer(api: Api) -> None:
+async def test_clients_that_go_away_before_the_answer_disturb_no_other(api: Api) -> None:
     body = json.dumps(MINIMAL)
     request = (
         f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\n"

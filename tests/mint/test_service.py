@@ -1,4 +1,4 @@
-"""The mint service as a process: its signals, its store, what it leaves, and schemathesis against it."""
+"""The mint service as a process: signals, faults of the store, no secret left behind, and schemathesis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MINIMAL = {"productId": "drums"}
 
 
 @pytest.mark.timing
-def test_sigterm_ends_it(service_process: ServiceProcess) -> None:
+def test_sigterm_ends_the_process(service_process: ServiceProcess) -> None:
     assert ask(f"{service_process.url}/readyz") == (200, {"success": True, "status": "ok"})
     with socket.create_connection(
         ("127.0.0.1", service_process.port)
@@ -36,7 +36,7 @@ def test_sigterm_ends_it(service_process: ServiceProcess) -> None:
         assert idle.recv(1) == b""
 
 
-async def test_what_is_under_way_is_finished(settings: Settings, own_store: StoreServer) -> None:
+async def test_a_request_under_way_is_finished(settings: Settings, own_store: StoreServer) -> None:
     settings = settings.model_copy(update={"redis_url": own_store.url, "redis_timeout": 5.0})
     sock = listen()
     url = url_of(sock)
@@ -51,7 +51,9 @@ async def test_what_is_under_way_is_finished(settings: Settings, own_store: Stor
 
 
 @pytest.mark.timing
-async def test_the_store_goes_and_comes_back(settings: Settings, own_store: StoreServer) -> None:
+async def test_without_the_store_it_answers_503_and_recovers(
+    settings: Settings, own_store: StoreServer
+) -> None:
     settings = settings.model_copy(update={"redis_url": own_store.url})
     sock = listen()
     url = url_of(sock)
@@ -60,8 +62,8 @@ async def test_the_store_goes_and_comes_back(settings: Settings, own_store: Stor
         own_store.stop()
         for path, body in (("/readyz", None), (MINT, {})):
             with lasts(most=1):
-                status, told = await asyncio.to_thread(ask, url + path, body, key)
-            assert (status, told["code"]) == (503, "store_unavailable")
+                status, problem = await asyncio.to_thread(ask, url + path, body, key)
+            assert (status, problem["code"]) == (503, "store_unavailable")
         assert (await asyncio.to_thread(ask, f"{url}/healthz"))[0] == 200
         own_store.start()
         key, _ = await prepare(own_store.url)
@@ -88,8 +90,8 @@ async def test_a_store_that_fails_a_request_under_way(
             await asyncio.sleep(0.2)
             await asyncio.to_thread(own_store.stop)
         async with asyncio.timeout(10):
-            status, told = await waiting
-        assert (status, told["code"]) == (503, "store_unavailable")
+            status, problem = await waiting
+        assert (status, problem["code"]) == (503, "store_unavailable")
 
 
 async def test_a_unix_socket(settings: Settings, store: StoreServer, tmp_path: Path) -> None:
@@ -128,10 +130,10 @@ def test_no_secret_is_left_anywhere(store: StoreServer, service_process: Service
     ]
     for path, document in refused:
         for used in (key, wrong, ""):
-            status, told = ask(service_process.url + path, document, used)
+            status, problem = ask(service_process.url + path, document, used)
             assert status >= 400
-            assert token not in str(told)
-            assert key not in str(told)
+            assert token not in str(problem)
+            assert key not in str(problem)
     held = asyncio.run(read_store(store.url))
     log = service_process.stop()
     assert "serves" in log

@@ -1,4 +1,4 @@
-"""Publishing objects of a real S3 server: where they are, their names, digests taken, kept or believed."""
+"""Publishing objects of a real S3 server: addresses, names, digests computed or taken from the storage."""
 
 from __future__ import annotations
 
@@ -131,12 +131,12 @@ def test_digests_are_taken_over_from_an_earlier_manifest(storages: Storages, sho
     shop.put("drums/one.wav", b"x", sha256="1" * 64, crc32="1" * 8)
     known = publish(storages, shop.address("drums/one.wav"), trust=True)
     again = publish(storages, shop.address("drums/one.wav"), previous=known)
-    assert again == known, "it was not read, or the wrong digest would have been told"
+    assert again == known, "if it had been read, the wrong digest would be an error"
     shop.put("drums/one.wav", b"y")
     assert publish(storages, shop.address("drums/one.wav"), previous=known).files[0].sha256[0] != "1"
 
 
-def test_every_fault_is_told_at_once(storages: Storages, shop: Shop) -> None:
+def test_every_fault_is_reported_at_once(storages: Storages, shop: Shop) -> None:
     found = faults(
         storages,
         shop.address("drums/none"),
@@ -173,7 +173,7 @@ def test_a_storage_that_holds_only_a_part_of_the_bucket(shop: Shop, tmp_path: Pa
     )
 
 
-def test_a_storage_that_does_not_answer_is_told_once(shop: Shop, tmp_path: Path) -> None:
+def test_a_storage_that_does_not_answer_is_reported_once(shop: Shop, tmp_path: Path) -> None:
     storages = Storages({"shop": shop.table(secret_key="hunter2")}, tmp_path / "data", 4)
     [fault] = faults(storages, shop.address("a/"))
     assert "does not accept the secret key" in fault

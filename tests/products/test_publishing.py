@@ -1,4 +1,4 @@
-"""From paths to a manifest whose digests are right, whose files can be opened, and which notices changes."""
+"""Publishing paths: the manifest's digests are right, its files can be opened, and changes are noticed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_known_digest(tmp_path: Path, storages: Storages) -> None:
     assert check.crc32 == "cbf43926"
 
 
-def test_other_workers_find_it(folder: Path, storages: Storages, tmp_path: Path) -> None:
+def test_other_workers_find_the_registered_storage(folder: Path, storages: Storages, tmp_path: Path) -> None:
     manifest = publish(storages, folder)
     worker = Storages({}, tmp_path / "data", 16)
     for file in manifest.files:

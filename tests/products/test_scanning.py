@@ -1,4 +1,4 @@
-"""What is published, what is skipped, and every reason why something cannot be."""
+"""Which files are published, which are skipped, and every fault that prevents publishing."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_same_name_twice(folder: Path) -> None:
     assert "would both be named '2.wav'" in fault
 
 
-def test_nothing() -> None:
+def test_without_a_path_there_is_nothing_to_publish() -> None:
     assert faults() == ("nothing to publish: name a file or a folder",)
 
 
@@ -155,7 +155,7 @@ def test_any_name(tmp_path: Path) -> None:
     assert names(tmp_path) == sorted(wanted)
 
 
-def test_unreadable() -> None:
+def test_unreadable_files_and_folders_are_faults() -> None:
     with tempfile.TemporaryDirectory(prefix="dg-private-") as name:
         top = Path(name)
         top.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Addresses: what is one, what two of them have in common, and how they are printed."""
+"""Addresses: which texts are valid, which two addresses collide, and how they are printed."""
 
 from __future__ import annotations
 

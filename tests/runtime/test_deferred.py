@@ -1,4 +1,4 @@
-"""Coroutines stepped by hand: order, errors, and what happens when nothing waits."""
+"""Coroutines stepped by hand: order, errors, and results for which no coroutine waits."""
 
 from __future__ import annotations
 

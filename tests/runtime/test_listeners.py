@@ -1,4 +1,4 @@
-"""Listening sockets: nobody else has the address, everybody who connects is served."""
+"""Listening sockets: no other program shares the address, and every client that connects is served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, and never a secret in it."""
+"""The log: each line is one JSON object, and none contains a secret."""
 
 from __future__ import annotations
 

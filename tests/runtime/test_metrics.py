@@ -1,4 +1,4 @@
-"""Counters: shared with the supervisor, summed over the living and the dead."""
+"""Counters: shared with the supervisor, and summed over running and ended processes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_what_a_child_counts_is_seen_and_kept_when_it_ends_but_not_what_was_open
     assert (totals.values()[BYTES_SENT], totals.values()[CONNECTIONS]) == (2 * 2**40, 3)
 
 
-def test_a_gauge_below_zero_harms_nobody() -> None:
+def test_a_gauge_may_fall_below_zero() -> None:
     counters = Counters()
     counters.add(CONNECTIONS, -1)
     assert counters.values()[CONNECTIONS] == -1

@@ -44,7 +44,7 @@ def storage(root: Path, cache: DescriptorCache, opener: Opener) -> LocalStorage:
 
 @pytest.fixture
 def no_leak(cache: DescriptorCache) -> Iterator[None]:
-    """Once the cache is empty, as many descriptors are open as before."""
+    """Assert that as many descriptors are open as before, once the cache is empty."""
     before = count_descriptors()
     yield
     cache.clear()
@@ -56,7 +56,7 @@ def no_leak(cache: DescriptorCache) -> Iterator[None]:
 
 @pytest.fixture
 def somebody() -> Callable[[], AbstractContextManager[None]]:
-    """Run a block as a user whom permissions stop, also where the tests run as root."""
+    """Run a block as a user to whom permissions apply, also when the tests run as root."""
 
     @contextmanager
     def as_somebody() -> Iterator[None]:

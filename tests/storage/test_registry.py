@@ -1,4 +1,4 @@
-"""Storages by name: the settings' and the registered ones, found without a restart."""
+"""Storages by name: those of the settings, and registered ones, which are found without a restart."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_registered_while_running(root: Path, data: Path, monkeypatch: pytest.Mo
     with storage.open(entry(root, "sub/file", name)) as blob:
         assert blob.pread(0, 1) == b"0"
     other = register(data, root / "sub")
-    assert running.local(other).exists("file")
+    running.local(other).stat("file")
     assert running.get(name) is storage  # with the descriptors it has
     running.close()
 
@@ -165,8 +165,8 @@ def test_files_on_disk_pay_nothing_for_buckets(root: Path) -> None:
         "lazy = ('botocore', 'obstore', 'gateway.storage.s3'); "
         "print([name for name in sys.modules if name.startswith(lazy)])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout == "[]\n"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "[]\n"
 
 
 WRITE = (
@@ -207,7 +207,7 @@ def test_folder_not_utf8(tmp_path: Path, data: Path) -> None:
         register(data, folder)
 
 
-def test_found_by_all_who_ask_at_once(root: Path, data: Path) -> None:
+def test_threads_that_ask_at_once_all_find_the_storage(root: Path, data: Path) -> None:
     """A thread that asks while another one is still looking gets the storage too."""
     name = register(data, root)
     for _ in range(50):

@@ -1,4 +1,4 @@
-"""A stream that asks again where it broke off, on a source whose every answer the test has written."""
+"""A stream that requests the rest where it broke off, from a source whose every answer the test writes."""
 
 from __future__ import annotations
 

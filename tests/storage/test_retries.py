@@ -1,4 +1,4 @@
-"""When a storage is asked again, and when it has been asked enough."""
+"""When a request to a storage is tried again, and when it is given up."""
 
 from __future__ import annotations
 

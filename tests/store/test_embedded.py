@@ -1,4 +1,4 @@
-"""The embedded store, with real servers: one owner, nothing lost, nothing left behind."""
+"""The embedded store, with real servers: it has one owner, loses nothing, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_configured_store_is_used_and_nothing_is_started(data: Path) -> None:
     assert not data.exists()
 
 
-def test_state_survives_a_restart_and_nobody_else_may_look(settings: Settings, data: Path) -> None:
+def test_state_survives_a_restart_and_its_folder_is_private(settings: Settings, data: Path) -> None:
     with open_store(settings) as url, redis.Redis.from_url(url) as client:
         client.set("answer", 42)
         assert client.config_get("port") == {"port": "0"}

@@ -18,7 +18,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_the_second_owner_is_told_who_is_the_first(data: Path) -> None:
+def test_the_second_owner_learns_who_is_the_first(data: Path) -> None:
     first = StoreFolder(data)
     first.acquire("up")
     assert first.owned
@@ -92,7 +92,7 @@ def test_the_owner_announces_what_links_begin_with(data: Path) -> None:
     store.close()
     assert announced_url(data) is None
     (data / "store" / "lock").write_text('{"pid": 1073741824, "command": "up", "url": "http://gone"}')
-    assert announced_url(data) is None  # whoever said it was killed
+    assert announced_url(data) is None  # the owner that announced it was killed
 
 
 def test_an_unusable_folder_is_one_clear_line(tmp_path: Path) -> None:

@@ -227,15 +227,15 @@ async def test_stopping_waits_for_what_was_asked(tmp_path: Path) -> None:
 
 async def test_a_command_may_be_sent_from_the_callback_of_one_that_timed_out(tmp_path: Path) -> None:
     async with connected(tmp_path) as (_, pipeline):
-        heard: list[bool] = []
+        callbacks: list[bool] = []
         for _ in range(5):
             command = pipeline.call("GET", "a")
             fail = command.set_exception
 
             def again(error: BaseException, fail: Callable[[BaseException], None] = fail) -> None:
                 fail(error)
-                heard.append(pipeline.call("GET", "b").done)
+                callbacks.append(pipeline.call("GET", "b").done)
 
             command.set_exception = again  # type: ignore[method-assign]
         await asyncio.sleep(TIMEOUT * 2)
-        assert len(heard) >= 5
+        assert len(callbacks) >= 5

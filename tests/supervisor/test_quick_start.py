@@ -114,7 +114,7 @@ async def test_versions_named_by_hand_are_left_alone(
     assert (await publish(tmp_path / "kit.zip", settings, store)).manifest.version == "8"
 
 
-def test_the_faults_of_all_paths_are_told_together(tmp_path: Path) -> None:
+def test_the_faults_of_all_paths_are_reported_together(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "kit.zip").write_bytes(b"kit")

@@ -1,4 +1,4 @@
-"""The supervisor against real processes: what dies comes back, what should end ends, nobody is refused."""
+"""The supervisor with real processes: it restarts those that die, ends all at the end, refuses no client."""
 
 from __future__ import annotations
 
@@ -296,7 +296,8 @@ def test_faulty_settings_are_named_and_the_old_ones_kept(gateway: Gateway) -> No
     gateway.configure(workers=-1, max_line=3)
     gateway.send(signal.SIGHUP)
     wait_until(
-        lambda: sum(event.startswith("not reloaded: ") for event in gateway.events()) == 2, "both are told"
+        lambda: sum(event.startswith("not reloaded: ") for event in gateway.events()) == 2,
+        "both are reported",
     )
     assert any("workers" in event for event in gateway.events())
     assert any("max_line" in event for event in gateway.events())
@@ -312,7 +313,7 @@ def test_a_reload_whose_children_do_not_start_keeps_the_old_ones(gateway: Gatewa
     (tmp_path / "word").write_text("fail")
     gateway.send(signal.SIGHUP)
     fault = "not reloaded: worker 0 could not start: the disk is on fire"
-    wait_until(lambda: fault in gateway.events(), "the fault is told")
+    wait_until(lambda: fault in gateway.events(), "the fault is reported")
     assert gateway.pids() == former
     assert gateway.about()["pid"] in former
 

@@ -75,21 +75,21 @@ def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
     one, several = up.start("Épic Kit.zip", "kit")
     assert download(one) == CONTENT
     assert b"sub/a.wav" in download(several)
-    assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.said
+    assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.output
     key = up.command("key", "create", "shop", "--json")
     secret = json.loads(key.communicate()[0])["key"]
     assert key.returncode == 0
-    [admin_api] = [line.split()[3].rstrip(",") for line in up.said if line.startswith("Admin API at ")]
+    [admin_api] = [line.split()[3].rstrip(",") for line in up.output if line.startswith("Admin API at ")]
     request = Request(f"{admin_api}/api/downloads/tokens", headers={"Authorization": f"Bearer {secret}"})
     with urlopen(request, timeout=15) as response:
         assert {token["productId"] for token in json.load(response)["tokens"]} == {"epic-kit.zip", "kit"}
     link = up.command("token", "create", "kit").communicate()[0].strip()
     assert b"sub/a.wav" in download(link), "it says where this `up` listens"
-    told = up.command("token", "create", "kit", "--listen", "127.0.0.1:1").communicate()[0]
-    assert told.startswith("http://127.0.0.1:1/download?token=")
+    printed = up.command("token", "create", "kit", "--listen", "127.0.0.1:1").communicate()[0]
+    assert printed.startswith("http://127.0.0.1:1/download?token=")
     up.stop(signal.SIGKILL)
     again = up.start("Épic Kit.zip", "kit")
-    assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.said
+    assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.output
     assert not {one, several} & set(again)
     assert download(one) == CONTENT
     assert up.stop(signal.SIGINT) == 0

@@ -1,4 +1,4 @@
-"""Where the files of a plane lie: one contract, and what tests do to files, on every kind of storage.
+"""Where the files of a plane are: every kind of storage, and what tests do to files there.
 
 A `Backend` puts files, replaces and removes them; `Plane.publish` writes the manifests. A module that says
 `ON_EVERY_BACKEND = True` has its tests that ask for `plane` or `pair` run on each of BACKENDS.
@@ -21,16 +21,16 @@ class Backend(Protocol):
     """Files of one storage, by key."""
 
     def settings(self, folder: Path) -> dict[str, Any]:
-        """The settings that make it the storage `main`; `folder`: of the plane."""
+        """The settings that make this backend the storage `main`. folder: the folder of the plane."""
 
     def put(self, key: str, content: bytes) -> Put:
-        """Write a file, or another in its place; what the storage says of it."""
+        """Write a file, or replace it; return what the storage says about it."""
 
     def remove(self, key: str) -> None:
         """Take a file away."""
 
     def date(self, key: str, modified: int) -> None:
-        """Give a file this time (nanoseconds since 1970), if the storage lets one."""
+        """Set the time of a file (nanoseconds since 1970), if the storage allows that."""
 
 
 @dataclass
@@ -80,6 +80,6 @@ class Objects:
 
 
 def make_backend(name: str, servers: dict[str, S3Server]) -> Backend:
-    """A fresh bucket for one of BACKENDS but `local`."""
+    """A fresh bucket for any of BACKENDS except `local`."""
     server = servers["https" if name == "s3-tls" else "http"]
     return Objects(server, server.make_bucket(), cached=name == "s3-cache")

@@ -28,7 +28,7 @@ class Put(NamedTuple):
 
 @dataclass
 class S3Server:
-    """A server, how to speak to it, and what tests do to its buckets.
+    """A server, how to connect to it, and what tests do to its buckets.
 
     ca_file: the certificate to trust, over https.
     """
@@ -41,7 +41,7 @@ class S3Server:
 
     @cached_property
     def client(self) -> Any:
-        """A client of botocore's, for everything that has no method here."""
+        """A botocore client, for everything that has no method here."""
         from botocore.config import Config  # noqa: PLC0415 - slow to import, for those who need it
         from botocore.session import Session  # noqa: PLC0415
 
@@ -106,6 +106,6 @@ class S3Server:
         return Put(facts["ETag"], facts.get("VersionId", ""), facts["ContentLength"], modified)
 
     def delete(self, bucket: str, key: str, version_id: str = "") -> None:
-        """Remove an object; in a bucket with versions only the one named goes for good."""
+        """Remove an object. In a bucket with versions only the version that is named is really deleted."""
         version = {"VersionId": version_id} if version_id else {}
         self.client.delete_object(Bucket=bucket, Key=key, **version)

@@ -44,7 +44,7 @@ class Rig:
         return b"".join([piece async for piece in self.blob(key).chunks(start, stop)])
 
     async def settled(self) -> None:
-        """Until nothing is being filled: readers are served before that."""
+        """Wait until no slice is being fetched. Readers are served before that."""
         await until(lambda: not self.cache._tasks)
 
     def slices(self) -> list[Path]:
@@ -91,7 +91,7 @@ asyncio.run(main())
 class Reader:
     """A process of its own that reads objects through the cache, for several clients at once.
 
-    keys: of the objects, one letter each; read in this order.
+    keys: those of the objects, one letter each, which are read in this order.
     """
 
     def __init__(
@@ -105,9 +105,12 @@ class Reader:
     ) -> None:
         bucket = {name: value for name, value in vars(upstream.bucket()).items() if name != "credentials"}
         files = [asdict(upstream.entry(key)) for key in keys]
-        orders = json.dumps([str(path), max_bytes, clients, slice_bytes, bucket, files])
+        arguments = json.dumps([str(path), max_bytes, clients, slice_bytes, bucket, files])
         self.process = subprocess.Popen(
-            [sys.executable, "-c", READER, orders], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", READER, arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None

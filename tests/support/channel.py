@@ -1,4 +1,4 @@
-"""A connection that only keeps bytes, for tests of what is answered and of how exchanges end."""
+"""A connection that only keeps the bytes written to it, for tests of answers and of how exchanges end."""
 
 from __future__ import annotations
 

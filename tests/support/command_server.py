@@ -28,7 +28,7 @@ MAX_REQUEST = 1 << 20
 
 
 class CommandServer:
-    """The tests' end. One request at a time."""
+    """The side of the tests. It sends one request at a time."""
 
     def __init__(self) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -61,7 +61,7 @@ class CommandServer:
 
 
 def serve(link: socket.socket) -> None:
-    """Answer requests until the tests have gone."""
+    """Answer requests until the tests close the connection."""
     import botocore.client  # noqa: PLC0415 - commands import these when they need them
     import botocore.session  # noqa: F401, PLC0415
 

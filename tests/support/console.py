@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 60
 
 @cache
 def command_server() -> CommandServer:
-    """The one of this test process, started when it is needed for the first time."""
+    """The command server of this test process, started when it is needed for the first time."""
     return CommandServer()
 
 
@@ -40,7 +40,7 @@ class Gateway:
         return {**fixed, **measured, **self.variables}
 
     def run(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end and hold its exit code against `code`."""
+        """Run a command to its end, and assert that its exit code is `code`."""
         words = [str(each) for each in arguments]
         if any(
             name.startswith("PYTHON") for name in self.variables
@@ -68,7 +68,7 @@ class Gateway:
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
     def fault(self, *arguments: str | Path, code: int = 1) -> str:
-        """What the command complains about: one line on standard error, nothing on standard output."""
+        """The fault that the command reports: one line on standard error, and nothing on standard output."""
         done = self.run(*arguments, code=code)
         assert done.stdout == ""
         assert done.stderr.count("\n") == 1, done.stderr

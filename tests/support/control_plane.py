@@ -78,7 +78,7 @@ def manifest(product: str, version: str, *sizes: int) -> Manifest:
 
 @dataclass
 class Api:
-    """The service's URL, a client for it, an admin key and the store behind."""
+    """The service's URL, a client for it, an admin key, and the repositories of its store."""
 
     url: str
     session: aiohttp.ClientSession
@@ -103,7 +103,7 @@ class Api:
             return response.status, await response.json(content_type=None), response
 
     async def talk(self, request: bytes) -> bytes:
-        """Everything that is answered to these bytes; their last request ends the connection."""
+        """Send bytes whose last request ends the connection; return the whole answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(request)
         async with asyncio.timeout(5):
@@ -142,7 +142,7 @@ def ask(url: str, document: Any = None, key: str = "", method: str | None = None
 
 
 async def prepare(redis_url: str) -> tuple[str, str]:
-    """Makes a product; returns an admin key and the id of a token."""
+    """Make a product; return an admin key and the id of a token."""
     async with Repositories.connect(redis_url) as tokens:
         await tokens.products.register(manifest("drums", "1.0.0"))
         key = (await tokens.keys.create("tests")).key
@@ -150,7 +150,7 @@ async def prepare(redis_url: str) -> tuple[str, str]:
 
 
 async def read_store(redis_url: str) -> str:
-    """Every key of the store and what it holds, as one text to search in."""
+    """Every key of the store and its value, as one text to search in."""
     async with Repositories.connect(redis_url) as tokens:
         keys = await tokens.client.call("KEYS", "*")
         return "\n".join([*keys, *[str(await tokens.client.call("DUMP", name)) for name in keys]])
@@ -168,7 +168,7 @@ class ServiceProcess:
         return f"http://127.0.0.1:{self.port}"
 
     def stop(self) -> str:
-        """Ends it with SIGTERM; returns its log."""
+        """End the process with SIGTERM; return its log."""
         self.process.terminate()
         assert self.process.wait(5) == 0
         assert self.process.stderr is not None
@@ -205,7 +205,7 @@ def run_service(module: str, settings: Settings) -> Iterator[ServiceProcess]:
 
 
 def check_problem(status: int, body: Any, content_type: str) -> None:
-    """A refusal has the one form of all refusals."""
+    """Assert that a refusal has the form that all refusals have."""
     assert content_type == "application/problem+json"
     assert set(body) - {"errors"} == {"type", "title", "status", "code", "detail", "error", "success"}
     assert (body["status"], TABLE[body["code"]].status, body["success"]) == (status, status, False)
@@ -213,7 +213,7 @@ def check_problem(status: int, body: Any, content_type: str) -> None:
 
 
 def fields_of(head: bytes) -> dict[str, str]:
-    """The header fields of a response, each of which comes once."""
+    """The header fields of a response; asserts that each comes once."""
     lines = head.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
     fields = dict(line.split(": ", 1) for line in lines)
     assert len(fields) == len(lines)

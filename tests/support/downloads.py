@@ -44,7 +44,7 @@ def publish(plane: Plane, file: ManifestFile, product: str = "product") -> Publi
 
 
 def read_all(client: Client, target: str, content: bytes | Pattern) -> None:
-    """Download, and compare with the content as it comes."""
+    """Download, and compare each part with the content as it arrives."""
     client.send(request(target))
     answer = client.read_head()
     assert (answer.status, int(answer["Content-Length"])) == (200, len(content))

@@ -1,4 +1,4 @@
-"""A storage that serves bytes over HTTP and fails as a test asks, which no real one does on demand.
+"""A storage that serves bytes over HTTP and fails as a test asks, which no real storage does.
 
     with Upstream() as upstream:
         upstream.put("file.bin", b"...")                 # or Pattern(1 << 30), which takes no memory
@@ -133,8 +133,8 @@ class _Anonymous:
 class Upstream:
     """The server; see the module.
 
-    certificate: the PEM files of certificate and key, for TLS. segment: the size of a TCP segment, where it
-    shall not be the 64 KiB of loopback; that of a network card is 1448.
+    certificate: the PEM files of certificate and key, for TLS. segment: the size of a TCP
+    segment in bytes, if not the 64 KiB of loopback; that of a network card is 1448.
     """
 
     def __init__(
@@ -394,7 +394,7 @@ def _read(reader: Any) -> Asked | None:
 
 def _reset(connection: socket.socket) -> None:
     """Reset a connection at once: connecting to AF_UNSPEC does so (connect(2)), also for other users of
-    it."""
+    the socket."""
     _libc.connect(connection.fileno(), bytes(16), 16)
 
 

@@ -31,7 +31,7 @@ Deliver = Callable[[Exchange], Awaitable[None]]
 async def serving(
     deliver: Deliver, secure: tuple[ssl.SSLContext, ssl.SSLContext] | None = None, path: str = ""
 ) -> AsyncIterator[tuple[Callable[[], Client], list[Exchange]]]:
-    """A server in this loop that answers every download so: how to connect, and the exchanges that ended."""
+    """A server that answers each download by `deliver`. Yields how to connect, and the ended exchanges."""
     ended: list[Exchange] = []
 
     async def answer(exchange: Exchange) -> None:

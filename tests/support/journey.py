@@ -34,7 +34,7 @@ class Shop(Up):
         return done.stdout
 
     def abort(self, part: Path, *command: str) -> int:
-        """Start a download, and kill it once some of it has come. Returns how much."""
+        """Start a download, and kill it once a part has arrived. Returns the size of that part."""
         with subprocess.Popen(
             [need(command[0]), *command[1:]],
             cwd=self.customer,
@@ -48,7 +48,7 @@ class Shop(Up):
         return size
 
     def ask(self, *arguments: str) -> Any:
-        """Run a command of ours, and read its JSON."""
+        """Run a command of the gateway, and return its JSON."""
         process = self.command(*arguments, "--json")
         out, _ = process.communicate(timeout=30)
         assert process.returncode == 0, self.errors()

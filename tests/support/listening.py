@@ -1,4 +1,4 @@
-"""Where a gateway listens that was told port 0: it logs each address that it has found."""
+"""Where a gateway listens whose settings say port 0: it logs each address on which it listens."""
 
 from __future__ import annotations
 

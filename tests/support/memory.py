@@ -1,4 +1,4 @@
-"""What a process costs the kernel in memory; its own is `bench.testbed.usage.resident_bytes`.
+"""The kernel's memory for a process. The process' own memory is `bench.testbed.usage.resident_bytes`.
 
 Counted are its TCP sockets, IPv4, and pipes:
 

@@ -1,4 +1,4 @@
-"""An object storage in the test's own hands: bytes over real sockets and from real files, and every fault."""
+"""An object storage that the test controls: bytes over real sockets and from real files, and every fault."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Arriving:
         Arriving.open += 1
 
     def feed(self, content: bytes) -> Self:
-        """Send all of this as it is taken."""
+        """Send all of this, as fast as the reader takes it."""
 
         async def send() -> None:
             await asyncio.get_running_loop().sock_sendall(self.other, content)
@@ -93,7 +93,7 @@ class Arriving:
         self.limits.append(limit)
 
     def fail(self, text: str) -> None:
-        """What is waited for will not come."""
+        """Let the bytes that are awaited fail to arrive."""
         self.fault = StorageError(text)
         self.other.close()
 
@@ -118,7 +118,7 @@ class Source:
         self.fault: StorageError | None = None
         self.gate: asyncio.Event | None = None
         self.cancelled = 0
-        self.hands: Callable[[int, int], Lying] | None = None  # what is at hand after the first part
+        self.at_once: Callable[[int, int], Lying] | None = None  # makes what can be fetched at once
 
     @property
     def as_object(self) -> Source:
@@ -143,7 +143,7 @@ class Source:
         return self.make(start, stop)
 
     def fetch_now(self, start: int, stop: int) -> Lying | None:
-        return None if self.hands is None else self.hands(start, stop)
+        return None if self.at_once is None else self.at_once(start, stop)
 
     def acquire(self) -> Self:
         return self

@@ -122,7 +122,7 @@ class Client:
         return self.read(method)
 
     def read_head(self) -> Response:
-        """The next answer's head, held to the grammar."""
+        """The next answer's head; asserts that it follows the grammar of RFC 9112."""
         while b"\r\n\r\n" not in self.buffer:
             data = self.socket.recv(65536)
             assert data, f"the connection ended within a head: {self.buffer!r}"
@@ -182,7 +182,7 @@ class Client:
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Go away as a crashed client does: with RST."""
+        """End the connection as a crashed client does: with RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.socket.close()
 
@@ -194,7 +194,7 @@ def request(target: str, *fields: str, method: str = "GET", version: str = "1.1"
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for this machine that nobody vouches for, and its key."""
+    """A self-signed certificate for this machine, and its key."""
     certificate, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
@@ -245,7 +245,7 @@ class Worker:
 
 @dataclass
 class Plane:
-    """Workers on one port. Settings are the product's, by name."""
+    """Workers on one port. options: settings of the gateway, by name."""
 
     folder: Path
     redis_url: str
@@ -284,8 +284,8 @@ class Plane:
         for worker, ready in started:
             self.workers.append(worker)
             with open(ready, "rb") as pipe:
-                said = pipe.read(1)
-            assert said == b"+", worker.errors.read_text()
+                signal_byte = pipe.read(1)
+            assert signal_byte == b"+", worker.errors.read_text()
         if self.path:
             self._listener = listener  # closing it removes the socket
         else:
@@ -294,22 +294,22 @@ class Plane:
     def _spawn(self, slot: int, listener: Listener) -> tuple[Worker, int]:
         sockets = [each.fileno() for each in listener.share(slot, self.settings.workers)]
         memory = new_block()
-        ready, said = os.pipe()
+        ready, announce = os.pipe()
         errors = self.folder / f"worker-{slot}.err"
         with errors.open("wb") as log:
-            process = self._start(slot, sockets, memory, said, log.fileno())
-        os.close(said)
+            process = self._start(slot, sockets, memory, announce, log.fileno())
+        os.close(announce)
         counters = Counters(memory)
         os.close(memory)
         return Worker(process, errors, counters), ready
 
-    def _start(self, slot: int, sockets: list[int], memory: int, said: int, log: int) -> Process:
+    def _start(self, slot: int, sockets: list[int], memory: int, announce: int, log: int) -> Process:
         """Start the process: quickly, but where coverage is measured, which a new interpreter starts."""
         settings = self.settings.model_dump(mode="json")
         times = [str(each) for each in self.options.get("lease_times") or ()]
         if "COVERAGE_PROCESS_CONFIG" not in os.environ:
             arguments = ["worker", str(slot), *times]
-            return worker_server().start(arguments, settings, sockets, memory, said, log)
+            return worker_server().start(arguments, settings, sockets, memory, announce, log)
         program = (
             [str(Path(__file__).with_name("short_leases.py"))]
             if times
@@ -320,16 +320,16 @@ class Plane:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            pass_fds=(*sockets, memory, said),
+            pass_fds=(*sockets, memory, announce),
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         assert process.stdin is not None
-        process.stdin.write(ChildInput(settings, sockets, memory, said, os.getpid()).encode())
+        process.stdin.write(ChildInput(settings, sockets, memory, announce, os.getpid()).encode())
         process.stdin.close()
         return process
 
     def stop(self) -> None:
-        """End the workers as a supervisor would, and look at what they said."""
+        """End the workers as a supervisor would, and check what they logged."""
         for worker in self.workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(signal.SIGTERM)
@@ -358,13 +358,13 @@ class Plane:
         self.workers.remove(worker)
 
     def kill(self) -> None:
-        """Leave nothing behind, whatever happened before."""
+        """Kill every worker that still runs."""
         for worker in self.workers:
             worker.process.kill()
             worker.process.wait()
 
     def complaints(self, worker: Worker) -> list[str]:
-        """Lines of standard error that nobody provoked: every one that is not ours, and our errors."""
+        """Lines of standard error that no test expects: lines that are no log events, and errors."""
         lines = []
         for line in worker.errors.read_text().splitlines():
             try:
@@ -486,7 +486,7 @@ class Plane:
 
     @contextmanager
     def no_leak(self) -> Iterator[None]:
-        """Descriptors are back to what they were, a little later at most."""
+        """Assert that, soon after the block, no more descriptors are open than before."""
         before = self.descriptors()
         yield
         wait_until(
@@ -496,7 +496,7 @@ class Plane:
 
 @contextmanager
 def run_plane(folder: Path, backend: Backend | None = None, /, **options: Any) -> Iterator[Plane]:
-    """Workers with settings of one's own, by name, and a store of their own."""
+    """Workers with a store of their own. options: their settings, by name."""
     store = Path(tempfile.mkdtemp(prefix="dg-store-"))
     server = StoreServer(store)
     server.start()

@@ -1,4 +1,4 @@
-"""What tests need of the machine: programs to speak through, and abilities of its kernel."""
+"""What tests need of the machine: programs that they run, and abilities of its kernel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def need(program: str) -> str:
 
 
 def refuse(reason: str) -> NoReturn:
-    """Skip the test, because something is not installed; in CI, which installs everything, fail."""
+    """Skip the test because something is not installed. In CI, which installs everything, fail instead."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

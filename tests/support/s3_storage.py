@@ -1,4 +1,4 @@
-"""How tests read objects of an S3 storage, and what it counts."""
+"""How tests read objects of an S3 storage, and the counters of that storage."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def read(storage: S3Storage, file: ManifestFile, start: int = 0, stop: int
 
 
 async def spliced(stream: Stream, most: int = 1 << 16) -> bytes:
-    """What is left of a stream, through a pipe."""
+    """Read the rest of a stream through a pipe."""
     pieces = []
     outlet, inlet = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""What the OpenAPI document cannot say, done to the valid requests that schemathesis makes from it.
+"""Changes to the valid requests that schemathesis makes: rules that the OpenAPI document cannot express.
 
 Loaded by the `st` command (SCHEMATHESIS_HOOKS). Requests that are meant to be wrong are left alone.
 """
@@ -47,7 +47,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
 
 
 def _whole(value: Any) -> Any:
-    """1.0 is an integer to JSON Schema, and none to this API."""
+    """1.0 is an integer in JSON Schema, but not in this API."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):

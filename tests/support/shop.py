@@ -1,4 +1,4 @@
-"""A bucket of the S3 server with what tests of publishing put into it, and its storage's settings."""
+"""A bucket of the S3 server with the objects of tests of publishing, and the settings of its storage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Shop:
         return self.server.put(self.bucket, key, content, metadata)
 
     def table(self, **other: Any) -> S3Settings:
-        """The storage's settings, some of them others."""
+        """The storage's settings, with changes."""
         return S3Settings(**{**self.server.table(self.bucket), **other})
 
     def variables(self, name: str) -> dict[str, str]:
@@ -29,5 +29,5 @@ class Shop:
         return {f"GATEWAY_STORAGE__{name.upper()}__{key.upper()}": str(text) for key, text in table.items()}
 
     def address(self, key: str = "") -> str:
-        """What a user calls an object of the bucket."""
+        """The address by which users name an object of the bucket."""
         return f"s3://{self.bucket}/{key}"

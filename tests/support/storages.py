@@ -1,4 +1,4 @@
-"""Every kind of storage with real objects in it: what the contract of the storage interface runs on.
+"""Every kind of storage with real objects in it: the tests of the storage interface run on each.
 
 A `StorageCase` puts objects, replaces and removes them, and opens the storage under test. A new storage is a
 function here and a row in STORAGE_CASES. Each function gets a folder for its files, and pytest's way to ask
@@ -39,7 +39,7 @@ class StorageCase:
     """One storage under test.
 
     put: stores an object under a key, or replaces it; returns its entry for a manifest. remove: removes it.
-    is_idle: whether nothing is kept open for a reader any more.
+    is_idle: whether nothing is open for a reader.
     """
 
     storage: Storage

@@ -1,4 +1,4 @@
-"""A real Valkey server in the test's own hands."""
+"""A real Valkey server that the test controls."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class NoFolderError(RuntimeError):
 
 
 def has_xattrs(folder: Path) -> bool:
-    """Whether files in this folder take extended attributes as large as Swift writes them here."""
+    """Whether files in this folder can have extended attributes as large as those that Swift writes here."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder) as file:
             os.setxattr(file.fileno(), "user.gateway.test", bytes(1000))
@@ -79,7 +79,7 @@ def find_folder() -> Path:
 
 @contextmanager
 def run_s3() -> Iterator[dict[str, S3Server]]:
-    """Start Swift; yields the server by scheme. Raises NoFolderError, RuntimeError with what Swift said."""
+    """Start Swift; yields the server by scheme. Raises NoFolderError, or RuntimeError with its message."""
     folder = find_folder()
     keeper = subprocess.Popen(
         [sys.executable, "-m", "tests.support.swift", str(folder)],
@@ -98,16 +98,16 @@ def run_s3() -> Iterator[dict[str, S3Server]]:
         keeper.stdout.close()
 
 
-def read_servers(said: bytes) -> dict[str, S3Server]:
-    """The servers by scheme, from the line that a keeper says. Raises RuntimeError with what went wrong."""
-    if not said:
+def read_servers(answer: bytes) -> dict[str, S3Server]:
+    """The servers by scheme, from the line that a keeper prints. Raises RuntimeError with its error."""
+    if not answer:
         raise RuntimeError("the keeper of Swift ended")
-    told = json.loads(said)
-    if "error" in told:
-        raise RuntimeError(told["error"])
+    started = json.loads(answer)
+    if "error" in started:
+        raise RuntimeError(started["error"])
     return {
-        "http": S3Server(f"http://127.0.0.1:{told['port']}"),
-        "https": S3Server(f"https://localhost:{told['tls_port']}", Path(told["ca_file"])),
+        "http": S3Server(f"http://127.0.0.1:{started['port']}"),
+        "https": S3Server(f"https://localhost:{started['tls_port']}", Path(started["ca_file"])),
     }
 
 
@@ -121,7 +121,7 @@ class SharedS3:
     def __init__(self, shared: Path) -> None:
         self._fifo = shared / "fifo"
         self._lock = shared / "lock"
-        self._said = shared / "said"
+        self._answer = shared / "answer"
         self._pid = shared / "pid"
         self._held: int | None = None
 
@@ -131,15 +131,15 @@ class SharedS3:
         self._held = os.open(self._fifo, os.O_RDWR | os.O_NONBLOCK)
 
     def servers(self) -> dict[str, S3Server]:
-        """Start Swift unless it runs. Raises NoFolderError, RuntimeError with what Swift said."""
+        """Start Swift unless it runs. Raises NoFolderError, RuntimeError with the message of Swift."""
         with self._lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self._said.exists():
+            if not self._answer.exists():
                 self._start(find_folder())
-            return read_servers(self._said.read_bytes())
+            return read_servers(self._answer.read_bytes())
 
     def _start(self, folder: Path) -> None:
-        """Start a keeper that outlives this process, and keep the line that it says for the others."""
+        """Start a keeper that outlives this process, and store the line that it prints for others."""
         outlet, inlet = os.pipe()
         pid = os.posix_spawn(
             sys.executable,
@@ -153,8 +153,8 @@ class SharedS3:
         )
         os.close(inlet)
         self._pid.write_text(str(pid))
-        with os.fdopen(outlet, "rb") as said:
-            self._said.write_bytes(said.readline())
+        with os.fdopen(outlet, "rb") as answer:
+            self._answer.write_bytes(answer.readline())
 
     def close(self) -> None:
         """End Swift, if it runs, and wait until it has gone."""
@@ -200,7 +200,7 @@ def write_settings(folder: Path, ports: dict[str, int]) -> None:
 
 
 def common_settings(folder: Path, name: str, port: int) -> str:
-    """What every server is told. Logs go by syslog only, and no further than a port where nobody listens."""
+    """The settings of every server. Logs go to syslog only, at a port where nobody listens."""
     user = pwd.getpwuid(os.geteuid()).pw_name
     return (
         f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nswift_dir = {folder}\n"
@@ -209,7 +209,7 @@ def common_settings(folder: Path, name: str, port: int) -> str:
 
 
 def start_server(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    """Start one of Swift's servers; what it says goes to a file in `folder`."""
+    """Start one of Swift's servers; its output goes to a file in `folder`."""
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
             [
@@ -231,12 +231,12 @@ def start_server(folder: Path, name: str) -> subprocess.Popen[bytes]:
 async def wait_for_servers(
     folder: Path, ports: dict[str, int], servers: dict[str, subprocess.Popen[bytes]]
 ) -> None:
-    """Until all of them listen, and the proxy answers. Raises RuntimeError with what the failed one said."""
+    """Wait until all listen, and the proxy answers. Raises RuntimeError with the log of the failed one."""
     for name, port in ports.items():
         while True:
             if servers[name].poll() is not None:
-                said = (folder / f"{name}.log").read_text(errors="replace")
-                raise RuntimeError(f"Swift's {name} server ended:\n{said}")
+                log = (folder / f"{name}.log").read_text(errors="replace")
+                raise RuntimeError(f"Swift's {name} server ended:\n{log}")
             try:
                 await asyncio.to_thread(ask_health, port)
                 break
@@ -253,7 +253,7 @@ def ask_health(port: int) -> None:
 
 
 async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One direction of one connection, to its end."""
+    """Copy one direction of one connection, until it ends."""
     with suppress(OSError):
         while data := await reader.read(1 << 16):
             writer.write(data)
@@ -270,7 +270,7 @@ async def terminate_tls(port: int, reader: asyncio.StreamReader, writer: asyncio
 
 
 async def keep(folder: Path) -> None:
-    """Start everything, say where it is, and wait until standard input ends."""
+    """Start everything, print the addresses, and wait until standard input ends."""
     names = (*PARTS, "proxy")
     reserved = {name: ReservedPort() for name in names}
     ports = {name: port.number for name, port in reserved.items()}
@@ -287,12 +287,12 @@ async def keep(folder: Path) -> None:
         front = await asyncio.start_server(
             partial(terminate_tls, ports["proxy"]), "127.0.0.1", 0, ssl=context
         )
-        told = {
+        started = {
             "port": ports["proxy"],
             "tls_port": front.sockets[0].getsockname()[1],
             "ca_file": str(certificate),
         }
-        print(json.dumps(told), flush=True)
+        print(json.dumps(started), flush=True)
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(sys.stdin, ended.set)
         await ended.wait()

@@ -18,7 +18,7 @@ _held = False
 
 
 def hold_limits(held: bool) -> None:
-    """Say whether limits hold; called once, before the first test."""
+    """Set whether limits are asserted; called once, before the first test."""
     global _held  # noqa: PLW0603 - one setting of a whole test run
     _held = held
 

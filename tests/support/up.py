@@ -25,7 +25,7 @@ class Up:
         """Any free port at the first start; later starts listen there again, so that links stay good."""
         self.variables: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
-        self.said: list[str] = []
+        self.output: list[str] = []
 
     @property
     def flags(self) -> list[str]:
@@ -47,16 +47,16 @@ class Up:
             )
 
     def start(self, *paths: str) -> list[str]:
-        """Returns the links that are printed."""
+        """Start `up`; return the links that it prints."""
         self.process = self.command("up", *self.flags, *paths)
         assert self.process.stdout
-        self.said = []
+        self.output = []
         while "Ctrl-C" not in (line := self.process.stdout.readline()):
             assert line, self.errors()
-            self.said.append(line)
+            self.output.append(line)
         self.port = found_port(self.errors(), "listen")
         self.admin_port = found_port(self.errors(), "admin_listen")
-        return re.findall(r"^  (http://\S+/download\S+)$", "".join(self.said), re.MULTILINE)
+        return re.findall(r"^  (http://\S+/download\S+)$", "".join(self.output), re.MULTILINE)
 
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
         assert self.process

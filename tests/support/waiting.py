@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def wait_until(condition: Callable[[], T], what: str, seconds: float = 10) -> T:
-    """Ask again and again until the answer is true, and return that answer.
+    """Call the condition until its result is true, and return that result.
 
-    seconds: how long at most; where other tests run at the same time, longer (see `timing.patience`).
+    seconds: the longest wait, which is longer where other tests run at the same time (see `timing.patience`).
     """
     deadline = time.monotonic() + patience(seconds)
     while not (found := condition()):

@@ -1,4 +1,4 @@
-"""What a request asks the store about its token, against a real store."""
+"""Reading, claiming and settling a token, against a real store."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_what_a_token_opens(claims: Claims, client: redis.Redis, read: Any
 
 @READS
 @pytest.mark.parametrize("kind", ["unknown", "revoked"])
-async def test_invalid(claims: Claims, client: redis.Redis, read: Any, kind: str) -> None:
+async def test_invalid_tokens_are_refused(claims: Claims, client: redis.Redis, read: Any, kind: str) -> None:
     if kind == "revoked":
         put(client, revoked=1, max=5, size=100)
     reply = await run(read(claims, TOKEN))
@@ -140,7 +140,9 @@ async def test_a_claim_on_a_token_revoked_meanwhile(claims: Claims, client: redi
 @pytest.mark.parametrize(
     ("before", "refund", "after"), [(100, 30, 70), (100, 100, 0), (100, 500, 0), (0, 5, 0)]
 )
-async def test_settling(claims: Claims, client: redis.Redis, before: int, refund: int, after: int) -> None:
+async def test_settling_returns_what_was_not_received(
+    claims: Claims, client: redis.Redis, before: int, refund: int, after: int
+) -> None:
     put(client, max=1, **{"charged:0": before})
     claims.settle(TOKEN, 0, refund)
     await run(claims.ping())  # answered in order

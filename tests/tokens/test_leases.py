@@ -1,4 +1,4 @@
-"""Leases: the ledger that the scripts keep, in every order of events, with a real store."""
+"""Leases: the record that the scripts keep of them, in every order of events, with a real store."""
 
 from __future__ import annotations
 
@@ -123,10 +123,10 @@ def ask(wire: Wire, lease: Lease, unsent: int) -> int:
     return reply
 
 
-# --- the ledger's table in gateway/store/scripts, row by row ------------------------------------------------
+# --- the table of cases in gateway/store/scripts, row by row ------------------------------------------------
 
 
-def test_no_lease(wire: Wire) -> None:
+def test_a_transfer_without_a_lease_is_settled(wire: Wire) -> None:
     lease = lease_of(100)
     assert wire.claim(100)
     assert not lease.is_known
@@ -176,7 +176,7 @@ def test_what_was_swept_does_not_help_if_it_is_too_little(wire: Wire) -> None:
     assert wire.claim(30)
 
 
-def test_living_and_swept_with_room(wire: Wire) -> None:
+def test_a_swept_lease_of_a_living_worker_is_reserved_again(wire: Wire) -> None:
     lease = lease_of(100)
     assert wire.claim(100)
     assert ask(wire, lease, 80) == HELD
@@ -220,7 +220,7 @@ def test_a_first_checkpoint_that_comes_after_the_settling(wire: Wire) -> None:
     assert wire.charged == 60
 
 
-def test_one_that_was_certainly_not_made_leaves_no_doubt(wire: Wire) -> None:
+def test_a_checkpoint_that_was_not_executed_makes_no_lease(wire: Wire) -> None:
     lease = lease_of(100)
     answer(lease.checkpoint(80, LONG), NotExecuted("not connected"))
     assert not lease.is_known

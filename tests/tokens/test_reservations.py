@@ -1,4 +1,4 @@
-"""What one request has reserved: claimed, leased, and returned if it was not received; with a real store."""
+"""The reservation of one request: claimed, leased, and returned if not received, with a real store."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ HEALTHY = b'{"success": true, "status": "ok"}'
 
 
 @pytest.mark.parametrize(
-    ("version", "asked", "told"),
+    ("version", "asked", "answered"),
     [
         ("1.1", "", None),
         ("1.1", "Connection: close\r\n", "close"),
@@ -24,8 +24,8 @@ HEALTHY = b'{"success": true, "status": "ok"}'
         ("1.0", "Connection: keep-alive\r\n", "keep-alive"),
     ],
 )
-async def test_the_connection_stays_or_ends_as_agreed(
-    api: Api, version: str, asked: str, told: str | None
+async def test_the_connection_is_kept_or_closed_as_agreed(
+    api: Api, version: str, asked: str, answered: str | None
 ) -> None:
     request = f"GET /healthz HTTP/{version}\r\nHost: x\r\n{asked}\r\n".encode()
     stays = (version == "1.1") != bool(asked)
@@ -33,7 +33,7 @@ async def test_the_connection_stays_or_ends_as_agreed(
     assert answer.startswith(f"HTTP/{version} 200 OK\r\n".encode())
     assert answer.count(b" 200 OK\r\n") == (2 if stays else 1)
     fields = fields_of(answer)
-    assert fields.get("Connection") == told
+    assert fields.get("Connection") == answered
     assert fields["Content-Type"] == "application/json"
     assert fields["Cache-Control"] == "no-store"
     assert int(fields["Content-Length"]) == len(HEALTHY)
@@ -65,7 +65,7 @@ async def test_no_refusal_names_the_software(api: Api, head: bytes) -> None:
         ("/healthz", "100-continue", 405),
     ],
 )
-async def test_a_client_that_waits_for_leave_to_send_its_body(
+async def test_a_client_that_expects_100_continue_is_answered_first(
     api: Api, path: str, expectation: str, status: int
 ) -> None:
     body = json.dumps({"productId": "bass"}).encode()
@@ -86,7 +86,7 @@ async def test_a_client_that_waits_for_leave_to_send_its_body(
     writer.close()
 
 
-async def test_clients_that_go_away_before_the_answer(api: Api) -> None:
+async def test_clients_that_go_away_before_the_answer_disturb_no_other(api: Api) -> None:
     request = f"GET /api/products HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\n\r\n".encode()
     for _ in range(20):
         _, writer = await asyncio.open_connection("127.0.0.1", api.port)

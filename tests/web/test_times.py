@@ -1,4 +1,4 @@
-"""Times of the API: RFC 3339 in and out, milliseconds since 1970 within."""
+"""Times of the API: RFC 3339 in requests and responses, milliseconds since 1970 in the code."""
 
 from __future__ import annotations
 

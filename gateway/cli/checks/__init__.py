@@ -31,20 +31,20 @@ class Finding:
 
 
 def passed(subject: str, text: str) -> Finding:
-    """It works."""
+    """Make a finding: this works."""
     return Finding(subject, Level.OK, text)
 
 
 def warned(subject: str, text: str, remedy: str) -> Finding:
-    """It works, but not as well or as safely as it should."""
+    """Make a finding: this works, but not as well or as safely as it should."""
     return Finding(subject, Level.WARN, text, remedy)
 
 
 def failed(subject: str, text: str, remedy: str = "") -> Finding:
-    """It does not work."""
+    """Make a finding: this does not work."""
     return Finding(subject, Level.FAIL, text, remedy)
 
 
 def skipped(subject: str, text: str) -> Finding:
-    """It was not checked."""
+    """Make a finding: this was not checked."""
     return Finding(subject, Level.SKIP, text)

@@ -76,7 +76,7 @@ def _check_room(path: Path, max_bytes: int) -> Finding:
         most, free = format_size(max_bytes), format_size(room)
         text = f"it may grow to {most}, but the disk of {path} has room for {free}"
         return warned(SUBJECT, text, "lower cache.max_bytes: downloads from a full disk are not cached")
-    state = "has " + format_size(used) if path.exists() else "can be made"
+    state = "holds " + format_size(used) if path.exists() else "can be made"
     return passed(SUBJECT, f"{path} {state}; there is room for its {format_size(max_bytes)}")
 
 

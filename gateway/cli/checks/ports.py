@@ -43,10 +43,10 @@ def _check(name: str, address: Address) -> Finding:
 
 def _bind(address: Address) -> None:
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, place = found[0]
+    family, kind, protocol, _, socket_address = found[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(place)
+        probe.bind(socket_address)
         probe.listen(1)  # another listener with SO_REUSEADDR shows only here
 
 

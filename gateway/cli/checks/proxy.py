@@ -88,7 +88,7 @@ def check_proxy(target: Target) -> list[Finding]:
             failed(
                 "proxy",
                 f"{target.base} cannot be reached ({_reason(error)})",
-                "is it running, is the URL right?",
+                "start it, or correct the URL",
             )
         ]
     if response.status in (401, 403, 404, 502, 503) and not response.header("Content-Range"):
@@ -198,7 +198,7 @@ CHECKS: Final[tuple[Callable[[Target, Response], Iterator[Finding]], ...]] = (
 
 
 def _last(target: Target) -> int:
-    """The last byte of the range. It is never the file's last, so that 206 and 200 differ in length."""
+    """The offset of the range's last byte. It is never the file's last, so 206 and 200 differ in length."""
     return min(SPAN, target.file.size - 1) - 1
 
 

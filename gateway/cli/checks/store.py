@@ -79,7 +79,11 @@ def _memory(facts: Facts) -> Iterator[Finding]:
 def _persistence(facts: Facts) -> Iterator[Finding]:
     for name, what in (("aof_last_write_status", "append-only file"), ("rdb_last_bgsave_status", "snapshot")):
         if facts.get(name, "ok") != "ok":
-            yield failed("store persistence", f"the last {what} could not be written", "is its disk full?")
+            yield failed(
+                "store persistence",
+                f"the last {what} could not be written",
+                "make room on its disk, or repair the disk",
+            )
     if facts.get("aof_enabled") == "1":
         yield passed("store persistence", "every write is kept (append-only file)")
     elif facts["save"]:

@@ -1,1 +1,1 @@
-"""Sending a plan: the bytes of a blob, framed as decided, to one client."""
+"""Deliveries: each sends one plan, with the bytes of its blobs, to one client."""

@@ -1,8 +1,8 @@
 """A span of middling size, sent past the transport at the end of a turn, with all others of the same turn.
 
-The answers that are made in one turn of the event loop leave one right after the other: the first wakes the
-client, and the others find it awake (5 µs a request). Random spans of 64 KiB cost 43 µs of CPU each; with a
-Transfer it was 88 µs. A Transfer goes on with what the kernel does not take.
+The answers that are made in one turn of the event loop are sent directly one after the other. The first one
+wakes the client, which is then awake for the others (this saves 5 µs a request). Random spans of 64 KiB cost
+43 µs of CPU each; with a Transfer it was 88 µs. A Transfer goes on with what the kernel does not take.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class BatchedSpan(Deferred[bool]):
         start, stop = self.span
         try:
             client_socket = connection.client_socket or connection.open_client_socket()
-            taken = client_socket.send_head(head)
-            head = head[taken:]
+            moved = client_socket.send_head(head)
+            head = head[moved:]
             if not head:
                 exchange.sent = client_socket.send_file(self.blob.fd, start, stop)
         except OSError:  # the kernel takes no more now, or the connection broke, which the Transfer will see

@@ -2,17 +2,17 @@
 
 The rules:
 
-- A relay runs as a task, because a storage is awaited in its own ways; the request's coroutine awaits the end
-  of the task. A client that goes away ends it at once, whatever it waits for.
-- The first part is fetched before the head is sent: a missing or changed object is answered by a status.
-  After the head, a storage that fails breaks the connection.
-- Bytes are read from the storage only when the client has taken those before: for a slow client we hold one
-  window of them (pipe.py), the storage's socket holds little, and the rest stays with the storage.
-- Over plain TCP the bytes never enter this process: they go from socket to pipe to socket. They are copied,
-  through one buffer that all relays share, where one side speaks TLS, and for slow clients: all pipes of a
-  user have a common limit, beyond which they are too small for quick clients (with a pipe for each of 1500
-  slow clients, the quick ones beside them got 250 MB/s instead of 900). Parts that lie in a local file are
-  sent by sendfile, while the next part is fetched.
+- A relay runs as a task, because waiting for a storage needs more than Deferreds. The request's coroutine
+  awaits the end of the task. When the client goes away, the task ends at once, whatever it waits for.
+- The first part is fetched before the head is sent, so that a missing or changed object is answered by a
+  status. When the storage fails after the head, the connection is broken.
+- Bytes are read from the storage only when the client has taken the bytes before them. For a slow client we
+  hold one window (pipe.py), the storage's socket holds little, and the rest stays with the storage.
+- Over plain TCP the bytes never enter this process: they go from socket to pipe to socket. Where one side
+  speaks TLS, and for slow clients, they are copied through one buffer that all relays share. Slow clients get
+  no pipe, because all pipes of a user have a common limit, beyond which new pipes are too small for quick
+  clients (with a pipe for each of 1500 slow clients, the quick ones beside them received 250 MB/s instead of
+  900). Parts that lie in a local file are sent by sendfile, while the next part is fetched.
 - At most TURN_BYTES leave in one turn of the event loop.
 - `sent` counts what the client's kernel has taken, and not what is in the pipe: see sender.py.
 """
@@ -39,10 +39,10 @@ from gateway.storage.local.page_cache import Probe, is_in_memory, probe_of_file_
 SMALL_BYTES: Final = 16 * 1024
 """A body up to this size is read whole, and leaves in one write with its head."""
 TURN_BYTES: Final = 4 * 1024 * 1024
-"""What one relay may send in a turn of the event loop: 3 ms."""
+"""What one relay may send in a turn of the event loop, which takes 3 ms."""
 COPY_BYTES: Final = 256 * 1024
 _BUFFER: Final = memoryview(bytearray(COPY_BYTES))
-"""What is copied passes through here within one turn. What a client does not take is copied once more."""
+"""Bytes are copied through this buffer within one turn. What a client does not take is copied once more."""
 
 T = TypeVar("T")
 
@@ -98,12 +98,12 @@ class Relay(Sender):
                 self.sent = plan.amount
                 return
             await self._open_part(first.span.start, first.span.stop)  # while an error can still be answered
-            before = exchange.begin(plan.status, plan.head)
+            head = exchange.begin(plan.status, plan.head)
             for prefix, file, span in plan.segments:
                 if self._blob is not self._blobs[file]:
                     self._blob, self._probe = self._blobs[file], None
-                await self._send_span(before + prefix, span)
-                before = b""
+                await self._send_span(head + prefix, span)
+                head = b""
             self._write(plan.closing)
             await self._drained()
         except StorageError:
@@ -141,14 +141,14 @@ class Relay(Sender):
     async def _open_part(self, start: int, stop: int) -> FilePart | Stream:
         """The part that begins at `start`, and ends at `stop` or before."""
         if self._part is None:
-            coming, self._next = self._next, None
-            if isinstance(coming, FilePart):
-                self._part = coming
+            next_part, self._next = self._next, None
+            if isinstance(next_part, FilePart):
+                self._part = next_part
             else:
                 try:
-                    self._part = await self._from_source(coming or self._blob.fetch(start, stop))
+                    self._part = await self._from_source(next_part or self._blob.fetch(start, stop))
                 except BaseException:
-                    self._next = coming
+                    self._next = next_part
                     raise
             self._in_memory_to = 0
         return self._part
@@ -202,12 +202,12 @@ class Relay(Sender):
                 start += part.length
             while not isinstance(part, FilePart) and part.left:
                 try:
-                    got = part.recv_into(_BUFFER[: part.left])
+                    received = part.recv_into(_BUFFER[: part.left])
                 except BlockingIOError:
                     await self._from_source(part.wait_readable())
                     continue
-                data.append(bytes(_BUFFER[:got]))
-                start += got
+                data.append(bytes(_BUFFER[:received]))
+                start += received
             self._close_part()
         return b"".join(data)
 
@@ -296,7 +296,7 @@ class Relay(Sender):
     async def _copy(self, stream: Stream) -> None:
         """Copy until all has been sent, or splicing has become better.
 
-        Nothing is read before the client takes it: that is 9 KiB less for each of 100 slow clients.
+        Nothing is read before the client can take it. This saves 9 KiB for each of 100 slow clients.
         """
         client_socket, window = self._socket, self._window
         assert client_socket is not None
@@ -304,11 +304,11 @@ class Relay(Sender):
             if window.is_slow or client_socket.unsent() >= window.size:
                 await self._until_writable()
             try:
-                got = stream.recv_into(_BUFFER[: min(window.size, COPY_BYTES)])
+                received = stream.recv_into(_BUFFER[: min(window.size, COPY_BYTES)])
             except BlockingIOError:
                 await self._from_source(stream.wait_readable())
                 continue
-            await self._send_copy(_BUFFER[:got])
+            await self._send_copy(_BUFFER[:received])
 
     async def _send_copy(self, data: memoryview) -> None:
         """Copy to the client: past the transport, or through it for TLS."""
@@ -317,10 +317,10 @@ class Relay(Sender):
         if not self._is_plain():
             self._write(bytes(data))
             self._count_moved(len(data))
-            began = self._loop.time()
+            started = self._loop.time()
             await self._next_turn()
             await self._drained()
-            self._count_wait(began)
+            self._count_wait(started)
             return
         while data:
             try:
@@ -351,13 +351,13 @@ class Relay(Sender):
 
     async def _until_writable(self) -> None:
         """Wait until the client's kernel takes more, and count how long that took."""
-        began = self._loop.time()
+        started = self._loop.time()
         await self._writable()
-        self._count_wait(began)
+        self._count_wait(started)
 
-    def _count_wait(self, began: float) -> None:
+    def _count_wait(self, started: float) -> None:
         self._turn_left = TURN_BYTES
-        if self._window.count_wait(self._loop.time() - began):
+        if self._window.count_wait(self._loop.time() - started):
             self._apply_window()
 
     def _count_moved(self, amount: int) -> None:
@@ -377,12 +377,12 @@ class Relay(Sender):
     def _close(self) -> None:
         self._close_part()
         self._close_pipe()
-        coming, self._next = self._next, None
-        if isinstance(coming, FilePart):
-            coming.close()
-        elif coming is not None:
-            coming.cancel()
-            coming.add_done_callback(_close_unused)
+        next_part, self._next = self._next, None
+        if isinstance(next_part, FilePart):
+            next_part.close()
+        elif next_part is not None:
+            next_part.cancel()
+            next_part.add_done_callback(_close_unused)
 
     def _close_pipe(self) -> None:
         pipe, self._pipe = self._pipe, None

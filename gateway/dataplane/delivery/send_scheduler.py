@@ -1,11 +1,11 @@
-"""Shares each turn of the event loop among the large transfers: how much each, and all of them, may send.
+"""Shares each turn of the event loop among the large transfers: it limits what each, and all, may send.
 
 A small request needs about three turns (it is read, the store is asked, it is answered), so beside fast
 downloads it waits as long as three turns take. Four downloads that each sent 4 MiB in every turn made it wait
 for 24 ms; with this scheduler it waits for 3 ms.
 
-Turns are short only while there are requests other than those of the transfers. Without any, turns are long:
-each costs some 30 µs, in which the kernel could send half a megabyte.
+Turns are short only while there are requests other than those of the transfers. Otherwise turns are long,
+because each turn costs some 30 µs, in which the kernel could send half a megabyte.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ LONG_BYTES: Final = 128 * 1024 * 1024
 """The same in a long turn: 10 to 60 ms, which the first request after a pause may meet. It is 4 MiB for each
 of 32 connections."""
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""What the only transfer may send in a long turn: 1 ms over loopback; 12 % less CPU time than with 1 MiB."""
+"""What a transfer may send in a long turn when it is the only one. This takes 1 ms over loopback, and 12 %
+less CPU time than with 1 MiB."""
 MANY_BYTES: Final = 4 * 1024 * 1024
-"""The same beside other transfers, whose clients would have nothing to read meanwhile: 16 MiB are no better,
-and 64 MiB are 5 % worse."""
+"""The same when there are other transfers, whose clients would wait for data in this time. 16 MiB are no
+better, and 64 MiB are 5 % worse."""
 SHARE_BYTES: Final = 1024 * 1024
 """What one transfer may send in a short turn."""
 SEND_BYTES: Final = 64 * 1024
-"""What a system call costs besides the bytes that it moves, as bytes: slow clients take little at a time."""
+"""A system call counts as so many bytes at least: it costs time even when a slow client takes little."""
 SHORT_TURN_SECONDS: Final = 0.01
 """How long turns stay short after the bytes of a request: this is enough of them for its answer."""
 
@@ -70,7 +71,7 @@ class SendScheduler:
         self._short_until = self._short_before
 
     def sender_ends(self) -> None:
-        """Count off a transfer that has sent all, or gives up."""
+        """Count a transfer that has ended."""
         self.senders -= 1
 
     @property

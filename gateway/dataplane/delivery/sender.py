@@ -1,4 +1,4 @@
-"""The client's side of a delivery: when the client takes more, what it has taken, and whether it is there.
+"""The client's side of a delivery: when the client takes more, what it has taken, whether it is connected.
 
 A delivery sends one plan to one client, in part through the transport (heads, framing, TLS) and in part past
 it, by a duplicate of its socket. The connection calls `resume`, `connection_lost` and `progress` on it.
@@ -16,7 +16,7 @@ from gateway.errors import StorageError
 from gateway.runtime.deferred import Deferred
 
 DISK_BYTES: Final = 1024 * 1024
-"""What is read from a disk at once before it is sent: the client waits for all of it."""
+"""How much is read from a disk at once before any of it is sent: the client waits for all of it."""
 
 
 class Sender:
@@ -160,7 +160,7 @@ class Sender:
                 self._quota -= moved
 
     async def _load(self, start: int, stop: int) -> int:
-        """Have the beginning of this span of the file in memory, so that no system call waits for a disk.
+        """Bring the beginning of this span of the file into memory, so that no system call waits for a disk.
 
         Returns where that beginning ends: between `start` and `stop`.
         """
@@ -204,8 +204,8 @@ class Sender:
     def _uncount_unsent(self) -> None:
         """Break the connection, and count what has not left this machine as not sent.
 
-        What has left and was not acknowledged stays counted. The client may have it, and a client that never
-        acknowledges its last window must not get that for nothing.
+        What has left and was not acknowledged stays counted. The client may have received it, and a client
+        that never acknowledges its last window must not get these bytes without being charged.
         """
         if self._socket is not None and not self._is_broken_off:
             self._is_broken_off = True

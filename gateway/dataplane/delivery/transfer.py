@@ -1,6 +1,6 @@
 """Sends a plan's segments from files over one connection: small spans copied, large ones by sendfile.
 
-send_at_once     what is small and in memory, in one write with its head
+send_at_once     a body that is small and in memory, in one write with its head
 BatchedSpan      one span of middling size, past the transport, with the others of its turn (batched_span.py)
 Transfer         everything else, and what the kernel did not take of a BatchedSpan
 
@@ -72,7 +72,7 @@ class Transfer(Sender):
         self._begin()
         exchange = self._exchange
         try:
-            segments, before = plan.segments, b""
+            segments, head = plan.segments, b""
             self._blob = self._blobs[segments[0].file]
             if len(segments) == 1 and plan.amount <= SMALL_BYTES:
                 exchange.respond(plan.status, plan.head, await self._read(segments[0].span))
@@ -84,11 +84,11 @@ class Transfer(Sender):
                 segments = (segments[0]._replace(span=Span(start + self.sent, stop)),)
             else:
                 await self._load(start, min(start + DISK_BYTES, stop))  # while an error can still be answered
-                before = exchange.begin(plan.status, plan.head)
+                head = exchange.begin(plan.status, plan.head)
             for prefix, file, span in segments:
                 self._blob = self._blobs[file]
-                await self._send_span(before + prefix, span)
-                before = b""
+                await self._send_span(head + prefix, span)
+                head = b""
             self._write(plan.closing)
             await self._drained()
         except StorageError:
@@ -123,7 +123,7 @@ class Transfer(Sender):
             await self._drained()
 
     async def _load(self, start: int, stop: int) -> int:
-        """Do what Sender does, from a file that has not changed."""
+        """Do the same as Sender, after checking that the file has not changed."""
         if self.sent and not self._blob.unchanged():  # before the first byte, the look-up was the check
             raise StorageError("a file changed while it was sent")
         return await super()._load(start, stop)

@@ -1,15 +1,16 @@
-"""The budget of the cache: how much it holds, as all processes that share it know, and what is evicted.
+"""The budget of the cache: how many bytes it holds, for all processes together, and what is evicted.
 
-One file, TOTAL_FILE in the cache's folder, has the total: what the slices and the slices being written take
-on the disk. The total is raised under a lock before a file is made, and lowered after a file is removed. So
-after a `kill -9` it may be too high, never too low. When there is no room left, the files are counted, and
-the slices that were used longest ago are removed until LOW of the budget is left. After a reboot of the
-machine the total may be older than the files, so they are counted then too.
+One file, TOTAL_FILE in the cache's folder, has the total: how many bytes the finished slices and those being
+written take on the disk. The total is raised under a lock before a file is made, and lowered after a file is
+removed. So after a `kill -9` it may be too high, never too low. When there is no room left, the files are
+counted, and the slices that were used longest ago are removed until the others take only LOW of the budget.
+After a reboot of the machine the total may be older than the files, so they are counted then too.
 
 Locks are those of open file descriptions (`F_OFD_SETLK`, fcntl(2)): each holder opens the file by itself, so
-they work between threads and between processes, and they end with their holder, whatever ends it. Each byte
-of the file's range is a lock of its own: one for each slice being written (by its digest), one for the total,
-and one for the process that evicts. Nobody blocks on a lock: who does not get one tries again later.
+they work between threads and between processes, and the kernel releases them when their holder ends, even by
+a crash. Each byte of the file's range is a lock of its own: one for each slice being written (by its digest),
+one for the total, and one for the process that evicts. No caller blocks on a lock: a caller that does not get
+one tries again later.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ from gateway.storage.cache.slice_files import PART, cost_of
 T = TypeVar("T")
 
 TOTAL_FILE: Final = b"ledger"
-"""The name of the file, which is that of earlier releases: they can share a cache during an upgrade."""
+"""Earlier releases use this name too, so both releases can share a cache during an upgrade."""
 LOW: Final = 0.9
-"""Of the budget. Making room for one slice makes room for many, because counting looks at every slice."""
+"""The share of the budget that is in use after an eviction. One eviction makes room for many slices, because
+it has to count every slice."""
 _BATCH: Final = 32
 """How many slices are removed before the total is lowered, and other processes may use the room."""
 _TOTAL_LOCK: Final = 2**62
 _EVICTION_LOCK: Final = 2**62 + 1
 _LOCK_DIGITS: Final = 14
-"""Of a digest, which make the number of a slice's lock."""
+"""How many hex digits of its digest make the number of a slice's lock."""
 _DIGEST_DIGITS: Final = 64
 _PATIENCE: Final = 1.0
 _PAUSE: Final = 0.001
@@ -61,7 +63,7 @@ class _CountedFile(NamedTuple):
 
 @functools.cache
 def _boot() -> bytes:
-    """Return what tells this boot of the machine from others."""
+    """Return the id of the present boot of the machine."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return bytes.fromhex(file.read().strip().replace("-", ""))
 
@@ -89,7 +91,7 @@ class CacheBudget:
         return self._lock(int(digest[:_LOCK_DIGITS], 16))
 
     def reserve(self, cost: int, make: Callable[[], T]) -> T | None:
-        """Take room for a file of `cost` bytes and make the file; return what `make` returns.
+        """Reserve room for a file of `cost` bytes and make the file; return what `make` returns.
 
         Returns None when there is no room (call `evict`), or while another process changes the total.
         """
@@ -167,7 +169,7 @@ class CacheBudget:
                 removed += 1
                 unwritten += file.cost
             except FileNotFoundError:
-                pass  # whoever removed it has lowered the total
+                pass  # the process that removed it has lowered the total
             freed += file.cost
             if removed % _BATCH == 0:
                 self.release(unwritten)
@@ -178,7 +180,7 @@ class CacheBudget:
         return removed
 
     def _scan(self) -> Iterator[_CountedFile]:
-        """Find every slice and every slice being written; remove what writers that died have left behind."""
+        """Find every slice and every slice being written; remove the files of writers that have died."""
         with os.scandir(self._root) as folders:
             names = [entry.path for entry in folders if entry.is_dir(follow_symlinks=False)]
         for name in names:
@@ -191,11 +193,11 @@ class CacheBudget:
                     if entry.name.endswith(PART):
                         self._remove_dead(entry.path, digest)
                         yield from _count_file(entry.path, seen)
-                    # Look for its final name too, which it may have got since the folder was read.
+                    # Look for the final name too: the file may have been renamed since the folder was read.
                     yield from _count_file(entry.path.removesuffix(PART), seen)
 
     def _remove_dead(self, path: bytes, digest: bytes) -> None:
-        """Remove a file being written if its writer has died, so that its lock is free."""
+        """Remove a file being written if its lock is free, because then its writer has died."""
         fd = self.lock(digest.decode())
         if fd is None:
             return

@@ -2,13 +2,13 @@
 
 The rules:
 
-- A fetch is a task of its own and runs to its end, even when all who wait for it leave: what was wanted once
-  will be wanted again.
-- Those who wait are served while the bytes arrive, from the file being written, so a download that finds
-  nothing cached is as fast as the storage. `PendingSlice.written` says how many bytes are there. What another
-  process writes is followed by the mark in its file, which is read every POLL_SECONDS.
+- A fetch is a task of its own and runs to its end, even when all requests that wait for it have ended,
+  because the slice will probably be requested again.
+- Waiting requests are served while the bytes arrive, from the file being written. So a download that finds
+  nothing cached is as fast as the storage. `PendingSlice.written` says how many bytes are there. When another
+  process writes the file, the number comes from the mark in the file, which is read every POLL_SECONDS.
 - One process fetches a slice: the one that has its lock (budget.py). If that process dies, the lock is free,
-  and another begins anew.
+  and another process starts from the beginning.
 - At most MAX_FETCHES run at once, which bounds memory. A request reads from the storage directly
   (CacheUnavailable) if for PATIENCE_SECONDS there is no free slot, no room in the budget, or no progress of
   the other process.
@@ -36,9 +36,10 @@ T = TypeVar("T")
 
 BUFFER_BYTES: Final = 1024 * 1024
 READY_BYTES: Final = 256 * 1024
-"""A waiting request is served when so much is there. So much is also written at once, if it comes quickly."""
+"""A waiting request is served once this many bytes are in the file. A batch of at least this many bytes is
+written as soon as no more have arrived."""
 FLUSH_SECONDS: Final = 0.02
-"""Fewer bytes are written after this time, since somebody may wait for them."""
+"""A smaller batch is written after this time, because a request may wait for its bytes."""
 POLL_SECONDS: Final = 0.01
 PATIENCE_SECONDS: Final = 2.0
 MAX_FETCHES: Final = 16
@@ -50,10 +51,11 @@ class CacheUnavailable(Exception):
 
 
 class PendingSlice:
-    """One slice on its way into the cache, and those who wait for it.
+    """One slice that is being fetched into the cache, and the requests that wait for it.
 
     written: how many bytes are in the file. fresh: the bytes came from the storage after they were asked for,
-    even if another process fetched them. identity: of the file of the slice, once it is complete and right.
+    even if another process fetched them. identity: that of the slice's file, once the slice is complete and
+    verified.
     """
 
     def __init__(self, slice_: Slice) -> None:
@@ -67,7 +69,7 @@ class PendingSlice:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []  # each with the bytes it waits for
 
     async def wait_for(self, size: int) -> None:
-        """Wait until so many bytes are in the file, or the fetch has ended.
+        """Wait until `size` bytes are in the file, or the fetch has ended.
 
         Raises StorageError or CacheUnavailable when it ended with that error.
         """
@@ -83,17 +85,17 @@ class PendingSlice:
         return None if self._fd < 0 else os.dup(self._fd)
 
     def attach(self, fd: int) -> None:
-        """Say in which file the bytes are from now on."""
+        """Set the file that has the bytes from now on."""
         self._fd = fd
         self.fresh = True
 
     def detach(self) -> None:
-        """Say that this file is no longer used; there may be another."""
+        """Stop using this file. Another one may be attached later."""
         self._fd = -1
         self.written = 0
 
     def advance(self, written: int) -> None:
-        """Say that so many bytes are in the file."""
+        """Report how many bytes are in the file, and wake the requests that waited for them."""
         if written <= self.written:
             return
         self.written = written
@@ -104,7 +106,7 @@ class PendingSlice:
                 future.set_result(None)
 
     def end(self, error: Exception | None = None) -> None:
-        """Say that the slice is complete, or with which error the fetch failed."""
+        """Report that the slice is complete, or the error with which the fetch failed."""
         self._ended = True
         self._error = error
         self._fd = -1
@@ -145,22 +147,22 @@ class SliceFetcher:
         lock = await self._lock_or_follow(pending)
         if lock is None:
             return
-        held = [lock]
+        locks = [lock]
         try:
             await self._take_slot()
             try:
-                await self._fetch(pending, origin, held)
+                await self._fetch(pending, origin, locks)
             finally:
                 self._slots.release()
         finally:
-            for descriptor in held:
+            for descriptor in locks:
                 os.close(descriptor)
 
     async def _take_slot(self) -> None:
         """Wait for a free slot.
 
-        This time-out is apart from the fetch, because a disk's ETIMEDOUT is a TimeoutError too, which has to
-        be reported.
+        The time-out covers only this wait and not the fetch: an ETIMEDOUT of the disk is a TimeoutError too,
+        and it has to be reported.
         """
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -169,7 +171,7 @@ class SliceFetcher:
             raise CacheUnavailable from None
 
     async def _lock_or_follow(self, pending: PendingSlice) -> int | None:
-        """Become the writer of the slice, and return its lock; else follow the process that is.
+        """Become the writer of the slice and return its lock, or follow the process that is its writer.
 
         Returns None when that process has completed the slice.
         """
@@ -207,8 +209,8 @@ class SliceFetcher:
             return None
         return lock
 
-    async def _fetch(self, pending: PendingSlice, origin: ObjectBlob, held: list[int]) -> None:
-        """Write the slice. held: its lock, which is removed from the list when a thread has to keep it."""
+    async def _fetch(self, pending: PendingSlice, origin: ObjectBlob, locks: list[int]) -> None:
+        """Write the slice. locks: its lock, which is removed from the list when a thread has to keep it."""
         writer = await self._make_writer(pending.slice)
         try:
             await self._in_thread(writer.allocate)
@@ -219,7 +221,7 @@ class SliceFetcher:
             pending.detach()
             # If this was cancelled, a write may still run. The slice stays locked until it has ended.
             is_complete = pending.identity is not None
-            self._pool().submit(self._close_writer, writer, pending.slice, is_complete, held.pop())
+            self._pool().submit(self._close_writer, writer, pending.slice, is_complete, locks.pop())
         self._count(CACHE_FILLED, 1)
         self._count(CACHE_BYTES, pending.slice.length)
 
@@ -235,7 +237,7 @@ class SliceFetcher:
             os.close(lock)
 
     async def _make_writer(self, slice_: Slice) -> SliceWriter:
-        """Take room in the budget, evicting other slices if there is none, and make the file."""
+        """Reserve room in the budget, evicting other slices if there is none, and make the file."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         make = partial(self._files.create, slice_)
         while True:
@@ -256,7 +258,7 @@ class SliceFetcher:
     async def _receive(self, pending: PendingSlice, writer: SliceWriter, origin: ObjectBlob) -> None:
         """Read the slice from the storage into its file."""
         stream = await origin.fetch(pending.slice.start, pending.slice.stop)
-        assert not isinstance(stream, FilePart), "a cache before a cache"
+        assert not isinstance(stream, FilePart), "a cache in front of a cache"
         reader = _BatchReader(stream)
         try:
             left = stream.left
@@ -281,14 +283,14 @@ class SliceFetcher:
 
 
 class _BatchReader:
-    """Reads from a stream in batches: as much as comes soon."""
+    """Reads from a stream in batches of the bytes that arrive within a short time."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._waiting: asyncio.Task[None] | None = None
 
     async def read_into(self, buffer: memoryview) -> int:
-        """Fill the buffer, or as much of it as comes within FLUSH_SECONDS; at least one byte."""
+        """Fill the buffer with what arrives within FLUSH_SECONDS, but at least one byte; return the size."""
         size = 0
         stream = self._stream
         while stream.left and size < len(buffer):

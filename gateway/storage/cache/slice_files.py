@@ -1,4 +1,4 @@
-"""The files of the cache: one for each slice of an object, checked by what is written at its end.
+"""The files of the cache: one for each slice of an object, checked by the trailer at its end.
 
     <path>/<2 hex>/<digest>         a slice: its bytes from offset 0, then a trailer (magic, length, CRC-32)
     <path>/<2 hex>/<digest>.part    a slice being written: it has its full size, and ends in a mark
@@ -7,7 +7,7 @@ The rules:
 
 - The digest names everything that determines a slice's content: storage, key, version, size and so on. A
   slice never changes. When an object is replaced in the storage, its slices have other names, and the old
-  ones are evicted some day.
+  slices are evicted sooner or later.
 - Nothing is synced to the disk. A slice that a power failure or a bad disk has damaged does not have the
   CRC-32 that its trailer says. The CRC-32 begins with the digest, so a slice under the wrong name is noticed
   too.
@@ -15,9 +15,10 @@ The rules:
   there twice, once inverted, so that a reader is not misled by a half-written mark.
 - A `.part` file is made anew each time and renamed when it is complete; it is never truncated. A process that
   has it open can go on sending it.
-- The folder belongs to us alone (mode 0700, files 0600), and links in it are not followed: its content is
-  what customers pay for.
-- A slice's access time is when it was used last. We set it ourselves and keep the modification time.
+- Only the gateway's user may use the folder (mode 0700, files 0600), and links in it are not followed,
+  because it holds what customers pay for.
+- The access time of a slice's file says when the slice was last used. We set it ourselves and keep the
+  modification time.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from gateway.storage.local.page_cache import READ_BYTES
 SLICE_BYTES: Final = 8 * 1024 * 1024
 """Large enough that a request to the storage costs little; small enough that a range fetches little else."""
 TOUCH_NANOSECONDS: Final = 60 * 10**9
-"""How exactly it is known when a slice was used last."""
+"""The access time of a slice is updated at most this often."""
 BLOCK_BYTES: Final = 4096
 """What file systems allocate at least: a small slice takes this much."""
 PART: Final = b".part"
@@ -70,7 +71,7 @@ class Slice(NamedTuple):
 
 
 class FileIdentity(NamedTuple):
-    """What tells a file from another that has taken its place."""
+    """What distinguishes a file from another file that later has the same name."""
 
     inode: int
     modified: int
@@ -88,7 +89,7 @@ class SliceFiles:
         self.root = root
 
     def prepare(self) -> None:
-        """Make the folder. Raises OSError when it cannot be made, or does not belong to us alone."""
+        """Make the folder. Raises OSError when it cannot be made, or when others may write to it."""
         os.makedirs(self.root, mode=0o700, exist_ok=True)
         facts = os.stat(self.root)
         if facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
@@ -160,7 +161,7 @@ class SliceFiles:
         return slice_.length if magic == _MAGIC else 0
 
     def create(self, slice_: Slice) -> SliceWriter:
-        """Begin to write a slice. The caller holds its lock, so the writer of a file found there is dead."""
+        """Begin to write a slice. The caller holds its lock, so a file that is there has no living writer."""
         path = self.path(slice_.digest)
         part = path + PART
         with suppress(FileNotFoundError):

@@ -6,11 +6,11 @@ The rules:
 - Before a process sends from a slice for the first time, it reads and verifies the whole slice
   (slice_files.py). It remembers which ones it has verified by inode and modification time. A damaged slice is
   removed and fetched again.
-- No descriptor is kept open: each part that is sent has its own. So a slice that was evicted takes room only
-  while it is sent.
-- Whatever fails here (a full or broken disk, a folder that is gone) means reading from the storage: `fetch`
-  raises CacheUnavailable, a warning is logged at most once in WARN_SECONDS, and nothing is fetched into the
-  cache for PAUSE_SECONDS.
+- No descriptor is kept open: each part that is sent has a descriptor of its own. So a slice that was evicted
+  takes room on the disk only while it is sent.
+- When anything fails here (a full or broken disk, a folder that is gone), the caller reads from the storage:
+  `fetch` raises CacheUnavailable, a warning is logged at most once in WARN_SECONDS, and nothing is fetched
+  into the cache for PAUSE_SECONDS.
 
 Measured on ext4, with the files in memory: a part of a slice that was verified takes 9 µs; verifying a slice,
 once a process, 3.3 ms; checksum and write of a whole slice 3.7 ms. One reader of an object that is not cached
@@ -110,7 +110,7 @@ class SliceCache:
         raise CacheUnavailable
 
     def fetch_now(self, slice_: Slice, start: int, stop: int, *, again: bool) -> FilePart | None:
-        """As `fetch`, if the slice is there and verified, so that nothing has to be waited for; else None."""
+        """Do the same as `fetch` without waiting, if the slice is cached and verified; else return None."""
         fd = self._open(slice_)
         if fd is None:
             return None
@@ -129,7 +129,7 @@ class SliceCache:
             self._begin(slice_, origin)
 
     def holds(self, slice_: Slice) -> bool:
-        """Whether a slice is there and verified."""
+        """Whether a slice is cached and verified."""
         fd = self._open(slice_)
         if fd is not None:
             os.close(fd)
@@ -192,25 +192,25 @@ class SliceCache:
         return pending
 
     async def _run(self, pending: PendingSlice, origin: ObjectBlob) -> None:
-        """Fetch a slice, and tell those who wait for it how that ended."""
-        outcome: Exception | None = CacheUnavailable()
+        """Fetch a slice, and report the result to the requests that wait for it."""
+        failure: Exception | None = CacheUnavailable()
         try:
             await self._fetcher.run(pending, origin)
-            outcome = None
+            failure = None
         except StorageError as error:
-            outcome = error
+            failure = error
         except CacheUnavailable:
             self._count(CACHE_BYPASSED, 1)
         except OSError as error:
             self._pause(error)
         except Exception:
-            _log.exception("the cache failed by an unexpected error")
+            _log.exception("an unexpected error in the cache")
         finally:
             origin.release()
             del self._pending[pending.slice.digest]
             if pending.identity is not None:
                 self._remember(pending.slice, pending.identity)
-            pending.end(outcome)
+            pending.end(failure)
             damaged, self._damaged = self._damaged, 0
             if damaged:
                 self._count(CACHE_DAMAGED, damaged)
@@ -223,7 +223,7 @@ class SliceCache:
             verified.popitem(last=False)
 
     def _pause(self, error: OSError) -> None:
-        """Use the cache for nothing new for PAUSE_SECONDS, because it failed."""
+        """Begin no fetch for PAUSE_SECONDS, because the cache failed."""
         now = time.monotonic()
         self._count(CACHE_FAILURES, 1)
         self._is_prepared = False

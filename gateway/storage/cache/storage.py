@@ -6,8 +6,8 @@ The rules:
   object that was replaced or deleted in the storage is no longer served: before the first part of a download
   is taken from the cache, the storage is asked (`check`, which remembers the answer for some seconds). It is
   not asked for the later parts.
-- A storage that cannot be reached, or does not answer within PATIENCE_SECONDS, has not said that anything
-  changed, so what is cached is served. For the next ASK_AGAIN_SECONDS the storage is then not asked at all.
+- If a storage cannot be reached, or does not answer within PATIENCE_SECONDS, what is cached is served all the
+  same. For the next ASK_AGAIN_SECONDS the storage is then not asked at all.
 - In the middle of a download, a storage that cannot be reached is asked again as often as a stream without a
   cache would ask.
 - Where the cache cannot be used, the caller gets the storage's own stream.
@@ -70,7 +70,7 @@ class CachedStorage:
         self._storage.close()
 
     async def confirm(self, origin: ObjectBlob) -> None:
-        """Ask the storage for an object that is cached. Raises StorageError when it is missing or changed."""
+        """Ask whether the storage still has an object that is cached. Raises StorageError if it has not."""
         if time.monotonic() < self._silent_until:
             return
         try:
@@ -97,9 +97,8 @@ class CachedBlob:
         self._storage = storage
         self._origin = origin
         self._file = file
-        self._digest: hashlib._Hash | None = (
-            None  # of the file; with a slice's number it makes the slice's name
-        )
+        # The digest of the file's entry in the manifest; with a slice's number it makes the slice's name.
+        self._digest: hashlib._Hash | None = None
         self._begun = False  # whether the first part was handed out
         self._last = -1  # the number of the slice that the last part was of
         self._ahead = -1  # the number of the slice that was asked for in advance
@@ -152,7 +151,7 @@ class CachedBlob:
         return part
 
     def fetch_now(self, start: int, stop: int) -> FilePart | None:
-        """Return a part of a slice that is there, once an earlier part was handed out; see `ObjectBlob`."""
+        """Return a part of a cached slice, if an earlier part was handed out already; see `ObjectBlob`."""
         if not self._begun:
             return None
         number = start // SLICE_BYTES
@@ -167,7 +166,7 @@ class CachedBlob:
         return part
 
     def _look_ahead(self, number: int) -> None:
-        """Ask for the next slice while one comes from the storage, to have its first bytes in time."""
+        """Begin to fetch the next slice early, because this one has to come from the storage too."""
         self._ahead = number
         self._storage.cache.look_ahead(self._slice(number), self._origin)
 

@@ -86,7 +86,7 @@ class LocalBlob:
         """Return None: its bytes do not come over the network."""
 
     def acquire(self) -> Self:
-        """Acquire it once more. Raises RuntimeError when it is closed, because nobody had acquired it."""
+        """Acquire it once more. Raises RuntimeError when it has been closed already."""
         with self._lock:
             if self.fd < 0:
                 raise RuntimeError(f"{self.description} was acquired after it was closed")
@@ -94,7 +94,7 @@ class LocalBlob:
         return self
 
     def release(self) -> None:
-        """End the use of it. It is closed when nobody else uses it and it is not cached.
+        """End one use of the blob. It is closed when it has no other user and is not cached.
 
         Raises RuntimeError when it was released more often than acquired.
         """
@@ -116,7 +116,7 @@ class LocalBlob:
         self.release()
 
     def unchanged(self) -> bool:
-        """Whether the open file still has its size and modification time; a deleted file has."""
+        """Whether the open file still has its size and modification time, as a deleted file has, too."""
         try:
             facts = os.fstat(self.fd)
         except OSError:
@@ -218,7 +218,7 @@ class LocalBlob:
 
 
 def reason(error: OSError) -> str:
-    """Say in a few words what a failed system call means; they are to follow the name of the file."""
+    """Say in a few words what a failed system call means. The text follows the name of the file."""
     return _REASONS.get(error.errno or 0) or f"cannot be read: {error.strerror}"
 
 

@@ -1,12 +1,12 @@
-"""Opens a file below a folder and nowhere else, whatever the key says and whoever replaces links meanwhile.
+"""Opens files below a folder and nowhere else, even if a key or a link leads out of it.
 
 There are two ways, with the same rules for keys (`parts_of`):
 
 - `openat2(2)` (Linux 5.6) with RESOLVE_BENEATH: the kernel refuses, without a race, every path that leaves
   the folder: "..", absolute links, links that lead out. It follows relative links that stay below the folder.
-- Where that call is missing or forbidden (an old kernel, a seccomp profile): one component after the other,
-  each relative to the last, and none of them may be a link. So a folder that relies on links needs the first
-  way.
+- Where that call is missing or forbidden (an old kernel, a seccomp profile), the components are opened one
+  after the other, each relative to the last, and none of them may be a link. So a folder that relies on links
+  needs the first way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-"""O_NONBLOCK lets the opening of a FIFO or a device that somebody has put there return at once."""
+"""With O_NONBLOCK, the call does not wait if somebody has put a FIFO or a device there."""
 
 Opener = Callable[[int, bytes], int]
 """Opens a key below the folder of which it gets a descriptor; returns a descriptor. Raises OSError."""

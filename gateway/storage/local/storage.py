@@ -10,10 +10,10 @@ The rules:
 
 Any thread may call everything here: one lock guards the cache and the counts, held for a few instructions and
 never during a system call. `lookup` is for the event loop; `open`, `check`, `stat` and the like block and are
-for threads. Measured with the file in memory, on ext4 (tmpfs differs by less than 0.1 µs unless given):
-lookup and release 2.4 µs (1.1 of it the stat), acquire and release 0.6, unchanged 1.0, read_cached of 1 KiB
-1.0 (tmpfs 3.0) and of 64 KiB 5.8, is_in_memory 1.3 (tmpfs 5.0 for 1 MiB),
-open and close 12, read_into_memory of 1 MiB 50.
+for threads. Measured in µs with the file in memory, on ext4 (tmpfs differs by less than 0.1 unless given):
+lookup and release 2.4 (1.1 of it the stat), acquire and release 0.6, unchanged 1.0, read_cached of 1 KiB 1.0
+(tmpfs 3.0) and of 64 KiB 5.8, is_in_memory 1.3 (tmpfs 5.0 for 1 MiB), open and close 12, read_into_memory of
+1 MiB 50.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class LocalStorage:
         """Do nothing: the descriptors belong to the cache, which is cleared by its owner."""
 
     def check(self, file: ManifestFile) -> None:
-        """Raise the error that serving this file would meet now, if any. Reads none of its content."""
+        """Raise the error that a download of this file would get now, if any. This reads no content."""
         os.close(self._open_checked(file)[0])
 
     def stat(self, key: str) -> Stat:
@@ -110,14 +110,6 @@ class LocalStorage:
         fd, facts = self.open_descriptor(key)
         os.close(fd)
         return Stat(facts.st_size, facts.st_mtime_ns)
-
-    def exists(self, key: str) -> bool:
-        """Whether there is a file under this key that could be served."""
-        try:
-            self.stat(key)
-        except StorageError:
-            return False
-        return True
 
     def check_root(self) -> None:
         """Raise StorageError when the root is not a folder that this user may enter."""

@@ -1,4 +1,4 @@
-"""Looks into a bucket or container through obstore, in threads: what publishing and the command `check` ask.
+"""Lists, describes and reads objects through obstore, in threads, for publishing and the command `check`.
 
 Here obstore itself repeats and resumes requests (COMMAND_RETRIES). Entity tags are taken from a response
 about the object itself, because Azure leaves out their quotes in listings.
@@ -72,8 +72,8 @@ class CloudCatalog:
     def list(self, folder: str) -> Iterator[str]:
         """List the keys below the folder, without the empty objects that stand for folders.
 
-        obstore removes the final "/" from the key of such an object, so there is no object of the key it
-        gives.
+        obstore removes the final "/" from the key of such an object, so no object has the key that obstore
+        lists.
         """
         for page in self._pages(folder, PAGE):
             for meta in page:
@@ -126,6 +126,6 @@ class CloudCatalog:
 
 
 def _failed(error: Exception, subject: str) -> StorageError:
-    """Return what to raise: here obstore has already made all the tries."""
+    """Return the exception to raise. obstore has already repeated the request as often as it may."""
     ours = translate(error, subject)
     return ours if isinstance(ours, StorageError) else StorageError(f"{subject} cannot be read: {ours}")

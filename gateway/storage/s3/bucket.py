@@ -1,6 +1,7 @@
 """A bucket, as the settings describe it: where it is, how it is addressed, and where its keys come from.
 
-Values only: nothing here connects, and the AWS libraries are not imported before keys are looked for.
+Values only: nothing here connects, and the AWS libraries are not imported before credentials are searched
+for.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Bucket:
 def make_bucket(name: str, table: S3Settings) -> Bucket:
     """Make the bucket that a table of the settings describes.
 
-    Its `credentials` are looked for at the first request, and are the same source for all requests.
+    Its `credentials` are searched for at the first request, and are the same source for all requests.
     """
     url = urlsplit(table.endpoint or aws_endpoint(table.region))
     assert url.hostname is not None  # the settings make sure of it

@@ -1,6 +1,7 @@
-"""Looks into a bucket through botocore: what publishing and the command `check` ask.
+"""Lists, describes and reads the objects of a bucket through botocore, for publishing and `check`.
 
 It runs in threads, off the hot path, which has a client of its own (client.py). The rules:
+
 - Requests are pinned to what was described: `read` and `check` name its ETag, and its version if it has one.
 - A read that breaks off is continued from where it was. It ends after READ_TRIES tries in a row without a
   byte.
@@ -180,11 +181,11 @@ class S3Catalog:
                 proxies={},
             ),
         )
-        client.meta.events.register_last("before-parameter-build.s3", _stay)
+        client.meta.events.register_last("before-parameter-build.s3", _keep_region)
         return client
 
 
-def _stay(context: dict[str, Any], **_: Any) -> None:
+def _keep_region(context: dict[str, Any], **_: Any) -> None:
     """Keep botocore from following a bucket into another region: a wrong region has to be reported.
 
     botocore redirects a request once; this marks the request as redirected already

@@ -159,10 +159,10 @@ class Client:
         return request
 
     def presigned(self, file: ManifestFile, media_type: str, disposition: str, now: int) -> str | None:
-        """Return a URL that whoever has it may use for redirect_ttl seconds.
+        """Return a URL that anyone who has it may use for redirect_ttl seconds.
 
-        None while there are no keys in memory. The other arguments are those of `Storage.handoff`; now:
-        seconds since 1970.
+        Returns None while there are no keys in memory. The other arguments are those of `Storage.handoff`;
+        now: seconds since 1970.
         """
         credentials = self._source.now()
         if credentials is None:

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection to a storage, on a socket of our own.
 
-An HTTP library would hand out the body in pieces that it has read itself. A stream needs the socket, to
+An HTTP library would hand out the body in chunks that it has read itself. A stream needs the socket, to
 splice from it or to read into the caller's buffer. So nothing but the head of a response is ever read ahead:
 over plain TCP the head is looked at before it is taken (MSG_PEEK); over TLS, what was decrypted together with
 the head is kept and handed out first. Everything else stays in the kernel until the caller reads it.
@@ -19,11 +19,11 @@ from gateway.storage.s3.receive_buffer import ReceiveBuffer
 from gateway.storage.s3.responses import MAX_HEAD_BYTES, Head, PermanentError, parse_head
 
 PEEK_BYTES: Final = 4096
-"""More than a head from S3 has."""
+"""More bytes than the head of a response from S3 has."""
 MAX_ERROR_BYTES: Final = 8 * 1024
-"""Read of the body of an error, for its code."""
+"""How many bytes of an error's body are read, to find its code."""
 _ERROR_ENDS: Final = (b"</Error>", b"0\r\n\r\n")
-"""How an error ends that does not say how long it is: with its XML, or with its last chunk."""
+"""How the body of an error ends when no length was sent: with its XML, or with its last chunk."""
 GATHER_SECONDS: Final = 0.01
 """How long bytes that have arrived may wait for more: too short to be noticed, or to hide a stall."""
 _MAX_INTERIM: Final = 8
@@ -79,7 +79,7 @@ class StorageConnection:
     # Request and head.
 
     async def ask(self, request: bytes, method: str, seconds: float) -> Head:
-        """Send a request and read the head of the response, which must be there within `seconds`.
+        """Send a request and read the head of the response, which must arrive within `seconds`.
 
         Raises ConnectionLost, TimeoutError, or PermanentError for what is not a response of HTTP/1.1.
         """
@@ -158,7 +158,7 @@ class StorageConnection:
     # Body.
 
     async def read_error(self, head: Head, seconds: float) -> bytes:
-        """Read the body of an error, MAX_ERROR_BYTES of it at most, and what there is after `seconds`.
+        """Read the body of an error: MAX_ERROR_BYTES of it at most, and only what arrives within `seconds`.
 
         Sets `head.keeps` to whether the connection may be used again.
         """
@@ -236,7 +236,7 @@ class StorageConnection:
         seconds: after which TimeoutError is raised. gather: so many bytes are worth waiting GATHER_SECONDS
         for, if as many are still to come; this has an effect over plain TCP only.
 
-        The event loop goes on watching the descriptor until it is readable while nobody waits, so a stream
+        The event loop keeps watching the descriptor between two waits until it becomes readable. So a stream
         that is read as fast as it arrives is registered once. The socket is looked at before waiting, because
         libuv stops watching a connection that was reset (`uv__poll_io`: EPOLLERR), although what arrived
         before the reset can still be read.

@@ -1,8 +1,8 @@
-"""How much of a storage's answer the kernel holds for us before we read it, and when it wakes us.
+"""How much of a storage's response the kernel holds before we read it, and when it wakes us.
 
-Left to itself the kernel makes the receive buffer of a connection as large as its quickest client needed, and
-keeps it so. For a slow client that would be megabytes, held for minutes; so the buffer can be limited, and
-freed again before the connection serves the next client.
+By default, the kernel makes the receive buffer of a connection as large as its quickest client needed, and
+does not shrink it again. For a slow client it would hold megabytes for minutes. So the buffer can be limited,
+and the limit is removed before the connection serves the next client.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ReceiveBuffer:
         return int(_INT.unpack(fcntl.ioctl(self._socket.fileno(), termios.FIONREAD, bytes(_INT.size)))[0])
 
     def wake_at(self, least: int) -> None:
-        """Have the socket reported as readable only with so many bytes in it, or its end (SO_RCVLOWAT)."""
+        """Report the socket as readable only when it holds `least` bytes or has ended (SO_RCVLOWAT)."""
         if least != self._low_water:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
             self._low_water = least

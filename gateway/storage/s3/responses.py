@@ -1,7 +1,7 @@
 """The head of a storage's response: read strictly, and compared with what was asked for. Pure.
 
-A response whose end could be mistaken, or whose bytes could be those of another object, is refused: the bytes
-go to a customer who paid, and into a cache.
+A response is refused if its end is not certain, or if its bytes could belong to another object, because the
+bytes go to a customer who paid, and into a cache.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class ExpectedObject(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether that is the object from end to end, asked for without a range."""
+        """Whether these are all bytes of the object, which are requested without a range."""
         return self.start == 0 and self.stop == self.file.size
 
 

@@ -3,9 +3,9 @@
 `ResumingStream` asks again where a stream broke off. Added here:
 
 - The connection goes back to the pool with the last byte.
-- For a slow client the kernel holds little ahead (`limit_unread`). What it holds already is left to the
-  client, unless that is too much for its pace: then the connection is given up, and the rest is asked for
-  again.
+- For a slow client, the kernel's buffer is limited (`limit_unread`). The bytes that it holds already are
+  still sent, unless they are too many for the client's speed: then the connection is given up, and the rest
+  is requested again.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from gateway.storage.s3.opening import explain
 from gateway.storage.s3.responses import ExpectedObject
 
 SLOW_BYTES: Final = 256 * 1024
-"""What a client has to take slowly before a connection is given up for it: a short jam is not a slow
-client."""
+"""A client has to take this many bytes slowly before its connection is given up: a short pause does not make
+it a slow client."""
 TOO_MUCH_UNREAD: Final = 1024 * 1024
-"""Too much for a slow client: 16 s at 64 KiB/s. A connection that has served a quick client holds up to 32
-MiB (tcp_rmem), and would hold it for minutes. On a new connection a client is found to be slow after some 100
-KiB."""
+"""More unread bytes than this are too many for a slow client: they last 16 s at 64 KiB/s. A connection that
+has served a quick client holds up to 32 MiB (tcp_rmem), and would hold it for minutes. On a new connection a
+client is found to be slow after some 100 KiB."""
 
 P = ParamSpec("P")
 
@@ -103,9 +103,9 @@ class S3Stream(ResumingStream[StorageConnection]):
             self._drop(keep=False)  # the buffer of a new one can grow again
 
     def _drop_unread(self, connection: StorageConnection) -> None:
-        """Give up the connection of a slow client if it still holds too much: then raises BlockingIOError.
+        """Give up the connection of a slow client if it still holds too much, and raise BlockingIOError.
 
-        While others wait for a connection it is kept, since this stream would have to wait behind them.
+        While others wait for a connection, it is kept, because this stream would have to wait behind them.
         """
         self._review_at = -1
         if connection.unread() > TOO_MUCH_UNREAD and not self._client.pool.has_waiters:

@@ -20,7 +20,7 @@ from gateway.web.responses import json_response
 from gateway.web.routes import Route, below
 
 PREFIX: Final = "/api"
-NOT_FOUND: Final = "No URL of this service matches; /api/openapi.json lists those there are."
+NOT_FOUND: Final = "This service has no such URL; /api/openapi.json lists its URLs."
 _DESCRIPTION: Final = (
     "Manages tokens, products and versions. Private: for operators and their scripts, not for customers. "
     "Times are RFC 3339, UTC, with milliseconds."

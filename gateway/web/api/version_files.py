@@ -1,7 +1,7 @@
 """The files of a version about to be registered, compared with what the storages hold.
 
-The storage has the last word: size and time must agree with what it says, and a bucket's ETag and version
-come from it alone.
+The storage decides: size and time must agree with what it says, and an object's ETag and version come only
+from it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _check_file(index: int, new: NewFile, storages: Storages) -> tuple[ManifestF
     try:
         facts = _read_facts(new, storages)
     except _UnknownStorageError:
-        faults.append((f"files[{index}].storage", "is no storage of this service"))
+        faults.append((f"files[{index}].storage", "is not a storage of this service"))
     except StorageError as error:
         faults.append((f"files[{index}].key", f"cannot be served: {error}"))
     else:

@@ -1,4 +1,4 @@
-"""Reading what wrk prints."""
+"""Reading the output of wrk."""
 
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def _result(**values: int) -> WrkResult:
     return parse_wrk(line)
 
 
-def test_right_answers_count() -> None:
+def test_right_responses_pass_the_check() -> None:
     check_result("it", _result(), 200, 1024)
     check_result("it", _result(status=27430), 403, 0)
 

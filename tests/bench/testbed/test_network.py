@@ -1,4 +1,4 @@
-"""The network of a comparison, entered for real by child processes, since a process cannot leave it again."""
+"""The network of a comparison. Child processes enter it, because a process cannot leave it again."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def test_a_network_of_its_own_has_the_congestion_control_asked_for(name: str) ->
 
 
 @pytest.mark.usefixtures("namespaces")
-def test_an_ordinary_user_has_one_too_and_keeps_their_ids() -> None:
+def test_an_ordinary_user_gets_a_network_too_and_keeps_their_ids() -> None:
     found = facts(ALLOWED, first="" if os.geteuid() else BE_NOBODY)
     if found["refusal"]:
         pytest.skip(f"only root may have namespaces here: {found['refusal']}")
@@ -129,7 +129,7 @@ def test_the_systems_network_stays_as_it_is() -> None:
     assert found["network"] == "the machine's own"
 
 
-def test_where_it_is_refused_measuring_goes_on_in_the_machines_network() -> None:
+def test_without_a_namespace_measuring_goes_on_in_the_machines_network() -> None:
     found = facts(ALLOWED, first="" if refusal() else ALLOW_NO_NAMESPACE)
     assert found["refusal"]
     assert not found["moved"]

@@ -25,7 +25,7 @@ from gateway.manifest import ManifestFile
 from gateway.runtime.deferred import step
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED, Counters
 from tests.support.object_source import Arriving, Lying, Make, Source
-from tests.support.plane import Client, make_certificate, request
+from tests.support.plane import Client, request
 from tests.support.waiting import until
 
 CONTENT = os.urandom(5_000_000)
@@ -123,21 +123,6 @@ async def serving(
         server.stop()
         await asyncio.sleep(0.05)
         counters.close()
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
-    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ours.load_cert_chain(certificate, key)
-    return ours, ssl.create_default_context(cafile=str(certificate))
-
-
-@pytest.fixture(params=["tcp", "unix", "tls"])
-def way(request: pytest.FixtureRequest, tmp_path: Path, certificate: Any) -> dict[str, Any]:
-    """How the client is connected."""
-    ways = {"tcp": {}, "unix": {"path": str(tmp_path / "gateway.sock")}, "tls": {"secure": certificate}}
-    return ways[request.param]
 
 
 def arriving(content: bytes, splices: bool) -> Make:
@@ -391,7 +376,7 @@ async def test_a_part_that_is_there_at_once_is_not_fetched(stored: Path) -> None
     os.truncate(stored, 1000 + len(CONTENT))
     files = lying(stored, 500_000)
     async with serving(CONTENT, files) as bench:
-        bench.source.hands = files
+        bench.source.at_once = files
         assert (await bench.get())[1] == CONTENT
         assert len(bench.source.fetched) == 1
 
@@ -400,7 +385,7 @@ async def test_a_part_that_is_there_at_once_is_closed_when_its_client_goes_away(
     os.truncate(stored, 40_001_000)
     files = lying(stored, 500_000)
     async with serving(bytes(40_000_000), files) as bench:
-        bench.source.hands = files
+        bench.source.at_once = files
         client, _ = await bench.begin(10)
         await until(lambda: Lying.open == 2)
         client.socket.close()  # and what is open is counted when the bench ends

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +20,7 @@ from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.storage import LocalStorage
 from tests.support.in_loop_server import serving
 from tests.support.object_source import Arriving, Lying, Source
-from tests.support.plane import Client, make_certificate, request
+from tests.support.plane import Client, request
 
 FIRST, SECOND = os.urandom(2_000_000), os.urandom(3_000_000)
 CONTENTS = (FIRST, SECOND)
@@ -36,21 +35,6 @@ BODY = b"".join(prefix + CONTENTS[file][slice(*span)] for prefix, file, span in 
 AMOUNT = sum(span.stop - span.start for _, _, span in SEGMENTS)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(BODY)
 PLAN = Plan(200, HEAD, SEGMENTS, b"[end]", AMOUNT)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    certificate, key = make_certificate(tmp_path_factory.mktemp("tls"))
-    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ours.load_cert_chain(certificate, key)
-    return ours, ssl.create_default_context(cafile=str(certificate))
-
-
-@pytest.fixture(params=["tcp", "unix", "tls"])
-def way(request: pytest.FixtureRequest, tmp_path: Path, certificate: Any) -> dict[str, Any]:
-    """How the client is connected."""
-    ways = {"tcp": {}, "unix": {"path": str(tmp_path / "gateway.sock")}, "tls": {"secure": certificate}}
-    return ways[request.param]
 
 
 def write(folder: Path) -> list[ManifestFile]:

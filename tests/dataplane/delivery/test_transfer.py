@@ -27,7 +27,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 16_384, 16_385, 300_000, 3_000_000])
-def test_sizes(secure: Plane, size: int) -> None:
+def test_files_of_every_size_arrive_whole(secure: Plane, size: int) -> None:
     target = secure.link(secure.publish(CONTENT[:size]))
     with secure.connect() as client:
         for _ in range(2):
@@ -55,7 +55,9 @@ def test_pipelined_ranges(secure: Plane) -> None:
 @pytest.mark.timing
 @pytest.mark.parametrize("size", [100, 3_000_000])
 @pytest.mark.parametrize(("version", "fields"), [("1.1", ("Connection: close",)), ("1.0", ())])
-def test_close(secure: Plane, size: int, version: str, fields: tuple[str, ...]) -> None:
+def test_the_connection_closes_after_its_last_response(
+    secure: Plane, size: int, version: str, fields: tuple[str, ...]
+) -> None:
     target = secure.link(secure.publish(CONTENT[:size]))
     with secure.connect() as client:
         client.send(request(target, *fields, version=version))
@@ -64,7 +66,7 @@ def test_close(secure: Plane, size: int, version: str, fields: tuple[str, ...]) 
             client.assert_closed()
 
 
-def test_bad_requests(secure: Plane) -> None:
+def test_invalid_requests_are_refused_and_close(secure: Plane) -> None:
     with secure.connect() as client:
         client.send(b"nonsense\r\n\r\n")
         assert client.read().status == 400

@@ -1,4 +1,4 @@
-"""The budget, when several processes spend it at once."""
+"""The budget of the cache, when several processes use it at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Auditor:
         self._path = path
         self._budget = CacheBudget(os.fsencode(path), MAX_BYTES)
         self.most = 0
-        self.told = 0
+        self.recorded = 0
         self.audits = 0
 
     def look(self) -> None:
@@ -41,7 +41,7 @@ class Auditor:
                     continue
                 found[facts.st_ino] = cost_of(facts.st_size)
             self.most = max(self.most, sum(found.values()))
-            self.told = max(self.told, self._budget._read(lock) or 0)
+            self.recorded = max(self.recorded, self._budget._read(lock) or 0)
             self.audits += 1
         finally:
             os.close(lock)
@@ -62,8 +62,8 @@ def test_two_processes_that_evict_at_once_stay_below_the_budget(tmp_path: Path) 
     with Upstream() as upstream:
         for key, content in contents.items():
             upstream.put(key, content)
-        orders = ("abcab", "cbaca")
-        readers = [Reader(upstream, path, keys, 3, MAX_BYTES, SLICE) for keys in orders]
+        sequences = ("abcab", "cbaca")
+        readers = [Reader(upstream, path, keys, 3, MAX_BYTES, SLICE) for keys in sequences]
         thread.start()
         try:
             for reader in readers:
@@ -76,11 +76,12 @@ def test_two_processes_that_evict_at_once_stay_below_the_budget(tmp_path: Path) 
                 reader.close()
         auditor.look()
         sent = upstream.sent
-    wanted = [hashlib.sha256(b"".join(contents[key][:] for key in keys)).hexdigest() for keys in orders]
+    wanted = [hashlib.sha256(b"".join(contents[key][:] for key in keys)).hexdigest() for keys in sequences]
     assert digests == [[digest] for digest in wanted]
-    print(f"{auditor.audits} audits: {auditor.most} of {MAX_BYTES} B, told {auditor.told}; read {sent} B")
+    most, recorded = auditor.most, auditor.recorded
+    print(f"{auditor.audits} audits: {most} of {MAX_BYTES} B, {recorded} recorded; {sent} B read")
     assert MAX_BYTES // 2 < auditor.most <= MAX_BYTES
-    assert auditor.most <= auditor.told <= MAX_BYTES
+    assert auditor.most <= auditor.recorded <= MAX_BYTES
 
 
 def test_a_slice_that_gets_its_name_while_it_is_counted(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_a_slice_that_gets_its_name_while_it_is_counted(tmp_path: Path) -> None:
     found = [next(counted)]  # the folder's names are read now
     for path in parts.keys() - {found[0].path}:
         os.rename(path, path.removesuffix(PART))
-    # of half of them, the writers have let go too
+    # of half of them, the writers have closed them too
     for lock in locks[::2]:
         assert lock is not None
         os.close(lock)

@@ -1,4 +1,4 @@
-"""Spans across slices, against the content itself: slices so small that a span has every kind of edge."""
+"""Spans across slices equal the content. The slices are so small that spans have every kind of edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads through the cache: every byte right, each slice asked for once, a failing cache only slower."""
+"""Reading through the cache: each byte is right, each slice is fetched once, faults cost only time."""
 
 from __future__ import annotations
 

@@ -48,6 +48,6 @@ async def test_chunks_cancelled(storage: LocalStorage, root: Path, cache: Descri
         await asyncio.gather(task, return_exceptions=True)
         cache.clear()
         deadline = time.monotonic() + 2
-        while blob.fd != -1 and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread lets go of it
+        while blob.fd != -1 and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread closes it
             await asyncio.sleep(0.005)
         assert blob.fd == -1

@@ -1,4 +1,4 @@
-"""Whether a file is in memory is known on every file system at hand, and never taken for granted."""
+"""Whether a file is in memory: the probe is right on every file system there is, and never guesses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("pages", [None, *Probe])
-def test_every_way(folder: Path, pages: Probe | None) -> None:
+def test_each_kind_of_probe_gives_the_right_bytes_or_none(folder: Path, pages: Probe | None) -> None:
     """Each way of asking gives the right bytes or none; UNKNOWN gives none, and threads read."""
     content = os.urandom(100_000)
     (folder / "file").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Blobs are what the manifest says, for as long as they are held; descriptors are bounded and never leak."""
+"""A blob matches its manifest as long as it is open; the number of descriptors is bounded, and none leaks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_open_and_lookup(storage: LocalStorage, root: Path) -> None:
         assert again.fd >= 0
 
 
-def test_types(storage: LocalStorage, root: Path) -> None:
+def test_a_storage_and_its_blobs_implement_the_interfaces(storage: LocalStorage, root: Path) -> None:
     """What the interface says is what there is; mypy checks the rest."""
     interface: Storage = storage
     with interface.open(entry(root, "sub/file")) as blob:
@@ -126,7 +126,7 @@ def test_changed_since_publishing(
         storage.check(file)
 
 
-def test_what_to_do_is_said(storage: LocalStorage, root: Path) -> None:
+def test_the_error_names_the_next_step(storage: LocalStorage, root: Path) -> None:
     file = entry(root, "sub/file")
     truncate(root / "sub" / "file")
     with pytest.raises(

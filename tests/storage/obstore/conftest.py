@@ -30,7 +30,7 @@ def google() -> Iterator[Google]:
 
 @pytest.fixture
 def counters() -> Iterator[Counters]:
-    """What the storage counts; at the end nothing is in use any more."""
+    """The storage's counters; asserts at the end that nothing is in use."""
     made = Counters()
     yield made
     assert made.values()[UPSTREAM_IN_USE] == 0

@@ -1,4 +1,4 @@
-"""Against Azurite, which checks signatures: publishing, serving, and what changes in between."""
+"""Against Azurite, which checks signatures: publishing, serving, and objects that change in between."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_many_objects_are_listed_in_order(azurite: Azurite, store: AzureStore) -
         ({"account_key": None, "anonymous": True}, "is refused (403 "),
     ],
 )
-def test_what_keeps_us_out_is_told_without_secrets(
+def test_refused_access_is_reported_without_secrets(
     azurite: Azurite, changes: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(StorageError) as caught:

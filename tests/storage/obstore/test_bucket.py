@@ -1,4 +1,4 @@
-"""Clients made from settings: what is needed for them, and what is wrong with it."""
+"""Clients made from settings: which settings they need, and the error for each that is wrong."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_addresses(table: dict[str, Any], root: str) -> None:
         AZURE | {"account_key": "c2VjcmV0!"},
     ],
 )
-def test_unusable_credentials_are_told_without_secrets(table: dict[str, Any]) -> None:
+def test_unusable_credentials_are_reported_without_secrets(table: dict[str, Any]) -> None:
     with pytest.raises(StorageError) as caught:
         make_store("cloud", settings_of(table))
     assert str(caught.value).startswith("storage cloud: its credentials or certificates cannot be used")
@@ -67,7 +67,7 @@ def test_secrets_are_in_no_repr() -> None:
 
 
 @pytest.mark.parametrize("table", [GOOGLE, AZURE])
-def test_the_missing_extra_is_told_with_its_command(
+def test_a_missing_extra_is_reported_with_the_command_that_installs_it(
     table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)

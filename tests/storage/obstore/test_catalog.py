@@ -1,4 +1,4 @@
-"""Looking into a bucket of Google's."""
+"""The catalogue of a Google Cloud Storage bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Through real workers: published by `az://` and `gs://`, answered as files on disk are."""
+"""Objects published by `az://` and `gs://` addresses are served by real workers as files on disk are."""
 
 from __future__ import annotations
 

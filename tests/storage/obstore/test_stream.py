@@ -1,4 +1,4 @@
-"""Streams through obstore: whole through every fault, never mixed, held back by the client."""
+"""Streams through obstore: complete after every fault, of one version only, no faster than the client."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def counted() -> Counted:
 
 @pytest.fixture
 async def make(upstream: Upstream, counted: Counted) -> AsyncIterator[Make]:
-    """Makes a storage of `upstream`, with what the bucket shall have otherwise."""
+    """Makes a storage that reads from `upstream`; changes: other values for fields of its bucket."""
     made: list[S3Storage] = []
 
     def storage(**changes: Any) -> S3Storage:

@@ -1,4 +1,4 @@
-"""Where a bucket is, from its settings."""
+"""The address of a bucket, and all else that follows from its settings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_where_a_bucket_is(given: dict[str, Any], host: str, port: int, tls: boo
     assert (bucket.host, bucket.port, bucket.tls, bucket.path) == (host, port, tls, path)
 
 
-def test_the_rest_is_handed_on() -> None:
+def test_every_setting_of_the_table_reaches_the_bucket() -> None:
     table = S3Settings(
         bucket="shop", connections=7, connect_timeout=1.0, read_timeout=2.0, ca_file=Path("/ca"),
         verify=False, delivery="redirect", redirect_ttl=9, access_key="a", secret_key="hunter2",

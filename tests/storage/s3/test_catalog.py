@@ -1,4 +1,4 @@
-"""Looking into a bucket of a real S3 server: facts, folders, contents, and the errors of each."""
+"""The catalogue of a bucket on a real S3 server: facts, folders, contents, and the errors of each."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_what_is_not_there(shop: Shop, looked: S3Catalog) -> None:
         ({"access_key": None, "secret_key": None, "profile": "none"}, "correct storage.shop.profile"),
     ],
 )
-def test_each_fault_says_how_to_mend_it(shop: Shop, other: dict[str, Any], wanted: str) -> None:
+def test_each_fault_says_how_to_fix_it(shop: Shop, other: dict[str, Any], wanted: str) -> None:
     with pytest.raises(StorageError, match=r"^storage shop: ") as caught:
         catalog(shop.table(**other)).check_root()
     assert wanted in str(caught.value)

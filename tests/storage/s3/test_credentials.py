@@ -1,4 +1,4 @@
-"""Keys by the chain: from the environment, a profile, a metadata service that hands out short-lived ones."""
+"""Keys from each place: the environment, a profile, and a metadata service with short-lived keys."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_from_a_profile(tmp_path: Path) -> None:
         chain("other").fetch()
 
 
-def test_none_at_all() -> None:
+def test_missing_keys_are_an_error_that_names_the_setting() -> None:
     with pytest.raises(StorageError, match=r"no keys were found .* set storage.shop.access_key"):
         chain().fetch()
 
@@ -124,7 +124,7 @@ def test_renewed_before_they_expire(metadata: Metadata) -> None:
     assert source.fetch() != first
 
 
-def test_kept_while_they_last_when_they_cannot_be_renewed(metadata: Metadata) -> None:
+def test_keys_that_cannot_be_renewed_are_used_until_they_expire(metadata: Metadata) -> None:
     metadata.life = timedelta(seconds=60)
     source = chain()
     first = source.fetch()
@@ -135,7 +135,7 @@ def test_kept_while_they_last_when_they_cannot_be_renewed(metadata: Metadata) ->
     assert metadata.asked == asked, "not again at once"
 
 
-def test_refused_ones_are_searched_for_anew_but_not_all_the_time(
+def test_refused_keys_are_looked_up_again_but_not_each_time(
     metadata: Metadata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = chain()
@@ -158,7 +158,7 @@ def test_threads_that_come_together_fetch_once(metadata: Metadata) -> None:
     assert metadata.asked == 1
 
 
-def test_nothing_is_shown() -> None:
+def test_the_representation_of_keys_hides_them() -> None:
     assert "hunter2" not in repr(Credentials("hunter2", "hunter2", "hunter2"))
 
 
@@ -169,5 +169,7 @@ def test_keys_in_the_settings_need_no_botocore() -> None:
         "make_bucket('a', S3Settings(bucket='shop', access_key='a', secret_key='b')).credentials().fetch(); "
         "print('botocore' in sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert said.stdout == "False\n"
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert completed.stdout == "False\n"

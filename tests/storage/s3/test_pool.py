@@ -1,4 +1,4 @@
-"""Connections that are kept, used again, found dead, waited for, or cannot be opened."""
+"""The pool of connections: kept, used again, found dead, waited for, or impossible to open."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_connection_is_used_again(upstream: Upstream, make: Make, counte
 
 
 @pytest.mark.parametrize("how", ["cut", "closed"])
-async def test_what_died_while_it_was_idle_is_not_used_again(
+async def test_a_connection_that_died_while_idle_is_not_used_again(
     upstream: Upstream, make: Make, counted: Counted, how: str
 ) -> None:
     file = upstream.put("a", b"0123456789")
@@ -56,7 +56,7 @@ async def test_what_died_while_it_was_idle_is_not_used_again(
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
-async def test_what_dies_when_it_is_used_again_is_no_try(
+async def test_a_connection_lost_when_used_again_does_not_count_as_a_try(
     upstream: Upstream, make: Make, counted: Counted, how: str
 ) -> None:
     file = upstream.put("a", b"0123456789")
@@ -69,7 +69,7 @@ async def test_what_dies_when_it_is_used_again_is_no_try(
     assert upstream.connections == 2
 
 
-async def test_surplus_bytes_are_never_taken_for_an_answer(
+async def test_surplus_bytes_are_never_read_as_a_response(
     upstream: Upstream, make: Make, counted: Counted
 ) -> None:
     file = upstream.put("a", b"0123456789")

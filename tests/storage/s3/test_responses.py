@@ -1,4 +1,4 @@
-"""Heads of answers, read strictly, and what they mean for what was asked."""
+"""Heads of responses are read strictly, and must be exactly what was requested."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_where_a_body_ends(text: str, method: str, length: int | None, keeps: bo
         "HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked\n\n",
     ],
 )
-def test_what_is_no_head(text: str) -> None:
+def test_a_malformed_head_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         head(text)
 
@@ -120,7 +120,7 @@ def answer(status: int, length: int | None, **fields: str) -> Head:
     return Head(status, {"etag": TAG, **given}, length, keeps=True)
 
 
-def test_the_wanted_bytes() -> None:
+def test_the_requested_bytes_are_accepted() -> None:
     file = published()
     check_body(answer(206, 10, content_range="bytes 5-14/100"), ExpectedObject(file, 5, 15))
     check_body(answer(200, 100), ExpectedObject(file, 0, 100))
@@ -128,7 +128,7 @@ def test_the_wanted_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("got", "said"),
+    ("got", "message"),
     [
         (answer(206, 10, content_range="bytes 5-14/101"), "changed since it was published: 101 bytes"),
         (answer(206, 10, content_range="bytes 4-13/100"), "comes with bytes 4-13, not 5-14"),
@@ -148,8 +148,8 @@ def test_the_wanted_bytes() -> None:
         (answer(206, None, content_range="bytes 5-14/100", transfer_encoding="chunked"), "in chunks"),
     ],
 )
-def test_bytes_that_were_not_asked_for_are_refused(got: Head, said: str) -> None:
-    with pytest.raises(PermanentError, match=said.replace("(", r"\(")):
+def test_bytes_that_were_not_asked_for_are_refused(got: Head, message: str) -> None:
+    with pytest.raises(PermanentError, match=message.replace("(", r"\(")):
         check_body(got, ExpectedObject(published(), 5, 15))
 
 
@@ -213,7 +213,7 @@ def test_a_wrong_clock_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "said"),
+    ("status", "code", "message"),
     [
         (404, "NoSuchKey", r"is missing \(404 NoSuchKey\)"),
         (410, "", r"is missing \(410\)"),
@@ -228,8 +228,8 @@ def test_a_wrong_clock_is_named() -> None:
         (501, "", "answers 501"),
     ],
 )
-def test_errors_that_asking_again_does_not_help(status: int, code: str, said: str) -> None:
-    with pytest.raises(PermanentError, match=said):
+def test_errors_that_asking_again_does_not_help(status: int, code: str, message: str) -> None:
+    with pytest.raises(PermanentError, match=message):
         raise error_of(answer(status, 0, x_amz_bucket_region="eu-west-1"), code)
 
 

@@ -1,4 +1,4 @@
-"""Blobs of a bucket: checked, signed for, handed off."""
+"""Blobs of a bucket: how they are checked, signed and redirected to."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_checks_remember_a_bounded_number(
     assert len(upstream.requests) == 4
 
 
-async def test_who_checks_first_may_leave_first(upstream: Upstream, make: Make) -> None:
+async def test_the_first_of_two_checks_may_be_cancelled(upstream: Upstream, make: Make) -> None:
     file = upstream.put("a", CONTENT)
     upstream.faults.append(Fault(pieces=20))
     blob = make().lookup(file)
@@ -88,7 +88,7 @@ async def test_who_checks_first_may_leave_first(upstream: Upstream, make: Make) 
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (Fault(status=404), "is missing"),
         (Fault(status=412), "has changed"),
@@ -100,12 +100,12 @@ async def test_who_checks_first_may_leave_first(upstream: Upstream, make: Make) 
     ],
 )
 async def test_a_check_says_what_is_wrong_and_forgets_it(
-    upstream: Upstream, make: Make, fault: Fault, said: str
+    upstream: Upstream, make: Make, fault: Fault, message: str
 ) -> None:
     file = upstream.put("a", CONTENT)
     upstream.always = fault
     blob = make().lookup(file)
-    with pytest.raises(StorageError, match=f"the object 'a' {said}"):
+    with pytest.raises(StorageError, match=f"the object 'a' {message}"):
         await blob.check()
     upstream.always = Fault()
     await blob.check()
@@ -131,7 +131,7 @@ async def test_without_etag_and_version_the_time_counts(upstream: Upstream, make
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"etag": '"a"\r\nX-Evil: b'}, "ETag that is not valid"),
         ({"etag": "a"}, "ETag that is not valid"),
@@ -140,10 +140,10 @@ async def test_without_etag_and_version_the_time_counts(upstream: Upstream, make
     ],
 )
 async def test_what_cannot_be_asked_for(
-    upstream: Upstream, make: Make, changes: dict[str, Any], said: str
+    upstream: Upstream, make: Make, changes: dict[str, Any], message: str
 ) -> None:
     file = replace(upstream.put("a", CONTENT), **changes)
-    with pytest.raises(StorageError, match=said):
+    with pytest.raises(StorageError, match=message):
         await read(make(), file)
     assert upstream.requests == []
 
@@ -225,9 +225,9 @@ async def test_no_secret_is_in_an_error_or_the_log(
     storage = make(credentials=lambda: Keys(OLD, NEW))
     with pytest.raises(StorageError) as caught:
         await read(storage, file)
-    said = f"{caught.value!r} {caught.value.__context__!r} {caplog.text} {storage!r} {vars(storage)!r}"
+    shown = f"{caught.value!r} {caught.value.__context__!r} {caplog.text} {storage!r} {vars(storage)!r}"
     for secret in ("secret-1", "secret-2", "session-1", "AKOLD", "AKNEW"):
-        assert secret not in said
+        assert secret not in shown
 
 
 # Hand-off.

@@ -1,4 +1,4 @@
-"""Streams: every way in which a storage fails, and that the bytes are right all the same or not at all."""
+"""Streams: however the storage fails, the bytes that arrive are right, or there is an error."""
 
 from __future__ import annotations
 
@@ -173,25 +173,25 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-async def test_what_is_wrong_is_said_at_once(
+async def test_an_error_that_no_retry_repairs_is_raised_at_once(
     upstream: Upstream, make: Make, counted: Counted, name: str
 ) -> None:
-    fault, said = WRONG[name]
+    fault, message = WRONG[name]
     file = upstream.put("a", CONTENT)
     upstream.always = fault
-    with pytest.raises(StorageError, match=f"^storage s3: the object 'a' .*{said}"):
+    with pytest.raises(StorageError, match=f"^storage s3: the object 'a' .*{message}"):
         await make().lookup(file).fetch(400_000, SIZE)
     assert len(upstream.requests) == 1
     assert counted.held[0] == 0
 
 
 @pytest.mark.parametrize("name", WRONG)
-async def test_what_is_wrong_later_ends_the_stream(upstream: Upstream, make: Make, name: str) -> None:
-    fault, said = WRONG[name]
+async def test_such_an_error_later_ends_the_stream(upstream: Upstream, make: Make, name: str) -> None:
+    fault, message = WRONG[name]
     file = upstream.put("a", CONTENT)
     upstream.faults += [Fault(reset_after=400_000), fault]
     stream = await make().lookup(file).fetch(0, SIZE)
-    with pytest.raises(StorageError, match=said):
+    with pytest.raises(StorageError, match=message):
         await rest(stream)
     stream.close()
     assert len(upstream.requests) == 2
@@ -222,7 +222,7 @@ async def test_before_the_first_byte_it_is_given_up_soon(
     assert counted.held == (0, 1)
 
 
-async def test_who_waits_for_the_first_byte_is_not_made_to_wait_long(upstream: Upstream, make: Make) -> None:
+async def test_before_the_first_byte_there_are_few_tries(upstream: Upstream, make: Make) -> None:
     file = upstream.put("a", CONTENT)
     upstream.always = Fault(status=503, code="SlowDown", retry_after="30")
     with pytest.raises(StorageError, match="read: the storage answers 503"):

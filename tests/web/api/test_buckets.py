@@ -53,12 +53,12 @@ async def test_etag_and_version_come_from_the_storage(api: Api, versioned: Shop,
         ({"size": 4}, "files[0].size", "is not the 3 bytes that the storage holds"),
         ({"key": "in/none"}, "files[0].key", "cannot be served: storage shop: 'in/none' does not exist"),
         ({"modified": 7}, "files[0].modified", "is not what the storage says"),
-        ({"storage": "none"}, "files[0].storage", "is no storage of this service"),
+        ({"storage": "none"}, "files[0].storage", "is not a storage of this service"),
         ({"etag": '"x"'}, "files[0].etag", ""),
         ({"versionId": "x"}, "files[0].versionId", ""),
     ],
 )
-async def test_what_the_storage_does_not_confirm(
+async def test_digests_that_the_storage_does_not_confirm(
     api: Api, versioned: Shop, change: dict[str, Any], field: str, text: str
 ) -> None:
     versioned.put("in/a.bin", b"one")
