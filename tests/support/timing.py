@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LEAST_PATIENCE = 10
+LEAST_PATIENCE = 30
 """Seconds to wait for what shall happen, at least, where other tests run at the same time."""
 
 _held = False

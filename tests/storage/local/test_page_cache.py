@@ -92,6 +92,7 @@ def test_reading_in(folder: Path) -> None:
         os.close(fd)
 
 
+@pytest.mark.alone  # others fill the page cache meanwhile
 def test_a_hole_in_what_is_in_memory(tmp_path: Path) -> None:
     """A large span is looked at between its ends, too; what goes on needs no look at its first byte."""
     size = 3 * PROBE_BYTES
