@@ -54,8 +54,8 @@ def main(arguments: list[str]) -> int:
 
 
 def processes() -> int:
-    """How many tests run at a time: two for each processor, since half of the time a test waits."""
-    return 2 * len(os.sched_getaffinity(0))
+    """How many tests run at a time: one for each processor, since more would not be quicker."""
+    return len(os.sched_getaffinity(0))
 
 
 def hold_floor(*, whole: bool) -> int:

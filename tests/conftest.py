@@ -22,7 +22,7 @@ from gateway.tokens.repositories import Repositories
 pytest.register_assert_rewrite("tests.support")
 
 from tests.support.azurite import Azurite  # noqa: E402
-from tests.support.backends import BACKENDS, make_backend  # noqa: E402
+from tests.support.backends import make_backend  # noqa: E402
 from tests.support.buckets import S3Server  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
 from tests.support.shop import Shop  # noqa: E402
@@ -216,9 +216,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The tests of a module that says ON_EVERY_BACKEND; see tests/support/backends.py."""
-    if getattr(metafunc.module, "ON_EVERY_BACKEND", False):
-        backends = BACKENDS[:1] if metafunc.definition.get_closest_marker("any_backend") else BACKENDS
+    """The tests of a module that names its BACKENDS; see tests/support/backends.py."""
+    backends = getattr(metafunc.module, "BACKENDS", ())
+    if backends:
+        if metafunc.definition.get_closest_marker("any_backend"):
+            backends = backends[:1]
         for name in {"plane", "pair"} & set(metafunc.fixturenames):
             metafunc.parametrize(name, backends, indirect=True, scope="session")
 

@@ -66,10 +66,15 @@ MOST_LINES = 400
 
 
 @cache
+def parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+@cache
 def imports(module: str) -> frozenset[str]:
     """What a module imports, wherever in its text, also what only the type checker sees."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in ast.walk(parse(MODULES[module])):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -157,7 +162,7 @@ def test_imports_make_no_circle() -> None:
 def test_rules_are_pure(module: str) -> None:
     assert not [name for name in imports(module) - {*PURE_MODULES} if name.startswith(IMPURE)]
     source = MODULES[module].read_text()
-    assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Await)]
+    assert not [node for node in ast.walk(parse(MODULES[module])) if isinstance(node, ast.Await)]
     assert not re.search(r"\b(time\.(time|monotonic|perf_counter)|datetime\.now|open)\(", source)
 
 
@@ -183,39 +188,43 @@ def test_private_parts_of_aiohttp_are_used_in_four_modules() -> None:
 TEST_FILES = sorted(file for file in (ROOT / "tests").rglob("*.py") if "node_modules" not in file.parts)
 
 
-@pytest.mark.parametrize("file", TEST_FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_nothing_imports_a_test_module_or_a_conftest(file: Path) -> None:
+def test_nothing_imports_a_test_module_or_a_conftest() -> None:
     """What several test modules need is in `tests/support/`."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            assert not re.search(r"^tests\..*\b(test_\w+|conftest)$", name), (
-                f"{name}: move it to tests/support/"
-            )
-            assert not re.search(r"^(conftest|tests\.conftest)\b", name), f"{name}: move it to tests/support/"
+    found = []
+    for file in TEST_FILES:
+        for node in ast.walk(parse(file)):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found += [
+                f"{file.relative_to(ROOT)}: {name}"
+                for name in names
+                if re.search(r"^tests\..*\b(test_\w+|conftest)$|^(conftest|tests\.conftest)\b", name)
+            ]
+    assert found == [], "move it to tests/support/"
 
 
 CLOCKS = {"monotonic", "perf_counter", "process_time", "time_ns", "monotonic_ns", "thread_time"}
 
 
-@pytest.mark.parametrize("file", TEST_FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_how_long_something_takes_is_asserted_under_a_marker_only(file: Path) -> None:
+def test_how_long_something_takes_is_asserted_under_a_marker_only() -> None:
     """Who uses `lasts` of tests/support/timing.py has the marker; no other assertion has a clock."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            called = {
-                each.func.id
-                for each in ast.walk(node)
-                if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)
-            }
-            marks = {ast.unparse(each) for each in node.decorator_list}
-            assert ("lasts" in called) == ("pytest.mark.timing" in marks), node.name
-        if isinstance(node, ast.Assert) and file.parent.name != "support":
-            read = {each.attr for each in ast.walk(node.test) if isinstance(each, ast.Attribute)}
-            if read & CLOCKS:
-                assert "deadline" in ast.unparse(node.test), f"line {node.lineno}: use `lasts`"
+    found = []
+    for file in TEST_FILES:
+        for node in ast.walk(parse(file)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                called = {
+                    each.func.id
+                    for each in ast.walk(node)
+                    if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)
+                }
+                marks = {ast.unparse(each) for each in node.decorator_list}
+                if ("lasts" in called) != ("pytest.mark.timing" in marks):
+                    found.append(f"{file.relative_to(ROOT)}: {node.name}")
+            if isinstance(node, ast.Assert) and file.parent.name != "support":
+                read = {each.attr for each in ast.walk(node.test) if isinstance(each, ast.Attribute)}
+                if read & CLOCKS and "deadline" not in ast.unparse(node.test):
+                    found.append(f"{file.relative_to(ROOT)}, line {node.lineno}: use `lasts`")
+    assert found == []

@@ -22,11 +22,11 @@ from gateway.secrets import MAX_TOKEN_LENGTH, new_token, token_id
 from gateway.store.key_names import token_key
 from tests.support import condition_cases as condition_rules
 from tests.support import range_cases as range_rules
-from tests.support.backends import Folder
+from tests.support.backends import EVERY_BACKEND, Folder
 from tests.support.plane import Plane, Published, Response, request
 from tests.support.waiting import wait_until
 
-ON_EVERY_BACKEND = True
+BACKENDS = EVERY_BACKEND
 CONTENT = b"The quick brown fox jumps over the lazy dog. " * 3
 BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from tests.support.backends import Objects
+from tests.support.backends import TLS_WHEN_SLOW, Objects
 from tests.support.buckets import S3Server
 from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
-ON_EVERY_BACKEND = True
+BACKENDS = TLS_WHEN_SLOW
 CHANGED = ["is missing", "changed since"]
 
 

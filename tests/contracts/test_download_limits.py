@@ -19,11 +19,12 @@ import pytest
 from gateway.runtime.metrics import CONNECTIONS_ACCEPTED
 from gateway.secrets import token_id
 from gateway.store.key_names import token_key
+from tests.support.backends import TLS_WHEN_SLOW
 from tests.support.downloads import IN_FLIGHT, sent_of, sum_sent
 from tests.support.plane import Client, Plane, Response, request, run_plane
 from tests.support.waiting import wait_until
 
-ON_EVERY_BACKEND = True
+BACKENDS = TLS_WHEN_SLOW
 SIZE = 1_000_000
 
 

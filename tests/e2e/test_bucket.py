@@ -24,6 +24,7 @@ def seller(tmp_path: Path, shop: Bucket) -> Iterator[Shop]:
         seller.stop(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_people_download_an_object_with_what_they_have(seller: Shop, shop: Bucket) -> None:
     [url] = seller.start(shop.address("drums/kit.bin"))
     part = seller.customer / "kit.bin"

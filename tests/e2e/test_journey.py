@@ -87,6 +87,7 @@ def test_a_folder_is_a_product_with_an_index(shop: Shop) -> None:
     assert "loops/Ünder &amp; über.wav" in page
 
 
+@pytest.mark.slow
 def test_a_limit_counts_downloads_and_not_attempts(shop: Shop) -> None:
     shop.start("kit.bin")
     url = shop.link("kit.bin", "--max-downloads", "1")
@@ -131,6 +132,7 @@ def test_a_shop_mints_through_the_api(shop: Shop) -> None:
     assert shop.got("kit.bin")
 
 
+@pytest.mark.slow
 def test_whatever_is_killed_comes_back_with_its_state(shop: Shop) -> None:
     shop.start("kit.bin")
     url = shop.link("kit.bin", "--max-downloads", "2")

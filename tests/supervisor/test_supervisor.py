@@ -379,6 +379,7 @@ def test_a_port_in_use_is_one_line_that_names_address_and_setting(gateway: Gatew
     assert gateway.errors.read_text() == f"fault: {fault}\n"
 
 
+@pytest.mark.slow
 def test_two_on_one_data_folder(gateway: Gateway, tmp_path: Path) -> None:
     gateway.command = "up"
     gateway.start()

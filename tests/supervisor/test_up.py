@@ -95,6 +95,7 @@ def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
     assert up.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 def test_a_download_outlives_a_reload_and_sigterm(up: Up) -> None:
     (up.folder / "kit.zip").write_bytes(CONTENT)
     [url] = up.start("kit.zip")

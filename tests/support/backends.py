@@ -1,7 +1,7 @@
 """Where the files of a plane are: every kind of storage, and what tests do to files there.
 
-A `Backend` puts files, replaces and removes them; `Plane.publish` writes the manifests. A module that says
-`ON_EVERY_BACKEND = True` has its tests that ask for `plane` or `pair` run on each of BACKENDS.
+A `Backend` puts files, replaces and removes them; `Plane.publish` writes the manifests. A module that names
+its `BACKENDS`, such as `EVERY_BACKEND`, has its tests that ask for `plane` or `pair` run on each of them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import pytest
+
 from tests.support.buckets import Put, S3Server
 
-BACKENDS: Final = ("local", "s3", "s3-tls", "s3-cache")
+EVERY_BACKEND: Final = ("local", "s3", "s3-tls", "s3-cache")
+TLS_WHEN_SLOW: Final = ("local", "s3", pytest.param("s3-tls", marks=pytest.mark.slow), "s3-cache")
+"""The same for what TLS changes little about: CI has it with TLS, too."""
+
 CACHE_BYTES: Final = 1 << 30
 
 
