@@ -12,7 +12,7 @@ CODE := gateway tests bench
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header --quiet --upgrade
 
-.PHONY: help run test test-all lint check check-all format bench settings lock wheel clean
+.PHONY: help run test test-slow test-all lint check check-all format bench settings lock wheel clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,7 +23,10 @@ run: $(VENV)/.run ## Serve a demo product, or FILES="path …", until Ctrl-C; pr
 test: $(VENV)/.dev ## Run the tests without slow ones; ARGS="tests/http -k range" for some of them
 	@$(BIN)/python -m tests $(ARGS)
 
-test-all: $(VENV)/.dev ## Run all tests, with the slow ones and those that measure time
+test-slow: $(VENV)/.dev ## Run only the slow tests and those that measure time, one after another
+	@$(BIN)/python -m tests --slow $(ARGS)
+
+test-all: $(VENV)/.dev ## Run all tests
 	@$(BIN)/python -m tests --all $(ARGS)
 
 lint: $(VENV)/.dev ## Check format, lint and types
@@ -34,8 +37,7 @@ lint: $(VENV)/.dev ## Check format, lint and types
 check: lint ## Check format, lint, types, tests (as `make test`), and how much of the code they cover
 	@$(BIN)/python -m tests --coverage $(ARGS)
 
-check-all: lint ## The same with all tests: what CI runs
-	@$(BIN)/python -m tests --all --coverage $(ARGS)
+check-all: check test-slow ## The same, and the slow tests: what CI runs
 
 format: $(VENV)/.dev ## Format the code and fix what the linter can
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .

@@ -1,13 +1,15 @@
-"""The whole suite in one command: `python -m tests`, which is what `make test` runs.
+"""The suite in one command: `python -m tests`, which is what `make test` runs.
 
 First come the tests that may run in parallel; then, one after another, those marked `alone`, which count
-memory, descriptors or processor time of the whole machine. `slow` tests are left out, and how long something
-takes is not asserted, unless `--all` is given, as CI does. Then tests marked `timing` run alone, too.
+memory, descriptors or processor time of the whole machine. Tests marked `slow` are left out, and how long
+something takes is not asserted. `--slow` runs just those: the slow tests and those marked `timing`, one after
+another, with their limits of time. `--all` runs everything.
 
-    python -m tests [--all] [--coverage] [arguments of pytest, such as `tests/http -k range`]
+    python -m tests [--all | --slow] [--coverage] [arguments of pytest, such as `tests/http -k range`]
 
-`--coverage` also measures which branches are taken, in child processes too. When the whole suite runs, it
-fails below the floor that pyproject.toml names.
+`--coverage` also measures which branches the processes of pytest take, but not those of the processes that
+tests start, which it would make several times slower. When the whole suite runs, it fails below the floor
+that pyproject.toml names.
 """
 
 from __future__ import annotations
@@ -20,34 +22,31 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 NOTHING_COLLECTED = 5  # pytest's exit code
 
-QUICK = ("not slow and not alone", "alone and not slow")
-ALL = ("not alone and not timing", "alone or timing")
-"""Which tests run in parallel, and which alone: expressions of markers."""
-
 
 def main(arguments: list[str]) -> int:
-    """Run both parts of the suite. Returns the exit code: of the first part that failed, else 0."""
-    everything = "--all" in arguments
+    """Run the parts of the suite that are asked for. Returns the exit code: of the first part that failed."""
+    options = {"--all", "--slow", "--coverage"}
+    chosen = [each for each in arguments if each not in options]
     coverage = "--coverage" in arguments
-    chosen = [each for each in arguments if each not in {"--all", "--coverage"}]
     # Tests start hundreds of Python processes: without compiled files each would compile the gateway again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    together, alone = ALL if everything else QUICK
-    parts = [
-        ("in parallel", ["-n", str(processes()), "--dist", "worksteal", "-m", together]),
-        ("alone", ["-m", alone, *(["--timing"] if everything else [])]),
-    ]
+    parts = []
+    if "--slow" not in arguments:
+        together = ["-n", str(processes()), "--dist", "worksteal", "-m", "not slow and not alone"]
+        parts = [("in parallel", together), ("alone", ["-m", "alone and not slow"])]
+    if "--slow" in arguments or "--all" in arguments:
+        parts.append(("slowly, or within limits of time", ["-m", "slow or timing", "--timing"]))
     measured = ["coverage", "run", "-m"] if coverage else []
     if coverage:
         run("coverage", "erase")
     codes = []
-    for name, options in parts:
+    for name, selection in parts:
         print(f"Tests that run {name}:", flush=True)
-        codes.append(run(*measured, "pytest", *options, *chosen))
+        codes.append(run(*measured, "pytest", *selection, *chosen))
         if codes[-1] not in {0, NOTHING_COLLECTED}:
             return codes[-1]
-    if not everything:
-        print('Left out: tests marked "slow", and limits of time. "make test-all" has them, too.')
+    if len(parts) == 2:
+        print('Left out: tests marked "slow", and limits of time. "make test-slow" has them.')
     if all(code == NOTHING_COLLECTED for code in codes):
         return NOTHING_COLLECTED
     return hold_floor(whole=not chosen) if coverage else 0

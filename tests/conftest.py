@@ -184,6 +184,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """The main process of a run makes what its workers (of pytest-xdist) share."""
     hold_limits(config.getoption("--timing"))
     workers = getattr(config, "workerinput", None)
+    if workers is not None or not config.getoption("numprocesses", None):
+        # This process runs tests. Only pytest's own processes are measured, not those that tests start.
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     if workers is not None:
         config.stash[SHARED] = workers["shared"]
         return
