@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -15,14 +13,10 @@ from gateway.mint.context import MintContext
 from gateway.mint.dispatcher import Dispatcher
 from gateway.mint.models import mint_model
 from gateway.mint.routes import make_routes
-from gateway.runtime.process import run_until_sigterm
 from gateway.tokens.repositories import Repositories
-from gateway.web.server import STOP_SECONDS, Server
+from gateway.web.server import STOP_SECONDS, Server, run_service
 
 _log = logging.getLogger("gateway.mint")
-
-YOUNG_OBJECTS: Final = 10_000
-"""How many objects are made before the garbage collector looks for cycles. A request makes no cycles."""
 
 
 def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
@@ -30,22 +24,7 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 
     settings.redis_url must be set. ready: called once connections are accepted.
     """
-
-    def started() -> None:
-        ready()
-        _log.info("the mint service serves")
-
-    run_until_sigterm(settings, lambda: _open(settings, sockets), started, YOUNG_OBJECTS)
-
-
-@asynccontextmanager
-async def _open(settings: Settings, sockets: list[socket.socket]) -> AsyncIterator[None]:
-    assert settings.redis_url is not None
-    async with (
-        Repositories.connect(settings.redis_url, settings.redis_timeout) as store,
-        serve(store, sockets, settings),
-    ):
-        yield
+    run_service("mint", serve, settings, sockets, ready, _log)
 
 
 def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> Server:

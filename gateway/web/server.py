@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.config.settings import Settings
+from gateway.runtime.process import run_until_sigterm
+from gateway.tokens.repositories import Repositories
 from gateway.web.problems import internal_error, log_failure, malformed_request
 from gateway.web.quick_response import quick_problem
 
@@ -23,6 +26,41 @@ BACKLOG: Final = 1024
 """Connections that may wait to be accepted."""
 STOP_SECONDS: Final = 10.0
 """How long requests under way may take after the server stops. The store's time-out is shorter."""
+YOUNG_OBJECTS: Final = 10_000
+"""How many objects are made before the garbage collector looks for cycles. A request makes no cycles."""
+
+Serve = Callable[[Repositories, list[socket.socket], Settings], AbstractAsyncContextManager[object]]
+"""Makes a service's server, which answers on the sockets while the context manager is entered."""
+
+
+def run_service(
+    name: str,
+    serve: Serve,
+    settings: Settings,
+    sockets: list[socket.socket],
+    ready: Callable[[], None],
+    logger: logging.Logger,
+) -> None:
+    """Connect to the store and serve until SIGTERM, finish what is under way, and return.
+
+    name: of the service, for the log. settings.redis_url must be set. ready: called once connections are
+    accepted.
+    """
+
+    @asynccontextmanager
+    async def open_service() -> AsyncIterator[None]:
+        assert settings.redis_url is not None
+        async with (
+            Repositories.connect(settings.redis_url, settings.redis_timeout) as store,
+            serve(store, sockets, settings),
+        ):
+            yield
+
+    def started() -> None:
+        ready()
+        logger.info("the %s service serves", name)
+
+    run_until_sigterm(settings, open_service, started, YOUNG_OBJECTS)
 
 
 class Server:

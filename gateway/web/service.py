@@ -11,19 +11,16 @@ from typing import Final
 from aiohttp import web
 
 from gateway.config.settings import Settings
-from gateway.runtime.process import run_until_sigterm
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.api.products import MANIFEST_LIMIT
 from gateway.web.application import make_application
-from gateway.web.server import STOP_SECONDS, Server
+from gateway.web.server import STOP_SECONDS, Server, run_service
 
 _log = logging.getLogger("gateway.web")
 
-YOUNG_OBJECTS: Final = 10_000
-"""How many objects are made before the garbage collector looks for cycles."""
 OPEN_FILES: Final = 16
 """Descriptors that the storages may keep open here: this process looks at files, and does not serve them."""
 
@@ -33,22 +30,7 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 
     settings.redis_url must be set. ready: called once connections are accepted.
     """
-
-    def started() -> None:
-        ready()
-        _log.info("the web service serves")
-
-    run_until_sigterm(settings, lambda: _open(settings, sockets), started, YOUNG_OBJECTS)
-
-
-@asynccontextmanager
-async def _open(settings: Settings, sockets: list[socket.socket]) -> AsyncIterator[None]:
-    assert settings.redis_url is not None
-    async with (
-        Repositories.connect(settings.redis_url, settings.redis_timeout) as store,
-        serve(store, sockets, settings),
-    ):
-        yield
+    run_service("web", serve, settings, sockets, ready, _log)
 
 
 @asynccontextmanager
