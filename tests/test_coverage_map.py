@@ -13,6 +13,7 @@ COVERED_BY = {
     "cli": "cli/test_faults",
     "cli.app": "cli/test_help",
     "cli.checks": "cli/test_check",
+    "cli.checks.access_log": "cli/test_check_access_log",
     "cli.checks.cache": "cli/test_check_cache",
     "cli.checks.ports": "cli/test_check",
     "cli.checks.proxy": "cli/test_check",
