@@ -1,5 +1,8 @@
 """Answers `/auth`: a front proxy asks whether its client may have a file, and then sends the file itself.
 
+Only a trusted proxy is answered, because the answer names storages and keys. For anybody else `/auth` is not
+there, whatever the request is.
+
 The bytes that the proxy will send are charged and never refunded, because nobody reports what the client
 receives. A proxy cannot send an object of a bucket. The answer then describes no file, as for an index, and
 the proxy passes the request on, so that `download.py` answers and charges it.
@@ -18,7 +21,8 @@ from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.manifest_cache import LoadedManifest
 from gateway.dataplane.resolve import Resolver
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Refused
-from gateway.http.forward_auth import NGINX, Original, TrustedProxies, permission_head, read_original
+from gateway.http.client_address import TrustedProxies
+from gateway.http.forward_auth import NGINX, Original, permission_head, read_original
 from gateway.http.plans import Representation
 from gateway.http.ranges import select_ranges
 from gateway.http.targets import TargetKind, read_target, request_token
@@ -52,14 +56,19 @@ class Authorisation:
 
         command: the command that reads the token, if it has been sent already.
         """
-        trusted = self._proxies.trusts(exchange.connection.peer)
-        if exchange.original and trusted:
+        self.check_peer(exchange)
+        if exchange.original:
             original = Original(NGINX, "GET", exchange.original)
         else:
-            original = read_original(exchange.method, exchange.target, exchange.headers, trusted)
+            original = read_original(exchange.method, exchange.target, exchange.headers)
         exchange.dialect = original.dialect
         fields = await self._charge(exchange, original, command)
         exchange.respond(200, permission_head(exchange.token_id) + fields)
+
+    def check_peer(self, exchange: Exchange) -> None:
+        """Raise Refused(NOT_FOUND) unless the peer is a trusted proxy."""
+        if not self._proxies.trusts(exchange.connection.peer):
+            raise Refused(NOT_FOUND)
 
     async def _charge(self, exchange: Exchange, original: Original, command: TokenRead | None) -> bytes:
         """Check and charge the original request; return the fields that tell the proxy what to send, if any.

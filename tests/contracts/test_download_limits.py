@@ -298,12 +298,48 @@ def test_a_client_cannot_contradict_its_proxy(behind: Plane) -> None:
     assert behind.charged(link) == 0
 
 
+ELSEWHERE = "/elsewhere"
+
+
 @pytest.mark.any_backend
-def test_auth_believes_only_trusted_proxies(pair: Plane) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "/auth",
+        "/auth/",
+        "/auth?token={token}",
+        "/auth{link}",
+        "/%61uth?token={token}",
+        "/auth#x",
+        "/auth?token=a&token=b",
+        "http://localhost/auth?token={token}",
+    ],
+)
+def test_auth_is_not_there_for_anyone_but_trusted_proxies(pair: Plane, asked: str, method: str) -> None:
+    """The answer is that of any path that does not exist, and nothing is charged, whatever the fields say."""
     link = pair.link(pair.publish(b"x" * 1000), maximum=1)
-    assert pair.get("/auth", f"X-Original-URI: {link}").status == 401
-    answer = pair.get(link.replace("/download", "/auth"))  # the request stands for itself
-    assert (answer.status, "X-Gateway-Token-Id" in answer) == (200, True)
+    target = asked.format(link=link, token=link.partition("=")[2])
+    unknown = pair.get(ELSEWHERE, method=method)
+    shown = [line for line in unknown.lines if line[0] != "Date"]
+    for fields in (
+        (),
+        (f"X-Original-URI: {link}", "X-Original-Method: GET"),
+        (f"X-Forwarded-Uri: {link}", "X-Forwarded-Method: GET", "X-Forwarded-For: 127.0.0.1"),
+        (f"Authorization: Bearer {link.partition('=')[2]}",),
+    ):
+        answer = pair.get(target, *fields, method=method)
+        assert (answer.status, answer.body) == (404, unknown.body)
+        assert [line for line in answer.lines if line[0] != "Date"] == shown
+    assert pair.charged(link) == 0
+
+
+def test_a_trusted_proxy_may_ask_for_itself(behind: Plane) -> None:
+    link = behind.link(behind.publish(b"x" * 1000), maximum=1)
+    answer = behind.get(link.replace("/download", "/auth"))
+    assert (answer.status, "X-Gateway-Token-Id" in answer, behind.charged(link)) == (200, True, 1000)
+    posted = behind.get(link.replace("/download", "/auth"), method="POST")
+    assert (posted.status, posted.code) == (405, "method_not_allowed")
 
 
 def test_a_listener_of_every_worker_serves(pair: Plane) -> None:

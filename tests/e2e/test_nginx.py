@@ -140,7 +140,7 @@ def test_a_file_whole_in_parts_and_resumed(start: Callable[[str], Nginx], exampl
     published = nginx.plane.publish(CONTENT, names=['Épic "Kit".zip'])
     link = nginx.plane.link(published)
     with nginx.connect() as client:  # one connection, kept alive
-        whole = client.get(link)
+        whole = client.get(link, "Forwarded: for=6.6.6.6")
         assert (whole.status, whole.body) == (200, CONTENT)
         assert whole["ETag"] == published.etag
 
