@@ -145,8 +145,7 @@ class ProblemConnection(RequestHandler):
             problem = malformed_request()
         else:
             problem = internal_error()
-            if exc is not None:
-                log_failure(exc, self._service_logger)
+            log_failure(exc or RuntimeError(f"aiohttp answers {status}"), self._service_logger)
         response = quick_problem(problem)
         response.force_close()
         return response

@@ -313,16 +313,6 @@ def test_unknown_variables_are_reported() -> None:
     )
 
 
-def test_what_an_orchestrator_sets_is_no_fault() -> None:
-    env = {
-        "GATEWAY_SERVICE_HOST": "10.1.2.3",
-        "GATEWAY_SERVICE_PORT_HTTP": "80",
-        "GATEWAY_PORT": "tcp://10.1.2.3:80",
-        "GATEWAY_PORT_80_TCP_ADDR": "10.1.2.3",
-    }
-    assert load({}, None, env) == Settings()
-
-
 def test_listeners_may_not_collide(tmp_path: Path) -> None:
     assert faults({"listen": "127.0.0.1:8081"}) == (
         "--listen: 127.0.0.1:8081 collides with mint.listen (127.0.0.1:8081): "
