@@ -24,7 +24,7 @@ from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Refused
 from gateway.http.client_address import TrustedProxies
 from gateway.http.forward_auth import NGINX, Original, permission_head, read_original
 from gateway.http.plans import Representation
-from gateway.http.ranges import select_ranges
+from gateway.http.ranges import most_bytes
 from gateway.http.targets import TargetKind, read_target, request_token
 from gateway.manifest import ManifestFile
 from gateway.secrets import token_id
@@ -73,8 +73,8 @@ class Authorisation:
     async def _charge(self, exchange: Exchange, original: Original, command: TokenRead | None) -> bytes:
         """Check and charge the original request; return the fields that tell the proxy what to send, if any.
 
-        Only the spans of a Range are charged. But the whole file is charged when the proxy may evaluate
-        If-Range differently.
+        Only the spans of a Range are charged, each as often as it is asked for. But the whole file is charged
+        when the proxy may evaluate If-Range differently.
         """
         if original.disputed:
             raise Refused(BAD_REQUEST, "The fields of two front proxies name different requests.")
@@ -134,7 +134,4 @@ def _charged_bytes(exchange: Exchange, representation: Representation) -> int:
     ranges = (exchange.range,) if exchange.range else exchange.headers.getall(hdrs.RANGE, ())
     if len(ranges) != 1 or hdrs.IF_RANGE in exchange.headers:
         return size
-    spans = select_ranges(ranges[0], size)
-    if spans is None:
-        return size
-    return sum(span.stop - span.start for span in spans)
+    return most_bytes(ranges[0], size)

@@ -289,6 +289,24 @@ def test_auth_in_other_dialects(behind: Plane, asked: str, fields: tuple[str, ..
         assert (refused.status, refused.code) == (status, code)
 
 
+@pytest.mark.parametrize(
+    ("asked", "fields"),
+    [
+        ("/auth", ("X-Original-URI: {}", "X-Original-Method: GET")),
+        ("/auth", ("X-Forwarded-Uri: {}", "X-Forwarded-Method: GET")),
+        ("/auth{}", ()),
+    ],
+    ids=["nginx", "caddy", "envoy"],
+)
+def test_auth_charges_each_range_by_itself(behind: Plane, asked: str, fields: tuple[str, ...]) -> None:
+    link = behind.link(behind.publish(b"x" * 1000), maximum=100)
+    lines = [each.format(link) for each in fields]
+    for ranges, cost in ((["0-9"] * 16, 160), (["0-9", "10-19"], 20), (["0-9"] * 17, 1000)):
+        before = behind.charged(link)
+        answer = behind.get(asked.format(link), *lines, f"Range: bytes={','.join(ranges)}")
+        assert (answer.status, behind.charged(link) - before) == (200, cost)
+
+
 def test_a_client_cannot_contradict_its_proxy(behind: Plane) -> None:
     """Behind Caddy, with the fields that Caddy passes on because it does not use them."""
     link = behind.link(behind.publish(b"x" * 1000), maximum=1)
