@@ -135,7 +135,6 @@ class RunningCommand(contextlib.ExitStack):
         if self._store is not None:
             self._store.spawn()
             self._store.wait_ready()
-            self._log_server()
 
     def share_store(self) -> None:
         """Use the embedded store that runs already, or start one, unless the settings name a store."""
@@ -143,14 +142,6 @@ class RunningCommand(contextlib.ExitStack):
             self._store = EmbeddedStore(self.settings.data, self.settings.embedded_server)
             self.callback(self._store.close)
             self._store.own_or_share(self._command)
-            self._log_server()
-
-    def _log_server(self) -> None:
-        """Say which program the store is, if we have started it."""
-        if self._store is not None and self._store.program is not None:
-            program = self._store.program
-            extra = {"server": program.version, "program": program.path, "origin": program.origin}
-            _log.info("the embedded store runs", extra=extra)
 
     @property
     def store_url(self) -> str:
@@ -171,6 +162,10 @@ class RunningCommand(contextlib.ExitStack):
     def supervise(self, announce: Started) -> None:
         """Run the services until the end. `announce` is awaited once everything is ready."""
         self.settings = self._with_ports(self.settings)
+        if self._store is not None and self._store.program is not None:
+            program = self._store.program
+            extra = {"server": program.version, "program": program.path, "origin": program.origin}
+            _log.info("the embedded store runs", extra=extra)
         supervisor = Supervisor(
             self.settings,
             self._services,
