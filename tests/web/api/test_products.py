@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.config.settings import Settings
-from tests.support.control_plane import Api
+from tests.support.control_plane import CONTENT, Api
 
 FILE = {
     "name": "Drums.zip",
     "size": 100,
-    "sha256": "0" * 64,
-    "crc32": "0" * 8,
+    "sha256": hashlib.sha256(CONTENT).hexdigest(),
+    "crc32": f"{zlib.crc32(CONTENT):08x}",
     "storage": "main",
     "key": "a.bin",
 }
@@ -125,6 +127,11 @@ async def test_wrong_products(api: Api, method: str, path: str, json: Any, field
         ({"modified": 5}, "files[1].modified"),
         ({"modified": 2**63}, "files[1].modified"),
         ({"sha256": "A" * 64}, "files[1].sha256"),
+        ({"sha256": "0" * 64}, "files[1].sha256"),
+        ({"crc32": "0" * 8}, "files[1].crc32"),
+        ({"key": ".env"}, "files[1].key"),
+        ({"key": "folder/.git/config"}, "files[1].key"),
+        ({"key": "THUMBS.DB"}, "files[1].key"),
         ({"crc32": "0"}, "files[1].crc32"),
         ({"type": "text"}, "files[1].type"),
         ({"type": "text/html\r\nX: y"}, "files[1].type"),
