@@ -39,8 +39,11 @@ class EarlierFiles:
 
     def __init__(self, manifests: Iterable[Manifest], storages: Storages) -> None:
         files = [file for manifest in manifests for file in manifest.files]
+        roots = storages.real_roots(file.storage for file in files)
         self._files = {
-            (path, file.size, file.modified): file for file in files if (path := storages.path_of(file))
+            (roots[file.storage] / file.key, file.size, file.modified): file
+            for file in files
+            if file.storage in roots
         }
         self._objects = {
             (file.storage, file.key, file.size, file.etag, file.version_id): file

@@ -27,7 +27,6 @@ from gateway.config.storages import (
     StorageSettings,
 )
 from gateway.errors import StorageError
-from gateway.manifest import ManifestFile
 from gateway.storage.catalog import Catalog
 from gateway.storage.interface import Storage
 from gateway.storage.local.descriptors import DescriptorCache
@@ -266,11 +265,10 @@ class Storages:
             found = None if single is None else ObjectLocation(single.name, str(single.only))
         return found or _locate_below([each for each in folders if each.name not in self._configured], path)
 
-    def path_of(self, file: ManifestFile) -> Path | None:
-        """Where a published file of this machine lies; None for an object and for an unknown storage."""
+    def real_roots(self, names: Iterable[str]) -> dict[str, Path]:
+        """The roots without links of those of the named storages that are of this machine."""
         self._refresh()
-        storage = self._local.get(file.storage)
-        return None if storage is None else storage.root.resolve() / file.key
+        return {name: self._local[name].root.resolve() for name in set(names) if name in self._local}
 
     def register(self, entries: Iterable[Registered]) -> None:
         """Make folders and single files storages, and register them. Raises ConfigurationError."""

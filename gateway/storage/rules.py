@@ -21,6 +21,7 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from gateway.manifest import hidden_part
@@ -32,6 +33,10 @@ HIDDEN: Final = "is hidden: names that begin with a dot, Thumbs.db and desktop.i
 PRIVATE: Final = "lies in the gateway's own data folder, which is never served"
 SETTINGS_FILE: Final = "is private to the gateway by its settings, and is never served"
 MOVED: Final = "was moved while it was opened"
+
+FOLDER_SECONDS: Final = 1.0
+"""How long what was found about a folder is used: a version of 10,000 files asks about few folders."""
+FOLDERS_KEPT: Final = 1024
 
 _Identity = tuple[int, int]
 
@@ -45,23 +50,41 @@ class ServingRules:
     def __init__(self, data: Path | None = None, private: Iterable[Path] = ()) -> None:
         self._data = None if data is None else os.fsencode(data.absolute())
         self._private = [os.fsencode(path.absolute()) for path in private]
+        self._folders: dict[tuple[bytes, bytes], tuple[float, str]] = {}
 
     def refuse_path(self, root: Path, path: Path) -> str:
-        """Look at a file that is to be published. Both paths are absolute and have no links."""
-        return self.refuse_opened(os.fsencode(root), os.fsencode(path))
+        """Look at a file or folder that is to be published. Both paths are absolute and have no links."""
+        return self.refuse_opened(os.fsencode(root), os.fsencode(path), path.stat())
 
-    def refuse_opened(self, root: bytes, path: bytes) -> str:
-        """Look at where an open file and its root really lie, as `real_path` says. Says nothing of names."""
+    def refuse_opened(self, root: bytes, path: bytes, facts: os.stat_result) -> str:
+        """Look at where an open file and its root really lie, as `real_path` says. Says nothing of names.
+
+        What is found about the file's folder is used again for FOLDER_SECONDS.
+        """
+        if self._private and (facts.st_dev, facts.st_ino) in map(_identity, self._private):
+            return SETTINGS_FILE
+        folder = path if stat.S_ISDIR(facts.st_mode) else path.rpartition(b"/")[0]
+        until, fault = self._folders.get((root, folder), (0.0, ""))
+        now = monotonic()
+        if now >= until:
+            fault = self._refuse_folder(root, folder)
+            if len(self._folders) >= FOLDERS_KEPT:
+                self._folders.clear()
+            self._folders[root, folder] = (now + FOLDER_SECONDS, fault)
+        return fault
+
+    def _refuse_folder(self, root: bytes, folder: bytes) -> str:
+        """Compare a folder and all above it with the private ones, by what they are and not by name."""
         data = _identity(self._data)
-        private = [found for each in self._private if (found := _identity(each))]
-        if data is None and not private:
-            return ""
-        parts = path.split(b"/")
+        private = {found for each in self._private if (found := _identity(each))}
+        parts = folder.split(b"/")
         for count in range(len(parts), 0, -1):
             found = _identity(b"/".join(parts[:count]) or b"/")
+            if found is None:
+                continue
             if found in private:
                 return SETTINGS_FILE
-            if found == data and found is not None and self._is_own(root, parts, count):
+            if found == data and self._is_own(root, parts, count):
                 return PRIVATE
         return ""
 

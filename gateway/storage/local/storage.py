@@ -157,20 +157,20 @@ class LocalStorage:
         elif fault := refuse_key(key):
             raise StorageError(f"{self._describe(key)} {fault}")
         try:
-            fd = self._open_below(path)
+            fd, root = self._open_below(path)
         except OSError as error:
             if error.errno != errno.EMFILE:
                 raise StorageError(f"{self._describe(key)} {reason(error)}") from error
             self._cache.shrink()
             try:
-                fd = self._open_below(path)
+                fd, root = self._open_below(path)
             except OSError as again:
                 raise StorageError(f"{self._describe(key)} {reason(again)}") from again
         try:
             facts = os.fstat(fd)
             if not stat.S_ISREG(facts.st_mode):
                 raise StorageError(f"{self._describe(key)} is not a regular file")
-            if fault := self._refuse_opened(fd, key):
+            if fault := self._refuse_opened(fd, facts, root, key):
                 raise StorageError(f"{self._describe(key)} {fault}")
             os.set_blocking(fd, True)
         except OSError as error:
@@ -181,20 +181,19 @@ class LocalStorage:
             raise
         return fd, facts
 
-    def _open_below(self, path: bytes) -> int:
+    def _open_below(self, path: bytes) -> tuple[int, bytes | None]:
+        """Open a file below the root. Returns its descriptor, and where the root really lies."""
         root = os.open(self._root, _ROOT_FLAGS)
         try:
-            return self._opener(root, path)
+            return self._opener(root, path), real_path(root)
         finally:
             os.close(root)
 
-    def _refuse_opened(self, fd: int, key: str) -> str:
-        """Apply the rules to an open file. Returns "" or what is wrong with it. Raises OSError."""
-        top = os.open(self._root, _ROOT_FLAGS)
-        try:
-            root = real_path(top)
-        finally:
-            os.close(top)
+    def _refuse_opened(self, fd: int, facts: os.stat_result, root: bytes | None, key: str) -> str:
+        """Apply the rules to an open file. Returns "" or what is wrong with it. Raises OSError.
+
+        root: where the root really lies, which only /proc says.
+        """
         path = real_path(fd)
         if root is None or path is None:  # without /proc: only a way of opening that follows no links is safe
             return "" if self._opener is open_by_parts else "cannot be served, because /proc is not mounted"
@@ -203,15 +202,20 @@ class LocalStorage:
             return MOVED
         if self.only is not None:
             here = os.lstat(start + key.encode())
-            if not (stat.S_ISREG(here.st_mode) and os.path.samestat(here, os.fstat(fd))):
+            if not (stat.S_ISREG(here.st_mode) and os.path.samestat(here, facts)):
                 return "is a link now, where a single file was published"
         elif refuse_key(below := os.fsdecode(path[len(start) :])):
             return HIDDEN if below == key else f"leads to {below!r}, which {HIDDEN}"
-        return self._rules.refuse_opened(root, path)
+        return self._rules.refuse_opened(root, path, facts)
 
     def _is_still_allowed(self, blob: LocalBlob, key: str, now: float) -> bool:
         """Apply the rules again to a file that stayed open. Raises OSError."""
-        if self._refuse_opened(blob.fd, key):
+        top = os.open(self._root, _ROOT_FLAGS)
+        try:
+            root = real_path(top)
+        finally:
+            os.close(top)
+        if self._refuse_opened(blob.fd, os.fstat(blob.fd), root, key):
             return False
         blob.allowed_at = now
         return True

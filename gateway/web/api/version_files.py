@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.errors import StorageError
@@ -152,10 +153,14 @@ def _read_files(
     earlier = EarlierFiles(known, storages)
     stop = threading.Event()
     hasher = Hasher(storages, lambda _: None, lambda: stop.is_set() or is_stopped(), trust=False)
+    roots = storages.real_roots(new.storage for new, _, _ in checked)
     jobs: dict[tuple[str, str], tuple[int, partial[ManifestFile]]] = {}
     for index, (new, facts, _) in enumerate(checked):
         assert facts is not None  # otherwise there are faults
-        jobs.setdefault((new.storage, new.key), (index, _job(new, facts, storages, hasher, earlier)))
+        if (new.storage, new.key) not in jobs:
+            root = roots.get(new.storage)
+            job = _job(new, facts, root, hasher, earlier)
+            jobs[new.storage, new.key] = (index, job)
     first = [index for index, _ in jobs.values()]
     try:
         read = run_jobs([job for _, job in jobs.values()], READERS, stop)
@@ -177,13 +182,11 @@ def _read_files(
 
 
 def _job(
-    new: NewFile, facts: ObjectFacts, storages: Storages, hasher: Hasher, earlier: EarlierFiles
+    new: NewFile, facts: ObjectFacts, root: Path | None, hasher: Hasher, earlier: EarlierFiles
 ) -> partial[ManifestFile]:
-    """Make the job that reads one file, unless an earlier version has its digests."""
-    catalog = storages.catalog(new.storage)
-    if catalog is not None:
-        scanned = ScannedObject(new.name, new.storage, catalog.root + new.key, facts)
+    """Make the job that reads one file or object, unless an earlier version has its digests."""
+    if root is None:
+        scanned = ScannedObject(new.name, new.storage, f"{new.storage}: {new.key}", facts)
         return partial(hasher.describe_object, scanned, earlier.object(scanned))
-    root = storages.local(new.storage).root.resolve()
     file = ScannedFile(new.name, root / new.key, root, facts.size, facts.modified)
     return partial(hasher.describe, file, ObjectLocation(new.storage, new.key), earlier.file(file))
