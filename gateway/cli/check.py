@@ -91,8 +91,9 @@ def _check_contents(
     from gateway.storage.registry import Storages  # noqa: PLC0415
 
     try:
-        yield from storage_checks.check_roots({**read_registry(settings.data), **settings.roots})
-        storages = Storages(settings.storage, settings.data, settings.open_files)
+        registered = {name: entry.root for name, entry in read_registry(settings.data).items()}
+        yield from storage_checks.check_roots({**registered, **settings.roots})
+        storages = Storages.of(settings)
         yield from storage_checks.check_buckets(storages)
     except StorageError as error:
         yield failed("storages", str(error), "repair the file or remove it, and register the products again")

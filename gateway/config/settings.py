@@ -217,6 +217,14 @@ class Settings(BaseSettings):
         """The folders of the storages that are folders, by name."""
         return {name: table.root for name, table in self.storage.items() if isinstance(table, LocalSettings)}
 
+    @property
+    def private_paths(self) -> tuple[Path, ...]:
+        """Files and folders of the gateway, beside `data`, that are never served."""
+        paths = [self.tls_key, self.cache_path]
+        if self.access_log not in ("-", "off"):
+            paths.append(Path(self.access_log))
+        return tuple(path for path in paths if path is not None)
+
     @classmethod
     def settings_customise_sources(
         cls,
