@@ -51,6 +51,9 @@ ENVOY: Final = Dialect("envoy", "", "", None)
 DIRECT: Final = Dialect("direct", "", "", None)
 DIALECTS: Final = (NGINX, CADDY)
 """The dialects that use fields."""
+MAX_FORWARDED: Final = 512
+"""Characters of X-Forwarded-For that are read, from its end, where the proxies nearest to us wrote: more than
+ten IPv6 addresses with ports. It also bounds the memory of the results that are kept (4 MiB)."""
 PREFIX: Final = "/auth"
 """What Envoy puts before the original target."""
 
@@ -109,7 +112,7 @@ class TrustedProxies:
         host = peer[0] if isinstance(peer, tuple) else ""
         if "X-Forwarded-For" not in headers or not self.trusts(peer):
             return host
-        return self._nearest(host, ",".join(headers.getall("X-Forwarded-For")))
+        return self._nearest(host, _cut_hops(",".join(headers.getall("X-Forwarded-For"))))
 
     def _find_nearest(self, host: str, forwarded: str) -> str:
         for hop in reversed(forwarded.split(",")):
@@ -134,3 +137,8 @@ class TrustedProxies:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self._networks)
+
+
+def _cut_hops(forwarded: str) -> str:
+    """The whole hops at the end of X-Forwarded-For that have MAX_FORWARDED characters together."""
+    return forwarded if len(forwarded) <= MAX_FORWARDED else forwarded[-MAX_FORWARDED:].partition(",")[2]

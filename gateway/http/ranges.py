@@ -17,6 +17,7 @@ The rules, in the order they are applied:
   field is ignored.
 - Ranges that overlap or touch are merged. The parts keep the order of the request (15.3.7.2); a merged part
   stands where the first of its ranges stood. If more than MAX_PARTS remain, the field is ignored.
+- A field with more than MAX_RANGES elements, empty ones included, is ignored before they are read.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 MAX_PARTS: Final = 16
 """The most parts of one answer: programs that read archives and documents ask for a few."""
+
+MAX_RANGES: Final = 256
+"""The most ranges of one field, merged or not; reading this many takes less than a millisecond. A field with
+more is ignored, as if it asked for too many parts."""
 
 _DIGITS: Final = 18
 """The longest number that is converted. A longer one (without its leading zeros) lies past the end of any
@@ -76,7 +81,7 @@ def select_ranges(value: str, size: int) -> Spans | None:
 def _select_set(value: str, size: int) -> Spans | None:
     """The general case of `select_ranges`: any set of ranges, numbers of any length."""
     unit = _UNIT.match(value)
-    if unit is None:
+    if unit is None or value.count(",") >= MAX_RANGES:
         return None
     elements = value[unit.end() :].split(",")
     if len(elements) == 1 and elements[0][:1] in (" ", "\t"):
