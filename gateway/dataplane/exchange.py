@@ -49,7 +49,7 @@ class ServerState(Protocol):
 class Channel(Protocol):
     """The part of a connection that answering and sending need.
 
-    transport: None once the connection is lost. peer: the client's address as the socket names it. sender:
+    transport: None once the connection is lost. peer: the client's address (runtime/peers.py). sender:
     the delivery that is under way. client_socket: a duplicate of the socket, for sending past the transport;
     None before it is opened.
     """

@@ -24,6 +24,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.runtime.peers import PeerName, read_peer
 from gateway.web.problems import (
     Problem,
     head_too_large,
@@ -52,7 +53,11 @@ class ConnectionLimits:
 
 
 class ProblemConnection(RequestHandler):
-    """One connection. open_connections: all of the server; the connection adds and removes itself."""
+    """One connection.
+
+    open_connections: all of the server; the connection adds and removes itself. peer: the client's address
+    (runtime/peers.py); a connection without one is ended unread.
+    """
 
     __slots__ = (
         "_head_bytes",
@@ -64,6 +69,7 @@ class ProblemConnection(RequestHandler):
         "_unsent",
         "_unsent_since",
         "limits",
+        "peer",
     )
 
     def __init__(
@@ -78,6 +84,7 @@ class ProblemConnection(RequestHandler):
         self.limits = limits
         self._open_connections = open_connections
         self._service_logger = service_logger
+        self.peer: PeerName | None = None
         self._link: asyncio.Transport | None = None  # aiohttp forgets its own when it begins to close
         self._head_since: float | None = self._loop.time()
         self._head_bytes = 0
@@ -89,6 +96,11 @@ class ProblemConnection(RequestHandler):
         self._link = link = cast("asyncio.Transport", transport)
         super().connection_made(transport)
         self._open_connections.add(self)
+        self.peer = read_peer(transport)
+        if self.peer is None:
+            self._lingers_since = self._loop.time()
+            link.abort()
+            return
         surplus = len(self._open_connections) - self.limits.max_connections
         if surplus > MAX_REFUSING:
             link.abort()
@@ -160,8 +172,7 @@ class ProblemConnection(RequestHandler):
             problem = malformed_request()
         else:
             problem = internal_error()
-            if exc is not None:
-                log_failure(exc, self._service_logger)
+            log_failure(exc or RuntimeError(f"aiohttp answers {status}"), self._service_logger)
         response = quick_problem(problem)
         response.force_close()
         return response
