@@ -1,7 +1,8 @@
 """One connection of a control-plane service: aiohttp's, within the bounds that the data plane has, too.
 
 - A head must come whole within `header_timeout`, from the first byte of it or from the beginning of the
-  connection; it has at most `max_head` bytes.
+  connection; it has at most `max_head` bytes. One whose beginning came together with an earlier request has
+  `keepalive_timeout`, because aiohttp does not tell that it has it.
 - A body that a handler reads must go on within `header_timeout` and end within `stall_timeout`
   (`gateway.web.bodies`). One that nobody reads is dropped for LINGER_SECONDS, then the connection closes.
 - A client must accept what it is sent: the connection is broken when it takes nothing for `stall_timeout`.
