@@ -38,6 +38,7 @@ from gateway.config.readers import (
     PublicURL,
     RedisURL,
     Seconds,
+    ServerChoice,
     WholeSeconds,
     at_least,
     seconds_from,
@@ -99,6 +100,12 @@ class Settings(BaseSettings):
         unit="URL",
         default_text="the embedded store below `data`",
         repr=False,
+    )
+    embedded_server: ServerChoice = setting(
+        "bundled",
+        "Which program the embedded store is: bundled (installed with the gateway), system (valkey-server or "
+        "redis-server on PATH, which the operating system updates; if there is none, the bundled one), or a "
+        "path.",
     )
     redis_timeout: Seconds = setting(
         1.0, "How long the store may take to answer one command.", unit="seconds"
@@ -189,6 +196,9 @@ class Settings(BaseSettings):
     max_headers: Annotated[int, whole(8, 10_000)] = setting(
         100, "How many header fields a request may have.", unit="fields"
     )
+    max_head: Annotated[int, whole(1024, 1_048_576)] = setting(
+        32_768, "The longest head of a request: its request line and all header fields.", unit="bytes"
+    )
     cors_origins: Origins = setting(
         (), "Web pages whose scripts may download: their origins, or * for every origin.", unit="origins"
     )
@@ -219,6 +229,14 @@ class Settings(BaseSettings):
     def roots(self) -> dict[str, Path]:
         """The folders of the storages that are folders, by name."""
         return {name: table.root for name, table in self.storage.items() if isinstance(table, LocalSettings)}
+
+    @property
+    def private_paths(self) -> tuple[Path, ...]:
+        """Files and folders of the gateway, beside `data`, that are never served."""
+        paths = [self.tls_key, self.cache_path]
+        if self.access_log not in ("-", "off"):
+            paths.append(Path(self.access_log))
+        return tuple(path for path in paths if path is not None)
 
     @classmethod
     def settings_customise_sources(

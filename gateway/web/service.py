@@ -15,7 +15,6 @@ from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
-from gateway.web.api.products import MANIFEST_LIMIT
 from gateway.web.application import make_application
 from gateway.web.server import STOP_SECONDS, Server, run_service
 
@@ -36,11 +35,14 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 @asynccontextmanager
 async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
-    with closing(Storages(settings.storage, settings.data, OPEN_FILES)) as storages:
-        root = make_root(AdminContext(store, storages, settings.mint_max_ttl))
-        runner = web.AppRunner(root, shutdown_timeout=STOP_SECONDS)
+    with closing(Storages.of(settings, OPEN_FILES)) as storages:
+        context = AdminContext(store, storages, settings.mint_max_ttl)
+        runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
         async with Server(runner, sockets, settings, _log):
-            yield
+            try:
+                yield
+            finally:
+                context.stop.set()
 
 
 def make_root(context: AdminContext) -> web.Application:
@@ -51,5 +53,4 @@ def make_root(context: AdminContext) -> web.Application:
         _log,
         mounted={PREFIX: make_api(context, _log)},
         not_found=NOT_FOUND,
-        max_body=MANIFEST_LIMIT,
     )
