@@ -77,8 +77,9 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "workers": 3, "public_url": "https://x",
         "trusted_proxies": ["10.0.0.0/8", "::1"], "data": "/d", "mint_max_ttl": 99, "mint_default_ttl": 9,
         "drain_timeout": 1.5, "header_timeout": 1.5, "keepalive_timeout": 1.5, "stall_timeout": 1.5,
-        "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "cors_origins": ["https://a"],
-        "open_files": 9, "access_log": "off", "log_level": "debug", "tls_cert": "/c", "tls_key": "/k",
+        "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "max_head": 2000,
+        "cors_origins": ["https://a"], "open_files": 9, "access_log": "off", "log_level": "debug",
+        "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB",
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
