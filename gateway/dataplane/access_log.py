@@ -5,6 +5,9 @@ between other work. A thread then writes them, so that neither a slow disk nor a
 The lines are not made in the thread, because the thread would hold the interpreter's lock for milliseconds at
 a time.
 
+A connection that ended before a request of it was read (a bad or late head, too many connections, a failed
+TLS handshake) has a line without method and path.
+
 A line names a token by its id. The query is not logged. Everything in the other texts that looks like a
 secret is replaced.
 
@@ -167,7 +170,9 @@ def _clock(second: int) -> str:
 
 def _make_members(client: str, method: str, path: str, agent: str) -> str:
     """Return the JSON members that many requests of a client share."""
-    members = f'"client": "{client}", "method": {_quote(method)}, "path": {_quote(path)}'
+    members = f'"client": "{client}"'
+    if method:
+        members += f', "method": {_quote(method)}, "path": {_quote(path)}'
     return f'{members}, "agent": {_quote(agent)}' if agent else members
 
 
