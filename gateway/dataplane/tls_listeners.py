@@ -1,10 +1,10 @@
 """TLS: handshakes are counted and timed as connections are.
 
 The event loop's own TLS listener shows a connection only when its handshake is complete. Until then nobody
-counts it, so that a thousand clients that say nothing hold a thousand descriptors for a minute. So connections
-are accepted here. Each begins a handshake, unless there are too many connections, those in a handshake
-included: then it is closed at once, because TLS cannot say more without a handshake. After the handshake the
-connection belongs to the server, and its time-outs are the usual ones.
+counts it, so that a thousand clients that say nothing hold a thousand descriptors for a minute. Therefore
+connections are accepted here. Each begins a handshake, unless there are too many connections, those in a
+handshake included: then it is closed at once, because TLS cannot say more without a handshake. After the
+handshake the connection belongs to the server, and its time-outs are the usual ones.
 """
 
 from __future__ import annotations
