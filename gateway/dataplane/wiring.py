@@ -66,9 +66,8 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             lambda exchange: proxies.client(exchange.connection.peer, exchange.headers),
         )
     )
-    storages = Storages(
-        settings.storage,
-        settings.data,
+    storages = Storages.of(
+        settings,
         shares.files,
         count=counters.add,
         cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
