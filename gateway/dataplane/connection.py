@@ -54,6 +54,8 @@ MAX_PENDING_BYTES: Final = 64 * 1024
 HEAD_TIMEOUT: Final = (408, "head_timeout")
 """How a head that did not come in time is logged. Its client gets no answer, because it is not listening."""
 HEAD_END: Final = b"\r\n\r\n"
+MAX_REFUSING: Final = 32
+"""How many refused connections may wait for their end at once. More are closed without an answer."""
 RETRY_SECONDS: Final = 0.001
 """How long to wait before checking again whether aiohttp's loop has come back from its last answer."""
 
@@ -137,9 +139,13 @@ class ClientConnection(AiohttpConnection):
         if self.peer is None:
             self.state = _AFTER_CLOSE[self.state]
             self.reset()
-        elif len(self.server.open_connections) > self.server.limits.max_connections:
+        elif (surplus := len(self.server.open_connections) - self.server.limits.max_connections) > 0:
             self.server.count(CONNECTIONS_REFUSED)
-            self.refuse_and_close(OVERLOADED)
+            if surplus <= MAX_REFUSING:
+                self.refuse_and_close(OVERLOADED)
+            else:
+                self.state = _AFTER_CLOSE[self.state]
+                self.reset()
 
     def data_received(self, data: bytes) -> None:
         if self.state in _ENDING:
