@@ -178,6 +178,9 @@ class Settings(BaseSettings):
     max_headers: Annotated[int, whole(8, 10_000)] = setting(
         100, "How many header fields a request may have.", unit="fields"
     )
+    max_head: Annotated[int, whole(1024, 1_048_576)] = setting(
+        32_768, "The longest head of a request: its request line and all header fields.", unit="bytes"
+    )
     cors_origins: Origins = setting(
         (), "Web pages whose scripts may download: their origins, or * for every origin.", unit="origins"
     )

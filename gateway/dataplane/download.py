@@ -37,7 +37,6 @@ from gateway.dataplane.fast_path import ANSWERED, NOT_POSSIBLE, FastPath
 from gateway.dataplane.manifest_cache import LoadedManifest
 from gateway.dataplane.resolve import Resolver
 from gateway.errors import NOT_FOUND, Refused
-from gateway.http.fields import prefers_html
 from gateway.http.forward_auth import NGINX, TrustedProxies
 from gateway.http.pages import index_answer
 from gateway.http.plans import REDIRECT, Plan, Representation, plan_answer, plan_range, plan_redirect
@@ -153,7 +152,7 @@ class Downloads:
         try:
             resolved = await self._resolver.resolve(digest, name)
             if isinstance(resolved, LoadedManifest):
-                html = prefers_html(exchange.headers.get(hdrs.ACCEPT))
+                html = exchange.prefers_html()
                 exchange.respond(200, *index_answer(resolved.manifest, token, html, self._public_url))
                 return
             number, representation, storage, blob = resolved

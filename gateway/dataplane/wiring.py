@@ -104,6 +104,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             max_line=settings.max_line,
             max_field=settings.max_field,
             max_headers=settings.max_headers,
+            max_head=settings.max_head,
         ),
         settings.cors_origins,
     )

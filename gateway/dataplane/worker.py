@@ -94,9 +94,9 @@ async def _serve(
     for listener in listeners:
         listener.close()
     worker.server.drain()
-    await _drained(worker.server.open_connections, settings.drain_timeout)
+    await _drained(worker.server.connections, settings.drain_timeout)
     worker.server.stop()
-    await _drained(worker.server.open_connections, BREAK_SECONDS)
+    await _drained(worker.server.connections, BREAK_SECONDS)
     worker.storages.close()
     await worker.topology.stop()
     if worker.claims.owed:
@@ -114,7 +114,7 @@ async def _drained(connections: Mapping[Any, Any], timeout: float) -> None:
     """Wait until every connection has closed, or the time is up."""
     try:
         async with asyncio.timeout(timeout):
-            while connections:  # noqa: ASYNC110 - nothing announces that aiohttp's table has changed
+            while connections:  # noqa: ASYNC110 - nothing announces that the table has changed
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
     except TimeoutError:
         _log.warning("%d connections were still busy after %g s and are broken", len(connections), timeout)
