@@ -37,7 +37,6 @@ COVERED_BY = {
     "dataplane.wiring": "dataplane/test_worker",
     "errors": "contracts/test_download",
     "http.media_types": "http/test_fields",
-    "http.pages": "contracts/test_download",
     "manifest": "products/test_repository",
     "mint.context": "mint/test_service",
     "mint.dispatcher": "mint/test_problems",

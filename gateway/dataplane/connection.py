@@ -35,6 +35,7 @@ from gateway.errors import OVERLOADED, Refusal, Refused
 from gateway.http.framing import HEAD_END, Body, check_beginning
 from gateway.http.pages import refusal_answer
 from gateway.runtime.metrics import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED
+from gateway.runtime.peers import read_peer
 
 MAX_PENDING_BYTES: Final = 64 * 1024
 """Bytes of later requests that are kept during an answer; more are left in the kernel."""
@@ -79,8 +80,9 @@ class ConnectionServer(ServerState, Protocol):
 class ClientConnection(asyncio.Protocol):
     """One client's connection.
 
-    exchange: the request being answered, or whose body arrives. peer: the client's address, as the socket
-    names it. sender: the delivery under way, when it does not go through the transport alone
+    exchange: the request being answered, or whose body arrives. peer: the client's address
+    (runtime/peers.py); a connection without one is ended unread. sender: the delivery under way, when it does
+    not go through the transport alone
     (delivery/sender.py).
     """
 
@@ -123,11 +125,14 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         server = self.server
         self.transport = own = cast("asyncio.Transport", transport)  # uvloop's has another base
-        self.peer = own.get_extra_info("peername")
+        self.peer = read_peer(own)
         server.connections[self] = own
         server.count(CONNECTIONS)
         server.count(CONNECTIONS_ACCEPTED)
-        if len(server.connections) > server.limits.max_connections:
+        if self.peer is None:
+            self.state = _AFTER_CLOSE[self.state]
+            self.reset()
+        elif len(server.connections) > server.limits.max_connections:
             server.count(CONNECTIONS_REFUSED)
             self.refuse_and_close(OVERLOADED)
 

@@ -7,6 +7,7 @@ nor the server, which both import this module.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -52,7 +53,7 @@ class ServerState(Protocol):
 class Channel(Protocol):
     """The part of a connection that answering and sending need.
 
-    transport: None once the connection is lost. peer: the client's address as the socket names it. sender:
+    transport: None once the connection is lost. peer: the client's address (runtime/peers.py). sender:
     the delivery that is under way. client_socket: a duplicate of the socket, for sending past the transport;
     None before it is opened.
     """
@@ -187,7 +188,7 @@ class Exchange:
         self.target = self.target.partition("?")[0][:KEPT_CHARACTERS]
         fields = self.headers
         kept = [(name, fields[name][:KEPT_CHARACTERS]) for name in _LOGGED if name in fields]
-        kept += [(name, _newest(fields.getall(name))) for name in _FORWARDED if name in fields]
+        kept += [(name, text) for name in _FORWARDED for text in _newest(fields.getall(name, ()))]
         self.headers = CIMultiDictProxy(CIMultiDict(kept))
         self.file = self.original = ""
 
@@ -218,7 +219,16 @@ def cors_fields(origins: frozenset[str], origin: str | None) -> bytes:
     return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n%b" % (origin.encode(), EXPOSED)
 
 
-def _newest(lines: list[str]) -> str:
-    """The last elements of a list that several lines may have, as many as KEPT_CHARACTERS hold."""
-    text = ",".join(lines)
-    return text if len(text) <= KEPT_CHARACTERS else text[-KEPT_CHARACTERS:].partition(",")[2]
+def _newest(lines: Sequence[str]) -> list[str]:
+    """The last lines of a field, and one character more than client_address.py reads of them.
+
+    So what it reads does not change: it sees that there is more, which may have been cut.
+    """
+    kept: list[str] = []
+    left = KEPT_CHARACTERS + 1
+    for line in reversed(lines):
+        kept.insert(0, line[-left:])
+        left -= len(line)
+        if left <= 0:
+            break
+    return kept

@@ -22,7 +22,7 @@ from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.errors import Refusal
-from gateway.http.forward_auth import TrustedProxies
+from gateway.http.client_address import TrustedProxies
 from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
 from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.scripts import SCRIPTS
@@ -58,7 +58,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         if settings.access_log == "off"
         else AccessLog(
             str(settings.access_log),
-            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers),
+            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers, exchange.forwarded),
         )
     )
     storages = Storages(
@@ -89,7 +89,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         counters,
     )
     recorder = Recorder(counters, access_log)
-    health = HealthAndPreflight(claims, endings)
+    health = HealthAndPreflight(claims, endings, proxies)
     server = Server(
         downloads.begin,
         health.answer,

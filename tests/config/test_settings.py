@@ -76,7 +76,8 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "workers": 3, "public_url": "https://x",
         "trusted_proxies": ["10.0.0.0/8", "::1"], "data": "/d", "mint_max_ttl": 99, "mint_default_ttl": 9,
         "drain_timeout": 1.5, "header_timeout": 1.5, "keepalive_timeout": 1.5, "stall_timeout": 1.5,
-        "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "cors_origins": ["https://a"],
+        "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "max_head": 9999,
+        "cors_origins": ["https://a"],
         "open_files": 9, "access_log": "off", "log_level": "debug", "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB",
     }  # fmt: skip
@@ -311,16 +312,6 @@ def test_unknown_variables_are_reported() -> None:
         "GATEWAY_STORAGE__A__ROOT: is needed in a storage of type local",
         "GATEWAY_STORAGE__A__ROOOT: there is no such setting; did you mean root?",
     )
-
-
-def test_what_an_orchestrator_sets_is_no_fault() -> None:
-    env = {
-        "GATEWAY_SERVICE_HOST": "10.1.2.3",
-        "GATEWAY_SERVICE_PORT_HTTP": "80",
-        "GATEWAY_PORT": "tcp://10.1.2.3:80",
-        "GATEWAY_PORT_80_TCP_ADDR": "10.1.2.3",
-    }
-    assert load({}, None, env) == Settings()
 
 
 def test_listeners_may_not_collide(tmp_path: Path) -> None:
