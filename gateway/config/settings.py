@@ -120,7 +120,8 @@ class Settings(BaseSettings):
     )
     tls_cert: AbsolutePath | None = setting(
         None,
-        "A PEM certificate chain. With it, downloads are served by HTTPS.",
+        "A PEM certificate chain. With it, downloads are served by HTTPS, and browsers are told to use HTTPS "
+        "for this host for a year (HSTS).",
         unit="path",
         default_text="plain HTTP",
     )

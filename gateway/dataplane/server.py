@@ -34,6 +34,9 @@ together than timers are exact."""
 
 _METHODS: Final = frozenset(("GET", "HEAD"))
 _USUAL_PATHS: Final = ("/download", "/auth")
+STRICT_TRANSPORT: Final = b"Strict-Transport-Security: max-age=31536000\r\n"
+"""Makes browsers use HTTPS for this host for a year (RFC 6797). Other hosts of the domain are not included,
+because we do not know them."""
 
 Begin = Callable[[Exchange], None]
 """Begins to answer a request. Whatever happens, it is answered, and its exchange ended. Never raises."""
@@ -49,6 +52,7 @@ class Server:
 
     begin: answers downloads and authorisations. answer_other: answers every other request. record: is called
     with each exchange that has ended; record_refused: with each refusal that belongs to no exchange.
+    date_field: Date, and over HTTPS Strict-Transport-Security, which every answer has.
     plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
     """
 
@@ -61,6 +65,7 @@ class Server:
         counters: Counters,
         limits: Limits,
         cors_origins: tuple[str, ...] = (),
+        is_https: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.connections: dict[ClientConnection, asyncio.Transport] = {}
@@ -74,6 +79,7 @@ class Server:
         self.scheduler = SendScheduler(self._loop)
         self.draining = False
         self.date_field = b""
+        self._secure_field = STRICT_TRANSPORT if is_https else b""
         self.plain_tail = b""
         self._answer_other = answer_other
         self._timer: asyncio.TimerHandle | None = None
@@ -129,7 +135,7 @@ class Server:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self.date_field = b"Date: %b\r\n" % format_date(second).encode()
+            self.date_field = b"Date: %b\r\n%b" % (format_date(second).encode(), self._secure_field)
             cors = cors_fields(self.cors_origins, None) if self.cors_origins else b""
             self.plain_tail = b"%b%b\r\n" % (cors, self.date_field)
 

@@ -107,6 +107,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             max_head=settings.max_head,
         ),
         settings.cors_origins,
+        is_https=settings.tls_cert is not None,
     )
     return Worker(server, claims, topology, storages, access_log)
 

@@ -223,6 +223,7 @@ def test_base_url(flags: dict[str, str], wanted: str) -> None:
         ("public_url", "https://h:x", "must be http://HOST or https://HOST"),
         ("trusted_proxies", "10.0.0.1/8", "write 10.0.0.0/8"),
         ("trusted_proxies", "localhost", "is not a network"),
+        ("trusted_proxies", "fe80::1%eth0", "has a zone"),
         ("cors_origins", "https://a/path", "is not an origin"),
         ("cors_origins", "example.com", "is not an origin"),
         ("data", " ", "must be text"),
