@@ -593,8 +593,9 @@ def test_a_client_that_never_reads_is_cut_off_in_time(hasty: Plane) -> None:
 def test_a_slow_reader_is_not_cut(hasty: Plane) -> None:
     """It takes 4 s in all, several times every limit, but takes something at least every half second."""
     data = os.urandom(30_000_000)
+    link = hasty.link(hasty.publish(data))
     with hasty.connect(receive_buffer=65536) as client:
-        client.send(request(hasty.link(hasty.publish(data))))
+        client.send(request(link))
         length = int(client.read_head()["Content-Length"])
         pieces = []
         while length:
