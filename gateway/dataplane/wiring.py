@@ -61,10 +61,8 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             lambda exchange: proxies.client(exchange.connection.peer, exchange.headers, exchange.forwarded),
         )
     )
-    storages = Storages(
-        settings.storage,
-        settings.data,
-        settings.open_files,
+    storages = Storages.of(
+        settings,
         count=counters.add,
         cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
