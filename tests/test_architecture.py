@@ -179,7 +179,7 @@ def test_private_parts_of_aiohttp_are_used_in_two_modules() -> None:
     }
     assert users <= {
         "gateway.dataplane.worker",
-        "gateway.web.server",
+        "gateway.web.connection",
     }
 
 

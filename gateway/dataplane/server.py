@@ -16,7 +16,7 @@ from gateway.dataplane.delivery.send_scheduler import SendScheduler
 from gateway.dataplane.exchange import Exchange, cors_fields
 from gateway.dataplane.request_reader import RequestReader
 from gateway.dataplane.timeouts import Limits
-from gateway.errors import Refusal, Refused
+from gateway.errors import Refused
 from gateway.http.fields import format_date
 from gateway.http.targets import TargetKind, read_target
 from gateway.runtime.deferred import Deferred, step
@@ -51,7 +51,8 @@ class Server:
     open, and the transport of each.
 
     begin: answers downloads and authorisations. answer_other: answers every other request. record: is called
-    with each exchange that has ended; record_refused: with each refusal that belongs to no exchange.
+    with each exchange that has ended; record_unread: with the peer, a status and a code of each connection
+    that ended before a request of it was read.
     date_field: Date, and over HTTPS Strict-Transport-Security, which every answer has.
     plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
     """
@@ -61,7 +62,7 @@ class Server:
         begin: Begin,
         answer_other: Answer,
         record: Callable[[Exchange], None],
-        record_refused: Callable[[Refusal], None],
+        record_unread: Callable[[Any, int, str], None],
         counters: Counters,
         limits: Limits,
         cors_origins: tuple[str, ...] = (),
@@ -71,7 +72,7 @@ class Server:
         self.connections: dict[ClientConnection, asyncio.Transport] = {}
         self.begin = begin
         self.record = record
-        self.record_refused = record_refused
+        self.record_unread = record_unread
         self.count = counters.add
         self.limits = limits
         self.reader = RequestReader(self._loop, limits, cors=bool(cors_origins))
