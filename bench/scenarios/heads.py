@@ -44,8 +44,8 @@ Accept-Language: en-US,en;q=0.9
 class HeadScenario(WrkScenario):
     """A closed loop with one client's head.
 
-    fields: the lines after the request line. {host}: the server's; {client}: an address, {word}: 56 letters,
-    both random; {about}: the target of the original request.
+    fields: the lines after the request line. {host}: the server's; {client}: one of 1,000 addresses, {word}: 56
+    letters, both random; {about}: the target of the original request.
     """
 
     fields: ClassVar[str]
@@ -68,7 +68,7 @@ class HeadScenario(WrkScenario):
         target, more = server.peer.target(self.kind, token, self.file)
         lines = self.fields.format(
             host=f"{server.host}:{server.port}",
-            client=f"203.0.{source.randrange(256)}.{source.randrange(1, 255)}",
+            client=f"203.0.{source.randrange(4)}.{source.randrange(250)}",
             word="".join(
                 source.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", k=56)
             ),

@@ -157,8 +157,9 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
     if quoted_range:
         result += f', "range": {quoted_range}'
     return (
-        f'{{"time": "{_clock(second)}.{rest:03}Z", "client": "{client}"{members(exchange.method, path, agent)}, '
-        f'"status": {status}, "sent": {exchange.sent}, "seconds": {exchange.ended - exchange.started:.4f}'
+        f'{{"time": "{_clock(second)}.{rest:03}Z", "client": "{client}"'
+        f'{members(exchange.method, path, agent)}, "status": {status}, "sent": {exchange.sent}, '
+        f'"seconds": {exchange.ended - exchange.started:.4f}'
         f"{token}{result}}}\n"
     )
 
