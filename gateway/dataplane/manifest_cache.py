@@ -6,6 +6,7 @@ bounded, by the number of files. The manifest that was not used for the longest 
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from hashlib import sha256
 from typing import Final
@@ -30,7 +31,7 @@ class LoadedManifest:
         """File number `index` as HTTP shows it."""
         representation = self._representations[index]
         if representation is None:
-            representation = Representation(self.manifest.files[index])
+            representation = Representation(self.manifest.files[index], time.time())
             self._representations[index] = representation
         return representation
 
