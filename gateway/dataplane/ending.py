@@ -4,7 +4,7 @@ As long as no head has been sent, an exception becomes an answer:
 
     Refused             the refusal that it carries
     StoreUnavailable    `store_unavailable`; counted
-    StorageError        `storage_failed`; counted and logged
+    StorageError        `storage_failed`; counted and logged. With `Retry-After`, if the error says when
     ClientGone          nothing is sent: the client has gone
     anything else       a defect: the connection is broken, and the worker goes on; counted and logged
 
@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gateway.dataplane.exchange import ClientGone, Exchange
-from gateway.errors import STORAGE_FAILED, STORE_UNAVAILABLE, Refused, StorageError, StoreUnavailable
+from gateway.errors import STORE_UNAVAILABLE, Refused, StorageError, StoreUnavailable, storage_failed
 from gateway.runtime.deferred import Deferred
 from gateway.runtime.metrics import FAULTS, STORAGE_ERRORS, STORE_ERRORS, Counters
 
@@ -65,8 +65,9 @@ class Endings:
             refusal = STORE_UNAVAILABLE
         elif isinstance(error, StorageError):
             self._count(STORAGE_ERRORS)
-            _log.error("%s", error, extra={"token": exchange.token_id})
-            refusal = STORAGE_FAILED
+            level = logging.ERROR if error.retry_after is None else logging.WARNING
+            _log.log(level, "%s", error, extra={"token": exchange.token_id})
+            refusal = storage_failed(error.retry_after)
         elif isinstance(error, ClientGone):
             return
         else:

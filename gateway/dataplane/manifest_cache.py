@@ -51,6 +51,11 @@ class ManifestCache:
             self._manifests.move_to_end(digest)
         return loaded
 
+    def replace(self, digest: bytes, moved: LoadedManifest) -> None:
+        """Keep a manifest with the same files in other places under the digest of the old one."""
+        if digest in self._manifests:
+            self._manifests[digest] = moved
+
     def add(self, digest: bytes, text: bytes) -> LoadedManifest:
         """Keep the manifest whose text this is. Raises ValueError when the text does not have this digest."""
         if sha256(text).hexdigest().encode() != digest:

@@ -11,11 +11,11 @@ import hashlib
 import os
 import sys
 import threading
+import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -32,7 +32,9 @@ from gateway.errors import ConfigurationError, StorageError
 from gateway.http.fields import media_type
 from gateway.manifest import Manifest, ManifestFile
 from gateway.products.bucket_scanning import ScannedObject
-from gateway.products.scanning import HIDDEN_HELP, Publication, ScannedFile, plan_publication, printable, utf8
+from gateway.products.locating import locate_files
+from gateway.products.scanning import HIDDEN_HELP, Publication, ScannedFile, plan_publication, printable
+from gateway.storage.local.blob import identity_of
 from gateway.storage.registry import ObjectLocation, Storages
 
 __all__ = [
@@ -67,16 +69,15 @@ def hash_files(
     """Read every file and make the manifest. Blocks for as long as that takes, and uses all CPUs.
 
     Files below no root get a storage, which is registered permanently. report: called from worker threads.
-    previous: an earlier manifest, from which digests are taken for files of the same storage, key, size and
-    modification time, which are then not read. Like serving, that relies on nobody changing a file and
-    setting its time back. For objects, ETag and version must be the same. trust: use the digests that an
-    object's storage has, without reading the object.
+    previous: an earlier manifest, from which digests are taken for files that this machine knows to be
+    unchanged since (`storage/local/verified.py`), which are then not read. For objects, ETag and version must
+    be the same. trust: use the digests that an object's storage has, without reading the object.
 
     Raises ConfigurationError when files cannot be read, or change meanwhile. It stops at once then, and when
     it is interrupted.
     """
     files = [each for each in publication.scanned if isinstance(each, ScannedFile)]
-    locations = iter(_locate(files, storages))
+    locations = iter(locate_files(files, storages))
     known = _EarlierFiles(previous)
     stop = threading.Event()
     hasher = _Hasher(storages, report or (lambda _: None), stop, trust)
@@ -106,37 +107,12 @@ def hash_files(
     return Manifest(product, version, tuple(job.result() for job in jobs))
 
 
-def _locate(files: Sequence[ScannedFile], storages: Storages) -> list[ObjectLocation]:
-    """Find the storage and the key of each file; register folders that are in no storage.
-
-    Files of one folder are in the same storage, so it is looked for once a folder.
-    """
-    folders: dict[Path, ObjectLocation] = {}
-    locations = []
-    for scanned in files:
-        parent = scanned.path.parent
-        folder = folders.get(parent)
-        if folder is None:
-            location = storages.locate(scanned.path)
-            if location is None:
-                storages.register(scanned.folder)
-                location = storages.locate(scanned.path)
-            if location is None:
-                raise ConfigurationError(
-                    [f"{printable(scanned.path)} is in no storage, and its folder could not be registered"]
-                )
-            folder = folders[parent] = ObjectLocation(location.storage, location.key.rpartition("/")[0])
-        name = utf8(scanned.path.name)
-        locations.append(ObjectLocation(folder.storage, f"{folder.key}/{name}" if folder.key else name))
-    return locations
-
-
 class _EarlierFiles:
     """The files of an earlier manifest, found by what shows that they have not changed."""
 
     def __init__(self, manifest: Manifest | None) -> None:
         files = () if manifest is None else manifest.files
-        self._files = {(file.storage, file.key, file.size, file.modified): file for file in files}
+        self._files = {(file.storage, file.key, file.size): file for file in files}
         self._objects = {
             (file.storage, file.key, file.size, file.etag, file.version_id): file
             for file in files
@@ -144,7 +120,7 @@ class _EarlierFiles:
         }
 
     def file(self, scanned: ScannedFile, location: ObjectLocation) -> ManifestFile | None:
-        return self._files.get((*location, scanned.size, scanned.modified))
+        return self._files.get((*location, scanned.size))
 
     def object(self, scanned: ScannedObject) -> ManifestFile | None:
         facts = scanned.facts
@@ -172,21 +148,20 @@ class _Hasher:
         fd, facts = storage.open_descriptor(location.key)
         try:
             self._expect(scanned, facts)
-            if old is None:
+            if old is not None and storage.knows_content(old, facts):
+                sha256, crc32 = old.sha256, old.crc32
+                self._report(scanned.size)
+            else:
                 sha256, crc32 = self._digest(fd, scanned)
-                self._expect(scanned, os.fstat(fd))
                 # The path must still lead to what was read, not to another file of the same size and time.
                 again, now = storage.open_descriptor(location.key)
                 os.close(again)
-                self._expect(scanned, now)
-                if not os.path.samestat(facts, now):
-                    self._raise_changed(scanned)
-            else:
-                sha256, crc32 = old.sha256, old.crc32
-                self._report(scanned.size)
+                for each in (os.fstat(fd), now):
+                    if identity_of(each) != identity_of(facts):
+                        self._raise_changed(scanned)
         finally:
             os.close(fd)
-        return ManifestFile(
+        file = ManifestFile(
             name=scanned.name,
             size=scanned.size,
             type=media_type(scanned.name),
@@ -194,8 +169,10 @@ class _Hasher:
             crc32=crc32,
             storage=location.storage,
             key=location.key,
-            modified=scanned.modified,
+            modified=min(scanned.modified, time.time_ns()),  # it becomes Last-Modified
         )
+        storage.remember_content(file, facts)
+        return file
 
     def describe_object(self, scanned: ScannedObject, old: ManifestFile | None) -> ManifestFile:
         """Make the entry of one object. Raises StorageError when it cannot be read, or has changed."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,9 +28,12 @@ from gateway.config.storages import (
 from gateway.errors import StorageError
 from gateway.storage.catalog import Catalog
 from gateway.storage.interface import Storage
+from gateway.storage.local.comparisons import Comparisons
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.registered_folders import REGISTRY, read_registry, register
 from gateway.storage.local.storage import LocalStorage
+from gateway.storage.local.verified import FOLDER as VERIFIED
+from gateway.storage.local.verified import VerifiedFiles
 
 if TYPE_CHECKING:
     from gateway.storage.cache.slices import SliceCache
@@ -120,13 +123,15 @@ class Storages:
     ) -> None:
         """Folders share one cache of `open_files` descriptors.
 
-        configured: the tables of the settings. data: the folder with the file of registered folders. count:
-        adds to a counter of this process. cache: the cache to put in front of object storages, if any.
+        configured: the tables of the settings. data: the folder with the file of registered folders and with
+        what is known of their files. count: adds to a counter of this process. cache: the cache to put in
+        front of object storages, if any.
         """
         self._descriptors = DescriptorCache(open_files)
+        self._comparisons = Comparisons(VerifiedFiles(data / VERIFIED))
         self._registry = data / REGISTRY
         self._configured = {
-            name: LocalStorage(name, table.root, self._descriptors)
+            name: self._folder(name, table.root)
             for name, table in configured.items()
             if isinstance(table, LocalSettings)
         }
@@ -214,23 +219,28 @@ class Storages:
         nearest = max(holders, key=lambda catalog: len(catalog.root))
         return nearest, address[len(nearest.root) :]
 
-    def locate(self, path: Path) -> ObjectLocation | None:
+    def locate(self, path: Path, real: Path | None = None) -> ObjectLocation | None:
         """Find the storage and the key of a file; None if the file is below no root.
 
-        Folders of the settings come before registered ones, and longer roots before shorter ones. `path` is
-        absolute and without links, so that the key has no links either.
+        path: absolute. real: where it leads without links, if it has links; then a root must be above it as
+        it is written, and only folders of the settings are looked for above `real` too. Folders of the
+        settings come before registered ones, and longer roots before shorter ones.
         """
         self._refresh()
+        has_links = real is not None and real != path
         for configured in (True, False):
-            roots = [
-                (storage.root.resolve(), name)
+            roots = {
+                (root, name)
                 for name, storage in self._local.items()
                 if (name in self._configured) is configured
-            ]
-            for root, name in sorted(roots, key=lambda pair: len(pair[0].parts), reverse=True):
-                if path != root and path.is_relative_to(root):
-                    return ObjectLocation(name, os.fsencode(path.relative_to(root)).decode())
-        return None
+                for root in (storage.root.absolute(), storage.root if has_links else storage.root.resolve())
+            }
+            found = _nearest(path, roots)
+            if found is not None:
+                return found
+        if real is None or not has_links:
+            return None
+        return _nearest(real, {(each.root.resolve(), name) for name, each in self._configured.items()})
 
     def register(self, folder: Path) -> str:
         """Make a folder a storage, and register it; return its name. Raises ConfigurationError."""
@@ -242,7 +252,11 @@ class Storages:
         """Close connections and descriptors; those in use are closed when they are released."""
         for storage in self._objects.values():
             storage.close()
+        self._comparisons.close()
         self._descriptors.clear()
+
+    def _folder(self, name: str, root: Path) -> LocalStorage:
+        return LocalStorage(name, root, self._descriptors, comparisons=self._comparisons)
 
     def _build(self, name: str) -> Storage:
         """Build an object storage, with the cache in front of it unless it sends clients to itself."""
@@ -285,7 +299,16 @@ class Storages:
                 known = self._local.get(name)
                 if name not in fresh and name not in self._tables:
                     same = known is not None and known.root == root
-                    fresh[name] = known if known and same else LocalStorage(name, root, self._descriptors)
+                    fresh[name] = known if known and same else self._folder(name, root)
             self._local = fresh
             self._all = {**fresh, **self._objects}
             self._registry_version = version
+
+
+def _nearest(path: Path, roots: Iterable[tuple[Path, str]]) -> ObjectLocation | None:
+    """The location of a path below the longest of the roots that are above it."""
+    above = [(root, name) for root, name in roots if path != root and path.is_relative_to(root)]
+    if not above:
+        return None
+    root, name = max(above, key=lambda pair: len(pair[0].parts))
+    return ObjectLocation(name, os.fsencode(path.relative_to(root)).decode())

@@ -121,6 +121,8 @@ def test_progress_adds_up(folder: Path, storages: Storages) -> None:
 def test_unchanged_files_are_not_read_again(folder: Path, storages: Storages) -> None:
     first = publish(storages, folder)
     marked = replace(first, files=tuple(replace(file, sha256="m" * 64) for file in first.files))
+    for file in marked.files:
+        storages.local(file.storage).remember_content(file, (folder / file.name).stat())
     (folder / "one.wav").write_bytes(b"y")
     facts = (folder / "one.wav").stat()
     os.utime(folder / "one.wav", ns=(1, facts.st_mtime_ns + 1_000_000))
@@ -227,3 +229,23 @@ def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
             drawn += screen.read(65536) or b""
     assert b"Hashing" in drawn
     assert b"3.0/3.0 MiB" in drawn
+
+
+def test_a_file_with_its_old_time_and_other_content_is_read_again(folder: Path, storages: Storages) -> None:
+    """As builds with fixed times make them."""
+    path = folder / "one.wav"
+    os.utime(path, ns=(1, 10**9))
+    first = publish(storages, folder)
+    (folder / "fresh").write_bytes(b"y")
+    os.utime(folder / "fresh", ns=(1, 10**9))
+    (folder / "fresh").replace(path)
+    second = publish(storages, folder, previous=first)
+    changed = {new.name for new, old in zip(second.files, first.files, strict=True) if new != old}
+    assert changed == {"one.wav"}
+
+
+def test_a_date_in_the_future_is_that_of_publishing(folder: Path, storages: Storages) -> None:
+    os.utime(folder / "one.wav", ns=(1, time.time_ns() + 10**18))
+    [file] = [file for file in publish(storages, folder).files if file.name == "one.wav"]
+    assert file.modified <= time.time_ns()
+    storages.local(file.storage).check(file)

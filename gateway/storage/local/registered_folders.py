@@ -53,7 +53,7 @@ def register(data: Path, folder: Path) -> str:
     The file has mode 0600 and is replaced in one step, so a reader never sees half of it. Raises
     ConfigurationError when it cannot be written, or when the folder's path is not valid UTF-8.
     """
-    folder = folder.resolve()
+    folder = Path(os.path.abspath(folder))  # with its links, which may be turned to another folder later
     try:
         str(folder).encode()
     except UnicodeEncodeError:
