@@ -46,6 +46,7 @@ COVERED_BY = {
     "mint.routes": "mint/test_minting",
     "products.bucket_scanning": "products/test_bucket_publishing",
     "products.demo": "supervisor/test_quick_start",
+    "products.hashing": "products/test_publishing",
     "products.validation": "products/test_repository",
     "runtime.parent_death": "supervisor/test_supervisor",
     "runtime.process": "supervisor/test_supervisor",

@@ -96,7 +96,7 @@ def add(
     if faults:
         raise ConfigurationError(faults)
     settings = invocation.settings
-    storages = Storages(settings.storage, settings.data, settings.open_files)
+    storages = Storages.of(settings)
     publication = plan_publication(
         files, settings.data, storages, lambda total: count_progress(total, "Looking at objects")
     )
@@ -110,7 +110,7 @@ def add(
             manifest = hash_files(
                 publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
-        product = run(lambda store: store.products.register(manifest, name, activate))
+        product = run(lambda store: store.products.register(manifest, name, activate, trusted=trust))
     warnings = [
         *publication_warnings(publication.scanned, time.time()),
         *pinned_links(publication, manifest, storages),
@@ -139,11 +139,8 @@ def add(
 
 async def _previous(store: Repositories, product_id: str, version: str) -> Manifest | None:
     """The manifest that has the digests of files that have not changed, if there is one."""
-    product = await store.products.get(product_id)
-    if product is None:
-        return None
-    digest = product.versions.get(version) or product.versions.get(product.active or "")
-    return None if digest is None else await store.products.get_manifest(digest)
+    known = await store.products.known_manifests(await store.products.get(product_id), version)
+    return known[0] if known else None
 
 
 @command(
@@ -178,14 +175,14 @@ def relocate(
         return manifest
 
     settings = invocation.settings
-    storages = Storages(settings.storage, settings.data, settings.open_files)
+    storages = Storages.of(settings)
     with invocation.open_store() as run:
         known = run(read)
         publication = plan_relocation(
             known, paths, settings.data, storages, lambda total: count_progress(total, "Looking at objects")
         )
         with show_progress(publication.size, "Comparing") as report:
-            found = hash_files(publication, storages, product_id, version, report=report, previous=known)
+            found = hash_files(publication, storages, product_id, version, report=report)
         compare(known, found)
         manifest = run(lambda store: store.products.relocate(known, found))
     moved = sum(new != old for new, old in zip(manifest.files, known.files, strict=True))

@@ -124,6 +124,15 @@ def _log_target(value: object) -> str:
     return text if text in ("-", "off") else str(_path(text))
 
 
+def _server_choice(value: object) -> str:
+    text = _text(value)
+    if text in ("bundled", "system"):
+        return text
+    if "/" not in text:
+        raise ValueError(f"must be bundled, system or the path of a program, not {_quote(value)}")
+    return str(_path(text))
+
+
 def _items(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [part for part in re.split(r"[,\s]+", value) if part]
@@ -136,6 +145,8 @@ def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
     found = []
     for item in _items(value):
         try:
+            if "%" in item:
+                raise ValueError
             found.append(ip_network(item))
         except ValueError:
             raise ValueError(_describe_network(item)) from None
@@ -143,6 +154,8 @@ def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def _describe_network(item: str) -> str:
+    if "%" in item:
+        return f"{item[:80]!r} has a zone, which cannot be checked: write the address without it"
     try:
         return f"{item[:80]!r} has bits set after its prefix: write {ip_network(item, strict=False)}"
     except ValueError:
@@ -293,6 +306,7 @@ WholeSeconds: TypeAlias = Annotated[int, BeforeValidator(_whole_seconds)]
 ListenAddress: TypeAlias = Annotated[str, BeforeValidator(_address)]
 AbsolutePath: TypeAlias = Annotated[Path, BeforeValidator(_path)]
 LogTarget: TypeAlias = Annotated[str, BeforeValidator(_log_target)]
+ServerChoice: TypeAlias = Annotated[str, BeforeValidator(_server_choice)]
 LogLevel: TypeAlias = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
 Networks: TypeAlias = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 Origins: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_origins)]

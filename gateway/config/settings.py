@@ -38,6 +38,7 @@ from gateway.config.readers import (
     PublicURL,
     RedisURL,
     Seconds,
+    ServerChoice,
     WholeSeconds,
     at_least,
     setting,
@@ -96,6 +97,12 @@ class Settings(BaseSettings):
         default_text="the embedded store below `data`",
         repr=False,
     )
+    embedded_server: ServerChoice = setting(
+        "bundled",
+        "Which program the embedded store is: bundled (installed with the gateway), system (valkey-server or "
+        "redis-server on PATH, which the operating system updates; if there is none, the bundled one), or a "
+        "path.",
+    )
     redis_timeout: Seconds = setting(
         1.0, "How long the store may take to answer one command.", unit="seconds"
     )
@@ -120,7 +127,8 @@ class Settings(BaseSettings):
     )
     tls_cert: AbsolutePath | None = setting(
         None,
-        "A PEM certificate chain. With it, downloads are served by HTTPS.",
+        "A PEM certificate chain. With it, downloads are served by HTTPS, and browsers are told to use HTTPS "
+        "for this host for a year (HSTS).",
         unit="path",
         default_text="plain HTTP",
     )
@@ -208,6 +216,14 @@ class Settings(BaseSettings):
     def roots(self) -> dict[str, Path]:
         """The folders of the storages that are folders, by name."""
         return {name: table.root for name, table in self.storage.items() if isinstance(table, LocalSettings)}
+
+    @property
+    def private_paths(self) -> tuple[Path, ...]:
+        """Files and folders of the gateway, beside `data`, that are never served."""
+        paths = [self.tls_key, self.cache_path]
+        if self.access_log not in ("-", "off"):
+            paths.append(Path(self.access_log))
+        return tuple(path for path in paths if path is not None)
 
     @classmethod
     def settings_customise_sources(

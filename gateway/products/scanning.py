@@ -10,12 +10,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import ConfigurationError, StorageError
-from gateway.manifest import composed
+from gateway.manifest import composed, hidden_part, is_hidden
 from gateway.products.bucket_scanning import (
     ObjectAddress,
     ObjectFinder,
@@ -27,11 +27,11 @@ from gateway.products.bucket_scanning import (
 )
 from gateway.storage.catalog import ObjectMissing
 from gateway.storage.registry import Storages
+from gateway.storage.rules import ServingRules, refuse_key
 
-HIDDEN_NAMES: Final = frozenset({"thumbs.db", "desktop.ini"})
 HIDDEN_HELP: Final = (
     "In a folder, names that begin with a dot (.git, .env, .DS_Store), Thumbs.db and desktop.ini are left "
-    "out; to publish such a file, name it."
+    "out; to publish such a file of this machine, name it."
 )
 
 
@@ -41,7 +41,8 @@ class ScannedFile:
 
     name: for the customer, in the composed form of Unicode. path: absolute, with the links that the user
     gave. folder: the root of its storage, if it is in none yet. size: in bytes. modified: in nanoseconds
-    since 1970. real: where `path` leads now, without links.
+    since 1970. real: where `path` leads now, without links. alone: it was named by itself, and not found in a
+    folder, so its storage is this one file.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ScannedFile:
     size: int
     modified: int
     real: Path
+    alone: bool = False
 
     @property
     def address(self) -> str:
@@ -91,8 +93,8 @@ def plan_publication(
     means a folder of objects. A single file gets its base name; the files of a folder get their path below
     it, in sorted order. Links to files that stay below the folder are followed. A path given here may lead
     through links: it is kept as it was given, so that a link can be turned to the next release. private: the
-    data folder, which is left out of a folder that contains it. progress: shows how many objects have been
-    described.
+    data folder, which is left out of a folder that contains it; `ServingRules` says what of it may be
+    published. progress: shows how many objects have been described.
 
     Raises ConfigurationError with all errors at once: a path that is missing, unreadable, or neither file nor
     folder; a link to a folder or out of it; a name that is not UTF-8; two files of one name; a folder without
@@ -129,9 +131,12 @@ def _files_at(
     top = _resolve(path)
     if top == data_folder:
         raise _NotPublishable("is the gateway's own data folder")
-    if not top.is_dir():
+    is_folder = top.is_dir()
+    if fault := ServingRules(data_folder).refuse_path(top if is_folder else top.parent, top):
+        raise _NotPublishable(fault)
+    if not is_folder:
         given = _as_given(path, top)
-        return [_scan_file(utf8(given.name), given, given.parent, top)]
+        return [replace(_scan_file(utf8(path.absolute().name), given, given.parent, top), alone=True)]
     walk = _Walk(_as_given(path, top), top, data_folder, faults, skipped)
     scanned = walk.scanned()
     if not scanned and not walk.failed:
@@ -146,10 +151,12 @@ def _objects_at(address: str, finder: ObjectFinder, skipped: list[Path | str]) -
     """
     found = finder.find(address)
     if not address.endswith("/") and len(found) == 1:
+        if fault := refuse_key(found[0].key):
+            raise _NotPublishable(f"{fault}; copy it to another key")
         return found
     kept = []
     for each in found:
-        if any(_is_hidden(part) for part in each.name.split("/")):
+        if refuse_key(each.key):
             skipped.append(each.address)
         else:
             kept.append(each)
@@ -227,6 +234,10 @@ class _Walk:
                 )
             if self._data_folder is not None and target.is_relative_to(self._data_folder):
                 raise _NotPublishable("is a link into the gateway's own data folder")
+            if hidden_part(str(target.relative_to(self._top))):
+                raise _NotPublishable(
+                    "is a link to a hidden file, which is never served; replace it with the file"
+                )
             if target.is_dir():
                 raise _NotPublishable(
                     "is a link to a folder, which is not followed; replace it with the folder"
@@ -235,7 +246,7 @@ class _Walk:
 
     def _skip(self, path: Path) -> bool:
         real = self._top / path.relative_to(self._given)
-        hidden = _is_hidden(path.name) or real == self._data_folder
+        hidden = is_hidden(path.name) or real == self._data_folder
         if hidden:
             self._skipped.append(path)
         return hidden
@@ -246,10 +257,6 @@ class _Walk:
     def _fault(self, text: str) -> None:
         self.failed = True
         self._faults.append(text)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in HIDDEN_NAMES
 
 
 _CIRCLE: Final = "is part of a circle of links"
