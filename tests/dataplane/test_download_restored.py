@@ -30,7 +30,7 @@ CHANGED = "changed since it was published"
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     with run_plane(tmp_path_factory.mktemp("restored"), workers=2) as plane:
-        plane.expected += [CHANGED, "is missing"]
+        plane.expected += [CHANGED, "is missing", "a file changed while it was sent"]
         yield plane
 
 

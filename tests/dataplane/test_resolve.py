@@ -20,7 +20,7 @@ from gateway.errors import FILE_NOT_FOUND, Refused, StorageError, StoreUnavailab
 from gateway.manifest import Manifest, ManifestFile
 from gateway.runtime.deferred import stepped
 from gateway.storage.file_locks import try_lock
-from gateway.storage.interface import BeingCompared
+from gateway.storage.interface import FRESH_SECONDS, BeingCompared
 from gateway.storage.local.verified import record_name
 from gateway.storage.registry import Storages
 from gateway.store.key_names import manifest_key, version_key
@@ -189,6 +189,7 @@ async def test_files_that_have_moved_are_found_where_their_version_has_them_now(
         assert isinstance(resolved, ResolvedFile)
         assert resolved.representation.file == moved.files[0]
         resolved.blob.release()
+    await asyncio.sleep(2 * FRESH_SECONDS)
     (shelf.root / "moved").rename(shelf.root / "0")
     with pytest.raises(StorageError):
         await shelf.resolve(manifest)

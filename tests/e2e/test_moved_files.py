@@ -66,7 +66,7 @@ def test_a_restored_folder_is_registered_again(plane: Plane, gateway: Gateway, t
 def test_a_moved_folder_is_relocated(plane: Plane, gateway: Gateway, tmp_path: Path) -> None:
     old, new = folder(tmp_path / "old" / "drums"), tmp_path / "new" / "drums"
     gateway.run("product", "add", "drums", "1", old)
-    sold = f"/download/film.mp4?token={token(gateway, 'drums', '--max-downloads', '20')}"
+    sold = f"/download/film.mp4?token={token(gateway, 'drums', '--max-downloads', '100')}"
     before = plane.get(sold)
     assert (before.status, before.body) == (200, CONTENT)
     new.parent.mkdir()
