@@ -220,6 +220,6 @@ class Claims:
             raise StoreUnavailable("a token names a manifest that the store does not hold")
         return bytes(text)
 
-    async def ping(self) -> None:
-        """Return when every server of the store answers. Raises StoreUnavailable."""
-        await self._topology.ping()
+    async def check(self) -> None:
+        """Return when every server would take a claim. Raises StoreUnavailable, with a `reason`."""
+        await self._topology.check()

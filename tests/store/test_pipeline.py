@@ -15,7 +15,7 @@ from gateway.errors import StoreUnavailable
 from gateway.store.commands import NotExecuted
 from gateway.store.pipeline import Pipeline
 from gateway.store.pipeline_state import State
-from gateway.store.scripts import Script
+from gateway.store.scripts import PROBE, Script
 from tests.support.waiting import until
 
 ECHO = Script("return ARGV[1]")
@@ -30,6 +30,7 @@ class ByteStore:
         self.commands: asyncio.Queue[list[bytes]] = asyncio.Queue()
         self.writer: asyncio.StreamWriter | None = None
         self.greeted = 0
+        self.beats = 0
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -45,6 +46,9 @@ class ByteStore:
                     if command[0] in (b"PING", b"SCRIPT"):
                         self.greeted += 1
                         writer.write(b"+OK\r\n")
+                    elif command[0] == b"ROLE" or command[1:2] == [PROBE.sha.encode()]:
+                        writer.write(b"*1\r\n$6\r\nmaster\r\n")
+                        self.beats += command[0] == b"EVALSHA"
                     else:
                         self.commands.put_nowait(command)
         writer.close()
@@ -60,6 +64,12 @@ class ByteStore:
             self.writer.close()
 
 
+@pytest.fixture(autouse=True)
+def one_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heartbeat beats once, at the connection: this server would answer further beats out of turn."""
+    monkeypatch.setattr("gateway.store.heartbeat.BEAT_SECONDS", 1000)
+
+
 @asynccontextmanager
 async def connected(path: Path, queue: int = 100) -> AsyncIterator[tuple[ByteStore, Pipeline]]:
     store = ByteStore(path / "byte.sock")
@@ -67,7 +77,7 @@ async def connected(path: Path, queue: int = 100) -> AsyncIterator[tuple[ByteSto
     pipeline = Pipeline(f"unix://{store.path}", timeout=TIMEOUT, queue=queue, scripts=(ECHO,))
     pipeline.start()
     try:
-        await until(lambda: pipeline.is_ready)
+        await until(lambda: pipeline.is_ready and store.beats == 1)
         yield store, pipeline
     finally:
         await pipeline.stop()
@@ -167,7 +177,7 @@ async def test_a_lost_connection_fails_what_waits_and_comes_back(tmp_path: Path)
         store.writer.close()
         for one in asked:
             assert not isinstance(await refused(one), NotExecuted)  # it may have been carried out
-        await until(lambda: store.greeted >= greeted + 2 and pipeline.is_ready)
+        await until(lambda: store.greeted >= greeted + 2 and pipeline.is_ready and store.beats == 2)
         again = pipeline.call("GET", "b").as_future()
         await asyncio.sleep(0)
         store.answer(b":1\r\n")
