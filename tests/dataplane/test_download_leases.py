@@ -62,8 +62,13 @@ class Download:
 
     @property
     def leases(self) -> list[str]:
+        """Those that are not settled.
+
+        The field of a settled lease stays, as "settled", when the reply to its last checkpoint was still to
+        come. On a busy machine that happens to the other machine's download, too.
+        """
         fields = self.twins.one.token_fields(self.link)
-        return [value for name, value in fields.items() if name.startswith("lease:")]
+        return [value for name, value in fields.items() if name.startswith("lease:") and value != "settled"]
 
     @property
     def charged(self) -> int:

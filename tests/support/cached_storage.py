@@ -55,12 +55,14 @@ READER = """
 import asyncio, hashlib, json, sys
 from pathlib import Path
 from gateway.manifest import ManifestFile
-from gateway.storage.cache import storage as cached
+from gateway.storage.cache import fetching, storage as cached
 from gateway.storage.cache.storage import CachedStorage
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.credentials import Credentials
 from gateway.storage.s3.storage import S3Storage
 from gateway.storage.cache.slices import SliceCache
+
+fetching.PATIENCE_SECONDS = 60  # on a busy machine, too, nobody reads past the cache
 
 class Anonymous:
     def now(self): return Credentials("", "")

@@ -176,9 +176,6 @@ class SliceFetcher:
         Returns None when that process has completed the slice.
         """
         files, slice_ = self._files, pending.slice
-        lock = self._budget.lock(slice_.digest)
-        if lock is not None:
-            return lock
         followed: int | None = None
         last_progress = time.monotonic()
         try:
@@ -193,6 +190,7 @@ class SliceFetcher:
                 if time.monotonic() - last_progress > PATIENCE_SECONDS:
                     raise CacheUnavailable
                 await asyncio.sleep(POLL_SECONDS)
+            # Another process may have completed the slice before this lock was taken, followed or not.
             find = partial(self._find, slice_)
             pending.identity = await asyncio.get_running_loop().run_in_executor(None, find)
             pending.fresh = True

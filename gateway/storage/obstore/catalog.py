@@ -19,6 +19,7 @@ from gateway.storage.catalog import ObjectFacts
 from gateway.storage.object_storage import describe_object
 from gateway.storage.obstore.errors import OBSTORE_ERRORS, translate
 from gateway.storage.obstore.object import check_description, pin_options
+from gateway.storage.rules import HIDDEN, refuse_key
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
@@ -50,7 +51,12 @@ class CloudCatalog:
         return ""
 
     def stat(self, key: str) -> ObjectFacts:
-        """Describe one object by HEAD, with the digests that an uploader left in its metadata."""
+        """Describe one object by HEAD, with the digests that an uploader left in its metadata.
+
+        Raises StorageError for a hidden one.
+        """
+        if fault := refuse_key(key):
+            raise StorageError(f"{describe_object(self.name, key)} {fault}")
         result = self._get(key, {"head": True})
         meta = result.meta
         own = {str(name).lower(): str(text).strip().lower() for name, text in result.attributes.items()}
@@ -65,7 +71,9 @@ class CloudCatalog:
         )
 
     def check(self, file: ManifestFile) -> None:
-        """Ask for the published version or ETag by HEAD."""
+        """Ask for the published version or ETag by HEAD. Raises StorageError for a hidden object."""
+        if file.hidden:
+            raise StorageError(f"{describe_object(self.name, file.key)} {HIDDEN}")
         result = self._get(file.key, {**pin_options(file), "head": True})
         check_description(result.meta, file, describe_object(self.name, file.key))
 

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.catalog import ObjectFacts
+from gateway.storage.object_storage import describe_object
+from gateway.storage.rules import HIDDEN, refuse_key
 from gateway.storage.s3.bucket import Bucket, aws_endpoint, is_virtual
 from gateway.storage.s3.credentials import open_session
 from gateway.storage.s3.errors import explain_wrong_region, translate
@@ -71,7 +73,9 @@ class S3Catalog:
         return ""
 
     def stat(self, key: str) -> ObjectFacts:
-        """Describe one object by HEAD."""
+        """Describe one object by HEAD. Raises StorageError for a hidden one."""
+        if fault := refuse_key(key):
+            raise StorageError(f"{describe_object(self.name, key)} {fault}")
         response = self._ask("head_object", key, ChecksumMode="ENABLED")
         sha256, crc32 = _stored_digests(response)
         return ObjectFacts(
@@ -85,7 +89,9 @@ class S3Catalog:
         )
 
     def check(self, file: ManifestFile) -> None:
-        """Ask for the published version or ETag by HEAD."""
+        """Ask for the published version or ETag by HEAD. Raises StorageError for a hidden object."""
+        if file.hidden:
+            raise StorageError(f"{describe_object(self.name, file.key)} {HIDDEN}")
         response = self._ask("head_object", file.key, **_pin(file.etag, file.version_id))
         if (int(response["ContentLength"]), response["ETag"]) != (file.size, file.etag):
             raise StorageError(

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.runtime import metrics as counters
 from gateway.storage.cache import fetching
-from gateway.storage.cache.slice_files import SliceWriter
-from tests.support.cached_storage import MIB, Rig
+from gateway.storage.cache.slice_files import FileIdentity, Slice, SliceWriter
+from tests.support.cached_storage import MIB, Reader, Rig
 from tests.support.faulty_bucket import Pattern
 
 
@@ -53,3 +53,25 @@ async def test_no_free_slot_in_time_is_no_fault(
     await rig.settled()
     assert len(rig.slices()) == 1
     assert slots._value == fetching.MAX_FETCHES
+
+
+async def test_a_slice_that_another_process_completes_before_the_lock_is_not_fetched_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process completes the slice after this one did not find it, and before this one locks it."""
+    rig.upstream.put("a", Pattern(2 * MIB))
+    other = Reader(rig.upstream, rig.path, "a")
+    find, found = rig.cache._fetcher._find, []
+
+    def find_too_early(slice_: Slice) -> FileIdentity | None:
+        found.append(find(slice_))
+        if len(found) == 1:
+            other.go()
+            other.digests()
+        return found[-1]
+
+    monkeypatch.setattr(rig.cache._fetcher, "_find", find_too_early)
+    content = Pattern(2 * MIB)
+    assert await rig.read("a", 0, len(content)) == content[:]
+    assert [identity is not None for identity in found] == [False, True]
+    assert rig.upstream.sent == len(content)
