@@ -88,7 +88,8 @@ class Failover:
 
     def promote(self) -> None:
         """Make the replica the primary and the primary its replica; the name still leads to the old one."""
-        self.old.wait(1, 5000)
+        self.old.set("written", "last")  # WAIT waits for the writes of its own client
+        assert self.old.wait(1, 10_000) == 1
         self.new.replicaof("NO", "ONE")
         self.old.replicaof("127.0.0.1", str(self._ports[1]))
 
@@ -116,5 +117,6 @@ def run_failover(*options: str) -> Iterator[Failover]:
         stack.callback(made.old.close)
         stack.callback(made.new.close)
         made.new.replicaof("127.0.0.1", str(ports[0]))
+        made.old.set("written", "first")
         wait_until(lambda: made.old.wait(1, 50) == 1, "the replica follows")
         yield made
