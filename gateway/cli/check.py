@@ -86,7 +86,7 @@ def _check_contents(
 ) -> Iterator[Finding]:
     """Check the store, and what needs the store: the published files and the front proxy."""
     from gateway.cli.checks import storages as storage_checks  # noqa: PLC0415 - slow to import
-    from gateway.cli.checks.store import check_store  # noqa: PLC0415
+    from gateway.cli.checks.store import check_server, check_store  # noqa: PLC0415
     from gateway.storage.local.registered_folders import read_registry  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
 
@@ -98,6 +98,8 @@ def _check_contents(
     except StorageError as error:
         yield failed("storages", str(error), "repair the file or remove it, and register the products again")
         return
+    if settings.redis_url is None:
+        yield check_server(settings.embedded_server)
     try:
         with invocation.open_store() as run:
             name = redact_url(settings.redis_url) if settings.redis_url else "the embedded store"

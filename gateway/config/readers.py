@@ -124,6 +124,15 @@ def _log_target(value: object) -> str:
     return text if text in ("-", "off") else str(_path(text))
 
 
+def _server_choice(value: object) -> str:
+    text = _text(value)
+    if text in ("bundled", "system"):
+        return text
+    if "/" not in text:
+        raise ValueError(f"must be bundled, system or the path of a program, not {_quote(value)}")
+    return str(_path(text))
+
+
 def _items(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [part for part in re.split(r"[,\s]+", value) if part]
@@ -297,6 +306,7 @@ WholeSeconds: TypeAlias = Annotated[int, BeforeValidator(_whole_seconds)]
 ListenAddress: TypeAlias = Annotated[str, BeforeValidator(_address)]
 AbsolutePath: TypeAlias = Annotated[Path, BeforeValidator(_path)]
 LogTarget: TypeAlias = Annotated[str, BeforeValidator(_log_target)]
+ServerChoice: TypeAlias = Annotated[str, BeforeValidator(_server_choice)]
 LogLevel: TypeAlias = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
 Networks: TypeAlias = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 Origins: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_origins)]

@@ -38,6 +38,7 @@ from gateway.config.readers import (
     PublicURL,
     RedisURL,
     Seconds,
+    ServerChoice,
     WholeSeconds,
     at_least,
     setting,
@@ -95,6 +96,12 @@ class Settings(BaseSettings):
         unit="URL",
         default_text="the embedded store below `data`",
         repr=False,
+    )
+    embedded_server: ServerChoice = setting(
+        "bundled",
+        "Which program the embedded store is: bundled (installed with the gateway), system (valkey-server or "
+        "redis-server on PATH, which the operating system updates; if there is none, the bundled one), or a "
+        "path.",
     )
     redis_timeout: Seconds = setting(
         1.0, "How long the store may take to answer one command.", unit="seconds"

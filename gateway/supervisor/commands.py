@@ -126,7 +126,7 @@ class RunningCommand(contextlib.ExitStack):
     def own_store(self) -> None:
         """Take the data folder for ourselves, unless the settings name a store. This starts no server yet."""
         if self.settings.redis_url is None:
-            self._store = EmbeddedStore(self.settings.data)
+            self._store = EmbeddedStore(self.settings.data, self.settings.embedded_server)
             self.callback(self._store.close)
             self._store.acquire(self._command)
 
@@ -139,7 +139,7 @@ class RunningCommand(contextlib.ExitStack):
     def share_store(self) -> None:
         """Use the embedded store that runs already, or start one, unless the settings name a store."""
         if self.settings.redis_url is None:
-            self._store = EmbeddedStore(self.settings.data)
+            self._store = EmbeddedStore(self.settings.data, self.settings.embedded_server)
             self.callback(self._store.close)
             self._store.own_or_share(self._command)
 
@@ -162,6 +162,10 @@ class RunningCommand(contextlib.ExitStack):
     def supervise(self, announce: Started) -> None:
         """Run the services until the end. `announce` is awaited once everything is ready."""
         self.settings = self._with_ports(self.settings)
+        if self._store is not None and self._store.program is not None:
+            program = self._store.program
+            extra = {"server": program.version, "program": program.path, "origin": program.origin}
+            _log.info("the embedded store runs", extra=extra)
         supervisor = Supervisor(
             self.settings,
             self._services,

@@ -71,7 +71,8 @@ def test_precedence(
 
 def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
     other: dict[str, Any] = {
-        "redis_url": "redis://x/1", "redis_timeout": 2.5, "redis_queue": 7, "listen": "127.0.0.1:1",
+        "redis_url": "redis://x/1", "embedded_server": "system", "redis_timeout": 2.5, "redis_queue": 7,
+        "listen": "127.0.0.1:1",
         "mint_listen": "127.0.0.1:2", "admin_listen": "127.0.0.1:3", "dashboard_listen": "127.0.0.1:4",
         "workers": 3, "public_url": "https://x",
         "trusted_proxies": ["10.0.0.0/8", "::1"], "data": "/d", "mint_max_ttl": 99, "mint_default_ttl": 9,
@@ -222,6 +223,7 @@ def test_base_url(flags: dict[str, str], wanted: str) -> None:
         ("public_url", "https://h:x", "must be http://HOST or https://HOST"),
         ("trusted_proxies", "10.0.0.1/8", "write 10.0.0.0/8"),
         ("trusted_proxies", "localhost", "is not a network"),
+        ("embedded_server", "valkey", "must be bundled, system or the path of a program"),
         ("trusted_proxies", "fe80::1%eth0", "has a zone"),
         ("cors_origins", "https://a/path", "is not an origin"),
         ("cors_origins", "example.com", "is not an origin"),

@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 import redis
 
+from gateway.store.server_program import BUNDLED, choose_server
 from gateway.supervisor.children import describe_end
 from gateway.supervisor.services import SERVICES, Service
 from gateway.supervisor.slots import FIRST_DELAY_SECONDS, HEALTHY_SECONDS, LONGEST_DELAY_SECONDS, BackOff
@@ -197,6 +198,10 @@ def test_a_killed_store_is_restarted_with_everything_in_it(gateway: Gateway) -> 
     wait_until(lambda: gateway.health()["status"] == "ok", "all is well")
     assert gateway.health()["store"]["pid"] != former
     assert gateway.health()["store"]["restarts"] == 1
+    [runs] = [line for line in gateway.log() if line["event"] == "the embedded store runs"]
+    assert (runs["origin"], runs["program"]) == (BUNDLED, choose_server().path)
+    [again] = [line for line in gateway.log() if line.get("child") == "store" and line["event"] == "started"]
+    assert again["server"] == str(choose_server())
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed_and_the_next_one_takes_over(gateway: Gateway) -> None:
