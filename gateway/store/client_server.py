@@ -152,6 +152,7 @@ class ClientServer:
         if isinstance(reply, Exception):
             raise self.translate(reply, is_checked=True)
         self._faults.is_well(asyncio.get_running_loop().time())
+        self._faults.raise_current()
 
     def translate(self, error: BaseException, *, is_checked: bool = False) -> StoreUnavailable:
         """An error of redis-py as ours, with the server's address. A fault of the store is logged once.

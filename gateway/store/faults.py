@@ -6,6 +6,7 @@ when it begins, and not again before all is well. `current` is what /readyz show
 - A reason that our own regular check finds has ended as soon as the check succeeds. "The store is back" is
   logged
   when all has been well for STEADY_SECONDS, so that a server that comes and goes writes no endless log.
+- A missing permission that our check does not need is shown for HELD_SECONDS after a request has met it.
 - A reason that only some requests meet, such as a permission that is missing for one command, has no such
   end. It
   is logged at most once in REPEAT_SECONDS.
@@ -19,10 +20,12 @@ import ssl
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gateway.errors import StoreUnavailable
 from gateway.store.replies import Consequence, ErrorReply
 
 STEADY_SECONDS: Final = 1.0
 REPEAT_SECONDS: Final = 60.0
+HELD_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ def fault_of_reply(reply: ErrorReply) -> Fault:
     consequence, text = reply.meaning
     if consequence is Consequence.COMMAND:
         return Fault(reply.code, f"{reply.code}: {text}", f"the store answered with an error: {reply.text}")
-    return Fault(reply.code, f"{reply.code}: {text}", f"the store cannot serve: {reply.text}; {text}")
+    words = reply.text if reply.text.startswith(reply.code) else f"{reply.code} ({reply.text})"
+    return Fault(reply.code, f"{reply.code}: {text}", f"the store cannot serve: {words}; {text}")
 
 
 def fault_of_failure(error: BaseException) -> Fault:
@@ -97,6 +101,7 @@ class Faults:
         self._logger = logger
         self._extra = {"store": address}
         self._told: dict[str, tuple[float, float]] = {}
+        self._held_until = 0.0
         self.current: Fault | None = None
 
     @property
@@ -104,9 +109,16 @@ class Faults:
         """What /readyz shows."""
         return self.current.public if self.current is not None else CONNECTING
 
+    def raise_current(self) -> None:
+        """Raise StoreUnavailable, with its `reason`, if something is wrong now."""
+        if self.current is not None:
+            raise StoreUnavailable(self.current.event, self.current.public)
+
     def begin(self, fault: Fault, now: float, *, is_checked: bool = True) -> None:
         """The store cannot be used. is_checked: our regular check finds it, and so will find its end."""
         self.current = fault
+        if fault.code == "NOPERM" and not is_checked:
+            self._held_until = now + HELD_SECONDS
         self._tell(fault, now, STEADY_SECONDS if is_checked else REPEAT_SECONDS)
 
     def note(self, fault: Fault, now: float) -> None:
@@ -115,7 +127,8 @@ class Faults:
 
     def is_well(self, now: float) -> None:
         """The regular check has succeeded."""
-        self.current = None
+        if now >= self._held_until:
+            self.current = None
         if not self._told:
             return
         checked = {code: last for code, (last, pause) in self._told.items() if pause == STEADY_SECONDS}

@@ -76,6 +76,7 @@ class Pipeline:
         self._connection: PipelineConnection | None = None
         self._ready_connection: PipelineConnection | None = None
         self._aside: PipelineConnection | None = None
+        self._retired: set[PipelineConnection] = set()
         self._task: asyncio.Task[None] | None = None
         self.on_ready: Callable[[], None] = lambda: None
         """Called when the pipeline becomes READY, and CHECKS_PER_TIMEOUT times a time-out while it is."""
@@ -110,6 +111,8 @@ class Pipeline:
         self._move(Event.STOP)
         if self._aside is not None:
             self._aside.abort()
+        for retired in self._retired:
+            retired.abort()
 
     def call(self, *arguments: bytes | str | int) -> Command:
         """Send one command; awaiting it gives the reply, or raises StoreUnavailable."""
@@ -136,6 +139,8 @@ class Pipeline:
             if self._heartbeat is not None:
                 self._heartbeat.judge(error)
             raise StoreUnavailable(str(error), self._faults.reason) from None
+        self._faults.is_well(self._loop.time())
+        self._faults.raise_current()
 
     def post(self, command: Command, packed: bytes, key: str = "") -> None:  # noqa: ARG002
         """Send a packed command as its caller's own kind of Command.
@@ -244,7 +249,8 @@ class Pipeline:
             self._faults.begin(LOST, self._loop.time())
         elif not connection.ended.done() or connection.ended.result() is Event.UNFIT:
             # what waits was perhaps refused, and a refund that was refused is sent again
-            self._loop.call_later(self._timeout, connection.abort)
+            self._retired.add(connection)
+            self._loop.call_later(self._timeout, self._forget, connection)
         else:
             connection.abort()
             if connection.was_idle:
@@ -273,6 +279,10 @@ class Pipeline:
         self._faults.begin(fault, self._loop.time())
         self._move(Event.UNFIT)
         connection.retire()
+
+    def _forget(self, connection: PipelineConnection) -> None:
+        self._retired.discard(connection)
+        connection.abort()
 
     def _set_aside(self, connection: PipelineConnection) -> None:
         """Go on reading a silent connection for a while, beside the new one; see pipeline_state.py."""

@@ -166,12 +166,41 @@ async def test_redis_timeout_makes_no_line(
 ) -> None:
     """Redis closes idle connections: ours are not idle, and where they were, nothing is wrong."""
     caplog.set_level(logging.INFO)
-    async with topology(own_store.url) as made:
+    logger = logging.getLogger("gateway.tests")
+    async with (
+        topology(own_store.url) as made,
+        Repositories.connect(own_store.url, TIMEOUT, logger) as repos,
+    ):
         with redis.Redis.from_url(own_store.url) as admin:
             admin.config_set("timeout", seconds)
+        await asyncio.gather(*(repos.products.list_all() for _ in range(50)))
+        watch = asyncio.create_task(repos.client.watch())
         await asyncio.sleep(seconds + 2.5)
         await stepped(Claims(made).check()).as_future()
+        await asyncio.gather(*(repos.products.list_all() for _ in range(50)))
+        watch.cancel()
     assert lines(caplog) == []
+
+
+async def test_a_permission_that_only_requests_need_is_told_and_shown(
+    own_store: StoreServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The check of /readyz cannot know that HINCRBY is missing, before a claim has met it."""
+    caplog.set_level(logging.INFO)
+    async with topology(own_store.url) as made, Repositories.connect(own_store.url) as repos:
+        claims = Claims(made)
+        await repos.products.register(manifest("p", "1"))
+        identifier = (await repos.tokens.create("p", max_downloads=1)).record.id
+        with redis.Redis.from_url(own_store.url) as admin:
+            admin.execute_command("ACL", "SETUSER", "default", "-hincrby")
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await stepped(claims.claim(identifier, 0, 1, 100)).as_future()
+            await asyncio.sleep(0.7)
+        with pytest.raises(StoreUnavailable) as error:
+            await stepped(claims.check()).as_future()
+        assert error.value.reason.startswith("NOPERM")
+    assert ["NOPERM" in line for line in lines(caplog)] == [True]
 
 
 async def test_an_idle_connection_that_is_closed_is_no_fault(

@@ -12,9 +12,10 @@ import hiredis
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.store.commands import NotExecuted
+from gateway.store.commands import Command, NotExecuted, pack
 from gateway.store.pipeline import Pipeline
 from gateway.store.pipeline_state import State
+from gateway.store.replies import TABLE, Consequence, read_error
 from gateway.store.scripts import PROBE, Script
 from tests.support.waiting import until
 
@@ -196,21 +197,34 @@ async def test_a_script_is_sent_as_text_once_when_it_was_forgotten(tmp_path: Pat
         assert (await asked, await other) == (1, 2)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"-OOM command not allowed\r\n",
-        b"-READONLY You can't write\r\n",
-        b"-LOADING Redis is loading\r\n",
-        b"-WRONGTYPE Operation\r\n",
-        b"-ERR anything\r\n",
-    ],
-)
-async def test_an_error_says_that_nothing_was_done(tmp_path: Path, answer: bytes) -> None:
+@pytest.mark.parametrize("code", [*TABLE, "UNHEARD"])
+async def test_an_error_says_that_nothing_was_done(tmp_path: Path, code: str) -> None:
+    """The connection is given up where the table says so, and what is behind the error is not believed."""
     async with connected(tmp_path) as (store, pipeline):
-        asked = pipeline.run(ECHO, "key", "value").as_future()
-        store.answer(answer)
-        assert isinstance(await refused(asked), NotExecuted)
+        script = Command()
+        pipeline.post(script, pack(("GET", "a")))
+        behind = pipeline.call("GET", "b").as_future()
+        await store.commands.get()
+        await store.commands.get()
+        greeted = store.greeted
+        store.answer(f"-{code} some text\r\n:7\r\n".encode())
+        assert isinstance(await refused(script.as_future()), NotExecuted)
+        if read_error(f"{code} some text").meaning.consequence is Consequence.RECONNECT:
+            assert not isinstance(await refused(behind), NotExecuted)
+            await until(lambda: store.greeted > greeted and pipeline.is_ready)
+        else:
+            assert await behind == 7
+            assert store.greeted == greeted
+
+
+async def test_what_was_not_sent_to_a_demoted_server_was_not_executed(tmp_path: Path) -> None:
+    async with connected(tmp_path) as (store, pipeline):
+        first = pipeline.call("GET", "a")
+        behind = Command()
+        first.add_done_callback(lambda _, also: pipeline.post(also, pack(("GET", "b"))), behind)
+        await store.commands.get()
+        store.answer(b"-READONLY You can't write\r\n")
+        assert isinstance(await refused(behind.as_future()), NotExecuted)
 
 
 @pytest.mark.parametrize(
