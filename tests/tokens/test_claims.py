@@ -10,7 +10,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused
+from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.runtime.deferred import stepped
 from gateway.store.key_names import token_key
 from gateway.store.scripts import SCRIPTS
@@ -168,7 +168,8 @@ async def test_a_refund_that_is_refused_is_kept(claims: Claims, client: redis.Re
     client.config_set("maxmemory", 1)
     try:
         claims.settle(TOKEN, 0, 4)
-        await run(claims.check())
+        with pytest.raises(StoreUnavailable, match="OOM"):
+            await run(claims.check())
         assert (claims.owed, charged(client)) == (1, 10)
     finally:
         client.config_set("maxmemory", 0)
