@@ -148,3 +148,10 @@ async def test_check_looks_at_every_server(own_store: StoreServer, store: StoreS
         found = [each for each in await check_store(repos, "both") if each.subject == "store memory"]
     assert [each.level for each in found] == [Level.OK, Level.FAIL]
     assert found[1].text.startswith("server 2: ")
+
+
+def test_the_table_has_every_command_of_a_script_and_every_kind_of_key() -> None:
+    scripts = "".join(file.read_text() for file in (ROOT / "gateway/store/scripts").glob("*.lua"))
+    assert {name.lower() for name in re.findall(r"call\('([A-Z]+)'", scripts)} <= set(COMMANDS)
+    kinds = re.findall(r"^    (dg:\w+)", (ROOT / "gateway/store/key_names.py").read_text(), re.MULTILINE)
+    assert sorted(kinds) == sorted(pattern.removesuffix(":*") for pattern in KEY_TRIALS)
