@@ -171,6 +171,11 @@ def malformed_request() -> Problem:
     return Problem("invalid_request", "The request is not valid HTTP/1.1, or a line of it is too long.")
 
 
+def store_unavailable(detail: str) -> Problem:
+    """Make the 503. What exactly failed is for the log and for /readyz, not for other callers."""
+    return Problem("store_unavailable", detail, headers=[("Retry-After", str(RETRY_AFTER_SECONDS))])
+
+
 def internal_error() -> Problem:
     """Make the 500 for a fault of ours. Whoever answers with it logs the fault (see `log_failure`)."""
     return Problem("internal_error", "The service failed to answer this request. Its log has the reason.")
@@ -183,12 +188,9 @@ def problem_of(error: Exception, logger: logging.Logger) -> Problem:
     if isinstance(error, Declined):
         return _from_declined(error)
     if isinstance(error, StoreUnavailable):
-        logger.warning("%s", error)  # what exactly failed is for the log, not for the caller
-        return Problem(
-            "store_unavailable",
-            "Try again in a moment.",
-            headers=[("Retry-After", str(RETRY_AFTER_SECONDS))],
-        )
+        if not error.reason:  # else the store's client has logged it, once
+            logger.warning("%s", error)
+        return store_unavailable("Try again in a moment.")
     log_failure(error, logger)
     return internal_error()
 

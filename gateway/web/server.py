@@ -48,10 +48,14 @@ def run_service(
     async def open_service() -> AsyncIterator[None]:
         assert settings.redis_url is not None
         async with (
-            Repositories.connect(settings.redis_url, settings.redis_timeout) as store,
+            Repositories.connect(settings.redis_url, settings.redis_timeout, logger) as store,
             serve(store, sockets, settings),
         ):
-            yield
+            watch = asyncio.create_task(store.client.watch())
+            try:
+                yield
+            finally:
+                watch.cancel()
 
     def started() -> None:
         ready()
