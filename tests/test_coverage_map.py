@@ -29,7 +29,6 @@ COVERED_BY = {
     "config.reference": "test_docs",
     "config.sources": "config/test_settings",
     "config.storages": "config/test_settings",
-    "dataplane.aiohttp_connection": "dataplane/test_connection",
     "dataplane.delivery.client_socket": "dataplane/delivery/test_transfer",
     "dataplane.delivery.file_parts": "dataplane/delivery/test_relay",
     "dataplane.delivery.sender": "dataplane/delivery/test_transfer",

@@ -58,7 +58,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         if settings.access_log == "off"
         else AccessLog(
             str(settings.access_log),
-            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers),
+            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers, exchange.forwarded),
         )
     )
     storages = Storages.of(
@@ -102,6 +102,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             max_line=settings.max_line,
             max_field=settings.max_field,
             max_headers=settings.max_headers,
+            max_head=settings.max_head,
         ),
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
