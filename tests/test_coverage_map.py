@@ -19,6 +19,7 @@ COVERED_BY = {
     "cli.checks.proxy": "cli/test_check",
     "cli.checks.storages": "cli/test_check",
     "cli.checks.store": "cli/test_check",
+    "cli.checks.trust": "cli/test_check",
     "cli.keys": "cli/test_commands",
     "cli.options": "cli/test_help",
     "cli.output": "cli/test_commands",
@@ -50,6 +51,7 @@ COVERED_BY = {
     "products.validation": "products/test_repository",
     "runtime.heartbeat": "supervisor/test_watch",
     "runtime.parent_death": "supervisor/test_supervisor",
+    "runtime.peers": "dataplane/test_trust",
     "runtime.process": "supervisor/test_supervisor",
     "runtime.signals": "supervisor/test_signals",
     "runtime.tls": "dataplane/delivery/test_transfer",
@@ -83,6 +85,7 @@ COVERED_BY = {
     "web.api.models": "web/api/test_problems",
     "web.api.version_files": "web/api/test_buckets",
     "web.authentication": "web/api/test_problems",
+    "web.connection": "web/test_server",
     "web.documents": "web/test_service",
     "web.health": "web/test_service",
     "web.models": "web/api/test_problems",
@@ -90,7 +93,6 @@ COVERED_BY = {
     "web.quick_response": "mint/test_responses",
     "web.responses": "web/test_application",
     "web.routes": "web/test_application",
-    "web.server": "web/test_service",
     "web.validation": "web/api/test_problems",
 }
 """Modules below `gateway`, and the test file of each below `tests`."""

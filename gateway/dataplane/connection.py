@@ -45,6 +45,8 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 """A request body of up to this size is read and dropped, so that the next request can be read."""
 RESET: Final = struct.pack("ii", 1, 0)
 """The socket option SO_LINGER, on, with 0 seconds: closing then resets the connection (socket(7))."""
+MAX_REFUSING: Final = 32
+"""How many refused connections may wait for their end at once. More are closed without an answer."""
 
 _AFTER_HEAD_PART: Final = after(Event.HEAD_PART)
 _AFTER_BODY_AWAITED: Final = after(Event.BODY_AWAITED)
@@ -134,9 +136,14 @@ class ClientConnection(asyncio.Protocol):
         if self.peer is None:
             self.state = _AFTER_CLOSE[self.state]
             self.reset()
-        elif len(server.connections) > server.limits.max_connections:
+        elif (surplus := len(server.connections) - server.limits.max_connections) > 0:
             server.count(CONNECTIONS_REFUSED)
-            self.refuse_and_close(OVERLOADED)
+            if surplus <= MAX_REFUSING:
+                self.refuse_and_close(OVERLOADED)
+            else:
+                server.record_unread(self.peer, 0, OVERLOADED.code)
+                self.state = _AFTER_CLOSE[self.state]
+                self.reset()
 
     def data_received(self, data: bytes) -> None:
         state = self.state

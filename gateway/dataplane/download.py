@@ -52,7 +52,7 @@ from gateway.runtime.metrics import (
 )
 from gateway.secrets import token_id
 from gateway.storage.interface import Blob, ObjectBlob, Storage
-from gateway.tokens.claims import Claims, TokenRead, opened_manifest
+from gateway.tokens.claims import NOT_RESERVED, Claims, TokenRead, opened_manifest
 from gateway.tokens.leases import Leases
 from gateway.tokens.reservations import Reservation
 
@@ -154,6 +154,9 @@ class Downloads:
             exchange.token_id = token_id(token)
             command = self._claims.read_token(exchange.token_id)
         reply = await command
+        if name is not None and reply.manifest is not None and reply.reserved == NOT_RESERVED:
+            # the only file was to be reserved before its name was compared
+            await self._resolver.check_name(reply.manifest, name)
         digest = opened_manifest(reply)
         reservation = None
         if reply.limit is not None:

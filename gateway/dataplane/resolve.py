@@ -56,6 +56,11 @@ class Resolver:
             blob = await in_thread(storage.open, file)
         return ResolvedFile(number, representation, storage, blob)
 
+    async def check_name(self, digest: bytes, name: str) -> None:
+        """Raise Refused(FILE_NOT_FOUND) unless the manifest has a file of this name."""
+        loaded = self._manifests.get(digest) or await self._load(digest)
+        choose_file(loaded.manifest, name)
+
     async def _load(self, digest: bytes) -> LoadedManifest:
         """Fetch a manifest that this worker has not seen, or does not hold any more."""
         text = await self._claims.manifest(digest)
