@@ -93,7 +93,7 @@ _MEANINGS: Final[dict[bytes, _Meaning]] = {
     b"user-agent": _usual(_AGENT, rb"user-agent): %b" % _TEXT, _LEFT, kept=True),
     b"accept": _usual(_ACCEPT, rb"accept): %b" % _TEXT, kept=True),
     b"range": _usual(_RANGE, rb"range): bytes=[0-9]{1,18}-[0-9]{0,18}"),
-    b"x-forwarded-for": _usual(_FORWARDED, rb"x-forwarded-for): %b" % _TEXT),
+    b"x-forwarded-for": _usual(_FORWARDED, rb"x-forwarded-for): %b" % _TEXT, kept=True),
     b"x-original-uri": _usual(_ABOUT, rb"x-original-uri): [!-~]++"),
     b"x-original-method": _usual(_METHOD, rb"x-original-method): GET", kept=True),
     b"connection": _usual(0, rb"connection: keep-alive)", _LEFT, kept=True),
@@ -114,6 +114,12 @@ _MEANINGS: Final[dict[bytes, _Meaning]] = {
     ),
 }
 """The fields that are not skipped."""
+_USUAL_NAMES: Final = {
+    spelled: _MEANINGS[spelled.lower()]
+    for name in (b"Range", b"X-Forwarded-For", b"X-Original-URI", b"User-Agent", b"Accept", b"Host")
+    for spelled in (name, name.lower())
+}
+"""Some of them as clients write them: those whose lines are often unknown."""
 FIELDS: Final = frozenset(name.decode() for name, meaning in _MEANINGS.items() if meaning.code in _MATTERS)
 """The names, in small letters, of the fields that an OtherHead has."""
 
@@ -176,14 +182,18 @@ class _Lines(dict[bytes, int]):
             del self._meanings[b"origin"]
 
     def __missing__(self, line: bytes) -> int:
-        match = _FIELD.fullmatch(line)
-        if match is None:
-            return _LEFT
-        meaning = self._meanings.get(match[1].lower(), _SKIPPED)
+        usual = _USUAL_NAMES.get(line[: line.find(b":")])
+        if usual is not None and usual.usual.fullmatch(line) is not None:  # saves the general expression
+            meaning = usual
+        else:
+            match = _FIELD.fullmatch(line)
+            if match is None:
+                return _LEFT
+            meaning = self._meanings.get(match[1].lower(), _SKIPPED)
+            if meaning.usual.fullmatch(line) is None:
+                return _CLOSE if _CLOSES.fullmatch(line) else meaning.unusual
         code = meaning.code
-        if meaning.usual.fullmatch(line) is None:
-            code = _CLOSE if _CLOSES.fullmatch(line) else meaning.unusual
-        elif meaning.kept and len(line) <= MAX_REMEMBERED_LINE:
+        if meaning.kept and len(line) <= MAX_REMEMBERED_LINE:
             if len(self) >= MAX_REMEMBERED:
                 self.clear()
                 self[b""] = _EMPTY
@@ -203,7 +213,8 @@ class HeadReader:
         """Read `data` if it is exactly one head that can be read here, of at most max_bytes; else None."""
         match = _DOWNLOAD.match(data)
         if match is None:
-            return self._read_other(data)
+            question = self._read_question(data) if data.startswith(_QUESTION) else None
+            return question or self._read_other(data)
         file, token, host, end = match.groups()
         if end is not None:
             return _new(PlainHead, (file.decode() if file else "", token.decode(), "", "", "", ""))
@@ -226,8 +237,39 @@ class HeadReader:
             ),
         )
 
-    def _read_other(self, data: bytes) -> PlainQuestion | OtherHead | None:
-        """Read a head of another kind than the first."""
+    def _read_question(self, data: bytes) -> PlainQuestion | None:
+        """Read a head of the second kind, which begins with _QUESTION."""
+        lines = data[len(_QUESTION) :].split(b"\r\n")
+        if len(lines) > self._max_lines:
+            return None
+        codes = [*map(self._code, lines)]
+        total = sum(codes)
+        if (
+            total & _NOT_QUESTION
+            or total & _ONCE != _ONE_HOST
+            or not total & _ABOUT
+            or lines[-1]
+            or lines[-2]
+        ):
+            return None
+        original = lines[codes.index(_ABOUT)][16:]
+        minted = _MINTED_URL.fullmatch(original)
+        file, token = minted.groups(b"") if minted is not None else (b"", b"")
+        return _new(
+            PlainQuestion,
+            (
+                original.decode(),
+                file.decode(),
+                token.decode(),
+                lines[codes.index(_AGENT)][12:].decode() if total & _AGENT else "",
+                lines[codes.index(_RANGE)][7:].decode() if total & _RANGE else "",
+                lines[codes.index(_ACCEPT)][8:].decode() if total & _ACCEPT else "",
+                lines[codes.index(_FORWARDED)][17:].decode() if total & _FORWARDED else "",
+            ),
+        )
+
+    def _read_other(self, data: bytes) -> OtherHead | None:
+        """Read a head of the third kind."""
         match = _ANY_LINE.match(data)
         if match is None:
             return None
@@ -238,31 +280,10 @@ class HeadReader:
         total = sum(codes)
         if total >= _LEFT or total & _ONCE != _ONE_HOST or (total // _AGENT) & 127 > 1:
             return None
-        if not total & _NOT_QUESTION and total & _ABOUT and data.startswith(_QUESTION):
-            return _plain_question(lines, codes, total)
         fields = [_pair(line) for line, code in zip(lines, codes, strict=True) if code in _MATTERS]
         method, target = match.groups()
         headers = CIMultiDictProxy(CIMultiDict(fields))
         return OtherHead(method.decode(), target.decode(), headers, keep_alive=total < _CLOSE)
-
-
-def _plain_question(lines: list[bytes], codes: list[int], total: int) -> PlainQuestion:
-    """The second kind of head, of its lines, their codes, and the sum of these."""
-    original = lines[codes.index(_ABOUT)][16:]
-    minted = _MINTED_URL.fullmatch(original)
-    file, token = minted.groups(b"") if minted is not None else (b"", b"")
-    return _new(
-        PlainQuestion,
-        (
-            original.decode(),
-            file.decode(),
-            token.decode(),
-            lines[codes.index(_AGENT)][12:].decode() if total & _AGENT else "",
-            lines[codes.index(_RANGE)][7:].decode() if total & _RANGE else "",
-            lines[codes.index(_ACCEPT)][8:].decode() if total & _ACCEPT else "",
-            lines[codes.index(_FORWARDED)][17:].decode() if total & _FORWARDED else "",
-        ),
-    )
 
 
 def _pair(line: bytes) -> tuple[str, str]:

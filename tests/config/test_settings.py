@@ -78,9 +78,9 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "trusted_proxies": ["10.0.0.0/8", "::1"], "data": "/d", "mint_max_ttl": 99, "mint_default_ttl": 9,
         "hang_timeout": 3.5,
         "drain_timeout": 1.5, "header_timeout": 1.5, "keepalive_timeout": 1.5, "stall_timeout": 1.5,
-        "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "max_head": 9999,
-        "cors_origins": ["https://a"],
-        "open_files": 9, "access_log": "off", "log_level": "debug", "tls_cert": "/c", "tls_key": "/k",
+        "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "max_head": 2000,
+        "cors_origins": ["https://a"], "open_files": 9, "access_log": "off", "log_level": "debug",
+        "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB",
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
