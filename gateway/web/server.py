@@ -86,7 +86,7 @@ class Server:
             "max_headers": settings.max_headers,
         }
         self._limits = ConnectionLimits(
-            settings.header_timeout, settings.stall_timeout, settings.max_connections, settings.max_head
+            settings.header_timeout, settings.stall_timeout, settings.max_connections, settings
         )
         self._sweep_seconds = min(SWEEP_SECONDS, settings.header_timeout / 4, settings.stall_timeout / 4)
         self._connections: set[ProblemConnection] = set()
