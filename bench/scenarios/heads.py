@@ -44,8 +44,8 @@ Accept-Language: en-US,en;q=0.9
 class HeadScenario(WrkScenario):
     """A closed loop with one client's head.
 
-    fields: the lines after the request line. {host}: the server's; {client}: one of 1,000 addresses, {word}:
-    56 letters, both random; {about}: the target of the original request.
+    fields: the lines after the request line, with {host}: the server's; {client}: one of 1,000 addresses, and
+    {word}: 56 letters, both random; {about}: the target of the original request.
     """
 
     fields: ClassVar[str]

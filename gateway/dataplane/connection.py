@@ -41,6 +41,8 @@ MAX_PENDING_BYTES: Final = 64 * 1024
 """Bytes of later requests that are kept during an answer; more are left in the kernel."""
 HEAD_TIMEOUT: Final = (408, "head_timeout")
 """How a head that did not come in time is logged. Its client gets no answer, because it is not listening."""
+MAX_REFUSING: Final = 32
+"""How many refused connections may wait for their end at once. More are closed without an answer."""
 MAX_BODY_BYTES: Final = 1024 * 1024
 """A request body of up to this size is read and dropped, so that the next request can be read."""
 RESET: Final = struct.pack("ii", 1, 0)
@@ -134,9 +136,13 @@ class ClientConnection(asyncio.Protocol):
         if self.peer is None:
             self.state = _AFTER_CLOSE[self.state]
             self.reset()
-        elif len(server.connections) > server.limits.max_connections:
+        elif (surplus := len(server.connections) - server.limits.max_connections) > 0:
             server.count(CONNECTIONS_REFUSED)
-            self.refuse_and_close(OVERLOADED)
+            if surplus <= MAX_REFUSING:
+                self.refuse_and_close(OVERLOADED)
+            else:
+                self.state = _AFTER_CLOSE[self.state]
+                self.reset()
 
     def data_received(self, data: bytes) -> None:
         state = self.state
