@@ -54,6 +54,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "version_conflict": Row(409, "The version exists with other files"),
     "token_revoked": Row(409, "The token is revoked"),
     "too_large": Row(413, "The request is too large"),
+    "uri_too_long": Row(414, "The URL is too long"),
     "unsupported_media_type": Row(415, "The body must be JSON"),
     "expectation_failed": Row(417, "The expectation cannot be met"),
     "idempotency_key_reused": Row(422, "The Idempotency-Key was used with another body"),
@@ -123,6 +124,11 @@ def too_large(limit: int) -> Problem:
 def head_too_large() -> Problem:
     """Make the 431 for a head that is longer than the settings allow."""
     return Problem("head_too_large", "Send a shorter URL, and fewer or shorter header fields.")
+
+
+def uri_too_long() -> Problem:
+    """Make the 414 for a request line that is longer than the settings allow."""
+    return Problem("uri_too_long", "Send a shorter URL: `max_line` says how long a request line may be.")
 
 
 def overloaded() -> Problem:

@@ -92,7 +92,7 @@ class Server:
         }
         shares = share_descriptors(descriptor_limit(), settings.max_connections, 1, FOR_REQUESTS)
         self._limits = ConnectionLimits(
-            settings.header_timeout, settings.stall_timeout, shares.connections, settings.max_head
+            settings.header_timeout, settings.stall_timeout, shares.connections, settings
         )
         self._sweep_seconds = min(SWEEP_SECONDS, settings.header_timeout / 4, settings.stall_timeout / 4)
         self._connections: set[ProblemConnection] = set()
