@@ -97,6 +97,15 @@ OVERLOADED: Final = _row(
 BAD_REQUEST: Final = _row(
     "bad_request", 400, "The request cannot be understood", "Check the link and try again."
 )
+URI_TOO_LONG: Final = _row(
+    "uri_too_long", 414, "The link is too long", "Check the link: perhaps other text was copied with it."
+)
+HEAD_TOO_LARGE: Final = _row(
+    "head_too_large",
+    431,
+    "The request has too many or too long header fields",
+    "Send fewer fields. In a browser, deleting the cookies of this site may help.",
+)
 METHOD_NOT_ALLOWED: Final = _row(
     "method_not_allowed", 405, "Method not allowed", "Only GET and HEAD are answered here.", Allow="GET, HEAD"
 )
@@ -131,6 +140,8 @@ TABLE: Final[tuple[Refusal, ...]] = (
     STORAGE_FAILED,
     OVERLOADED,
     BAD_REQUEST,
+    URI_TOO_LONG,
+    HEAD_TOO_LARGE,
     METHOD_NOT_ALLOWED,
     PRECONDITION_FAILED,
     RANGE_NOT_SATISFIABLE,

@@ -1,8 +1,9 @@
 """POST /api/generate-download-url: the one request that shops make all day.
 
 It takes two round trips to the store. The first looks up the API key and the version together; the second
-writes the token. With an Idempotency-Key the first also reads the record of that key, and two more round
-trips write it (see gateway.mint.idempotency).
+writes the token. Where the body is long or still arriving, the key is looked up before it is read. With an
+Idempotency-Key the first also reads the record of that key, and two more round trips write it (see
+gateway.mint.idempotency).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gateway.mint.models import GenerateDownloadUrl
 from gateway.products.repository import ResolvedVersion, read_resolved_version, resolve_version_command
 from gateway.tokens.records import TokenRecord
 from gateway.web.authentication import MINT, admit, authenticate, bearer_key, key_command
-from gateway.web.bodies import read_json
+from gateway.web.bodies import is_at_hand, read_json
 from gateway.web.problems import Problem
 from gateway.web.quick_response import QuickResponse
 from gateway.web.times import format_time
@@ -28,6 +29,8 @@ from gateway.web.validation import validate
 async def generate_download_url(request: web.BaseRequest, context: MintContext) -> QuickResponse:
     """Make a token and the URL that carries it. Raises Problem, Declined, StoreUnavailable."""
     key = bearer_key(request)
+    if not is_at_hand(request):
+        await authenticate(request, context.store, MINT)
     try:
         name = idempotency.idempotency_key(request)
         document = await read_json(request)

@@ -30,7 +30,11 @@ class Metric:
     gauge: bool = False
 
 
-STATUSES: Final = (200, 204, 206, 302, 304, 400, 401, 403, 404, 405, 412, 416, 417, 429, 431, 500, 502, 503)
+STATUSES: Final = (
+    *(200, 204, 206, 302, 304),
+    *(400, 401, 403, 404, 405, 412, 414, 416, 417, 429, 431),
+    *(500, 502, 503),
+)
 """The statuses that are counted one by one. All others are counted as `other`."""
 
 METRICS: Final[list[Metric]] = []
@@ -104,7 +108,10 @@ REFUSALS: Final[dict[str, int]] = {
 }
 """The index of the code of a refusal."""
 
-BLOCK_BYTES: Final = -(-len(METRICS) * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
+_BEAT: Final = len(METRICS)
+"""The place of the sign of life (see `runtime.heartbeat`), behind the numbers."""
+
+BLOCK_BYTES: Final = -(-(len(METRICS) + 1) * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 class Counters:
@@ -127,6 +134,15 @@ class Counters:
         block[DOWNLOADS_STARTED] += 1
         block[DOWNLOADS_FINISHED] += 1
         block[BYTES_SENT] += sent
+
+    def beat(self, now: int) -> None:
+        """Give a sign of life, which is any number that differs from the one before: the time."""
+        self._block[_BEAT] = now
+
+    @property
+    def last_beat(self) -> int:
+        """The last sign of life, 0 before the first one."""
+        return self._block[_BEAT]
 
     def values(self) -> list[int]:
         """The present numbers, in the order of METRICS."""

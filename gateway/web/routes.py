@@ -72,7 +72,7 @@ class Route(Generic[Context]):
         if self.roles is not None and self.checks_key:
             await authenticate(request, context.store, self.roles)
         if request.query_string and self.query is None and not self.any_query:
-            validate_query(NoParameters, request.query)
+            validate_query(NoParameters, request)
         response = await self.handler(request, context)
         if self.audit:
             await record_change(request, context.store.audit, self.audit)
