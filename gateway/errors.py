@@ -182,9 +182,9 @@ class Declined(GatewayError):
     """What the store holds forbids the operation. The text says why, and what to do about it.
 
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
-    active_version_unknown, version_conflict, version_missing, token_unknown,
-    token_revoked, expiry_past, expiry_too_far, key_unknown, key_ambiguous, invalid (with `faults`: pairs of
-    field and message).
+        active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
+    expiry_too_far, tokens_live, version_active, key_unknown, key_ambiguous, invalid (with `faults`: pairs of
+        field and message).
     """
 
     def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:

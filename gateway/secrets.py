@@ -21,6 +21,10 @@ SECRET_BYTES: Final = 32
 MAX_TOKEN_LENGTH: Final = 128
 """A longer string is refused before it is hashed. Our tokens have 46 characters."""
 
+KEY_ID_LENGTH: Final = 16
+"""Hex digits of a key's hash by which people name the key."""
+KEY_FORM: Final = re.compile(r"gk_[A-Za-z0-9_-]{43}")
+
 SECRET: Final = re.compile(r"\b(?:ct|gk)_[A-Za-z0-9_-]{8,}|(?:ct|gk)_[A-Za-z0-9_-]{40,}")
 """Text that looks like a token or an API key: a whole one anywhere, or a part at the beginning of a word."""
 
@@ -48,6 +52,14 @@ def token_id(token: str) -> str:
 def key_hash(key: str) -> str:
     """The name of an API key in the store: its SHA-256, 64 hex digits."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def key_id(key: str) -> str | None:
+    """The public name of an API key, as lists and the log show it; None for what has not the form of a key.
+
+    A digest of something else, such as a password that was sent by mistake, would help to guess it.
+    """
+    return key_hash(key)[:KEY_ID_LENGTH] if KEY_FORM.fullmatch(key) else None
 
 
 def redact(text: str) -> str:

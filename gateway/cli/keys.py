@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.options import Invocation, command
+from gateway.cli.options import CLI, Invocation, command, fail
 from gateway.cli.output import note, show_record, show_table, show_time
+from gateway.config.units import parse_duration
 from gateway.web.times import format_time
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
-    from gateway.tokens.keys import KeyRecord
+    from gateway.tokens.keys import KeyRecord, MintedKey
+    from gateway.tokens.repositories import Repositories
 
 group = typer.Typer(help="API keys of the mint service and the admin API.", no_args_is_help=True)
 
@@ -26,24 +28,54 @@ class Role(StrEnum):
 
 def key_data(key: KeyRecord) -> dict[str, Any]:
     """What JSON output has of a key, which is never the key itself."""
-    return {"keyId": key.id, "name": key.name, "role": key.role, "createdAt": format_time(key.created)}
+    return {
+        "keyId": key.id,
+        "name": key.name,
+        "role": key.role,
+        "createdAt": format_time(key.created),
+        "expiresAt": None if key.expires is None else format_time(key.expires),
+    }
 
 
-@command(group, "create", example="download-gateway key create shop --role mint")
+@command(group, "create", example="download-gateway key create shop --expires 90d")
 def create(
     invocation: Invocation,
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A name for the key, such as that of the shop.")
     ],
     role: Annotated[
-        Role, typer.Option(help="mint: may only make download links. admin: may do everything.")
-    ] = Role.ADMIN,
+        Role,
+        typer.Option(
+            help="mint: may only make download links. admin: may also manage products and tokens, and sell "
+            "every file of the storages."
+        ),
+    ] = Role.MINT,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How long the key works from now: seconds, or 12h, 90d. Default: until it is revoked.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Make an API key. It is shown only now, because only its hash is stored."""
-    minted = invocation.with_store(lambda store: store.keys.create(name, role.value))
+    lifetime = None if expires is None else _lifetime(expires)
+
+    async def make(store: Repositories) -> MintedKey:
+        minted = await store.keys.create(name, role.value, lifetime)
+        await store.audit.record(
+            CLI, "key.create", {"key": minted.record.id, "role": role.value, "expires": expires}
+        )
+        return minted
+
+    minted = invocation.with_store(make)
 
     def show() -> None:
-        show_record([("key", minted.key), ("id", minted.record.id), ("name", name), ("role", role.value)])
+        fields = [("key", minted.key), ("id", minted.record.id), ("name", name), ("role", role.value)]
+        if minted.record.expires is not None:
+            fields.append(("expires", show_time(minted.record.expires)))
+        show_record(fields)
         note("Keep the key: it is not shown again. Use it as: Authorization: Bearer KEY")
 
     invocation.print_result({"key": minted.key, **key_data(minted.record)}, show)
@@ -53,10 +85,18 @@ def create(
 def list_(invocation: Invocation) -> None:
     """List the API keys: names and roles, not the keys themselves."""
     found = invocation.with_store(lambda store: store.keys.list_all())
-    rows = [(key.id, key.name, key.role, show_time(key.created)) for key in found]
-    invocation.print_result(
-        [key_data(key) for key in found], lambda: show_table(("ID", "NAME", "ROLE", "CREATED"), rows)
-    )
+    rows = [
+        (
+            key.id,
+            key.name,
+            key.role,
+            show_time(key.created),
+            show_time(key.expires) if key.expires else "never",
+        )
+        for key in found
+    ]
+    columns = ("ID", "NAME", "ROLE", "CREATED", "EXPIRES")
+    invocation.print_result([key_data(key) for key in found], lambda: show_table(columns, rows))
 
 
 @command(group, "revoke", example="download-gateway key revoke shop")
@@ -64,6 +104,29 @@ def revoke(
     invocation: Invocation,
     which: Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")],
 ) -> None:
-    """Revoke an API key. It stops working at once, and this cannot be undone."""
-    key = invocation.with_store(lambda store: store.keys.revoke(which))
-    invocation.print_result(key_data(key), lambda: note(f"API key {key.name} ({key.id}) is revoked."))
+    """Revoke an API key. It stops working at once, and this cannot be undone. Its links go on working."""
+
+    async def end(store: Repositories) -> KeyRecord:
+        key = await store.keys.revoke(which)
+        await store.audit.record(CLI, "key.revoke", {"key": key.id})
+        return key
+
+    key = invocation.with_store(end)
+
+    def show() -> None:
+        note(f"API key {key.name} ({key.id}) is revoked. Links that it made go on working;")
+        note(f"to end them: download-gateway token revoke --key {key.id}")
+
+    invocation.print_result(key_data(key), show)
+
+
+def _lifetime(text: str) -> int:
+    from gateway.tokens.keys import MAX_LIFETIME  # noqa: PLC0415
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise fail(f"--expires: {error}") from None
+    if not 1 <= seconds <= MAX_LIFETIME:
+        raise fail("--expires: must be at least 1 second and at most ten years (3660d)")
+    return int(seconds)

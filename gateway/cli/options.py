@@ -44,6 +44,10 @@ CONFIG: Final = typer.Option(
 )
 DEBUG: Final = typer.Option("--debug", help="Show the traceback of an unexpected error.")
 JSON: Final = typer.Option("--json", help="Print JSON, for scripts.")
+YES: Final = typer.Option("--yes", "-y", help="Do not ask whether to go on.")
+
+CLI: Final = "cli"
+"""Who made a change, in the audit trail."""
 
 Result = TypeVar("Result")
 
@@ -188,6 +192,19 @@ def _options(settings: Sequence[str], has_json: bool) -> list[inspect.Parameter]
 def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def confirm(invocation: Invocation, question: str, yes: bool) -> None:
+    """Ask the person at the terminal, unless --yes was given.
+
+    Raises ConfigurationError when it may not be.
+    """
+    if yes:
+        return
+    if invocation.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise fail(f"{question}? Nobody can be asked here: add --yes to do it")
+    if not typer.confirm(f"{question}?", err=True):
+        raise fail("nothing was changed")
 
 
 def fail(fault: str) -> ConfigurationError:

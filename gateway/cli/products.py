@@ -1,4 +1,4 @@
-"""`product add | relocate | list | show`: the products and their versions."""
+"""`product add | relocate | list | show`. product_changes.py has the other commands on products."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.options import STORE, Invocation, command, fail
+from gateway.cli.options import CLI, STORE, Invocation, command, fail
 from gateway.cli.output import count_of, count_progress, note, show_record, show_table, show_time
 from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
@@ -82,6 +82,7 @@ def add(
     ] = False,
 ) -> None:
     """Register a version. The files are read for their sizes and digests, and must not change afterwards."""
+    from gateway.products.left_out import left_out_data, left_out_lines  # noqa: PLC0415
     from gateway.products.locating import pinned_links  # noqa: PLC0415
     from gateway.products.publishing import hash_files, plan_publication, show_progress  # noqa: PLC0415 - slow to import
     from gateway.products.validation import NAME_HELP, is_name  # noqa: PLC0415
@@ -110,7 +111,7 @@ def add(
             manifest = hash_files(
                 publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
-        product = run(lambda store: store.products.register(manifest, name, activate, trusted=trust))
+        product = run(lambda store: _register(store, manifest, name, activate, trust))
     warnings = [
         *publication_warnings(publication.scanned, time.time()),
         *pinned_links(publication, manifest, storages),
@@ -123,18 +124,26 @@ def add(
 
     for warning in warnings:
         note(f"Warning: {warning}.")
-    if publication.skipped:
-        note(
-            f"Left out {count_of(len(publication.skipped), 'hidden file')}, such as {publication.skipped[0]}"
-        )
+    for line in left_out_lines(publication.skipped):
+        note(line)
     data = {
         **product_document(product),
         "version": version,
         "manifest": product.versions[version],
         "files": file_data(manifest),
         "warnings": warnings,
+        "leftOut": left_out_data(publication.skipped),
     }
     invocation.print_result(data, show)
+
+
+async def _register(
+    store: Repositories, manifest: Manifest, name: str | None, activate: bool, trust: bool
+) -> Product:
+    product = await store.products.register(manifest, name, activate, trusted=trust)
+    what = {"product": product.id, "version": manifest.version, "digests": "trusted" if trust else "computed"}
+    await store.audit.record(CLI, "version.register", what)
+    return product
 
 
 async def _previous(store: Repositories, product_id: str, version: str) -> Manifest | None:

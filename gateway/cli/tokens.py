@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from gateway.cli.options import STORE, Invocation, command, fail
-from gateway.cli.output import note, show_record, show_table, show_time
-from gateway.config.settings import Settings, base_url
-from gateway.config.units import format_duration, format_size, parse_duration
-from gateway.errors import ConfigurationError
+from gateway.cli.options import CLI, STORE, YES, Invocation, command, confirm, fail
+from gateway.cli.output import count_of, note, show_record, show_table, show_time
+from gateway.cli.token_values import faults_name_flags, read_lifetime, read_moment, read_pairs
+from gateway.config.settings import base_url
+from gateway.config.units import format_size
 from gateway.secrets import TOKEN_PREFIX, token_id
 from gateway.web.documents import token_document
-from gateway.web.times import parse_time
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
     from gateway.manifest import Manifest
-    from gateway.tokens.records import TokenRecord
+    from gateway.tokens.records import MintedToken, TokenRecord
     from gateway.tokens.repositories import Repositories
     from gateway.tokens.repository import Keep
 
@@ -43,17 +41,6 @@ MaxDownloads = Annotated[
         min=1, metavar="N", help="How often each file may be downloaded in total.", show_default=False
     ),
 ]
-
-
-FLAGS: Final = {
-    "expiresIn": "--expires-in",
-    "expiresAt": "--expires-at",
-    "maxDownloads": "--max-downloads",
-    "customer.email": "--email",
-    "customer.name": "--name",
-    "metadata": "--metadata",
-}
-"""The flag that sets each field of the API."""
 
 
 class Status(StrEnum):
@@ -104,20 +91,27 @@ def create(
 ) -> None:
     """Make a token and print its link. The token is shown only now, because only its id is stored."""
     settings = invocation.settings
-    lifetime = _lifetime(expires_in, settings)
-    pairs = _pairs(metadata or [])
-    with _faults_name_flags():
-        minted = invocation.with_store(
-            lambda store: store.tokens.create(
-                product,
-                version,
-                expires_in=lifetime,
-                max_downloads=max_downloads,
-                email=email,
-                name=name,
-                metadata=pairs,
-            )
+    lifetime = read_lifetime(expires_in, settings)
+    pairs = read_pairs(metadata or [])
+
+    async def make(store: Repositories) -> MintedToken:
+        minted = await store.tokens.create(
+            product,
+            version,
+            expires_in=lifetime,
+            max_downloads=max_downloads,
+            email=email,
+            name=name,
+            metadata=pairs,
         )
+        record = minted.record
+        await store.audit.record(
+            CLI, "token.create", {"token": record.id, "product": record.product, "version": record.version}
+        )
+        return minted
+
+    with faults_name_flags():
+        minted = invocation.with_store(make)
     url = f"{_base(invocation)}/download?token={quote(minted.token)}"
 
     def show() -> None:
@@ -160,16 +154,24 @@ def list_(
     email: Annotated[
         str | None, typer.Option(help="Only tokens of this customer.", show_default=False)
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|ID",
+            help="Only tokens that this API key made; the id of a revoked key is known too.",
+            show_default=False,
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="List at most this many.")] = 50,
 ) -> None:
     """List tokens, newest first. Expired tokens are no longer in the store."""
     from gateway.tokens.listing import MAX_LIMIT, TokenFilter, describe_damage  # noqa: PLC0415
 
-    token_filter = TokenFilter(product, status.value if status else None, email)
-
     damaged: dict[str, None] = {}
 
     async def read(store: Repositories) -> tuple[list[TokenRecord], bool]:
+        key_id = None if key is None else await _key_id(store, key)
+        token_filter = TokenFilter(product, status.value if status else None, email, key_id)
         found: list[TokenRecord] = []
         cursor = None
         while True:
@@ -195,12 +197,64 @@ def list_(
 
 
 @command(group, "revoke", example="download-gateway token revoke 0123456789abcdef0123456789abcdef")
-def revoke(invocation: Invocation, which: TokenId) -> None:
-    """Revoke a token. It stops working at once, and this cannot be undone."""
-    token = invocation.with_store(lambda store: store.tokens.revoke(_identifier(which)))
+def revoke(
+    invocation: Invocation,
+    which: Annotated[str | None, typer.Argument(metavar="[ID]", help=ID_HELP, show_default=False)] = None,
+    *,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|ID",
+            help="Revoke all tokens that this API key made, such as one that was stolen.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, YES] = False,
+) -> None:
+    """Revoke a token, or all tokens that an API key made. They stop working at once, for ever."""
+    if (which is None) is (key is None):
+        raise fail("give the ID of a token, or --key with the name or id of an API key")
+    if key is not None:
+        _revoke_all_of(invocation, key, yes)
+        return
+
+    async def end(store: Repositories) -> TokenRecord:
+        token = await store.tokens.revoke(_identifier(which or ""))
+        await store.audit.record(CLI, "token.revoke", {"token": token.id})
+        return token
+
+    token = invocation.with_store(end)
     invocation.print_result(
         token_document(token), lambda: note(f"Token {token.id} ({token.product} {token.version}) is revoked.")
     )
+
+
+def _revoke_all_of(invocation: Invocation, key: str, yes: bool) -> None:
+    async def find(store: Repositories) -> tuple[str, list[str]]:
+        from gateway.tokens.listing import TokenFilter  # noqa: PLC0415
+
+        key_id = await _key_id(store, key)
+        return key_id, [token.id async for token in store.tokens.list_live(TokenFilter(key=key_id))]
+
+    async def end(store: Repositories) -> list[TokenRecord]:
+        revoked = [await store.tokens.revoke(identifier) for identifier in found]
+        await store.audit.record(CLI, "token.revoke", {"key": key_id, "tokens": len(revoked)})
+        return revoked
+
+    with invocation.open_store() as run:
+        key_id, found = run(find)
+        number = count_of(len(found), "token")
+        if found:
+            confirm(invocation, f"Revoke {number} that the API key {key_id} made", yes)
+        revoked = run(end)
+    invocation.print_result([token_document(token) for token in revoked], lambda: note(f"Revoked {number}."))
+
+
+async def _key_id(store: Repositories, which: str) -> str:
+    """The id of an API key, given by name or id. An id need not exist any more: the key may be revoked."""
+    if re.fullmatch("[0-9a-f]{16}", which):
+        return which
+    return (await store.keys.find(which)).id
 
 
 @command(
@@ -233,8 +287,8 @@ def extend(
     if expires_in is None and expires_at is None and max_downloads is None and not unlimited:
         raise fail("nothing to change: give --expires-in, --expires-at, --max-downloads or --unlimited")
     settings = invocation.settings
-    lifetime = _lifetime(expires_in, settings) if expires_in is not None else None
-    moment = _moment(expires_at) if expires_at is not None else None
+    lifetime = read_lifetime(expires_in, settings) if expires_in is not None else None
+    moment = read_moment(expires_at) if expires_at is not None else None
     limit: int | Keep | None = None if unlimited else KEEP if max_downloads is None else max_downloads
 
     async def update(store: Repositories) -> TokenRecord:
@@ -242,15 +296,21 @@ def extend(
         if lifetime is not None:
             seconds, micros = await store.client.call("TIME")  # tokens expire by the store's clock
             expiry = int(seconds) * 1000 + int(micros) // 1000 + lifetime * 1000
-        return await store.tokens.update(
+        token = await store.tokens.update(
             _identifier(which),
             expires_at=expiry,
             max_downloads=limit,
-            # _lifetime has already compared an expiry given in seconds with the limit
+            # read_lifetime has already compared an expiry given in seconds with the limit
             max_lifetime=settings.mint_max_ttl if lifetime is None else None,
         )
+        changed: dict[str, Any] = {
+            "expires": None if expiry is None else token.expires,
+            "max_downloads": None if limit is KEEP else str(token.max_downloads),
+        }
+        await store.audit.record(CLI, "token.update", {"token": token.id, **changed})
+        return token
 
-    with _faults_name_flags():
+    with faults_name_flags():
         token = invocation.with_store(update)
     invocation.print_result(token_document(token), lambda: show_token(token, None))
 
@@ -268,6 +328,7 @@ def show_token(token: TokenRecord, manifest: Manifest | None) -> None:
         ("expires", show_time(token.expires)),
         ("revoked", revoked),
         ("downloads", limit),
+        ("made by key", token.key),
         ("email", token.email),
         ("name", token.name),
         ("metadata", metadata),
@@ -288,20 +349,6 @@ def _row(token: TokenRecord) -> tuple[object, ...]:
     return (token.id, token.product, token.version, token.status, show_time(token.expires), limit, customer)
 
 
-@contextmanager
-def _faults_name_flags() -> Iterator[None]:
-    """Turn what is wrong with a field of the API into faults that name the flag."""
-    from gateway.errors import Declined  # noqa: PLC0415
-
-    try:
-        yield
-    except Declined as declined:
-        if not declined.faults:
-            raise
-        faults = [f"{FLAGS.get(field, field)}: {message}" for field, message in declined.faults]
-        raise ConfigurationError(faults) from None
-
-
 def _base(invocation: Invocation) -> str:
     """The beginning of a link: from the settings, or from the gateway that runs on this data folder."""
     from gateway.store.folder import announced_url  # noqa: PLC0415
@@ -313,37 +360,3 @@ def _base(invocation: Invocation) -> str:
 
 def _identifier(which: str) -> str:
     return token_id(which) if which.startswith(TOKEN_PREFIX) else which
-
-
-def _lifetime(text: str | None, settings: Settings) -> int:
-    if text is None:
-        return settings.mint_default_ttl
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise fail(f"--expires-in: {error}") from None
-    if seconds < 1:
-        raise fail("--expires-in: must be at least 1 second")
-    if seconds > settings.mint_max_ttl:
-        longest = format_duration(settings.mint_max_ttl)
-        raise fail(f"--expires-in: {text} is more than mint.max_ttl allows ({longest})")
-    return int(seconds)
-
-
-def _moment(text: str) -> int:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise fail(f"--expires-at: {error}, not {text[:40]!r}") from None
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise fail(f"--metadata: {text[:40]!r} is not KEY=VALUE")
-        if key in pairs:
-            raise fail(f"--metadata: {key[:40]!r} is given twice")
-        pairs[key] = value
-    return pairs

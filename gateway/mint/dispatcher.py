@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from gateway.mint.context import MintContext
+from gateway.web.auditing import write_refusal
 from gateway.web.bodies import check_expectation
 from gateway.web.problems import Problem, method_not_allowed, problem_of
 from gateway.web.quick_response import quick_problem
@@ -38,7 +39,9 @@ class Dispatcher:
             check_expectation(request)
             return await route.handle(request, self._context)
         except Exception as error:
-            return quick_problem(problem_of(error, self._logger))
+            problem = problem_of(error, self._logger)
+            write_refusal(request, problem)
+            return quick_problem(problem)
 
     def _find(self, path: str, method: str) -> Route[MintContext]:
         methods = self._routes.get(path)

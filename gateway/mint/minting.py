@@ -17,7 +17,8 @@ from gateway.mint import idempotency
 from gateway.mint.context import MintContext
 from gateway.mint.models import GenerateDownloadUrl
 from gateway.products.repository import ResolvedVersion, read_resolved_version, resolve_version_command
-from gateway.web.authentication import MINT, bearer_key, check_role, key_command
+from gateway.tokens.records import TokenRecord
+from gateway.web.authentication import MINT, admit, authenticate, bearer_key, key_command
 from gateway.web.bodies import is_at_hand, read_json
 from gateway.web.problems import Problem
 from gateway.web.quick_response import QuickResponse
@@ -29,25 +30,25 @@ async def generate_download_url(request: web.BaseRequest, context: MintContext) 
     """Make a token and the URL that carries it. Raises Problem, Declined, StoreUnavailable."""
     key = bearer_key(request)
     if not is_at_hand(request):
-        await _check_key(key, context)
+        await authenticate(request, context.store, MINT)
     try:
         name = idempotency.idempotency_key(request)
         document = await read_json(request)
         body = validate(context.mint_model, document)
     except Problem:  # only a caller with a valid key learns what is wrong with the request
-        await _check_key(key, context)
+        await authenticate(request, context.store, MINT)
         raise
     commands = [key_command(key), resolve_version_command(body.productId, body.version)]
     if name is None:
         key_reply, version_reply = await context.store.client.call_all(*commands)
-        check_role(key, key_reply, MINT)
+        caller = await admit(request, context.store, key, key_reply, MINT)
         version = read_resolved_version(version_reply, body.productId, body.version)
-        return await _mint_once(context, body, version)
+        return await _mint_once(context, body, version, caller.id)
     record_key = idempotency.record_key(key, name)
     key_reply, version_reply, record_text = await context.store.client.call_all(
         *commands, ("GET", record_key)
     )
-    check_role(key, key_reply, MINT)
+    caller = await admit(request, context.store, key, key_reply, MINT)
     digest = idempotency.digest_body(document)
     if record_text is not None:
         record = idempotency.read_record(record_text, digest)
@@ -59,36 +60,47 @@ async def generate_download_url(request: web.BaseRequest, context: MintContext) 
         )
     token = idempotency.derive_token(key, name, record)
     if not record.done:
-        await _create_recorded(context, body, record, token)
+        await _create_recorded(context, body, record, token, caller.id)
         await idempotency.finish(context.store, record_key)
     return _response(record.base, record.product, record.version, token, record.expires)
 
 
-async def _check_key(key: str, context: MintContext) -> None:
-    check_role(key, await context.store.client.call(*key_command(key)), MINT)
-
-
 async def _mint_once(
-    context: MintContext, body: GenerateDownloadUrl, version: ResolvedVersion
+    context: MintContext, body: GenerateDownloadUrl, version: ResolvedVersion, caller: str
 ) -> QuickResponse:
     minted = await context.store.tokens.create(
-        version, expires_in=body.expiresIn or context.default_ttl, **_terms(body)
+        version, expires_in=body.expiresIn or context.default_ttl, key=caller, **_terms(body)
     )
     record = minted.record
+    await _record(context, record)
     return _response(context.base_url, record.product, record.version, minted.token, record.expires)
 
 
 async def _create_recorded(
-    context: MintContext, body: GenerateDownloadUrl, record: idempotency.IdempotencyRecord, token: str
+    context: MintContext,
+    body: GenerateDownloadUrl,
+    record: idempotency.IdempotencyRecord,
+    token: str,
+    caller: str,
 ) -> None:
     """Write the token that a record decides, unless it exists."""
     version = ResolvedVersion(record.product, record.version, record.manifest)
     try:
-        await context.store.tokens.create(version, expires_at=record.expires, token=token, **_terms(body))
+        minted = await context.store.tokens.create(
+            version, expires_at=record.expires, token=token, key=caller, **_terms(body)
+        )
     except Declined as declined:
         # the process crashed before it wrote the token, and the request came again after the token's expiry
         if declined.code != "expiry_past":
             raise
+    else:
+        await _record(context, minted.record)
+
+
+async def _record(context: MintContext, token: TokenRecord) -> None:
+    """Write the audit line of a new token. The token's own record keeps the rest."""
+    what = {"token": token.id, "product": token.product, "version": token.version}
+    await context.store.audit.record(token.key or "", "token.create", what, keep=False)
 
 
 def _terms(body: GenerateDownloadUrl) -> dict[str, Any]:

@@ -25,6 +25,7 @@ CREATE: Final = Script.load("create_product")
 UPDATE: Final = Script.load("update_product")
 REPLACE: Final = Script.load("replace_manifest")
 RESOLVE: Final = Script.load("resolve_version")
+REMOVE: Final = Script.load("remove_product")
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,26 @@ class ProductRepository:
         if reply != "done":
             raise _declined(reply, identifier, active)
         return await self._existing(identifier)
+
+    async def find(self, identifier: str) -> Product:
+        """The product. Raises Declined: product_unknown."""
+        product = await self.get(identifier)
+        if product is None:
+            raise Declined("product_unknown", f"there is no product {identifier} (`product list` shows all)")
+        return product
+
+    async def remove(self, identifier: str, version: str | None = None) -> None:
+        """Remove a product with all its versions, or one version, and their manifests, if they are there.
+
+        Tokens are not looked at: see gateway.tokens.removal. A manifest names its product and version, so no
+        other version has the same one.
+        """
+        keys = product_key(identifier), version_key(identifier)
+        digests = await self._client.run(REMOVE, keys, version or "")
+        if version is None:
+            await self._client.call("SREM", PRODUCTS_KEY, identifier)
+        if digests:
+            await self._client.call_all(*(("DEL", manifest_key(digest)) for digest in digests))
 
     async def get_manifest(self, digest: str) -> Manifest | None:
         """The manifest with this digest, or None."""

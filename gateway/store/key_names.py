@@ -5,15 +5,20 @@
                                  ID: first 32 hex digits of SHA-256(token); the token itself is never here.
                                  manifest (digest), product, version, created, expires (ms since 1970 UTC);
                                  optional max (downloads), size (bytes; with max and a manifest of one file),
-                                 email, name, metadata (JSON), revoked (ms); charged:N (bytes of file number
-                                 N); while it is downloaded also lease:N:NAME and leased (store/scripts/).
+                                 email, name, metadata (JSON), key (the id of the API key that made it),
+                                 revoked (ms); charged:N (bytes of file number N); while it is downloaded also
+                                 lease:N:NAME and leased (store/scripts/).
                                  The key lives exactly until `expires` (PEXPIREAT)
     dg:manifest:{D}     string   a manifest as JSON; D is the SHA-256 of this text, so it never changes
     dg:product:{ID}     hash     name, status (active | archived), active (the version), created (ms);
                                  trusted:VERSION (1: the digests of its files were not computed by us)
     dg:version:{ID}     hash     version → digest of its manifest
     dg:products         set      the ids of all products, only for listing
-    dg:key:{HASH}       hash     an API key by its SHA-256: name, role, created (ms)
+    dg:key:{HASH}       hash     an API key by its SHA-256: name, role, created (ms); optional expires (ms).
+                                 The key lives exactly until `expires` (PEXPIREAT)
+    dg:old-key:{HASH}   string   when an API key expires or has expired (ms); kept for a while after that, so
+                                 that its user learns why it is refused
+    dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
 The part in braces is Redis Cluster's hash tag: keys with the same tag lie in the same slot, and so on the
@@ -27,6 +32,7 @@ from typing import Final
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 PRODUCTS_KEY: Final = "dg:products"
+AUDIT_KEY: Final = "dg:audit"
 API_KEY_PATTERN: Final = "dg:key:*"
 TOKEN_PATTERN: Final = "dg:token:{*}"  # noqa: S105 - a pattern of key names
 """Patterns for SCAN."""
@@ -57,6 +63,11 @@ def version_key(identifier: str) -> str:
 def api_key_key(digest: str) -> str:
     """The key of an API key, by the API key's SHA-256 (64 hex digits)."""
     return f"dg:key:{{{digest}}}"
+
+
+def old_key_key(digest: str) -> str:
+    """The key of what is known of an API key after its expiry; it has the same hash tag as the API key."""
+    return f"dg:old-key:{{{digest}}}"
 
 
 def idempotency_record_key(digest: str) -> str:

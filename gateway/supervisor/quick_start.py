@@ -27,6 +27,7 @@ from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
 from gateway.products.bucket_scanning import is_address
 from gateway.products.contents import same_content, same_places
+from gateway.products.left_out import left_out_lines
 from gateway.products.locating import pinned_links
 from gateway.products.publishing import Report, hash_files, show_progress
 from gateway.products.repository import Product
@@ -52,12 +53,13 @@ class PlannedProduct:
 
 @dataclass(frozen=True)
 class PublishedProduct:
-    """One PATH after it was published: its version, a token that downloads it, and what to warn of."""
+    """One PATH after it was published: its version, a token, what to warn of, and what was left out."""
 
     id: str
     manifest: Manifest
     token: str
     warnings: tuple[str, ...] = ()
+    skipped: tuple[Path | str, ...] = ()
 
     def url(self, base: str, file: str = "") -> str:
         """The URL of `file`; without one, that of the only file, or of the index of several files."""
@@ -159,7 +161,10 @@ async def _publish(
     minted = await store.tokens.create(
         planned.id, manifest.version, expires_in=int(settings.mint_default_ttl)
     )
-    return PublishedProduct(planned.id, manifest, minted.token, warnings)
+    what = {"product": planned.id, "version": manifest.version}
+    await store.audit.record("cli", "version.register", what)
+    await store.audit.record("cli", "token.create", {"token": minted.record.id, **what})
+    return PublishedProduct(planned.id, manifest, minted.token, warnings, planned.publication.skipped)
 
 
 async def _hash(
@@ -229,6 +234,7 @@ def describe_products(
             yield f"  Warning: {warning}."
         yield f"  {product.url(base)}"
         yield f"  {shlex.join([*curl, *_output_option(product), product.url(base, files[0].name)])}"
+        yield from (f"  {line}" for line in left_out_lines(product.skipped))
         yield ""
 
 

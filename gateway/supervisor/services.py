@@ -112,6 +112,6 @@ SERVICES: Final = (
         help="Run the admin API, which manages products and tokens. Ends at Ctrl-C or SIGTERM.",
         example="download-gateway serve-web --dashboard-listen 127.0.0.1:8083",
         log_text="serving the admin API",
-        up_text="Admin API at {url}, for keys with the role admin.",
+        up_text="Admin API at {url}: needs a key of the role admin\n  {create_key} --role admin",
     ),
 )

@@ -10,15 +10,17 @@ from typing import Final
 
 from gateway.errors import Declined
 from gateway.products.validation import display_name_faults
-from gateway.secrets import MAX_TOKEN_LENGTH, key_hash, new_key, redact
+from gateway.secrets import KEY_ID_LENGTH, MAX_TOKEN_LENGTH, key_hash, new_key, redact
 from gateway.store.client import StoreClient
-from gateway.store.key_names import API_KEY_PATTERN, api_key_key
+from gateway.store.key_names import API_KEY_PATTERN, api_key_key, old_key_key
 from gateway.store.scripts import Script
 
 ROLES: Final = ("admin", "mint")
 """admin: may do everything. mint: may only make download URLs."""
-KEY_ID_LENGTH: Final = 16
-"""Hex digits of a key's hash by which people name the key."""
+MAX_LIFETIME: Final = 10 * 366 * 86_400
+"""Seconds. A longer one is most likely a mistake in the unit."""
+KEEP_SECONDS: Final = 90 * 86_400
+"""How long a refusal says that a key has expired, and not that it is unknown."""
 SCAN_COUNT: Final = 1000
 """Keys of the store looked at in one step of listing API keys. There is no index of API keys: they are few,
 and only people list them, rarely."""
@@ -28,13 +30,17 @@ CREATE: Final = Script.load("create_key")
 
 @dataclass(frozen=True)
 class KeyRecord:
-    """An API key in the store. id: the first 16 hex digits of its hash. created: ms since 1970 UTC."""
+    """An API key in the store. id: the first 16 hex digits of its hash. Times are ms since 1970 UTC.
+
+    expires: None for a key that never does.
+    """
 
     id: str
     hash: str
     name: str
     role: str
     created: int
+    expires: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,17 +60,22 @@ class KeyRepository:
     def __init__(self, client: StoreClient) -> None:
         self._client = client
 
-    async def create(self, name: str, role: str = "admin") -> MintedKey:
-        """Create a key. Raises Declined: invalid."""
+    async def create(self, name: str, role: str = "admin", expires_in: int | None = None) -> MintedKey:
+        """Create a key. expires_in: seconds from now by the store's clock. Raises Declined: invalid."""
         faults = display_name_faults("name", name)
         if role not in ROLES:
             faults.append(("role", "must be admin or mint"))
+        if expires_in is not None and not 1 <= expires_in <= MAX_LIFETIME:
+            faults.append(("expires", "must be at least 1 second and at most ten years"))
         if faults:
             raise Declined.invalid(faults)
         key = new_key()
         digest = key_hash(key)
-        created = await self._client.run(CREATE, [api_key_key(digest)], name, role)
-        return MintedKey(key, KeyRecord(digest[:KEY_ID_LENGTH], digest, name, role, int(created)))
+        lifetime = "" if expires_in is None else 1000 * expires_in
+        keys = [api_key_key(digest), old_key_key(digest)]
+        created, *expires = await self._client.run(CREATE, keys, name, role, lifetime, 1000 * KEEP_SECONDS)
+        moment = int(expires[0]) if expires else None
+        return MintedKey(key, KeyRecord(digest[:KEY_ID_LENGTH], digest, name, role, int(created), moment))
 
     async def list_all(self) -> list[KeyRecord]:
         """Every key, the oldest first. This walks through all keys of the store."""
@@ -89,6 +100,12 @@ class KeyRepository:
 
         Raises Declined: key_unknown, key_ambiguous.
         """
+        key = await self.find(which)
+        await self._client.call_all(("DEL", api_key_key(key.hash)), ("DEL", old_key_key(key.hash)))
+        return key
+
+    async def find(self, which: str) -> KeyRecord:
+        """The key that is named as for `revoke`. Raises Declined: key_unknown, key_ambiguous."""
         keys = await self.list_all()
         found = [key for key in keys if len(which) >= KEY_ID_LENGTH and key.hash.startswith(which)]
         found = found or [key for key in keys if key.name == which]
@@ -96,10 +113,16 @@ class KeyRepository:
             raise Declined("key_unknown", f"there is no API key {redact(which)}; `key list` shows them")
         if len(found) > 1:
             raise Declined(
-                "key_ambiguous", f"{len(found)} API keys have that name; revoke by id (`key list`)"
+                "key_ambiguous", f"{len(found)} API keys have that name; name one by id (`key list`)"
             )
-        await self._client.call("DEL", api_key_key(found[0].hash))
         return found[0]
+
+    async def expired_at(self, key: str) -> int | None:
+        """When a key that is unknown now has expired (ms since 1970 UTC); None if it has not."""
+        if len(key) > MAX_TOKEN_LENGTH:
+            return None
+        moment = await self._client.call("GET", old_key_key(key_hash(key)))
+        return None if moment is None else int(moment)
 
     async def authenticate(self, key: str) -> KeyRecord | None:
         """The record of a key, or None when the key is unknown."""
@@ -114,5 +137,10 @@ def key_record(digest: str, fields: dict[str, str]) -> KeyRecord | None:
     if fields.get("role") not in ROLES:
         return None
     return KeyRecord(
-        digest[:KEY_ID_LENGTH], digest, fields.get("name", ""), fields["role"], int(fields.get("created", 0))
+        digest[:KEY_ID_LENGTH],
+        digest,
+        fields.get("name", ""),
+        fields["role"],
+        int(fields.get("created", 0)),
+        int(fields["expires"]) if "expires" in fields else None,
     )

@@ -39,17 +39,19 @@ _CURSOR: Final = re.compile(CURSOR_PATTERN[1:-1])
 
 @dataclass(frozen=True)
 class TokenFilter:
-    """Which tokens a list has; None means any. Case is ignored in `email`."""
+    """Which tokens a list has; None means any. Case is ignored in `email`. key: an API key's id."""
 
     product: str | None = None
     status: str | None = None
     email: str | None = None
+    key: str | None = None
 
     def accepts(self, record: TokenRecord) -> bool:
         """Whether the record passes."""
         return (
             (self.product is None or record.product == self.product)
             and (self.status is None or record.status == self.status)
+            and (self.key is None or record.key == self.key)
             and (self.email is None or (record.email or "").casefold() == self.email.casefold())
         )
 

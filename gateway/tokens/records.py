@@ -24,6 +24,7 @@ SIZES_KEPT: Final = 100_000
 class TokenRecord:
     """The content of the key `dg:token:{ID}`. Times are ms since 1970 UTC by the store's clock.
 
+    key: the id of the API key that made it, None for a token made by a command.
     charged: the bytes charged to each file, by the file's number in the manifest (only tokens with
     `max_downloads` are charged). status: active, revoked or exhausted (every file's allowance is used up).
     """
@@ -38,6 +39,7 @@ class TokenRecord:
     max_downloads: int | None = None
     email: str | None = None
     name: str | None = None
+    key: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     revoked: int | None = None
     charged: Mapping[int, int] = field(default_factory=dict)
@@ -78,6 +80,7 @@ def token_record(identifier: str, fields: Mapping[str, str], sizes: tuple[int, .
         max_downloads=limit,
         email=fields.get("email"),
         name=fields.get("name"),
+        key=fields.get("key"),
         metadata=json.loads(fields["metadata"]) if "metadata" in fields else {},
         revoked=revoked,
         charged=charged,

@@ -1,4 +1,4 @@
-"""What the control plane asks of the store: tokens, products and API keys, over one client."""
+"""What the control plane asks of the store: tokens, products, API keys and audit trail, over one client."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from gateway.products.repository import ProductRepository
 from gateway.store.client import StoreClient
+from gateway.tokens.audit import AuditTrail
 from gateway.tokens.keys import KeyRepository
 from gateway.tokens.repository import TokenRepository
 
@@ -25,6 +26,7 @@ class Repositories:
         self.products: Final = ProductRepository(client)
         self.tokens: Final = TokenRepository(client, self.products)
         self.keys: Final = KeyRepository(client)
+        self.audit: Final = AuditTrail(client)
 
     @classmethod
     def connect(cls, url: str, timeout: float = 1.0, logger: logging.Logger | None = None) -> Repositories:

@@ -7,7 +7,7 @@ clocks can disagree. Each script touches one token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from enum import Enum
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from gateway.store.key_names import token_key
 from gateway.store.scripts import Script
 from gateway.tokens.listing import (
     DEFAULT_LIMIT,
+    MAX_LIMIT,
     TokenFilter,
     TokenListing,
     TokenPage,
@@ -67,10 +68,12 @@ class TokenRepository:
         name: str | None = None,
         metadata: Mapping[str, object] | None = None,
         token: str | None = None,
+        key: str | None = None,
     ) -> MintedToken:
         """Create a token for a version of a product; version None: the active one.
 
-        expires_in: seconds from now by the store's clock; expires_at: ms since 1970 UTC; neither: a day.
+        expires_in: seconds from now by the store's clock; expires_at: ms since 1970 UTC; neither: a day. key:
+        the id of the API key that makes it.
         Creating the same `token` again changes nothing and returns it with its first times. Raises Declined:
         invalid, product_unknown, product_archived, version_unknown, version_missing, expiry_past.
         """
@@ -93,10 +96,8 @@ class TokenRepository:
             sizes = await self._reader.file_sizes(resolved.manifest)
             if len(sizes) == 1:
                 fields["size"] = str(sizes[0])
-        if email is not None:
-            fields["email"] = email
-        if name is not None:
-            fields["name"] = name
+        given = {"email": email, "name": name, "key": key}
+        fields |= {field: text for field, text in given.items() if text is not None}
         if metadata:
             fields["metadata"] = encode_metadata(metadata).decode()
         if expires_at is not None:
@@ -127,6 +128,18 @@ class TokenRepository:
     ) -> TokenPage:
         """One page of the tokens that pass a filter: see TokenListing.page. Raises ValueError (cursor)."""
         return await self._listing.page(only, limit, cursor)
+
+    async def list_live(self, only: TokenFilter) -> AsyncIterator[TokenRecord]:
+        """Every token that passes the filter and is not revoked. This walks through all keys of the store."""
+        cursor = None
+        while True:
+            page = await self._listing.page(only, MAX_LIMIT, cursor)
+            for record in page.tokens:
+                if record.revoked is None:
+                    yield record
+            cursor = page.cursor
+            if cursor is None:
+                return
 
     async def revoke(self, identifier: str) -> TokenRecord:
         """Revoke a token at once and for ever, if it is not revoked yet. Raises Declined: token_unknown."""

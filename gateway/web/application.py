@@ -19,6 +19,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.web.auditing import write_refusal
 from gateway.web.bodies import check_expectation
 from gateway.web.problems import Problem, method_not_allowed, problem_of
 from gateway.web.responses import problem_response
@@ -82,7 +83,9 @@ def _problems(logger: logging.Logger, unknown: Problem) -> Middleware:
         except web.HTTPNotFound:  # a mounted application's bare prefix: its own routes begin with a slash
             return problem_response(unknown)
         except Exception as error:
-            return problem_response(problem_of(error, logger))
+            problem = problem_of(error, logger)
+            write_refusal(request, problem)
+            return problem_response(problem)
 
     return answer_with_problems
 

@@ -6,12 +6,15 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.secrets import MAX_TOKEN_LENGTH, key_hash
+from gateway.secrets import MAX_TOKEN_LENGTH, key_hash, key_id
 from gateway.store.key_names import api_key_key
 from gateway.tokens.keys import KeyRecord, key_record
 from gateway.tokens.repositories import Repositories
-from gateway.web.problems import Problem, key_invalid, key_missing
+from gateway.web.problems import Problem, key_expired, key_invalid, key_missing
+from gateway.web.times import format_time
 
+CALLER: Final = web.RequestKey("caller", str)
+"""Where a request keeps the id of its API key."""
 ADMIN: Final = frozenset(("admin",))
 MINT: Final = frozenset(("admin", "mint"))
 
@@ -31,15 +34,27 @@ def bearer_key(request: web.BaseRequest) -> str:
 
 
 def key_command(key: str) -> tuple[str, str]:
-    """Make the store's command whose reply `check_role` reads, so that it can be sent beside others."""
+    """Make the store's command whose reply `admit` reads, so that it can be sent beside others."""
     return ("HGETALL", api_key_key(key_hash(key)))
 
 
-def check_role(key: str, reply: dict[str, str], roles: frozenset[str]) -> KeyRecord:
-    """Return the key's record when its role is one of `roles`. Raises Problem: key_invalid, forbidden."""
+async def admit(
+    request: web.BaseRequest,
+    store: Repositories,
+    key: str,
+    reply: dict[str, str],
+    roles: frozenset[str],
+) -> KeyRecord:
+    """Return the key's record when its role is one of `roles`; `caller_of(request)` is its id from now on.
+
+    reply: to `key_command`. Raises Problem: key_invalid, key_expired, forbidden; and StoreUnavailable.
+    """
+    request[CALLER] = key_id(key) or ""
     record = key_record(key_hash(key), reply)
     if record is None:
-        raise key_invalid()
+        moment = await store.keys.expired_at(key)
+        raise key_invalid() if moment is None else key_expired(format_time(moment))
+    request[CALLER] = record.id
     if record.role not in roles:
         raise Problem(
             "forbidden",
@@ -48,7 +63,12 @@ def check_role(key: str, reply: dict[str, str], roles: frozenset[str]) -> KeyRec
     return record
 
 
+def caller_of(request: web.BaseRequest) -> str | None:
+    """The id of the API key that the request came with, valid or not; None when it had none."""
+    return request.get(CALLER) or None
+
+
 async def authenticate(request: web.BaseRequest, store: Repositories, roles: frozenset[str]) -> KeyRecord:
     """Look up the API key of a request, which must have one of `roles`. Raises Problem, StoreUnavailable."""
     key = bearer_key(request)
-    return check_role(key, await store.client.call(*key_command(key)), roles)
+    return await admit(request, store, key, await store.client.call(*key_command(key)), roles)

@@ -36,6 +36,7 @@ def token_document(token: TokenRecord) -> dict[str, Any]:
         "expiresAt": format_time(token.expires),
         "revokedAt": None if token.revoked is None else format_time(token.revoked),
         "maxDownloads": token.max_downloads,
+        "keyId": token.key,
         "bytesCharged": sum(token.charged.values()),
         "customer": {"email": token.email, "name": token.name},
         "metadata": dict(token.metadata),

@@ -40,6 +40,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "invalid_request": Row(400, "The request is not valid"),
     "key_missing": Row(401, "An API key is needed"),
     "key_invalid": Row(401, "The API key is not valid"),
+    "key_expired": Row(401, "The API key has expired"),
     "forbidden": Row(403, "This API key may not do that"),
     "not_found": Row(404, "There is nothing here"),
     "product_unknown": Row(404, "There is no such product"),
@@ -159,6 +160,15 @@ def key_invalid() -> Problem:
     return Problem(
         "key_invalid",
         "The API key is unknown or was revoked.",
+        headers=[("WWW-Authenticate", f'{CHALLENGE}, error="invalid_token"')],
+    )
+
+
+def key_expired(moment: str) -> Problem:
+    """Make the 401 for an API key that has expired. moment: when, for the caller."""
+    return Problem(
+        "key_expired",
+        f"The API key expired at {moment}; `download-gateway key create` makes another.",
         headers=[("WWW-Authenticate", f'{CHALLENGE}, error="invalid_token"')],
     )
 

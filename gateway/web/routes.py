@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from gateway.tokens.repositories import Repositories
+from gateway.web.auditing import record_change
 from gateway.web.authentication import ADMIN, authenticate
 from gateway.web.models import NoParameters
 from gateway.web.validation import validate_query
@@ -41,6 +42,7 @@ class Route(Generic[Context]):
     body: the model of the request's body. query: the model of the URL's parameters.
     roles: of API keys that may use it; None: everybody may.
     checks_key: False when the handler checks the API key itself.
+    audit: of a request that changes something, what its audit line says was done.
     any_query: True when parameters are ignored; else parameters that `query` does not name are refused.
     headers: OpenAPI parameter objects of header fields. refusals: statuses of refusals, beside those that
     follow from the other columns.
@@ -60,6 +62,7 @@ class Route(Generic[Context]):
     any_query: bool = False
     headers: tuple[Mapping[str, Any], ...] = ()
     refusals: tuple[int, ...] = ()
+    audit: str = ""
 
     async def handle(self, request: web.BaseRequest, context: Context) -> web.StreamResponse:
         """Check the API key, refuse parameters if there may be none, and call the handler.
@@ -70,7 +73,10 @@ class Route(Generic[Context]):
             await authenticate(request, context.store, self.roles)
         if request.query_string and self.query is None and not self.any_query:
             validate_query(NoParameters, request)
-        return await self.handler(request, context)
+        response = await self.handler(request, context)
+        if self.audit:
+            await record_change(request, context.store.audit, self.audit)
+        return response
 
 
 def below(prefix: str, routes: Iterable[Route[Context]]) -> tuple[Route[Context], ...]:

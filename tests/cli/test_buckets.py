@@ -41,7 +41,8 @@ def test_a_folder_of_a_bucket_beside_a_file(shopkeeper: Gateway, shop: Shop, fil
     assert added.stderr.splitlines() == [
         "1 object without a stored SHA-256 and CRC-32 must be read, such as "
         + shop.address("drums/deep/b.wav"),
-        f"Left out 1 hidden file, such as {shop.address('drums/.DS_Store')}",
+        "Left out 1 hidden file:",
+        f"  {shop.address('drums/.DS_Store')}",
         "drums 1: 3 files, 14.8 KiB, registered and active.",
     ]
     shown = shopkeeper.run("product", "show", "drums").stdout

@@ -27,7 +27,7 @@ async def test_a_product_is_registered(gateway: Gateway, files: Path, store: Sto
     added = gateway.run("product", "add", "drums", "1.0", files, "--name", "Drums & Bass")
     assert added.stdout == ""
     assert "drums 1.0: 2 files, 5.0 KiB, registered and active." in added.stderr
-    assert "Left out 1 hidden file, such as" in added.stderr
+    assert "Left out 1 hidden file:" in added.stderr
 
     again = gateway.json("product", "add", "drums", "1.1", files / "a.bin")
     assert (again["activeVersion"], again["version"]) == ("1.0", "1.1"), "a later version is not sold unasked"
@@ -154,7 +154,7 @@ async def test_a_key_is_shown_once_and_stored_hashed(gateway: Gateway, store: St
     listed = gateway.run("key", "list").stdout
     assert "shop" in listed
     assert made["key"] not in listed
-    gateway.run("key", "create", "shop")
+    gateway.run("key", "create", "shop", "--role", "admin")
     assert "2 API keys" in gateway.fault("key", "revoke", "shop")
     gateway.run("key", "revoke", made["keyId"])
     assert [key["role"] for key in gateway.json("key", "list")] == ["admin"]

@@ -30,7 +30,9 @@ def command_paths() -> list[tuple[str, ...]]:
 
 def test_these_are_the_commands() -> None:
     assert {" ".join(path) for path in command_paths()} == {
-        "up", "serve", "serve-mint", "serve-web", "check", "product add", "product list", "product show",
+        "up", "serve", "serve-mint", "serve-web", "check", "audit",
+        "product add", "product list", "product show",
+        "product activate", "product rename", "product archive", "product restore", "product remove",
         "token create", "token show", "token list", "token revoke", "token extend",
         "key create", "key list", "key revoke",
     }  # fmt: skip

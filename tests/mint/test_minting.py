@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.secrets import token_id
+from gateway.secrets import key_id, token_id
 from gateway.store.key_names import token_key
 from gateway.web.times import parse_time
 from tests.support.control_plane import MAX_TTL, PUBLIC_URL, Api
@@ -36,7 +36,8 @@ async def test_minimal_body(api: Api) -> None:
     fields = await api.store.client.call("HGETALL", key)
     assert parse_time(body["expiresAt"]) == expires == int(fields["expires"])
     assert int(fields["expires"]) - int(fields["created"]) == 86_400_000
-    assert set(fields) == {"manifest", "product", "version", "created", "expires"}
+    assert set(fields) == {"manifest", "product", "version", "created", "expires", "key"}
+    assert fields["key"] == key_id(api.key)
 
 
 async def test_everything_given_is_kept(api: Api) -> None:

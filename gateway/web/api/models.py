@@ -32,9 +32,11 @@ from gateway.web.models import (
 
 DEFAULT_TYPE: Final = "application/octet-stream"
 TOKEN_ID_PATTERN: Final = r"^[0-9a-f]{32}$"  # noqa: S105 - the public id, not the token
+KEY_ID_PATTERN: Final = r"^[0-9a-f]{16}$"
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 TokenId = Annotated[str, StringConstraints(pattern=TOKEN_ID_PATTERN)]
+KeyId = Annotated[str, StringConstraints(pattern=KEY_ID_PATTERN)]
 ProductStatus = Literal["active", "archived"]
 TokenStatus = Literal["active", "revoked", "exhausted"]
 
@@ -48,6 +50,7 @@ class ListTokens(RequestModel):
     productId: Name | None = None
     status: TokenStatus | None = None
     customerEmail: Email | None = None
+    keyId: KeyId | None = None
     limit: Annotated[Annotated[int, Field(ge=1, le=MAX_LIMIT)], ReadNumber] = DEFAULT_LIMIT
     cursor: Annotated[str, StringConstraints(pattern=CURSOR_PATTERN)] | None = None
 
@@ -153,6 +156,7 @@ class TokenDocument(ResponseModel):
     expiresAt: Time
     revokedAt: Time | None
     maxDownloads: int | None
+    keyId: str | None = Field(description="The API key that made it; null when a command did.")
     bytesCharged: int = Field(description="Bytes of all files together; counted only with maxDownloads.")
     customer: CustomerDocument
     metadata: Metadata

@@ -22,6 +22,7 @@ from gateway.web.api.models import (
     UpdateProduct,
 )
 from gateway.web.api.version_files import declaration_faults, describe_files
+from gateway.web.auditing import note_change
 from gateway.web.bodies import read_json
 from gateway.web.documents import product_document
 from gateway.web.problems import Problem, invalid
@@ -47,6 +48,7 @@ async def get_product(request: web.Request, context: AdminContext) -> web.Respon
 async def create_product(request: web.Request, context: AdminContext) -> web.Response:
     """Make a product without versions. Raises Problem, Declined."""
     new = validate(CreateProduct, await read_json(request))
+    note_change(request, product=new.productId)
     return _product_response(await context.store.products.create(new.productId, new.name), status=201)
 
 
@@ -54,6 +56,7 @@ async def update_product(request: web.Request, context: AdminContext) -> web.Res
     """Rename, archive or restore a product, or choose its active version. Raises Problem, Declined."""
     change = validate(UpdateProduct, await read_json(request))
     product = await _find_product(request, context)
+    note_change(request, product=product.id, **change.model_dump(exclude_unset=True))
     product = await context.store.products.update(
         product.id, name=change.name, status=change.status, active=change.activeVersion
     )
@@ -68,6 +71,7 @@ async def register_version(request: web.Request, context: AdminContext) -> web.R
     new = validate(RegisterVersion, await read_json(request, MANIFEST_LIMIT))
     product = await _find_product(request, context)
     trust = bool(new.trust)
+    note_change(request, product=product.id, version=new.version, digests="trusted" if trust else "computed")
     faults = declaration_faults(product.id, new)
     if faults:
         raise invalid(faults)
@@ -112,6 +116,7 @@ PRODUCT_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         status=201,
         body=CreateProduct,
         refusals=(409,),
+        audit="product.create",
     ),
     Route("GET", _PRODUCT, get_product, "getProduct", "Show a product", ProductResponse, refusals=(404,)),
     Route(
@@ -123,6 +128,7 @@ PRODUCT_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         ProductResponse,
         body=UpdateProduct,
         refusals=(404, 409),
+        audit="product.update",
     ),
     Route(
         "POST",
@@ -133,5 +139,6 @@ PRODUCT_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         ProductResponse,
         body=RegisterVersion,
         refusals=(404, 409),
+        audit="version.register",
     ),
 )

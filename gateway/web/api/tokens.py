@@ -12,6 +12,7 @@ from gateway.tokens.records import TokenRecord
 from gateway.tokens.repository import KEEP
 from gateway.web.api.context import AdminContext
 from gateway.web.api.models import ListTokens, TokenResponse, TokensResponse, UpdateToken
+from gateway.web.auditing import note_change
 from gateway.web.bodies import read_json
 from gateway.web.documents import token_document
 from gateway.web.problems import Problem
@@ -25,7 +26,7 @@ _log = logging.getLogger("gateway.web")
 async def list_tokens(request: web.Request, context: AdminContext) -> web.Response:
     """Answer with one page of the tokens."""
     query = validate_query(ListTokens, request)
-    token_filter = TokenFilter(query.productId, query.status, query.customerEmail)
+    token_filter = TokenFilter(query.productId, query.status, query.customerEmail, query.keyId)
     page = await context.store.tokens.list_page(token_filter, query.limit, query.cursor)
     for identifier in page.damaged:
         _log.error("%s", describe_damage(identifier))
@@ -43,7 +44,9 @@ async def get_token(request: web.Request, context: AdminContext) -> web.Response
 
 async def revoke_token(request: web.Request, context: AdminContext) -> web.Response:
     """Revoke a token. It is shown as revoked until it would have expired. Raises Declined: token_unknown."""
-    return _token_response(await context.store.tokens.revoke(request.match_info["tokenId"]))
+    record = await context.store.tokens.revoke(request.match_info["tokenId"])
+    note_change(request, token=record.id)
+    return _token_response(record)
 
 
 async def update_token(request: web.Request, context: AdminContext) -> web.Response:
@@ -56,6 +59,8 @@ async def update_token(request: web.Request, context: AdminContext) -> web.Respo
         max_downloads=change.maxDownloads if "maxDownloads" in given else KEEP,
         max_lifetime=context.max_ttl,
     )
+    changed = change.model_dump(exclude_unset=True)
+    note_change(request, token=record.id, **{name: str(value) for name, value in changed.items()})
     return _token_response(record)
 
 
@@ -70,7 +75,16 @@ TOKEN_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         "GET", "/downloads/tokens", list_tokens, "listTokens", "List tokens", TokensResponse, query=ListTokens
     ),
     Route("GET", _TOKEN, get_token, "getToken", "Show a token", TokenResponse, refusals=(404,)),
-    Route("DELETE", _TOKEN, revoke_token, "revokeToken", "Revoke a token", TokenResponse, refusals=(404,)),
+    Route(
+        "DELETE",
+        _TOKEN,
+        revoke_token,
+        "revokeToken",
+        "Revoke a token",
+        TokenResponse,
+        refusals=(404,),
+        audit="token.revoke",
+    ),
     Route(
         "PATCH",
         _TOKEN,
@@ -80,5 +94,6 @@ TOKEN_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         TokenResponse,
         body=UpdateToken,
         refusals=(404, 409),
+        audit="token.update",
     ),
 )

@@ -35,6 +35,7 @@ async def test_show(api: Api) -> None:
             "expiresAt": format_time(record.expires),
             "revokedAt": None,
             "maxDownloads": 2,
+            "keyId": None,
             "bytesCharged": 150,
             "customer": {"email": "a@b.example", "name": "Ada"},
             "metadata": {"n": 1},
@@ -131,6 +132,14 @@ async def test_list(api: Api) -> None:
     _, body, _ = await api.ask("GET", PATH + "?customerEmail=A%40b.example&productId=drums&status=active")
     assert [token["tokenId"] for token in body["tokens"]] == [mine]
     assert (await api.ask("GET", PATH + "?status=revoked"))[1]["tokens"] == []
+
+
+async def test_tokens_of_a_key(api: Api) -> None:
+    await create(api)
+    theirs = await create(api, key="0123456789abcdef")
+    _, body, _ = await api.ask("GET", PATH + "?keyId=0123456789abcdef")
+    assert [(token["tokenId"], token["keyId"]) for token in body["tokens"]] == [(theirs, "0123456789abcdef")]
+    assert (await api.ask("GET", PATH + "?keyId=gk_"))[0] == 400
 
 
 @pytest.mark.parametrize(

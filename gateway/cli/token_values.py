@@ -1,0 +1,74 @@
+"""The values of the options of `token`: each is read, or refused with a line that names the option."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from gateway.cli.options import fail
+from gateway.config.settings import Settings
+from gateway.config.units import format_duration, parse_duration
+from gateway.errors import ConfigurationError
+from gateway.web.times import parse_time
+
+FLAGS: Final = {
+    "expiresIn": "--expires-in",
+    "expiresAt": "--expires-at",
+    "maxDownloads": "--max-downloads",
+    "customer.email": "--email",
+    "customer.name": "--name",
+    "metadata": "--metadata",
+}
+"""The flag that sets each field of the API."""
+
+
+@contextmanager
+def faults_name_flags() -> Iterator[None]:
+    """Turn what is wrong with a field of the API into faults that name the flag."""
+    from gateway.errors import Declined  # noqa: PLC0415
+
+    try:
+        yield
+    except Declined as declined:
+        if not declined.faults:
+            raise
+        faults = [f"{FLAGS.get(field, field)}: {message}" for field, message in declined.faults]
+        raise ConfigurationError(faults) from None
+
+
+def read_lifetime(text: str | None, settings: Settings) -> int:
+    """Read --expires-in as seconds; None is the default of the settings."""
+    if text is None:
+        return settings.mint_default_ttl
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise fail(f"--expires-in: {error}") from None
+    if seconds < 1:
+        raise fail("--expires-in: must be at least 1 second")
+    if seconds > settings.mint_max_ttl:
+        longest = format_duration(settings.mint_max_ttl)
+        raise fail(f"--expires-in: {text} is more than mint.max_ttl allows ({longest})")
+    return int(seconds)
+
+
+def read_moment(text: str) -> int:
+    """Read --expires-at as ms since 1970 UTC."""
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise fail(f"--expires-at: {error}, not {text[:40]!r}") from None
+
+
+def read_pairs(texts: list[str]) -> dict[str, str]:
+    """Read --metadata."""
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise fail(f"--metadata: {text[:40]!r} is not KEY=VALUE")
+        if key in pairs:
+            raise fail(f"--metadata: {key[:40]!r} is given twice")
+        pairs[key] = value
+    return pairs

@@ -1,0 +1,103 @@
+"""The audit trail: who changed what and when, and who was refused. It never holds a token or an API key.
+
+    {"time": …, "level": "info", "logger": "gateway.audit", "event": "change", "action": "token.revoke",
+     "by": "0123456789abcdef", "what": {"token": "…"}}
+    {…, "level": "warning", "event": "refused", "status": 403, "code": "forbidden", "by": "0123456789abcdef",
+     "client": "10.0.0.7", "method": "GET", "path": "/api/products", "unreported": 0}
+
+`by` is the id of an API key (`key list` shows its name), "cli" for a command, and null for a caller whose key
+is unknown. Each process writes its lines to the log, whatever `log_level` is. All changes but the links that
+a mint key makes are also kept in the store, for all machines together, the last KEPT of them: a link has its
+key's id in its own record, and thousands of links would soon push out everything else.
+
+Strangers can cause any number of 401s, so a process writes at most BURST of those lines at once and
+PER_SECOND in the long run. The next line says how many it left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+from gateway.errors import StoreUnavailable
+from gateway.store.client import StoreClient
+from gateway.store.key_names import AUDIT_KEY
+
+KEPT: Final = 10_000
+"""Changes kept in the store, some 2 MB."""
+BURST: Final = 50
+PER_SECOND: Final = 10.0
+"""Of refusals. A line takes some 50 µs, so a flood of them costs a process 0.05 % of its time."""
+MAX_PATH: Final = 200
+"""Characters of a URL's path in a line."""
+
+_log = logging.getLogger("gateway.audit")
+_log.setLevel(logging.INFO)
+
+
+class Change(NamedTuple):
+    """One change. time: ms since 1970 UTC by the store's clock. what: names and values, all text."""
+
+    time: int
+    action: str
+    by: str
+    what: dict[str, str]
+
+
+class AuditTrail:
+    """Records changes. One for each client of the store."""
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+
+    async def record(self, by: str, action: str, what: Mapping[str, object], *, keep: bool = True) -> None:
+        """Record a change that has been made. It never fails: a fault of the store is logged.
+
+        keep: also in the store. what: the ids of what was changed, and what it was changed to. None is left
+        out.
+        """
+        given = {name: str(value) for name, value in what.items() if value is not None}
+        _log.info("change", extra={"action": action, "by": by, "what": given})
+        if not keep:
+            return
+        fields = [text for pair in given.items() for text in pair]
+        try:
+            await self._client.call(
+                "XADD", AUDIT_KEY, "MAXLEN", "~", KEPT, "*", "action", action, "by", by, *fields
+            )
+        except StoreUnavailable as error:
+            _log.warning("a change is not in the store's audit trail: %s", error)
+
+    async def latest(self, limit: int) -> list[Change]:
+        """The latest changes that are kept, the newest first. Raises StoreUnavailable."""
+        entries = await self._client.call("XREVRANGE", AUDIT_KEY, "+", "-", "COUNT", limit)
+        found = []
+        for identifier, given in entries:
+            fields = dict(given)
+            moment = int(identifier.partition("-")[0])
+            found.append(Change(moment, fields.pop("action", ""), fields.pop("by", ""), fields))
+        return found
+
+
+class RefusalLog:
+    """Writes a line for each 401 and 403 of a service, within the bounds above."""
+
+    def __init__(self) -> None:
+        self._tokens = float(BURST)
+        self._at = monotonic()
+        self._unreported = 0
+
+    def write(self, status: int, code: str, by: str | None, **request: Any) -> None:
+        """Write the line of a refusal, unless there were too many. request: what else it says."""
+        now = monotonic()
+        self._tokens = min(BURST, self._tokens + (now - self._at) * PER_SECOND)
+        self._at = now
+        if self._tokens < 1:
+            self._unreported += 1
+            return
+        self._tokens -= 1
+        facts = {"status": status, "code": code, "by": by, **request, "unreported": self._unreported}
+        self._unreported = 0
+        _log.warning("refused", extra=facts)
