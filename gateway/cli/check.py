@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.checks import Finding, Level, failed, passed, skipped
+from gateway.cli.checks.access_log import check_access_log
 from gateway.cli.checks.cache import check_cache
 from gateway.cli.checks.descriptors import check_descriptors
 from gateway.cli.checks.ports import check_ports
@@ -67,6 +68,7 @@ def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterato
         return
     yield passed("settings", "no faults")
     yield from check_ports(settings)
+    yield check_access_log(settings)
     yield check_descriptors(settings)
     yield check_trust(settings)
     if settings.cache_path is not None:

@@ -101,6 +101,18 @@ def _seconds(value: object) -> float:
     return float(number)
 
 
+def seconds_from(minimum: float) -> BeforeValidator:
+    """Make a reader of a time of at least `minimum` seconds."""
+
+    def read(value: object) -> float:
+        number = _seconds(value)
+        if number < minimum:
+            raise ValueError(f"must be at least {minimum:g} s, not {_quote(value)}")
+        return number
+
+    return BeforeValidator(read)
+
+
 def _whole_seconds(value: object) -> int:
     number = _seconds(value)
     if not number.is_integer():

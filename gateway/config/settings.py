@@ -41,6 +41,7 @@ from gateway.config.readers import (
     ServerChoice,
     WholeSeconds,
     at_least,
+    seconds_from,
     setting,
     unit_of,
     whole,
@@ -66,6 +67,9 @@ DEFAULT_TTL: Final = 86_400
 DEFAULT_CACHE: Final = 10 * 2**30
 MIN_CACHE: Final = 64 * 2**20
 """Eight slices. In a smaller cache, one download's read-ahead would evict what another is being sent."""
+
+MIN_HANG: Final = 2.0
+"""Four signs of life (`runtime/heartbeat.py`): one or two may be late on a busy machine."""
 
 
 def count_cpus() -> int:
@@ -165,6 +169,12 @@ class Settings(BaseSettings):
     )
     drain_timeout: Seconds = setting(
         600.0, "How long running downloads may continue after SIGTERM or a reload.", unit="seconds"
+    )
+    hang_timeout: Annotated[float, seconds_from(MIN_HANG)] = setting(
+        10.0,
+        "How long a process may give no sign of life before another takes its place and it is killed. Raise "
+        "it where files are on a network disk that may be away for longer.",
+        unit="seconds",
     )
     header_timeout: Seconds = setting(
         10.0, "How long a client may take to send the head of a request.", unit="seconds"

@@ -5,6 +5,9 @@ between other work. A thread then writes them, so that neither a slow disk nor a
 The lines are not made in the thread, because the thread would hold the interpreter's lock for milliseconds at
 a time.
 
+A connection that ended before a request of it was read (a bad or late head, too many connections, a failed
+TLS handshake) has a line without method and path.
+
 A line names a token by its id. The query is not logged. Everything in the other texts that looks like a
 secret is replaced.
 
@@ -15,9 +18,8 @@ searched for secrets. A turn of the event loop makes lines for TURN_SECONDS only
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from aiohttp.hdrs import RANGE, USER_AGENT
 
 from gateway.dataplane.exchange import NO_HEADERS, Exchange
 from gateway.http.percent import percent_decode
+from gateway.runtime.log_file import LogFile
 from gateway.secrets import MAX_TOKEN_LENGTH, redact
 
 FLUSH_SECONDS: Final = 0.1
@@ -63,7 +66,7 @@ class AccessLog:
         self._entries: deque[Exchange] = deque(maxlen=WAITING_LINES)
         self._lines: list[str] = []
         self._dropped = 0
-        self._fd = os.dup(sys.stdout.fileno()) if target == "-" else _open(target)
+        self._file = LogFile("access_log", target)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="access-log")
         self._writing = False
         self._handle: asyncio.Handle | None = None
@@ -73,6 +76,11 @@ class AccessLog:
         if len(self._entries) == WAITING_LINES:
             self._dropped += 1
         self._entries.append(exchange)
+
+    def reopen(self) -> None:
+        """Open the file again, which may have been moved, once the lines before this call are written."""
+        with contextlib.suppress(RuntimeError):  # the log has been stopped
+            self._writer.submit(self._file.reopen)
 
     def start(self) -> None:
         """Begin to write, on the running event loop."""
@@ -112,13 +120,7 @@ class AccessLog:
 
     def _write(self, lines: list[str]) -> int:
         """Write a batch. Return how many lines were lost: downloads go on when the log cannot be written."""
-        data = "".join(lines).encode()
-        try:
-            while data:
-                data = data[os.write(self._fd, data) :]
-        except OSError:
-            return len(lines)
-        return 0
+        return self._file.write("".join(lines).encode(), len(lines))
 
     def stop(self) -> None:
         """Write what is left, and close the log."""
@@ -127,7 +129,7 @@ class AccessLog:
         self._writer.shutdown(wait=True)
         self._make_lines(len(self._entries), float("inf"))
         self._write(self._lines)
-        os.close(self._fd)
+        self._file.close()
 
 
 def format_line(exchange: Exchange, client: str, ended: float) -> str:
@@ -168,7 +170,9 @@ def _clock(second: int) -> str:
 
 def _make_members(client: str, method: str, path: str, agent: str) -> str:
     """Return the JSON members that many requests of a client share."""
-    members = f'"client": "{client}", "method": {_quote(method)}, "path": {_quote(path)}'
+    members = f'"client": "{client}"'
+    if method:
+        members += f', "method": {_quote(method)}, "path": {_quote(path)}'
     return f'{members}, "agent": {_quote(agent)}' if agent else members
 
 
@@ -192,7 +196,3 @@ def _quote(text: str) -> str:
     if not is_whole:  # it may end within a secret, with too little of it to be recognised
         text = text[:-MAX_TOKEN_LENGTH]
     return json.dumps(text[:TEXT_CHARACTERS])
-
-
-def _open(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)

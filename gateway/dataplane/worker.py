@@ -18,10 +18,10 @@ from aiohttp import http_parser
 
 from gateway.config.settings import Settings
 from gateway.dataplane.server import Server
-from gateway.dataplane.tls_listeners import TlsListeners
+from gateway.dataplane.tls_listeners import OVERLOADED, TlsListeners
 from gateway.dataplane.wiring import Worker, build_worker
 from gateway.errors import GatewayError
-from gateway.runtime import log
+from gateway.runtime import log, signals
 from gateway.runtime.metrics import CONNECTIONS_REFUSED, Counters
 from gateway.runtime.tls import server_context
 from gateway.tokens.leases import Times
@@ -79,6 +79,7 @@ async def _serve(
     worker.topology.start()
     worker.server.start()
     if worker.access_log is not None:
+        loop.add_signal_handler(signals.REOPEN, worker.access_log.reopen)
         worker.access_log.start()
     with contextlib.suppress(TimeoutError):  # without a store we can still answer that it is away
         async with asyncio.timeout(STORE_SECONDS):
@@ -116,13 +117,18 @@ async def _serve(
 
 
 def _tls_listeners(server: Server, context: ssl.SSLContext) -> TlsListeners:
+    def on_ended(peer: Any, code: str) -> None:
+        if code == OVERLOADED:
+            server.count(CONNECTIONS_REFUSED)
+        server.record_unread(peer, 0, code)
+
     return TlsListeners(
         context,
         server,
         lambda: len(server.open_connections),
         server.limits.max_connections,
         server.limits.header_timeout,
-        lambda: server.count(CONNECTIONS_REFUSED),
+        on_ended,
     )
 
 

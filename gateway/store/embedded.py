@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import GatewayError, StoreUnavailable
+from gateway.runtime import signals
 from gateway.runtime.parent_death import die_with_parent
 from gateway.store.folder import MAX_WAIT_SECONDS, StoreFolder
 from gateway.store.server_program import BUNDLED, SETTING, SYSTEM, ServerProgram, choose_server, find_bundled
@@ -146,7 +147,7 @@ class EmbeddedStore(StoreFolder):
                 pass_fds=(lock,),
                 start_new_session=True,  # Ctrl-C reaches only us: the store stops last
                 restore_signals=False,  # SIGXFSZ stays ignored: a limit on file size is an error, not a death
-                preexec_fn=partial(die_with_parent, signal.SIGKILL, os.getpid()),  # noqa: PLW1509
+                preexec_fn=partial(_prepare_server, os.getpid()),  # noqa: PLW1509
             )
         finally:
             os.close(log)
@@ -235,6 +236,15 @@ class EmbeddedStore(StoreFolder):
 
     def _no_answer(self) -> StoreUnavailable:
         return StoreUnavailable(f"the embedded store of {self.data} does not answer: see {self.log}")
+
+
+def _prepare_server(parent: int) -> None:
+    """Called in the server's process before its program runs.
+
+    SIGUSR1 would end the server, which opens its log for each line anyway. Its own children handle it.
+    """
+    signals.ignore(*signals.STRAY, signals.REOPEN, signal.SIGQUIT)
+    die_with_parent(signal.SIGKILL, parent)
 
 
 @contextlib.contextmanager

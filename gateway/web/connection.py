@@ -9,6 +9,9 @@
 - Beyond `max_connections` a connection is refused; beyond MAX_REFUSING more, it is closed without a word.
 - What aiohttp refuses itself, such as bytes that are no HTTP, is answered with a problem.
 
+A connection that ends in one of these ways before a request was read has a line in the log, with the client's
+address, as far as a flood of them allows (runtime/line_budget.py).
+
 The server looks at each connection about once a second (`ProblemConnection.sweep`). The connection reads
 these private parts of aiohttp's: `_waiter` (aiohttp waits for a request) and `_paused`.
 """
@@ -25,6 +28,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.http.client_address import peer_address
+from gateway.runtime.line_budget import LineBudget
 from gateway.runtime.peers import PeerName, read_peer
 from gateway.web.problems import (
     Problem,
@@ -41,6 +46,8 @@ LINGER_SECONDS: Final = 2.0
 MAX_REFUSING: Final = 32
 """How many refused connections may wait for their end at once. More are closed without an answer."""
 HEAD_END: Final = b"\r\n\r\n"
+
+_lines = LineBudget()  # one a process: its services share it
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,7 @@ class ProblemConnection(RequestHandler):
             return
         surplus = len(self._open_connections) - self.limits.max_connections
         if surplus > MAX_REFUSING:
+            self._log_unread(0, "overloaded")
             link.abort()
         elif surplus > 0:
             self._refuse(overloaded())
@@ -143,6 +151,8 @@ class ProblemConnection(RequestHandler):
             self._unsent, self._unsent_since = unsent, now
         is_late = self._head_since is not None and now - self._head_since >= self.limits.header_timeout
         is_over = self._lingers_since is not None and now - self._lingers_since >= LINGER_SECONDS
+        if is_late and self._head_bytes:
+            self._log_unread(408, "head_timeout")
         if is_late or is_over or now - self._unsent_since >= self.limits.stall_timeout:
             link.abort()
 
@@ -154,10 +164,19 @@ class ProblemConnection(RequestHandler):
         """Answer before a request could be read, and close. What the client still sends is not read."""
         self._lingers_since = self._loop.time()
         self._head_since = None
+        self._log_unread(problem.status, problem.code)
         if self._link is not None:
             self._link.write(closing_response(problem))
             with contextlib.suppress(RuntimeError, OSError):
                 self._link.write_eof()
+
+    def _log_unread(self, status: int, code: str) -> None:
+        """Log that the connection ends before a request was read. status: 0 if nothing was answered."""
+        omitted = _lines.take(self._loop.time())
+        if omitted is not None:
+            client = peer_address(self.peer)
+            facts = {"status": status, "code": code, "client": client, "omitted": omitted}
+            self._service_logger.warning("refused before a request was read", extra=facts)
 
     def handle_error(
         self,
@@ -174,6 +193,8 @@ class ProblemConnection(RequestHandler):
         else:
             problem = internal_error()
             log_failure(exc or RuntimeError(f"aiohttp answers {status}"), self._service_logger)
+        if problem.status < 500:
+            self._log_unread(problem.status, problem.code)
         response = quick_problem(problem)
         response.force_close()
         return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 from gateway.config.settings import Settings
 from gateway.mint import service as mint_service
+from gateway.runtime.line_budget import LineBudget
 from gateway.tokens.repositories import Repositories
+from gateway.web import connection
 from gateway.web import service as web_service
 from gateway.web.bodies import BODY_LIMIT
 from gateway.web.connection import MAX_REFUSING
@@ -184,3 +187,43 @@ async def test_a_peer_that_has_no_address_any_more_gets_nothing(
     record = await repos.tokens.get(token)
     assert record is not None
     assert record.revoked is None
+
+
+@pytest.mark.parametrize("serve", [mint_service.serve, web_service.serve], ids=["mint", "web"])
+async def test_what_ends_before_a_request_was_read_is_logged_with_the_address(
+    serve: Serve,
+    settings: Settings,
+    repos: Repositories,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_lines", LineBudget())  # other tests may have used it up
+    settings = settings.model_copy(update={"max_connections": 4, "header_timeout": 0.4})
+    sock = listen()
+    key = (await repos.keys.create("tests")).key
+
+    async def talk(data: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(*sock.getsockname(), local_addr=("127.0.0.2", 0))
+        writer.write(data)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+    async with serve(repos, [sock], settings):
+        assert b" 400 " in await talk(f"GET / HTTP/1.1\r\nno field {key}\r\n\r\n".encode())
+        assert b" 431 " in await talk(b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000)
+        assert await talk(f"GET / HTTP/1.1\r\nAuthorization: Bearer {key}".encode()) == b""
+        answers = await asyncio.gather(*(talk(b"") for _ in range(6)))
+    assert sum(b" 503 " in answer for answer in answers) == 2
+    lines = [record for record in caplog.records if record.msg == "refused before a request was read"]
+    found: Counter[tuple[int, str, str]] = Counter(
+        (record.__dict__["status"], record.__dict__["code"], record.__dict__["client"]) for record in lines
+    )
+    assert {(status, client): count for (status, _, client), count in found.items()} == {
+        (400, "127.0.0.2"): 1,
+        (431, "127.0.0.2"): 1,
+        (408, "127.0.0.2"): 1,
+        (503, "127.0.0.2"): 2,
+    }
+    assert key not in caplog.text
