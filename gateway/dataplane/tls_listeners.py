@@ -1,9 +1,9 @@
 """TLS: handshakes are counted and timed as connections are.
 
 The event loop's own TLS listener shows a connection only when its handshake is complete. Until then nobody
-counts it, so that a thousand clients that say nothing hold a thousand descriptors for a minute. Therefore
-connections are accepted here. Each begins a handshake, unless there are too many connections, those in a
-handshake included: then it is closed at once, because TLS cannot say more without a handshake. After the
+counts it, so that a thousand clients that say nothing hold a thousand descriptors for a minute. So here
+connections are accepted one by one. Each begins a handshake, unless there are too many connections, those in
+a handshake included: then it is closed at once, because TLS cannot say more without a handshake. After the
 handshake the connection belongs to the server, and its time-outs are the usual ones.
 """
 
@@ -14,9 +14,8 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from gateway.dataplane.timeouts import LINGER_SECONDS
 
@@ -24,6 +23,11 @@ ACCEPTS_PER_TURN: Final = 16
 """How many connections of a listener are accepted in one turn of the event loop."""
 PAUSE_SECONDS: Final = 0.1
 """How long a listener rests when a connection cannot be accepted, because there is no descriptor left."""
+
+OVERLOADED: Final = "tls_overloaded"
+FAILED: Final = "tls_failed"
+LATE: Final = "tls_timeout"
+"""Why a connection ended before a request: codes for the log."""
 
 _log = logging.getLogger("gateway")
 
@@ -33,8 +37,8 @@ class TlsListeners:
     """The TLS listeners of one worker, and the handshakes that are under way.
 
     make: makes the protocol of a connection. count_open: counts those whose handshake is complete.
-    max_connections: with those in a handshake. seconds: that a handshake may take. on_refused: is called for
-    each connection that is closed because there are too many.
+    max_connections: with those in a handshake. seconds: that a handshake may take. on_ended: is called with
+    the peer of each connection that ends here, and OVERLOADED, FAILED or LATE.
     """
 
     context: ssl.SSLContext
@@ -42,7 +46,7 @@ class TlsListeners:
     count_open: Callable[[], int]
     max_connections: int
     seconds: float
-    on_refused: Callable[[], None]
+    on_ended: Callable[[Any, str], None]
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _listening: set[socket.socket] = field(default_factory=set)
 
@@ -70,7 +74,7 @@ class TlsListeners:
         loop = asyncio.get_running_loop()
         for _ in range(ACCEPTS_PER_TURN):
             try:
-                accepted = listening.accept()[0]
+                accepted, peer = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
             except OSError as error:
@@ -80,15 +84,15 @@ class TlsListeners:
                 return
             if len(self._running) + self.count_open() >= self.max_connections:
                 accepted.close()
-                self.on_refused()
+                self.on_ended(peer, OVERLOADED)
                 continue
             accepted.setblocking(False)
-            task = loop.create_task(self._shake_hands(accepted))
+            task = loop.create_task(self._shake_hands(accepted, peer))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _shake_hands(self, accepted: socket.socket) -> None:
-        with suppress(OSError, TimeoutError):  # ssl.SSLError is an OSError
+    async def _shake_hands(self, accepted: socket.socket, peer: Any) -> None:
+        try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self.make,
                 accepted,
@@ -97,4 +101,8 @@ class TlsListeners:
                 ssl_shutdown_timeout=LINGER_SECONDS,
             )
             return
+        except (TimeoutError, ConnectionAbortedError):  # the second is what the loop raises for the first
+            self.on_ended(peer, LATE)
+        except OSError:  # ssl.SSLError is one
+            self.on_ended(peer, FAILED)
         accepted.close()

@@ -159,18 +159,24 @@ def test_one_that_cannot_be_killed_is_replaced_once_and_nobody_waits_for_it(gate
                 os.kill(pid, signal.SIGKILL)
 
 
-def test_a_real_worker_that_is_stopped_is_replaced_and_new_requests_succeed(tmp_path: Path) -> None:
-    up = Up(tmp_path)
-    up.variables["GATEWAY_HANG_TIMEOUT"] = str(LIMIT_SECONDS)
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    """The real services."""
+    made = Up(tmp_path)
+    made.variables["GATEWAY_HANG_TIMEOUT"] = str(LIMIT_SECONDS)
     (tmp_path / "kit.zip").write_bytes(b"kit")
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.stop(signal.SIGKILL)
+
+
+def test_a_real_worker_that_is_stopped_is_replaced_and_new_requests_succeed(up: Up) -> None:
     [link] = up.start("kit.zip")
-    try:
-        workers = [each["pid"] for each in up.health()["children"] if each["name"].startswith("worker")]
-        for pid in workers:
-            os.kill(pid, signal.SIGSTOP)
-        with urlopen(link, timeout=60) as response:  # it waits in the queue of the one that was stopped
-            assert response.read() == b"kit"
-        wait_until(lambda: up.health()["status"] == "ok", "all is well")
-        assert not any(map(is_running, workers))
-    finally:
-        up.stop(signal.SIGINT)
+    workers = [each["pid"] for each in up.health()["children"] if each["name"].startswith("worker")]
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    with urlopen(link, timeout=60) as response:  # it waits in the queue of the one that was stopped
+        assert response.read() == b"kit"
+    wait_until(lambda: up.health()["status"] == "ok", "all is well")
+    assert not any(map(is_running, workers))
+    assert up.stop(signal.SIGINT) == 0
