@@ -47,6 +47,7 @@ from gateway.web.models import NoParameters
 from gateway.web.problems import Problem
 from gateway.web.validation import validate, validate_query
 from tests.support.hostile import bodies, ranges, texts
+from tests.support.timing import lasts
 
 PACKAGE: Final = Path(gateway.__file__).parent
 SIZE: Final = 16 * 1024
@@ -152,11 +153,11 @@ def slowest(read: Callable[[Any], object], found: Iterable[Any]) -> tuple[float,
 
 @pytest.mark.timing
 @pytest.mark.parametrize("name", ENTRY_POINTS)
-def test_the_work_is_bounded(name: str, request: pytest.FixtureRequest) -> None:
+def test_the_work_is_bounded(name: str) -> None:
     seconds, text = slowest(ENTRY_POINTS[name], [*texts(SIZE), ranges(SIZE), ranges(1500)])
     print(f"{name}: {1000 * seconds:.2f} ms for {text[:24]!r}")
-    if request.config.getoption("--timing"):
-        assert seconds < PATIENCE * MOST_SECONDS, text[:40]
+    with lasts(most=PATIENCE * MOST_SECONDS, clock=iter((0.0, seconds)).__next__):
+        pass  # the best of a few attempts is what is compared
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
@@ -179,14 +180,14 @@ def test_no_text_is_an_error_and_the_memory_is_bounded(name: str) -> None:
 
 
 @pytest.mark.timing
-def test_bodies_are_parsed_in_linear_time(request: pytest.FixtureRequest) -> None:
+def test_bodies_are_parsed_in_linear_time() -> None:
     def read(body: bytes) -> None:
         validate(MINT, parse_json(body))
 
     seconds, body = slowest(read, bodies(BODY_LIMIT))
     print(f"{1000 * seconds:.2f} ms for {body[:24]!r}")
-    if request.config.getoption("--timing"):
-        assert seconds < PATIENCE * BODY_SECONDS, body[:40]
+    with lasts(most=PATIENCE * BODY_SECONDS, clock=iter((0.0, seconds)).__next__):
+        pass
 
 
 def test_every_body_is_refused_with_a_problem() -> None:
