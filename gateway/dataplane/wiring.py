@@ -63,7 +63,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         if settings.access_log == "off"
         else AccessLog(
             str(settings.access_log),
-            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers),
+            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers, exchange.forwarded),
         )
     )
     storages = Storages.of(
@@ -108,6 +108,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             max_line=settings.max_line,
             max_field=settings.max_field,
             max_headers=settings.max_headers,
+            max_head=settings.max_head,
         ),
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
@@ -150,9 +151,9 @@ class Recorder:
     def record_unread(self, peer: Any, status: int, code: str) -> None:
         """Record a connection that ended before a request of it was read.
 
-        code: of a refusal, which was sent, or why the connection was closed without an answer.
+        code: of a refusal, or why the connection was closed. status: 0 if nothing was answered.
         """
-        if code in REFUSALS:
+        if status and code in REFUSALS:
             self._count(RESPONSES.get(status, RESPONSE_OTHER))
             self._count(REFUSALS[code])
         if self._log is not None:
