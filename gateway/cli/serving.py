@@ -58,15 +58,18 @@ def _accept(settings: Settings) -> Settings:
 
 
 def _check_files(settings: Settings) -> Settings:
-    """Return the settings if the folder of every storage and the certificate can be read.
+    """Return the settings if the folder of every storage and all certificates can be read.
 
     Raises ConfigurationError.
     """
     from gateway.cli.checks.storages import check_roots  # noqa: PLC0415
+    from gateway.cli.checks.trust import trust_faults  # noqa: PLC0415
     from gateway.runtime.tls import server_context  # noqa: PLC0415
 
     server_context(settings.tls_cert, settings.tls_key)
     findings = check_roots(settings.roots)
-    if faults := [f"{each.subject}: {each.line}" for each in findings if each.level is Level.FAIL]:
+    faults = [f"{each.subject}: {each.line}" for each in findings if each.level is Level.FAIL]
+    faults += trust_faults(settings)
+    if faults:
         raise ConfigurationError(faults)
     return settings
