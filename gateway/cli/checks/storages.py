@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.cli.checks import Finding, failed, passed, warned
 from gateway.cli.output import count_of, count_progress
-from gateway.errors import StorageError
+from gateway.errors import NotAsPublished, StorageError
 
 if TYPE_CHECKING:
     from gateway.manifest import Manifest, ManifestFile
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 THREADS: Final = 32
 """How many files are checked at once: an object takes a round trip to its storage."""
+_GONE: Final = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
 MAX_FINDINGS: Final = 20
 """How many files are reported one by one. Of the others, only the number is reported."""
 
@@ -91,10 +93,10 @@ def check_blobs(manifests: Iterable[Manifest], storages: Storages) -> list[Findi
         with count_progress(len(files), "Checking files") as advance:
             faults = pool.map(lambda each: _fault_of(each[1], storages), files)
             for (manifest, file), fault in zip(files, faults, strict=True):
-                if fault:
+                if fault is not None:
                     subject = f"product {manifest.product} {manifest.version}"
-                    remedy = "put the published file back, or register the files as a new version"
-                    findings.append(failed(subject, f"{file.name}: {fault}", remedy))
+                    is_local = storages.catalog(file.storage) is None
+                    findings.append(_explain(subject, file, fault, is_local=is_local))
                 advance()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -104,8 +106,26 @@ def check_blobs(manifests: Iterable[Manifest], storages: Storages) -> list[Findi
     return findings if more <= 0 else [*findings[:MAX_FINDINGS], failed("files", f"and {more} more files")]
 
 
-def _fault_of(file: ManifestFile, storages: Storages) -> str:
-    """Why a download of the file would fail now, "" if it would not."""
+def _explain(subject: str, file: ManifestFile, fault: StorageError, *, is_local: bool) -> Finding:
+    """Make the finding of a file, with advice that can help: what is refused cannot be put back."""
+    from gateway.storage.adoption import NotCompared  # noqa: PLC0415
+
+    text = f"{file.name}: {fault}"
+    if isinstance(fault, NotCompared):
+        return warned(subject, text, "download it once, or register the files as a new version")
+    if isinstance(fault, NotAsPublished) or (is_local and _is_gone(fault)):
+        return failed(subject, text, "put the published file back, or register the files as a new version")
+    return failed(subject, text)
+
+
+def _is_gone(fault: StorageError) -> bool:
+    """Whether a file is not there, or is another one; not whether it may not or cannot be read."""
+    cause = fault.__cause__
+    return not isinstance(cause, OSError) or cause.errno in _GONE
+
+
+def _fault_of(file: ManifestFile, storages: Storages) -> StorageError | None:
+    """Why a download of the file would fail now, None if it would not."""
     try:
         catalog = storages.catalog(file.storage)
         if catalog is not None:
@@ -113,5 +133,5 @@ def _fault_of(file: ManifestFile, storages: Storages) -> str:
         else:
             storages.local(file.storage).check(file)
     except StorageError as error:
-        return str(error)
-    return ""
+        return error
+    return None
