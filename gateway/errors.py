@@ -28,7 +28,9 @@ its return."""
 class Refusal:
     """One row of the table: the answer to a program, and its explanation for a person.
 
-    headers: sent in addition to those that every refusal has.
+    title, detail: what is wrong, and what the reader can do. They claim nothing of what others do or know and
+    promise no time at which it works again: the gateway tells nobody but its own log. headers: sent in
+    addition to those that every refusal has.
     """
 
     code: str
@@ -55,7 +57,8 @@ TOKEN_INVALID: Final = _row(
     "token_invalid",
     403,
     "This link is not valid",
-    "It may have expired or been revoked. Ask the shop for a new one: a begun download resumes with it.",
+    "It may have expired or been revoked. Ask the shop for a new one. With a new link for the same version, "
+    "a download that has begun can be resumed.",
 )
 LIMIT_REACHED: Final = _row(
     "limit_reached",
@@ -79,7 +82,7 @@ FILE_NOT_FOUND: Final = _row(
 STORE_UNAVAILABLE: Final = _row(
     "store_unavailable",
     503,
-    "Downloads are briefly unavailable",
+    "Downloads are not available at the moment",
     "The link could not be checked. Try again in a moment.",
     Retry_After=str(RETRY_AFTER_SECONDS),
 )
@@ -87,7 +90,7 @@ STORAGE_FAILED: Final = _row(
     "storage_failed",
     502,
     "The file cannot be read at the moment",
-    "The error has been logged for the shop. Try again later.",
+    "Try again later. If the file still cannot be read then, tell the shop.",
 )
 OVERLOADED: Final = _row(
     "overloaded", 503, "The server is busy", "Try again in a moment.", Retry_After=str(RETRY_AFTER_SECONDS)
@@ -98,7 +101,11 @@ BAD_REQUEST: Final = _row(
 METHOD_NOT_ALLOWED: Final = _row(
     "method_not_allowed", 405, "Method not allowed", "Only GET and HEAD are answered here.", Allow="GET, HEAD"
 )
-METHOD_NOT_ALLOWED_HERE: Final = replace(METHOD_NOT_ALLOWED, headers=(("Allow", "GET, HEAD, OPTIONS"),))
+METHOD_NOT_ALLOWED_HERE: Final = replace(
+    METHOD_NOT_ALLOWED,
+    detail="Only GET, HEAD and OPTIONS are answered here.",
+    headers=(("Allow", "GET, HEAD, OPTIONS"),),
+)
 """The same where preflight requests of browsers are answered."""
 PRECONDITION_FAILED: Final = _row(
     "precondition_failed",
@@ -110,7 +117,7 @@ RANGE_NOT_SATISFIABLE: Final = _row(
     "range_not_satisfiable",
     416,
     "The file has no such bytes",
-    "The range begins after the end of the file; Content-Range says how long it is.",
+    "No byte of the range is in the file; Content-Range says how long the file is.",
 )
 NOT_FOUND: Final = _row("not_found", 404, "There is nothing here", "Check the link and try again.")
 

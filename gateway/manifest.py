@@ -2,6 +2,10 @@
 
 The text is canonical JSON (sorted keys, no spaces, UTF-8), so the same files always get the same name, and a
 worker may keep a manifest in memory for ever.
+
+A key is *hidden* when one of its parts between slashes is a hidden name. Hidden files are neither published
+from a folder or a bucket nor opened there, because programs keep in them what is not for others (`.env`,
+`.git/config`, the gateway's own `.download-gateway/`).
 """
 
 from __future__ import annotations
@@ -11,6 +15,19 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Final
+
+HIDDEN_NAMES: Final = frozenset({"thumbs.db", "desktop.ini"})
+"""Names that are hidden although they do not begin with a dot, in lower case."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name, which is one part of a path, is hidden, in whatever case it is written."""
+    return name.startswith(".") or name.casefold() in HIDDEN_NAMES
+
+
+def hidden_part(key: str) -> str:
+    """Return the first hidden name in a key, "" when it has none."""
+    return next(filter(is_hidden, key.split("/")), "")
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,11 @@ class ManifestFile:
     modified: int
     etag: str = ""
     version_id: str = ""
+
+    @cached_property
+    def hidden(self) -> str:
+        """The first hidden name in its key, "" when it has none."""
+        return hidden_part(self.key)
 
 
 _OPTIONAL: Final = ("etag", "version_id")

@@ -10,6 +10,7 @@ import typer
 from gateway.cli.checks import Finding, Level, failed, passed, skipped
 from gateway.cli.checks.cache import check_cache
 from gateway.cli.checks.ports import check_ports
+from gateway.cli.checks.trust import check_trust
 from gateway.cli.options import EVERY, Invocation, StoreRunner, command, fail
 from gateway.cli.output import show_table
 from gateway.config.settings import Settings
@@ -65,6 +66,7 @@ def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterato
         return
     yield passed("settings", "no faults")
     yield from check_ports(settings)
+    yield check_trust(settings)
     if settings.cache_path is not None:
         yield check_cache(settings.cache_path, settings.cache_max_bytes)
     yield from _check_contents(invocation, settings, base, quick)
@@ -89,8 +91,9 @@ def _check_contents(
     from gateway.storage.registry import Storages  # noqa: PLC0415
 
     try:
-        yield from storage_checks.check_roots({**read_registry(settings.data), **settings.roots})
-        storages = Storages(settings.storage, settings.data, settings.open_files)
+        registered = {name: entry.root for name, entry in read_registry(settings.data).items()}
+        yield from storage_checks.check_roots({**registered, **settings.roots})
+        storages = Storages.of(settings)
         yield from storage_checks.check_buckets(storages)
     except StorageError as error:
         yield failed("storages", str(error), "repair the file or remove it, and register the products again")

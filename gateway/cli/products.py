@@ -93,7 +93,7 @@ def add(
     if faults:
         raise ConfigurationError(faults)
     settings = invocation.settings
-    storages = Storages(settings.storage, settings.data, settings.open_files)
+    storages = Storages.of(settings)
     publication = plan_publication(
         files, settings.data, storages, lambda total: count_progress(total, "Looking at objects")
     )
@@ -107,7 +107,7 @@ def add(
             manifest = hash_files(
                 publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
-        product = run(lambda store: store.products.register(manifest, name, activate))
+        product = run(lambda store: store.products.register(manifest, name, activate, trusted=trust))
 
     def show() -> None:
         size = format_size(sum(file.size for file in manifest.files))
@@ -129,11 +129,8 @@ def add(
 
 async def _previous(store: Repositories, product_id: str, version: str) -> Manifest | None:
     """The manifest that has the digests of files that have not changed, if there is one."""
-    product = await store.products.get(product_id)
-    if product is None:
-        return None
-    digest = product.versions.get(version) or product.versions.get(product.active or "")
-    return None if digest is None else await store.products.get_manifest(digest)
+    known = await store.products.known_manifests(await store.products.get(product_id), version)
+    return known[0] if known else None
 
 
 @command(group, "list", example="download-gateway product list")

@@ -62,8 +62,8 @@ def _check_files(settings: Settings) -> Settings:
 
     Raises ConfigurationError.
     """
+    from gateway.cli.checks.certificates import trust_faults  # noqa: PLC0415
     from gateway.cli.checks.storages import check_roots  # noqa: PLC0415
-    from gateway.cli.checks.trust import trust_faults  # noqa: PLC0415
     from gateway.runtime.tls import server_context  # noqa: PLC0415
 
     server_context(settings.tls_cert, settings.tls_key)

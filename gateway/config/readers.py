@@ -137,6 +137,8 @@ def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
     found = []
     for item in _items(value):
         try:
+            if "%" in item:
+                raise ValueError
             found.append(ip_network(item))
         except ValueError:
             raise ValueError(_describe_network(item)) from None
@@ -144,6 +146,8 @@ def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def _describe_network(item: str) -> str:
+    if "%" in item:
+        return f"{item[:80]!r} has a zone, which cannot be checked: write the address without it"
     try:
         return f"{item[:80]!r} has bits set after its prefix: write {ip_network(item, strict=False)}"
     except ValueError:

@@ -41,6 +41,9 @@ Otherwise it has its default. `--config PATH` (or `GATEWAY_CONFIG`) names the TO
 - Relative paths are relative to the working directory, whatever their source.
 - An address is `HOST:PORT`, `[IPV6]:PORT`, `:PORT` (every host) or `unix:PATH`.
 - An empty environment variable counts as unset.
+- Variables that Kubernetes or Docker set for services whose names begin with `gateway` (`…_SERVICE_HOST`,
+  `…_PORT=tcp://…`, `…_PORT_6379_TCP`, …) are passed over. Any other name that is near to a
+  setting's is a fault.
 - `GATEWAY_DEBUG=1` (or `--debug`) shows the traceback of an unexpected fault.
 - Give a password in `redis_url` by the variable or the file: other users can see flags in `ps`.
 - Keys of a storage are best provided by the environment, a profile or the role of the machine. Otherwise put

@@ -120,7 +120,8 @@ class Settings(BaseSettings):
     )
     tls_cert: AbsolutePath | None = setting(
         None,
-        "A PEM certificate chain. With it, downloads are served by HTTPS.",
+        "A PEM certificate chain. With it, downloads are served by HTTPS, and browsers are told to use HTTPS "
+        "for this host for a year (HSTS).",
         unit="path",
         default_text="plain HTTP",
     )
@@ -208,6 +209,14 @@ class Settings(BaseSettings):
     def roots(self) -> dict[str, Path]:
         """The folders of the storages that are folders, by name."""
         return {name: table.root for name, table in self.storage.items() if isinstance(table, LocalSettings)}
+
+    @property
+    def private_paths(self) -> tuple[Path, ...]:
+        """Files and folders of the gateway, beside `data`, that are never served."""
+        paths = [self.tls_key, self.cache_path]
+        if self.access_log not in ("-", "off"):
+            paths.append(Path(self.access_log))
+        return tuple(path for path in paths if path is not None)
 
     @classmethod
     def settings_customise_sources(

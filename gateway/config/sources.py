@@ -8,7 +8,6 @@ the settings.
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic_settings import BaseSettings, EnvSettingsSource
+
+from gateway.config.service_links import find_service_links
 
 PREFIX: Final = "GATEWAY_"
 DEFAULT_CONFIG: Final = Path("config/gateway.toml")
@@ -25,10 +26,6 @@ TABLES: Final = "storage"
 """The one setting that is a table of tables. Every other setting is a plain value."""
 GROUPS: Final = ("mint_", "dashboard_", "cache_")
 """An attribute that begins with one of these is a key of a table in the TOML file."""
-
-ORCHESTRATOR: Final = re.compile(r"GATEWAY_(SERVICE_(HOST|PORT)(_.+)?|PORT(_\d+_(TCP|UDP)(_.+)?)?)")
-"""Variables that Kubernetes sets in a pod when a Service is called `gateway`. They are neither settings nor
-typing errors."""
 
 SettingPath = tuple[str, ...]
 """The keys that lead to a value: ("mint_listen",) or ("storage", NAME, "root")."""
@@ -83,19 +80,21 @@ def read_environment(environ: Mapping[str, str], model: type[BaseSettings]) -> S
     """Read the `GATEWAY_…` variables. An empty variable counts as unset, as container files need it.
 
     An unknown variable is a fault if its name is near to that of a setting. Otherwise it is ignored, because
-    another program may use the same prefix (orchestrators do for a service named gateway).
+    another program may use the same prefix. What orchestrators set for services is ignored, too.
     """
-    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value}
     known = [variable_name(attribute) for attribute in model.model_fields if attribute != TABLES]
-    allowed = [*known, CONFIG_VARIABLE, DEBUG_VARIABLE]
+    allowed = {*known, CONFIG_VARIABLE, DEBUG_VARIABLE}
+    links = find_service_links(environ) - allowed
+    ours = {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and value and name not in links
+    }
     tables = variable_name(TABLES) + "__"
     faults = [
         f"{name}: there is no such setting{suggestion}"
-        for name in sorted(ours)
-        if name not in allowed
-        and not name.startswith(tables)
-        and not ORCHESTRATOR.fullmatch(name)
-        and (suggestion := _suggest_variable(name, allowed))
+        for name in sorted(ours.keys() - allowed)
+        if not name.startswith(tables) and (suggestion := _suggest_variable(name, allowed))
     ]
     reader = EnvSettingsSource(model)
     reader.env_vars = {

@@ -1,5 +1,8 @@
 """Answers `/auth`: a front proxy asks whether its client may have a file, and then sends the file itself.
 
+Only a trusted proxy is answered, because the answer names storages and keys. For anybody else `/auth` is not
+there, whatever the request is.
+
 The bytes that the proxy will send are charged and never refunded, because nobody reports what the client
 receives. A proxy cannot send an object of a bucket. The answer then describes no file, as for an index, and
 the proxy passes the request on, so that `download.py` answers and charges it.
@@ -18,9 +21,10 @@ from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.manifest_cache import LoadedManifest
 from gateway.dataplane.resolve import Resolver
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Refused
-from gateway.http.forward_auth import NGINX, Original, TrustedProxies, permission_head, read_original
+from gateway.http.client_address import TrustedProxies
+from gateway.http.forward_auth import NGINX, Original, permission_head, read_original
 from gateway.http.plans import Representation
-from gateway.http.ranges import select_ranges
+from gateway.http.ranges import most_bytes
 from gateway.http.targets import TargetKind, read_target, request_token
 from gateway.manifest import ManifestFile
 from gateway.secrets import token_id
@@ -52,20 +56,25 @@ class Authorisation:
 
         command: the command that reads the token, if it has been sent already.
         """
-        trusted = self._proxies.trusts(exchange.connection.peer)
-        if exchange.original and trusted:
+        self.check_peer(exchange)
+        if exchange.original:
             original = Original(NGINX, "GET", exchange.original)
         else:
-            original = read_original(exchange.method, exchange.target, exchange.headers, trusted)
+            original = read_original(exchange.method, exchange.target, exchange.headers)
         exchange.dialect = original.dialect
         fields = await self._charge(exchange, original, command)
         exchange.respond(200, permission_head(exchange.token_id) + fields)
 
+    def check_peer(self, exchange: Exchange) -> None:
+        """Raise Refused(NOT_FOUND) unless the peer is a trusted proxy."""
+        if not self._proxies.trusts(exchange.connection.peer):
+            raise Refused(NOT_FOUND)
+
     async def _charge(self, exchange: Exchange, original: Original, command: TokenRead | None) -> bytes:
         """Check and charge the original request; return the fields that tell the proxy what to send, if any.
 
-        Only the spans of a Range are charged. But the whole file is charged when the proxy may evaluate
-        If-Range differently.
+        Only the spans of a Range are charged, each as often as it is asked for. But the whole file is charged
+        when the proxy may evaluate If-Range differently.
         """
         if original.disputed:
             raise Refused(BAD_REQUEST, "The fields of two front proxies name different requests.")
@@ -125,7 +134,4 @@ def _charged_bytes(exchange: Exchange, representation: Representation) -> int:
     ranges = (exchange.range,) if exchange.range else exchange.headers.getall(hdrs.RANGE, ())
     if len(ranges) != 1 or hdrs.IF_RANGE in exchange.headers:
         return size
-    spans = select_ranges(ranges[0], size)
-    if spans is None:
-        return size
-    return sum(span.stop - span.start for span in spans)
+    return most_bytes(ranges[0], size)

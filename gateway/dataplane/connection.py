@@ -47,6 +47,7 @@ from gateway.http.pages import refusal_answer
 from gateway.http.request_heads import read_plain_auth_request, read_plain_head
 from gateway.http.targets import is_file_target
 from gateway.runtime.metrics import CONNECTIONS, CONNECTIONS_ACCEPTED, CONNECTIONS_REFUSED
+from gateway.runtime.peers import read_peer
 
 MAX_PENDING_BYTES: Final = 64 * 1024
 """Bytes of later requests that are kept during an answer; more are left in the kernel."""
@@ -91,8 +92,9 @@ class ConnectionServer(ServerState, Protocol):
 class ClientConnection(AiohttpConnection):
     """One client's connection.
 
-    exchange: the request being answered. peer: the client's address, as the socket names it. sender: the
-    delivery under way, when it does not go through the transport alone (delivery/sender.py).
+    exchange: the request being answered. peer: the client's address (runtime/peers.py); a connection without
+    one is ended unread. sender: the delivery under way, when it does not go through the transport alone
+    (delivery/sender.py).
     """
 
     __slots__ = (
@@ -127,10 +129,13 @@ class ClientConnection(AiohttpConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.peer = transport.get_extra_info("peername")
+        self.peer = read_peer(transport)
         self.server.count(CONNECTIONS)
         self.server.count(CONNECTIONS_ACCEPTED)
-        if len(self.server.open_connections) > self.server.limits.max_connections:
+        if self.peer is None:
+            self.state = _AFTER_CLOSE[self.state]
+            self.reset()
+        elif len(self.server.open_connections) > self.server.limits.max_connections:
             self.server.count(CONNECTIONS_REFUSED)
             self.refuse_and_close(OVERLOADED)
 

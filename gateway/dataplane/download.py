@@ -36,12 +36,13 @@ from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import ANSWERED, NOT_POSSIBLE, FastPath
 from gateway.dataplane.manifest_cache import LoadedManifest
 from gateway.dataplane.resolve import Resolver
-from gateway.errors import NOT_FOUND, Refused
+from gateway.errors import BAD_REQUEST, NOT_FOUND, Refused
+from gateway.http.client_address import FORWARDED, TrustedProxies
 from gateway.http.fields import prefers_html
-from gateway.http.forward_auth import NGINX, TrustedProxies
+from gateway.http.forward_auth import NGINX
 from gateway.http.pages import index_answer
 from gateway.http.plans import REDIRECT, Plan, Representation, plan_answer, plan_range, plan_redirect
-from gateway.http.targets import TargetKind, read_target, request_token
+from gateway.http.targets import TargetKind, is_auth_target, read_target, request_token
 from gateway.runtime.deferred import Deferred, in_task, step
 from gateway.runtime.metrics import (
     BYTES_SENT,
@@ -126,11 +127,19 @@ class Downloads:
 
         command: the command that reads the token, if it has been sent already.
         """
+        headers = exchange.headers
+        if FORWARDED in headers and self._proxies.disputes(exchange.connection.peer, headers):
+            raise Refused(BAD_REQUEST, "X-Forwarded-For and Forwarded name different clients.")
         if exchange.token:
             return self._download(exchange, exchange.token, exchange.file or None, command)
         if exchange.target == "/auth":  # saves the 2 µs that read_target takes
             return self._authorisation.answer(exchange, command)
-        target = read_target(exchange.target)
+        try:
+            target = read_target(exchange.target)
+        except Refused:
+            if is_auth_target(exchange.target):
+                self._authorisation.check_peer(exchange)
+            raise
         if target.kind is TargetKind.AUTH:
             return self._authorisation.answer(exchange)
         if target.kind is TargetKind.OTHER:

@@ -31,9 +31,10 @@ class ClientGone(Exception):
 class ServerState(Protocol):
     """The part of the server that answers depend on. All connections of a worker share it.
 
-    draining: whether the worker finishes its answers and then stops. date_field: the Date field, with CRLF.
-    plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
-    cors_origins: the setting. scheduler: decides which delivery may send in a turn of the event loop.
+    draining: whether the worker finishes its answers and then stops. date_field: the fields that every answer
+    has, with CRLF: Date, and what HTTPS adds. plain_tail: the last fields and the empty line of an answer to
+    a plain request (http/request_heads.py). cors_origins: the setting. scheduler: decides which delivery may
+    send in a turn of the event loop.
     """
 
     draining: bool
@@ -49,7 +50,7 @@ class ServerState(Protocol):
 class Channel(Protocol):
     """The part of a connection that answering and sending need.
 
-    transport: None once the connection is lost. peer: the client's address as the socket names it. sender:
+    transport: None once the connection is lost. peer: the client's address (runtime/peers.py). sender:
     the delivery that is under way. client_socket: a duplicate of the socket, for sending past the transport;
     None before it is opened.
     """

@@ -7,8 +7,9 @@ from typing import Final
 from gateway.dataplane.ending import Endings
 from gateway.dataplane.exchange import Exchange
 from gateway.errors import METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED_HERE, NOT_FOUND, Refused
+from gateway.http.client_address import TrustedProxies
 from gateway.http.pages import status_line
-from gateway.http.targets import is_file_target
+from gateway.http.targets import is_auth_target, is_file_target
 from gateway.tokens.claims import Claims
 
 PREFLIGHT_SECONDS: Final = 7200
@@ -28,9 +29,10 @@ _HEALTHY_HEAD: Final = (
 class HealthAndPreflight:
     """Answers requests that open no file."""
 
-    def __init__(self, claims: Claims, endings: Endings) -> None:
+    def __init__(self, claims: Claims, endings: Endings, proxies: TrustedProxies) -> None:
         self._claims = claims
         self._endings = endings
+        self._proxies = proxies
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer one request, whatever happens. Never raises."""
@@ -40,6 +42,8 @@ class HealthAndPreflight:
         path = exchange.target.partition("?")[0]
         is_download = is_file_target(path)
         has_preflights = is_download and bool(exchange.connection.server.cors_origins)
+        if is_auth_target(path) and self._proxies.trusts(exchange.connection.peer):
+            raise Refused(METHOD_NOT_ALLOWED)
         if path not in ("/healthz", "/readyz") and not is_download:
             raise Refused(NOT_FOUND)
         if exchange.method == "OPTIONS" and has_preflights:

@@ -41,6 +41,10 @@ MAX_SHARES: Final = 500
 """The fewest and the most parts of a sweep. Fewer parts would make the date late. More parts would be closer
 together than timers are exact."""
 
+STRICT_TRANSPORT: Final = b"Strict-Transport-Security: max-age=31536000\r\n"
+"""Makes browsers use HTTPS for this host for a year (RFC 6797). Other hosts of the domain are not included,
+because we do not know them."""
+
 Begin = Callable[[Exchange], None]
 """Begins to answer a request. Whatever happens, it is answered, and its exchange ended. Never raises."""
 Answer = Callable[[Exchange], Coroutine[Deferred[Any], None, None]]
@@ -52,6 +56,7 @@ class Server(web.Server):
 
     begin: answers downloads and authorisations. answer_other: answers every other request. record: is called
     with each exchange that has ended; record_refused: with each refusal that belongs to no exchange.
+    date_field: Date, and over HTTPS Strict-Transport-Security, which every answer has.
     plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
     """
 
@@ -64,6 +69,7 @@ class Server(web.Server):
         counters: Counters,
         limits: Limits,
         cors_origins: tuple[str, ...] = (),
+        is_https: bool = False,
     ) -> None:
         super().__init__(
             self.handle,
@@ -85,6 +91,7 @@ class Server(web.Server):
         self.scheduler = SendScheduler(self._loop)
         self.draining = False
         self.date_field = b""
+        self._secure_field = STRICT_TRANSPORT if is_https else b""
         self.plain_tail = b""
         self._answer_other = answer_other
         self._timer: asyncio.TimerHandle | None = None
@@ -139,7 +146,7 @@ class Server(web.Server):
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self.date_field = b"Date: %b\r\n" % format_date(second).encode()
+            self.date_field = b"Date: %b\r\n%b" % (format_date(second).encode(), self._secure_field)
             cors = cors_fields(self.cors_origins, None) if self.cors_origins else b""
             self.plain_tail = b"%b%b\r\n" % (cors, self.date_field)
 

@@ -22,7 +22,7 @@ from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.errors import Refusal
-from gateway.http.forward_auth import TrustedProxies
+from gateway.http.client_address import TrustedProxies
 from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
 from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.scripts import SCRIPTS
@@ -61,10 +61,8 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             lambda exchange: proxies.client(exchange.connection.peer, exchange.headers),
         )
     )
-    storages = Storages(
-        settings.storage,
-        settings.data,
-        settings.open_files,
+    storages = Storages.of(
+        settings,
         count=counters.add,
         cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
@@ -89,7 +87,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         counters,
     )
     recorder = Recorder(counters, access_log)
-    health = HealthAndPreflight(claims, endings)
+    health = HealthAndPreflight(claims, endings, proxies)
     server = Server(
         downloads.begin,
         health.answer,
@@ -106,6 +104,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             max_headers=settings.max_headers,
         ),
         settings.cors_origins,
+        is_https=settings.tls_cert is not None,
     )
     return Worker(server, claims, topology, storages, access_log)
 

@@ -11,23 +11,18 @@ A proxy also passes on fields that it does not set itself, so a client may add t
 than its proxy's. Where two dialects name different requests, the question is refused, because a client may
 not choose which of them counts.
 
-The fields count only when they come from `trusted_proxies`. From any other peer, the request itself is
-checked. A peer on a unix socket is trusted: the file system decides who may connect there.
+Only trusted peers may ask at all (http/client_address.py), because the answer names storages and keys. A
+request of such a peer that has neither these fields nor this prefix is checked itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, NamedTuple
 
 from multidict import CIMultiDictProxy
 
 from gateway.errors import Refusal
-
-Networks = tuple[IPv4Network | IPv6Network, ...]
-Peer = str | tuple[str, int] | tuple[str, int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +59,15 @@ class Original(NamedTuple):
     disputed: bool = False
 
 
-def read_original(method: str, target: str, headers: CIMultiDictProxy[str], trusted: bool) -> Original:
-    """Return what the client asked the proxy for, or the request itself if it comes from no trusted proxy."""
+def read_original(method: str, target: str, headers: CIMultiDictProxy[str]) -> Original:
+    """Return what the client asked the proxy for. The peer must be trusted."""
     found: list[Original] = []
     if target.startswith(PREFIX + "/"):
         found.append(Original(ENVOY, method, target[len(PREFIX) :]))
-    if trusted:
-        for dialect in DIALECTS:
-            methods = headers.getall(dialect.method, ("GET",))
-            targets = headers.getall(dialect.target, ())
-            found += [Original(dialect, verb, uri) for uri in targets for verb in methods]
+    for dialect in DIALECTS:
+        methods = headers.getall(dialect.method, ("GET",))
+        targets = headers.getall(dialect.target, ())
+        found += [Original(dialect, verb, uri) for uri in targets for verb in methods]
     if not found:
         return Original(DIRECT, method, target)
     first = found[0]
@@ -88,49 +82,3 @@ def permission_head(identifier: str) -> bytes:
 def refusal_fields(refusal: Refusal) -> bytes:
     """Return the fields in which the true status and the code of a refusal reach the front proxy."""
     return b"X-Gateway-Status: %d\r\nX-Gateway-Code: %b\r\n" % (refusal.status, refusal.code.encode())
-
-
-class TrustedProxies:
-    """The addresses of the front proxies whose fields are believed: the setting `trusted_proxies`."""
-
-    def __init__(self, networks: Networks) -> None:
-        self._networks = networks
-        self._trusts_host = lru_cache(maxsize=4096)(self._is_inside)
-        self._nearest = lru_cache(maxsize=4096)(self._find_nearest)  # saves 2 µs a line of the log
-
-    def trusts(self, peer: Peer) -> bool:
-        """Whether the fields of this peer are believed. peer: its address as a socket names it."""
-        if isinstance(peer, tuple):
-            return bool(self._networks) and self._trusts_host(peer[0])
-        return True
-
-    def client(self, peer: Peer, headers: CIMultiDictProxy[str]) -> str:
-        """Return the client's address: the peer's, or the last in X-Forwarded-For that is not a proxy's."""
-        host = peer[0] if isinstance(peer, tuple) else ""
-        if "X-Forwarded-For" not in headers or not self.trusts(peer):
-            return host
-        return self._nearest(host, ",".join(headers.getall("X-Forwarded-For")))
-
-    def _find_nearest(self, host: str, forwarded: str) -> str:
-        for hop in reversed(forwarded.split(",")):
-            address = hop.strip()
-            if not address:
-                continue
-            try:
-                ip_address(address)
-            except ValueError:
-                break  # a proxy that wrote this is not believed about the hops before it either
-            if "%" in address:
-                break  # a zone may hold any text, and means nothing here
-            host = address
-            if not self._trusts_host(address):
-                break
-        return host
-
-    def _is_inside(self, host: str) -> bool:
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self._networks)

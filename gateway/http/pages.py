@@ -26,7 +26,11 @@ _STYLE: Final = (
 _PRIVATE: Final = (
     "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
 )
-_PAGE_POLICY: Final = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
+_PAGE_POLICY: Final = (
+    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'\r\n"
+)
+"""What a page may do: use its own style. The last three do not follow from default-src."""
 
 
 @lru_cache(maxsize=256)

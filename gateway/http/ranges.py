@@ -17,6 +17,9 @@ The rules, in the order they are applied:
   field is ignored.
 - Ranges that overlap or touch are merged. The parts keep the order of the request (15.3.7.2); a merged part
   stands where the first of its ranges stood. If more than MAX_PARTS remain, the field is ignored.
+
+Other servers follow other rules: most of them do not merge, so that they send a byte as often as it is asked
+for. `most_bytes` says what a front proxy may send that answers by itself.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 MAX_PARTS: Final = 16
 """The most parts of one answer: programs that read archives and documents ask for a few."""
+
+MAX_UNMERGED: Final = 16
+"""For more ranges, nginx sends the whole file: `max_ranges` in config/nginx/auth_request.conf."""
 
 _DIGITS: Final = 18
 """The longest number that is converted. A longer one (without its leading zeros) lies past the end of any
@@ -50,6 +56,9 @@ UNSATISFIABLE: Final[Spans] = ()
 _SINGLE: Final = re.compile(rf"bytes=([0-9]{{1,{_DIGITS}}})-([0-9]{{0,{_DIGITS}}})", re.IGNORECASE | re.ASCII)
 _UNIT: Final = re.compile(r"bytes=", re.IGNORECASE | re.ASCII)
 _RANGE: Final = re.compile(r"[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.ASCII)
+_ELEMENT: Final = rf"(?:[0-9]{{1,{_DIGITS}}}-[0-9]{{0,{_DIGITS}}}|-0{{0,{_DIGITS}}}[1-9][0-9]{{0,{_DIGITS}}})"
+_USUAL: Final = re.compile(rf"bytes={_ELEMENT}(?:, ?{_ELEMENT}){{0,{MAX_UNMERGED - 1}}}", re.ASCII)
+"""What every server reads in the same way."""
 
 
 def select_ranges(value: str, size: int) -> Spans | None:
@@ -73,8 +82,27 @@ def select_ranges(value: str, size: int) -> Spans | None:
     return (Span(start, min(stop, size)),)
 
 
+def most_bytes(value: str, size: int) -> int:
+    """The most bytes of a file of `size` bytes that a server sends for the Range field `value`.
+
+    This holds for servers that merge ranges and for those that do not. The whole file counts where a server
+    might ignore the field: in an unusual spelling, with more than MAX_UNMERGED ranges, and where this module
+    ignores it. An unsatisfiable field counts nothing.
+    """
+    spans = _read_set(value, size) if _USUAL.fullmatch(value) else None
+    if spans is None:
+        return size
+    return sum(span.stop - span.start for span in spans)
+
+
 def _select_set(value: str, size: int) -> Spans | None:
     """The general case of `select_ranges`: any set of ranges, numbers of any length."""
+    spans = _read_set(value, size)
+    return None if spans is None else _coalesce(spans)
+
+
+def _read_set(value: str, size: int) -> list[Span] | None:
+    """The spans that a field selects, as they are asked for; None if the field is ignored."""
     unit = _UNIT.match(value)
     if unit is None:
         return None
@@ -101,9 +129,7 @@ def _select_set(value: str, size: int) -> Spans | None:
             total += span.stop - span.start
             if total > size:
                 return None
-    if empty:
-        return None
-    return _coalesce(spans)
+    return None if empty else spans
 
 
 def _resolve(first: str, last: str, size: int) -> Span | None:

@@ -79,11 +79,17 @@ def read_target(target: str) -> Target:
 
 
 def is_file_target(target: str) -> bool:
-    """Whether the target is one of a download or an authorisation, whatever its query is."""
-    try:
-        return read_target(target.partition("?")[0]).kind is not TargetKind.OTHER
-    except Refused:
-        return False
+    """Whether the target is one of a download, whatever its query is."""
+    return _kind(target) is TargetKind.DOWNLOAD
+
+
+def is_auth_target(target: str) -> bool:
+    """Whether the target is one of an authorisation, whatever its query is."""
+    return _kind(target) is TargetKind.AUTH
+
+
+def _kind(target: str) -> TargetKind:
+    return read_target(target.partition("?")[0]).kind  # only a query can raise
 
 
 def bearer_token(authorization: str | None) -> str | None:

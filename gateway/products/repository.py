@@ -27,7 +27,11 @@ RESOLVE: Final = Script.load("resolve_version")
 
 @dataclass(frozen=True)
 class Product:
-    """A product as the store holds it. created: ms since 1970 UTC. versions: version → manifest's digest."""
+    """A product as the store holds it.
+
+    created: ms since 1970 UTC. versions: version → manifest's digest. trusted: the versions whose files'
+    digests were taken on trust, and not computed by us.
+    """
 
     id: str
     name: str
@@ -35,6 +39,7 @@ class Product:
     active: str | None
     created: int
     versions: dict[str, str]
+    trusted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,20 @@ class ProductRepository:
         self._client = client
 
     async def register(
-        self, manifest: Manifest, name: str | None = None, activate: bool | None = None, create: bool = True
+        self,
+        manifest: Manifest,
+        name: str | None = None,
+        activate: bool | None = None,
+        create: bool = True,
+        *,
+        trusted: bool = False,
     ) -> Product:
         """Register a version, and give its product the name. With `create` a missing product is made.
 
         A product made without a name is named by its id. Its first version becomes the active one, a later
         one only with `activate`. Registering the same version with the same files again changes nothing.
-        Raises Declined: invalid, version_conflict (a version never changes), product_unknown.
+        trusted: the digests of the files were not computed by us. Raises Declined: invalid, version_conflict
+        (a version never changes), product_unknown.
         """
         faults = manifest_faults(manifest) + display_name_faults("name", name)
         if faults:
@@ -73,9 +85,8 @@ class ProductRepository:
         await self._client.call("SET", manifest_key(manifest.digest), manifest.text, "NX")
         if name is None and create and not await self._client.call("HEXISTS", keys[0], "name"):
             name = product
-        reply = await self._client.run(
-            REGISTER, keys, manifest.version, manifest.digest, name or "", int(bool(activate)), int(create)
-        )
+        flags = (int(bool(activate)), int(create), int(trusted))
+        reply = await self._client.run(REGISTER, keys, manifest.version, manifest.digest, name or "", *flags)
         if reply != "done":
             raise _declined(reply, product, manifest.version)
         return await self._existing(product)
@@ -134,6 +145,19 @@ class ProductRepository:
         """The manifest with this digest, or None."""
         text = await self._client.call("GET", manifest_key(digest))
         return None if text is None else Manifest.parse(text.encode("utf-8", "surrogateescape"))
+
+    async def known_manifests(self, product: Product | None, version: str) -> list[Manifest]:
+        """The manifest whose digests need not be computed again for this version, if there is one.
+
+        It is that of the version itself, else of the active one, unless its digests were taken on trust.
+        """
+        if product is None:
+            return []
+        known = version if version in product.versions else product.active
+        if known is None or known in product.trusted or known not in product.versions:
+            return []
+        manifest = await self.get_manifest(product.versions[known])
+        return [] if manifest is None else [manifest]
 
     async def resolve_version(self, product: str, version: str | None = None) -> ResolvedVersion:
         """The version that a new token of the product gets: the one named, or the active one.
@@ -194,4 +218,5 @@ def _product(identifier: str, fields: dict[str, str], versions: dict[str, str]) 
         active=fields.get("active"),
         created=int(fields.get("created", 0)),
         versions=versions,
+        trusted=frozenset(field[8:] for field in fields if field.startswith("trusted:")),
     )

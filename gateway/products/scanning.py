@@ -10,11 +10,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from gateway.errors import ConfigurationError, StorageError
+from gateway.manifest import hidden_part, is_hidden
 from gateway.products.bucket_scanning import (
     ObjectAddress,
     ObjectFinder,
@@ -26,11 +27,11 @@ from gateway.products.bucket_scanning import (
 )
 from gateway.storage.catalog import ObjectMissing
 from gateway.storage.registry import Storages
+from gateway.storage.rules import ServingRules, refuse_key
 
-HIDDEN_NAMES: Final = frozenset({"thumbs.db", "desktop.ini"})
 HIDDEN_HELP: Final = (
     "In a folder, names that begin with a dot (.git, .env, .DS_Store), Thumbs.db and desktop.ini are left "
-    "out; to publish such a file, name it."
+    "out; to publish such a file of this machine, name it."
 )
 
 
@@ -39,7 +40,8 @@ class ScannedFile:
     """A file to publish.
 
     name: for the customer. path: absolute, without links. folder: the root of its storage, if it is in none
-    yet. size: in bytes. modified: in nanoseconds since 1970.
+    yet. size: in bytes. modified: in nanoseconds since 1970. alone: it was named by itself, and not found in
+    a folder, so its storage is this one file.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ScannedFile:
     folder: Path
     size: int
     modified: int
+    alone: bool = False
 
     @property
     def address(self) -> str:
@@ -87,8 +90,8 @@ def plan_publication(
     A path that is an address (`s3://…`) means an object in one of the storages; with a slash at its end it
     means a folder of objects. A single file gets its base name; the files of a folder get their path below
     it, in sorted order. Links to files that stay below the folder are followed, and a path given here may
-    itself be a link. private: the data folder, which is left out of a folder that contains it. progress:
-    shows how many objects have been described.
+    itself be a link. private: the data folder, which is left out of a folder that contains it; `ServingRules`
+    says what of it may be published. progress: shows how many objects have been described.
 
     Raises ConfigurationError with all errors at once: a path that is missing, unreadable, or neither file nor
     folder; a link to a folder or out of it; a name that is not UTF-8; two files of one name; a folder without
@@ -125,8 +128,11 @@ def _files_at(
     top = _resolve(path)
     if top == data_folder:
         raise _NotPublishable("is the gateway's own data folder")
-    if not top.is_dir():
-        return [_scan_file(utf8(path.absolute().name), top, top.parent)]
+    is_folder = top.is_dir()
+    if fault := ServingRules(data_folder).refuse_path(top if is_folder else top.parent, top):
+        raise _NotPublishable(fault)
+    if not is_folder:
+        return [replace(_scan_file(utf8(path.absolute().name), top, top.parent), alone=True)]
     walk = _Walk(top, data_folder, faults, skipped)
     scanned = walk.scanned()
     if not scanned and not walk.failed:
@@ -141,10 +147,12 @@ def _objects_at(address: str, finder: ObjectFinder, skipped: list[Path | str]) -
     """
     found = finder.find(address)
     if not address.endswith("/") and len(found) == 1:
+        if fault := refuse_key(found[0].key):
+            raise _NotPublishable(f"{fault}; copy it to another key")
         return found
     kept = []
     for each in found:
-        if any(_is_hidden(part) for part in each.name.split("/")):
+        if refuse_key(each.key):
             skipped.append(each.address)
         else:
             kept.append(each)
@@ -219,6 +227,10 @@ class _Walk:
                 )
             if self._data_folder is not None and target.is_relative_to(self._data_folder):
                 raise _NotPublishable("is a link into the gateway's own data folder")
+            if hidden_part(str(target.relative_to(self._top))):
+                raise _NotPublishable(
+                    "is a link to a hidden file, which is never served; replace it with the file"
+                )
             if target.is_dir():
                 raise _NotPublishable(
                     "is a link to a folder, which is not followed; replace it with the folder"
@@ -226,7 +238,7 @@ class _Walk:
         return _scan_file(name, target, self._top)
 
     def _skip(self, path: Path) -> bool:
-        hidden = _is_hidden(path.name) or path == self._data_folder
+        hidden = is_hidden(path.name) or path == self._data_folder
         if hidden:
             self._skipped.append(path)
         return hidden
@@ -237,10 +249,6 @@ class _Walk:
     def _fault(self, text: str) -> None:
         self.failed = True
         self._faults.append(text)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in HIDDEN_NAMES
 
 
 _CIRCLE: Final = "is part of a circle of links"

@@ -23,6 +23,7 @@ from gateway.storage.catalog import ObjectFacts
 from gateway.storage.interface import Stream
 from gateway.storage.object_storage import ObjectStorage, describe_object
 from gateway.storage.published import encoding_fault, identity_fault
+from gateway.storage.rules import HIDDEN, refuse_key
 
 READ_BYTES: Final = 1 << 20
 
@@ -50,6 +51,8 @@ class ObjectCatalog:
 
     def stat(self, key: str) -> ObjectFacts:
         """Describe one object. Raises StorageError, also for an object that cannot be served as it is."""
+        if hidden := refuse_key(key):
+            raise StorageError(f"{describe_object(self.name, key)} {hidden}")
         facts = self._run(lambda storage: storage.describe(key))
         fault = encoding_fault(facts) or identity_fault(facts)
         if fault:
@@ -59,7 +62,9 @@ class ObjectCatalog:
         return facts
 
     def check(self, file: ManifestFile) -> None:
-        """Ask for the first byte of what was published."""
+        """Ask for the first byte of what was published. Raises StorageError for a hidden object."""
+        if file.hidden:
+            raise StorageError(f"{describe_object(self.name, file.key)} {HIDDEN}")
         self._run(lambda storage: storage.verify(file))
 
     def list(self, folder: str) -> Iterator[str]:

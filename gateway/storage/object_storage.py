@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, Self
 
-from gateway.errors import NotAsPublished
+from gateway.errors import NotAsPublished, StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.adoption import Adoption
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.interface import Stream
 from gateway.storage.local.page_cache import READ_BYTES
 from gateway.storage.retries import RetryBudget
+from gateway.storage.rules import HIDDEN
 
 CHECKED_SECONDS: Final = 5.0
 """How long the result of a check is used for further responses that send no bytes of the object."""
@@ -87,12 +88,14 @@ class ObjectStorage:
         raise NotImplementedError
 
     def lookup(self, file: ManifestFile) -> StoredObject:
-        """Return the blob. The storage is not asked yet."""
+        """Return the blob. The storage is not asked yet. Raises StorageError for a hidden object."""
+        if file.hidden:
+            raise StorageError(f"{describe_object(self.name, file.key)} {HIDDEN}")
         return StoredObject(self, file)
 
     def open(self, file: ManifestFile) -> StoredObject:
         """Return the blob, as `lookup` does."""
-        return StoredObject(self, file)
+        return self.lookup(file)
 
     def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> str | None:  # noqa: ARG002
         """Return None: a storage that has URLs for clients overrides this. See `Storage`."""

@@ -5,8 +5,8 @@ when it is first asked for, and its modules are imported only then, so a process
 does not load the others.
 
 `up` and `product add` publish files from any folder. A folder that is below no root of the settings is
-registered as a storage of its own, so that running workers find it without new settings. If a name is in both
-places, the storage of the settings is used.
+registered as a storage of its own, and a single file as a storage of this file alone, so that running workers
+find them without new settings. If a name is in both places, the storage of the settings is used.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from gateway.config.settings import Settings
 from gateway.config.storages import (
     CloudSettings,
     LocalSettings,
@@ -29,8 +30,9 @@ from gateway.errors import StorageError
 from gateway.storage.catalog import Catalog
 from gateway.storage.interface import Storage
 from gateway.storage.local.descriptors import DescriptorCache
-from gateway.storage.local.registered_folders import REGISTRY, read_registry, register
+from gateway.storage.local.registered_folders import REGISTRY, Registered, read_registry, register_entries
 from gateway.storage.local.storage import LocalStorage
+from gateway.storage.rules import ServingRules, refuse_key
 
 if TYPE_CHECKING:
     from gateway.storage.cache.slices import SliceCache
@@ -110,6 +112,17 @@ class ObjectLocation(NamedTuple):
     key: str
 
 
+def _locate_below(folders: Iterable[LocalStorage], path: Path) -> ObjectLocation | None:
+    """Find the nearest folder that may serve the file."""
+    roots = [(storage.root.resolve(), storage.name) for storage in folders]
+    for root, name in sorted(roots, key=lambda pair: len(pair[0].parts), reverse=True):
+        if path != root and path.is_relative_to(root):
+            key = os.fsencode(path.relative_to(root)).decode()
+            if not refuse_key(key):
+                return ObjectLocation(name, key)
+    return None
+
+
 class Storages:
     """The storages by name. Any thread may use it."""
 
@@ -121,21 +134,25 @@ class Storages:
         *,
         count: Count = _no_count,
         cache: CacheSettings | None = None,
+        private: Iterable[Path] = (),
     ) -> None:
         """Folders share one cache of `open_files` descriptors.
 
-        configured: the tables of the settings. data: the folder with the file of registered folders. count:
-        adds to a counter of this process. cache: the cache to put in front of object storages, if any.
+        configured: the tables of the settings. data: the folder with the file of registered folders; nothing
+        of it is served. count: adds to a counter of this process. cache: the cache to put in front of object
+        storages, if any. private: other files and folders that are never served.
         """
+        self.rules: Final = ServingRules(data, private)
         self._descriptors = DescriptorCache(open_files)
         self._registry = data / REGISTRY
         self._adopted = data / ADOPTED
         self._configured = {
-            name: LocalStorage(name, table.root, self._descriptors)
+            name: LocalStorage(name, table.root, self._descriptors, rules=self.rules)
             for name, table in configured.items()
             if isinstance(table, LocalSettings)
         }
         self._local = dict(self._configured)
+        self._singles: dict[Path, LocalStorage] = {}
         self._tables = {
             name: table for name, table in configured.items() if not isinstance(table, LocalSettings)
         }
@@ -148,6 +165,25 @@ class Storages:
         self._lock = threading.RLock()
         self._registry_version: tuple[int, int, int] | None = None
         self._registry_read_at = float("-inf")
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        open_files: int | None = None,
+        *,
+        count: Count = _no_count,
+        cache: CacheSettings | None = None,
+    ) -> Storages:
+        """The storages of the settings, with what is private by the settings. open_files: see `__init__`."""
+        return cls(
+            settings.storage,
+            settings.data,
+            settings.open_files if open_files is None else open_files,
+            count=count,
+            cache=cache,
+            private=settings.private_paths,
+        )
 
     def __iter__(self) -> Iterator[Storage]:
         """Iterate over all storages, with object storages built and the registered folders read again."""
@@ -221,29 +257,30 @@ class Storages:
         nearest = max(holders, key=lambda catalog: len(catalog.root))
         return nearest, address[len(nearest.root) :]
 
-    def locate(self, path: Path) -> ObjectLocation | None:
-        """Find the storage and the key of a file; None if the file is below no root.
+    def locate(self, path: Path, *, alone: bool = False) -> ObjectLocation | None:
+        """Find the storage and the key from which a file may be published; None if it is in no storage.
 
-        Folders of the settings come before registered ones, and longer roots before shorter ones. `path` is
-        absolute and without links, so that the key has no links either.
+        Folders of the settings come before registered ones, and longer roots before shorter ones. alone: the
+        file was named by itself, so if it was registered by itself before, it is in that storage, which comes
+        before registered folders. `path` is absolute and without links, so that the key has no links either.
         """
         self._refresh()
-        for configured in (True, False):
-            roots = [
-                (storage.root.resolve(), name)
-                for name, storage in self._local.items()
-                if (name in self._configured) is configured
-            ]
-            for root, name in sorted(roots, key=lambda pair: len(pair[0].parts), reverse=True):
-                if path != root and path.is_relative_to(root):
-                    return ObjectLocation(name, os.fsencode(path.relative_to(root)).decode())
-        return None
+        folders = [storage for storage in self._local.values() if storage.only is None and storage.takes_new]
+        found = _locate_below([each for each in folders if each.name in self._configured], path)
+        if found is None and alone:
+            single = self._singles.get(path)
+            found = None if single is None else ObjectLocation(single.name, str(single.only))
+        return found or _locate_below([each for each in folders if each.name not in self._configured], path)
 
-    def register(self, folder: Path) -> str:
-        """Make a folder a storage, and register it; return its name. Raises ConfigurationError."""
-        name = register(self._registry.parent, folder)
+    def real_roots(self, names: Iterable[str]) -> dict[str, Path]:
+        """The roots without links of those of the named storages that are of this machine."""
         self._refresh()
-        return name
+        return {name: self._local[name].root.resolve() for name in set(names) if name in self._local}
+
+    def register(self, entries: Iterable[Registered]) -> None:
+        """Make folders and single files storages, and register them. Raises ConfigurationError."""
+        register_entries(self._registry.parent, entries)
+        self._refresh()
 
     def close(self) -> None:
         """Close connections and descriptors; those in use are closed when they are released."""
@@ -276,6 +313,21 @@ class Storages:
             self._slice_cache = SliceCache(cache.path, cache.max_bytes, self._count)
         return CachedStorage(storage, self._slice_cache)
 
+    def _registered(self, name: str, entry: Registered) -> LocalStorage:
+        """Return the storage of an entry: the one that is known, with its open files, if it is the same."""
+        known = self._local.get(name)
+        facts = (entry.root, entry.only, entry.takes_new)
+        if known is not None and (known.root, known.only, known.takes_new) == facts:
+            return known
+        return LocalStorage(
+            name,
+            entry.root,
+            self._descriptors,
+            only=entry.only,
+            takes_new=entry.takes_new,
+            rules=self.rules,
+        )
+
     def _refresh(self) -> None:
         """Read the file of registered folders again if it has changed. Raises StorageError."""
         with self._lock:
@@ -291,11 +343,12 @@ class Storages:
                 return
             registered = read_registry(self._registry.parent)
             fresh = dict(self._configured)
-            for name, root in registered.items():
-                known = self._local.get(name)
+            for name, entry in registered.items():
                 if name not in fresh and name not in self._tables:
-                    same = known is not None and known.root == root
-                    fresh[name] = known if known and same else LocalStorage(name, root, self._descriptors)
+                    fresh[name] = self._registered(name, entry)
             self._local = fresh
+            self._singles = {
+                storage.root / storage.only: storage for storage in fresh.values() if storage.only is not None
+            }
             self._all = {**fresh, **self._objects}
             self._registry_version = version

@@ -9,7 +9,8 @@
                                  N); while it is downloaded also lease:N:NAME and leased (store/scripts/).
                                  The key lives exactly until `expires` (PEXPIREAT)
     dg:manifest:{D}     string   a manifest as JSON; D is the SHA-256 of this text, so it never changes
-    dg:product:{ID}     hash     name, status (active | archived), active (the version), created (ms)
+    dg:product:{ID}     hash     name, status (active | archived), active (the version), created (ms);
+                                 trusted:VERSION (1: the digests of its files were not computed by us)
     dg:version:{ID}     hash     version → digest of its manifest
     dg:products         set      the ids of all products, only for listing
     dg:key:{HASH}       hash     an API key by its SHA-256: name, role, created (ms)

@@ -74,7 +74,7 @@ def run_up(
 
     reload = reload or (lambda: settings)
     with _interruptible():
-        with contextlib.closing(Storages(settings.storage, settings.data, settings.open_files)) as storages:
+        with contextlib.closing(Storages.of(settings)) as storages:
             planned = plan_products(paths, settings.data, storages)
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         with RunningCommand("up", _quiet(settings), lambda: _quiet(reload()), program) as running:

@@ -123,7 +123,7 @@ async def publish_products(
     planned: Sequence[PlannedProduct], settings: Settings, url: str
 ) -> list[PublishedProduct]:
     """Publish everything in the store at `url`, and make a token for each product. Raises GatewayError."""
-    storages = Storages(settings.storage, settings.data, settings.open_files)
+    storages = Storages.of(settings)
     try:
         async with Repositories.connect(url, settings.redis_timeout) as store:
             with show_progress(sum(product.publication.size for product in planned)) as report:
@@ -137,7 +137,9 @@ async def _publish(
 ) -> PublishedProduct:
     product = await store.products.get(planned.id)
     known = await _known_versions(store, product)
-    manifest = await _hash(planned, storages, known, report)
+    trusted = product.trusted if product else frozenset()
+    computed = [other for other in known if other.version not in trusted]
+    manifest = await _hash(planned, storages, computed, report)
     manifest = _with_version(manifest, product, known)
     await store.products.register(manifest, planned.name if product is None else None, activate=True)
     if product is not None and product.status != "active":

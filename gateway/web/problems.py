@@ -55,7 +55,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "expectation_failed": Row(417, "The expectation cannot be met"),
     "idempotency_key_reused": Row(422, "The Idempotency-Key was used with another body"),
     "internal_error": Row(500, "Something went wrong here"),
-    "store_unavailable": Row(503, "The store does not answer"),
+    "store_unavailable": Row(503, "The store is not available"),
 }
 """Codes are part of the API. A code never changes its meaning or its status."""
 
@@ -141,12 +141,12 @@ def method_not_allowed(methods: Iterable[str]) -> Problem:
 
 def malformed_request() -> Problem:
     """Make the 400 for bytes that are no HTTP request. It quotes nothing, because they may hold a key."""
-    return Problem("invalid_request", "This is not a valid HTTP/1.1 request.")
+    return Problem("invalid_request", "The request is not valid HTTP/1.1, or a line of it is too long.")
 
 
 def internal_error() -> Problem:
-    """Make the 500 for a fault of ours."""
-    return Problem("internal_error", "The service logged the error; nothing is wrong with the request.")
+    """Make the 500 for a fault of ours. Whoever answers with it logs the fault (see `log_failure`)."""
+    return Problem("internal_error", "The service failed to answer this request. Its log has the reason.")
 
 
 def problem_of(error: Exception, logger: logging.Logger) -> Problem:

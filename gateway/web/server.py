@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.config.settings import Settings
+from gateway.runtime.peers import PeerName, read_peer
 from gateway.runtime.process import run_until_sigterm
 from gateway.tokens.repositories import Repositories
 from gateway.web.problems import internal_error, log_failure, malformed_request
@@ -110,13 +111,27 @@ class Server:
 
 
 class ProblemConnection(RequestHandler):
-    """One connection of aiohttp whose own refusals, such as of bytes that are no HTTP, are problems."""
+    """One connection of aiohttp whose own refusals, such as of bytes that are no HTTP, are problems.
 
-    __slots__ = ("_service_logger",)
+    peer: the client's address (runtime/peers.py); a connection without one is ended unread.
+    """
+
+    __slots__ = ("_service_logger", "peer")
 
     def __init__(self, server: web.Server, service_logger: logging.Logger, **options: Any) -> None:
         super().__init__(server, **options)
         self._service_logger = service_logger
+        self.peer: PeerName | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.peer = read_peer(transport)
+        if self.peer is None and self.transport is not None:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            super().data_received(data)
 
     def handle_error(
         self,
@@ -130,8 +145,7 @@ class ProblemConnection(RequestHandler):
             problem = malformed_request()
         else:
             problem = internal_error()
-            if exc is not None:
-                log_failure(exc, self._service_logger)
+            log_failure(exc or RuntimeError(f"aiohttp answers {status}"), self._service_logger)
         response = quick_problem(problem)
         response.force_close()
         return response

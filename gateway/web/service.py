@@ -36,11 +36,14 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 @asynccontextmanager
 async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
-    with closing(Storages(settings.storage, settings.data, OPEN_FILES)) as storages:
-        root = make_root(AdminContext(store, storages, settings.mint_max_ttl))
-        runner = web.AppRunner(root, shutdown_timeout=STOP_SECONDS)
+    with closing(Storages.of(settings, OPEN_FILES)) as storages:
+        context = AdminContext(store, storages, settings.mint_max_ttl)
+        runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
         async with Server(runner, sockets, settings, _log):
-            yield
+            try:
+                yield
+            finally:
+                context.stop.set()
 
 
 def make_root(context: AdminContext) -> web.Application:

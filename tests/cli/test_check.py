@@ -18,9 +18,14 @@ from typing import Any
 import pytest
 
 from gateway.cli.checks import Level
+from gateway.cli.checks.ports import _reach, check_ports
 from gateway.cli.checks.proxy import Target, check_proxy
 from gateway.cli.checks.store import check_store
+from gateway.cli.checks.trust import check_trust
+from gateway.config.settings import LISTENERS, Settings
+from gateway.config.sources import toml_name
 from gateway.manifest import ManifestFile
+from gateway.runtime.addresses import Address
 from gateway.tokens.repositories import Repositories
 from tests.support.console import FREE, Gateway, report
 from tests.support.listening import found_addresses, found_port
@@ -150,6 +155,84 @@ def test_addresses(gateway: Gateway, tmp_path: Path) -> None:
     }
     assert "cannot be used" in found["listen"]["text"]
     assert found["mint.listen"]["text"] == "/none is not a folder"
+
+
+@pytest.mark.parametrize(
+    ("address", "result"),
+    [
+        ("0.0.0.0:0", "warn"),
+        (":0", "warn"),
+        ("[::]:0", "warn"),
+        ("[0:0::0]:0", "warn"),
+        ("[::ffff:0.0.0.0]:0", "warn"),
+        ("0:0", "warn"),
+        ("127.0.0.1:0", "ok"),
+        ("localhost:0", "ok"),
+        ("unix:private.sock", "ok"),
+    ],
+)
+def test_private_listeners_on_every_address(
+    address: str, result: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in LISTENERS:
+        others = dict.fromkeys(LISTENERS, "127.0.0.1:0")
+        findings = check_ports(Settings.model_validate({**others, name: address}))
+        found = {each.subject: each for each in findings}
+        expected = "ok" if name == "listen" else result
+        finding = found[toml_name(name)]
+        assert finding.level.value == expected, finding
+        assert bool(finding.remedy) is (expected == "warn")
+        assert [each.level.value for each in found.values()].count("warn") == (expected == "warn")
+
+
+@pytest.mark.parametrize(
+    ("address", "reach"),
+    [
+        ("8.8.8.8:1", "from the Internet"),
+        ("[2600::1]:1", "from the Internet"),
+        ("[::ffff:8.8.8.8]:1", "from the Internet"),
+        ("10.0.0.1:1", ""),
+        ("192.168.1.1:1", ""),
+        ("[fd00::1]:1", ""),
+        ("[::1]:1", ""),
+    ],
+)
+def test_how_far_an_address_is_reached(address: str, reach: str) -> None:
+    assert _reach(Address.parse(address)) == reach
+
+
+@pytest.mark.parametrize(
+    ("networks", "wide"),
+    [
+        ("", []),
+        ("127.0.0.1, 10.0.0.0/8, 172.16.0.0/12, fd00::/8, fc00::/7, fe80::/10, 2001:db8::/32", []),
+        ("0.0.0.0/0", ["0.0.0.0/0"]),
+        ("::/0", ["::/0"]),
+        ("10.0.0.0/8 0.0.0.0/0 ::/0", ["0.0.0.0/0", "::/0"]),
+        ("0.0.0.0/1,128.0.0.0/1", ["0.0.0.0/1", "128.0.0.0/1"]),
+        ("64.0.0.0/2", ["64.0.0.0/2"]),
+        ("2000::/3", ["2000::/3"]),
+        ("::ffff:0:0/96", ["::ffff:0.0.0.0/96", "::ffff:0:0/96"]),
+        ("::ffff:10.0.0.0/104", []),
+    ],
+)
+def test_networks_of_front_proxies_that_hold_strangers(networks: str, wide: list[str]) -> None:
+    finding = check_trust(Settings.model_validate({"trusted_proxies": networks}))
+    assert finding.level is (Level.WARN if wide else Level.OK)
+    named = finding.text.partition(" lets ")[0].split(", ") if wide else []
+    assert named == wide or (len(named) == 1 and named[0] in wide)
+
+
+def test_strangers_are_named_in_the_report(gateway: Gateway) -> None:
+    found = {
+        each["check"]: each
+        for each in gateway.json(
+            "check", *FREE, "--quick", "--mint-listen", "0.0.0.0:0", "--trusted-proxies", "0.0.0.0/0"
+        )
+    }
+    assert found["mint.listen"]["result"] == found["trusted_proxies"]["result"] == "warn"
+    assert "127.0.0.1" in found["mint.listen"]["mend"]
 
 
 # The front proxy

@@ -289,6 +289,24 @@ def test_auth_in_other_dialects(behind: Plane, asked: str, fields: tuple[str, ..
         assert (refused.status, refused.code) == (status, code)
 
 
+@pytest.mark.parametrize(
+    ("asked", "fields"),
+    [
+        ("/auth", ("X-Original-URI: {}", "X-Original-Method: GET")),
+        ("/auth", ("X-Forwarded-Uri: {}", "X-Forwarded-Method: GET")),
+        ("/auth{}", ()),
+    ],
+    ids=["nginx", "caddy", "envoy"],
+)
+def test_auth_charges_each_range_by_itself(behind: Plane, asked: str, fields: tuple[str, ...]) -> None:
+    link = behind.link(behind.publish(b"x" * 1000), maximum=100)
+    lines = [each.format(link) for each in fields]
+    for ranges, cost in ((["0-9"] * 16, 160), (["0-9", "10-19"], 20), (["0-9"] * 17, 1000)):
+        before = behind.charged(link)
+        answer = behind.get(asked.format(link), *lines, f"Range: bytes={','.join(ranges)}")
+        assert (answer.status, behind.charged(link) - before) == (200, cost)
+
+
 def test_a_client_cannot_contradict_its_proxy(behind: Plane) -> None:
     """Behind Caddy, with the fields that Caddy passes on because it does not use them."""
     link = behind.link(behind.publish(b"x" * 1000), maximum=1)
@@ -298,12 +316,48 @@ def test_a_client_cannot_contradict_its_proxy(behind: Plane) -> None:
     assert behind.charged(link) == 0
 
 
+ELSEWHERE = "/elsewhere"
+
+
 @pytest.mark.any_backend
-def test_auth_believes_only_trusted_proxies(pair: Plane) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "/auth",
+        "/auth/",
+        "/auth?token={token}",
+        "/auth{link}",
+        "/%61uth?token={token}",
+        "/auth#x",
+        "/auth?token=a&token=b",
+        "http://localhost/auth?token={token}",
+    ],
+)
+def test_auth_is_not_there_for_anyone_but_trusted_proxies(pair: Plane, asked: str, method: str) -> None:
+    """The answer is that of any path that does not exist, and nothing is charged, whatever the fields say."""
     link = pair.link(pair.publish(b"x" * 1000), maximum=1)
-    assert pair.get("/auth", f"X-Original-URI: {link}").status == 401
-    answer = pair.get(link.replace("/download", "/auth"))  # the request stands for itself
-    assert (answer.status, "X-Gateway-Token-Id" in answer) == (200, True)
+    target = asked.format(link=link, token=link.partition("=")[2])
+    unknown = pair.get(ELSEWHERE, method=method)
+    shown = [line for line in unknown.lines if line[0] != "Date"]
+    for fields in (
+        (),
+        (f"X-Original-URI: {link}", "X-Original-Method: GET"),
+        (f"X-Forwarded-Uri: {link}", "X-Forwarded-Method: GET", "X-Forwarded-For: 127.0.0.1"),
+        (f"Authorization: Bearer {link.partition('=')[2]}",),
+    ):
+        answer = pair.get(target, *fields, method=method)
+        assert (answer.status, answer.body) == (404, unknown.body)
+        assert [line for line in answer.lines if line[0] != "Date"] == shown
+    assert pair.charged(link) == 0
+
+
+def test_a_trusted_proxy_may_ask_for_itself(behind: Plane) -> None:
+    link = behind.link(behind.publish(b"x" * 1000), maximum=1)
+    answer = behind.get(link.replace("/download", "/auth"))
+    assert (answer.status, "X-Gateway-Token-Id" in answer, behind.charged(link)) == (200, True, 1000)
+    posted = behind.get(link.replace("/download", "/auth"), method="POST")
+    assert (posted.status, posted.code) == (405, "method_not_allowed")
 
 
 def test_a_listener_of_every_worker_serves(pair: Plane) -> None:

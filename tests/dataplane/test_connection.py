@@ -140,7 +140,7 @@ def test_health(plane: Plane, path: str, method: str) -> None:
     assert answer.body == (b'{"status": "ok"}' if method == "GET" else b"")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/download", "/download/x?token=ct_x", "/auth"])
+@pytest.mark.parametrize("path", ["/healthz", "/download", "/download/x?token=ct_x"])
 @pytest.mark.parametrize(
     "method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "SUBSCRIBE"]
 )

@@ -46,7 +46,9 @@ def upstream() -> Iterator[Upstream]:
 def objects(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Plane]:
     """A worker whose files are objects."""
     tables = {"s3": table(upstream), "handed": table(upstream, delivery="redirect", redirect_ttl=60)}
-    with run_plane(tmp_path_factory.mktemp("objects"), storage=tables) as running:
+    with run_plane(
+        tmp_path_factory.mktemp("objects"), storage=tables, trusted_proxies="127.0.0.1"
+    ) as running:
         running.expected += BROKEN
         yield running
 

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tests.support.faulty_bucket import Upstream
 from tests.support.plane import Client, Plane, Published, Response
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
+from tests.support.range_cases import FRONT_PROXY_FIELDS, FRONT_PROXY_SIZE, file_bytes
 from tests.support.store_server import StoreServer
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
@@ -48,7 +49,7 @@ class Nginx:
     def error_log(self) -> Path:
         return self.folder / "error.log"
 
-    def start(self) -> None:
+    def start(self, more_changes: Mapping[str, str]) -> None:
         self.reserved = ReservedPort()
         self.address = ("127.0.0.1", self.reserved.number)
         temporary = "".join(f"{name}_temp_path {self.folder}/{name}; " for name in TEMPORARY)
@@ -59,6 +60,7 @@ class Nginx:
             "files   /srv/downloads;": f"main {self.plane.root};",
             "http {": f"http {{ {temporary}",
             "worker_processes auto;": "worker_processes 1;",
+            **more_changes,
         }
         text = (EXAMPLES / self.example).read_text()
         for found, made in changes.items():
@@ -103,14 +105,14 @@ def start(make_plane: Callable[..., Plane], tmp_path: Path) -> Iterator[Callable
     """Starts a worker that trusts this machine, and nginx with an example before it."""
     running: list[Nginx] = []
 
-    def make(example: str, **options: Any) -> Nginx:
+    def make(example: str, changes: Mapping[str, str] | None = None, **options: Any) -> Nginx:
         need("nginx")
         plane = make_plane(trusted_proxies="127.0.0.1", **options)
         folder = tmp_path / f"nginx-{len(running)}"
         folder.mkdir()
         nginx = Nginx(example, folder, plane)
         running.append(nginx)
-        nginx.start()
+        nginx.start(changes or {})
         return nginx
 
     yield make
@@ -140,7 +142,7 @@ def test_a_file_whole_in_parts_and_resumed(start: Callable[[str], Nginx], exampl
     published = nginx.plane.publish(CONTENT, names=['Épic "Kit".zip'])
     link = nginx.plane.link(published)
     with nginx.connect() as client:  # one connection, kept alive
-        whole = client.get(link)
+        whole = client.get(link, "Forwarded: for=6.6.6.6")
         assert (whole.status, whole.body) == (200, CONTENT)
         assert whole["ETag"] == published.etag
 
@@ -340,6 +342,24 @@ def test_a_file_that_nginx_cannot_find_is_no_second_charge(start: Callable[[str]
     (nginx.plane.root / "link").symlink_to("elsewhere")  # the gateway follows it, nginx is configured not to
     assert nginx.get(link).status == 502
     assert nginx.plane.charged(link) == len(CONTENT)
+
+
+@pytest.mark.parametrize("limit", ["max_ranges 16;", ""], ids=["as in the example", "any number of ranges"])
+def test_nginx_sends_no_more_than_is_charged(start: Callable[..., Nginx], limit: str) -> None:
+    """It does not merge ranges, so that it sends a byte as often as it is asked for."""
+    nginx = start("auth_request.conf", changes={"max_ranges 16;": limit})
+    published = nginx.plane.publish(os.urandom(FRONT_PROXY_SIZE))
+    link = nginx.plane.link(published, maximum=1000)
+    for fields in FRONT_PROXY_FIELDS:
+        before = nginx.plane.charged(link)
+        answer = nginx.get(link, *fields)
+        charged = nginx.plane.charged(link) - before
+        sent = file_bytes(answer["Content-Type"], answer.body) if answer.status in (200, 206) else 0
+        assert sent <= charged <= FRONT_PROXY_SIZE, (fields, answer.status)
+        assert charged in (FRONT_PROXY_SIZE, sent) or answer.status not in (200, 206), fields
+    before = nginx.plane.charged(link)
+    assert nginx.get(link, *FRONT_PROXY_FIELDS[0]).status == 206
+    assert nginx.plane.charged(link) - before == 16 * 62_500
 
 
 def test_a_client_that_vanishes_behind_nginx_gets_its_bytes_back(start: Callable[[str], Nginx]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tests.support.plane import Client, Plane, Response
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
+from tests.support.range_cases import FRONT_PROXY_FIELDS, FRONT_PROXY_SIZE, file_bytes
 from tests.support.waiting import wait_until
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -23,7 +24,10 @@ UNKNOWN = "/download?token=ct_" + "x" * 43
 
 
 class Example(NamedTuple):
-    """A proxy's example; only its addresses are changed, and what keeps Caddy from ports of its own."""
+    """A proxy's example; only its addresses are changed, and what keeps Caddy from ports of its own.
+
+    path: below config/, or the text itself.
+    """
 
     path: str
     command: tuple[str, ...]
@@ -43,6 +47,21 @@ EXAMPLES = {
     "haproxy": Example("haproxy/haproxy.cfg", ("haproxy", "-db", "-f"), "bind :80\n", "bind 127.0.0.1:{}\n"),
 }
 
+FORWARD_AUTH = """
+downloads.example.com {
+	route {
+		forward_auth 127.0.0.1:8080 {
+			uri /auth
+			copy_headers X-Gateway-Key
+		}
+		rewrite * /{http.request.header.X-Gateway-Key}
+		root * ROOT
+		file_server
+	}
+}
+"""
+"""Caddy asks the gateway and sends the files itself."""
+
 
 class Front:
     """One proxy before a plane."""
@@ -52,7 +71,9 @@ class Front:
         self.address = ("127.0.0.1", self._reserved.number)
         self.plane = plane
         self.log = folder / "log"
-        text = (CONFIG / example.path).read_text()
+        text = example.path.replace("ROOT", str(plane.root))
+        if "\n" not in text:
+            text = (CONFIG / text).read_text()
         for found, made in (
             (example.address, example.listens.format(self.address[1])),
             ("127.0.0.1:8080 ", "{}:{} ".format(*plane.address)),
@@ -106,7 +127,7 @@ def test_downloads_and_refusals_come_through_as_they_are(front: Front) -> None:
     published = front.plane.publish(CONTENT, names=['Épic "Kit".zip'])
     link = front.plane.link(published, maximum=2)
     direct = front.plane.get(link, method="HEAD")
-    whole = front.get(link, "Accept-Encoding: gzip, zstd")
+    whole = front.get(link, "Accept-Encoding: gzip, zstd", "Forwarded: for=6.6.6.6")
     assert (whole.status, whole.body) == (200, CONTENT)
     lost = {(name.lower(), value) for name, value in direct.lines} - {
         (name.lower(), value) for name, value in whole.lines
@@ -141,3 +162,27 @@ def test_the_store_is_away(front: Front) -> None:
     refused = front.get(link)
     assert (refused.status, refused.code) == (503, "store_unavailable")
     assert int(refused["Retry-After"]) > 0
+
+
+def test_caddy_sends_no_more_than_is_charged(make_plane: Callable[..., Plane], tmp_path: Path) -> None:
+    """Where Caddy asks the gateway and sends the files itself, it does not merge ranges."""
+    need("caddy")
+    plane = make_plane(trusted_proxies="127.0.0.1")
+    front = Front(EXAMPLES["caddy"]._replace(path=FORWARD_AUTH), plane, tmp_path)
+    try:
+        published = plane.publish(os.urandom(FRONT_PROXY_SIZE))
+        link = plane.link(published, maximum=1000)
+        for fields in FRONT_PROXY_FIELDS:
+            before = plane.charged(link)
+            answer = front.get(link, *fields)
+            charged = plane.charged(link) - before
+            kind = answer.get("Content-Type") or ""
+            sent = file_bytes(kind, answer.body) if answer.status in (200, 206) else 0
+            assert sent <= charged <= FRONT_PROXY_SIZE, (fields, answer.status)
+        before = plane.charged(link)
+        assert front.get(link, method="HEAD").status == 200
+        assert plane.charged(link) == before
+        assert front.get(link, *FRONT_PROXY_FIELDS[0]).status == 206
+        assert plane.charged(link) - before == 16 * 62_500
+    finally:
+        front.stop()

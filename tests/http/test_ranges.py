@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.http.ranges import MAX_PARTS, Span, Spans, select_ranges
+from gateway.http.ranges import MAX_PARTS, Span, Spans, most_bytes, select_ranges
 from tests.support.range_cases import CASES
 from tests.support.timing import lasts
 
@@ -41,6 +41,50 @@ def test_select_ranges(value: str, size: int, expected: Spans | None) -> None:
 def test_costs_are_bounded(value: str) -> None:
     with lasts(most=0.5, clock=time.process_time):
         select_ranges(value, 1 << 20)
+
+
+# --- what other servers may send ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "most"),
+    [
+        ("bytes=0-99", 100),
+        ("bytes=-50", 50),
+        ("bytes=-5000", 1000),
+        ("bytes=990-", 10),
+        ("bytes=990-5000", 10),
+        ("bytes=0-9,20-29", 20),
+        ("bytes=0-9, 20-29", 20),
+        ("bytes=0-9,0-9", 20),
+        ("bytes=0-9,5-14", 20),
+        ("bytes=0-9,10-19", 20),
+        ("bytes=-10,-10,990-", 30),
+        ("bytes=" + ",".join(["0-61"] * 16), 992),
+        ("bytes=" + ",".join(["0-62"] * 16), 1000),  # more than the file has: the whole file is sent
+        ("bytes=" + ",".join(["0-9"] * 17), 1000),
+        ("bytes=0-499,500-999", 1000),
+        ("bytes=0-9,5000-", 10),
+        ("bytes=5000-", 0),
+        ("bytes=5000-,6000-", 0),
+        # a server might ignore these, and send everything
+        ("BYTES=0-9", 1000),
+        ("bytes= 0-9,20-29", 1000),
+        ("bytes=0-9 ,20-29", 1000),
+        ("bytes=0-9,,20-29", 1000),
+        ("bytes=0-9,", 1000),
+        ("bytes=-0", 1000),
+        ("bytes=0-9,-0", 1000),
+        ("bytes=9-0", 1000),
+        ("bytes=0-9,9-0", 1000),
+        ("bytes=" + "0" * 30 + "-9", 1000),
+        ("bytes=x", 1000),
+        ("lines=0-9", 1000),
+        ("", 1000),
+    ],
+)
+def test_the_most_that_a_server_sends(value: str, most: int) -> None:
+    assert most_bytes(value, 1000) == most
 
 
 # --- properties ---------------------------------------------------------------------------------------------
@@ -97,6 +141,13 @@ def test_any_field_gives_sound_spans(value: str, size: int) -> None:
     assert all(0 <= span.start < span.stop <= size for span in selected)
     ordered = sorted(selected)
     assert all(left.stop < right.start for left, right in pairwise(ordered))
+
+
+@given(st.one_of(SOUP.map("bytes=".__add__), SET), st.integers(0, 100))
+def test_the_most_is_never_less_than_what_we_send(value: str, size: int) -> None:
+    selected = select_ranges(value, size)
+    sent = size if selected is None else sum(span.stop - span.start for span in selected)
+    assert sent <= most_bytes(value, size) <= size
 
 
 @given(st.integers(0, 1 << 50), st.integers(0, 1 << 50), st.integers(1, 1 << 50))

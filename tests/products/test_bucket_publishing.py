@@ -86,13 +86,15 @@ def test_the_whole_bucket_and_the_nearest_storage(storages: Storages, shop: Shop
     assert whole == {*(f"drums/{name}" for name in CONTENTS), "kits/a"}
 
 
-def test_hidden_objects_are_left_out_of_a_folder_but_not_when_named(storages: Storages, shop: Shop) -> None:
+def test_hidden_objects_are_left_out_of_a_folder_and_refused_by_name(storages: Storages, shop: Shop) -> None:
     for key in ("drums/.DS_Store", "drums/.git/config", "drums/sub/Thumbs.db"):
         shop.put(key, b"x")
     publication = plan_publication([shop.address("drums/")], None, storages)
     assert {each.name for each in publication.scanned} == set(CONTENTS)
     assert len(publication.skipped) == 3
-    assert publish(storages, shop.address("drums/.DS_Store")).files[0].name == ".DS_Store"
+    for key in ("drums/.DS_Store", "drums/.git/config", "drums/sub/Thumbs.db"):
+        with pytest.raises(ConfigurationError, match=r"is hidden: .* never served; copy it to another key"):
+            publish(storages, shop.address(key))
 
 
 def test_a_version_is_pinned(versioned: Shop, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ import pytest
 from gateway.config.storages import LocalSettings
 from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
-from gateway.products.publishing import HASH_BYTES, Report, hash_files, plan_publication, show_progress
-from gateway.storage.local.registered_folders import REGISTRY
+from gateway.products.hashing import HASH_BYTES
+from gateway.products.publishing import Report, hash_files, plan_publication, show_progress
+from gateway.storage.local.registered_folders import REGISTRY, Registered, name_for
 from gateway.storage.registry import Storages
 
 CONTENTS = {
@@ -199,7 +200,8 @@ def test_sparse_beyond_four_gibibytes_is_placed(tmp_path: Path, storages: Storag
 def _known(storages: Storages, modified: int, root: Path) -> Manifest:
     from gateway.manifest import ManifestFile  # noqa: PLC0415
 
-    storage = storages.register(root)
+    storages.register([Registered(root.resolve(), whole=True)])
+    storage = name_for(root.resolve())
     return Manifest(
         "p", "0", (ManifestFile("l", (4 << 30) + 1, "t", "0" * 64, "0" * 8, storage, "large", modified),)
     )

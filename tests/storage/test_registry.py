@@ -16,7 +16,7 @@ import pytest
 from gateway.config.storages import LocalSettings, S3Settings
 from gateway.errors import ConfigurationError, StorageError
 from gateway.storage import registry
-from gateway.storage.local.registered_folders import REGISTRY, name_for, read_registry, register
+from gateway.storage.local.registered_folders import REGISTRY, Registered, name_for, read_registry, register
 from gateway.storage.registry import ObjectLocation, Storages
 from tests.support.local_files import entry
 
@@ -56,8 +56,9 @@ def test_register(root: Path, data: Path) -> None:
     name = register(data, root)
     assert name == register(data, root) == name_for(root.resolve())
     assert name.startswith("root-")
-    assert read_registry(data) == {name: root}
-    assert json.loads((data / REGISTRY).read_bytes()) == {name: {"type": "local", "root": str(root)}}
+    assert read_registry(data) == {name: Registered(root, whole=True)}
+    table = {"type": "local", "root": str(root), "whole": True}
+    assert json.loads((data / REGISTRY).read_bytes()) == {name: table}
     assert stat.S_IMODE((data / REGISTRY).stat().st_mode) == 0o600
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
     assert sorted(os.listdir(data)) == [REGISTRY, REGISTRY + ".lock"]

@@ -1,25 +1,44 @@
-"""Checks the listening addresses: each must be free, or used by a gateway that runs already."""
+"""Checks the listening addresses: each must be free, or used by a gateway that runs already.
+
+Private ones are to be reached by few. An address of every network or of the Internet is a warning, because
+nothing but a firewall may then keep strangers out.
+"""
 
 from __future__ import annotations
 
 import errno
 import http.client
+import ipaddress
 import os
 import socket
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.cli.checks import Finding, failed, passed
+from gateway.cli.checks import Finding, Level, failed, passed, warned
 from gateway.config.settings import LISTENERS, Settings
 from gateway.config.sources import toml_name
 from gateway.runtime.addresses import Address
+from gateway.supervisor.services import SERVICES
 
 ANSWER_SECONDS: Final = 2.0
+PUBLIC: Final = frozenset(service.listen for service in SERVICES if service.is_public)
+"""The settings whose addresses strangers may reach."""
 
 
 def check_ports(settings: Settings) -> list[Finding]:
     """Check the address of each setting that says where something listens."""
-    return [_check(toml_name(name), Address.parse(getattr(settings, name))) for name in LISTENERS]
+    findings = []
+    for name in LISTENERS:
+        address = Address.parse(getattr(settings, name))
+        finding = _check(toml_name(name), address)
+        reach = "" if name in PUBLIC or finding.level is not Level.OK else _reach(address)
+        if reach:
+            remedy = (
+                f"set {toml_name(name)} to 127.0.0.1:{address.port}, or let a firewall keep strangers out"
+            )
+            finding = warned(toml_name(name), f"{finding.text}, and reachable {reach}", remedy)
+        findings.append(finding)
+    return findings
 
 
 def _check(name: str, address: Address) -> Finding:
@@ -39,6 +58,18 @@ def _check(name: str, address: Address) -> Finding:
             return passed(name, f"{address} is served by a running gateway")
         return failed(name, f"{address} is in use by another program", remedy)
     return passed(name, f"{address} is free")
+
+
+def _reach(address: Address) -> str:
+    """Say from where an address that can be used is reached, if that is further than private networks."""
+    if address.is_unix:
+        return ""
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    host = ipaddress.ip_address(str(found[0][4][0]).partition("%")[0])
+    host = getattr(host, "ipv4_mapped", None) or host
+    if host.is_unspecified:
+        return "in every network of this machine"
+    return "from the Internet" if host.is_global else ""
 
 
 def _bind(address: Address) -> None:

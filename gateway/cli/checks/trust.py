@@ -1,49 +1,40 @@
-"""Checks the files of certificates and keys that connections to storages and to the store need."""
+"""Checks whom the settings trust: networks of front proxies that are wider than any proxy needs."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
 
-from gateway.config.redis_options import files_of
+from gateway.cli.checks import Finding, passed, warned
 from gateway.config.settings import Settings
+from gateway.http.client_address import unmapped_network
+
+SHORTEST_IPV4: Final = 8
+SHORTEST_IPV6: Final = 16
+"""A network with a shorter prefix holds much of the Internet. The widest private network of IPv4 is
+10.0.0.0/8, and no provider's of IPv6 is wider than a /19."""
+PRIVATE_IPV6: Final = (ip_network("fc00::/7"), ip_network("fe80::/10"))
+"""Wider networks of IPv6 that nobody outside can use (RFC 4193, RFC 4291 section 2.5.6)."""
+
+NAME: Final = "trusted_proxies"
 
 
-def trust_faults(settings: Settings) -> list[str]:
-    """Return a line for each file that cannot be used, so that it is noticed before a customer waits."""
-    faults = []
-    for name, table in sorted(settings.storage.items()):
-        path = getattr(table, "ca_file", None)
-        if path is not None and (fault := certificates_fault(path)):
-            faults.append(f"storage.{name}.ca_file: {path} {fault}")
-        path = getattr(table, "service_account", None)
-        if path is not None and (fault := _unreadable(path)):
-            faults.append(f"storage.{name}.service_account: {path} {fault}")
-    return faults + list(_redis_faults(settings.redis_url or ""))
+def check_trust(settings: Settings) -> Finding:
+    """Check the setting `trusted_proxies`."""
+    wide = [str(network) for network in settings.trusted_proxies if _is_wide(network)]
+    if wide:
+        return warned(
+            NAME,
+            f"{', '.join(wide)} lets strangers name any client's address, and ask /auth for files' names",
+            "list the addresses of your front proxies alone",
+        )
+    count = len(settings.trusted_proxies)
+    return passed(NAME, f"{count} network{'s' if count > 1 else ''}" if count else "none over TCP")
 
 
-def _redis_faults(url: str) -> Iterator[str]:
-    for name, path in files_of(urlsplit(url).query):
-        if fault := _unreadable(Path(path)):
-            yield f"redis_url: the file of its option {name} {fault}"
-
-
-def certificates_fault(path: Path) -> str:
-    """Say why a file cannot say which certificates to trust; "" if it can."""
-    if fault := _unreadable(path):
-        return fault
-    try:
-        ssl.create_default_context(cafile=str(path))
-    except (ssl.SSLError, OSError):
-        return "has no certificates in PEM form: it begins with -----BEGIN CERTIFICATE-----"
-    return ""
-
-
-def _unreadable(path: Path) -> str:
-    try:
-        with path.open("rb"):
-            return ""
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
+def _is_wide(network: IPv4Network | IPv6Network) -> bool:
+    network = unmapped_network(network)
+    if isinstance(network, IPv4Network):
+        return network.prefixlen < SHORTEST_IPV4
+    private = any(isinstance(each, IPv6Network) and network.subnet_of(each) for each in PRIVATE_IPV6)
+    return network.prefixlen < SHORTEST_IPV6 and not private

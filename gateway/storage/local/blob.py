@@ -50,6 +50,7 @@ class LocalBlob:
         "_content",
         "_lock",
         "_probe",
+        "allowed_at",
         "checked_at",
         "description",
         "fd",
@@ -73,6 +74,7 @@ class LocalBlob:
         self._lock = lock
         self.users = 1
         self.checked_at = 0.0  # when its path was last seen to lead to this file (monotonic seconds)
+        self.allowed_at = 0.0  # when it was last seen to be one that may be served (monotonic seconds)
         self._cached = False
         self._content: bytes | None = None
 

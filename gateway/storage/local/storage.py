@@ -7,6 +7,8 @@ The rules:
   place, with the modification time set back, is not noticed.
 - The root is opened anew for each file, so a root that was remounted or renamed needs no restart.
 - A descriptor is closed when it is neither cached nor in use, so never during a transfer.
+- `ServingRules` decides about each file that was opened, by where it really lies. A file that stays open is
+  looked at again every RULES_SECONDS, because a folder above it may have been renamed.
 
 Any thread may call everything here: one lock guards the cache and the counts, held for a few instructions and
 never during a system call. `lookup` is for the event loop; `open`, `check`, `stat` and the like block and are
@@ -29,9 +31,12 @@ from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.interface import FRESH_SECONDS
 from gateway.storage.local.blob import LocalBlob, reason
-from gateway.storage.local.confinement import Opener, best_opener, parts_of
+from gateway.storage.local.confinement import Opener, best_opener, open_by_parts, parts_of
 from gateway.storage.local.descriptors import DescriptorCache
+from gateway.storage.rules import HIDDEN, MOVED, ServingRules, real_path, refuse_key
 
+RULES_SECONDS: Final = 1.0
+"""How long an open file is served before the rules look at it again, which takes some 15 µs."""
 _ROOT_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -43,15 +48,30 @@ class Stat(NamedTuple):
 
 
 class LocalStorage:
-    """The files below one folder. Implements `Storage`; keys are paths relative to `root`, with "/"."""
+    """The files below one folder, or one file of it. Implements `Storage`.
+
+    Keys are paths relative to `root`, with "/". only: the key of the one file that it serves; None: all
+    files. takes_new: whether files may be published from it. rules: what is never served.
+    """
 
     redirects = False
 
     def __init__(
-        self, name: str, root: Path, cache: DescriptorCache, *, opener: Opener | None = None
+        self,
+        name: str,
+        root: Path,
+        cache: DescriptorCache,
+        *,
+        opener: Opener | None = None,
+        only: str | None = None,
+        takes_new: bool = True,
+        rules: ServingRules | None = None,
     ) -> None:
         self.name = name
         self.root = root
+        self.only = only
+        self.takes_new = takes_new
+        self._rules = rules or ServingRules()
         self._root = os.fsencode(root.absolute())
         self._cache = cache
         self._opener = opener or best_opener()
@@ -75,6 +95,7 @@ class LocalStorage:
                 (facts.st_ino, facts.st_dev) == blob.identity
                 and facts.st_size == file.size
                 and facts.st_mtime_ns == file.modified
+                and (now - blob.allowed_at < RULES_SECONDS or self._is_still_allowed(blob, file.key, now))
             ):
                 blob.checked_at = now
                 return blob
@@ -90,6 +111,7 @@ class LocalStorage:
         try:
             path = self._root + b"/" + file.key.encode()
             blob = LocalBlob(fd, facts, path, self._describe(file.key), self._cache.lock)
+            blob.allowed_at = monotonic()
         except BaseException:
             os.close(fd)
             raise
@@ -129,32 +151,74 @@ class LocalStorage:
             path = b"/".join(parts_of(key))
         except ValueError as error:
             raise StorageError(f"{self._describe(key)} cannot be opened: {error}") from None
+        if self.only is not None:
+            if key != self.only:
+                raise StorageError(f"{self._describe(key)} is not the one file of this storage")
+        elif fault := refuse_key(key):
+            raise StorageError(f"{self._describe(key)} {fault}")
         try:
-            fd = self._open_below(path)
+            fd, root = self._open_below(path)
         except OSError as error:
             if error.errno != errno.EMFILE:
                 raise StorageError(f"{self._describe(key)} {reason(error)}") from error
             self._cache.shrink()
             try:
-                fd = self._open_below(path)
+                fd, root = self._open_below(path)
             except OSError as again:
                 raise StorageError(f"{self._describe(key)} {reason(again)}") from again
         try:
             facts = os.fstat(fd)
             if not stat.S_ISREG(facts.st_mode):
                 raise StorageError(f"{self._describe(key)} is not a regular file")
+            if fault := self._refuse_opened(fd, facts, root, key):
+                raise StorageError(f"{self._describe(key)} {fault}")
             os.set_blocking(fd, True)
+        except OSError as error:
+            os.close(fd)
+            raise StorageError(f"{self._describe(key)} {reason(error)}") from error
         except BaseException:
             os.close(fd)
             raise
         return fd, facts
 
-    def _open_below(self, path: bytes) -> int:
+    def _open_below(self, path: bytes) -> tuple[int, bytes | None]:
+        """Open a file below the root. Returns its descriptor, and where the root really lies."""
         root = os.open(self._root, _ROOT_FLAGS)
         try:
-            return self._opener(root, path)
+            return self._opener(root, path), real_path(root)
         finally:
             os.close(root)
+
+    def _refuse_opened(self, fd: int, facts: os.stat_result, root: bytes | None, key: str) -> str:
+        """Apply the rules to an open file. Returns "" or what is wrong with it. Raises OSError.
+
+        root: where the root really lies, which only /proc says.
+        """
+        path = real_path(fd)
+        if root is None or path is None:  # without /proc: only a way of opening that follows no links is safe
+            return "" if self._opener is open_by_parts else "cannot be served, because /proc is not mounted"
+        start = root.rstrip(b"/") + b"/"
+        if not path.startswith(start):
+            return MOVED
+        if self.only is not None:
+            here = os.lstat(start + key.encode())
+            if not (stat.S_ISREG(here.st_mode) and os.path.samestat(here, facts)):
+                return "is a link now, where a single file was published"
+        elif refuse_key(below := os.fsdecode(path[len(start) :])):
+            return HIDDEN if below == key else f"leads to {below!r}, which {HIDDEN}"
+        return self._rules.refuse_opened(root, path, facts)
+
+    def _is_still_allowed(self, blob: LocalBlob, key: str, now: float) -> bool:
+        """Apply the rules again to a file that stayed open. Raises OSError."""
+        top = os.open(self._root, _ROOT_FLAGS)
+        try:
+            root = real_path(top)
+        finally:
+            os.close(top)
+        if self._refuse_opened(blob.fd, os.fstat(blob.fd), root, key):
+            return False
+        blob.allowed_at = now
+        return True
 
     def _open_checked(self, file: ManifestFile) -> tuple[int, os.stat_result]:
         fd, facts = self.open_descriptor(file.key)

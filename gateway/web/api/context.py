@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import threading
+from dataclasses import dataclass, field
 
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
@@ -10,8 +12,14 @@ from gateway.tokens.repositories import Repositories
 
 @dataclass(frozen=True)
 class AdminContext:
-    """The parts of the admin API. max_ttl: seconds from now that a token's expiry may be moved to."""
+    """The parts of the admin API. max_ttl: seconds from now that a token's expiry may be moved to.
+
+    stop: set when the service stops, so that files are not read to their end. reading: held by the one
+    request that reads files; others wait, because they would only slow each other and the downloads down.
+    """
 
     store: Repositories
     storages: Storages
     max_ttl: int
+    stop: threading.Event = field(default_factory=threading.Event)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)

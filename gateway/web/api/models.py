@@ -99,9 +99,13 @@ class NewFile(RequestModel):
     type: Annotated[str, StringConstraints(pattern=MEDIA_TYPE_PATTERN)] | None = Field(
         default=None, description=f"Media type; {DEFAULT_TYPE} when left out."
     )
-    sha256: Digest
-    crc32: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")]
-    storage: Name = Field(description="The name of a storage in the settings.")
+    sha256: Digest | None = Field(
+        default=None, description="The service computes it; when given, it must be that of the content."
+    )
+    crc32: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}$")] | None = Field(
+        default=None, description="As `sha256`."
+    )
+    storage: Name = Field(description="The name of a storage in the settings, or of a registered one.")
     key: Annotated[str, StringConstraints(min_length=1, max_length=MAX_BLOB_KEY, pattern=NO_NUL_PATTERN)] = (
         Field(description="The file's key in that storage.")
     )
@@ -111,11 +115,19 @@ class NewFile(RequestModel):
 
 
 class RegisterVersion(RequestModel):
-    """A version of a product. It never changes: the same files again change nothing, others are refused."""
+    """A version of a product. It never changes: the same files again change nothing, others are refused.
+
+    The service reads every file for its digests, which takes about a second for each gigabyte.
+    """
 
     version: Name
     activate: bool | None = Field(
         default=None, description="Make it the active version. A product's first one always is."
+    )
+    trust: bool | None = Field(
+        default=None,
+        description="Take `sha256` and `crc32` of each file from this request, without reading the files. "
+        "Wrong digests are then served as right ones, and the audit line says that they were trusted.",
     )
     files: Annotated[list[NewFile], Field(min_length=1, max_length=MAX_FILES)]
 

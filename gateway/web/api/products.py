@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
+from gateway.errors import StoreUnavailable
 from gateway.manifest import Manifest
+from gateway.products.hashing import Stopped
 from gateway.products.repository import Product
-from gateway.products.validation import is_name, manifest_faults
+from gateway.products.validation import is_name
 from gateway.web.api.context import AdminContext
 from gateway.web.api.models import (
     CreateProduct,
@@ -18,7 +21,7 @@ from gateway.web.api.models import (
     RegisterVersion,
     UpdateProduct,
 )
-from gateway.web.api.version_files import check_files
+from gateway.web.api.version_files import declaration_faults, describe_files
 from gateway.web.bodies import read_json
 from gateway.web.documents import product_document
 from gateway.web.problems import Problem, invalid
@@ -58,15 +61,28 @@ async def update_product(request: web.Request, context: AdminContext) -> web.Res
 
 
 async def register_version(request: web.Request, context: AdminContext) -> web.Response:
-    """Register a version, after comparing its files with what the storages hold. Raises Problem, Declined."""
+    """Register a version, after comparing its files with what the storages hold. Raises Problem, Declined.
+
+    The files are read for their digests, unless the request asks to trust its own.
+    """
     new = validate(RegisterVersion, await read_json(request, MANIFEST_LIMIT))
     product = await _find_product(request, context)
-    files, faults = await asyncio.to_thread(check_files, new.files, context.storages)
-    manifest = Manifest(product.id, new.version, files)
-    faults = manifest_faults(manifest) or faults
+    trust = bool(new.trust)
+    faults = declaration_faults(product.id, new)
     if faults:
         raise invalid(faults)
-    product = await context.store.products.register(manifest, activate=new.activate, create=False)
+    known = [] if trust else await context.store.products.known_manifests(product, new.version)
+    describe = partial(describe_files, trust=trust, known=known, is_stopped=context.stop.is_set)
+    try:
+        async with context.reading:
+            files, faults = await asyncio.to_thread(describe, new.files, context.storages)
+    except Stopped:
+        raise StoreUnavailable("the service stopped while it read the files of a version") from None
+    if faults:
+        raise invalid(faults)
+    product = await context.store.products.register(
+        Manifest(product.id, new.version, files), activate=new.activate, create=False, trusted=trust
+    )
     return _product_response(product)
 
 

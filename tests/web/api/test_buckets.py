@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from typing import Any
 
 import pytest
@@ -14,8 +16,8 @@ from tests.support.store_server import StoreServer
 FILE = {
     "name": "a.bin",
     "size": 3,
-    "sha256": "0" * 64,
-    "crc32": "0" * 8,
+    "sha256": hashlib.sha256(b"one").hexdigest(),
+    "crc32": f"{zlib.crc32(b'one'):08x}",
     "storage": "shop",
     "key": "in/a.bin",
 }
@@ -36,7 +38,7 @@ async def register(api: Api, *files: dict[str, Any]) -> tuple[int, Any]:
 
 async def test_etag_and_version_come_from_the_storage(api: Api, versioned: Shop, store: StoreServer) -> None:
     put = versioned.put("in/a.bin", b"one")
-    beside = {**FILE, "name": "b.bin", "size": 100, "storage": "main", "key": "a.bin"}
+    beside = {"name": "b.bin", "size": 100, "storage": "main", "key": "a.bin"}
     status, body = await register(api, FILE, beside)
     assert status == 200, body
     digest = body["product"]["versions"][-1]["manifest"]
@@ -54,6 +56,9 @@ async def test_etag_and_version_come_from_the_storage(api: Api, versioned: Shop,
         ({"key": "in/none"}, "files[0].key", "cannot be served: storage shop: 'in/none' does not exist"),
         ({"modified": 7}, "files[0].modified", "is not what the storage says"),
         ({"storage": "none"}, "files[0].storage", "is not a storage of this service"),
+        ({"sha256": "0" * 64}, "files[0].sha256", "is not that of the content"),
+        ({"key": "in/.env"}, "files[0].key", "is hidden"),
+        ({"key": "in/../.env"}, "files[0].key", "is hidden"),
         ({"etag": '"x"'}, "files[0].etag", ""),
         ({"versionId": "x"}, "files[0].versionId", ""),
     ],

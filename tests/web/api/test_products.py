@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.config.settings import Settings
-from tests.support.control_plane import Api
+from gateway.products.publishing import hash_files, plan_publication
+from gateway.storage.local.registered_folders import REGISTRY
+from gateway.storage.registry import Storages
+from tests.support.control_plane import CONTENT, Api
 
 FILE = {
     "name": "Drums.zip",
     "size": 100,
-    "sha256": "0" * 64,
-    "crc32": "0" * 8,
+    "sha256": hashlib.sha256(CONTENT).hexdigest(),
+    "crc32": f"{zlib.crc32(CONTENT):08x}",
     "storage": "main",
     "key": "a.bin",
 }
@@ -125,6 +130,11 @@ async def test_wrong_products(api: Api, method: str, path: str, json: Any, field
         ({"modified": 5}, "files[1].modified"),
         ({"modified": 2**63}, "files[1].modified"),
         ({"sha256": "A" * 64}, "files[1].sha256"),
+        ({"sha256": "0" * 64}, "files[1].sha256"),
+        ({"crc32": "0" * 8}, "files[1].crc32"),
+        ({"key": ".env"}, "files[1].key"),
+        ({"key": "folder/.git/config"}, "files[1].key"),
+        ({"key": "THUMBS.DB"}, "files[1].key"),
         ({"crc32": "0"}, "files[1].crc32"),
         ({"type": "text"}, "files[1].type"),
         ({"type": "text/html\r\nX: y"}, "files[1].type"),
@@ -154,3 +164,63 @@ async def test_many_files_and_their_limit(api: Api) -> None:
         status, answer, _ = await api.ask("POST", "/api/products/drums/versions", data=body, headers=headers)
         assert status == expected
         assert [fault["field"] for fault in answer.get("errors", ())] == ["files"] * (expected == 400)
+
+
+async def test_digests_are_computed_unless_trust_is_asked_for(api: Api) -> None:
+    path = "/api/products/drums/versions"
+    bare = {"name": "a", "size": 100, "storage": "main", "key": "a.bin"}
+    false = {**bare, "sha256": "0" * 64, "crc32": "0" * 8}
+    status, body, _ = await api.ask("POST", path, {"version": "3", "files": [false]})
+    assert (status, [fault["field"] for fault in body["errors"]]) == (
+        400,
+        ["files[0].sha256", "files[0].crc32"],
+    )
+    status, body, _ = await api.ask("POST", path, {"version": "3", "files": [bare], "trust": True})
+    assert (status, [fault["message"] for fault in body["errors"]]) == (400, ["is required with trust"] * 2)
+    assert (await api.ask("POST", path, {"version": "3", "files": [bare]}))[0] == 200
+    assert (await api.ask("POST", path, {"version": "4", "files": [false], "trust": True}))[0] == 200
+    product = await api.store.products.get("drums")
+    assert product is not None
+    computed = await api.store.products.get_manifest(product.versions["3"])
+    trusted = await api.store.products.get_manifest(product.versions["4"])
+    assert computed is not None
+    assert trusted is not None
+    assert computed.files[0].sha256 == FILE["sha256"]
+    assert trusted.files[0].sha256 == "0" * 64
+    assert product.trusted == {"4"}
+    assert await api.store.products.known_manifests(product, "4") == []
+    assert await api.store.products.known_manifests(product, "3") == [computed]
+
+
+async def test_nothing_beside_a_single_file_is_registered(api: Api, settings: Settings) -> None:
+    """A file that `up` or `product add` published by itself is a storage of this file alone."""
+    top = settings.data.parent / "Music"
+    (top / "sub").mkdir(parents=True)
+    for name in ("a.zip", "b.zip", ".env"):
+        (top / name).write_bytes(b"x" * 100)
+    (top / "link.zip").symlink_to(".env")
+    storages = Storages.of(settings)
+    storage = hash_files(plan_publication([top / "a.zip"]), storages, "drums", "9").files[0].storage
+    for key, expected in (
+        ("a.zip", 200),
+        ("b.zip", 400),
+        (".env", 400),
+        ("link.zip", 400),
+        ("sub/../.env", 400),
+    ):
+        file = {"name": "x", "size": 100, "storage": storage, "key": key}
+        status, body, _ = await api.ask(
+            "POST", "/api/products/drums/versions", {"version": "3", "files": [file]}
+        )
+        assert status == expected, (key, body)
+        assert [fault["field"] for fault in body.get("errors", ())] == ["files[0].key"] * (expected == 400)
+
+
+async def test_nothing_new_from_what_an_earlier_version_registered(api: Api, settings: Settings) -> None:
+    settings.data.mkdir(exist_ok=True)
+    table = {"type": "local", "root": str(root(settings))}
+    (settings.data / REGISTRY).write_text(json.dumps({"old": table}))
+    file = {"name": "x", "size": 100, "storage": "old", "key": "a.bin"}
+    status, body, _ = await api.ask("POST", "/api/products/drums/versions", {"version": "3", "files": [file]})
+    assert (status, body["errors"][0]["field"]) == (400, "files[0].storage")
+    assert "product add" in body["errors"][0]["message"]

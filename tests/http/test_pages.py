@@ -1,0 +1,64 @@
+"""What refusals and problems say: what is wrong and what to do, and nothing that does not happen."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+
+import pytest
+
+from gateway import errors
+from gateway.errors import METHOD_NOT_ALLOWED_HERE, TABLE, Refusal
+from gateway.http.pages import refusal_answer
+from gateway.web import problems
+
+CLAIMS = re.compile(
+    r"\b(told|notif\w+|inform\w+|report(s|ed)?|contacted|alerted|e-?mail\w*|has been|have been|is being|"
+    r"we|our|soon|briefly|shortly|automatically|logged|will)\b",
+    re.IGNORECASE,
+)
+"""Words of claims about what others do, know or have been told, and of promises. A customer's page has none
+of them: the gateway writes its log and does nothing else."""
+
+EACH_REFUSAL = pytest.mark.parametrize(
+    "refusal",
+    [*TABLE, METHOD_NOT_ALLOWED_HERE],
+    ids=lambda refusal: f"{refusal.code}-{dict(refusal.headers).get('Allow', '')}",
+)
+
+
+@EACH_REFUSAL
+def test_a_refusal_claims_and_promises_nothing(refusal: Refusal) -> None:
+    assert not CLAIMS.search(f"{refusal.title}. {refusal.detail}")
+    _, page = refusal_answer(refusal, None, html=True)
+    assert refusal.detail in unescape(page.decode())
+    _, problem = refusal_answer(refusal, None, html=False)
+    assert json.loads(problem)["detail"] == refusal.detail
+
+
+def test_every_refusal_of_the_module_is_looked_at() -> None:
+    made = {value.code for value in vars(errors).values() if isinstance(value, Refusal)}
+    assert made == {refusal.code for refusal in TABLE}
+
+
+@EACH_REFUSAL
+def test_methods_are_those_of_the_allow_field(refusal: Refusal) -> None:
+    allowed = dict(refusal.headers).get("Allow", "")
+    assert all(method in refusal.detail for method in filter(None, allowed.split(", ")))
+
+
+def test_a_problem_claims_and_promises_nothing() -> None:
+    texts = [row.title for row in problems.TABLE.values()]
+    texts += [
+        made.detail
+        for made in (
+            problems.key_missing(),
+            problems.key_invalid(),
+            problems.malformed_request(),
+            problems.internal_error(),
+            problems.too_large(1),
+            problems.method_not_allowed(["GET"]),
+        )
+    ]
+    assert [text for text in texts if CLAIMS.search(text)] == []
