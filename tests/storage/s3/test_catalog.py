@@ -8,6 +8,7 @@ import logging
 import os
 import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,6 +143,32 @@ def test_what_changed_is_not_read(shop: Shop, looked: S3Catalog) -> None:
         looked.check(published(facts))
     with pytest.raises(StorageError, match="'a' has changed since it was published"):
         looked.check(replace(published(looked.stat("a")), size=3))
+
+
+@pytest.mark.parametrize("how", ["another bucket", "versions later", "another part size"])
+def test_the_same_bytes_that_were_stored_again_are_as_published(shop: Shop, how: str, tmp_path: Path) -> None:
+    """On a real server: the catalog compares as a worker does, and keeps the result for both."""
+    parts = (os.urandom(5 << 20), os.urandom(100))
+    content = b"".join(parts)
+    shop.put("a", content)
+    file = replace(published(catalog(shop.table()).stat("a")), sha256=hashlib.sha256(content).hexdigest())
+    table = shop.table()
+    if how == "another bucket":
+        other = Shop(shop.server, versions=True)
+        other.put("a", content)
+        file = replace(file, version_id="1764300000.00000")
+        table = other.table()
+    elif how == "versions later":
+        enabled = {"Status": "Enabled"}
+        shop.server.client.put_bucket_versioning(Bucket=shop.bucket, VersioningConfiguration=enabled)
+        shop.put("a", content)
+    else:
+        shop.server.put_multipart(shop.bucket, "a", *parts)
+    for _ in range(2):
+        looked = catalog(table)
+        looked.adopted = tmp_path / "adopted"
+        looked.check(file)
+    assert len(list(tmp_path.glob("adopted/*"))) == (how != "versions later")
 
 
 def test_what_is_not_there(shop: Shop, looked: S3Catalog) -> None:
