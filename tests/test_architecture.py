@@ -181,7 +181,7 @@ def test_private_parts_of_aiohttp_are_used_in_four_modules() -> None:
         "gateway.dataplane.aiohttp_connection",
         "gateway.dataplane.server",
         "gateway.dataplane.worker",
-        "gateway.web.server",
+        "gateway.web.connection",
     }
 
 

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import ConfigurationError, GatewayError
+from gateway.runtime import signals
 
 if TYPE_CHECKING:
     import typer
@@ -34,6 +35,8 @@ _CREDENTIALS: Final = re.compile(r"://[^/@\s]*@")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Without `arguments`, those of the process are used."""
+    if arguments is None:  # the process is ours: its first second must outlive stray signals, too
+        signals.ignore(*signals.STRAY, signals.REOPEN)
     from gateway.cli import app  # noqa: PLC0415 - typer and rich are slow to import, and children need neither
     from gateway.cli.options import debugging  # noqa: PLC0415
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.checks import Finding, Level, failed, passed, skipped
+from gateway.cli.checks.access_log import check_access_log
 from gateway.cli.checks.cache import check_cache
 from gateway.cli.checks.ports import check_ports
 from gateway.cli.checks.trust import check_trust
@@ -66,6 +67,7 @@ def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterato
         return
     yield passed("settings", "no faults")
     yield from check_ports(settings)
+    yield check_access_log(settings)
     yield check_trust(settings)
     if settings.cache_path is not None:
         yield check_cache(settings.cache_path, settings.cache_max_bytes)
@@ -86,7 +88,7 @@ def _check_contents(
 ) -> Iterator[Finding]:
     """Check the store, and what needs the store: the published files and the front proxy."""
     from gateway.cli.checks import storages as storage_checks  # noqa: PLC0415 - slow to import
-    from gateway.cli.checks.store import check_store  # noqa: PLC0415
+    from gateway.cli.checks.store import check_server, check_store  # noqa: PLC0415
     from gateway.storage.local.registered_folders import read_registry  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
 
@@ -98,6 +100,8 @@ def _check_contents(
     except StorageError as error:
         yield failed("storages", str(error), "repair the file or remove it, and register the products again")
         return
+    if settings.redis_url is None:
+        yield check_server(settings.embedded_server)
     try:
         with invocation.open_store() as run:
             name = redact_url(settings.redis_url) if settings.redis_url else "the embedded store"

@@ -32,9 +32,10 @@ def add_commands(root: typer.Typer) -> None:
         """Run everything on this machine and publish each PATH; prints a link for each. Ends at Ctrl-C."""
         from gateway.supervisor.commands import run_up  # noqa: PLC0415 - --help starts faster without it
 
-        return run_up(
-            _check_files(invocation.settings), paths or [], lambda: _check_files(invocation.reload())
-        )
+        def check(settings: Settings) -> Settings:
+            return _check_files(settings, makes_data=True)
+
+        return run_up(check(invocation.settings), paths or [], lambda: check(invocation.reload()))
 
     for service in SERVICES:
         _add_service(root, service)
@@ -57,17 +58,18 @@ def _accept(settings: Settings) -> Settings:
     return settings
 
 
-def _check_files(settings: Settings) -> Settings:
-    """Return the settings if the folder of every storage and all certificates can be read.
+def _check_files(settings: Settings, makes_data: bool = False) -> Settings:
+    """Return the settings if storages and certificates can be read, and the access log can be written.
 
-    Raises ConfigurationError.
+    makes_data: whether the command makes the data folder in any case. Raises ConfigurationError.
     """
+    from gateway.cli.checks.access_log import check_access_log  # noqa: PLC0415
     from gateway.cli.checks.certificates import trust_faults  # noqa: PLC0415
     from gateway.cli.checks.storages import check_roots  # noqa: PLC0415
     from gateway.runtime.tls import server_context  # noqa: PLC0415
 
     server_context(settings.tls_cert, settings.tls_key)
-    findings = check_roots(settings.roots)
+    findings = [*check_roots(settings.roots), check_access_log(settings, makes_data)]
     faults = [f"{each.subject}: {each.line}" for each in findings if each.level is Level.FAIL]
     faults += trust_faults(settings)
     if faults:

@@ -102,6 +102,18 @@ def _seconds(value: object) -> float:
     return float(number)
 
 
+def seconds_from(minimum: float) -> BeforeValidator:
+    """Make a reader of a time of at least `minimum` seconds."""
+
+    def read(value: object) -> float:
+        number = _seconds(value)
+        if number < minimum:
+            raise ValueError(f"must be at least {minimum:g} s, not {_quote(value)}")
+        return number
+
+    return BeforeValidator(read)
+
+
 def _whole_seconds(value: object) -> int:
     number = _seconds(value)
     if not number.is_integer():
@@ -123,6 +135,15 @@ def _path(value: object) -> Path:
 def _log_target(value: object) -> str:
     text = _text(value)
     return text if text in ("-", "off") else str(_path(text))
+
+
+def _server_choice(value: object) -> str:
+    text = _text(value)
+    if text in ("bundled", "system"):
+        return text
+    if "/" not in text:
+        raise ValueError(f"must be bundled, system or the path of a program, not {_quote(value)}")
+    return str(_path(text))
 
 
 def _items(value: object) -> tuple[str, ...]:
@@ -300,6 +321,7 @@ WholeSeconds: TypeAlias = Annotated[int, BeforeValidator(_whole_seconds)]
 ListenAddress: TypeAlias = Annotated[str, BeforeValidator(_address)]
 AbsolutePath: TypeAlias = Annotated[Path, BeforeValidator(_path)]
 LogTarget: TypeAlias = Annotated[str, BeforeValidator(_log_target)]
+ServerChoice: TypeAlias = Annotated[str, BeforeValidator(_server_choice)]
 LogLevel: TypeAlias = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)]
 Networks: TypeAlias = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 Origins: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_origins)]

@@ -38,8 +38,10 @@ from gateway.config.readers import (
     PublicURL,
     RedisURL,
     Seconds,
+    ServerChoice,
     WholeSeconds,
     at_least,
+    seconds_from,
     setting,
     unit_of,
     whole,
@@ -64,6 +66,9 @@ DEFAULT_TTL: Final = 86_400
 DEFAULT_CACHE: Final = 10 * 2**30
 MIN_CACHE: Final = 64 * 2**20
 """Eight slices. In a smaller cache, one download's read-ahead would evict what another is being sent."""
+
+MIN_HANG: Final = 2.0
+"""Four signs of life (`runtime/heartbeat.py`): one or two may be late on a busy machine."""
 
 
 def count_cpus() -> int:
@@ -95,6 +100,12 @@ class Settings(BaseSettings):
         unit="URL",
         default_text="the embedded store below `data`",
         repr=False,
+    )
+    embedded_server: ServerChoice = setting(
+        "bundled",
+        "Which program the embedded store is: bundled (installed with the gateway), system (valkey-server or "
+        "redis-server on PATH, which the operating system updates; if there is none, the bundled one), or a "
+        "path.",
     )
     redis_timeout: Seconds = setting(
         1.0, "How long the store may take to answer one command.", unit="seconds"
@@ -158,6 +169,12 @@ class Settings(BaseSettings):
     drain_timeout: Seconds = setting(
         600.0, "How long running downloads may continue after SIGTERM or a reload.", unit="seconds"
     )
+    hang_timeout: Annotated[float, seconds_from(MIN_HANG)] = setting(
+        10.0,
+        "How long a process may give no sign of life before another takes its place and it is killed. Raise "
+        "it where files are on a network disk that may be away for longer.",
+        unit="seconds",
+    )
     header_timeout: Seconds = setting(
         10.0, "How long a client may take to send the head of a request.", unit="seconds"
     )
@@ -178,6 +195,9 @@ class Settings(BaseSettings):
     )
     max_headers: Annotated[int, whole(8, 10_000)] = setting(
         100, "How many header fields a request may have.", unit="fields"
+    )
+    max_head: Annotated[int, whole(1024, 1_048_576)] = setting(
+        32_768, "The longest head of a request: its request line and all header fields.", unit="bytes"
     )
     cors_origins: Origins = setting(
         (), "Web pages whose scripts may download: their origins, or * for every origin.", unit="origins"

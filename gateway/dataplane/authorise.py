@@ -31,6 +31,8 @@ from gateway.secrets import token_id
 from gateway.tokens.claims import Claims, TokenRead, opened_manifest
 
 _METHODS: Final = frozenset(("GET", "HEAD"))
+FIELDS_KEPT: Final = 1024
+"""For how many files the fields are kept that a front proxy needs: with the longest keys they take 16 MiB."""
 
 
 class Authorisation:
@@ -49,7 +51,7 @@ class Authorisation:
         self._proxies = proxies
         self._accel_prefixes = accel_prefixes
         self._fast_path = fast_path
-        self._file_fields = lru_cache(maxsize=4096)(self._describe)
+        self._file_fields = lru_cache(maxsize=FIELDS_KEPT)(self._describe)
 
     async def answer(self, exchange: Exchange, command: TokenRead | None = None) -> None:
         """Answer the question of a front proxy. Raises the errors that `ending.py` turns into refusals.

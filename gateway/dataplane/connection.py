@@ -51,6 +51,8 @@ from gateway.runtime.peers import read_peer
 
 MAX_PENDING_BYTES: Final = 64 * 1024
 """Bytes of later requests that are kept during an answer; more are left in the kernel."""
+HEAD_TIMEOUT: Final = (408, "head_timeout")
+"""How a head that did not come in time is logged. Its client gets no answer, because it is not listening."""
 HEAD_END: Final = b"\r\n\r\n"
 RETRY_SECONDS: Final = 0.001
 """How long to wait before checking again whether aiohttp's loop has come back from its last answer."""
@@ -85,8 +87,8 @@ class ConnectionServer(ServerState, Protocol):
     def record(self, exchange: Exchange, /) -> None:
         """Count and log an exchange that has ended."""
 
-    def record_refused(self, refusal: Refusal, /) -> None:
-        """Count a refusal of a request that could not be read, or of a connection beyond the limit."""
+    def record_unread(self, peer: Any, status: int, code: str, /) -> None:
+        """Count and log what ended before a request was read: a refusal, or a head that came too late."""
 
 
 class ClientConnection(AiohttpConnection):
@@ -344,7 +346,7 @@ class ClientConnection(AiohttpConnection):
         if self.transport is not None:
             head, body = refusal_answer(refusal, None, html=False)
             self.transport.write(b"".join((head, self.server.date_field, b"Connection: close\r\n\r\n", body)))
-            self.server.record_refused(refusal)
+            self.server.record_unread(self.peer, refusal.status, refusal.code)
         self.close_gracefully()
 
     def open_client_socket(self) -> ClientSocket:
@@ -366,6 +368,8 @@ class ClientConnection(AiohttpConnection):
             if timeout is Timeout.STALL:
                 self.reset()
             else:
+                if self.state is State.READING_HEAD:
+                    self.server.record_unread(self.peer, *HEAD_TIMEOUT)
                 self.transport.abort()
         ends = self._client_ended or (self.server.draining and self.state is _IDLE)
         if ends and self.transport is not None and self._is_waiting_for_a_request():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -183,6 +183,19 @@ class Exchange:
         """Whether the setting `cors_origins` lets pages of the request's origin read the answer."""
         origins = self.connection.server.cors_origins
         return "*" in origins or self.headers.get("Origin") in origins
+
+
+class Stranger(NamedTuple):
+    """Stands for a connection of which only the peer is known."""
+
+    peer: Any
+
+
+def unread_exchange(peer: Any, status: int, code: str) -> Exchange:
+    """Make the exchange that the log gets where no request was read: it has neither a method nor a target."""
+    exchange = Exchange(cast("Channel", Stranger(peer)), "", "")
+    exchange.status, exchange.code, exchange.ended = status, code, exchange.started
+    return exchange
 
 
 def cors_fields(origins: frozenset[str], origin: str | None) -> bytes:

@@ -25,7 +25,7 @@ from gateway.dataplane.connection_state import State
 from gateway.dataplane.delivery.send_scheduler import SendScheduler
 from gateway.dataplane.exchange import Exchange, cors_fields
 from gateway.dataplane.timeouts import LINGER_SECONDS, Limits
-from gateway.errors import BAD_REQUEST, Refusal
+from gateway.errors import BAD_REQUEST
 from gateway.http.fields import format_date
 from gateway.http.request_heads import MAX_BYTES
 from gateway.runtime.deferred import Deferred, step
@@ -55,7 +55,8 @@ class Server(web.Server):
     """Makes connections, and holds what they share: limits, the send scheduler, the date, what answers.
 
     begin: answers downloads and authorisations. answer_other: answers every other request. record: is called
-    with each exchange that has ended; record_refused: with each refusal that belongs to no exchange.
+    with each exchange that has ended; record_unread: with the peer, a status and a code of each connection
+    that ended before a request of it was read.
     date_field: Date, and over HTTPS Strict-Transport-Security, which every answer has.
     plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
     """
@@ -65,7 +66,7 @@ class Server(web.Server):
         begin: Begin,
         answer_other: Answer,
         record: Callable[[Exchange], None],
-        record_refused: Callable[[Refusal], None],
+        record_unread: Callable[[Any, int, str], None],
         counters: Counters,
         limits: Limits,
         cors_origins: tuple[str, ...] = (),
@@ -83,7 +84,7 @@ class Server(web.Server):
         )
         self.begin = begin
         self.record = record
-        self.record_refused = record_refused
+        self.record_unread = record_unread
         self.count = counters.add
         self.limits = limits
         self.max_plain_head = min(MAX_BYTES, limits.max_line, limits.max_field)

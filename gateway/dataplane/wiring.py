@@ -7,6 +7,7 @@ need.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.config.settings import Settings
 from gateway.config.storages import LocalSettings
@@ -14,14 +15,13 @@ from gateway.dataplane.access_log import AccessLog
 from gateway.dataplane.authorise import Authorisation
 from gateway.dataplane.download import Downloads
 from gateway.dataplane.ending import Endings
-from gateway.dataplane.exchange import Exchange
+from gateway.dataplane.exchange import Exchange, unread_exchange
 from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.health import HealthAndPreflight
 from gateway.dataplane.manifest_cache import ManifestCache
 from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
-from gateway.errors import Refusal
 from gateway.http.client_address import TrustedProxies
 from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
 from gateway.storage.registry import CacheSettings, Storages
@@ -92,7 +92,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         downloads.begin,
         health.answer,
         recorder.record,
-        recorder.record_refused,
+        recorder.record_unread,
         counters,
         Limits(
             header_timeout=settings.header_timeout,
@@ -124,7 +124,13 @@ class Recorder:
         if self._log is not None:
             self._log.add(exchange)
 
-    def record_refused(self, refusal: Refusal) -> None:
-        """Record a refusal without an exchange: an unreadable request, or a connection beyond the limit."""
-        self._count(RESPONSES.get(refusal.status, RESPONSE_OTHER))
-        self._count(REFUSALS[refusal.code])
+    def record_unread(self, peer: Any, status: int, code: str) -> None:
+        """Record a connection that ended before a request of it was read.
+
+        code: of a refusal, which was sent, or why the connection was closed without an answer.
+        """
+        if code in REFUSALS:
+            self._count(RESPONSES.get(status, RESPONSE_OTHER))
+            self._count(REFUSALS[code])
+        if self._log is not None:
+            self._log.add(unread_exchange(peer, status, code))

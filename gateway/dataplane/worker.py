@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,10 +17,12 @@ import uvloop
 from aiohttp import http_parser
 
 from gateway.config.settings import Settings
+from gateway.dataplane.server import Server
+from gateway.dataplane.tls_listeners import OVERLOADED, TlsListeners
 from gateway.dataplane.wiring import Worker, build_worker
 from gateway.errors import GatewayError
-from gateway.runtime import log
-from gateway.runtime.metrics import Counters
+from gateway.runtime import log, signals
+from gateway.runtime.metrics import CONNECTIONS_REFUSED, Counters
 from gateway.runtime.tls import server_context
 from gateway.tokens.leases import Times
 
@@ -76,16 +79,22 @@ async def _serve(
     worker.topology.start()
     worker.server.start()
     if worker.access_log is not None:
+        loop.add_signal_handler(signals.REOPEN, worker.access_log.reopen)
         worker.access_log.start()
     with contextlib.suppress(TimeoutError):  # without a store we can still answer that it is away
         async with asyncio.timeout(STORE_SECONDS):
             while not worker.topology.is_ready:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-    listeners = [
-        await loop.create_server(worker.server, sock=each, backlog=BACKLOG, ssl=tls)
-        for sock in sockets
-        for each in duplicates(sock)
-    ]
+    listeners: list[asyncio.Server] = []
+    tls_listeners = None if tls is None else _tls_listeners(worker.server, tls)
+    if tls_listeners is not None:
+        tls_listeners.start(sockets)
+    else:
+        listeners = [
+            await loop.create_server(worker.server, sock=each, backlog=BACKLOG)
+            for sock in sockets
+            for each in duplicates(sock)
+        ]
     gc.freeze()  # what exists now stays for the life of the process, and the collector may skip it
     gc.set_threshold(GARBAGE_THRESHOLD)
     ready()
@@ -93,6 +102,8 @@ async def _serve(
     await stopping.wait()
     for listener in listeners:
         listener.close()
+    if tls_listeners is not None:
+        tls_listeners.stop()
     worker.server.drain()
     await _drained(worker.server.open_connections, settings.drain_timeout)
     worker.server.stop()
@@ -103,6 +114,22 @@ async def _serve(
         _log.error("%d refunds are lost: the store was away until the end", worker.claims.owed)
     if worker.access_log is not None:
         worker.access_log.stop()
+
+
+def _tls_listeners(server: Server, context: ssl.SSLContext) -> TlsListeners:
+    def on_ended(peer: Any, code: str) -> None:
+        if code == OVERLOADED:
+            server.count(CONNECTIONS_REFUSED)
+        server.record_unread(peer, 0, code)
+
+    return TlsListeners(
+        context,
+        server,
+        lambda: len(server.open_connections),
+        server.limits.max_connections,
+        server.limits.header_timeout,
+        on_ended,
+    )
 
 
 def duplicates(listener: socket.socket) -> list[socket.socket]:

@@ -80,7 +80,7 @@ class TrustedProxies:
 
         For a request that `disputes` finds contradictory it is the peer's address.
         """
-        host = _peer_host(peer[0]) if isinstance(peer, tuple) else ""
+        host = peer_address(peer)
         has_list, has_forwarded = FORWARDED_FOR in headers, FORWARDED in headers
         if not (has_list or has_forwarded) or not self.trusts(peer):
             return host
@@ -95,7 +95,7 @@ class TrustedProxies:
         """Whether a trusted peer's X-Forwarded-For and Forwarded name different clients."""
         if FORWARDED not in headers or FORWARDED_FOR not in headers or not self.trusts(peer):
             return False
-        host = _peer_host(peer[0]) if isinstance(peer, tuple) else ""
+        host = peer_address(peer)
         return self._by_list(host, headers) != self._by_forwarded(host, headers)
 
     def _by_list(self, host: str, headers: CIMultiDictProxy[str]) -> str:
@@ -112,6 +112,11 @@ class TrustedProxies:
     def _is_inside(self, host: str) -> bool:
         address = read_node(host.partition("%")[0])
         return address is not None and any(address in network for network in self._networks)
+
+
+def peer_address(peer: Peer) -> str:
+    """Return the address of a TCP peer in the usual form, without a zone; "" for any other peer."""
+    return _usual_form(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def unmapped_network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
@@ -207,8 +212,8 @@ def _walk(host: str, nodes: Sequence[str], trusts: Callable[[str], bool]) -> str
 
 
 @lru_cache(maxsize=CACHE_ENTRIES)
-def _peer_host(host: str) -> str:
-    """Return the address of a TCP peer in the usual form, without a zone; unchanged if it is none."""
+def _usual_form(host: str) -> str:
+    """Return an address in the usual form, without a zone; unchanged if it is none."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

@@ -212,15 +212,23 @@ _PARAMETER: Final = re.compile(_PAIR)
 _WEIGHT: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
 
 
+MAX_ACCEPT: Final = 1024
+"""Characters of an Accept field that are read. Browsers send about 150; old ones with many types sent 400."""
+MAX_MEDIA_RANGES: Final = 32
+"""Elements of an Accept field that are read, well-formed or not."""
+KEPT_ACCEPT: Final = 256
+"""The longest Accept field, in characters, whose result is kept. So 512 of them take less than 1 MiB."""
+
+
 def negotiate(accept: str | None, offers: Sequence[str]) -> str | None:
     """The media type of `offers` (in lower case, our favourite first) that the Accept field prefers.
 
     The most specific range that matches an offer gives its weight. Among equal weights, an offer that the
     client names goes before one that only a wildcard matches; then the order of `offers` decides. None if the
     client accepts none of them; the favourite if there is no field. An element that breaks the grammar is
-    ignored.
+    ignored, and so is what follows after MAX_ACCEPT characters or MAX_MEDIA_RANGES elements.
     """
-    ranges = _media_ranges(accept) if accept and accept.strip(" \t,") else [("*", "*", 1.0)]
+    ranges = _media_ranges(_cut_list(accept)) if accept and accept.strip(" \t,") else [("*", "*", 1.0)]
     best, best_rank = None, (0.0, 0)
     for offer in offers:
         kind, _, subtype = offer.partition("/")
@@ -237,18 +245,33 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str | None:
     return best
 
 
-@lru_cache(maxsize=1024)
 def prefers_html(accept: str | None) -> bool:
     """Whether a person's browser asks: it prefers HTML to JSON. False for `*/*`, JSON, or no field."""
+    if accept is not None and len(accept) > KEPT_ACCEPT:
+        return _prefers_html(accept)
+    return _kept_prefers_html(accept)
+
+
+def _prefers_html(accept: str | None) -> bool:
     offers = ("application/json", "application/problem+json", "text/html")
     return negotiate(accept, offers) == "text/html"
+
+
+_kept_prefers_html: Final = lru_cache(maxsize=512)(_prefers_html)
+
+
+def _cut_list(value: str) -> str:
+    """The beginning of a list: whole elements that have MAX_ACCEPT characters together."""
+    return value if len(value) <= MAX_ACCEPT else value[:MAX_ACCEPT].rpartition(",")[0]
 
 
 def _media_ranges(accept: str) -> list[tuple[str, str, float]]:
     """Type, subtype and weight of each valid element. A range with parameters matches none of our offers."""
     ranges: list[tuple[str, str, float]] = []
     position = 0
-    while position < len(accept):
+    for _ in range(MAX_MEDIA_RANGES):
+        if position >= len(accept):
+            break
         element = _MEDIA_RANGE.match(accept, position)
         if element is None:
             comma = accept.find(",", position)

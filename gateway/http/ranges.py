@@ -17,6 +17,7 @@ The rules, in the order they are applied:
   field is ignored.
 - Ranges that overlap or touch are merged. The parts keep the order of the request (15.3.7.2); a merged part
   stands where the first of its ranges stood. If more than MAX_PARTS remain, the field is ignored.
+- A field with more than MAX_RANGES elements, empty ones included, is ignored before they are read.
 
 Other servers follow other rules: most of them do not merge, so that they send a byte as often as it is asked
 for. `most_bytes` says what a front proxy may send that answers by itself.
@@ -29,6 +30,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 MAX_PARTS: Final = 16
 """The most parts of one answer: programs that read archives and documents ask for a few."""
+
+MAX_RANGES: Final = 256
+"""The most ranges of one field, merged or not; reading this many takes less than a millisecond. A field with
+more is ignored, as if it asked for too many parts."""
 
 MAX_UNMERGED: Final = 16
 """For more ranges, nginx sends the whole file: `max_ranges` in config/nginx/auth_request.conf."""
@@ -104,7 +109,7 @@ def _select_set(value: str, size: int) -> Spans | None:
 def _read_set(value: str, size: int) -> list[Span] | None:
     """The spans that a field selects, as they are asked for; None if the field is ignored."""
     unit = _UNIT.match(value)
-    if unit is None:
+    if unit is None or value.count(",") >= MAX_RANGES:
         return None
     elements = value[unit.end() :].split(",")
     if len(elements) == 1 and elements[0][:1] in (" ", "\t"):

@@ -14,6 +14,8 @@ The rules:
   `bad_request`.
 - Bytes that are not UTF-8 become lone surrogates. No file and no token has such a name, so the request is
   refused like any unknown one, never with a crash. Encode with `surrogateescape` when writing them anywhere.
+- The work is bounded, whatever the target is: a name or token that is too long to be one is not decoded, one
+  expression finds the two parameters that count, and a value may be given in a few spellings only.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
-from urllib.parse import unquote
 
 from gateway.errors import BAD_REQUEST, FILE_NOT_FOUND, TOKEN_INVALID, TOKEN_MISSING, Refused
+from gateway.http.percent import percent_decode
 from gateway.manifest import Manifest
 from gateway.secrets import MAX_TOKEN_LENGTH, TOKEN_PREFIX
 
@@ -32,6 +34,21 @@ _TOKEN: Final = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{1,{MAX_TOKEN_LENGTH -
 _MINTED: Final = re.compile(rf"/download(?:/([A-Za-z0-9._~-]+))?\?token=({_TOKEN.pattern})")
 """The URL as minted, without a file's name or with a plain one: nothing in it needs decoding."""
 
+MAX_NAME_CHARACTERS: Final = 3 * 1024
+"""The longest text that can be a file's name: names have at most 1024 bytes, each of which can be `%XX`."""
+MAX_TOKEN_CHARACTERS: Final = 3 * MAX_TOKEN_LENGTH
+MAX_SPELLINGS: Final = 8
+"""In how many spellings (`a`, `%61`) one request may give its token and its file, together."""
+_MAX_KIND_CHARACTERS: Final = 3 * len("download")
+
+
+def _spelled(name: str) -> str:
+    """An expression for a name in which any character may be percent-encoded."""
+    return "".join(f"(?:{each}|(?i:%{ord(each):02x}))" for each in name)
+
+
+_PARAMETER: Final = re.compile(rf"&(?:({_spelled('token')})|{_spelled('file')})=([^&]+)")
+"""A parameter that counts, and its value. The first group is empty for a file."""
 _ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE | re.ASCII)
 
 
@@ -67,9 +84,10 @@ def read_target(target: str) -> Target:
     if not path.startswith("/"):
         return _OTHER
     head, _, rest = path[1:].partition("/")
-    head = unquote(head) if "%" in head else head
+    if "%" in head and len(head) <= _MAX_KIND_CHARACTERS:
+        head = percent_decode(head)
     if head == "download":
-        named = _decode(rest, form=False) or None
+        named = _decode(rest, MAX_NAME_CHARACTERS) or None
         file, token = _read_query(query, named)
         return Target(TargetKind.DOWNLOAD, file, token)
     if head == "auth":
@@ -158,15 +176,18 @@ def _strip_origin(target: str) -> str:
 def _read_query(query: str, file: str | None) -> tuple[str | None, str | None]:
     """Return the file and the token that a query names. file: the name that the path has given, if any."""
     token: str | None = None
-    for pair in query.split("&") if query else ():
-        key, _, raw = pair.partition("=")
-        if not raw:
-            continue
-        key = _decode(key, form=True)
-        if key == "token":
-            token = _agree(token, _decode(raw, form=True), "The request carries two different tokens.")
-        elif key == "file":
-            file = _agree(file, _decode(raw, form=True), "The request names two different files.")
+    if not query:
+        return file, token
+    found = set(_PARAMETER.findall("&" + query))
+    if len(found) > MAX_SPELLINGS:
+        raise Refused(BAD_REQUEST, "The request names tokens or files too often.")
+    for is_token, raw in found:
+        if is_token:
+            given = _decode(raw.replace("+", " "), MAX_TOKEN_CHARACTERS)
+            token = _agree(token, given, "The request carries two different tokens.")
+        else:
+            given = _decode(raw.replace("+", " "), MAX_NAME_CHARACTERS)
+            file = _agree(file, given, "The request names two different files.")
     return file, token
 
 
@@ -177,8 +198,6 @@ def _agree(known: str | None, given: str, fault: str) -> str:
     return given
 
 
-def _decode(text: str, *, form: bool) -> str:
-    """Percent-decode; in a form-encoded text `+` is a space."""
-    if form and "+" in text:
-        text = text.replace("+", " ")
-    return unquote(text, errors="surrogateescape") if "%" in text else text
+def _decode(text: str, longest: int) -> str:
+    """Percent-decode a text, unless it has more characters than `longest`: then it is nothing of ours."""
+    return percent_decode(text) if "%" in text and len(text) <= longest else text

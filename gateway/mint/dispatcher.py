@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from gateway.mint.context import MintContext
-from gateway.web.bodies import answer_expectation
+from gateway.web.bodies import check_expectation
 from gateway.web.problems import Problem, method_not_allowed, problem_of
 from gateway.web.quick_response import quick_problem
 from gateway.web.routes import Route
@@ -35,7 +35,7 @@ class Dispatcher:
         """Answer one request."""
         try:
             route = self._find(request.rel_url.raw_path, request.method)
-            answer_expectation(request)
+            check_expectation(request)
             return await route.handle(request, self._context)
         except Exception as error:
             return quick_problem(problem_of(error, self._logger))

@@ -1,8 +1,9 @@
 """POST /api/generate-download-url: the one request that shops make all day.
 
 It takes two round trips to the store. The first looks up the API key and the version together; the second
-writes the token. With an Idempotency-Key the first also reads the record of that key, and two more round
-trips write it (see gateway.mint.idempotency).
+writes the token. Where the body is long or still arriving, the key is looked up before it is read. With an
+Idempotency-Key the first also reads the record of that key, and two more round trips write it (see
+gateway.mint.idempotency).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gateway.mint.context import MintContext
 from gateway.mint.models import GenerateDownloadUrl
 from gateway.products.repository import ResolvedVersion, read_resolved_version, resolve_version_command
 from gateway.web.authentication import MINT, bearer_key, check_role, key_command
-from gateway.web.bodies import read_json
+from gateway.web.bodies import is_at_hand, read_json
 from gateway.web.problems import Problem
 from gateway.web.quick_response import QuickResponse
 from gateway.web.times import format_time
@@ -27,12 +28,14 @@ from gateway.web.validation import validate
 async def generate_download_url(request: web.BaseRequest, context: MintContext) -> QuickResponse:
     """Make a token and the URL that carries it. Raises Problem, Declined, StoreUnavailable."""
     key = bearer_key(request)
+    if not is_at_hand(request):
+        await _check_key(key, context)
     try:
         name = idempotency.idempotency_key(request)
         document = await read_json(request)
         body = validate(context.mint_model, document)
     except Problem:  # only a caller with a valid key learns what is wrong with the request
-        check_role(key, await context.store.client.call(*key_command(key)), MINT)
+        await _check_key(key, context)
         raise
     commands = [key_command(key), resolve_version_command(body.productId, body.version)]
     if name is None:
@@ -59,6 +62,10 @@ async def generate_download_url(request: web.BaseRequest, context: MintContext) 
         await _create_recorded(context, body, record, token)
         await idempotency.finish(context.store, record_key)
     return _response(record.base, record.product, record.version, token, record.expires)
+
+
+async def _check_key(key: str, context: MintContext) -> None:
+    check_role(key, await context.store.client.call(*key_command(key)), MINT)
 
 
 async def _mint_once(

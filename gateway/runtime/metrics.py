@@ -104,7 +104,10 @@ REFUSALS: Final[dict[str, int]] = {
 }
 """The index of the code of a refusal."""
 
-BLOCK_BYTES: Final = -(-len(METRICS) * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
+_BEAT: Final = len(METRICS)
+"""The place of the sign of life (see `runtime.heartbeat`), behind the numbers."""
+
+BLOCK_BYTES: Final = -(-(len(METRICS) + 1) * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 class Counters:
@@ -127,6 +130,15 @@ class Counters:
         block[DOWNLOADS_STARTED] += 1
         block[DOWNLOADS_FINISHED] += 1
         block[BYTES_SENT] += sent
+
+    def beat(self, now: int) -> None:
+        """Give a sign of life, which is any number that differs from the one before: the time."""
+        self._block[_BEAT] = now
+
+    @property
+    def last_beat(self) -> int:
+        """The last sign of life, 0 before the first one."""
+        return self._block[_BEAT]
 
     def values(self) -> list[int]:
         """The present numbers, in the order of METRICS."""

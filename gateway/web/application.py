@@ -19,7 +19,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.web.bodies import answer_expectation
+from gateway.web.bodies import check_expectation
 from gateway.web.problems import Problem, method_not_allowed, problem_of
 from gateway.web.responses import problem_response
 from gateway.web.routes import Context, Route
@@ -34,15 +34,13 @@ def make_application(
     *,
     mounted: Mapping[str, web.Application] | None = None,
     not_found: str = "This service has no such URL.",
-    max_body: int = 1024**2,
 ) -> web.Application:
     """Make an application of a table. Nothing is opened or started.
 
     mounted: other applications by the prefix of their URLs. not_found: what a caller reads at an unknown URL.
-    max_body: bytes that a handler may read of a request; only the outermost application's counts.
     """
     unknown = Problem("not_found", not_found)
-    application = web.Application(middlewares=[_problems(logger, unknown)], client_max_size=max_body)
+    application = web.Application(middlewares=[_problems(logger, unknown)])
     application.on_response_prepare.append(_drop_server_field)
     by_path: dict[str, list[Route[Context]]] = {}
     for route in routes:
@@ -90,9 +88,9 @@ def _problems(logger: logging.Logger, unknown: Problem) -> Middleware:
 
 
 async def _expect(request: web.Request) -> web.StreamResponse | None:
-    """Answer an Expect field; aiohttp calls this before the middlewares."""
+    """Refuse an Expect field that asks for anything unusual; aiohttp calls this before the middlewares."""
     try:
-        answer_expectation(request)
+        check_expectation(request)
     except Problem as problem:
         return problem_response(problem)
     return None

@@ -19,10 +19,10 @@ from gateway.web.problems import CONTENT_TYPE, TABLE
 from gateway.web.routes import Route
 
 _REFERENCE: Final = "#/components/schemas/{model}"
-_EVERY: Final = (400, 405, 417, 500)
+_EVERY: Final = (400, 405, 417, 431, 500)
 """Refusals that every URL has."""
 _WITH_KEY: Final = (401, 403, 503)
-_WITH_BODY: Final = (413, 415)
+_WITH_BODY: Final = (408, 413, 415)
 _REQUIRED_FIELDS: Final = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 """The header field that a refusal of that status always has."""
 

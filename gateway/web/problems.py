@@ -22,6 +22,8 @@ CONTENT_TYPE: Final = "application/problem+json"
 MAX_FAULTS: Final = 50
 """The most faults that one response lists: nobody needs all faults of a manifest with 10,000 wrong files."""
 MAX_FIELD_CHARACTERS: Final = 200
+MAX_TEXT_CHARACTERS: Final = 1000
+"""Of a detail or a message: it may quote a name from the body."""
 CHALLENGE: Final = 'Bearer realm="mint"'
 """The realm (RFC 9110 section 11.5) has the name of the first service that took the API keys."""
 
@@ -45,6 +47,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "version_missing": Row(404, "The product has no version"),
     "token_unknown": Row(404, "There is no such token"),
     "method_not_allowed": Row(405, "Method not allowed"),
+    "request_timeout": Row(408, "The request took too long"),
     "active_version_unknown": Row(409, "The product has no such version"),
     "product_exists": Row(409, "The product exists already"),
     "product_archived": Row(409, "The product is archived"),
@@ -54,7 +57,9 @@ TABLE: Final[Mapping[str, Row]] = {
     "unsupported_media_type": Row(415, "The body must be JSON"),
     "expectation_failed": Row(417, "The expectation cannot be met"),
     "idempotency_key_reused": Row(422, "The Idempotency-Key was used with another body"),
+    "head_too_large": Row(431, "The request has too many or too long header fields"),
     "internal_error": Row(500, "Something went wrong here"),
+    "overloaded": Row(503, "The service is busy"),
     "store_unavailable": Row(503, "The store is not available"),
 }
 """Codes are part of the API. A code never changes its meaning or its status."""
@@ -84,7 +89,7 @@ class Problem(Exception):
     def document(self) -> dict[str, Any]:
         """Make the body of the response, without secrets."""
         row = TABLE[self.code]
-        detail = _clean(self.detail)
+        detail = _clean(self.detail)[:MAX_TEXT_CHARACTERS]
         document: dict[str, Any] = {
             "type": "about:blank",
             "title": row.title,
@@ -96,7 +101,10 @@ class Problem(Exception):
         }
         if self.faults:
             document["errors"] = [
-                {"field": _clean(field)[:MAX_FIELD_CHARACTERS], "message": _clean(message)}
+                {
+                    "field": _clean(field)[:MAX_FIELD_CHARACTERS],
+                    "message": _clean(message)[:MAX_TEXT_CHARACTERS],
+                }
                 for field, message in self.faults[:MAX_FAULTS]
             ]
         return document
@@ -110,6 +118,25 @@ def invalid(faults: Sequence[Fault]) -> Problem:
 def too_large(limit: int) -> Problem:
     """Make the 413 that names the limit of the body, in bytes."""
     return Problem("too_large", f"The body must not be longer than {limit} bytes.")
+
+
+def head_too_large() -> Problem:
+    """Make the 431 for a head that is longer than the settings allow."""
+    return Problem("head_too_large", "Send a shorter URL, and fewer or shorter header fields.")
+
+
+def overloaded() -> Problem:
+    """Make the 503 for a connection beyond the limit."""
+    return Problem(
+        "overloaded",
+        "Too many connections are open; try again in a moment.",
+        headers=[("Retry-After", str(RETRY_AFTER_SECONDS))],
+    )
+
+
+def too_slow() -> Problem:
+    """Make the 408 for a body that does not come."""
+    return Problem("request_timeout", "The body did not arrive in time; send it without pauses.")
 
 
 def key_missing() -> Problem:

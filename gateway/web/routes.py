@@ -69,7 +69,7 @@ class Route(Generic[Context]):
         if self.roles is not None and self.checks_key:
             await authenticate(request, context.store, self.roles)
         if request.query_string and self.query is None and not self.any_query:
-            validate_query(NoParameters, request.query)
+            validate_query(NoParameters, request)
         return await self.handler(request, context)
 
 

@@ -1,8 +1,4 @@
-"""An HTTP server on listening sockets: how a service accepts connections, and how it stops.
-
-It uses aiohttp's `RequestHandler`, which is not public, for one thing: bytes that are no HTTP request must be
-answered with a problem, too.
-"""
+"""An HTTP server on listening sockets: how a service accepts connections, bounds them, and stops."""
 
 from __future__ import annotations
 
@@ -14,19 +10,18 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from gateway.config.settings import Settings
-from gateway.runtime.peers import PeerName, read_peer
 from gateway.runtime.process import run_until_sigterm
 from gateway.tokens.repositories import Repositories
-from gateway.web.problems import internal_error, log_failure, malformed_request
-from gateway.web.quick_response import quick_problem
+from gateway.web.connection import LINGER_SECONDS, ConnectionLimits, ProblemConnection
 
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted."""
 STOP_SECONDS: Final = 10.0
 """How long requests under way may take after the server stops. The store's time-out is shorter."""
+SWEEP_SECONDS: Final = 1.0
+"""How often each connection is looked at. Where a time-out is short, this is done more often."""
 YOUNG_OBJECTS: Final = 10_000
 """How many objects are made before the garbage collector looks for cycles. A request makes no cycles."""
 
@@ -83,12 +78,20 @@ class Server:
         self._logger = logger
         self._options: dict[str, Any] = {
             "access_log": None,
+            "auto_decompress": False,  # a short body can be a long one
+            "lingering_time": LINGER_SECONDS,
             "keepalive_timeout": settings.keepalive_timeout,
             "max_line_size": settings.max_line,
             "max_field_size": settings.max_field,
             "max_headers": settings.max_headers,
         }
+        self._limits = ConnectionLimits(
+            settings.header_timeout, settings.stall_timeout, settings.max_connections, settings.max_head
+        )
+        self._sweep_seconds = min(SWEEP_SECONDS, settings.header_timeout / 4, settings.stall_timeout / 4)
+        self._connections: set[ProblemConnection] = set()
         self._listeners: list[asyncio.Server] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Server:
         await self._runner.setup()
@@ -97,55 +100,27 @@ class Server:
         loop = asyncio.get_running_loop()
 
         def connect() -> ProblemConnection:
-            return ProblemConnection(server, self._logger, loop=loop, **self._options)
+            return ProblemConnection(
+                server, self._limits, self._connections, self._logger, loop=loop, **self._options
+            )
 
         for sock in self._sockets:
             listen = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
             self._listeners.append(await listen(connect, sock=sock, backlog=BACKLOG))
+        self._sweep()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for listener in self._listeners:
             listener.close()
         await self._runner.cleanup()
+        if self._timer is not None:
+            self._timer.cancel()
 
-
-class ProblemConnection(RequestHandler):
-    """One connection of aiohttp whose own refusals, such as of bytes that are no HTTP, are problems.
-
-    peer: the client's address (runtime/peers.py); a connection without one is ended unread.
-    """
-
-    __slots__ = ("_service_logger", "peer")
-
-    def __init__(self, server: web.Server, service_logger: logging.Logger, **options: Any) -> None:
-        super().__init__(server, **options)
-        self._service_logger = service_logger
-        self.peer: PeerName | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.peer = read_peer(transport)
-        if self.peer is None and self.transport is not None:
-            self.transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self.peer is not None:
-            super().data_received(data)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp names it; it may quote a header, and so a key
-    ) -> web.StreamResponse:
-        """Make the response to a request that failed outside of every handler; the connection then closes."""
-        if status < 500:
-            problem = malformed_request()
-        else:
-            problem = internal_error()
-            log_failure(exc or RuntimeError(f"aiohttp answers {status}"), self._service_logger)
-        response = quick_problem(problem)
-        response.force_close()
-        return response
+    def _sweep(self) -> None:
+        """Look at each connection, again and again."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in list(self._connections):
+            connection.sweep(now)
+        self._timer = loop.call_at(now + self._sweep_seconds, self._sweep)

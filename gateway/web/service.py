@@ -15,7 +15,6 @@ from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
-from gateway.web.api.products import MANIFEST_LIMIT
 from gateway.web.application import make_application
 from gateway.web.server import STOP_SECONDS, Server, run_service
 
@@ -54,5 +53,4 @@ def make_root(context: AdminContext) -> web.Application:
         _log,
         mounted={PREFIX: make_api(context, _log)},
         not_found=NOT_FOUND,
-        max_body=MANIFEST_LIMIT,
     )

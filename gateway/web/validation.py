@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from multidict import MultiMapping
+from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from gateway.products.validation import Fault
 from gateway.web.problems import invalid
+
+MAX_PARAMETERS: Final = 32
+"""The most parameters of a URL that are looked at: no URL has more than six."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,8 +30,11 @@ def validate(model: type[Model], document: Any) -> Model:
         raise invalid(_faults(error)) from None
 
 
-def validate_query(model: type[Model], query: MultiMapping[str]) -> Model:
+def validate_query(model: type[Model], request: web.BaseRequest) -> Model:
     """Check the parameters of a URL against a model; each may be given once. Raises Problem."""
+    if request.rel_url.raw_query_string.count("&") >= MAX_PARAMETERS:
+        raise invalid([("the URL", f"may have {MAX_PARAMETERS} parameters at most")])
+    query = request.query
     repeated = [name for name in query if len(query.getall(name)) > 1]
     if repeated:
         raise invalid([(name, "may be given only once") for name in dict.fromkeys(repeated)])

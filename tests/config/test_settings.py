@@ -71,13 +71,16 @@ def test_precedence(
 
 def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
     other: dict[str, Any] = {
-        "redis_url": "redis://x/1", "redis_timeout": 2.5, "redis_queue": 7, "listen": "127.0.0.1:1",
+        "redis_url": "redis://x/1", "embedded_server": "system", "redis_timeout": 2.5, "redis_queue": 7,
+        "listen": "127.0.0.1:1",
         "mint_listen": "127.0.0.1:2", "admin_listen": "127.0.0.1:3", "dashboard_listen": "127.0.0.1:4",
         "workers": 3, "public_url": "https://x",
         "trusted_proxies": ["10.0.0.0/8", "::1"], "data": "/d", "mint_max_ttl": 99, "mint_default_ttl": 9,
+        "hang_timeout": 3.5,
         "drain_timeout": 1.5, "header_timeout": 1.5, "keepalive_timeout": 1.5, "stall_timeout": 1.5,
-        "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "cors_origins": ["https://a"],
-        "open_files": 9, "access_log": "off", "log_level": "debug", "tls_cert": "/c", "tls_key": "/k",
+        "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "max_head": 2000,
+        "cors_origins": ["https://a"], "open_files": 9, "access_log": "off", "log_level": "debug",
+        "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB",
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
@@ -217,6 +220,7 @@ def test_base_url(flags: dict[str, str], wanted: str) -> None:
         ("redis_timeout", "soon", "'soon' is not a time"),
         ("redis_timeout", "nan", "'nan' is not a time"),
         ("drain_timeout", "99999d", "at most"),
+        ("hang_timeout", "1", "must be at least 2 s, not '1'"),
         ("mint_max_ttl", "1.5", "must be whole seconds"),
         ("workers", "zero", "must be a whole number, not 'zero'"),
         ("workers", "0", "must be from 1 to"),
@@ -235,6 +239,7 @@ def test_base_url(flags: dict[str, str], wanted: str) -> None:
         ("public_url", "https://h:x", "must be http://HOST or https://HOST"),
         ("trusted_proxies", "10.0.0.1/8", "write 10.0.0.0/8"),
         ("trusted_proxies", "localhost", "is not a network"),
+        ("embedded_server", "valkey", "must be bundled, system or the path of a program"),
         ("trusted_proxies", "fe80::1%eth0", "has a zone"),
         ("cors_origins", "https://a/path", "is not an origin"),
         ("cors_origins", "example.com", "is not an origin"),

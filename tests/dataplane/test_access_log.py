@@ -6,13 +6,21 @@ import json
 import os
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.dataplane.access_log import TEXT_CHARACTERS, AccessLog, format_line
+from gateway.dataplane.access_log import (
+    ENCODINGS,
+    LINES_A_TURN,
+    READ_CHARACTERS,
+    TEXT_CHARACTERS,
+    AccessLog,
+    format_line,
+)
 from gateway.dataplane.exchange import Exchange
 from gateway.secrets import new_token
 from tests.support.waiting import until
@@ -74,6 +82,46 @@ def test_a_token_is_cut_out_wherever_it_stands(before: str, after: str) -> None:
     token = new_token()
     line = format_line(exchange("/" + before.replace("?", "") + token + after), "", 0)
     assert token[3:] not in line
+
+
+def encoded(text: str, times: int, *, whole: bool) -> str:
+    """Percent-encode a text repeatedly. whole: also the digits and percent signs of the time before."""
+    for time in range(times):
+        everything = whole or not time
+        text = "".join(f"%{ord(each):02x}" if everything or each == "%" else each for each in text)
+    return text
+
+
+@pytest.mark.parametrize(("times", "whole"), [(1, True), (2, True), (2, False), (ENCODINGS, False)])
+@pytest.mark.parametrize("before", ["", "/download/", "x" * 200, "%", "%25" * 30])
+def test_a_token_is_cut_out_however_often_it_is_encoded(before: str, times: int, whole: bool) -> None:
+    token = new_token()
+    line = format_line(exchange(before + encoded(token, times, whole=whole)), "", 0)
+    shown = json.loads(line)["path"]
+    for _ in range(ENCODINGS):
+        assert token[3:20] not in shown
+        shown = unquote(shown)
+
+
+@pytest.mark.parametrize("left", range(0, 60, 3))
+def test_no_part_of_a_token_is_left_where_a_text_is_cut(left: int) -> None:
+    """Tokens become short in the log, so that a text's end may be shown although the text is long."""
+    tokens = "".join("x" + new_token() for _ in range(40))
+    path = "/" + tokens[: READ_CHARACTERS + left]
+    for target in (path, "/%78" + path):
+        shown = json.loads(format_line(exchange(target), "", 0))["path"]
+        assert not any(path[at : at + 12] in shown for at in range(1, len(path) - 12))
+
+
+async def test_a_turn_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    log = AccessLog(str(tmp_path / "access.log"), lambda _: "")
+    for number in range(LINES_A_TURN):
+        log.add(exchange(f"/{number}"))
+    log._make_lines(LINES_A_TURN, 0.0)
+    assert len(log._lines) == 1  # there is always progress
+    log._make_lines(LINES_A_TURN, 60.0)
+    assert len(log._lines) == LINES_A_TURN
+    log.stop()
 
 
 async def test_everything_is_written_in_order(tmp_path: Path) -> None:

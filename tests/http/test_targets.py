@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import BAD_REQUEST, FILE_NOT_FOUND, TOKEN_INVALID, TOKEN_MISSING, Refusal, Refused
 from gateway.http.targets import (
+    MAX_NAME_CHARACTERS,
+    MAX_SPELLINGS,
     Target,
     TargetKind,
     bearer_token,
@@ -19,6 +21,7 @@ from gateway.http.targets import (
     request_token,
 )
 from gateway.manifest import Manifest, ManifestFile
+from gateway.products.validation import MAX_FILE_NAME
 from gateway.secrets import MAX_TOKEN_LENGTH, new_token
 
 TOKEN = "ct_" + "Az09-_" * 7 + "x"
@@ -84,6 +87,9 @@ TARGETS = [
     ("below another path", "/x/download", Target(TargetKind.OTHER)),
     ("other paths' queries are not read", "/healthz?token=a&token=b", Target(TargetKind.OTHER)),
     ("empty target", "", Target(TargetKind.OTHER)),
+    ("empty and foreign parameters", "/download?&a&=b&token&=ct_a&token==&mytoken=c", download(token="=")),
+    ("a name that is too long is not decoded", "/download/" + "%61" * 1025, download("%61" * 1025)),
+    ("a value in some spellings", "/download?file=ab&file=%61b&file=%61%62&file=a%62", download("ab")),
 ]
 
 
@@ -101,10 +107,18 @@ def test_read_target(target: str, expected: Target) -> None:
         "/download/a?file=b",
         "/download/a+b?file=a+b",
         "/auth?token=ct_a&token=ct_b",
+        "/download?" + "&".join("token=" + "%61" * n + "a" * (9 - n) for n in range(MAX_SPELLINGS + 1)),
     ],
 )
 def test_contradictions_are_refused(target: str) -> None:
     assert refusal_of(lambda: read_target(target)) is BAD_REQUEST
+
+
+def test_the_longest_name_is_found_however_it_is_encoded() -> None:
+    name = "\U0001f941" * (MAX_FILE_NAME // 4)
+    assert len(quote(name)) == MAX_NAME_CHARACTERS
+    for target in (f"/download/{quote(name)}", f"/download?file={quote(name)}"):
+        assert read_target(target).file == name
 
 
 @pytest.mark.parametrize(

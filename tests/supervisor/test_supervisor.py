@@ -4,153 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import pty
-import re
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import termios
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
+from gateway.store.server_program import BUNDLED, choose_server
 from gateway.supervisor.children import describe_end
 from gateway.supervisor.services import SERVICES, Service
 from gateway.supervisor.slots import FIRST_DELAY_SECONDS, HEALTHY_SECONDS, LONGEST_DELAY_SECONDS, BackOff
-from tests.support.listening import found_port
-from tests.support.processes import ROOT, is_running
+from tests.support.processes import is_running
+from tests.support.supervised import NO_PORT, PATIENCE_SECONDS, Gateway, wait_until
 from tests.support.timing import lasts
-from tests.support.waiting import wait_until as wait_briefly
-
-STAND_IN = Path(__file__).parents[1] / "support/stand_in.py"
-PATIENCE_SECONDS = 60
-"""How long a busy machine may take for a start or an end."""
-NO_PORT = 1
-"""Nobody listens there: where a gateway is asked before it has found a port."""
-
-
-wait_until = partial(wait_briefly, seconds=PATIENCE_SECONDS)
-
-
-class Gateway:
-    """A supervisor process of the stand-in program, in a folder of its own, on any free ports."""
-
-    def __init__(self, folder: Path, command: str = "serve") -> None:
-        self.command = command
-        self.data = folder / "data"
-        self.config = folder / "gateway.toml"
-        self.errors = folder / "stderr"
-        self.listen = "127.0.0.1:0"
-        self.environment: dict[str, str] = {}
-        self.process: subprocess.Popen[str] | None = None
-        self.configure()
-
-    def configure(self, workers: int = 1, **more: str | float) -> None:
-        lines = {
-            "workers": workers,
-            "data": str(self.data),
-            "listen": self.listen,
-            "mint_listen": "127.0.0.1:0",
-            "dashboard_listen": "127.0.0.1:0",
-            "admin_listen": "127.0.0.1:0",
-            "drain_timeout": 20,
-            "log_level": "info",
-        } | more
-        self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items()))
-
-    def spawn(self, *paths: Path, **options: Any) -> subprocess.Popen[str]:
-        with self.errors.open("a") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, str(STAND_IN), self.command, str(self.config), *map(str, paths)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=os.environ | {"PYTHONPATH": str(ROOT)} | self.environment,
-                **options,
-            )
-        return self.process
-
-    def start(self, *paths: Path, **options: Any) -> Gateway:
-        process = self.spawn(*paths, **options)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.health().get("status") != "ok":
-            assert process.poll() is None, self.errors.read_text()
-            assert time.monotonic() < deadline, self.errors.read_text()
-            time.sleep(0.02)
-        return self
-
-    def end(self) -> None:
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.process.send_signal(signal.SIGINT)
-                self.process.send_signal(signal.SIGINT)
-                try:
-                    self.process.wait(10)
-                except subprocess.TimeoutExpired:
-                    self.process.kill()
-            self.process.communicate()
-
-    def send(self, signum: signal.Signals) -> None:
-        assert self.process
-        self.process.send_signal(signum)
-
-    def wait(self) -> int:
-        assert self.process
-        return self.process.wait(PATIENCE_SECONDS)
-
-    def release(self) -> None:
-        """Let the downloads of `/slow` finish."""
-        (self.data.parent / "release").touch()
-
-    def ask(self, path: str = "/", setting: str = "listen") -> bytes:
-        port = found_port(self.errors.read_text(), setting) or NO_PORT
-        link = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-        try:
-            link.request("GET", path)
-            return link.getresponse().read()
-        finally:
-            link.close()
-
-    def about(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.ask())
-        return found
-
-    def health(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = json.loads(self.ask("/healthz", "admin_listen"))
-        except OSError:
-            return {}
-        return found
-
-    def metric(self, name: str) -> int:
-        text = self.ask("/metrics", "admin_listen").decode()
-        found = re.search(rf"^{re.escape(name)} (\d+)$", text, re.MULTILINE)
-        assert found, name
-        return int(found[1])
-
-    def pids(self) -> list[int]:
-        return [child["pid"] for child in self.health()["children"]]
-
-    def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.errors.read_text().splitlines() if line.startswith("{")]
-
-    def has_reloaded(self, times: int = 1) -> bool:
-        return self.events().count("reloaded") == times
-
-    def events(self) -> list[str]:
-        return [line["event"] for line in self.log()]
 
 
 @pytest.fixture
@@ -197,6 +73,10 @@ def test_a_killed_store_is_restarted_with_everything_in_it(gateway: Gateway) -> 
     wait_until(lambda: gateway.health()["status"] == "ok", "all is well")
     assert gateway.health()["store"]["pid"] != former
     assert gateway.health()["store"]["restarts"] == 1
+    [runs] = [line for line in gateway.log() if line["event"] == "the embedded store runs"]
+    assert (runs["origin"], runs["program"]) == (BUNDLED, choose_server().path)
+    [again] = [line for line in gateway.log() if line.get("child") == "store" and line["event"] == "started"]
+    assert again["server"] == str(choose_server())
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed_and_the_next_one_takes_over(gateway: Gateway) -> None:

@@ -4,9 +4,11 @@
     stand_in.py SERVICE SLOT             a child of it, started by the supervisor
 
 A stand-in answers with its process id and some of its settings. `/slow` answers its first byte at once, and
-the others when there is a file `release` beside the data folder. The variable STAND_IN makes it misbehave:
-`fail`, `crash` and `hang` at the start (`file:PATH` reads the word from a file), `stubborn` when it should
-end.
+the others when there is a file `release` beside the data folder. `/block` blocks the event loop for good.
+
+The variable STAND_IN makes it misbehave: `fail`, `crash` and `hang` at the start (`file:PATH` reads the word
+from a file), `stubborn` when it should end. With `undying` the supervisor's SIGKILL does nothing, as if the
+child waited for a disk in the kernel.
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ async def serve(context: child.ChildContext, *, stubborn: bool) -> None:
         context.counters.add(CONNECTIONS)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"GET /block"):
+                time.sleep(1000)  # noqa: ASYNC251 - that is the fault
             if head.startswith(b"GET /slow"):
                 writer.write(b"HTTP/1.0 200 OK\r\n\r\nx")
                 while not (context.settings.data.parent / "release").exists():  # noqa: ASYNC110 - a file announces nothing
@@ -87,18 +91,26 @@ async def serve(context: child.ChildContext, *, stubborn: bool) -> None:
     await asyncio.wait_for(asyncio.gather(*busy), context.settings.drain_timeout)
 
 
+def spare(_: object) -> None:
+    """Take the place of `Child.kill`."""
+
+
 def main() -> int:
     program, role, *rest = sys.argv
     if role in child.PROGRAMS:
         return child.main(sys.argv[1:], dict.fromkeys(child.PROGRAMS, run_child))
 
     from gateway.config import settings  # noqa: PLC0415 - a child starts faster without these
-    from gateway.supervisor import commands, core  # noqa: PLC0415
+    from gateway.supervisor import children, commands, core, watch  # noqa: PLC0415
 
     def load() -> settings.Settings:
         return settings.load({}, Path(rest[0]), {})
 
     core.GRACE_SECONDS = 0.5  # type: ignore[misc]
+    watch.GRACE_SECONDS = 1.0  # type: ignore[misc]
+    children.KILLED_SECONDS = 0.5  # type: ignore[misc]
+    if behaviour() == "undying":
+        children.Child.kill = spare  # type: ignore[assignment, method-assign]
     stand_in = (sys.executable, program)
     try:
         if role == "up":

@@ -59,11 +59,11 @@ def test_each_row_is_an_operation_below_the_prefix() -> None:
 
 def test_refusals_follow_from_the_row() -> None:
     paths = make()["paths"]
-    every, with_key = {"400", "405", "417", "500"}, {"401", "403", "503"}
+    every, with_key = {"400", "405", "417", "431", "500"}, {"401", "403", "503"}
     assert set(paths["/x/open"]["get"]["responses"]) == {"200", *every}
     assert set(paths["/x/things"]["get"]["responses"]) == {"200", *every, *with_key}
     put = paths["/x/things/{thingId}"]["put"]["responses"]
-    assert set(put) == {"201", "409", "413", "415", *every, *with_key}
+    assert set(put) == {"201", "408", "409", "413", "415", *every, *with_key}
     assert put["401"]["headers"]["WWW-Authenticate"]["required"]
     assert "`key_missing`" in put["401"]["description"]
 

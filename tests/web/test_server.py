@@ -1,19 +1,163 @@
-"""What mint and web, which run on `gateway.web.server`, do with a connection before they read a request."""
+"""What mint and web, which run on `gateway.web.server`, do with strangers: connections, heads, bodies."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from gateway.config.settings import Settings
 from gateway.mint import service as mint_service
+from gateway.runtime.line_budget import LineBudget
 from gateway.tokens.repositories import Repositories
+from gateway.web import connection
 from gateway.web import service as web_service
-from tests.support.control_plane import Serve, listen, manifest
+from gateway.web.bodies import BODY_LIMIT
+from gateway.web.connection import MAX_REFUSING
+from tests.support.control_plane import Api, Serve, listen, manifest, run_api
 
 RESET = b"\1\0\0\0\0\0\0\0"
+
+
+SERVICES = [
+    pytest.param((mint_service.serve, "/api/generate-download-url"), id="mint"),
+    pytest.param((web_service.serve, "/api/products"), id="web"),
+]
+SHORT: dict[str, Any] = {
+    "header_timeout": 0.3,
+    "keepalive_timeout": 0.6,
+    "stall_timeout": 0.6,
+    "max_connections": 4,
+    "max_head": 2000,
+}
+
+
+@pytest.fixture(params=SERVICES)
+async def bounded(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[tuple[Api, str]]:
+    """Each service with low limits, and a URL of it that takes a body."""
+    serve, path = request.param
+    async with run_api(serve, settings.model_copy(update=SHORT)) as running:
+        yield running, path
+
+
+def post(path: str, key: str, *fields: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {key}", *fields]
+    return "\r\n".join([*lines, "Content-Type: application/json", "", ""]).encode()
+
+
+async def talk(api: Api, *parts: bytes, pause: float = 0.002) -> bytes:
+    """Send the parts, with a moment between them, until the connection ends; return what came back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    answer = asyncio.create_task(reader.read())
+    for part in parts:
+        if answer.done():
+            break
+        writer.write(part)
+        await asyncio.sleep(pause)
+    async with asyncio.timeout(10):
+        received = await answer
+    writer.close()
+    return received
+
+
+async def test_the_key_is_checked_before_a_body_is_asked_for(bounded: tuple[Api, str]) -> None:
+    api, path = bounded
+    head = post(path, "gk_unknown", "Expect: 100-continue", "Content-Length: 60000", "Connection: close")
+    assert (await talk(api, head)).startswith(b"HTTP/1.1 401 ")
+    head = post(path, api.key, "Expect: 100-continue", "Content-Length: 2", "Connection: close")
+    assert (await talk(api, head, b"{}", pause=0.1)).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 ")
+
+
+async def test_an_unknown_key_is_refused_while_its_body_is_under_way(bounded: tuple[Api, str]) -> None:
+    api, path = bounded
+    assert (await talk(api, post(path, "gk_unknown", "Content-Length: 60000"), b"{")).startswith(
+        b"HTTP/1.1 401 "
+    )
+
+
+async def test_a_body_is_read_to_its_limit_only(bounded: tuple[Api, str]) -> None:
+    api, path = bounded
+    chunk = b"%x\r\n%b\r\n" % (8192, b" " * 8192)
+    parts = [chunk] * (3 * BODY_LIMIT // 8192)
+    answer = await talk(api, post(path, api.key, "Transfer-Encoding: chunked"), *parts)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+async def test_a_body_that_does_not_come_is_given_up(bounded: tuple[Api, str], pause: float) -> None:
+    """pause: between its bytes, if any come; the whole body has a limit, too."""
+    api, path = bounded
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(post(path, api.key, "Content-Length: 1000") + b"{")
+    answer = asyncio.create_task(reader.read(1000))
+    async with asyncio.timeout(10):
+        while pause and not answer.done():
+            writer.write(b" ")
+            await asyncio.sleep(pause)
+        assert (await answer).startswith(b"HTTP/1.1 408 ")
+        await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /healthz HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGE"]
+)
+async def test_a_head_that_does_not_come_ends_the_connection(bounded: tuple[Api, str], sent: bytes) -> None:
+    answer = await talk(bounded[0], sent)
+    assert answer.startswith(b"HTTP/1.1 200 ") == (b"\r\n\r\n" in sent)
+
+
+@pytest.mark.parametrize("fields", [1, 50])
+@pytest.mark.parametrize("size", [100, 5000])
+async def test_a_head_is_counted_from_its_first_byte(
+    bounded: tuple[Api, str], fields: int, size: int
+) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"".join(
+        b"X%d: %b\r\n" % (number, b"x" * (3000 // fields)) for number in range(fields)
+    )
+    answer = await talk(bounded[0], *(head[at : at + size] for at in range(0, len(head), size)))
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_connections_beyond_the_limit_are_refused(bounded: tuple[Api, str]) -> None:
+    api, _ = bounded
+    idle = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(SHORT["max_connections"])]
+    await asyncio.sleep(0.02)
+    assert (await talk(api, b"")).startswith(b"HTTP/1.1 503 ")
+    more = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(2 * MAX_REFUSING)]
+    answers = []
+    for reader, _ in more:
+        try:
+            answers.append(await reader.read(12))
+        except ConnectionError:
+            answers.append(b"")
+    assert set(answers) == {b"HTTP/1.1 503", b""}
+    assert answers.count(b"HTTP/1.1 503") <= MAX_REFUSING
+    for _, writer in [*idle, *more]:
+        writer.close()
+
+
+async def test_a_client_that_reads_nothing_is_cut_off(bounded: tuple[Api, str]) -> None:
+    """Its answers wait in a buffer that has a bound, and not for ever."""
+    api, _ = bounded
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    async def send_for_ever() -> None:
+        while True:
+            writer.write(b"GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(send_for_ever(), 10)
+    writer.transport.abort()
+    del reader
 
 
 @pytest.mark.parametrize("serve", [mint_service.serve, web_service.serve], ids=["mint", "web"])
@@ -43,3 +187,43 @@ async def test_a_peer_that_has_no_address_any_more_gets_nothing(
     record = await repos.tokens.get(token)
     assert record is not None
     assert record.revoked is None
+
+
+@pytest.mark.parametrize("serve", [mint_service.serve, web_service.serve], ids=["mint", "web"])
+async def test_what_ends_before_a_request_was_read_is_logged_with_the_address(
+    serve: Serve,
+    settings: Settings,
+    repos: Repositories,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_lines", LineBudget())  # other tests may have used it up
+    settings = settings.model_copy(update={"max_connections": 4, "header_timeout": 0.4})
+    sock = listen()
+    key = (await repos.keys.create("tests")).key
+
+    async def talk(data: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(*sock.getsockname(), local_addr=("127.0.0.2", 0))
+        writer.write(data)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+    async with serve(repos, [sock], settings):
+        assert b" 400 " in await talk(f"GET / HTTP/1.1\r\nno field {key}\r\n\r\n".encode())
+        assert b" 431 " in await talk(b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000)
+        assert await talk(f"GET / HTTP/1.1\r\nAuthorization: Bearer {key}".encode()) == b""
+        answers = await asyncio.gather(*(talk(b"") for _ in range(6)))
+    assert sum(b" 503 " in answer for answer in answers) == 2
+    lines = [record for record in caplog.records if record.msg == "refused before a request was read"]
+    found: Counter[tuple[int, str, str]] = Counter(
+        (record.__dict__["status"], record.__dict__["code"], record.__dict__["client"]) for record in lines
+    )
+    assert {(status, client): count for (status, _, client), count in found.items()} == {
+        (400, "127.0.0.2"): 1,
+        (431, "127.0.0.2"): 1,
+        (408, "127.0.0.2"): 1,
+        (503, "127.0.0.2"): 2,
+    }
+    assert key not in caplog.text

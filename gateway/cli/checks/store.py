@@ -1,4 +1,7 @@
-"""Checks the store: it answers, it can run the scripts, and it keeps what is written to it."""
+"""Checks the store: it answers, it can run the scripts, and it keeps what is written to it.
+
+Of the embedded store, also which program it is.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.checks import Finding, failed, passed, warned
+from gateway.errors import GatewayError
+from gateway.store.server_program import BUNDLED, SETTING, choose_server
 
 if TYPE_CHECKING:
     from gateway.tokens.repositories import Repositories
@@ -18,6 +23,18 @@ CLOCK_SECONDS: Final = 5.0
 """With more difference, the logs of both are hard to compare. Nothing else depends on our clock."""
 
 Facts = Mapping[str, str]
+
+
+def check_server(choice: str) -> Finding:
+    """Check which program the embedded store is. choice: the setting `embedded_server`."""
+    try:
+        program = choose_server(choice)
+    except GatewayError as error:
+        return failed(SETTING, str(error))
+    if program.doubt:
+        remedy = f"install valkey-server, or redis-server 7 or later, or set {SETTING} to {BUNDLED}"
+        return warned(SETTING, f"{program.doubt}; {program} is used", remedy)
+    return passed(SETTING, str(program))
 
 
 async def check_store(store: Repositories, name: str) -> list[Finding]:
@@ -34,8 +51,6 @@ async def check_store(store: Repositories, name: str) -> list[Finding]:
 
 
 async def _snapshots(store: Repositories) -> str:
-    from gateway.errors import GatewayError  # noqa: PLC0415
-
     try:
         reply: Any = await store.client.call("CONFIG", "GET", "save")
     except GatewayError:  # hosted stores do not allow CONFIG

@@ -24,7 +24,7 @@ _log = logging.getLogger("gateway.web")
 
 async def list_tokens(request: web.Request, context: AdminContext) -> web.Response:
     """Answer with one page of the tokens."""
-    query = validate_query(ListTokens, request.query)
+    query = validate_query(ListTokens, request)
     token_filter = TokenFilter(query.productId, query.status, query.customerEmail)
     page = await context.store.tokens.list_page(token_filter, query.limit, query.cursor)
     for identifier in page.damaged:

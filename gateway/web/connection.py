@@ -1,0 +1,200 @@
+"""One connection of a control-plane service: aiohttp's, within the bounds that the data plane has, too.
+
+- A head must come whole within `header_timeout`, from the first byte of it or from the beginning of the
+  connection; it has at most `max_head` bytes. One whose beginning came together with an earlier request has
+  `keepalive_timeout`, because aiohttp does not tell that it has it.
+- A body that a handler reads must go on within `header_timeout` and end within `stall_timeout`
+  (`gateway.web.bodies`). One that nobody reads is dropped for LINGER_SECONDS, then the connection closes.
+- A client must accept what it is sent: the connection is broken when it takes nothing for `stall_timeout`.
+- Beyond `max_connections` a connection is refused; beyond MAX_REFUSING more, it is closed without a word.
+- What aiohttp refuses itself, such as bytes that are no HTTP, is answered with a problem.
+
+A connection that ends in one of these ways before a request was read has a line in the log, with the client's
+address, as far as a flood of them allows (runtime/line_budget.py).
+
+The server looks at each connection about once a second (`ProblemConnection.sweep`). The connection reads
+these private parts of aiohttp's: `_waiter` (aiohttp waits for a request) and `_paused`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.http.client_address import peer_address
+from gateway.runtime.line_budget import LineBudget
+from gateway.runtime.peers import PeerName, read_peer
+from gateway.web.problems import (
+    Problem,
+    head_too_large,
+    internal_error,
+    log_failure,
+    malformed_request,
+    overloaded,
+)
+from gateway.web.quick_response import closing_response, quick_problem
+
+LINGER_SECONDS: Final = 2.0
+"""How long a client may still send after our last answer: a reset must not overtake it."""
+MAX_REFUSING: Final = 32
+"""How many refused connections may wait for their end at once. More are closed without an answer."""
+HEAD_END: Final = b"\r\n\r\n"
+
+_lines = LineBudget()  # one a process: its services share it
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """The settings of the same names. max_connections: also bounded by the descriptors of this process."""
+
+    header_timeout: float
+    stall_timeout: float
+    max_connections: int
+    max_head: int
+
+
+class ProblemConnection(RequestHandler):
+    """One connection.
+
+    open_connections: all of the server; the connection adds and removes itself. peer: the client's address
+    (runtime/peers.py); a connection without one is ended unread.
+    """
+
+    __slots__ = (
+        "_head_bytes",
+        "_head_since",
+        "_lingers_since",
+        "_link",
+        "_open_connections",
+        "_service_logger",
+        "_unsent",
+        "_unsent_since",
+        "limits",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        server: web.Server,
+        limits: ConnectionLimits,
+        open_connections: set[ProblemConnection],
+        service_logger: logging.Logger,
+        **options: Any,
+    ) -> None:
+        super().__init__(server, **options)
+        self.limits = limits
+        self._open_connections = open_connections
+        self._service_logger = service_logger
+        self.peer: PeerName | None = None
+        self._link: asyncio.Transport | None = None  # aiohttp forgets its own when it begins to close
+        self._head_since: float | None = self._loop.time()
+        self._head_bytes = 0
+        self._lingers_since: float | None = None
+        self._unsent = 0
+        self._unsent_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._link = link = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
+        self._open_connections.add(self)
+        self.peer = read_peer(transport)
+        if self.peer is None:
+            self._lingers_since = self._loop.time()
+            link.abort()
+            return
+        surplus = len(self._open_connections) - self.limits.max_connections
+        if surplus > MAX_REFUSING:
+            self._log_unread(0, "overloaded")
+            link.abort()
+        elif surplus > 0:
+            self._refuse(overloaded())
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._open_connections.discard(self)
+        self._link = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingers_since is not None:
+            return
+        if not self._waits_for_a_head():
+            self._head_since = None
+            super().data_received(data)
+            return
+        end = data.find(HEAD_END)
+        head_bytes = self._head_bytes + (len(data) if end < 0 else end + len(HEAD_END))
+        if head_bytes > self.limits.max_head:
+            self._refuse(head_too_large())
+            return
+        super().data_received(data)
+        if self._waits_for_a_head():
+            self._head_bytes = head_bytes
+            self._head_since = self._head_since or self._loop.time()
+        else:
+            self._head_bytes = 0
+            self._head_since = None
+
+    def sweep(self, now: float) -> None:
+        """End the connection when its client is overdue. now: seconds of the loop's clock."""
+        link = self._link
+        if link is None:
+            return
+        unsent = link.get_write_buffer_size()
+        if unsent != self._unsent or not unsent:
+            self._unsent, self._unsent_since = unsent, now
+        is_late = self._head_since is not None and now - self._head_since >= self.limits.header_timeout
+        is_over = self._lingers_since is not None and now - self._lingers_since >= LINGER_SECONDS
+        if is_late and self._head_bytes:
+            self._log_unread(408, "head_timeout")
+        if is_late or is_over or now - self._unsent_since >= self.limits.stall_timeout:
+            link.abort()
+
+    def _waits_for_a_head(self) -> bool:
+        """Whether every request that has come whole is answered."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer before a request could be read, and close. What the client still sends is not read."""
+        self._lingers_since = self._loop.time()
+        self._head_since = None
+        self._log_unread(problem.status, problem.code)
+        if self._link is not None:
+            self._link.write(closing_response(problem))
+            with contextlib.suppress(RuntimeError, OSError):
+                self._link.write_eof()
+
+    def _log_unread(self, status: int, code: str) -> None:
+        """Log that the connection ends before a request was read. status: 0 if nothing was answered."""
+        omitted = _lines.take(self._loop.time())
+        if omitted is not None:
+            client = peer_address(self.peer)
+            facts = {"status": status, "code": code, "client": client, "omitted": omitted}
+            self._service_logger.warning("refused before a request was read", extra=facts)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp names it; it may quote a header, and so a key
+    ) -> web.StreamResponse:
+        """Make the response to a request that failed outside of every handler; the connection then closes."""
+        if isinstance(exc, LineTooLong):
+            problem = head_too_large()
+        elif status < 500:
+            problem = malformed_request()
+        else:
+            problem = internal_error()
+            log_failure(exc or RuntimeError(f"aiohttp answers {status}"), self._service_logger)
+        if problem.status < 500:
+            self._log_unread(problem.status, problem.code)
+        response = quick_problem(problem)
+        response.force_close()
+        return response

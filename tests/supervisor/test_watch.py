@@ -1,0 +1,161 @@
+"""Children that hang are reported, replaced and ended; with real processes that are stopped or blocked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.processes import is_running
+from tests.support.supervised import Gateway, wait_until
+from tests.support.up import Up
+
+LIMIT_SECONDS = 2
+"""The shortest that can be set, so that tests are short."""
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    made = Gateway(tmp_path, "up")
+    (tmp_path / "kit.zip").write_bytes(b"kit")
+    yield made
+    made.end()
+
+
+def start(gateway: Gateway) -> Gateway:
+    """Start everything with the shortest limit."""
+    gateway.configure(hang_timeout=LIMIT_SECONDS)
+    return gateway.start(gateway.data.parent / "kit.zip")
+
+
+def pids(gateway: Gateway) -> dict[str, int]:
+    return {child["name"].split()[0]: child["pid"] for child in gateway.health()["children"]}
+
+
+def stop_process(gateway: Gateway, role: str) -> None:
+    os.kill(pids(gateway)[role], signal.SIGSTOP)
+
+
+def block_loop(gateway: Gateway, role: str) -> None:
+    setting = {"worker": "listen", "mint": "mint_listen", "web": "dashboard_listen"}[role]
+    port = gateway.port(setting)
+    link = socket.create_connection(("127.0.0.1", port))
+    link.sendall(b"GET /block HTTP/1.0\r\n\r\n")
+    link.close()
+
+
+def test_a_child_of_any_service_that_hangs_is_reported_and_replaced(gateway: Gateway) -> None:
+    """Whether it was stopped or its event loop is blocked."""
+    start(gateway)
+    for role, hang in (
+        ("worker", stop_process),
+        ("worker", block_loop),
+        ("mint", stop_process),
+        ("web", block_loop),
+    ):
+        former = pids(gateway)
+        times = gateway.metric(f'gateway_hangs_total{{role="{role}"}}')
+        hang(gateway, role)
+        wait_until(lambda: gateway.health()["hung"], "it is noticed")
+        health = gateway.health()
+        assert (health["status"], health["hung"]) == ("degraded", [f"{role} 0"])
+        assert gateway.metric(f'gateway_children_hung{{role="{role}"}}') == 1
+        wait_until(lambda: gateway.health()["status"] == "ok", "all is well")
+        assert not is_running(former[role])
+        now = pids(gateway)
+        assert {name for name in now if now[name] != former[name]} == {role}
+        assert gateway.about()["pid"] == now["worker"]
+        assert gateway.metric(f'gateway_hangs_total{{role="{role}"}}') == times + 1
+        [line] = [each for each in gateway.log() if each["event"] == "hangs" and each["pid"] == former[role]]
+        assert (line["child"], line["level"]) == (f"{role} 0", "error")
+        assert line["silent"] >= LIMIT_SECONDS
+        assert line["state"].startswith("T (stopped)" if hang is stop_process else "S")
+    assert gateway.events().count("killed, because it hangs") == 4
+
+
+def test_one_that_comes_back_after_it_was_replaced_finishes_its_downloads(gateway: Gateway) -> None:
+    start(gateway)
+    former = pids(gateway)["worker"]
+    with ThreadPoolExecutor(1) as pool:
+        download = pool.submit(gateway.ask, "/slow")
+        wait_until(lambda: gateway.metric("gateway_connections") == 1, "the download has begun")
+        os.kill(former, signal.SIGSTOP)
+        wait_until(lambda: pids(gateway)["worker"] not in (former, None), "another serves in its place")
+        os.kill(former, signal.SIGCONT)
+        wait_until(lambda: "draining" in gateway.events(), "it is no longer needed")
+        gateway.release()
+        assert download.result() == b"x" * 15
+    wait_until(lambda: not is_running(former), "it has ended")
+    assert "killed, because it hangs" not in gateway.events()
+    assert "hung, and gives signs of life again" in gateway.events()
+
+
+def test_a_pause_of_everything_ends_nobody(gateway: Gateway) -> None:
+    """As of a laptop that sleeps, or a container that is frozen."""
+    start(gateway)
+    assert gateway.process
+    former = pids(gateway)
+    everything = [gateway.process.pid, *former.values()]
+    for pid in everything:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.5 * LIMIT_SECONDS)
+    for pid in everything:  # the children a little later than the supervisor
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.2)
+    assert gateway.about()["pid"] == former["worker"]
+    time.sleep(LIMIT_SECONDS)
+    assert pids(gateway) == former
+    assert "hangs" not in gateway.events()
+
+
+def test_one_that_cannot_be_killed_is_replaced_once_and_nobody_waits_for_it(gateway: Gateway) -> None:
+    gateway.environment["STAND_IN"] = "undying"
+    start(gateway)
+    first = pids(gateway)["worker"]
+    unkillable = [first]
+    try:
+        os.kill(first, signal.SIGSTOP)
+        cannot = "cannot be killed: it waits in the kernel, and ends when its disk answers"
+        wait_until(lambda: cannot in gateway.events(), "it is reported")
+        second = pids(gateway)["worker"]
+        unkillable.append(second)
+        assert second != first
+        assert gateway.about()["pid"] == second
+        assert gateway.health()["status"] == "degraded"
+        os.kill(second, signal.SIGSTOP)
+        kept = "not replaced: the process before it hangs as well, and could not be killed"
+        wait_until(lambda: kept in gateway.events(), "no third one is started")
+        wait_until(lambda: gateway.health()["hung"] == ["worker 0", "worker 0"], "both are shown")
+        gateway.configure(hang_timeout=LIMIT_SECONDS, drain_timeout=0.2)
+        gateway.send(signal.SIGINT)
+        gateway.send(signal.SIGINT)
+        assert gateway.wait() == 0, "the supervisor ends, and leaves them to the kernel"
+    finally:
+        for pid in unkillable:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_real_worker_that_is_stopped_is_replaced_and_new_requests_succeed(tmp_path: Path) -> None:
+    up = Up(tmp_path)
+    up.variables["GATEWAY_HANG_TIMEOUT"] = str(LIMIT_SECONDS)
+    (tmp_path / "kit.zip").write_bytes(b"kit")
+    [link] = up.start("kit.zip")
+    try:
+        workers = [each["pid"] for each in up.health()["children"] if each["name"].startswith("worker")]
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        with urlopen(link, timeout=60) as response:  # it waits in the queue of the one that was stopped
+            assert response.read() == b"kit"
+        wait_until(lambda: up.health()["status"] == "ok", "all is well")
+        assert not any(map(is_running, workers))
+    finally:
+        up.stop(signal.SIGINT)
