@@ -22,6 +22,8 @@ from typing import Final
 RETRY_AFTER_SECONDS: Final = 2
 """How long a client is asked to wait when the store is away. The store is used again within a second after
 its return."""
+RETRY_STEPS: Final = (1, 2, 5, 10, 20, 60, 120, 300)
+"""The values of Retry-After while a file is compared: few, because answers are kept ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,15 @@ OVERLOADED: Final = _row(
 BAD_REQUEST: Final = _row(
     "bad_request", 400, "The request cannot be understood", "Check the link and try again."
 )
+URI_TOO_LONG: Final = _row(
+    "uri_too_long", 414, "The link is too long", "Check the link: perhaps other text was copied with it."
+)
+HEAD_TOO_LARGE: Final = _row(
+    "head_too_large",
+    431,
+    "The request has too many or too long header fields",
+    "Send fewer fields. In a browser, deleting the cookies of this site may help.",
+)
 METHOD_NOT_ALLOWED: Final = _row(
     "method_not_allowed", 405, "Method not allowed", "Only GET and HEAD are answered here.", Allow="GET, HEAD"
 )
@@ -121,6 +132,13 @@ RANGE_NOT_SATISFIABLE: Final = _row(
 )
 NOT_FOUND: Final = _row("not_found", 404, "There is nothing here", "Check the link and try again.")
 
+STORAGE_COMPARING: Final = replace(
+    STORAGE_FAILED,
+    title="The file is being checked",
+    detail="It was moved or restored, and its content is being checked. Try again in a moment.",
+)
+"""The same while the content of a file is compared with what was published."""
+
 TABLE: Final[tuple[Refusal, ...]] = (
     TOKEN_MISSING,
     TOKEN_INVALID,
@@ -132,11 +150,21 @@ TABLE: Final[tuple[Refusal, ...]] = (
     STORAGE_FAILED,
     OVERLOADED,
     BAD_REQUEST,
+    URI_TOO_LONG,
+    HEAD_TOO_LARGE,
     METHOD_NOT_ALLOWED,
     PRECONDITION_FAILED,
     RANGE_NOT_SATISFIABLE,
     NOT_FOUND,
 )
+
+
+def storage_failed(retry_after: int | None) -> Refusal:
+    """The refusal for a StorageError. retry_after: seconds, if trying again will help."""
+    if retry_after is None:
+        return STORAGE_FAILED
+    seconds = next((each for each in RETRY_STEPS if each >= retry_after), RETRY_STEPS[-1])
+    return replace(STORAGE_COMPARING, headers=(("Retry-After", str(seconds)),))
 
 
 class GatewayError(Exception):
@@ -155,8 +183,9 @@ class Declined(GatewayError):
     """What the store holds forbids the operation. The text says why, and what to do about it.
 
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
-    active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
-    expiry_too_far, key_unknown, key_ambiguous, invalid (with `faults`: pairs of field and message).
+    active_version_unknown, version_conflict, version_missing, token_unknown,
+    token_revoked, expiry_past, expiry_too_far, key_unknown, key_ambiguous, invalid (with `faults`: pairs of
+    field and message).
     """
 
     def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:
@@ -175,7 +204,12 @@ class StoreUnavailable(GatewayError):
 
 
 class StorageError(GatewayError):
-    """A blob is missing, changed, unreachable or not a regular file below its root."""
+    """A blob is missing, changed, unreachable or not a regular file below its root.
+
+    retry_after: seconds after which the client should try again; None where nothing says that it would help.
+    """
+
+    retry_after: int | None = None
 
 
 class NotAsPublished(StorageError):

@@ -171,15 +171,13 @@ def test_no_module_is_too_long_to_read(module: str) -> None:
     assert len(MODULES[module].read_text().splitlines()) <= MOST_LINES
 
 
-def test_private_parts_of_aiohttp_are_used_in_four_modules() -> None:
+def test_private_parts_of_aiohttp_are_used_in_two_modules() -> None:
     users = {
         module
         for module in MODULES
         if any(name.startswith(("aiohttp.web_protocol", "aiohttp.http_parser")) for name in imports(module))
     }
     assert users <= {
-        "gateway.dataplane.aiohttp_connection",
-        "gateway.dataplane.server",
         "gateway.dataplane.worker",
         "gateway.web.connection",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.scenarios.base import Participant, Scenario
 from bench.scenarios.disturbed import Cold, Fast, Slow
+from bench.scenarios.heads import HEADS
 from bench.scenarios.objects import CachedMany, CachedOne, ObjectMany, ObjectOne
 from bench.scenarios.requests import Auth, Limited, Mint, Ranges, Refused, Small, Workers
 from bench.scenarios.transfers import LargeMany, LargeOne, TlsLarge, TlsSmall, TokenMemory
@@ -12,6 +13,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Small(),
     Limited(),
     Auth(),
+    *HEADS,
     Refused(),
     Ranges(),
     LargeOne(),

@@ -6,6 +6,8 @@ import os
 import platform
 import re
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,6 +59,7 @@ def describe(network: Mapping[str, str]) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         **network,
         "python": platform.python_version(),
+        "python's build": interpreter_build(),
         "commit": _first_line(["git", "describe", "--always", "--dirty"], check=True) or "unknown",
     }
     for tool, command, pattern in (
@@ -74,6 +77,19 @@ def describe(network: Mapping[str, str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             facts[package] = "missing"
     return facts
+
+
+def interpreter_build() -> str:
+    """How this interpreter was built: what decides how fast it is.
+
+    Debian's Python has been optimised by its package's own rules, so that `configure` does not show it.
+    """
+    configured = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
+    facts = [name for name in ("--enable-optimizations", "--with-lto") if name in configured]
+    if not facts and sys.executable.startswith("/usr/bin/") and os.path.exists("/etc/debian_version"):
+        facts = ["Debian's own (profile-guided, LTO)"]
+    compiler = platform.python_compiler()
+    return f"{', '.join(facts) or 'not optimised (no --enable-optimizations)'}; {compiler}"
 
 
 def _first_line(command: list[str], *, check: bool = False) -> str:

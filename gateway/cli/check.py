@@ -10,6 +10,7 @@ import typer
 from gateway.cli.checks import Finding, Level, failed, passed, skipped
 from gateway.cli.checks.access_log import check_access_log
 from gateway.cli.checks.cache import check_cache
+from gateway.cli.checks.descriptors import check_descriptors
 from gateway.cli.checks.ports import check_ports
 from gateway.cli.checks.trust import check_trust
 from gateway.cli.options import EVERY, Invocation, StoreRunner, command, fail
@@ -68,6 +69,7 @@ def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterato
     yield passed("settings", "no faults")
     yield from check_ports(settings)
     yield check_access_log(settings)
+    yield check_descriptors(settings)
     yield check_trust(settings)
     if settings.cache_path is not None:
         yield check_cache(settings.cache_path, settings.cache_max_bytes)
@@ -111,6 +113,7 @@ def _check_contents(
             yield from (
                 [skipped("files", "--quick")] if quick else storage_checks.check_blobs(manifests, storages)
             )
+            yield from [] if quick else storage_checks.check_links(manifests, storages)
             if base is None:
                 yield skipped("proxy", "no public_url and no --proxy")
             else:

@@ -60,6 +60,7 @@ from gateway.config.sources import (
 from gateway.config.storages import LocalSettings, StorageSettings, explain
 from gateway.errors import ConfigurationError
 from gateway.runtime.addresses import Address
+from gateway.runtime.descriptors import FOR_FILES, FOR_OBJECTS
 
 STORAGE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 DEFAULT_TTL: Final = 86_400
@@ -224,6 +225,12 @@ class Settings(BaseSettings):
         unit="size",
     )
     storage: dict[str, StorageSettings] = setting(dict, "Storages by name.", default_text="none")
+
+    @property
+    def descriptors_each(self) -> int:
+        """How many descriptors a connection of a worker may need."""
+        has_objects = len(self.roots) < len(self.storage)
+        return FOR_OBJECTS if has_objects else FOR_FILES
 
     @property
     def roots(self) -> dict[str, Path]:

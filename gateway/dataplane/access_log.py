@@ -157,8 +157,9 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
     if quoted_range:
         result += f', "range": {quoted_range}'
     return (
-        f'{{"time": "{_clock(second)}.{rest:03}Z", {members(client, exchange.method, path, agent)}, '
-        f'"status": {status}, "sent": {exchange.sent}, "seconds": {exchange.ended - exchange.started:.4f}'
+        f'{{"time": "{_clock(second)}.{rest:03}Z", "client": "{client}"'
+        f'{members(exchange.method, path, agent)}, "status": {status}, "sent": {exchange.sent}, '
+        f'"seconds": {exchange.ended - exchange.started:.4f}'
         f"{token}{result}}}\n"
     )
 
@@ -168,11 +169,9 @@ def _clock(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
-def _make_members(client: str, method: str, path: str, agent: str) -> str:
-    """Return the JSON members that many requests of a client share."""
-    members = f'"client": "{client}"'
-    if method:
-        members += f', "method": {_quote(method)}, "path": {_quote(path)}'
+def _make_members(method: str, path: str, agent: str) -> str:
+    """Return the JSON members that many requests share, each after a comma."""
+    members = f', "method": {_quote(method)}, "path": {_quote(path)}' if method else ""
     return f'{members}, "agent": {_quote(agent)}' if agent else members
 
 

@@ -1,28 +1,23 @@
 """The states of a client's connection, as a table. Pure: no I/O, no clock.
 
-    state                 what is going on                                                time-out
-    NEW                   connected; no byte of a request has arrived                     header
-    READING_HEAD          a part of a request head has arrived                            header
-    IDLE                  at least one request was answered; the next one may come        keep-alive
-    ANSWERING             we answer a request that we read ourselves                      none
-    WITH_AIOHTTP          aiohttp's loop has a request, or reads one or its body          none
-    ANSWERING_FOR_AIOHTTP we answer a request that aiohttp's loop has handed to us        none
-    LINGERING             our side has ended; the client may still take our last bytes    linger
-    CLOSED                the connection is lost; an answer under way may still end       none
+    state         what is going on                                                time-out
+    NEW           connected; no byte of a request has arrived                     header
+    READING_HEAD  a part of a request head has arrived                            header
+    IDLE          at least one request was answered; the next one may come        keep-alive
+    READING_BODY  a head has arrived, and its body is awaited, which is dropped   body
+    ANSWERING     we answer a request                                             none
+    LINGERING     our side has ended; the client may still take our last bytes    linger
+    CLOSED        the connection is lost; an answer under way may still end       none
 
 A pair of state and event that the table does not have is a defect: the look-up raises KeyError.
 
-Four facts are not part of the state, because each is independent of it, and a table of all combinations could
-not be read any more:
+Three facts are not part of the state, because each is independent of it, and a table of all combinations
+could not be read any more:
 
 - whether the client has ended its side. The end of its stream is kept as bytes are kept: CLIENT_EOF takes
   place only when everything before it has been answered;
 - the bytes that arrived during an answer and are read after it;
-- whether aiohttp's parser is certainly empty. After an answer, a part of the next head may be in it already;
 - whether the client leaves our bytes unread. Then the stall time-out replaces the one of the table.
-
-aiohttp does not report that its loop waits for a request again. So the connection checks this itself whenever
-it has something to do in the state WITH_AIOHTTP. If the loop waits, the event is AIOHTTP_WAITS.
 """
 
 from __future__ import annotations
@@ -41,9 +36,8 @@ class State(enum.Enum):
     NEW = enum.auto()
     READING_HEAD = enum.auto()
     IDLE = enum.auto()
+    READING_BODY = enum.auto()
     ANSWERING = enum.auto()
-    WITH_AIOHTTP = enum.auto()
-    ANSWERING_FOR_AIOHTTP = enum.auto()
     LINGERING = enum.auto()
     CLOSED = enum.auto()
 
@@ -55,9 +49,8 @@ class Event(enum.Enum):
 
     HEAD_PART = enum.auto()  # bytes have arrived that do not complete a request head
     REQUEST = enum.auto()  # we begin to answer a request
-    HANDED_OVER = enum.auto()  # requests were handed to aiohttp's loop
+    BODY_AWAITED = enum.auto()  # a whole head has arrived, and its body not yet
     ANSWERED = enum.auto()  # the answer that we began is complete, or will never be
-    AIOHTTP_WAITS = enum.auto()  # aiohttp's loop has handled everything and waits for a request
     CLIENT_EOF = enum.auto()  # the client has ended its side, and all that it asked before is answered
     CLOSE = enum.auto()  # we end our side
     LOST = enum.auto()  # the transport is closed
@@ -67,7 +60,7 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     State.NEW: {
         Event.HEAD_PART: State.READING_HEAD,
         Event.REQUEST: State.ANSWERING,
-        Event.HANDED_OVER: State.WITH_AIOHTTP,
+        Event.BODY_AWAITED: State.READING_BODY,
         Event.CLIENT_EOF: State.LINGERING,
         Event.CLOSE: State.LINGERING,
         Event.LOST: State.CLOSED,
@@ -75,7 +68,7 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     State.READING_HEAD: {
         Event.HEAD_PART: State.READING_HEAD,
         Event.REQUEST: State.ANSWERING,
-        Event.HANDED_OVER: State.WITH_AIOHTTP,
+        Event.BODY_AWAITED: State.READING_BODY,
         Event.CLIENT_EOF: State.LINGERING,
         Event.CLOSE: State.LINGERING,
         Event.LOST: State.CLOSED,
@@ -83,23 +76,18 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     State.IDLE: {
         Event.HEAD_PART: State.READING_HEAD,
         Event.REQUEST: State.ANSWERING,
-        Event.HANDED_OVER: State.WITH_AIOHTTP,
+        Event.BODY_AWAITED: State.READING_BODY,
         Event.CLIENT_EOF: State.LINGERING,
+        Event.CLOSE: State.LINGERING,
+        Event.LOST: State.CLOSED,
+    },
+    State.READING_BODY: {
+        Event.REQUEST: State.ANSWERING,
         Event.CLOSE: State.LINGERING,
         Event.LOST: State.CLOSED,
     },
     State.ANSWERING: {
         Event.ANSWERED: State.IDLE,
-        Event.LOST: State.CLOSED,
-    },
-    State.WITH_AIOHTTP: {
-        Event.REQUEST: State.ANSWERING_FOR_AIOHTTP,
-        Event.AIOHTTP_WAITS: State.IDLE,
-        Event.CLOSE: State.LINGERING,
-        Event.LOST: State.CLOSED,
-    },
-    State.ANSWERING_FOR_AIOHTTP: {
-        Event.ANSWERED: State.WITH_AIOHTTP,
         Event.LOST: State.CLOSED,
     },
     State.LINGERING: {
@@ -118,16 +106,15 @@ TIMEOUTS: Final[dict[State, Timeout]] = {
     State.NEW: Timeout.HEADER,
     State.READING_HEAD: Timeout.HEADER,
     State.IDLE: Timeout.KEEPALIVE,
+    State.READING_BODY: Timeout.BODY,
     State.ANSWERING: Timeout.NONE,
-    State.WITH_AIOHTTP: Timeout.NONE,
-    State.ANSWERING_FOR_AIOHTTP: Timeout.NONE,
     State.LINGERING: Timeout.LINGER,
     State.CLOSED: Timeout.NONE,
 }
 """Which time-out runs in each state, unless the client leaves our bytes unread."""
 
 WAITING_FOR_A_REQUEST: Final = frozenset((State.NEW, State.READING_HEAD, State.IDLE))
-"""In these states every complete request has been answered, and aiohttp's loop waits for one, too."""
+"""In these states every complete request has been answered."""
 
 
 def after(event: Event) -> dict[State, State]:

@@ -38,7 +38,6 @@ from gateway.dataplane.manifest_cache import LoadedManifest
 from gateway.dataplane.resolve import Resolver
 from gateway.errors import BAD_REQUEST, NOT_FOUND, Refused
 from gateway.http.client_address import FORWARDED, TrustedProxies
-from gateway.http.fields import prefers_html
 from gateway.http.forward_auth import NGINX
 from gateway.http.pages import index_answer
 from gateway.http.plans import REDIRECT, Plan, Representation, plan_answer, plan_range, plan_redirect
@@ -162,7 +161,7 @@ class Downloads:
         try:
             resolved = await self._resolver.resolve(digest, name)
             if isinstance(resolved, LoadedManifest):
-                html = prefers_html(exchange.headers.get(hdrs.ACCEPT))
+                html = exchange.prefers_html()
                 exchange.respond(200, *index_answer(resolved.manifest, token, html, self._public_url))
                 return
             number, representation, storage, blob = resolved

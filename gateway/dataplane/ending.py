@@ -3,8 +3,9 @@
 As long as no head has been sent, an exception becomes an answer:
 
     Refused             the refusal that it carries
+    no descriptor left  `overloaded`, whatever exception says so
     StoreUnavailable    `store_unavailable`; counted
-    StorageError        `storage_failed`; counted and logged
+    StorageError        `storage_failed`; counted and logged. With `Retry-After`, if the error says when
     ClientGone          nothing is sent: the client has gone
     anything else       a defect: the connection is broken, and the worker goes on; counted and logged
 
@@ -19,8 +20,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gateway.dataplane.exchange import ClientGone, Exchange
-from gateway.errors import STORAGE_FAILED, STORE_UNAVAILABLE, Refused, StorageError, StoreUnavailable
+from gateway.errors import (
+    OVERLOADED,
+    STORE_UNAVAILABLE,
+    Refused,
+    StorageError,
+    StoreUnavailable,
+    storage_failed,
+)
 from gateway.runtime.deferred import Deferred
+from gateway.runtime.descriptors import is_out_of_descriptors
 from gateway.runtime.metrics import FAULTS, STORAGE_ERRORS, STORE_ERRORS, Counters
 
 _log = logging.getLogger("gateway")
@@ -63,10 +72,14 @@ class Endings:
         elif isinstance(error, StoreUnavailable):
             self._count(STORE_ERRORS)
             refusal = STORE_UNAVAILABLE
+        elif is_out_of_descriptors(error):
+            _log.error("%s", error)
+            refusal = OVERLOADED
         elif isinstance(error, StorageError):
             self._count(STORAGE_ERRORS)
-            _log.error("%s", error, extra={"token": exchange.token_id})
-            refusal = STORAGE_FAILED
+            level = logging.ERROR if error.retry_after is None else logging.WARNING
+            _log.log(level, "%s", error, extra={"token": exchange.token_id})
+            refusal = storage_failed(error.retry_after)
         elif isinstance(error, ClientGone):
             return
         else:

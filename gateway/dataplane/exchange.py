@@ -7,6 +7,7 @@ nor the server, which both import this module.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol, cast
 
@@ -18,9 +19,12 @@ from gateway.errors import Refusal
 from gateway.http.fields import prefers_html
 from gateway.http.forward_auth import Dialect, refusal_fields
 from gateway.http.pages import refusal_answer
-from gateway.runtime.deferred import Deferred
 
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
+KEPT_CHARACTERS: Final = 1024
+"""What is kept of each text of a head. It is what the log reads: `READ_CHARACTERS` of access_log.py."""
+_LOGGED: Final = ("User-Agent", "Range")
+_FORWARDED: Final = ("X-Forwarded-For", "Forwarded")
 EXPOSED: Final = b"Access-Control-Expose-Headers: Accept-Ranges, Content-Disposition, Content-Range, ETag\r\n"
 
 
@@ -78,15 +82,19 @@ class Exchange:
     """One request under way on one connection.
 
     method, target, headers: as parsed. For a plain head (http/request_heads.py) the target has no query, and
-    headers have at most X-Forwarded-For; only then the following are set. token: the token of a minted URL,
-    well-formed. original: the target that a front proxy asks about; asked_token: the token in it, if it is a
-    minted URL. file: the name asked for, if any. range: the Range field. agent: the User-Agent field.
+    headers are NO_HEADERS; only then the following are set. token: the token of a minted URL, well-formed.
+    original: the target that a front proxy asks about; asked_token: the token in it, if it is a minted URL.
+    file: the name asked for, if any. range, agent, accept, forwarded: the fields Range, User-Agent, Accept
+    and X-Forwarded-For.
+
+    What a client sent is kept only until the answer is decided, because sending it may take long. After that,
+    target and headers have what the log needs, cut to KEPT_CHARACTERS: `forget_head`.
 
     keep_alive: whether the connection serves another request afterwards. begun: whether the head has been
     sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
     looks. started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file
     content) and whole (all that was asked for was sent): for the log, filled in while the request is
-    answered. waiter: is set when the answer is complete; None when nothing waits for that.
+    answered.
     """
 
     # Defaults of the class, which most exchanges never change. Setting them would cost time for each request.
@@ -96,6 +104,8 @@ class Exchange:
     original = ""
     agent = ""
     range = ""
+    accept = ""
+    forwarded = ""
     token_id = ""
     code = ""
     status = 0
@@ -104,7 +114,6 @@ class Exchange:
     whole = False
     begun = False
     dialect: Dialect | None = None
-    waiter: Deferred[None] | None = None
 
     def __init__(
         self,
@@ -147,6 +156,8 @@ class Exchange:
         self.begun = True
         if server.cors_origins:
             head += cors_fields(server.cors_origins, self.headers.get("Origin"))
+        if self.headers is not NO_HEADERS:
+            self.forget_head()
         if not self.keep_alive:
             ending = b"Connection: close\r\n\r\n"
         elif self.is_http10:
@@ -166,8 +177,21 @@ class Exchange:
         if self.dialect is not None:
             status = self.dialect.status(status)
             fields += refusal_fields(refusal)
-        head, body = refusal_answer(refusal, detail, prefers_html(self.headers.get("Accept")), status)
+        head, body = refusal_answer(refusal, detail, self.prefers_html(), status)
         self.respond(status, head + fields, body)
+
+    def prefers_html(self) -> bool:
+        """Whether the client would rather have a page than JSON."""
+        return prefers_html(self.accept or self.headers.get("Accept"))
+
+    def forget_head(self) -> None:
+        """Keep no more of the head than the log needs. To be called once the answer is decided."""
+        self.target = self.target.partition("?")[0][:KEPT_CHARACTERS]
+        fields = self.headers
+        kept = [(name, fields[name][:KEPT_CHARACTERS]) for name in _LOGGED if name in fields]
+        kept += [(name, text) for name in _FORWARDED for text in _newest(fields.getall(name, ()))]
+        self.headers = CIMultiDictProxy(CIMultiDict(kept))
+        self.file = self.original = ""
 
     def abort(self) -> None:
         """Break the connection, so that the client notices that the answer will not be finished."""
@@ -177,6 +201,8 @@ class Exchange:
     def end(self) -> None:
         """Note that the answer is complete, or never will be. Only `ending.py` calls this."""
         self.ended = monotonic()
+        if self.headers is not NO_HEADERS and not self.begun:
+            self.forget_head()
         self.connection.finish(self)
 
     def is_from_allowed_origin(self) -> bool:
@@ -205,3 +231,18 @@ def cors_fields(origins: frozenset[str], origin: str | None) -> bytes:
     if origin is None or origin not in origins:
         return b"Vary: Origin\r\n"
     return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n%b" % (origin.encode(), EXPOSED)
+
+
+def _newest(lines: Sequence[str]) -> list[str]:
+    """The last lines of a field, and one character more than client_address.py reads of them.
+
+    So what it reads does not change: it sees that there is more, which may have been cut.
+    """
+    kept: list[str] = []
+    left = KEPT_CHARACTERS + 1
+    for line in reversed(lines):
+        kept.insert(0, line[-left:])
+        left -= len(line)
+        if left <= 0:
+            break
+    return kept

@@ -101,7 +101,7 @@ class FastPath:
         self._files: dict[AnswerKey, KeptAnswer] = {}
         self._permissions: dict[AnswerKey, KeptAnswer] = {}
         self._locations: dict[AnswerKey, tuple[Storage, Representation]] = {}
-        self._refusal = refusal_answer(TOKEN_INVALID, None, html=False)
+        self._refusals = {html: refusal_answer(TOKEN_INVALID, None, html=html) for html in (False, True)}
 
     def answer(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Answer a plain request, if that is possible at once. The caller ends the exchange.
@@ -118,7 +118,7 @@ class FastPath:
         if exchange.range:
             return self._answer_span(exchange, reply)
         if reply.manifest is None or reply.revoked is not None:
-            head, body = self._refusal
+            head, body = self._refusals[bool(exchange.accept) and exchange.prefers_html()]
             exchange.status, exchange.code = TOKEN_INVALID.status, TOKEN_INVALID.code
             transport.write(b"".join((head, server.plain_tail, body)))
             return ANSWERED

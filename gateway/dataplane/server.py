@@ -1,33 +1,24 @@
-"""Makes connections, sweeps over them, and answers the requests that came through aiohttp's loop.
+"""Makes connections, sweeps over them, and hands each request to what answers it.
 
 A sweep looks at every connection about once a second, a few at a time, so that one turn of the event loop
 hardly grows with their number (5,000 at once held it for 20 ms).
-
-aiohttp internals relied on, each tested in test_aiohttp_internals.py: BaseRequest._message;
-RequestHandler._paused, _drain_helper; web.Server._connections, web.Server._kwargs, web.Server._loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from aiohttp import web
-from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
-from aiohttp.web_protocol import RequestHandler
-
-from gateway.dataplane.aiohttp_connection import AlreadyAnswered, drop_body, is_download
 from gateway.dataplane.connection import ClientConnection
-from gateway.dataplane.connection_state import State
 from gateway.dataplane.delivery.send_scheduler import SendScheduler
 from gateway.dataplane.exchange import Exchange, cors_fields
-from gateway.dataplane.timeouts import LINGER_SECONDS, Limits
-from gateway.errors import BAD_REQUEST
+from gateway.dataplane.request_reader import RequestReader
+from gateway.dataplane.timeouts import Limits
+from gateway.errors import Refused
 from gateway.http.fields import format_date
-from gateway.http.request_heads import MAX_BYTES
+from gateway.http.targets import TargetKind, read_target
 from gateway.runtime.deferred import Deferred, step
 from gateway.runtime.metrics import Counters
 
@@ -41,6 +32,8 @@ MAX_SHARES: Final = 500
 """The fewest and the most parts of a sweep. Fewer parts would make the date late. More parts would be closer
 together than timers are exact."""
 
+_METHODS: Final = frozenset(("GET", "HEAD"))
+_USUAL_PATHS: Final = ("/download", "/auth")
 STRICT_TRANSPORT: Final = b"Strict-Transport-Security: max-age=31536000\r\n"
 """Makes browsers use HTTPS for this host for a year (RFC 6797). Other hosts of the domain are not included,
 because we do not know them."""
@@ -51,8 +44,11 @@ Answer = Callable[[Exchange], Coroutine[Deferred[Any], None, None]]
 """Answers a request in the same way, as a coroutine that awaits only Deferreds."""
 
 
-class Server(web.Server):
+class Server:
     """Makes connections, and holds what they share: limits, the send scheduler, the date, what answers.
+
+    To be made while the event loop runs. It is the loop's factory of protocols. connections: those that are
+    open, and the transport of each.
 
     begin: answers downloads and authorisations. answer_other: answers every other request. record: is called
     with each exchange that has ended; record_unread: with the peer, a status and a code of each connection
@@ -72,22 +68,14 @@ class Server(web.Server):
         cors_origins: tuple[str, ...] = (),
         is_https: bool = False,
     ) -> None:
-        super().__init__(
-            self.handle,
-            access_log=None,
-            keepalive_timeout=0,  # the sweep replaces aiohttp's timer
-            lingering_time=LINGER_SECONDS,
-            max_line_size=limits.max_line,
-            max_field_size=limits.max_field,
-            max_headers=limits.max_headers,
-            auto_decompress=False,
-        )
+        self._loop = asyncio.get_running_loop()
+        self.connections: dict[ClientConnection, asyncio.Transport] = {}
         self.begin = begin
         self.record = record
         self.record_unread = record_unread
         self.count = counters.add
         self.limits = limits
-        self.max_plain_head = min(MAX_BYTES, limits.max_line, limits.max_field)
+        self.reader = RequestReader(self._loop, limits, cors=bool(cors_origins))
         self.cors_origins = frozenset(cors_origins)
         self.scheduler = SendScheduler(self._loop)
         self.draining = False
@@ -97,18 +85,20 @@ class Server(web.Server):
         self._answer_other = answer_other
         self._timer: asyncio.TimerHandle | None = None
         self._second = 0
-        self._to_sweep: list[RequestHandler] = []
+        self._to_sweep: list[ClientConnection] = []
         self._shares, self._share = MIN_SHARES, 0
         shortest = min(limits.header_timeout, limits.keepalive_timeout, limits.stall_timeout)
         self._sweep_seconds = min(SWEEP_SECONDS, shortest / 4)
 
-    def __call__(self) -> RequestHandler:
-        return ClientConnection(self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> ClientConnection:
+        return ClientConnection(self, self._loop)
 
-    @property
-    def open_connections(self) -> dict[RequestHandler, asyncio.Transport]:
-        """The connections that are open, and the transport of each."""
-        return self._connections
+    def begin_any(self, exchange: Exchange) -> None:
+        """Begin to answer a request of any kind."""
+        if _is_download(exchange):
+            self.begin(exchange)
+        else:
+            step(self._answer_other(exchange))
 
     def start(self) -> None:
         """Begin to keep the date and to sweep over the connections."""
@@ -118,29 +108,28 @@ class Server(web.Server):
         """Stop the sweep, and break the connections that are left."""
         if self._timer is not None:
             self._timer.cancel()
-        for transport in list(self._connections.values()):
+        for transport in list(self.connections.values()):
             transport.abort()
 
     def drain(self) -> None:
         """Close the idle connections now, and every other one after its current answer."""
         self.draining = True
-        self._sweep(list(self._connections), self._loop.time())
+        self._sweep(list(self.connections), self._loop.time())
 
     def _tick(self) -> None:
         """Keep the date, and look at the next share of the connections."""
         now = self._loop.time()
         self._keep_date()
         if not self._to_sweep:
-            self._to_sweep = list(self._connections)
+            self._to_sweep = list(self.connections)
             self._shares = min(max(MIN_SHARES, len(self._to_sweep) // SHARE), MAX_SHARES)
             self._share = -(-len(self._to_sweep) // self._shares)
         self._timer = self._loop.call_at(now + self._sweep_seconds / self._shares, self._tick)
         self._sweep(self._to_sweep[-self._share :], now)
         del self._to_sweep[-self._share :]
 
-    def _sweep(self, connections: Iterable[RequestHandler], now: float) -> None:
+    def _sweep(self, connections: Iterable[ClientConnection], now: float) -> None:
         for connection in connections:
-            assert isinstance(connection, ClientConnection)
             connection.sweep(now)
 
     def _keep_date(self) -> None:
@@ -151,32 +140,14 @@ class Server(web.Server):
             cors = cors_fields(self.cors_origins, None) if self.cors_origins else b""
             self.plain_tail = b"%b%b\r\n" % (cors, self.date_field)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request that came through aiohttp's loop: with a body, pipelined, or of another kind."""
-        message: RawRequestMessage = request._message
-        connection = request.protocol
-        assert isinstance(connection, ClientConnection)
-        if connection._paused:
-            with contextlib.suppress(ConnectionError):
-                await connection._drain_helper()
-        body_read = await drop_body(request)
-        if message.version not in (HttpVersion10, HttpVersion11):
-            connection.refuse_and_close(BAD_REQUEST)
-        if connection.transport is None or connection.state is State.LINGERING:
-            return AlreadyAnswered(keep=False)
-        exchange = connection.begin(message)
-        exchange.keep_alive = exchange.keep_alive and body_read
-        exchange.waiter = Deferred()
-        ended = exchange.waiter.as_future()
-        if is_download(message):
-            self.begin(exchange)
-        else:
-            step(self._answer_other(exchange))
-        await ended
-        if connection.transport is None:
-            return AlreadyAnswered(keep=False)
-        if not exchange.keep_alive or self.draining:
-            connection.close_gracefully()
-            return AlreadyAnswered(keep=False)
-        connection.read_pending()
-        return AlreadyAnswered(keep=True)
+
+def _is_download(exchange: Exchange) -> bool:
+    """Whether this asks for a download or an authorisation, in any spelling."""
+    if exchange.method not in _METHODS:
+        return False
+    if exchange.target.startswith(_USUAL_PATHS):
+        return True
+    try:
+        return read_target(exchange.target).kind is not TargetKind.OTHER
+    except Refused:
+        return True  # a target that cannot be read is refused in the same way as a download

@@ -18,6 +18,8 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
+BODY_SECONDS: Final = 2.0
+"""How long the answer waits for the request's body. After that it is given, and the connection closes."""
 LINGER_SECONDS: Final = 2.0
 """How long the client may still send after we have ended our side: a reset must not overtake our answer."""
 PAUSE_BYTES: Final = 64 * 1024
@@ -32,6 +34,7 @@ class Timeout(enum.Enum):
     NONE = enum.auto()  # nothing: we wait for the store or the storage, which have limits of their own
     HEADER = enum.auto()  # the rest of a request head
     KEEPALIVE = enum.auto()  # the next request
+    BODY = enum.auto()  # the rest of a request body
     STALL = enum.auto()  # that the client takes bytes
     LINGER = enum.auto()  # that the client ends its side
 
@@ -47,6 +50,7 @@ class Limits:
     max_line: int
     max_field: int
     max_headers: int
+    max_head: int
 
     def seconds(self, timeout: Timeout) -> float:
         """How long this time-out is."""
@@ -55,6 +59,7 @@ class Limits:
             Timeout.HEADER: self.header_timeout,
             Timeout.KEEPALIVE: self.keepalive_timeout,
             Timeout.STALL: self.stall_timeout,
+            Timeout.BODY: BODY_SECONDS,
             Timeout.LINGER: LINGER_SECONDS,
         }[timeout]
 

@@ -6,6 +6,7 @@ need.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +24,15 @@ from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.http.client_address import TrustedProxies
+from gateway.runtime.descriptors import Shares, descriptor_limit, share_descriptors
 from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
 from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases, Times
+
+_log = logging.getLogger("gateway")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Worker:
 def build_worker(settings: Settings, counters: Counters, lease_times: Times | None = None) -> Worker:
     """Build the parts; to be called while the event loop runs. `settings.redis_url` must be set."""
     assert settings.redis_url is not None
+    shares = _share_descriptors(settings)
     topology = Topology.connect(
         [settings.redis_url],
         timeout=settings.redis_timeout,
@@ -58,11 +63,12 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         if settings.access_log == "off"
         else AccessLog(
             str(settings.access_log),
-            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers),
+            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers, exchange.forwarded),
         )
     )
     storages = Storages.of(
         settings,
+        shares.files,
         count=counters.add,
         cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
@@ -98,15 +104,33 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
             header_timeout=settings.header_timeout,
             keepalive_timeout=settings.keepalive_timeout,
             stall_timeout=settings.stall_timeout,
-            max_connections=settings.max_connections,
+            max_connections=shares.connections,
             max_line=settings.max_line,
             max_field=settings.max_field,
             max_headers=settings.max_headers,
+            max_head=settings.max_head,
         ),
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
     )
     return Worker(server, claims, topology, storages, access_log)
+
+
+def _share_descriptors(settings: Settings) -> Shares:
+    """Share this process' descriptors out, and say in the log where they are too few for the settings."""
+    limit = descriptor_limit()
+    shares = share_descriptors(
+        limit, settings.max_connections, settings.open_files, settings.descriptors_each
+    )
+    if shares != (settings.max_connections, settings.open_files):
+        _log.warning(
+            "the limit of %d open files is enough for %d connections and %d files kept open: raise it, or "
+            "lower max_connections and open_files",
+            limit,
+            shares.connections,
+            shares.files,
+        )
+    return shares
 
 
 class Recorder:

@@ -105,9 +105,9 @@ async def _serve(
     if tls_listeners is not None:
         tls_listeners.stop()
     worker.server.drain()
-    await _drained(worker.server.open_connections, settings.drain_timeout)
+    await _drained(worker.server.connections, settings.drain_timeout)
     worker.server.stop()
-    await _drained(worker.server.open_connections, BREAK_SECONDS)
+    await _drained(worker.server.connections, BREAK_SECONDS)
     worker.storages.close()
     await worker.topology.stop()
     if worker.claims.owed:
@@ -125,7 +125,7 @@ def _tls_listeners(server: Server, context: ssl.SSLContext) -> TlsListeners:
     return TlsListeners(
         context,
         server,
-        lambda: len(server.open_connections),
+        lambda: len(server.connections),
         server.limits.max_connections,
         server.limits.header_timeout,
         on_ended,
@@ -141,7 +141,7 @@ async def _drained(connections: Mapping[Any, Any], timeout: float) -> None:
     """Wait until every connection has closed, or the time is up."""
     try:
         async with asyncio.timeout(timeout):
-            while connections:  # noqa: ASYNC110 - nothing announces that aiohttp's table has changed
+            while connections:  # noqa: ASYNC110 - nothing announces that the table has changed
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
     except TimeoutError:
         _log.warning("%d connections were still busy after %g s and are broken", len(connections), timeout)

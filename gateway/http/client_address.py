@@ -75,12 +75,15 @@ class TrustedProxies:
             return bool(self._networks) and self._trusts_host(peer[0])
         return peer is not None
 
-    def client(self, peer: Peer, headers: CIMultiDictProxy[str]) -> str:
+    def client(self, peer: Peer, headers: CIMultiDictProxy[str], said: str = "") -> str:
         """Return the client's address: the peer's, or what a trusted peer says. "" for a unix socket's peer.
 
+        said: the only X-Forwarded-For field of a request whose headers were not made (http/request_heads.py).
         For a request that `disputes` finds contradictory it is the peer's address.
         """
         host = peer_address(peer)
+        if said:
+            return self._by_text(host, said) if self.trusts(peer) else host
         has_list, has_forwarded = FORWARDED_FOR in headers, FORWARDED in headers
         if not (has_list or has_forwarded) or not self.trusts(peer):
             return host
@@ -99,7 +102,9 @@ class TrustedProxies:
         return self._by_list(host, headers) != self._by_forwarded(host, headers)
 
     def _by_list(self, host: str, headers: CIMultiDictProxy[str]) -> str:
-        said = ",".join(headers.getall(FORWARDED_FOR))
+        return self._by_text(host, ",".join(headers.getall(FORWARDED_FOR)))
+
+    def _by_text(self, host: str, said: str) -> str:
         find = self._nearest if len(said) <= CACHED_CHARACTERS else self._find_nearest
         return find(host, said)
 

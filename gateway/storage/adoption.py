@@ -33,6 +33,8 @@ from gateway.storage.interface import Stream
 from gateway.storage.published import encoding_fault, identity_fault
 
 PATIENCE_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 10
+"""When a client may ask again, while an object is compared: some 1 GB are read in this time."""
 POLL_SECONDS: Final = 0.2
 """How often a process looks whether another one has compared the object."""
 REFUSED_SECONDS: Final = 5.0
@@ -154,9 +156,9 @@ class Adoption:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await asyncio.shield(running)
         except TimeoutError:
-            raise StorageUnreachable(
-                f"{error}; its SHA-256 is being compared with the published one"
-            ) from None
+            comparing = StorageUnreachable(f"{error}; its SHA-256 is being compared with the published one")
+            comparing.retry_after = RETRY_SECONDS
+            raise comparing from None
 
     async def check(self, file: ManifestFile, error: NotAsPublished) -> None:
         """Return if the object has the published bytes. A large one is not read for that.

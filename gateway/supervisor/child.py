@@ -26,6 +26,7 @@ from typing import Any, Final, TypeAlias
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
 from gateway.runtime import heartbeat, log, signals
+from gateway.runtime.descriptors import raise_limit
 from gateway.runtime.metrics import Counters
 from gateway.runtime.parent_death import die_with_parent
 from gateway.supervisor.services import SERVICES, Service
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
     signals.unblock()
     die_with_parent(signal.SIGTERM, given.parent)
     ready = ReadyPipe(given.ready)
+    raise_limit()
     try:
         settings = Settings.model_validate(given.settings)
         log.configure(settings)

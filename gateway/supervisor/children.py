@@ -26,8 +26,10 @@ from gateway.supervisor.child import ChildInput
 from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.services import Service
 
-READY_SECONDS: Final = 30.0
-"""A child that has not reported that it is ready after this time is killed."""
+READY_SECONDS: Final = 120.0
+"""A child that has not reported that it is ready after this time is killed. A start costs about one second of
+processor time. A machine with little to spare, or a cold disk, makes half a minute of it, and another start
+instead of a slow one would only add to that. A child that cannot start says so or ends."""
 
 KILLED_SECONDS: Final = 5.0
 """How long to wait for the end of a child that got SIGKILL. One that waits for a disk in the kernel does not

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import shlex
 import threading
+import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +26,12 @@ from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
 from gateway.products.bucket_scanning import is_address
+from gateway.products.contents import same_content, same_places
+from gateway.products.locating import pinned_links
 from gateway.products.publishing import Report, hash_files, show_progress
 from gateway.products.repository import Product
 from gateway.products.scanning import Publication, plan_publication
+from gateway.products.warnings import publication_warnings
 from gateway.runtime.addresses import Address
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
@@ -47,11 +52,12 @@ class PlannedProduct:
 
 @dataclass(frozen=True)
 class PublishedProduct:
-    """One PATH after it was published: its version, and a token that downloads it."""
+    """One PATH after it was published: its version, a token that downloads it, and what to warn of."""
 
     id: str
     manifest: Manifest
     token: str
+    warnings: tuple[str, ...] = ()
 
     def url(self, base: str, file: str = "") -> str:
         """The URL of `file`; without one, that of the only file, or of the index of several files."""
@@ -101,7 +107,9 @@ def _source_and_name(path: Path | str) -> tuple[Path | str, str]:
     if isinstance(path, str) and is_address(path):
         return path, path.rstrip("/").rpartition("/")[2]
     resolved = Path(path).resolve()
-    return resolved, resolved.name
+    given = os.path.normpath(path)  # a link keeps its own name: `current`, not that of the release
+    name = resolved.name if Path(given).name in ("", ".", "..") else Path(given).name
+    return resolved, name
 
 
 def product_id(name: str) -> str:
@@ -140,6 +148,10 @@ async def _publish(
     trusted = product.trusted if product else frozenset()
     computed = [other for other in known if other.version not in trusted]
     manifest = await _hash(planned, storages, computed, report)
+    warnings = (
+        *publication_warnings(planned.publication.scanned, time.time()),
+        *pinned_links(planned.publication, manifest, storages),
+    )
     manifest = _with_version(manifest, product, known)
     await store.products.register(manifest, planned.name if product is None else None, activate=True)
     if product is not None and product.status != "active":
@@ -147,7 +159,7 @@ async def _publish(
     minted = await store.tokens.create(
         planned.id, manifest.version, expires_in=int(settings.mint_default_ttl)
     )
-    return PublishedProduct(planned.id, manifest, minted.token)
+    return PublishedProduct(planned.id, manifest, minted.token, warnings)
 
 
 async def _hash(
@@ -190,10 +202,10 @@ async def _known_versions(store: Repositories, product: Product | None) -> list[
 
 
 def _with_version(manifest: Manifest, product: Product | None, known: Sequence[Manifest]) -> Manifest:
-    """Return the known version that has the same files, else the manifest under the next version's number."""
+    """Return the manifest under the version that has the same files, or else under the next number."""
     for other in known:
-        if other.files == manifest.files:
-            return other
+        if same_content(other, manifest) and same_places(other, manifest):
+            return replace(manifest, version=other.version)
     highest = max(map(_number, product.versions), default=0) if product else 0
     return replace(manifest, version=str(highest + 1))
 
@@ -213,6 +225,8 @@ def describe_products(
         size = format_size(sum(file.size for file in files))
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
         yield f"{product.id}, version {product.manifest.version}: {count}, {size}"
+        for warning in product.warnings:
+            yield f"  Warning: {warning}."
         yield f"  {product.url(base)}"
         yield f"  {shlex.join([*curl, *_output_option(product), product.url(base, files[0].name)])}"
         yield ""

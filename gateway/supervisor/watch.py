@@ -76,7 +76,7 @@ class Watch:
         pulse = child.pulse
         pulse.observe(child.last_beat, passed)
         is_late = pulse.silent >= self._limit()
-        state, is_traced = _read_state(child.pid) if is_late else ("", False)
+        state, is_traced = read_state(child.pid) if is_late else ("", False)
         if not pulse.judge(self._limit(), is_traced):
             return
         extra = {"child": child.name, "pid": child.pid}
@@ -102,11 +102,14 @@ class Watch:
         child.kill()
         if await wait_killed([child.ended]):
             text = "cannot be killed: it waits in the kernel, and ends when its disk answers"
-            _log.error(text, extra={**extra, "state": _read_state(child.pid)[0]})
+            _log.error(text, extra={**extra, "state": read_state(child.pid)[0]})
 
 
-def _read_state(pid: int) -> tuple[str, bool]:
-    """The state of a process, as proc(5) has it (`T (stopped)`), and whether a debugger holds it."""
+def read_state(pid: int) -> tuple[str, bool]:
+    """Read the state of a process, as proc(5) has it (`T (stopped)`), and whether a debugger holds it.
+
+    For a process that has ended this is `("", False)`.
+    """
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:

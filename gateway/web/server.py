@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.config.settings import Settings
+from gateway.runtime.descriptors import FOR_REQUESTS, descriptor_limit, share_descriptors
 from gateway.runtime.process import run_until_sigterm
 from gateway.tokens.repositories import Repositories
 from gateway.web.connection import LINGER_SECONDS, ConnectionLimits, ProblemConnection
@@ -85,8 +86,9 @@ class Server:
             "max_field_size": settings.max_field,
             "max_headers": settings.max_headers,
         }
+        shares = share_descriptors(descriptor_limit(), settings.max_connections, 1, FOR_REQUESTS)
         self._limits = ConnectionLimits(
-            settings.header_timeout, settings.stall_timeout, settings.max_connections, settings.max_head
+            settings.header_timeout, settings.stall_timeout, shares.connections, settings.max_head
         )
         self._sweep_seconds = min(SWEEP_SECONDS, settings.header_timeout / 4, settings.stall_timeout / 4)
         self._connections: set[ProblemConnection] = set()

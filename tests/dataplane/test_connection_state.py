@@ -17,25 +17,23 @@ from gateway.dataplane.timeouts import Timeout
 EVENTS = (
     Event.HEAD_PART,
     Event.REQUEST,
-    Event.HANDED_OVER,
+    Event.BODY_AWAITED,
     Event.ANSWERED,
-    Event.AIOHTTP_WAITS,
     Event.CLIENT_EOF,
     Event.CLOSE,
     Event.LOST,
 )
 X = None  # cannot happen
-N, H, I, A, W, F, L, C = State  # noqa: E741 - the rows and cells of the table below
+N, H, I, B, A, L, C = State  # noqa: E741 - the rows and cells of the table below
 TABLE: dict[State, tuple[State | None, ...]] = {
-    #   part req hand answ wait eof close lost
-    N: (H, A, W, X, X, L, L, C),
-    H: (H, A, W, X, X, L, L, C),
-    I: (H, A, W, X, X, L, L, C),
-    A: (X, X, X, I, X, X, X, C),
-    W: (X, F, X, X, I, X, L, C),
-    F: (X, X, X, W, X, X, X, C),
-    L: (X, X, X, X, X, L, L, C),
-    C: (X, X, X, C, X, X, C, C),
+    #   part req body answ eof close lost
+    N: (H, A, B, X, L, L, C),
+    H: (H, A, B, X, L, L, C),
+    I: (H, A, B, X, L, L, C),
+    B: (X, A, X, X, X, L, C),
+    A: (X, X, X, I, X, X, C),
+    L: (X, X, X, X, L, L, C),
+    C: (X, X, X, C, X, C, C),
 }
 CASES = [
     (state, event, next_state)
@@ -77,10 +75,9 @@ def test_only_the_loss_of_the_connection_ends_lingering() -> None:
 
 
 def test_an_answer_is_begun_only_where_none_is_under_way() -> None:
-    answering = {State.ANSWERING, State.ANSWERING_FOR_AIOHTTP}
-    assert set(after(Event.REQUEST)) & answering == set()
-    assert set(after(Event.REQUEST).values()) == answering
-    assert set(after(Event.ANSWERED)) == answering | {State.CLOSED}
+    assert State.ANSWERING not in after(Event.REQUEST)
+    assert set(after(Event.REQUEST).values()) == {State.ANSWERING}
+    assert set(after(Event.ANSWERED)) == {State.ANSWERING, State.CLOSED}
 
 
 @pytest.mark.parametrize(
@@ -89,9 +86,8 @@ def test_an_answer_is_begun_only_where_none_is_under_way() -> None:
         (State.NEW, Timeout.HEADER),
         (State.READING_HEAD, Timeout.HEADER),
         (State.IDLE, Timeout.KEEPALIVE),
+        (State.READING_BODY, Timeout.BODY),
         (State.ANSWERING, Timeout.NONE),
-        (State.WITH_AIOHTTP, Timeout.NONE),
-        (State.ANSWERING_FOR_AIOHTTP, Timeout.NONE),
         (State.LINGERING, Timeout.LINGER),
         (State.CLOSED, Timeout.NONE),
     ],

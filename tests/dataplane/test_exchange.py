@@ -72,9 +72,9 @@ def test_pages_of_allowed_origins_may_read_the_answer(
     channel = FakeChannel(origins)
     lines = headers(("Origin", origin)) if origin else headers()
     exchange = Exchange(channel, headers=lines)
+    assert exchange.is_from_allowed_origin() is (fields.startswith(b"Access-Control"))
     exchange.respond(200, HEAD)
     assert channel.wire.written == HEAD + fields + DATE + b"\r\n"
-    assert exchange.is_from_allowed_origin() is (fields.startswith(b"Access-Control"))
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ LIMITS = Limits(
     max_line=1,
     max_field=1,
     max_headers=1,
+    max_head=1,
 )
 
 

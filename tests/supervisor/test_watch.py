@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from gateway.supervisor.watch import read_state
 from tests.support.processes import is_running
 from tests.support.supervised import Gateway, wait_until
 from tests.support.up import Up
@@ -55,30 +57,42 @@ def block_loop(gateway: Gateway, role: str) -> None:
 def test_a_child_of_any_service_that_hangs_is_reported_and_replaced(gateway: Gateway) -> None:
     """Whether it was stopped or its event loop is blocked."""
     start(gateway)
-    for role, hang in (
-        ("worker", stop_process),
-        ("worker", block_loop),
-        ("mint", stop_process),
-        ("web", block_loop),
-    ):
-        former = pids(gateway)
-        times = gateway.metric(f'gateway_hangs_total{{role="{role}"}}')
+    former = pids(gateway)
+    hangs = {"worker": stop_process, "mint": stop_process, "web": block_loop}
+    for role, hang in hangs.items():
         hang(gateway, role)
-        wait_until(lambda: gateway.health()["hung"], "it is noticed")
-        health = gateway.health()
-        assert (health["status"], health["hung"]) == ("degraded", [f"{role} 0"])
-        assert gateway.metric(f'gateway_children_hung{{role="{role}"}}') == 1
-        wait_until(lambda: gateway.health()["status"] == "ok", "all is well")
-        assert not is_running(former[role])
-        now = pids(gateway)
-        assert {name for name in now if now[name] != former[name]} == {role}
-        assert gateway.about()["pid"] == now["worker"]
-        assert gateway.metric(f'gateway_hangs_total{{role="{role}"}}') == times + 1
+    wait_until(lambda: len(gateway.health()["hung"]) == len(hangs), "it is noticed")
+    health = gateway.health()
+    assert (health["status"], health["hung"]) == ("degraded", ["mint 0", "web 0", "worker 0"])
+    assert gateway.metric('gateway_children_hung{role="mint"}') == 1
+    wait_until(lambda: gateway.health()["status"] == "ok", "all is well")
+    assert not any(map(is_running, former.values()))
+    assert gateway.about()["pid"] == pids(gateway)["worker"]
+    for role, hang in hangs.items():
+        assert gateway.metric(f'gateway_hangs_total{{role="{role}"}}') == 1
         [line] = [each for each in gateway.log() if each["event"] == "hangs" and each["pid"] == former[role]]
         assert (line["child"], line["level"]) == (f"{role} 0", "error")
         assert line["silent"] >= LIMIT_SECONDS
         assert line["state"].startswith("T (stopped)" if hang is stop_process else "S")
-    assert gateway.events().count("killed, because it hangs") == 4
+    assert gateway.events().count("killed, because it hangs") == len(hangs)
+
+
+TRACED = """
+import ctypes, os, signal
+assert ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0  # PTRACE_TRACEME: the parent is a debugger from now on
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_process_that_a_debugger_holds_is_known_as_such() -> None:
+    assert read_state(os.getpid())[1] is False
+    held = os.posix_spawn(sys.executable, [sys.executable, "-c", TRACED], os.environ)
+    wait_until(lambda: read_state(held)[0].startswith("t"), "the debugger holds it")
+    assert read_state(held) == ("t (tracing stop)", True)
+    os.kill(held, signal.SIGKILL)
+    while not os.WIFSIGNALED(os.waitpid(held, 0)[1]):  # the first answer may be that it was held
+        pass
+    assert read_state(held) == ("", False), "it has ended"
 
 
 def test_one_that_comes_back_after_it_was_replaced_finishes_its_downloads(gateway: Gateway) -> None:
@@ -98,6 +112,7 @@ def test_one_that_comes_back_after_it_was_replaced_finishes_its_downloads(gatewa
     assert "hung, and gives signs of life again" in gateway.events()
 
 
+@pytest.mark.slow
 def test_a_pause_of_everything_ends_nobody(gateway: Gateway) -> None:
     """As of a laptop that sleeps, or a container that is frozen."""
     start(gateway)
@@ -144,18 +159,24 @@ def test_one_that_cannot_be_killed_is_replaced_once_and_nobody_waits_for_it(gate
                 os.kill(pid, signal.SIGKILL)
 
 
-def test_a_real_worker_that_is_stopped_is_replaced_and_new_requests_succeed(tmp_path: Path) -> None:
-    up = Up(tmp_path)
-    up.variables["GATEWAY_HANG_TIMEOUT"] = str(LIMIT_SECONDS)
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    """The real services."""
+    made = Up(tmp_path)
+    made.variables["GATEWAY_HANG_TIMEOUT"] = str(LIMIT_SECONDS)
     (tmp_path / "kit.zip").write_bytes(b"kit")
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.stop(signal.SIGKILL)
+
+
+def test_a_real_worker_that_is_stopped_is_replaced_and_new_requests_succeed(up: Up) -> None:
     [link] = up.start("kit.zip")
-    try:
-        workers = [each["pid"] for each in up.health()["children"] if each["name"].startswith("worker")]
-        for pid in workers:
-            os.kill(pid, signal.SIGSTOP)
-        with urlopen(link, timeout=60) as response:  # it waits in the queue of the one that was stopped
-            assert response.read() == b"kit"
-        wait_until(lambda: up.health()["status"] == "ok", "all is well")
-        assert not any(map(is_running, workers))
-    finally:
-        up.stop(signal.SIGINT)
+    workers = [each["pid"] for each in up.health()["children"] if each["name"].startswith("worker")]
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    with urlopen(link, timeout=60) as response:  # it waits in the queue of the one that was stopped
+        assert response.read() == b"kit"
+    wait_until(lambda: up.health()["status"] == "ok", "all is well")
+    assert not any(map(is_running, workers))
+    assert up.stop(signal.SIGINT) == 0

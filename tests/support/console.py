@@ -89,5 +89,6 @@ FREE = tuple(part for name in LISTENERS for part in (flag_name(name), "127.0.0.1
 
 
 def report(gateway: Gateway, *arguments: str | Path, code: int = 0) -> dict[str, dict[str, Any]]:
-    found = gateway.json("check", *FREE, *arguments, code=code)
+    few = ("--max-connections", "1000")  # for which a usual limit of open files is enough
+    found = gateway.json("check", *FREE, *few, *arguments, code=code)
     return {each["check"]: each for each in found}

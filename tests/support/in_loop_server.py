@@ -23,6 +23,7 @@ LIMITS = Limits(
     max_line=8190,
     max_field=8190,
     max_headers=100,
+    max_head=32768,
 )
 Deliver = Callable[[Exchange], Awaitable[None]]
 

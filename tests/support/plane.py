@@ -46,8 +46,9 @@ from tests.support.worker_server import ForkedProcess, worker_server
 READY_SECONDS = 20
 
 Process = subprocess.Popen[bytes] | ForkedProcess
-NO_SETTINGS = ("own_url", "lease_times")
-"""Options of a plane that are no settings; lease_times: seconds, as in `leases.Times`."""
+NO_SETTINGS = ("own_url", "lease_times", "descriptors")
+"""Options of a plane that are no settings; lease_times: seconds, as in `leases.Times`; descriptors: the hard
+limit of each worker."""
 CLIENT_SECONDS = 15
 """No answer in this time is a hang."""
 
@@ -307,7 +308,8 @@ class Plane:
         """Start the process: quickly, but where coverage is measured, which a new interpreter starts."""
         settings = self.settings.model_dump(mode="json")
         times = [str(each) for each in self.options.get("lease_times") or ()]
-        if "COVERAGE_PROCESS_CONFIG" not in os.environ:
+        limit = self.options.get("descriptors")
+        if limit is None and "COVERAGE_PROCESS_CONFIG" not in os.environ:
             arguments = ["worker", str(slot), *times]
             return worker_server().start(arguments, settings, sockets, memory, announce, log)
         program = (
@@ -315,8 +317,9 @@ class Plane:
             if times
             else ["-m", "gateway.supervisor.child"]
         )
+        prefix = () if limit is None else ("prlimit", f"--nofile={limit // 2}:{limit}")
         process = subprocess.Popen(
-            [sys.executable, "-P", *program, "worker", str(slot), *times],
+            [*prefix, sys.executable, "-P", *program, "worker", str(slot), *times],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
@@ -381,8 +384,14 @@ class Plane:
 
     # What a publisher and the mint write.
 
-    def publish(self, *contents: bytes, names: list[str] | None = None, sparse: int = 0) -> Published:
-        """A version with these files; `sparse` grows the last file to that many bytes."""
+    def publish(
+        self,
+        *contents: bytes,
+        names: list[str] | None = None,
+        sparse: int = 0,
+        modified: int | None = None,
+    ) -> Published:
+        """A version with these files. sparse: the last file's size. modified: the time of all."""
         self._number += 1
         names = names or [f"file-{index}.bin" for index in range(len(contents))]
         files, paths = [], []
@@ -391,6 +400,9 @@ class Plane:
             path = self.root / key
             facts = self.files.put(key, content)
             size, digest = facts.size, sha256(content)
+            if modified is not None:
+                self.files.date(key, modified)
+                facts = facts._replace(modified=modified)
             if sparse and index == len(contents) - 1:
                 os.truncate(path, sparse)
                 self.files.date(key, facts.modified)

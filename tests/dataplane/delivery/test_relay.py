@@ -74,6 +74,7 @@ LIMITS = Limits(
     max_line=8190,
     max_field=8190,
     max_headers=100,
+    max_head=32768,
 )
 
 
