@@ -200,7 +200,15 @@ class Declined(GatewayError):
 
 
 class StoreUnavailable(GatewayError):
-    """The store (Redis) is not connected, did not answer in time, or answered that it cannot serve."""
+    """The store (Redis) is not connected, did not answer in time, or answered that it cannot serve.
+
+    reason: why the whole store cannot be used, which /readyz shows to anybody, and which was logged where it
+    was noticed. Empty where nobody has logged the error, as for one damaged record.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StorageError(GatewayError):

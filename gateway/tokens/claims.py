@@ -226,6 +226,6 @@ class Claims:
         digest = await self._topology.pipeline(key).call(b"HGET", key, version)
         return None if digest is None else bytes(digest)
 
-    async def ping(self) -> None:
-        """Return when every server of the store answers. Raises StoreUnavailable."""
-        await self._topology.ping()
+    async def check(self) -> None:
+        """Return when every server would take a claim. Raises StoreUnavailable, with a `reason`."""
+        await self._topology.check()
