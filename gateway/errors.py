@@ -8,6 +8,7 @@ exceptions:
     ├── Declined                what the store holds forbids the operation; has a code
     ├── StoreUnavailable        Redis did not answer (in time)
     └── StorageError            a blob is missing, changed or unreachable; answered as `storage_failed`
+        ├── NotAsPublished      the blob is missing, or another one: putting the published one back helps
         └── StorageUnreachable  the blob may exist, and the cached parts of it may be served
     Refused                     a request is refused; has one Refusal of the table
 """
@@ -217,6 +218,17 @@ class StorageError(GatewayError):
     """
 
     retry_after: int | None = None
+
+
+class NotAsPublished(StorageError):
+    """A blob is missing, or is not the one that was published.
+
+    differs: there is a blob, so its bytes may still be those that were published.
+    """
+
+    def __init__(self, text: str, *, differs: bool = False) -> None:
+        super().__init__(text)
+        self.differs = differs
 
 
 class StorageUnreachable(StorageError):

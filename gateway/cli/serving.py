@@ -59,16 +59,19 @@ def _accept(settings: Settings) -> Settings:
 
 
 def _check_files(settings: Settings, makes_data: bool = False) -> Settings:
-    """Return the settings if storages and certificate can be read, and the access log can be written.
+    """Return the settings if storages and certificates can be read, and the access log can be written.
 
     makes_data: whether the command makes the data folder in any case. Raises ConfigurationError.
     """
     from gateway.cli.checks.access_log import check_access_log  # noqa: PLC0415
+    from gateway.cli.checks.certificates import trust_faults  # noqa: PLC0415
     from gateway.cli.checks.storages import check_roots  # noqa: PLC0415
     from gateway.runtime.tls import server_context  # noqa: PLC0415
 
     server_context(settings.tls_cert, settings.tls_key)
     findings = [*check_roots(settings.roots), check_access_log(settings, makes_data)]
-    if faults := [f"{each.subject}: {each.line}" for each in findings if each.level is Level.FAIL]:
+    faults = [f"{each.subject}: {each.line}" for each in findings if each.level is Level.FAIL]
+    faults += trust_faults(settings)
+    if faults:
         raise ConfigurationError(faults)
     return settings

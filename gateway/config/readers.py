@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
+from gateway.config.redis_options import redis_options_fault
 from gateway.config.units import format_exact_size, parse_duration, parse_size
 from gateway.runtime.addresses import Address
 
@@ -217,6 +218,8 @@ def _redis_url(value: object) -> str | None:
         raise ValueError(f"names no host: {forms}")
     elif not re.fullmatch(r"/?\d*", parts.path, re.ASCII):
         raise ValueError("has a database that is not a number: write redis://HOST:PORT/0")
+    if fault := redis_options_fault(parts.scheme, parts.query):
+        raise ValueError(fault)
     return text
 
 

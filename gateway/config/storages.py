@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, model_validator
 
@@ -85,6 +87,9 @@ class S3Settings(_Table):
     session_token: Secret = setting(
         None, "The session token, if `access_key` is a temporary one.", default_text="none", repr=False
     )
+    anonymous: Switch = setting(
+        False, "Whether everybody may read the objects. If so, requests are not signed."
+    )
     profile: Text | None = setting(
         None, "The profile in ~/.aws that has the keys.", default_text="$AWS_PROFILE, else default"
     )
@@ -121,15 +126,30 @@ class S3Settings(_Table):
             faults.append("needs both access_key and secret_key, or neither")
         if self.session_token is not None and self.access_key is None:
             faults.append("has a session_token, which has no effect without access_key and secret_key")
+        if self.anonymous and (self.access_key is not None or self.profile is not None):
+            faults.append("is anonymous, so access_key and profile have no effect: remove them, or anonymous")
         if self.redirect_ttl > MAX_PRESIGNED:
             faults.append(
                 f"has a redirect_ttl of more than {MAX_PRESIGNED} s, the longest that such URLs can be valid"
             )
         if self.addressing == "virtual" and not self.bucket.replace("-", "").replace(".", "").isalnum():
             faults.append('has a bucket whose name cannot be part of a host: set addressing = "path"')
+        if self.addressing == "virtual" and self.endpoint is not None and _is_address(self.endpoint):
+            faults.append(
+                'has an IP address as endpoint, which no name can be part of: set addressing = "path"'
+            )
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+
+def _is_address(endpoint: str) -> bool:
+    """Whether the host of a URL is an IP address."""
+    try:
+        ip_address(unquote(urlsplit(endpoint).hostname or ""))
+    except ValueError:
+        return False
+    return True
 
 
 class _CloudTable(_Table):

@@ -23,6 +23,7 @@ from gateway.manifest import Manifest, ManifestFile
 from gateway.products.bucket_scanning import ScannedObject
 from gateway.products.scanning import ScannedFile, printable
 from gateway.storage.local.blob import identity_of
+from gateway.storage.published import is_strong
 from gateway.storage.registry import ObjectLocation, Storages
 
 HASH_BYTES: Final = 1 << 18
@@ -51,7 +52,7 @@ class EarlierFiles:
         self._objects = {
             (file.storage, file.key, file.size, file.etag, file.version_id): file
             for file in files
-            if file.etag
+            if is_strong(file.etag) or file.version_id
         }
 
     def file(self, scanned: ScannedFile) -> Sequence[ManifestFile]:
@@ -157,8 +158,10 @@ class Hasher:
     def describe_object(self, scanned: ScannedObject, old: ManifestFile | None) -> ManifestFile:
         """Make the entry of one object. Raises StorageError when it cannot be read, or has changed."""
         facts = scanned.facts
+        modified = facts.modified
         if old is not None:
             sha256, crc32 = old.sha256, old.crc32
+            modified = old.modified  # the ETag or the version is what identifies it
             self._report(facts.size)
         elif self._trust and scanned.has_digests:
             sha256, crc32 = facts.sha256, facts.crc32
@@ -173,7 +176,7 @@ class Hasher:
             crc32=crc32,
             storage=scanned.storage,
             key=facts.key,
-            modified=facts.modified,
+            modified=modified,
             etag=facts.etag,
             version_id=facts.version_id,
         )

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.errors import StorageError
+from gateway.errors import NotAsPublished
 from gateway.manifest import ManifestFile
 
 
-class ObjectMissing(StorageError):
+class ObjectMissing(NotAsPublished):
     """There is no object of this key."""
 
 
@@ -22,8 +22,9 @@ class ObjectMissing(StorageError):
 class ObjectFacts:
     """One object, as its storage describes it.
 
-    size: in bytes. modified: in nanoseconds since 1970. etag, version_id: what a manifest keeps. sha256,
-    crc32: of the whole content, in hex, if the storage or the uploader stored them; else empty.
+    size: in bytes. modified: in nanoseconds since 1970, 0 if the storage does not say. etag, version_id: what
+    a manifest keeps. sha256, crc32: of the whole content, in hex, if the storage or the uploader stored them;
+    else empty. encoding: the field Content-Encoding that the object is stored with, "" without one.
     """
 
     key: str
@@ -33,6 +34,7 @@ class ObjectFacts:
     version_id: str = ""
     sha256: str = ""
     crc32: str = ""
+    encoding: str = ""
 
 
 class Catalog(Protocol):

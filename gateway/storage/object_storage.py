@@ -2,7 +2,8 @@
 
 A manifest identifies the exact object that was published (ETag, version), and every request is pinned to it.
 So finding and opening a blob needs no I/O. Whether the object is still there shows with its first bytes, or
-is asked by `check` before a response that sends none.
+is asked by `check` before a response that sends none. An object that was stored again may be adopted
+(adoption.py).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, Self
 
-from gateway.errors import StorageError
+from gateway.errors import NotAsPublished, StorageError
 from gateway.manifest import ManifestFile
+from gateway.storage.adoption import Adoption
+from gateway.storage.catalog import ObjectFacts
 from gateway.storage.interface import Stream
 from gateway.storage.local.page_cache import READ_BYTES
 from gateway.storage.retries import RetryBudget
@@ -47,7 +50,8 @@ async def read_stream(stream: Stream) -> AsyncIterator[bytes]:
 class ObjectStorage:
     """The objects of one bucket, for one event loop. Implements `Storage`.
 
-    A backend derives from it and adds how to ask the storage: `begin` and `head`.
+    A backend derives from it and adds how to ask the storage: `begin` and `ask`, and for publishing
+    `describe`, `check_root` and `pages`. adoption: None serves only what has the published identity.
     """
 
     redirects = False
@@ -56,6 +60,7 @@ class ObjectStorage:
         """count: adds to a counter of this process."""
         self.name = name
         self.count = count
+        self.adoption: Adoption | None = None
         self._checked_at: OrderedDict[ManifestFile, float] = OrderedDict()
         self._checks: dict[ManifestFile, asyncio.Task[None]] = {}
 
@@ -63,11 +68,23 @@ class ObjectStorage:
         """Begin to read a span. Raises StorageError."""
         raise NotImplementedError
 
-    async def head(self, file: ManifestFile) -> None:
-        """Ask once whether an object is as it was published.
+    async def ask(self, file: ManifestFile) -> None:
+        """Ask once whether an object is as it was published, by a range of one byte.
 
         Raises TransientError when the same request may work later, else StorageError.
         """
+        raise NotImplementedError
+
+    async def describe(self, key: str) -> ObjectFacts:
+        """Describe the object under a key, by a range of one byte. Raises StorageError."""
+        raise NotImplementedError
+
+    async def check_root(self) -> str:
+        """See `Catalog`."""
+        raise NotImplementedError
+
+    def pages(self, folder: str) -> AsyncIterator[list[str]]:
+        """List the keys below a folder, in pages; see `Catalog.list`."""
         raise NotImplementedError
 
     def lookup(self, file: ManifestFile) -> StoredObject:
@@ -90,9 +107,24 @@ class ObjectStorage:
     async def fetch(self, file: ManifestFile, start: int, stop: int) -> Stream:
         """Begin to read a span, which also shows that the object is there. Raises StorageError."""
         assert start < stop, "there is nothing to fetch"
-        stream = await self.begin(file, start, stop)
+        try:
+            stream = await self.begin(self.current(file), start, stop)
+        except NotAsPublished as error:
+            stream = await self.begin(await self._adopt(file, error), start, stop)
         self._remember(file)
         return stream
+
+    def current(self, file: ManifestFile) -> ManifestFile:
+        """Return the entry to ask for: that of the manifest, or the one with an adopted identity."""
+        if self.adoption is not None and self.adoption.known:
+            return self.adoption.known.get(file, file)
+        return file
+
+    async def _adopt(self, file: ManifestFile, error: NotAsPublished) -> ManifestFile:
+        """Return the entry of an object that was stored again. Raises `error` if it is another one."""
+        if not error.differs or self.adoption is None:
+            raise error
+        return await self.adoption.adopt(file, error)
 
     async def check(self, file: ManifestFile) -> None:
         """Ask whether an object is still as it was published. Raises StorageError.
@@ -109,9 +141,24 @@ class ObjectStorage:
         await asyncio.shield(running)  # the caller that began it may be cancelled before the others
 
     async def _check(self, file: ManifestFile) -> None:
-        budget = RetryBudget(describe_object(self.name, file.key), self.count)
-        await budget.run(lambda: self.head(file))
+        try:
+            await self._ask(self.current(file))
+        except NotAsPublished as error:
+            await self._ask(await self._adopt(file, error))
         self._remember(file)
+
+    async def verify(self, file: ManifestFile) -> None:
+        """Raise the error that a download would get now, without reading large objects again."""
+        try:
+            await self._ask(file)
+        except NotAsPublished as error:
+            if not error.differs or self.adoption is None:
+                raise
+            await self.adoption.check(file, error)
+
+    async def _ask(self, file: ManifestFile) -> None:
+        budget = RetryBudget(describe_object(self.name, file.key), self.count)
+        await budget.run(lambda: self.ask(file))
 
     def _end_check(self, file: ManifestFile, task: asyncio.Task[None]) -> None:
         del self._checks[file]

@@ -39,7 +39,11 @@ from gateway.storage.rules import ServingRules, refuse_key
 
 if TYPE_CHECKING:
     from gateway.storage.cache.slices import SliceCache
+    from gateway.storage.object_catalog import ObjectCatalog
+    from gateway.storage.object_storage import ObjectStorage
 
+ADOPTED: Final = "adopted"
+"""The folder in the data folder with what workers found out about objects that were stored again."""
 RECHECK_SECONDS: Final = 1.0
 """An unknown name makes us read the file of registered folders again at most this often: manifests may name
 storages that do not exist, in any number."""
@@ -51,32 +55,32 @@ def _no_count(_index: int, _by: int = 1) -> None:
     """Count nothing: nobody reads the counters of a command."""
 
 
-def _s3_storage(name: str, table: S3Settings, count: Count) -> Storage:
+def _s3_storage(name: str, table: S3Settings, count: Count) -> ObjectStorage:
     from gateway.storage.s3.bucket import make_bucket  # noqa: PLC0415
     from gateway.storage.s3.storage import S3Storage  # noqa: PLC0415
 
     return S3Storage(make_bucket(name, table), count)
 
 
-def _s3_catalog(name: str, table: S3Settings) -> Catalog:
+def _s3_catalog(name: str, table: S3Settings) -> ObjectCatalog:
     from gateway.storage.s3.bucket import make_bucket  # noqa: PLC0415
     from gateway.storage.s3.catalog import S3Catalog  # noqa: PLC0415
 
     return S3Catalog(make_bucket(name, table), table)
 
 
-def _cloud_storage(name: str, table: CloudSettings, count: Count) -> Storage:
+def _cloud_storage(name: str, table: CloudSettings, count: Count) -> ObjectStorage:
     from gateway.storage.obstore.bucket import make_store  # noqa: PLC0415
     from gateway.storage.obstore.storage import CloudStorage  # noqa: PLC0415
 
     return CloudStorage(name, make_store(name, table), table.prefix, count)
 
 
-def _cloud_catalog(name: str, table: CloudSettings) -> Catalog:
-    from gateway.storage.obstore.bucket import COMMAND_RETRIES, address, make_store  # noqa: PLC0415
+def _cloud_catalog(name: str, table: CloudSettings) -> ObjectCatalog:
+    from gateway.storage.obstore.bucket import address, make_store  # noqa: PLC0415
     from gateway.storage.obstore.catalog import CloudCatalog  # noqa: PLC0415
 
-    return CloudCatalog(name, lambda: make_store(name, table, COMMAND_RETRIES), table.prefix, address(table))
+    return CloudCatalog(name, lambda: make_store(name, table), table.prefix, address(table))
 
 
 class ObjectType(NamedTuple):
@@ -85,8 +89,8 @@ class ObjectType(NamedTuple):
     storage: to serve from. catalog: to publish from and to check.
     """
 
-    storage: Callable[[str, Any, Count], Storage]
-    catalog: Callable[[str, Any], Catalog]
+    storage: Callable[[str, Any, Count], ObjectStorage]
+    catalog: Callable[[str, Any], ObjectCatalog]
 
 
 OBJECT_TYPES: Final[dict[str, ObjectType]] = {
@@ -157,6 +161,7 @@ class Storages:
         self._descriptors = DescriptorCache(open_files)
         self._comparisons = Comparisons(VerifiedFiles(data / VERIFIED))
         self._registry = data / REGISTRY
+        self._adopted = data / ADOPTED
         self._configured = {
             name: LocalStorage(
                 name, table.root, self._descriptors, rules=self.rules, comparisons=self._comparisons
@@ -246,7 +251,9 @@ class Storages:
             return None
         with self._lock:
             if name not in self._catalogs:
-                self._catalogs[name] = OBJECT_TYPES[table.type].catalog(name, table)
+                catalog = OBJECT_TYPES[table.type].catalog(name, table)
+                catalog.adopted = self._adopted
+                self._catalogs[name] = catalog
             return self._catalogs[name]
 
     def catalogs(self) -> Iterator[Catalog]:
@@ -314,11 +321,14 @@ class Storages:
     def _build(self, name: str) -> Storage:
         """Build an object storage, with the cache in front of it unless it sends clients to itself."""
         with self._lock:
-            storage = self._objects.get(name)
-            if storage is not None:
-                return storage
+            if name in self._objects:
+                return self._objects[name]
+            from gateway.storage.adoption import Adoption  # noqa: PLC0415
+
             table = self._tables[name]
-            storage = OBJECT_TYPES[table.type].storage(name, table, self._count)
+            origin = OBJECT_TYPES[table.type].storage(name, table, self._count)
+            origin.adoption = Adoption(origin, self._adopted)
+            storage: Storage = origin
             if self._cache_settings is not None and not storage.redirects:
                 storage = self._put_cache_before(storage, self._cache_settings)
             self._objects[name] = storage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.buckets import SECRET_KEY
 from tests.support.console import Gateway
+from tests.support.faulty_bucket import BUCKET, Fault, Upstream
 from tests.support.shop import Shop
 
 FREE = ("--listen", "127.0.0.1:0", "--mint-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
@@ -78,8 +80,9 @@ def test_check_looks_at_buckets_and_objects(shopkeeper: Gateway, shop: Shop) -> 
     shop.put("a", b"other")
     shop.server.delete(shop.bucket, "b")
     output = shopkeeper.run("check", *FREE, code=1).stdout
-    assert "a: storage shop: 'a' has changed: put the published file back" in output
-    assert "b: storage shop: 'b' does not exist: put the published file back" in output
+    assert "a: storage shop: the object 'a' has changed since it was published" in output
+    missing = "b: storage shop: the object 'b' is missing (404 NoSuchKey): put the published file back"
+    assert missing in output
 
 
 @pytest.mark.parametrize(
@@ -88,10 +91,10 @@ def test_check_looks_at_buckets_and_objects(shopkeeper: Gateway, shop: Shop) -> 
         (
             "SECRET_KEY",
             "hunter2",
-            "127.0.0.1 does not accept the secret key: correct the keys of the storage",
+            "the storage does not accept the secret key: correct the keys",
         ),
-        ("BUCKET", "no-such-bucket", "there is no bucket 'no-such-bucket' at 127.0.0.1"),
-        ("REGION", "eu-west-9", 'is in another region: set storage.shop.region = "us-east-1"'),
+        ("BUCKET", "no-such-bucket", "s3://no-such-bucket/ is in a bucket that does not exist"),
+        ("REGION", "eu-west-9", "set `region` to 'us-east-1'"),
     ],
 )
 def test_check_says_what_is_wrong_with_a_bucket(
@@ -102,3 +105,78 @@ def test_check_says_what_is_wrong_with_a_bucket(
     assert found["result"] == "fail"
     assert text in found["text"]
     assert "hunter2" not in found["text"]
+
+
+@pytest.fixture
+def odd(gateway: Gateway) -> Iterator[Upstream]:
+    """A server that behaves as a test asks, as the storage `odd` of the commands."""
+    with Upstream() as server:
+        table = {"TYPE": "s3", "BUCKET": BUCKET, "ENDPOINT": server.endpoint, "ANONYMOUS": "true"}
+        gateway.variables.update({f"GATEWAY_STORAGE__ODD__{name}": value for name, value in table.items()})
+        server.put("a.csv", CONTENT, etag='"0123"')
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("later", "text", "put_back"),
+    [
+        (
+            Fault(status=403, code="InvalidObjectState"),
+            "is archived (403 InvalidObjectState): restore it",
+            False,
+        ),
+        (Fault(status=403, code="AccessDenied"), "check that the keys are right", False),
+        (Fault(ignore_range=True), "comes whole although a range was asked for", False),
+        (Fault(fields={"ETag": 'W/"0123"'}), 'comes with the weak ETag W/"0123", not "0123"', False),
+        (Fault(fields={"ETag": None}), "comes without its ETag", False),
+        (Fault(fields={"Content-Length": None, "ETag": None}, closes=True), "comes without its ETag", False),
+        (Fault(status=404, code="NoSuchKey"), "is missing (404 NoSuchKey)", True),
+        (Fault(status=503, code="503"), "the storage answers 503", False),
+    ],
+)
+def test_check_advises_only_what_can_help(
+    gateway: Gateway, odd: Upstream, later: Fault, text: str, put_back: bool
+) -> None:
+    gateway.run("product", "add", "drums", "1", f"s3://{BUCKET}/a.csv")
+    # The first request lists the bucket; all that follow are about the object.
+    odd.faults.append(Fault())
+    odd.always = later
+    [found] = [
+        each
+        for each in gateway.json("check", *FREE, code=1)
+        if each["check"].startswith("product") and each["result"] == "fail"
+    ]
+    assert text in found["text"]
+    assert "503 503" not in found["text"]
+    assert (found["mend"] is not None) is put_back
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (Fault(fields={"Content-Encoding": "gzip"}), "is stored compressed (Content-Encoding: gzip)"),
+        (Fault(chunked=True), "comes in chunks (Transfer-Encoding)"),
+        (Fault(fields={"ETag": None, "Last-Modified": None}), "has neither an ETag nor a version"),
+    ],
+)
+def test_what_cannot_be_served_is_not_published_and_named_in_one_line(
+    gateway: Gateway, odd: Upstream, fault: Fault, text: str
+) -> None:
+    odd.faults.append(Fault())
+    odd.always = fault
+    for trust in ((), ("--trust",)):
+        done = gateway.run("product", "add", "drums", "1", f"s3://{BUCKET}/a.csv", *trust, code=1)
+        [line] = done.stderr.splitlines()
+        assert text in line
+        assert "'a.csv'" in line
+        odd.faults.append(Fault())
+
+
+def test_an_object_without_a_date_is_the_same_version_when_it_is_added_again(
+    gateway: Gateway, odd: Upstream
+) -> None:
+    odd.always = Fault(fields={"Last-Modified": None, "ETag": "0123456789abcdef"})
+    first = gateway.json("product", "add", "drums", "1", f"s3://{BUCKET}/a.csv")
+    again = gateway.json("product", "add", "drums", "1", f"s3://{BUCKET}/a.csv")
+    assert again["manifest"] == first["manifest"]
+    assert report(gateway)["files"]["result"] == "ok"

@@ -200,6 +200,19 @@ def test_base_url(flags: dict[str, str], wanted: str) -> None:
         ("redis_url", "http://x", "is not a redis://, rediss:// or unix:// URL"),
         ("redis_url", "redis://", "names no host"),
         ("redis_url", "redis://h:99999", "is not a URL with a valid host and port"),
+        (
+            "redis_url",
+            "redis://h?foo=bar",
+            "has the option foo, which there is not: the options are db, username",
+        ),
+        ("redis_url", "redis://h?DB=1", "has the option DB, which there is not"),
+        ("redis_url", "redis://h?decode_responses=no", "the option decode_responses, which there is not"),
+        ("redis_url", "unix:///run/x.sock?foo", "has the option foo, which there is not"),
+        ("redis_url", "redis://h?ssl_cert_reqs=none", "ssl_cert_reqs, which is for TLS: write rediss://"),
+        ("redis_url", "rediss://h?ssl_cert_reqs=maybe", "an option ssl_cert_reqs that cannot be read"),
+        ("redis_url", "rediss://h?ssl=1", "the options are db, "),
+        ("redis_url", "redis://h?db=first", "an option db that cannot be read"),
+        ("redis_url", "redis://h?socket_timeout=soon", "an option socket_timeout that cannot be read"),
         ("redis_url", "redis://h/first", "has a database that is not a number"),
         ("redis_url", "unix://relative.sock", "needs the socket's absolute path"),
         ("redis_timeout", "-1", "must be more than 0 s"),
@@ -398,10 +411,21 @@ def test_each_value_of_a_bucket_is_checked(name: str, value: str, wanted: str, t
         ),
         ('redirect_ttl = "8d"', "more than 604800 s"),
         ('addressing = "virtual"', 'cannot be part of a host: set addressing = "path"'),
+        (
+            'addressing = "virtual"\nbucket = "a-b"\nendpoint = "http://[::1]:9000"',
+            'an IP address as endpoint, which no name can be part of: set addressing = "path"',
+        ),
+        ('addressing = "virtual"\nbucket = "a-b"\nendpoint = "http://10.0.0.1"', "an IP address as endpoint"),
+        (
+            'anonymous = true\naccess_key = "x"\nsecret_key = "y"',
+            "is anonymous, so access_key and profile have no effect",
+        ),
+        ('anonymous = true\nprofile = "x"', "is anonymous, so access_key and profile have no effect"),
     ],
 )
 def test_what_belongs_together_is_checked(text: str, wanted: str, tmp_path: Path) -> None:
-    toml = write(tmp_path, f'[storage.a]\ntype = "s3"\nbucket = "a_b"\n{text}\n')
+    bucket = "" if "bucket" in text else 'bucket = "a_b"\n'
+    toml = write(tmp_path, f'[storage.a]\ntype = "s3"\n{bucket}{text}\n')
     [fault] = faults(toml=toml)
     assert fault.startswith(f"{toml}: storage.a: ")
     assert wanted in fault
@@ -442,6 +466,7 @@ def test_the_password_is_never_printed(url: str) -> None:
     "url",
     [
         SECRET, f"{SECRET}:x@h", f"http://:{SECRET}@h", f"redis://:{SECRET}@", f"redis://:{SECRET}@h:x",
+        f"redis://h?foo={SECRET}", f"redis://h?{SECRET}=1", f"redis://h?password={SECRET}&db={SECRET}",
         f"redis://:{SECRET}@h/x", f"redis://[{SECRET}@h", f"unix://:{SECRET}@h/x", f"redis://:{SECRET}/x@h:1",
     ],
 )  # fmt: skip

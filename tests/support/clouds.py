@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.config.storages import AzureSettings, CloudSettings, GoogleSettings
 from gateway.storage.catalog import Catalog
-from gateway.storage.obstore.bucket import COMMAND_RETRIES, address, make_store
+from gateway.storage.obstore.bucket import address, make_store
 from gateway.storage.obstore.catalog import CloudCatalog
 from gateway.storage.obstore.storage import CloudStorage
 
@@ -20,6 +20,4 @@ def settings_of(table: dict[str, Any]) -> CloudSettings:
 
 def catalog_of(table: dict[str, Any], name: str = "cloud") -> Catalog:
     settings = settings_of(table)
-    return CloudCatalog(
-        name, lambda: make_store(name, settings, COMMAND_RETRIES), settings.prefix, address(settings)
-    )
+    return CloudCatalog(name, lambda: make_store(name, settings), settings.prefix, address(settings))

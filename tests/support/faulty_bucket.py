@@ -33,6 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote
+from xml.sax.saxutils import escape
 
 from gateway.http.fields import format_date
 from gateway.manifest import ManifestFile
@@ -51,10 +52,10 @@ class Fault:
     reset_after: after so many bytes the connection is reset (RST). short_after: after so many bytes it is
     closed in order (FIN). stall_after: after so many bytes nothing more is sent, until the client closes.
     before_head: "reset", "close" or "stall" does the same before the head. status, code, retry_after: send
-    this error. ignore_range: send 200 with the whole object. fields: of the head, in place of the right ones;
-    None leaves one out. chunked: send the body in chunks. pieces: send the head in so many pieces. garbage:
-    send this instead of a response. rate: in bytes a second. closes: no keep-alive. then: is called before
-    the request is handled.
+    this error. ignore_range: send 200 with the whole object. range_status: the status of a range. fields: of
+    the head, in place of the right ones; None leaves one out. chunked: send the body in chunks. pieces: send
+    the head in so many pieces. garbage: send this instead of a response. rate: in bytes a second. closes: no
+    keep-alive. then: is called before the request is handled.
     """
 
     reset_after: int | None = None
@@ -65,6 +66,7 @@ class Fault:
     code: str = ""
     retry_after: str = ""
     ignore_range: bool = False
+    range_status: int = 206
     fields: dict[str, str | None] = field(default_factory=dict)
     chunked: bool = False
     pieces: int = 1
@@ -154,7 +156,8 @@ class Upstream:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(*certificate)
         self._open: set[socket.socket] = set()
-        self._listener = socket.create_server((host, 0), backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family, backlog=1024)
         if segment:
             self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
         self.port = self._listener.getsockname()[1]
@@ -192,6 +195,13 @@ class Upstream:
             stored.etag,
             stored.version,
         )
+
+    @property
+    def endpoint(self) -> str:
+        """The URL for the settings."""
+        host = self._host if self._context is None else "localhost"
+        scheme = "http" if self._context is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def bucket(self, **changes: Any) -> Bucket:
         """Return the bucket that S3Storage is made with; changes: other values for its fields."""
@@ -348,6 +358,9 @@ class Upstream:
             fields = {"Retry-After": fault.retry_after} if fault.retry_after else {}
             return self._error(fault.status, fault.code or "Failed", fields)
         path, _, query = asked.target.partition("?")
+        if path == f"/{BUCKET}" and "list-type=2" in query:
+            body = self._listing(parse_qs(query).get("prefix", [""])[0])
+            return 200, {"Content-Length": str(len(body))}, body, (0, len(body))
         stored = self.objects.get(unquote(path).removeprefix(f"/{BUCKET}/"))
         version = parse_qs(query).get("versionId", [""])[0]
         if stored is None or (version and version != stored.version):
@@ -371,7 +384,17 @@ class Upstream:
             return self._error(416, "InvalidRange")
         fields["Content-Length"] = str(stop - start)
         fields["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-        return 206, fields, stored.content, (start, stop)
+        return fault.range_status, fields, stored.content, (start, stop)
+
+    def _listing(self, prefix: str) -> bytes:
+        found = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(stored.content)}</Size><ETag>{stored.etag}</ETag>"
+            "<LastModified>2026-11-24T10:00:00.000Z</LastModified></Contents>"
+            for key, stored in sorted(self.objects.items())
+            if key.startswith(prefix)
+        )
+        head = "<?xml version='1.0' encoding='UTF-8'?><ListBucketResult>"
+        return f"{head}<IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode()
 
     def _error(
         self, status: int, code: str, fields: dict[str, str] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.cli.checks import Finding, failed, passed, warned
 from gateway.cli.output import count_of, count_progress
 from gateway.config.units import format_size
-from gateway.errors import StorageError
+from gateway.errors import NotAsPublished, StorageError
 from gateway.storage.interface import BeingCompared
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 THREADS: Final = 32
 """How many files are checked at once: an object takes a round trip to its storage."""
+_GONE: Final = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
 MAX_FINDINGS: Final = 20
 """How many files are reported one by one. Of the others, only the number is reported."""
 
@@ -100,8 +102,8 @@ def check_blobs(manifests: Iterable[Manifest], storages: Storages) -> list[Findi
                     uncompared.append(file)
                 elif fault is not None:
                     subject = f"product {manifest.product} {manifest.version}"
-                    remedy = "put the published file back, or register the files as a new version"
-                    findings.append(failed(subject, f"{file.name}: {fault}", remedy))
+                    is_local = storages.catalog(file.storage) is None
+                    findings.append(_explain(subject, file, fault, is_local=is_local))
                 advance()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -114,6 +116,24 @@ def check_blobs(manifests: Iterable[Manifest], storages: Storages) -> list[Findi
     if not findings:
         return [passed("files", f"all as they were published: {count_of(good, 'file')}")]
     return findings
+
+
+def _explain(subject: str, file: ManifestFile, fault: StorageError, *, is_local: bool) -> Finding:
+    """Make the finding of a file, with advice that can help: what is refused cannot be put back."""
+    from gateway.storage.adoption import NotCompared  # noqa: PLC0415
+
+    text = f"{file.name}: {fault}"
+    if isinstance(fault, NotCompared):
+        return warned(subject, text, "download it once, or register the same files again (`product add`)")
+    if isinstance(fault, NotAsPublished) or (is_local and _is_gone(fault)):
+        return failed(subject, text, "put the published file back, or register the files as a new version")
+    return failed(subject, text)
+
+
+def _is_gone(fault: StorageError) -> bool:
+    """Whether a file is not there, or is another one; not whether it may not or cannot be read."""
+    cause = fault.__cause__
+    return not isinstance(cause, OSError) or cause.errno in _GONE
 
 
 def _explain_uncompared(files: list[ManifestFile]) -> Finding:

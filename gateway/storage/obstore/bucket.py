@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 FOR_EVER: Final = timedelta(days=3650)
 """For obstore's `timeout`, which limits the time of a whole response and is 30 s by default."""
 NO_RETRIES: Final[RetryConfig] = {"max_retries": 0}
-"""For streams, which ask again by themselves: see `resuming_stream.py`."""
-COMMAND_RETRIES: Final[RetryConfig] = {"max_retries": 10, "retry_timeout": timedelta(days=1)}
-"""For commands: obstore's default number of tries, with as much time as it takes to read a large object."""
+"""Our own budget of tries is the same for all storages: see `retries.py`."""
+UNUSED_PROXY: Final = "http://127.0.0.1:9"
+"""Named together with the exception of all hosts, so that the environment's proxies are not used either: that
+is one rule for all clients of storages."""
+ALL_HOSTS: Final = "0.0.0.0/0,::/0,*"
+"""Every address, and every name."""
 
 
-def make_store(name: str, table: CloudSettings, retries: RetryConfig = NO_RETRIES) -> ObjectStore:
+def make_store(name: str, table: CloudSettings) -> ObjectStore:
     """Make obstore's client, which connects at its first request.
 
     Call it only in a process that does not fork afterwards: the client has threads, which a fork loses.
@@ -37,13 +40,15 @@ def make_store(name: str, table: CloudSettings, retries: RetryConfig = NO_RETRIE
         "connect_timeout": timedelta(seconds=table.connect_timeout),
         "read_timeout": timedelta(seconds=table.read_timeout),
         "allow_http": (table.endpoint or "").startswith("http:"),
+        "proxy_url": UNUSED_PROXY,
+        "proxy_excludes": ALL_HOSTS,
     }
     try:
         if table.ca_file is not None:
             options["root_certificate"] = table.ca_file.read_bytes()
         if table.type == "gs":
-            return _google(table, options, retries)
-        return _azure(table, options, retries)
+            return _google(table, options)
+        return _azure(table, options)
     except OBSTORE_ERRORS as error:
         kind = type(error).__name__
         raise StorageError(
@@ -57,7 +62,7 @@ def address(table: CloudSettings) -> str:
     return f"{table.type}://{table.bucket if table.type == 'gs' else table.container}/{table.prefix}"
 
 
-def _google(table: GoogleSettings, options: ClientConfig, retries: RetryConfig) -> ObjectStore:
+def _google(table: GoogleSettings, options: ClientConfig) -> ObjectStore:
     # Google unpacks objects stored with Content-Encoding: gzip, and then ignores ranges, unless the client
     # accepts gzip: https://cloud.google.com/storage/docs/transcoding
     options["default_headers"] = {"accept-encoding": "gzip"}
@@ -68,10 +73,10 @@ def _google(table: GoogleSettings, options: ClientConfig, retries: RetryConfig) 
         config["base_url"] = table.endpoint
     if table.anonymous:
         config["skip_signature"] = True
-    return GCSStore(table.bucket, config=config, client_options=options, retry_config=retries)
+    return GCSStore(table.bucket, config=config, client_options=options, retry_config=NO_RETRIES)
 
 
-def _azure(table: AzureSettings, options: ClientConfig, retries: RetryConfig) -> ObjectStore:
+def _azure(table: AzureSettings, options: ClientConfig) -> ObjectStore:
     config: AzureConfig = {"account_name": table.account}
     if table.account_key is not None:
         config["account_key"] = table.account_key
@@ -81,4 +86,4 @@ def _azure(table: AzureSettings, options: ClientConfig, retries: RetryConfig) ->
         config["endpoint"] = table.endpoint
     if table.anonymous:
         config["skip_signature"] = True
-    return AzureStore(table.container, config=config, client_options=options, retry_config=retries)
+    return AzureStore(table.container, config=config, client_options=options, retry_config=NO_RETRIES)

@@ -12,7 +12,10 @@ from typing import Final
 
 from obstore.exceptions import BaseError
 
-from gateway.errors import StorageError
+from gateway.errors import NotAsPublished, StorageError
+from gateway.storage.catalog import ObjectMissing
+from gateway.storage.proxies import proxy_hint
+from gateway.storage.published import RESTORE
 from gateway.storage.retries import RETRY_STATUSES, THROTTLED_STATUSES, TransientError
 
 OBSTORE_ERRORS: Final = (BaseError, OSError, ValueError)
@@ -29,43 +32,82 @@ _KINDS: Final = {
     "Timeout": "the storage sends nothing in time (read_timeout)",
     "Decode": "the storage's response is damaged",
 }
+_ARCHIVED_CODES: Final = frozenset({"BlobArchived", "BlobBeingRehydrated", "InvalidObjectState"})
+_CLOCK: Final = re.compile(r"Request date header too old|RequestTimeTooSkewed|Check your iat and exp values")
+"""What Azure, S3's dialect and Google's token service say of a wrong clock."""
+_MISSING_FIELDS: Final = {
+    "MissingContentLength": "a length (Content-Length)",
+    "MissingLastModified": "a modification time (Last-Modified)",
+    "MissingEtag": "an ETag",
+}
+"""What object_store says of a response that lacks a field."""
 _RETRY_STATUSES: Final = RETRY_STATUSES | {408}
 
 
-def translate(error: Exception, subject: str) -> TransientError | StorageError:
+def status_of(error: Exception) -> int:
+    """Return the status of the response that an exception is about, 0 if it is about none."""
+    match = _STATUS.search(str(error))
+    return int(match[1]) if match else 0
+
+
+def translate(error: Exception, subject: str, *, versioned: bool = False) -> TransientError | StorageError:
     """Return what to raise instead of one of OBSTORE_ERRORS.
 
-    subject: what failed, as errors name it.
+    subject: what failed, as errors name it. versioned: a version was asked for.
     """
     text = str(error)
-    match = _STATUS.search(text)
-    status = int(match[1]) if match else 0
-    code = _CODE.search(text)
-    answer = f"{status or ''} {code[1] if code else ''}".strip()
+    status = status_of(error)
+    found = _CODE.search(text)
+    code = found[1] if found else ""
+    answer = f"{status or ''} {'' if code == str(status) else code}".strip()
+    if code in _ARCHIVED_CODES:
+        return StorageError(f"{subject} is archived ({answer}): {RESTORE}")
+    if _CLOCK.search(text):
+        return StorageError(f"{subject} is refused ({answer}): this machine's clock is wrong: set it (NTP)")
     if "token request" in text or status == 401:
         return _no_credentials(subject, answer, status, text)
-    if status == 404:
-        return StorageError(f"{subject} is missing ({answer})")
-    if status in {412, 416}:
-        return StorageError(f"{subject} has changed since it was published, or is gone ({answer})")
-    if status == 403:
-        return StorageError(
-            f"{subject} is refused ({answer}): check that the credentials are right and may read it"
-        )
     if status in _RETRY_STATUSES:
         return TransientError(f"the storage answers {answer}", throttled=status in THROTTLED_STATUSES)
     if status:
-        return StorageError(f"{subject} cannot be read: the storage answers {answer}")
-    if "non-partial response" in text:
-        return StorageError(
-            f"{subject} comes whole although a range was asked for: the storage has to support ranges"
-        )
+        return _refused(subject, status, answer, versioned=versioned)
     if isinstance(error, ValueError):
         return StorageError(f"{subject} cannot be read: the key has empty parts, or parts such as '..'")
     if "HTTP error" in text:
         return TransientError(_broken_connection(text) or "the connection was lost")
+    return StorageError(f"{subject} {_unusable(error, text)}")
+
+
+def _refused(subject: str, status: int, answer: str, *, versioned: bool) -> StorageError:
+    """Explain a status that will be the same when it is asked again."""
+    if status == 404 and versioned:
+        return NotAsPublished(
+            f"{subject} is not there in the version that was published ({answer})", differs=True
+        )
+    if status == 404:
+        return ObjectMissing(f"{subject} is missing ({answer})")
+    if status in {412, 416}:
+        return NotAsPublished(
+            f"{subject} has changed since it was published, or is gone ({answer})", differs=True
+        )
+    if status == 403:
+        return StorageError(
+            f"{subject} is refused ({answer}): check that the credentials are right and may read it"
+        )
+    return StorageError(f"{subject} cannot be read: the storage answers {answer}")
+
+
+def _unusable(error: Exception, text: str) -> str:
+    """Explain a success that object_store does not accept."""
+    if "non-partial response" in text:
+        return "comes whole although a range was asked for: the storage has to support ranges"
+    for name, field in _MISSING_FIELDS.items():
+        if name in text:
+            return (
+                f"comes without {field}, which this type of storage needs: let the proxy before the storage "
+                "pass it on"
+            )
     what = " ".join(_SOURCES.findall(text)[:2]) or type(error).__name__
-    return StorageError(f"{subject} cannot be read: the storage's response cannot be used ({what})")
+    return f"cannot be read: the storage's response cannot be used ({what})"
 
 
 def _no_credentials(subject: str, answer: str, status: int, text: str) -> TransientError | StorageError:
@@ -78,4 +120,6 @@ def _no_credentials(subject: str, answer: str, status: int, text: str) -> Transi
 
 def _broken_connection(text: str) -> str:
     match = _KIND.search(text)
-    return _KINDS[match[1]] if match else ""
+    if match is None:
+        return ""
+    return _KINDS[match[1]] + (proxy_hint() if match[1] == "Connect" else "")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import obstore
 
-from gateway.errors import StorageError
+from gateway.errors import NotAsPublished, StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.obstore.errors import OBSTORE_ERRORS, translate
-from gateway.storage.published import difference, is_strong
+from gateway.storage.published import condition, difference
 
 if TYPE_CHECKING:  # obstore has these names for type checkers only
     from obstore import BytesStream, GetOptions, GetResult, ObjectMeta
@@ -22,8 +22,8 @@ CHUNK_BYTES: Final = 128 * 1024
 def pin_options(file: ManifestFile) -> GetOptions:
     """Return the options that make a request fail where an object is no longer the published one."""
     options: GetOptions = {}
-    if is_strong(file.etag):
-        options["if_match"] = file.etag
+    if tag := condition(file.etag):
+        options["if_match"] = tag
     if file.version_id:
         options["version"] = file.version_id
     return options
@@ -35,12 +35,16 @@ def check_description(meta: ObjectMeta, file: ManifestFile, subject: str) -> Non
     subject: the object, as errors name it.
     """
     if meta["size"] != file.size:
-        changed = f"{meta['size']} bytes, not {file.size}"
-    else:
-        modified = int(meta["last_modified"].timestamp())
-        changed = difference(file, meta["e_tag"] or "", meta["version"] or "", modified)
-    if changed:
-        raise StorageError(f"{subject} has changed since it was published: {changed}")
+        raise NotAsPublished(
+            f"{subject} has changed since it was published: {meta['size']} bytes, not {file.size}",
+            differs=True,
+        )
+    modified = int(meta["last_modified"].timestamp())
+    found = difference(file, meta["e_tag"] or "", meta["version"] or "", modified)
+    if found is None:
+        return
+    text = f"{subject} {found.text}"
+    raise NotAsPublished(text, differs=True) if found.changed else StorageError(text)
 
 
 class CloudObject:
@@ -65,13 +69,14 @@ class CloudObject:
         check_description(result.meta, self._file, self.subject)
         return result.stream(min_chunk_size=CHUNK_BYTES)
 
-    async def head(self) -> None:
-        """Ask whether it is as it was published. Raises as `get` does."""
-        result = await self._ask({**pin_options(self._file), "head": True})
+    async def ask(self) -> None:
+        """Ask whether it is as it was published, by a range of one byte. Raises as `get` does."""
+        span: GetOptions = {"range": (0, 1)} if self._file.size else {"head": True}
+        result = await self._ask({**pin_options(self._file), **span})
         check_description(result.meta, self._file, self.subject)
 
     async def _ask(self, options: GetOptions) -> GetResult:
         try:
             return await obstore.get_async(self._store, self._path, options=options)
         except OBSTORE_ERRORS as error:
-            raise translate(error, self.subject) from None
+            raise translate(error, self.subject, versioned=bool(self._file.version_id)) from None

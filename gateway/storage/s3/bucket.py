@@ -27,7 +27,8 @@ class Bucket:
 
     host, port, tls: where to connect; with virtual addressing, `host` already begins with the name of the
     bucket. path: what comes before a key in the path of a URL, not yet quoted, beginning and ending with "/":
-    "/" alone or "/BUCKET/", then the prefix of the settings. connections: how many one worker may open.
+    "/" alone or "/BUCKET/", then `prefix`, which is that of the settings. connections: how many one worker
+    may open.
     connect_timeout, read_timeout, redirect_ttl: in seconds. ca_file: certificates of a private authority.
     verify: whether certificates are checked. redirect: whether clients are sent to the bucket itself.
     """
@@ -42,6 +43,7 @@ class Bucket:
     connections: int
     connect_timeout: float
     read_timeout: float
+    prefix: str = ""
     ca_file: Path | None = None
     verify: bool = True
     redirect: bool = False
@@ -55,9 +57,17 @@ class Bucket:
 
     @property
     def authority(self) -> str:
-        """Host and port as in a URL and in the field `Host`; the default port is left out."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """Host and port as in a URL and in the field `Host`; the default port is left out.
+
+        The zone of an IPv6 address has a meaning on this machine only, so it is left out too (RFC 6874).
+        """
+        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def listing_path(self) -> str:
+        """The path of the bucket itself, not yet quoted."""
+        return self.path.removesuffix(self.prefix).rstrip("/") or "/"
 
 
 def make_bucket(name: str, table: S3Settings) -> Bucket:
@@ -67,7 +77,7 @@ def make_bucket(name: str, table: S3Settings) -> Bucket:
     """
     url = urlsplit(table.endpoint or aws_endpoint(table.region))
     assert url.hostname is not None  # the settings make sure of it
-    host = url.hostname
+    host = unquote(url.hostname) if ":" in url.hostname else url.hostname  # a zone is written as %25eth0
     path = unquote(url.path).rstrip("/") + "/"
     if is_virtual(table):
         host = f"{table.bucket}.{host}"
@@ -84,6 +94,7 @@ def make_bucket(name: str, table: S3Settings) -> Bucket:
         connections=table.connections,
         connect_timeout=table.connect_timeout,
         read_timeout=table.read_timeout,
+        prefix=table.prefix,
         ca_file=table.ca_file,
         verify=table.verify,
         redirect=table.delivery == "redirect",

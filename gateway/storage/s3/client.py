@@ -2,40 +2,59 @@
 
 Errors are of three kinds: TransientError (the same request may work later), CredentialsRefused (it is
 repeated once with fresh keys) and PermanentError, which leaves this module as a StorageError.
+
+Serving, publishing and `check` all ask here, so what the commands accept can be served: they use the same
+certificates, time-outs and rules for responses.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from gateway.errors import StorageError
+from gateway.errors import NotAsPublished, StorageError
 from gateway.manifest import ManifestFile
+from gateway.storage.catalog import ObjectMissing
 from gateway.storage.object_storage import describe_object
-from gateway.storage.published import is_strong
+from gateway.storage.published import condition
+from gateway.storage.s3.bodies import read_body
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.connection import StorageConnection
 from gateway.storage.s3.credentials import Credentials, CredentialSource
 from gateway.storage.s3.pool import Pool
 from gateway.storage.s3.responses import (
     CredentialsRefused,
+    Differs,
     ExpectedObject,
     Head,
+    Missing,
     PermanentError,
     check_body,
     check_description,
-    error_code,
     error_of,
+    read_error,
 )
 from gateway.storage.s3.signing import presign, query_of, quote_path, sign
 
-_ENTITY_TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
-"""RFC 9110 section 8.8.3, without the bytes that are not ASCII."""
+MAX_LISTING_BYTES: Final = 16 * 1024 * 1024
+"""More than a page of 1000 keys of 1 KiB each, encoded, has."""
+Fields = Mapping[str, str]
+NO_FIELDS: Final[Fields] = {}
+_ONE_BYTE: Final = Head(206, {}, 1, keeps=True)
+
+
+class _Request(NamedTuple):
+    """One request; see `Client.ask`."""
+
+    method: str
+    file: ManifestFile | None
+    fields: Fields
+    signed: Fields
+    query: Fields
 
 
 class Client:
@@ -59,58 +78,96 @@ class Client:
         else StorageError.
         """
         file = expected.file
-        fields = [] if expected.whole else [("Range", f"bytes={expected.start}-{expected.stop - 1}")]
-        connection, head = await self._ask("GET", file, fields)
+        fields = {} if expected.whole else {"Range": f"bytes={expected.start}-{expected.stop - 1}"}
         try:
-            check_body(head, expected)
+            connection, head = await self.ask("GET", file, fields)
+            try:
+                check_body(head, expected)
+            except PermanentError:
+                self.pool.release(connection, keep=False)
+                raise
         except PermanentError as error:
-            self.pool.release(connection, keep=False)
-            raise self._failed(file, error) from None
+            raise self.failed(file.key, error) from None
         connection.keeps = head.keeps
         return connection
 
-    async def head(self, file: ManifestFile) -> None:
-        """Ask whether an object is as it was published. Raises as `get` does."""
-        connection, head = await self._ask("HEAD", file, [])
-        self.pool.release(connection, keep=head.keeps)
+    async def check(self, file: ManifestFile) -> None:
+        """Ask whether an object is as it was published and can be read. Raises as `get` does.
+
+        It asks for the first byte, because HEAD says nothing of an archived object, of a proxy that ignores
+        ranges, and often not why it is refused.
+        """
+        if file.size:
+            connection = await self.get(ExpectedObject(file, 0, 1))
+            await self.read_all(connection, _ONE_BYTE, 1)
+            return
         try:
+            connection, head = await self.ask("HEAD", file)
+            self.pool.release(connection, keep=head.keeps)
             check_description(head, file)
         except PermanentError as error:
-            raise self._failed(file, error) from None
+            raise self.failed(file.key, error) from None
 
-    async def _ask(
-        self, method: str, file: ManifestFile, fields: list[tuple[str, str]]
-    ) -> tuple[StorageConnection, Head]:
-        """Ask until there is a success (200 or 206): once more with fresh keys if these are refused."""
+    async def list_page(self, parameters: Mapping[str, str]) -> bytes:
+        """Ask the bucket itself for a page of its keys; return the body.
+
+        Raises TransientError or PermanentError.
+        """
+        connection, head = await self.ask("GET", None, query=parameters)
+        connection.keeps = head.keeps
+        return await self.read_all(connection, head, MAX_LISTING_BYTES)
+
+    async def read_all(self, connection: StorageConnection, head: Head, most: int) -> bytes:
+        """Read a small body, of `most` bytes at most, and give back its connection.
+
+        Raises TransientError or PermanentError.
+        """
+        keep = False
         try:
-            credentials = await self._credentials(None)
-            try:
-                return await self._ask_with(credentials, method, file, fields)
-            except CredentialsRefused as refusal:
-                fresh = await self._credentials(credentials)
-                if fresh == credentials:
-                    raise PermanentError(str(refusal)) from None
-            try:
-                return await self._ask_with(fresh, method, file, fields)
-            except CredentialsRefused as refusal:
-                raise PermanentError(str(refusal)) from None
-        except PermanentError as error:
-            raise self._failed(file, error) from None
+            body = await read_body(connection, head, most, self.bucket.read_timeout)
+            keep = connection.keeps
+        finally:
+            self.pool.release(connection, keep=keep)
+        return body
 
-    async def _ask_with(
-        self, credentials: Credentials, method: str, file: ManifestFile, fields: list[tuple[str, str]]
+    async def ask(
+        self,
+        method: str,
+        file: ManifestFile | None,
+        fields: Fields = NO_FIELDS,
+        *,
+        signed: Fields = NO_FIELDS,
+        query: Fields = NO_FIELDS,
     ) -> tuple[StorageConnection, Head]:
-        request = self._request(credentials, method, file, fields, int(time.time()))
-        connection, head = await self.pool.ask(request, method)
+        """Ask until there is a success (200 or 206): once more with fresh keys if these are refused.
+
+        file: the object, pinned to what its entry says; None asks the bucket itself. fields: of the request.
+        signed: more of them, which are signed too. Raises TransientError or PermanentError.
+        """
+        request = _Request(method, file, fields, signed, query)
+        credentials = await self._credentials(None)
+        try:
+            return await self._ask_with(credentials, request)
+        except CredentialsRefused:
+            fresh = await self._credentials(credentials)
+            if fresh == credentials:
+                raise
+        return await self._ask_with(fresh, request)
+
+    async def _ask_with(self, credentials: Credentials, request: _Request) -> tuple[StorageConnection, Head]:
+        connection, head = await self.pool.ask(
+            self._encode(credentials, request, int(time.time())), request.method
+        )
         if head.status in {200, 206}:
             return connection, head
-        code = ""
+        body = b""
         try:
-            if method != "HEAD":
-                code = error_code(await connection.read_error(head, self.bucket.connect_timeout))
+            if request.method != "HEAD":
+                body = await connection.read_error(head, self.bucket.connect_timeout)
         finally:
             self.pool.release(connection, keep=head.keeps)
-        raise error_of(head, code)
+        versioned = request.file is not None and bool(request.file.version_id)
+        raise error_of(head, read_error(body), time.time(), versioned=versioned)
 
     async def _credentials(self, refused: Credentials | None) -> Credentials:
         if refused is None:
@@ -119,44 +176,49 @@ class Client:
                 return known
         return await asyncio.get_running_loop().run_in_executor(None, self._source.fetch, refused)
 
-    def _failed(self, file: ManifestFile, error: PermanentError) -> StorageError:
-        return StorageError(f"{describe_object(self.bucket.name, file.key)} {error}")
+    def failed(self, key: str, error: PermanentError) -> StorageError:
+        """Return the StorageError to raise for an object instead of a PermanentError."""
+        text = f"{describe_object(self.bucket.name, key)} {error}"
+        if isinstance(error, Missing):
+            return ObjectMissing(text)
+        return NotAsPublished(text, differs=True) if isinstance(error, Differs) else StorageError(text)
 
-    def _request(
-        self,
-        credentials: Credentials,
-        method: str,
-        file: ManifestFile,
-        fields: list[tuple[str, str]],
-        now: int,
-    ) -> bytes:
+    def _encode(self, credentials: Credentials, request: _Request, now: int) -> bytes:
         """Return the bytes of a request: pinned to what was published, and signed if there is an access key.
 
-        Only `Host` and the fields of the signature itself are signed: the others may pass through a proxy
-        that writes them in another way. now: seconds since 1970. Raises PermanentError for an ETag or a key
-        that no request can carry.
+        Only `Host`, the fields of the signature itself and those of `signed` are signed: the others may pass
+        through a proxy that writes them in another way. now: seconds since 1970. Raises PermanentError for a
+        key that no request can carry.
         """
+        method, file, fields, signed, parameters = request
+        tag = ""
         try:
-            path = quote_path(self.bucket.path + file.key)
-            query = query_of([("versionId", file.version_id)]) if file.version_id else ""
+            if file is None:
+                path, query = quote_path(self.bucket.listing_path), query_of(parameters.items())
+            else:
+                path = quote_path(self.bucket.path + file.key)
+                query = query_of([("versionId", file.version_id)]) if file.version_id else ""
+                tag = condition(file.etag)
         except UnicodeEncodeError:
             raise PermanentError(
                 "was published under a key that is not valid text: publish it again"
             ) from None
         lines = [f"{method} {path}{'?' if query else ''}{query} HTTP/1.1", f"Host: {self._host}"]
         if credentials.access_key:
-            signing = sign(method, path, query, {"host": self._host}, credentials, self.bucket.region, now)
+            signing = sign(
+                method, path, query, {"host": self._host, **signed}, credentials, self.bucket.region, now
+            )
             lines += [f"{name}: {value}" for name, value in signing.items()]
-        if is_strong(file.etag):
-            if _ENTITY_TAG.fullmatch(file.etag) is None:
-                raise PermanentError("was published with an ETag that is not valid: publish it again")
-            lines.append(f"If-Match: {file.etag}")
-        lines += [f"{name}: {value}" for name, value in fields]
+        if signed:
+            lines += [f"{name}: {value}" for name, value in signed.items()]
+        if tag:
+            lines.append(f"If-Match: {tag}")
+        lines += [f"{name}: {value}" for name, value in fields.items()]
         lines.append("Accept-Encoding: identity\r\n\r\n")
-        request = "\r\n".join(lines).encode()
-        if request.count(b"\n") != len(lines) + 1:
+        encoded = "\r\n".join(lines).encode()
+        if encoded.count(b"\n") != len(lines) + 1:
             raise PermanentError("cannot be asked for: the keys, the host or the region contain a line break")
-        return request
+        return encoded
 
     def presigned(self, file: ManifestFile, media_type: str, disposition: str, now: int) -> str | None:
         """Return a URL that anyone who has it may use for redirect_ttl seconds.

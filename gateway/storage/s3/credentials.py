@@ -51,13 +51,15 @@ class CredentialSource(Protocol):
 
 def find_credentials(name: str, table: S3Settings) -> CredentialSource:
     """Return the source that the settings of a storage ask for."""
+    if table.anonymous:
+        return GivenCredentials(Credentials("", ""))
     if table.access_key is not None and table.secret_key is not None:
         return GivenCredentials(Credentials(table.access_key, table.secret_key, table.session_token or ""))
     return ChainCredentials(name, table.profile)
 
 
 class GivenCredentials:
-    """Keys from the settings, which never change."""
+    """Keys from the settings, which never change. Empty ones sign no request."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -149,11 +151,14 @@ def open_session(profile: str | None) -> Any:
     The loggers of botocore are limited to warnings: below that level they write session tokens and
     signatures.
     """
+    from botocore.config import Config  # noqa: PLC0415
     from botocore.session import Session  # noqa: PLC0415 - takes 0.1 s and 20 MB
 
     for name in ("botocore", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return Session(profile=profile)
+    session = Session(profile=profile)
+    session.set_default_client_config(Config(proxies={}))  # see storage/proxies.py
+    return session
 
 
 def explain_no_keys(name: str, error: Exception) -> str:

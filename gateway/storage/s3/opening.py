@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from gateway.storage.proxies import proxy_hint
 from gateway.storage.retries import TransientError
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.responses import PermanentError
@@ -45,7 +46,7 @@ async def open_socket(bucket: Bucket, context: ssl.SSLContext | None) -> socket.
     except TimeoutError:
         raise TransientError(f"looking up {bucket.host} takes too long (connect_timeout)") from None
     except OSError as error:
-        raise TransientError(f"{bucket.host} cannot be looked up: {explain(error)}") from None
+        raise TransientError(f"{bucket.host} cannot be looked up: {explain(error)}{proxy_hint()}") from None
     fault = f"{bucket.host} has no address"
     for tried, (family, kind, protocol, _, address) in enumerate(found):
         share = (deadline - loop.time()) / (len(found) - tried)
@@ -61,7 +62,7 @@ async def open_socket(bucket: Bucket, context: ssl.SSLContext | None) -> socket.
             ) from None
         except OSError as error:
             fault = f"{server} cannot be reached: {explain(error)}"
-    raise TransientError(fault)
+    raise TransientError(fault + proxy_hint())
 
 
 async def _connect(

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from gateway.http.fields import parse_date
 from gateway.manifest import ManifestFile
-from gateway.storage.published import difference
+from gateway.storage.published import RESTORE, difference, is_strong
 from gateway.storage.retries import RETRY_STATUSES, THROTTLED_STATUSES, TransientError
 
 MAX_HEAD_BYTES: Final = 32 * 1024
@@ -23,24 +23,67 @@ MAX_RETRY_AFTER: Final = 60.0
 EXPIRED_KEY_CODES: Final = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 """Codes that S3 sends with status 400 when temporary keys are no longer valid."""
 
+KEY_FAULTS: Final = {
+    "InvalidAccessKeyId": "does not know the access key",
+    "SignatureDoesNotMatch": "does not accept the secret key",
+    "ExpiredToken": "says that the keys have expired",
+    "ExpiredTokenException": "says that the keys have expired",
+    "InvalidToken": "does not accept the session token",
+    "TokenRefreshRequired": "says that the keys have expired",
+}
+"""Codes about the keys themselves: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
+ARCHIVED_CODES: Final = frozenset({"InvalidObjectState"})
+"""Codes for an object in an archive class (S3 Glacier and its like), which no request can read at once."""
+MAX_CLOCK_SECONDS: Final = 300.0
+"""A clock that is wrong by less is not the cause: S3 accepts signatures for 15 minutes, others for 5."""
+_CLOCK_CODES: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+_NO_VERSION_CODES: Final = frozenset({"InvalidArgument", "NoSuchVersion", "InvalidVersionId"})
+"""Codes with status 400 for a version of another bucket, or of a bucket without versions."""
+NO_RANGES: Final = (
+    "comes whole although a range was asked for: the storage, or a proxy before it, has to support ranges"
+)
+_CHUNKED: Final = (
+    "comes in chunks (Transfer-Encoding), so that a lost end could not be noticed: let the proxy before the "
+    "storage pass Content-Length on, without compressing"
+)
+_NO_LENGTH: Final = (
+    "comes without a length (Content-Length), so that a lost end could not be noticed: let the proxy before "
+    "the storage pass it on"
+)
+
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_REGION: Final = re.compile(rb"<Region>([a-z0-9-]{1,64})</Region>")
 _NAMES: Final[dict[bytes, str]] = {}
 """Field names as they came, and in lower case: a storage sends the same few in every response."""
 _MAX_NAMES: Final = 256
 
 
-class CredentialsRefused(Exception):
-    """The storage does not accept our keys. The text continues a sentence that begins with the object."""
-
-
 class PermanentError(Exception):
     """The storage's response cannot be used, and asking again would not help.
 
-    The text continues a sentence that begins with the object: the caller makes a StorageError of it.
+    The text continues a sentence that begins with the object: the caller makes a StorageError of it. status,
+    code: those of the storage's answer, where it was an error.
     """
+
+    def __init__(self, text: str, status: int = 0, code: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+
+
+class CredentialsRefused(PermanentError):
+    """The storage does not accept our keys: fresh ones may help."""
+
+
+class Missing(PermanentError):
+    """There is no such object."""
+
+
+class Differs(PermanentError):
+    """The object is not the one that was asked for: its size, ETag, version or time is another."""
 
 
 @dataclass(slots=True)
@@ -118,36 +161,77 @@ def _length(status: int, fields: Mapping[str, str], method: str) -> int | None:
 # Errors.
 
 
-def error_code(body: bytes) -> str:
-    """Return the code in the XML of an S3 error, "" if there is none."""
-    match = _CODE.search(body)
-    return "" if match is None else match[1].decode()
+class ErrorBody(NamedTuple):
+    """What the XML of an S3 error says. region: where the bucket is, if the error is about that."""
+
+    code: str = ""
+    region: str = ""
 
 
-def error_of(head: Head, code: str) -> TransientError | CredentialsRefused | PermanentError:
-    """Return what to raise for a response that is an error.
+def read_error(body: bytes) -> ErrorBody:
+    """Find the code, and the region, in the XML of an S3 error."""
+    code, region = _CODE.search(body), _REGION.search(body)
+    return ErrorBody(code[1].decode() if code else "", region[1].decode() if region else "")
 
-    code: what `error_code` found in the body.
+
+def error_of(head: Head, body: ErrorBody, now: float, *, versioned: bool = False) -> Exception:
+    """Return the TransientError or PermanentError to raise for a response that is an error.
+
+    body: what `read_error` found. now: seconds since 1970. versioned: the request named a version.
     """
-    status = head.status
-    answer = f"{status} {code}".rstrip()
+    status, code = head.status, body.code
+    answer = f"{status} {code}" if code not in ("", str(status)) else str(status)
     if status in RETRY_STATUSES:
         after = retry_after(head.fields.get("retry-after", ""))
         return TransientError(f"the storage answers {answer}", after, throttled=status in THROTTLED_STATUSES)
+    text = _refusal(head, body, answer, now)
+    if text:
+        return PermanentError(text, status, code)
     if status in {401, 403} or (status == 400 and (code in EXPIRED_KEY_CODES or not code)):
-        clock = ", and that this machine's clock is right" if code == "RequestTimeTooSkewed" else ""
-        return CredentialsRefused(
-            f"is refused ({answer}): check that the keys are right and may read it{clock}"
+        why = KEY_FAULTS.get(code)
+        advice = (
+            f"the storage {why}: correct the keys" if why else "check that the keys are right and may read it"
         )
+        return CredentialsRefused(f"is refused ({answer}): {advice}", status, code)
+    if versioned and (status in {404, 405, 410} or (status == 400 and code in _NO_VERSION_CODES)):
+        return Differs(f"is not there in the version that was published ({answer})", status, code)
     if status in {404, 410}:
-        return PermanentError(f"is missing ({answer})")
+        return Missing(f"is missing ({answer})", status, code)
     if status in {412, 416}:
-        return PermanentError(f"has changed since it was published ({answer})")
-    region = head.fields.get("x-amz-bucket-region", "")
-    if status in {301, 307, 308} or code == "AuthorizationHeaderMalformed":
+        return Differs(f"has changed since it was published ({answer})", status, code)
+    return PermanentError(f"cannot be read: the storage answers {answer}", status, code)
+
+
+def _refusal(head: Head, body: ErrorBody, answer: str, now: float) -> str:
+    """Explain an error that has a cause of its own and that fresh keys cannot help; else return ""."""
+    code = body.code
+    if code in ARCHIVED_CODES:
+        return f"is archived ({answer}): {RESTORE}"
+    if code == "NoSuchBucket":
+        return f"is in a bucket that does not exist ({answer}): correct `bucket` or `endpoint`"
+    region = head.fields.get("x-amz-bucket-region", "") or body.region
+    if head.status in {301, 307, 308} or code == "AuthorizationHeaderMalformed":
         hint = f" to {region!r}" if region.replace("-", "").isalnum() else ""
-        return PermanentError(f"is stored elsewhere ({answer}): set `region`{hint} or `endpoint`")
-    return PermanentError(f"cannot be read: the storage answers {answer}")
+        return f"is stored elsewhere ({answer}): set `region`{hint} or `endpoint`"
+    if head.status in {400, 401, 403}:
+        wrong = clock_fault(parse_date(head.fields.get("date", "")), now)
+        if code in _CLOCK_CODES or (wrong and code in ("", "SignatureDoesNotMatch")):
+            wrong = wrong or "this machine or the storage has a wrong clock"
+            return f"is refused ({answer}): {wrong}: set it (NTP)"
+    return ""
+
+
+def clock_fault(theirs: int | None, now: float) -> str:
+    """Say by how much this machine's clock differs from the storage's; "" if signatures allow it.
+
+    theirs: the storage's time, None if it is not known; now: ours; both in seconds since 1970.
+    """
+    if theirs is None or abs(now - theirs) <= MAX_CLOCK_SECONDS:
+        return ""
+    minutes = round(abs(now - theirs) / 60)
+    return (
+        f"this machine's clock is {minutes} minutes {'ahead of' if now > theirs else 'behind'} the storage's"
+    )
 
 
 def retry_after(text: str) -> float:
@@ -161,28 +245,59 @@ def retry_after(text: str) -> float:
 
 
 def check_body(head: Head, expected: ExpectedObject) -> None:
-    """Raise PermanentError unless the body is exactly the expected bytes of the published object."""
+    """Raise PermanentError unless the body is exactly the expected bytes of the published object.
+
+    A 200 with a Content-Range is a range: some storages answer so. A body without a length ends with the
+    connection. It is accepted where the range or a strong ETag says how long it is, because every byte of it
+    is counted.
+    """
     file = expected.file
     if "transfer-encoding" in head.fields:
-        raise PermanentError("comes in chunks, so that a lost end could not be noticed")
-    if head.status == 206:
-        match = _CONTENT_RANGE.fullmatch(head.fields.get("content-range", ""))
+        raise PermanentError(_CHUNKED)
+    text = head.fields.get("content-range", "")
+    if head.status == 206 or (head.status == 200 and text and not expected.whole):
+        match = _CONTENT_RANGE.fullmatch(text)
         if match is None:
             raise PermanentError("comes with no range that can be read (Content-Range)")
         first, last, size = (int(part) for part in match.groups())
         if size != file.size:
-            raise PermanentError(f"has changed since it was published: {size} bytes, not {file.size}")
+            raise Differs(f"has changed since it was published: {size} bytes, not {file.size}")
         if (first, last) != (expected.start, expected.stop - 1):
             raise PermanentError(f"comes with bytes {first}-{last}, not {expected.start}-{expected.stop - 1}")
     elif head.status != 200:
         raise PermanentError(f"cannot be read: the storage answers {head.status}")
     elif not expected.whole:
-        raise PermanentError("comes whole although a range was asked for: the storage has to support ranges")
+        raise PermanentError(NO_RANGES)
     _check_identity(head, file)
-    if head.length != expected.stop - expected.start:
-        if head.status == 200:
-            raise PermanentError(f"has changed since it was published: {head.length} bytes, not {file.size}")
+    if head.length == expected.stop - expected.start:
+        return
+    if head.length is None:
+        if not text and not is_strong(file.etag):
+            raise PermanentError(_NO_LENGTH)
+    elif head.status == 200:
+        raise Differs(f"has changed since it was published: {head.length} bytes, not {file.size}")
+    else:
         raise PermanentError(f"comes with {head.length} bytes, not {expected.stop - expected.start}")
+
+
+def size_of_range(head: Head) -> int:
+    """Return an object's size from the answer to a request for its first byte, or for all of an empty one.
+
+    Raises PermanentError when it does not tell, or a download could not be served from such an answer.
+    """
+    if "transfer-encoding" in head.fields:
+        raise PermanentError(_CHUNKED)
+    text = head.fields.get("content-range", "")
+    match = _CONTENT_RANGE.fullmatch(text)
+    if match is not None and match.groups()[:2] == ("0", "0") and head.length in (1, None):
+        return int(match[3])
+    if head.status == 206 or text:
+        raise PermanentError("comes with no range that can be read (Content-Range)")
+    if head.length is None:
+        raise PermanentError(_NO_LENGTH)
+    if head.length > 1:
+        raise PermanentError(NO_RANGES)
+    return head.length
 
 
 def check_description(head: Head, file: ManifestFile) -> None:
@@ -190,19 +305,22 @@ def check_description(head: Head, file: ManifestFile) -> None:
     if head.status != 200:
         raise PermanentError(f"cannot be read: the storage answers {head.status}")
     _check_identity(head, file)
-    length = head.fields.get("content-length", "")
-    if length != str(file.size):
-        raise PermanentError(f"has changed since it was published: {length[:20]} bytes, not {file.size}")
+    length = head.fields.get("content-length")
+    if length is None:
+        if not is_strong(file.etag):
+            raise PermanentError(_NO_LENGTH)
+    elif length != str(file.size):
+        raise Differs(f"has changed since it was published: {length[:20]} bytes, not {file.size}")
 
 
 def _check_identity(head: Head, file: ManifestFile) -> None:
     """Raise PermanentError unless the response is about the very object that was published."""
     fields = head.fields
-    changed = difference(
+    found = difference(
         file,
         fields.get("etag", ""),
         fields.get("x-amz-version-id", ""),
         parse_date(fields.get("last-modified", "")),
     )
-    if changed:
-        raise PermanentError(f"has changed since it was published: {changed}")
+    if found is not None:
+        raise Differs(found.text) if found.changed else PermanentError(found.text)

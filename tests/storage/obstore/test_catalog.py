@@ -50,5 +50,5 @@ def test_what_is_read_is_what_was_described(google: Google) -> None:
     next(reading)
     google.put("a", Pattern(5_000_000, seed=1))
     google.objects["a"].etag = '"other"'
-    with pytest.raises(StorageError, match="the object 'a' could not be read to its end"):
+    with pytest.raises(StorageError, match="the object 'a' has changed since it was published"):
         list(reading)

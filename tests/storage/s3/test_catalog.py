@@ -8,17 +8,19 @@ import logging
 import os
 import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.config.storages import S3Settings
-from gateway.errors import StorageError
+from gateway.errors import NotAsPublished, StorageError
 from gateway.manifest import ManifestFile
+from gateway.storage import object_catalog as module
 from gateway.storage.catalog import ObjectFacts, ObjectMissing
-from gateway.storage.s3 import catalog as module
 from gateway.storage.s3.bucket import make_bucket
 from gateway.storage.s3.catalog import S3Catalog
+from gateway.storage.s3.describing import stored_digests
 from tests.support.buckets import SECRET_KEY
 from tests.support.shop import Shop
 
@@ -84,28 +86,27 @@ SHA256 = hashlib.sha256(CONTENT).digest()
 CRC32 = zlib.crc32(CONTENT).to_bytes(4, "big")
 
 
+B64_SHA256 = base64.b64encode(SHA256).decode()
+B64_CRC32 = base64.b64encode(CRC32).decode()
+
+
 @pytest.mark.parametrize(
-    ("answer", "wanted"),
+    ("fields", "wanted"),
     [
         ({}, ("", "")),
-        ({"ChecksumSHA256": base64.b64encode(SHA256).decode()}, (SHA256.hex(), "")),
-        (
-            {"ChecksumCRC32": base64.b64encode(CRC32).decode(), "ChecksumType": "FULL_OBJECT"},
-            ("", CRC32.hex()),
-        ),
-        ({"ChecksumSHA256": base64.b64encode(SHA256).decode(), "ChecksumType": "COMPOSITE"}, ("", "")),
-        ({"ChecksumSHA256": base64.b64encode(SHA256).decode() + "-3"}, ("", "")),
-        ({"ChecksumSHA256": base64.b64encode(CRC32).decode()}, ("", "")),
-        ({"ChecksumSHA256": "", "Metadata": {"sha256": SHA256.hex()}}, (SHA256.hex(), "")),
-        (
-            {"ChecksumSHA256": base64.b64encode(SHA256).decode(), "Metadata": {"sha256": "0" * 64}},
-            (SHA256.hex(), ""),
-        ),
+        ({"x-amz-checksum-sha256": B64_SHA256}, (SHA256.hex(), "")),
+        ({"x-amz-checksum-crc32": B64_CRC32, "x-amz-checksum-type": "FULL_OBJECT"}, ("", CRC32.hex())),
+        ({"x-amz-checksum-sha256": B64_SHA256, "x-amz-checksum-type": "COMPOSITE"}, ("", "")),
+        ({"x-amz-checksum-sha256": f"{B64_SHA256}-3"}, ("", "")),
+        ({"x-amz-checksum-sha256": B64_CRC32}, ("", "")),
+        ({"x-amz-checksum-sha256": "ä"}, ("", "")),
+        ({"x-amz-checksum-sha256": "", "x-amz-meta-sha256": SHA256.hex()}, (SHA256.hex(), "")),
+        ({"x-amz-checksum-sha256": B64_SHA256, "x-amz-meta-sha256": "0" * 64}, (SHA256.hex(), "")),
     ],
 )
-def test_stored_checksums(answer: dict[str, Any], wanted: tuple[str, str]) -> None:
+def test_stored_checksums(fields: dict[str, str], wanted: tuple[str, str]) -> None:
     """As AWS sends them; the server of the tests does not."""
-    assert module._stored_digests(answer) == wanted
+    assert stored_digests(fields) == wanted
 
 
 def test_folders(shop: Shop) -> None:
@@ -138,15 +139,41 @@ def test_what_changed_is_not_read(shop: Shop, looked: S3Catalog) -> None:
     shop.put("a", CONTENT[::-1])
     with pytest.raises(StorageError, match="'a' has changed"):
         list(looked.read(facts))
-    with pytest.raises(StorageError, match="'a' has changed"):
+    with pytest.raises(NotAsPublished, match=r"'a' has changed .*; its SHA-256 is another, too"):
         looked.check(published(facts))
-    with pytest.raises(StorageError, match="'a' changed since it was published"):
+    with pytest.raises(StorageError, match="'a' has changed since it was published"):
         looked.check(replace(published(looked.stat("a")), size=3))
+
+
+@pytest.mark.parametrize("how", ["another bucket", "versions later", "another part size"])
+def test_the_same_bytes_that_were_stored_again_are_as_published(shop: Shop, how: str, tmp_path: Path) -> None:
+    """On a real server: the catalog compares as a worker does, and keeps the result for both."""
+    parts = (os.urandom(5 << 20), os.urandom(100))
+    content = b"".join(parts)
+    shop.put("a", content)
+    file = replace(published(catalog(shop.table()).stat("a")), sha256=hashlib.sha256(content).hexdigest())
+    table = shop.table()
+    if how == "another bucket":
+        other = Shop(shop.server, versions=True)
+        other.put("a", content)
+        file = replace(file, version_id="1764300000.00000")
+        table = other.table()
+    elif how == "versions later":
+        enabled = {"Status": "Enabled"}
+        shop.server.client.put_bucket_versioning(Bucket=shop.bucket, VersioningConfiguration=enabled)
+        shop.put("a", content)
+    else:
+        shop.server.put_multipart(shop.bucket, "a", *parts)
+    for _ in range(2):
+        looked = catalog(table)
+        looked.adopted = tmp_path / "adopted"
+        looked.check(file)
+    assert len(list(tmp_path.glob("adopted/*"))) == (how != "versions later")
 
 
 def test_what_is_not_there(shop: Shop, looked: S3Catalog) -> None:
     for ask in (lambda: looked.stat("a/b"), lambda: list(looked.read(ObjectFacts("a/b", 1, 0, '"x"')))):
-        with pytest.raises(ObjectMissing, match="storage shop: 'a/b' does not exist"):
+        with pytest.raises(ObjectMissing, match="storage shop: the object 'a/b' is missing"):
             ask()
 
 
@@ -155,11 +182,14 @@ def test_what_is_not_there(shop: Shop, looked: S3Catalog) -> None:
     [
         (
             {"bucket": "nope-nope"},
-            "there is no bucket 'nope-nope' at 127.0.0.1: correct the storage's bucket",
+            "s3://nope-nope/ is in a bucket that does not exist (404 NoSuchBucket): correct",
         ),
-        ({"secret_key": "hunter2"}, "127.0.0.1 does not accept the secret key: correct the keys"),
-        ({"region": "eu-west-9"}, 'is in another region: set storage.shop.region = "us-east-1"'),
-        ({"endpoint": "http://127.0.0.1:1"}, "127.0.0.1 port 1 cannot be reached"),
+        ({"secret_key": "hunter2"}, "the storage does not accept the secret key: correct the keys"),
+        (
+            {"region": "eu-west-9"},
+            "is stored elsewhere (400 AuthorizationHeaderMalformed): set `region` to 'us-east-1'",
+        ),
+        ({"endpoint": "http://127.0.0.1:1"}, "127.0.0.1:1 cannot be reached: Connection refused"),
         ({"access_key": None, "secret_key": None, "profile": "none"}, "correct storage.shop.profile"),
     ],
 )

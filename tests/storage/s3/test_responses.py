@@ -13,20 +13,25 @@ from gateway.storage.retries import TransientError
 from gateway.storage.s3.responses import (
     MAX_RETRY_AFTER,
     CredentialsRefused,
+    Differs,
+    ErrorBody,
     ExpectedObject,
     Head,
     PermanentError,
     check_body,
     check_description,
-    error_code,
     error_of,
     parse_head,
+    read_error,
     retry_after,
+    size_of_range,
 )
 
 TAG = '"9b2cf535f27731c974343645a3985328"'
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 SECONDS = 1_700_000_000
+NOW = float(SECONDS)
+"""The time that DATE has."""
 
 
 def head(text: str, method: str = "GET") -> Head:
@@ -128,6 +133,28 @@ def test_the_requested_bytes_are_accepted() -> None:
 
 
 @pytest.mark.parametrize(
+    "got",
+    [
+        answer(200, 10, content_range="bytes 5-14/100"),
+        answer(206, None, content_range="bytes 5-14/100"),
+        answer(200, None, content_range="bytes 5-14/100"),
+        answer(206, 10, content_range="bytes 5-14/100", etag=TAG.strip('"')),
+    ],
+    ids=["rclone's 200", "no length", "200 without a length", "ETag without quotes"],
+)
+def test_what_storages_and_proxies_make_of_a_range_is_accepted_if_it_is_exact(got: Head) -> None:
+    check_body(got, ExpectedObject(published(), 5, 15))
+
+
+def test_a_whole_object_may_have_no_length_or_a_needless_range() -> None:
+    whole = ExpectedObject(published(), 0, 100)
+    check_body(answer(200, None), whole)
+    check_body(answer(200, 100, content_range="bytes 0-99/100"), whole)
+    with pytest.raises(PermanentError, match="comes without a length"):
+        check_body(answer(200, None, last_modified=DATE), ExpectedObject(published(etag=""), 0, 100))
+
+
+@pytest.mark.parametrize(
     ("got", "message"),
     [
         (answer(206, 10, content_range="bytes 5-14/101"), "changed since it was published: 101 bytes"),
@@ -135,7 +162,8 @@ def test_the_requested_bytes_are_accepted() -> None:
         (answer(206, 9, content_range="bytes 5-13/100"), "comes with bytes 5-13, not 5-14"),
         (answer(206, 9, content_range="bytes 5-14/100"), "comes with 9 bytes, not 10"),
         (answer(206, 11, content_range="bytes 5-14/100"), "comes with 11 bytes, not 10"),
-        (answer(206, None, content_range="bytes 5-14/100"), "comes with None bytes"),
+        (answer(200, 100, content_range="bytes 0-99/100"), "comes with bytes 0-99, not 5-14"),
+        (answer(200, 10, content_range="bytes 5-14/*"), "no range that can be read"),
         (answer(206, 10, content_range="bytes 5-14/*"), "no range that can be read"),
         (answer(206, 10, content_range="bytes */100"), "no range that can be read"),
         (answer(206, 10), "no range that can be read"),
@@ -143,8 +171,8 @@ def test_the_requested_bytes_are_accepted() -> None:
         (answer(200, 10), "comes whole"),
         (answer(204, 0), "answers 204"),
         (answer(206, 10, content_range="bytes 5-14/100", etag='"other"'), 'ETag "other", not'),
-        (answer(206, 10, content_range="bytes 5-14/100", etag="W/" + TAG), "ETag W/"),
-        (answer(206, 10, content_range="bytes 5-14/100", etag=""), "changed since it was published: ETag"),
+        (answer(206, 10, content_range="bytes 5-14/100", etag="W/" + TAG), "comes with the weak ETag W/"),
+        (answer(206, 10, content_range="bytes 5-14/100", etag=""), "comes without its ETag"),
         (answer(206, None, content_range="bytes 5-14/100", transfer_encoding="chunked"), "in chunks"),
     ],
 )
@@ -153,7 +181,7 @@ def test_bytes_that_were_not_asked_for_are_refused(got: Head, message: str) -> N
         check_body(got, ExpectedObject(published(), 5, 15))
 
 
-@pytest.mark.parametrize("length", [99, 101, None])
+@pytest.mark.parametrize("length", [99, 101])
 def test_a_whole_object_of_another_length_has_changed(length: int | None) -> None:
     with pytest.raises(PermanentError, match="changed since it was published"):
         check_body(answer(200, length), ExpectedObject(published(), 0, 100))
@@ -168,15 +196,20 @@ def test_without_a_strong_tag_the_version_counts_or_else_the_time(etag: str) -> 
         check_body(answer(200, 100, x_amz_version_id="v2"), wanted)
     wanted = ExpectedObject(published(etag), 0, 100)
     check_body(answer(200, 100, last_modified=DATE), wanted)
-    for other in ("Tue, 14 Nov 2023 22:13:21 GMT", "", "yesterday"):
-        with pytest.raises(PermanentError, match="another modification time"):
+    with pytest.raises(Differs, match="another modification time"):
+        check_body(answer(200, 100, last_modified="Tue, 14 Nov 2023 22:13:21 GMT"), wanted)
+    for other in ("", "yesterday"):
+        with pytest.raises(PermanentError, match="comes without a modification time"):
             check_body(answer(200, 100, last_modified=other), wanted)
 
 
 def test_the_head_of_an_object() -> None:
     check_description(answer(200, 0, content_length="100"), published())
-    for fields in ({"content_length": "99"}, {}, {"content_length": "100", "etag": '"other"'}):
-        with pytest.raises(PermanentError, match="changed since it was published"):
+    check_description(answer(200, 0), published())
+    with pytest.raises(PermanentError, match="comes without a length"):
+        check_description(answer(200, 0, last_modified=DATE), published(etag=""))
+    for fields in ({"content_length": "99"}, {"content_length": "100", "etag": '"other"'}):
+        with pytest.raises(Differs, match="changed since it was published"):
             check_description(answer(200, 0, **fields), published())
     with pytest.raises(PermanentError, match="answers 206"):
         check_description(answer(206, 0, content_length="100"), published())
@@ -185,7 +218,7 @@ def test_the_head_of_an_object() -> None:
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_what_may_work_later(status: int) -> None:
     with pytest.raises(TransientError, match=f"the storage answers {status} SlowDown") as caught:
-        raise error_of(answer(status, 0, retry_after="3"), "SlowDown")
+        raise error_of(answer(status, 0, retry_after="3"), ErrorBody("SlowDown"), NOW)
     assert caught.value.after == 3
     assert caught.value.throttled is (status in {429, 503})
 
@@ -204,12 +237,60 @@ def test_what_may_work_later(status: int) -> None:
 )
 def test_refusals_that_other_keys_may_solve(status: int, code: str) -> None:
     with pytest.raises(CredentialsRefused, match=rf"is refused \({status}{' ' * bool(code)}{code}\)"):
-        raise error_of(answer(status, 0), code)
+        raise error_of(answer(status, 0, date=DATE), ErrorBody(code), NOW)
 
 
-def test_a_wrong_clock_is_named() -> None:
-    with pytest.raises(CredentialsRefused, match="clock"):
-        raise error_of(answer(403, 0), "RequestTimeTooSkewed")
+def test_a_status_is_not_said_twice() -> None:
+    with pytest.raises(TransientError, match=r"the storage answers 503$"):
+        raise error_of(answer(503, 0), ErrorBody("503"), NOW)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "late", "text"),
+    [
+        (
+            403,
+            "RequestTimeTooSkewed",
+            1200,
+            "this machine's clock is 20 minutes ahead of the storage's: set it",
+        ),
+        (
+            403,
+            "RequestTimeTooSkewed",
+            -1200,
+            "this machine's clock is 20 minutes behind the storage's: set it",
+        ),
+        (403, "RequestTimeTooSkewed", 0, "this machine or the storage has a wrong clock"),
+        (403, "", 1200, "20 minutes ahead"),
+        (403, "SignatureDoesNotMatch", -86400, "1440 minutes behind"),
+        (400, "RequestExpired", 600, "10 minutes ahead"),
+    ],
+)
+def test_a_wrong_clock_is_named_with_its_offset(status: int, code: str, late: int, text: str) -> None:
+    with pytest.raises(PermanentError, match=text) as caught:
+        raise error_of(answer(status, 0, date=DATE), ErrorBody(code), NOW + late)
+    assert not isinstance(caught.value, CredentialsRefused), "other keys do not help"
+
+
+@pytest.mark.parametrize(("code", "late"), [("SignatureDoesNotMatch", 200), ("AccessDenied", 3600)])
+def test_a_clock_that_is_not_the_cause_is_not_blamed(code: str, late: int) -> None:
+    with pytest.raises(CredentialsRefused, match="keys"):
+        raise error_of(answer(403, 0, date=DATE), ErrorBody(code), NOW + late)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(404, "NoSuchVersion"), (404, "NoSuchKey"), (400, "InvalidArgument"), (405, "MethodNotAllowed")],
+)
+def test_a_version_that_is_gone_may_have_another_name_now(status: int, code: str) -> None:
+    with pytest.raises(Differs, match="is not there in the version that was published"):
+        raise error_of(answer(status, 0), ErrorBody(code), NOW, versioned=True)
+
+
+def test_an_archived_object_needs_no_other_keys() -> None:
+    with pytest.raises(PermanentError, match=r"is archived.*restore it") as caught:
+        raise error_of(answer(403, 0), ErrorBody("InvalidObjectState"), NOW)
+    assert not isinstance(caught.value, CredentialsRefused)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +303,7 @@ def test_a_wrong_clock_is_named() -> None:
         (301, "PermanentRedirect", "set `region` to 'eu-west-1' or `endpoint`"),
         (307, "", "set `region`"),
         (400, "AuthorizationHeaderMalformed", "set `region`"),
+        (404, "NoSuchBucket", "correct `bucket` or `endpoint`"),
         (400, "InvalidRequest", "answers 400 InvalidRequest"),
         (418, "", "answers 418"),
         (304, "", "answers 304"),
@@ -230,12 +312,12 @@ def test_a_wrong_clock_is_named() -> None:
 )
 def test_errors_that_asking_again_does_not_help(status: int, code: str, message: str) -> None:
     with pytest.raises(PermanentError, match=message):
-        raise error_of(answer(status, 0, x_amz_bucket_region="eu-west-1"), code)
+        raise error_of(answer(status, 0, x_amz_bucket_region="eu-west-1"), ErrorBody(code), NOW)
 
 
 def test_a_region_that_is_none_is_not_repeated() -> None:
     with pytest.raises(PermanentError) as caught:
-        raise error_of(answer(301, 0, x_amz_bucket_region="a'b\x1b[0m"), "")
+        raise error_of(answer(301, 0, x_amz_bucket_region="a'b\x1b[0m"), ErrorBody(), NOW)
     assert "a'b" not in str(caught.value)
 
 
@@ -258,7 +340,39 @@ def test_how_long_to_wait(text: str, seconds: float) -> None:
 
 
 def test_the_code_of_an_error() -> None:
-    assert error_code(b"<?xml?><Error><Code>SlowDown</Code><Message>x</Message>") == "SlowDown"
-    assert error_code(b"5\r\n<Code\r\n") == ""
-    assert error_code(b"<Code>a b\n</Code>") == ""
-    assert error_code(b"\xff\x00") == ""
+    assert read_error(b"<?xml?><Error><Code>SlowDown</Code><Message>x</Message>") == ErrorBody("SlowDown")
+    assert read_error(b"<Code>A</Code><Region>eu-west-1</Region>") == ErrorBody("A", "eu-west-1")
+    for body in (b"5\r\n<Code\r\n", b"<Code>a b\n</Code><Region>A</Region>", b"\xff\x00"):
+        assert read_error(body) == ErrorBody()
+
+
+@pytest.mark.parametrize(
+    ("got", "size"),
+    [
+        (answer(206, 1, content_range="bytes 0-0/100"), 100),
+        (answer(200, 1, content_range="bytes 0-0/100"), 100),
+        (answer(206, None, content_range="bytes 0-0/100"), 100),
+        (answer(200, 0), 0),
+        (answer(200, 1), 1),
+    ],
+)
+def test_the_size_of_what_is_published(got: Head, size: int) -> None:
+    assert size_of_range(got) == size
+
+
+@pytest.mark.parametrize(
+    ("got", "fault"),
+    [
+        (answer(200, 100), "comes whole although a range was asked for"),
+        (answer(200, None), "comes without a length"),
+        (answer(206, None, transfer_encoding="chunked", content_range="bytes 0-0/100"), "comes in chunks"),
+        (answer(206, 2, content_range="bytes 0-0/100"), "no range that can be read"),
+        (answer(206, 1, content_range="bytes 1-1/100"), "no range that can be read"),
+        (answer(206, 1, content_range="bytes 0-0/*"), "no range that can be read"),
+        (answer(206, 1), "no range that can be read"),
+        (answer(200, 100, content_range="bytes 0-99/100"), "no range that can be read"),
+    ],
+)
+def test_what_could_not_be_served_is_not_published(got: Head, fault: str) -> None:
+    with pytest.raises(PermanentError, match=fault):
+        size_of_range(got)

@@ -154,7 +154,7 @@ async def test_a_long_row_of_faults(upstream: Upstream, make: Make, counted: Cou
 WRONG = {
     "missing": (Fault(status=404, code="NoSuchKey"), "is missing"),
     "another etag": (Fault(fields={"ETag": '"other"'}), "has changed"),
-    "no etag": (Fault(fields={"ETag": None}), "has changed"),
+    "no etag": (Fault(fields={"ETag": None}), "comes without its ETag"),
     "refused by its etag": (Fault(status=412, code="PreconditionFailed"), "has changed"),
     "no such range": (Fault(status=416), "has changed"),
     "another size": (Fault(fields={"Content-Range": f"bytes 400000-999999/{SIZE + 1}"}), "has changed"),

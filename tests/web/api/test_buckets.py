@@ -53,7 +53,11 @@ async def test_etag_and_version_come_from_the_storage(api: Api, versioned: Shop,
     ("change", "field", "text"),
     [
         ({"size": 4}, "files[0].size", "is not the 3 bytes that the storage holds"),
-        ({"key": "in/none"}, "files[0].key", "cannot be served: storage shop: 'in/none' does not exist"),
+        (
+            {"key": "in/none"},
+            "files[0].key",
+            "cannot be served: storage shop: the object 'in/none' is missing",
+        ),
         ({"modified": 7}, "files[0].modified", "is not what the storage says"),
         ({"storage": "none"}, "files[0].storage", "is not a storage of this service"),
         ({"sha256": "0" * 64}, "files[0].sha256", "is not that of the content"),
