@@ -104,6 +104,16 @@ def test_connections_beyond_the_limit(plain: Plane) -> None:
     check_lines(plain, before, 3, 503, "overloaded")
 
 
+def test_a_head_that_cannot_be_read_over_tls(secure: Plane) -> None:
+    before = len(unread(secure))
+    context = secure.client_context
+    assert context is not None
+    with context.wrap_socket(connect(secure), server_hostname="localhost") as client:
+        client.sendall(b"GET / HTTP/1.1\r\nno field\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+    wait_until(lambda: any(line["code"] == "bad_request" for line in unread(secure)[before:]), "it is logged")
+
+
 def test_a_handshake_that_fails(secure: Plane) -> None:
     before = len(unread(secure))
     with connect(secure) as client:
@@ -128,14 +138,3 @@ def test_handshakes_beyond_the_limit(secure: Plane) -> None:
         with connect(secure) as surplus:
             assert surplus.recv(1000) == b""
         check_lines(secure, before, 1, 0, "tls_overloaded")
-
-
-def test_a_head_that_cannot_be_read_over_tls(secure: Plane) -> None:
-    wait_until(lambda: secure.get("/healthz").status == 200, "there is room")
-    before = len(unread(secure))
-    context = secure.client_context
-    assert context is not None
-    with context.wrap_socket(connect(secure), server_hostname="localhost") as client:
-        client.sendall(b"GET / HTTP/1.1\r\nno field\r\n\r\n")
-        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
-    wait_until(lambda: any(line["code"] == "bad_request" for line in unread(secure)[before:]), "it is logged")
