@@ -21,6 +21,8 @@ from typing import Final
 RETRY_AFTER_SECONDS: Final = 2
 """How long a client is asked to wait when the store is away. The store is used again within a second after
 its return."""
+RETRY_STEPS: Final = (1, 2, 5, 10, 20, 60, 120, 300)
+"""The values of Retry-After while a file is compared: few, because answers are kept ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,13 @@ RANGE_NOT_SATISFIABLE: Final = _row(
 )
 NOT_FOUND: Final = _row("not_found", 404, "There is nothing here", "Check the link and try again.")
 
+STORAGE_COMPARING: Final = replace(
+    STORAGE_FAILED,
+    title="The file is being checked",
+    detail="It was moved or restored, and its content is being checked. Try again in a moment.",
+)
+"""The same while the content of a file is compared with what was published."""
+
 TABLE: Final[tuple[Refusal, ...]] = (
     TOKEN_MISSING,
     TOKEN_INVALID,
@@ -149,6 +158,14 @@ TABLE: Final[tuple[Refusal, ...]] = (
 )
 
 
+def storage_failed(retry_after: int | None) -> Refusal:
+    """The refusal for a StorageError. retry_after: seconds, if trying again will help."""
+    if retry_after is None:
+        return STORAGE_FAILED
+    seconds = next((each for each in RETRY_STEPS if each >= retry_after), RETRY_STEPS[-1])
+    return replace(STORAGE_COMPARING, headers=(("Retry-After", str(seconds)),))
+
+
 class GatewayError(Exception):
     """A fault that a person can correct. Its text is one line that says what is wrong and what to do."""
 
@@ -165,9 +182,9 @@ class Declined(GatewayError):
     """What the store holds forbids the operation. The text says why, and what to do about it.
 
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
-    active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
+        active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
     expiry_too_far, tokens_live, version_active, key_unknown, key_ambiguous, invalid (with `faults`: pairs of
-    field and message).
+        field and message).
     """
 
     def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:
@@ -182,11 +199,24 @@ class Declined(GatewayError):
 
 
 class StoreUnavailable(GatewayError):
-    """The store (Redis) is not connected, did not answer in time, or answered that it cannot serve."""
+    """The store (Redis) is not connected, did not answer in time, or answered that it cannot serve.
+
+    reason: why the whole store cannot be used, which /readyz shows to anybody, and which was logged where it
+    was noticed. Empty where nobody has logged the error, as for one damaged record.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StorageError(GatewayError):
-    """A blob is missing, changed, unreachable or not a regular file below its root."""
+    """A blob is missing, changed, unreachable or not a regular file below its root.
+
+    retry_after: seconds after which the client should try again; None where nothing says that it would help.
+    """
+
+    retry_after: int | None = None
 
 
 class StorageUnreachable(StorageError):

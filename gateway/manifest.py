@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Final
@@ -84,10 +85,19 @@ class Manifest:
         """SHA-256 of the text, 64 lower-case hex digits."""
         return hashlib.sha256(self.text).hexdigest()
 
+    def number_of(self, name: str) -> int | None:
+        """Return the index in `files` of the file of this name, or None if there is none.
+
+        A name is found in whatever form of Unicode it is written here and there, because clients and file
+        systems do not agree on one: macOS writes "é" as two characters. The very same name comes first.
+        """
+        number = self._by_name.get(name)
+        return number if number is not None or name.isascii() else self._by_name.get(composed(name))
+
     @cached_property
-    def by_name(self) -> dict[str, int]:
-        """File name to its index in `files`."""
-        return {file.name: index for index, file in enumerate(self.files)}
+    def _by_name(self) -> dict[str, int]:
+        exact = {file.name: index for index, file in enumerate(self.files)}
+        return {composed(name): index for name, index in exact.items()} | exact
 
     @classmethod
     def parse(cls, text: bytes) -> Manifest:
@@ -98,6 +108,11 @@ class Manifest:
             return cls(plain["product"], plain["version"], files)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+
+
+def composed(name: str) -> str:
+    """Return a name in the composed form of Unicode (NFC), in which names are handed out."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _plain(file: ManifestFile) -> dict[str, str | int]:

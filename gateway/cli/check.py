@@ -113,6 +113,7 @@ def _check_contents(
             yield from (
                 [skipped("files", "--quick")] if quick else storage_checks.check_blobs(manifests, storages)
             )
+            yield from [] if quick else storage_checks.check_links(manifests, storages)
             if base is None:
                 yield skipped("proxy", "no public_url and no --proxy")
             else:

@@ -1,7 +1,8 @@
-"""`product add | list | show`: the products and their versions. product_changes.py has the other commands."""
+"""`product add | relocate | list | show`. product_changes.py has the other commands on products."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -82,8 +83,10 @@ def add(
 ) -> None:
     """Register a version. The files are read for their sizes and digests, and must not change afterwards."""
     from gateway.products.left_out import left_out_data, left_out_lines  # noqa: PLC0415
+    from gateway.products.locating import pinned_links  # noqa: PLC0415
     from gateway.products.publishing import hash_files, plan_publication, show_progress  # noqa: PLC0415 - slow to import
     from gateway.products.validation import NAME_HELP, is_name  # noqa: PLC0415
+    from gateway.products.warnings import publication_warnings  # noqa: PLC0415
     from gateway.storage.registry import Storages  # noqa: PLC0415
 
     faults = [
@@ -109,19 +112,26 @@ def add(
                 publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
         product = run(lambda store: _register(store, manifest, name, activate, trust))
+    warnings = [
+        *publication_warnings(publication.scanned, time.time()),
+        *pinned_links(publication, manifest, storages),
+    ]
 
     def show() -> None:
         size = format_size(sum(file.size for file in manifest.files))
         active = "and active" if product.active == version else f"({product.active} stays active)"
         note(f"{product.id} {version}: {count_of(len(manifest.files), 'file')}, {size}, registered {active}.")
 
+    for warning in warnings:
+        note(f"Warning: {warning}.")
     for line in left_out_lines(publication.skipped):
         note(line)
     data = {
         **product_document(product),
         "version": version,
-        "manifest": manifest.digest,
+        "manifest": product.versions[version],
         "files": file_data(manifest),
+        "warnings": warnings,
         "leftOut": left_out_data(publication.skipped),
     }
     invocation.print_result(data, show)
@@ -140,6 +150,68 @@ async def _previous(store: Repositories, product_id: str, version: str) -> Manif
     """The manifest that has the digests of files that have not changed, if there is one."""
     known = await store.products.known_manifests(await store.products.get(product_id), version)
     return known[0] if known else None
+
+
+@command(
+    group,
+    "relocate",
+    settings=(*STORE, "open_files"),
+    example="download-gateway product relocate epic-drums 1.0.0 /mnt/new/epic-drums",
+)
+def relocate(
+    invocation: Invocation,
+    product_id: ProductId,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The version whose files have moved.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH", help="Where they are now: files and folders, as for `product add`."),
+    ],
+) -> None:
+    """Tell that the files of a version have moved. They are read and compared; sold links go on working.
+
+    Files are found by their names in the version. Those that are not below PATH must still be in their place.
+    """
+    from gateway.products.publishing import hash_files, show_progress  # noqa: PLC0415 - slow to import
+    from gateway.products.relocating import compare, plan_relocation  # noqa: PLC0415
+    from gateway.storage.registry import Storages  # noqa: PLC0415
+
+    async def read(store: Repositories) -> Manifest:
+        product = await store.products.get(product_id)
+        digest = None if product is None else product.versions.get(version)
+        manifest = None if digest is None else await store.products.get_manifest(digest)
+        if manifest is None:
+            raise fail(f"there is no version {version} of {product_id} (`product list` shows all products)")
+        return manifest
+
+    settings = invocation.settings
+    storages = Storages.of(settings)
+    with invocation.open_store() as run:
+        known = run(read)
+        publication = plan_relocation(
+            known, paths, settings.data, storages, lambda total: count_progress(total, "Looking at objects")
+        )
+        with show_progress(publication.size, "Comparing") as report:
+            found = hash_files(publication, storages, product_id, version, report=report)
+        compare(known, found)
+        manifest = run(lambda store: store.products.relocate(known, found))
+    moved = sum(new != old for new, old in zip(manifest.files, known.files, strict=True))
+
+    def show() -> None:
+        size = format_size(publication.size)
+        note(
+            f"{product_id} {version}: {count_of(len(found.files), 'file')}, {size}, compared; "
+            f"{count_of(moved, 'file')} moved."
+        )
+
+    data = {
+        "productId": product_id,
+        "version": version,
+        "manifest": manifest.digest,
+        "compared": len(found.files),
+        "moved": moved,
+        "files": file_data(manifest),
+    }
+    invocation.print_result(data, show)
 
 
 @command(group, "list", example="download-gateway product list")

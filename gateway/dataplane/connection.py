@@ -41,12 +41,12 @@ MAX_PENDING_BYTES: Final = 64 * 1024
 """Bytes of later requests that are kept during an answer; more are left in the kernel."""
 HEAD_TIMEOUT: Final = (408, "head_timeout")
 """How a head that did not come in time is logged. Its client gets no answer, because it is not listening."""
-MAX_REFUSING: Final = 32
-"""How many refused connections may wait for their end at once. More are closed without an answer."""
 MAX_BODY_BYTES: Final = 1024 * 1024
 """A request body of up to this size is read and dropped, so that the next request can be read."""
 RESET: Final = struct.pack("ii", 1, 0)
 """The socket option SO_LINGER, on, with 0 seconds: closing then resets the connection (socket(7))."""
+MAX_REFUSING: Final = 32
+"""How many refused connections may wait for their end at once. More are closed without an answer."""
 
 _AFTER_HEAD_PART: Final = after(Event.HEAD_PART)
 _AFTER_BODY_AWAITED: Final = after(Event.BODY_AWAITED)
@@ -141,6 +141,7 @@ class ClientConnection(asyncio.Protocol):
             if surplus <= MAX_REFUSING:
                 self.refuse_and_close(OVERLOADED)
             else:
+                server.record_unread(self.peer, 0, OVERLOADED.code)
                 self.state = _AFTER_CLOSE[self.state]
                 self.reset()
 

@@ -52,7 +52,7 @@ from gateway.runtime.metrics import (
 )
 from gateway.secrets import token_id
 from gateway.storage.interface import Blob, ObjectBlob, Storage
-from gateway.tokens.claims import Claims, TokenRead, opened_manifest
+from gateway.tokens.claims import NOT_RESERVED, Claims, TokenRead, TokenReply, opened_manifest
 from gateway.tokens.leases import Leases
 from gateway.tokens.reservations import Reservation
 
@@ -154,7 +154,7 @@ class Downloads:
             exchange.token_id = token_id(token)
             command = self._claims.read_token(exchange.token_id)
         reply = await command
-        digest = opened_manifest(reply)
+        digest = await self._open_manifest(reply, name)
         reservation = None
         if reply.limit is not None:
             reservation = Reservation(self._claims, self._leases, exchange.token_id, reply.reserved)
@@ -185,6 +185,16 @@ class Downloads:
         finally:
             if reservation is not None:
                 reservation.settle(exchange.sent)
+
+    async def _open_manifest(self, reply: TokenReply, name: str | None) -> bytes:
+        """Return the digest of the manifest that a token opens. Raises as `opened_manifest` does.
+
+        Where too little was left for the only file, which is reserved before its name is compared, an unknown
+        name is refused as such.
+        """
+        if name is not None and reply.manifest is not None and reply.reserved == NOT_RESERVED:
+            await self._resolver.check_name(reply.manifest, name)
+        return opened_manifest(reply)
 
     async def _deliver(
         self, exchange: Exchange, blob: Blob, plan: Plan, reservation: Reservation | None

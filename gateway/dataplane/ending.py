@@ -5,7 +5,7 @@ As long as no head has been sent, an exception becomes an answer:
     Refused             the refusal that it carries
     no descriptor left  `overloaded`, whatever exception says so
     StoreUnavailable    `store_unavailable`; counted
-    StorageError        `storage_failed`; counted and logged
+    StorageError        `storage_failed`; counted and logged. With `Retry-After`, if the error says when
     ClientGone          nothing is sent: the client has gone
     anything else       a defect: the connection is broken, and the worker goes on; counted and logged
 
@@ -22,11 +22,11 @@ from typing import Any
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import (
     OVERLOADED,
-    STORAGE_FAILED,
     STORE_UNAVAILABLE,
     Refused,
     StorageError,
     StoreUnavailable,
+    storage_failed,
 )
 from gateway.runtime.deferred import Deferred
 from gateway.runtime.descriptors import is_out_of_descriptors
@@ -77,8 +77,9 @@ class Endings:
             refusal = OVERLOADED
         elif isinstance(error, StorageError):
             self._count(STORAGE_ERRORS)
-            _log.error("%s", error, extra={"token": exchange.token_id})
-            refusal = STORAGE_FAILED
+            level = logging.ERROR if error.retry_after is None else logging.WARNING
+            _log.log(level, "%s", error, extra={"token": exchange.token_id})
+            refusal = storage_failed(error.retry_after)
         elif isinstance(error, ClientGone):
             return
         else:

@@ -6,7 +6,14 @@ from typing import Final
 
 from gateway.dataplane.ending import Endings
 from gateway.dataplane.exchange import Exchange
-from gateway.errors import METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED_HERE, NOT_FOUND, Refused
+from gateway.errors import (
+    METHOD_NOT_ALLOWED,
+    METHOD_NOT_ALLOWED_HERE,
+    NOT_FOUND,
+    STORE_UNAVAILABLE,
+    Refused,
+    StoreUnavailable,
+)
 from gateway.http.client_address import TrustedProxies
 from gateway.http.pages import status_line
 from gateway.http.targets import is_auth_target, is_file_target
@@ -53,8 +60,15 @@ class HealthAndPreflight:
         if exchange.method not in _METHODS or is_download:
             raise Refused(METHOD_NOT_ALLOWED_HERE if has_preflights else METHOD_NOT_ALLOWED)
         if path == "/readyz":
-            await self._claims.ping()
+            await self._check_store()
         exchange.respond(200, _HEALTHY_HEAD, _HEALTHY)
+
+    async def _check_store(self) -> None:
+        """Raise the refusal that says why the store cannot be used, if it cannot."""
+        try:
+            await self._claims.check()
+        except StoreUnavailable as error:
+            raise Refused(STORE_UNAVAILABLE, f"The store cannot be used. {error.reason}.") from None
 
 
 def _preflight_fields(exchange: Exchange) -> str:

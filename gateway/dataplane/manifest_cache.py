@@ -6,6 +6,7 @@ bounded, by the number of files. The manifest that was not used for the longest 
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from hashlib import sha256
 from typing import Final
@@ -30,7 +31,7 @@ class LoadedManifest:
         """File number `index` as HTTP shows it."""
         representation = self._representations[index]
         if representation is None:
-            representation = Representation(self.manifest.files[index])
+            representation = Representation(self.manifest.files[index], time.time())
             self._representations[index] = representation
         return representation
 
@@ -49,6 +50,11 @@ class ManifestCache:
         if loaded is not None:
             self._manifests.move_to_end(digest)
         return loaded
+
+    def replace(self, digest: bytes, moved: LoadedManifest) -> None:
+        """Keep a manifest with the same files in other places under the digest of the old one."""
+        if digest in self._manifests:
+            self._manifests[digest] = moved
 
     def add(self, digest: bytes, text: bytes) -> LoadedManifest:
         """Keep the manifest whose text this is. Raises ValueError when the text does not have this digest."""

@@ -151,9 +151,9 @@ class Recorder:
     def record_unread(self, peer: Any, status: int, code: str) -> None:
         """Record a connection that ended before a request of it was read.
 
-        code: of a refusal, which was sent, or why the connection was closed without an answer.
+        code: of a refusal, or why the connection was closed. status: 0 if nothing was answered.
         """
-        if code in REFUSALS:
+        if status and code in REFUSALS:
             self._count(RESPONSES.get(status, RESPONSE_OTHER))
             self._count(REFUSALS[code])
         if self._log is not None:

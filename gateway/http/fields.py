@@ -3,9 +3,10 @@
 Every value that is made here is printable ASCII, whatever it is made from.
 
 The name under which a download is saved (`download_name`) is the last component of the name in the manifest.
-Both kinds of slash separate components. Control characters, marks that change the direction of text, leading
-dots and leading or trailing spaces are dropped; a lone surrogate becomes `_`. The name has at most
-MAX_NAME_BYTES bytes: the end of the stem is cut off, not the extension. If nothing remains, it is `download`.
+Both kinds of slash separate components. It is in the composed form of Unicode (NFC). Control characters,
+marks that change the direction of text, leading dots and leading or trailing spaces are dropped; a lone
+surrogate becomes `_`. The name has at most MAX_NAME_BYTES bytes: the end of the stem is cut off, not the
+extension. If nothing remains, it is `download`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from urllib.parse import quote
 
 from gateway.http.media_types import DEFAULT_TYPE, MEDIA_TYPES
 from gateway.http.ranges import Span, Spans
+from gateway.manifest import composed
 
 MAX_NAME_BYTES: Final = 200
 """The longest name for a client, in UTF-8: file systems allow 255, and browsers add ` (1).crdownload`."""
@@ -120,7 +122,7 @@ def content_disposition(name: str) -> str:
 def download_name(name: str) -> str:
     """The name under which a file is saved: see the top of the module."""
     last = re.split(r"[/\\]", name)[-1]
-    clean = _SURROGATE.sub("_", _DROPPED.sub("", last)).lstrip(". ").rstrip(" ")
+    clean = _SURROGATE.sub("_", _DROPPED.sub("", composed(last))).lstrip(". ").rstrip(" ")
     encoded = clean.encode()
     if len(encoded) > MAX_NAME_BYTES:
         stem, extension = _split_extension(clean)

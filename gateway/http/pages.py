@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from gateway.config.units import format_size
 from gateway.errors import Refusal
-from gateway.manifest import Manifest
+from gateway.manifest import Manifest, composed
 
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:12vh auto;padding:0 1rem;color:#222}"
@@ -89,7 +89,7 @@ def status_line(status: int) -> str:
 
 
 def _link(name: str, token: str) -> str:
-    path = quote(name.encode("utf-8", "surrogateescape"), safe="/")
+    path = quote(composed(name).encode("utf-8", "surrogateescape"), safe="/")
     return f"/download/{path}?token={quote(token)}"
 
 
@@ -99,7 +99,7 @@ def _index_json(manifest: Manifest, links: list[str]) -> bytes:
         "version": manifest.version,
         "files": [
             {
-                "name": file.name,
+                "name": composed(file.name),
                 "size": file.size,
                 "type": file.type,
                 "sha256": file.sha256,
@@ -115,7 +115,7 @@ def _index_json(manifest: Manifest, links: list[str]) -> bytes:
 def _index_page(manifest: Manifest, links: list[str]) -> bytes:
     rows = "".join(
         f'<tr><td><a href="{markup.escape(link)}" title="SHA-256 {file.sha256}">'
-        f"{markup.escape(_printable(file.name))}</a></td><td>{format_size(file.size)}</td></tr>"
+        f"{markup.escape(_printable(composed(file.name)))}</a></td><td>{format_size(file.size)}</td></tr>"
         for file, link in zip(manifest.files, links, strict=True)
     )
     heading = markup.escape(_printable(f"{manifest.product} {manifest.version}"))

@@ -9,6 +9,7 @@ plan_redirect    a URL where the storage itself sends the file -> plan
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -49,7 +50,11 @@ class Segment(NamedTuple):
 
 
 class Representation:
-    """One file of a manifest as HTTP shows it. A worker makes it once and uses it for every request."""
+    """One file of a manifest as HTTP shows it. A worker makes it once and uses it for every request.
+
+    now: seconds since 1970 UTC. A file that is dated later (by a wrong clock) counts as modified now, because
+    Last-Modified must not be later than Date (RFC 9110 section 8.8.2.1).
+    """
 
     __slots__ = (
         "_partial",
@@ -63,10 +68,10 @@ class Representation:
         "validators",
     )
 
-    def __init__(self, file: ManifestFile) -> None:
+    def __init__(self, file: ManifestFile, now: float = math.inf) -> None:
         self.file = file
         self.etag = entity_tag(file.sha256)
-        self.modified = file.modified // NANOSECONDS
+        self.modified = int(min(file.modified // NANOSECONDS, now))
         self.type = file.type if _MEDIA_TYPE.fullmatch(file.type) else "application/octet-stream"
         self.disposition = content_disposition(file.name)
         self.validators = _fields(

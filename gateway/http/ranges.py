@@ -8,8 +8,9 @@ The rules, in the order they are applied:
   has it, but not before a single range, where the grammar has none. It is allowed nowhere else.
 - `FIRST-LAST`, `FIRST-` or `-LENGTH`, ASCII digits of any number. One malformed range, or one whose LAST is
   less than its FIRST, makes the whole field invalid, and an invalid field is ignored (14.2).
-- Of an empty file, `-5` selects the whole (14.1.2), which no Content-Range can describe: the field is
-  ignored. Any other range of an empty file is unsatisfiable.
+- Of an empty file every range is ignored. `-5` selects the whole (14.1.2), which no Content-Range can
+  describe. Programs that always ask with a range (`0-`, `0-0`) would report a 416 as an error, and 14.2 lets
+  a server ignore any Range.
 - A LAST past the end means the end; a suffix longer than the file means the whole file. A FIRST at or past
   the end and a suffix of 0 select nothing: such a range is dropped, and if all are dropped, the field is
   unsatisfiable.
@@ -74,6 +75,8 @@ def select_ranges(value: str, size: int) -> Spans | None:
     and is at least a byte apart from every other; the order is that of the request. Never raises. Call it
     only for GET (14.2).
     """
+    if not size:
+        return None
     single = _SINGLE.fullmatch(value)
     if single is None:
         return _select_set(value, size)
@@ -124,8 +127,6 @@ def _read_set(value: str, size: int) -> list[Span] | None:
                 return None
             continue
         empty = False
-        if not size and not match[1] and match[2].strip("0"):
-            return None
         span = _resolve(match[1], match[2], size)
         if span is None:
             return None

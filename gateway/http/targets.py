@@ -158,7 +158,7 @@ def choose_file(manifest: Manifest, name: str | None) -> int | None:
     """
     if name is None:
         return 0 if len(manifest.files) == 1 else None
-    index = manifest.by_name.get(name)
+    index = manifest.number_of(name)
     if index is None:
         raise Refused(FILE_NOT_FOUND)
     return index

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway.errors import StorageError
+from gateway.manifest import composed
 from gateway.products.validation import MAX_FILES
 from gateway.storage.catalog import Catalog, ObjectFacts
 from gateway.storage.registry import OBJECT_TYPES, Storages
@@ -82,10 +83,10 @@ class ObjectFinder:
             catalog.check_root()
             self._reached.add(catalog.name)
         if key and not key.endswith("/"):
-            return [ObjectAddress(key.rpartition("/")[2], catalog, key)]
+            return [ObjectAddress(composed(key.rpartition("/")[2]), catalog, key)]
         objects = []
         for each in catalog.list(key):
-            objects.append(ObjectAddress(each.removeprefix(key), catalog, each))
+            objects.append(ObjectAddress(composed(each.removeprefix(key)), catalog, each))
             if len(objects) > MAX_FILES:
                 raise StorageError(
                     f"{address} has more than {MAX_FILES} objects, which one version cannot hold"

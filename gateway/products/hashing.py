@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Final
 
 from gateway.errors import StorageError
@@ -20,6 +22,7 @@ from gateway.http.fields import media_type
 from gateway.manifest import Manifest, ManifestFile
 from gateway.products.bucket_scanning import ScannedObject
 from gateway.products.scanning import ScannedFile, printable
+from gateway.storage.local.blob import identity_of
 from gateway.storage.registry import ObjectLocation, Storages
 
 HASH_BYTES: Final = 1 << 18
@@ -40,20 +43,20 @@ class EarlierFiles:
     def __init__(self, manifests: Iterable[Manifest], storages: Storages) -> None:
         files = [file for manifest in manifests for file in manifest.files]
         roots = storages.real_roots(file.storage for file in files)
-        self._files = {
-            (roots[file.storage] / file.key, file.size, file.modified): file
-            for file in files
-            if file.storage in roots
-        }
+        self._files: dict[tuple[Path, int], list[ManifestFile]] = {}
+        for file in files:
+            if file.storage in roots:
+                place = roots[file.storage] / file.key
+                self._files.setdefault((place, file.size), []).append(file)
         self._objects = {
             (file.storage, file.key, file.size, file.etag, file.version_id): file
             for file in files
             if file.etag
         }
 
-    def file(self, scanned: ScannedFile) -> ManifestFile | None:
-        """Return what an earlier manifest says of the same file, from whatever storage it was published."""
-        return self._files.get((scanned.path, scanned.size, scanned.modified))
+    def file(self, scanned: ScannedFile) -> Sequence[ManifestFile]:
+        """Return what earlier manifests say of the same path, from whatever storage it was published."""
+        return self._files.get((scanned.real, scanned.size), ())
 
     def object(self, scanned: ScannedObject) -> ManifestFile | None:
         """Return what an earlier manifest says of the same object."""
@@ -114,28 +117,31 @@ class Hasher:
         self._trust = trust
 
     def describe(
-        self, scanned: ScannedFile, location: ObjectLocation, old: ManifestFile | None
+        self, scanned: ScannedFile, location: ObjectLocation, earlier: Sequence[ManifestFile]
     ) -> ManifestFile:
-        """Make the entry of one file. Raises StorageError when it cannot be served, or has changed."""
+        """Make the entry of one file. Raises StorageError when it cannot be served, or has changed.
+
+        earlier: what it was before. It is not read if it is known to be unchanged since.
+        """
         storage = self._storages.local(location.storage)
         fd, facts = storage.open_descriptor(location.key)
         try:
             self._expect(scanned, facts)
+            old = next((each for each in earlier if storage.knows_content(each, facts)), None)
             if old is None:
                 sha256, crc32 = self._digest(fd, scanned)
-                self._expect(scanned, os.fstat(fd))
                 # The path must still lead to what was read, not to another file of the same size and time.
                 again, now = storage.open_descriptor(location.key)
                 os.close(again)
-                self._expect(scanned, now)
-                if not os.path.samestat(facts, now):
-                    self._raise_changed(scanned)
+                for each in (os.fstat(fd), now):
+                    if identity_of(each) != identity_of(facts):
+                        self._raise_changed(scanned)
             else:
                 sha256, crc32 = old.sha256, old.crc32
                 self._report(scanned.size)
         finally:
             os.close(fd)
-        return ManifestFile(
+        file = ManifestFile(
             name=scanned.name,
             size=scanned.size,
             type=media_type(scanned.name),
@@ -143,8 +149,10 @@ class Hasher:
             crc32=crc32,
             storage=location.storage,
             key=location.key,
-            modified=scanned.modified,
+            modified=min(scanned.modified, time.time_ns()),  # it becomes Last-Modified
         )
+        storage.remember_content(file, facts)
+        return file
 
     def describe_object(self, scanned: ScannedObject, old: ManifestFile | None) -> ManifestFile:
         """Make the entry of one object. Raises StorageError when it cannot be read, or has changed."""

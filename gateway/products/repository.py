@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gateway.errors import Declined
 from gateway.manifest import Manifest
+from gateway.products.contents import moved, same_content, same_places
 from gateway.products.validation import NAME_HELP, display_name_faults, is_name, manifest_faults
 from gateway.store.client import StoreClient
 from gateway.store.key_names import PRODUCTS_KEY, manifest_key, product_key, version_key
@@ -22,6 +23,7 @@ STATUSES: Final = ("active", "archived")
 REGISTER: Final = Script.load("register_version")
 CREATE: Final = Script.load("create_product")
 UPDATE: Final = Script.load("update_product")
+REPLACE: Final = Script.load("replace_manifest")
 RESOLVE: Final = Script.load("resolve_version")
 REMOVE: Final = Script.load("remove_product")
 
@@ -70,9 +72,10 @@ class ProductRepository:
         """Register a version, and give its product the name. With `create` a missing product is made.
 
         A product made without a name is named by its id. Its first version becomes the active one, a later
-        one only with `activate`. Registering the same version with the same files again changes nothing.
-        trusted: the digests of the files were not computed by us. Raises Declined: invalid, version_conflict
-        (a version never changes), product_unknown.
+        one only with `activate`. Registering the same content in the same places again changes nothing,
+        except that objects get the ETags and versions that they have now. trusted: the digests of the files
+        were not computed by us. Raises Declined: invalid, version_conflict (a version never changes),
+        product_unknown.
         """
         faults = manifest_faults(manifest) + display_name_faults("name", name)
         if faults:
@@ -86,11 +89,54 @@ class ProductRepository:
         await self._client.call("SET", manifest_key(manifest.digest), manifest.text, "NX")
         if name is None and create and not await self._client.call("HEXISTS", keys[0], "name"):
             name = product
-        flags = (int(bool(activate)), int(create), int(trusted))
-        reply = await self._client.run(REGISTER, keys, manifest.version, manifest.digest, name or "", *flags)
+        options = (name or "", int(bool(activate)), int(create), int(trusted))
+        reply = await self._client.run(REGISTER, keys, manifest.version, manifest.digest, *options)
+        if reply == "version_conflict":
+            digest = await self._same_version(manifest)
+            if digest is not None:
+                reply = await self._client.run(REGISTER, keys, manifest.version, digest, *options)
         if reply != "done":
             raise _declined(reply, product, manifest.version)
         return await self._existing(product)
+
+    async def _same_version(self, manifest: Manifest) -> str | None:
+        """The digest of the registered version, if it has the content and the places of this manifest.
+
+        Raises Declined (version_conflict) when only the places differ.
+        """
+        digest = await self._client.call("HGET", version_key(manifest.product), manifest.version)
+        known = None if digest is None else await self.get_manifest(digest)
+        if known is None or not same_content(known, manifest):
+            return None
+        if not same_places(known, manifest):
+            raise Declined(
+                "version_conflict",
+                f"version {known.version} of {known.product} exists with the same files in another place; if "
+                f"they have moved, use: product relocate {known.product} {known.version} PATH",
+            )
+        return await self._replace(known, moved(known, manifest))
+
+    async def relocate(self, known: Manifest, found: Manifest) -> Manifest:
+        """Let the files of a registered version be where `found` has them; return the version's new manifest.
+
+        The content has been compared. Tokens that were made before keep the digest of the old manifest;
+        workers find the new one when the files are not in their old place. Raises Declined.
+        """
+        new = moved(known, found)
+        await self._replace(known, new)
+        return new
+
+    async def _replace(self, known: Manifest, new: Manifest) -> str:
+        if new.digest != known.digest:
+            await self._client.call("SET", manifest_key(new.digest), new.text, "NX")
+            keys = [version_key(known.product)]
+            reply = await self._client.run(REPLACE, keys, known.version, known.digest, new.digest)
+            if reply != "done":
+                raise Declined(
+                    "version_conflict",
+                    f"version {known.version} of {known.product} was changed meanwhile; try again",
+                )
+        return new.digest
 
     async def get(self, identifier: str) -> Product | None:
         """The product, or None."""

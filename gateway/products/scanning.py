@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import ConfigurationError, StorageError
-from gateway.manifest import hidden_part, is_hidden
+from gateway.manifest import composed, hidden_part, is_hidden
 from gateway.products.bucket_scanning import (
     ObjectAddress,
     ObjectFinder,
@@ -39,9 +39,10 @@ HIDDEN_HELP: Final = (
 class ScannedFile:
     """A file to publish.
 
-    name: for the customer. path: absolute, without links. folder: the root of its storage, if it is in none
-    yet. size: in bytes. modified: in nanoseconds since 1970. alone: it was named by itself, and not found in
-    a folder, so its storage is this one file.
+    name: for the customer, in the composed form of Unicode. path: absolute, with the links that the user
+    gave. folder: the root of its storage, if it is in none yet. size: in bytes. modified: in nanoseconds
+    since 1970. real: where `path` leads now, without links. alone: it was named by itself, and not found in a
+    folder, so its storage is this one file.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ScannedFile:
     folder: Path
     size: int
     modified: int
+    real: Path
     alone: bool = False
 
     @property
@@ -89,9 +91,10 @@ def plan_publication(
 
     A path that is an address (`s3://…`) means an object in one of the storages; with a slash at its end it
     means a folder of objects. A single file gets its base name; the files of a folder get their path below
-    it, in sorted order. Links to files that stay below the folder are followed, and a path given here may
-    itself be a link. private: the data folder, which is left out of a folder that contains it; `ServingRules`
-    says what of it may be published. progress: shows how many objects have been described.
+    it, in sorted order. Links to files that stay below the folder are followed. A path given here may lead
+    through links: it is kept as it was given, so that a link can be turned to the next release. private: the
+    data folder, which is left out of a folder that contains it; `ServingRules` says what of it may be
+    published. progress: shows how many objects have been described.
 
     Raises ConfigurationError with all errors at once: a path that is missing, unreadable, or neither file nor
     folder; a link to a folder or out of it; a name that is not UTF-8; two files of one name; a folder without
@@ -132,8 +135,9 @@ def _files_at(
     if fault := ServingRules(data_folder).refuse_path(top if is_folder else top.parent, top):
         raise _NotPublishable(fault)
     if not is_folder:
-        return [replace(_scan_file(utf8(path.absolute().name), top, top.parent), alone=True)]
-    walk = _Walk(top, data_folder, faults, skipped)
+        given = _as_given(path, top)
+        return [replace(_scan_file(utf8(path.absolute().name), given, given.parent, top), alone=True)]
+    walk = _Walk(_as_given(path, top), top, data_folder, faults, skipped)
     scanned = walk.scanned()
     if not scanned and not walk.failed:
         raise _NotPublishable(f"has no files to publish. {HIDDEN_HELP}")
@@ -188,8 +192,10 @@ class _Walk:
     """The search of one folder. Errors and skipped paths are added to the lists it was given."""
 
     def __init__(
-        self, top: Path, data_folder: Path | None, faults: list[str], skipped: list[Path | str]
+        self, given: Path, top: Path, data_folder: Path | None, faults: list[str], skipped: list[Path | str]
     ) -> None:
+        """given: the folder as the user named it. top: where that leads, without links."""
+        self._given = given
         self._top = top
         self._data_folder = (
             data_folder if data_folder is not None and not top.is_relative_to(data_folder) else None
@@ -201,7 +207,7 @@ class _Walk:
     def scanned(self) -> list[ScannedFile]:
         """Return all files below the folder, sorted by the parts of their names."""
         found = []
-        for here, folders, files in os.walk(self._top, onerror=self._cannot_list):
+        for here, folders, files in os.walk(self._given, onerror=self._cannot_list):
             folder = Path(here)
             linked = [name for name in folders if (folder / name).is_symlink()]
             kept = [name for name in folders if name not in linked and not self._skip(folder / name)]
@@ -217,8 +223,9 @@ class _Walk:
         return sorted(found, key=lambda scanned_file: scanned_file.name.split("/"))
 
     def _scan(self, path: Path) -> ScannedFile:
-        name = utf8(str(path.relative_to(self._top)))
-        target = path
+        relative = path.relative_to(self._given)
+        name = utf8(str(relative))
+        target = self._top / relative
         if path.is_symlink():
             target = _resolve(path)
             if not target.is_relative_to(self._top):
@@ -235,10 +242,11 @@ class _Walk:
                 raise _NotPublishable(
                     "is a link to a folder, which is not followed; replace it with the folder"
                 )
-        return _scan_file(name, target, self._top)
+        return _scan_file(name, self._given / target.relative_to(self._top), self._given, target)
 
     def _skip(self, path: Path) -> bool:
-        hidden = is_hidden(path.name) or path == self._data_folder
+        real = self._top / path.relative_to(self._given)
+        hidden = is_hidden(path.name) or real == self._data_folder
         if hidden:
             self._skipped.append(path)
         return hidden
@@ -267,17 +275,26 @@ def _resolve(path: Path) -> Path:
         raise _NotPublishable(f"cannot be reached: {error.strerror}") from None
 
 
-def _scan_file(name: str, path: Path, folder: Path) -> ScannedFile:
+def _as_given(path: Path, real: Path) -> Path:
+    """The absolute path without "." and "..", with its links; `real`, if it would lead elsewhere then."""
+    given = Path(os.path.normpath(path.absolute()))
     try:
-        facts = path.lstat()
+        return given if given.samefile(real) else real
+    except OSError:
+        return real
+
+
+def _scan_file(name: str, path: Path, folder: Path, real: Path) -> ScannedFile:
+    try:
+        facts = real.lstat()
     except OSError as error:
         raise _NotPublishable(f"cannot be reached: {error.strerror}") from None
     if not stat.S_ISREG(facts.st_mode):
         raise _NotPublishable("is neither a file nor a folder (a socket, FIFO or device?)")
-    if not os.access(path, os.R_OK, effective_ids=True):
+    if not os.access(real, os.R_OK, effective_ids=True):
         raise _NotPublishable("may not be read by the user this runs as")
     utf8(str(path))
-    return ScannedFile(name, path, folder, facts.st_size, facts.st_mtime_ns)
+    return ScannedFile(composed(name), path, folder, facts.st_size, facts.st_mtime_ns, real)
 
 
 def utf8(name: str) -> str:

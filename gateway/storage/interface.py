@@ -35,10 +35,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
+
+
+class BeingCompared(StorageError):
+    """The content of a file is being compared with its published SHA-256: call `open` again afterwards.
+
+    done: is set when the comparison has ended, in whatever way; None when none was begun.
+    """
+
+    def __init__(self, text: str, done: Future[None] | None, seconds: int) -> None:
+        super().__init__(text)
+        self.done = done
+        self.retry_after = seconds
+
 
 FRESH_SECONDS: Final = 0.001
 """Requests for one file within this time share one check of it. That saves 1.5 µs a request under load. A
@@ -58,7 +73,8 @@ class Storage(Protocol):
     def open(self, file: ManifestFile) -> Blob:
         """Return the blob, acquired. Blocks.
 
-        Raises StorageError when it is missing, changed or unreachable.
+        Raises StorageError when it is missing, changed or unreachable, and BeingCompared when its content has
+        to be compared with its SHA-256 first.
         """
 
     def close(self) -> None:

@@ -29,9 +29,12 @@ from gateway.config.storages import (
 from gateway.errors import StorageError
 from gateway.storage.catalog import Catalog
 from gateway.storage.interface import Storage
+from gateway.storage.local.comparisons import Comparisons
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.registered_folders import REGISTRY, Registered, read_registry, register_entries
 from gateway.storage.local.storage import LocalStorage
+from gateway.storage.local.verified import FOLDER as VERIFIED
+from gateway.storage.local.verified import VerifiedFiles
 from gateway.storage.rules import ServingRules, refuse_key
 
 if TYPE_CHECKING:
@@ -108,9 +111,20 @@ class ObjectLocation(NamedTuple):
     key: str
 
 
-def _locate_below(folders: Iterable[LocalStorage], path: Path) -> ObjectLocation | None:
-    """Find the nearest folder that may serve the file."""
-    roots = [(storage.root.resolve(), storage.name) for storage in folders]
+def _locate_below(
+    folders: Iterable[LocalStorage], path: Path, *, as_written: bool = False
+) -> ObjectLocation | None:
+    """Find the nearest folder that may serve the file.
+
+    as_written: the folder must be above the path as both are written; else, also where its links lead.
+    """
+    roots = {
+        (root, storage.name)
+        for storage in folders
+        for root in (
+            (storage.root.absolute(),) if as_written else (storage.root.absolute(), storage.root.resolve())
+        )
+    }
     for root, name in sorted(roots, key=lambda pair: len(pair[0].parts), reverse=True):
         if path != root and path.is_relative_to(root):
             key = os.fsencode(path.relative_to(root)).decode()
@@ -134,15 +148,19 @@ class Storages:
     ) -> None:
         """Folders share one cache of `open_files` descriptors.
 
-        configured: the tables of the settings. data: the folder with the file of registered folders; nothing
-        of it is served. count: adds to a counter of this process. cache: the cache to put in front of object
-        storages, if any. private: other files and folders that are never served.
+        configured: the tables of the settings. data: the folder with the file of registered folders, and with
+        what is known of their files; nothing of it is served. count: adds to a counter of this process.
+        cache: the cache to put in front of object storages, if any. private: other files and folders that are
+        never served.
         """
         self.rules: Final = ServingRules(data, private)
         self._descriptors = DescriptorCache(open_files)
+        self._comparisons = Comparisons(VerifiedFiles(data / VERIFIED))
         self._registry = data / REGISTRY
         self._configured = {
-            name: LocalStorage(name, table.root, self._descriptors, rules=self.rules)
+            name: LocalStorage(
+                name, table.root, self._descriptors, rules=self.rules, comparisons=self._comparisons
+            )
             for name, table in configured.items()
             if isinstance(table, LocalSettings)
         }
@@ -250,20 +268,31 @@ class Storages:
         nearest = max(holders, key=lambda catalog: len(catalog.root))
         return nearest, address[len(nearest.root) :]
 
-    def locate(self, path: Path, *, alone: bool = False) -> ObjectLocation | None:
+    def locate(
+        self, path: Path, *, alone: bool = False, real: Path | None = None, registered_only: bool = False
+    ) -> ObjectLocation | None:
         """Find the storage and the key from which a file may be published; None if it is in no storage.
 
         Folders of the settings come before registered ones, and longer roots before shorter ones. alone: the
         file was named by itself, so if it was registered by itself before, it is in that storage, which comes
-        before registered folders. `path` is absolute and without links, so that the key has no links either.
+        before registered folders. path: absolute. real: where it leads without links, if it has links; then a
+        root must be above the path as it is written, and only folders of the settings are looked for above
+        `real` after that. registered_only: leaves out folders of the settings.
         """
         self._refresh()
         folders = [storage for storage in self._local.values() if storage.only is None and storage.takes_new]
-        found = _locate_below([each for each in folders if each.name in self._configured], path)
+        names = () if registered_only else self._configured
+        configured = [each for each in folders if each.name in names]
+        registered = [each for each in folders if each.name not in self._configured]
+        has_links = real is not None and real != path
+        found = _locate_below(configured, path, as_written=has_links)
         if found is None and alone:
             single = self._singles.get(path)
             found = None if single is None else ObjectLocation(single.name, str(single.only))
-        return found or _locate_below([each for each in folders if each.name not in self._configured], path)
+        found = found or _locate_below(registered, path, as_written=has_links)
+        if found is None and real is not None and has_links:
+            found = _locate_below(configured, real)
+        return found
 
     def real_roots(self, names: Iterable[str]) -> dict[str, Path]:
         """The roots without links of those of the named storages that are of this machine."""
@@ -279,6 +308,7 @@ class Storages:
         """Close connections and descriptors; those in use are closed when they are released."""
         for storage in self._objects.values():
             storage.close()
+        self._comparisons.close()
         self._descriptors.clear()
 
     def _build(self, name: str) -> Storage:
@@ -316,6 +346,7 @@ class Storages:
             only=entry.only,
             takes_new=entry.takes_new,
             rules=self.rules,
+            comparisons=self._comparisons,
         )
 
     def _refresh(self) -> None:

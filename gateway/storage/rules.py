@@ -26,7 +26,7 @@ from typing import Final
 
 from gateway.manifest import hidden_part
 
-OWN_FOLDERS: Final = frozenset({"store", "cache", "mail", "database", "backup"})
+OWN_FOLDERS: Final = frozenset({"store", "cache", "mail", "database", "backup", "verified"})
 """Folders that the gateway keeps in its data folder. A root in one of them serves nothing."""
 
 HIDDEN: Final = "is hidden: names that begin with a dot, Thumbs.db and desktop.ini are never served"

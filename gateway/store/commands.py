@@ -8,13 +8,21 @@ import hiredis
 
 from gateway.errors import StoreUnavailable
 from gateway.runtime.deferred import Deferred
+from gateway.store.replies import ErrorReply
 from gateway.store.scripts import Script
 
 Arguments = tuple[bytes | str | int, ...]
 
 
 class NotExecuted(StoreUnavailable):
-    """The server has certainly not executed the command: it was not sent, or the reply was an error."""
+    """The server has certainly not executed the command: it was not sent, or the reply was an error.
+
+    reply: the error reply, if there was one.
+    """
+
+    def __init__(self, message: str, reply: ErrorReply | None = None) -> None:
+        super().__init__(message)
+        self.reply = reply
 
 
 def pack(arguments: Arguments) -> bytes:

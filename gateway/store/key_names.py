@@ -36,6 +36,8 @@ AUDIT_KEY: Final = "dg:audit"
 API_KEY_PATTERN: Final = "dg:key:*"
 TOKEN_PATTERN: Final = "dg:token:{*}"  # noqa: S105 - a pattern of key names
 """Patterns for SCAN."""
+PROBE_KEY: Final = "dg:token:{probe}"
+"""A key that never exists: no token has such an id. With it we ask whether the store can be written to."""
 
 
 def token_key(identifier: str) -> str:

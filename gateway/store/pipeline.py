@@ -12,6 +12,9 @@ call and one connection a worker. The rules:
   NotExecuted, so that a command which must not be lost may be sent again.
 - The connection is made again whenever it is lost, with a back-off from 20 ms to 0.5 s. Scripts are loaded at
   each connection, and sent again whenever Redis has forgotten them.
+- A replica is never used. An error reply or a heartbeat that shows one ends the connection (see replies.py
+  and
+  heartbeat.py), and the server's name is looked up again. Each reason is logged once (see faults.py).
 """
 
 from __future__ import annotations
@@ -19,32 +22,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-import socket
 from collections.abc import Callable
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.asyncio.connection import parse_url
 
-from gateway.store.commands import Arguments, Command, NotExecuted, ScriptCall, pack
+from gateway.errors import StoreUnavailable
+from gateway.store.commands import Command, NotExecuted, ScriptCall, pack
+from gateway.store.faults import (
+    LOST,
+    NO_REDIS,
+    STEADY_SECONDS,
+    TIMEOUT,
+    Fault,
+    Faults,
+    fault_of_failure,
+    fault_of_reply,
+)
+from gateway.store.heartbeat import BEAT_SECONDS, OWN_QUESTIONS, Heartbeat, Probe
 from gateway.store.pipeline_connection import PipelineConnection
+from gateway.store.pipeline_opening import BackOff, connect, prepare, server_address
 from gateway.store.pipeline_state import Event, State, next_state
-from gateway.store.scripts import Script
+from gateway.store.replies import Consequence, ErrorReply
+from gateway.store.scripts import PROBE, Script
 
 _log = logging.getLogger("gateway")
 
-FIRST_BACKOFF_SECONDS: Final = 0.02
-LAST_BACKOFF_SECONDS: Final = 0.5
-"""Short enough that a server which is back is used again within a second or so."""
 SILENT_AFTER_TIMEOUTS: Final = 4
 """A connection is given up when nothing has arrived for so many time-outs after a command was overdue."""
 ASIDE_SECONDS: Final = 60.0
 """How long a connection that was given up is still read."""
 CHECKS_PER_TIMEOUT: Final = 8
-"""How often the connection is checked within one time-out."""
-
-KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
-"""An idle connection is probed after 30 s, so that no firewall forgets it and a dead one is noticed."""
+"""How often the connection is checked within one time-out, at least."""
 
 
 class Pipeline:
@@ -60,10 +70,13 @@ class Pipeline:
         self._timeout = timeout
         self._queue = queue
         self._scripts = scripts
+        self._faults = Faults(_log, server_address(self._options))
+        self._heartbeat: Heartbeat | None = None
         self._state = State.IDLE
         self._connection: PipelineConnection | None = None
         self._ready_connection: PipelineConnection | None = None
         self._aside: PipelineConnection | None = None
+        self._retired: set[PipelineConnection] = set()
         self._task: asyncio.Task[None] | None = None
         self.on_ready: Callable[[], None] = lambda: None
         """Called when the pipeline becomes READY, and CHECKS_PER_TIMEOUT times a time-out while it is."""
@@ -98,6 +111,8 @@ class Pipeline:
         self._move(Event.STOP)
         if self._aside is not None:
             self._aside.abort()
+        for retired in self._retired:
+            retired.abort()
 
     def call(self, *arguments: bytes | str | int) -> Command:
         """Send one command; awaiting it gives the reply, or raises StoreUnavailable."""
@@ -111,6 +126,22 @@ class Pipeline:
         self.post(command, command.packed())
         return command
 
+    async def check(self) -> None:
+        """Return when the server would take a claim. Raises StoreUnavailable, whose `reason` says why not.
+
+        For a coroutine that `gateway.runtime.deferred` steps.
+        """
+        probe = Probe()
+        self.post(probe, probe.packed())
+        try:
+            await probe
+        except StoreUnavailable as error:
+            if self._heartbeat is not None:
+                self._heartbeat.judge(error)
+            raise StoreUnavailable(str(error), self._faults.reason) from None
+        self._faults.is_well(self._loop.time())
+        self._faults.raise_current()
+
     def post(self, command: Command, packed: bytes, key: str = "") -> None:  # noqa: ARG002
         """Send a packed command as its caller's own kind of Command.
 
@@ -120,10 +151,15 @@ class Pipeline:
         connection = self._ready_connection
         if connection is None:
             command.set_exception(NotExecuted("the store is not connected"))
-        elif len(connection.waiting) >= self._queue:
+        elif len(connection.waiting) >= self._queue and self._is_full(connection):
             command.set_exception(NotExecuted("too many commands wait for the store"))
         else:
             connection.send(command, packed)
+
+    def _is_full(self, connection: PipelineConnection) -> bool:
+        """Whether as many commands wait as may; our own questions do not count."""
+        own = self._heartbeat.pending if self._heartbeat is not None else 0
+        return len(connection.waiting) - own >= self._queue
 
     def _move(self, event: Event) -> None:
         """Change the state. `post` only checks for a ready connection, because that is quickest."""
@@ -133,66 +169,120 @@ class Pipeline:
         self._ready_connection = self._connection if self._state is State.READY else None
 
     async def _stay_connected(self) -> None:
-        backoff = FIRST_BACKOFF_SECONDS
-        is_reported = False
+        back_off = BackOff()
         while True:
-            connection: PipelineConnection | None = None
-            try:
-                async with asyncio.timeout(self._timeout):
-                    connection = await self._connect()
-                    await self._prepare(connection)
-            except Exception as error:  # redis-py raises many kinds for wrong options of a rediss:// URL
-                if connection is not None:
-                    connection.abort()
-                if not is_reported:
-                    _log.error("the store is away: %s", _describe(error))
-                    is_reported = True
+            connection, question = await self._open()
+            if connection is None:
                 self._move(Event.FAILED)
-                await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects
+                await back_off.pause()
                 self._move(Event.RETRY)
-                backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
                 continue
-            except asyncio.CancelledError:
-                if connection is not None:
-                    connection.abort()
-                raise
-            if is_reported:
-                _log.warning("the store is back")
-            backoff = FIRST_BACKOFF_SECONDS
             self._connection = connection
+            connection.on_error = partial(self._take_error, connection)
+            connection.on_garbage = lambda: self._faults.begin(NO_REDIS, self._loop.time())
+            self._heartbeat = Heartbeat(connection, question, self._timeout, self._faults, self._give_up)
             self._move(Event.CONNECTED)
+            began = self._loop.time()
             self.on_ready()
             try:
                 end = await self._watch(connection)
             except BaseException:
                 connection.abort()
                 raise
-            self._move(end)
-            if end is Event.SILENT:
-                self._set_aside(connection)
-            else:
+            if self._loop.time() - began >= STEADY_SECONDS:
+                back_off.reset()
+            elif end is Event.LOST:  # at once: it is no better than a server that refuses to serve
+                end = Event.UNFIT
+            self._end(connection, end)
+            if end is Event.UNFIT:
+                await back_off.pause()
+                self._move(Event.RETRY)
+
+    async def _open(self) -> tuple[PipelineConnection | None, int]:
+        """Connect once: the connection, and the question that tells its role; None when that failed."""
+        connection: PipelineConnection | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = await connect(self._loop, self._options)
+                deadline = self._loop.time() + self._timeout
+                question = await prepare(connection, self._options, (*self._scripts, PROBE), deadline)
+        except Exception as error:  # redis-py raises many kinds for wrong options of a rediss:// URL
+            if connection is not None:
                 connection.abort()
-            _log.error("the connection to the store was lost")
-            is_reported = True
+            self._faults.begin(fault_of_failure(error), self._loop.time())
+            return None, 0
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.abort()
+            raise
+        return connection, question
 
     async def _watch(self, connection: PipelineConnection) -> Event:
-        """Check the connection and fail overdue commands, until it is LOST or SILENT; which of the two."""
-        while not connection.closed.done():
-            await asyncio.wait([connection.closed], timeout=self._timeout / CHECKS_PER_TIMEOUT)
+        """Check the connection and fail overdue commands, until it is LOST, SILENT or UNFIT; which one."""
+        assert self._heartbeat is not None
+        pause = min(self._timeout / CHECKS_PER_TIMEOUT, BEAT_SECONDS / 4)
+        while not connection.ended.done():
             now = self._loop.time()
             connection.expire(now)
             oldest_deadline = connection.waiting[0].deadline if connection.waiting else now + self._timeout
             if oldest_deadline > now:
                 if self._state is State.STALLED:
                     self._move(Event.CAUGHT_UP)
+                self._heartbeat.beat(now)
                 self.on_ready()
-                continue
-            if self._state is State.READY:
-                self._move(Event.OVERDUE)
-            silence = now - max(connection.last_received_at, oldest_deadline)
-            if silence > SILENT_AFTER_TIMEOUTS * self._timeout:
-                return Event.SILENT
-        return Event.LOST
+            else:
+                if self._state is State.READY:
+                    self._move(Event.OVERDUE)
+                    self._faults.begin(TIMEOUT, now)
+                silence = now - max(connection.last_received_at, oldest_deadline)
+                if silence > SILENT_AFTER_TIMEOUTS * self._timeout:
+                    return Event.SILENT
+            await asyncio.wait([connection.ended], timeout=pause)
+        return connection.ended.result()
+
+    def _end(self, connection: PipelineConnection, end: Event) -> None:
+        """Give the connection up, and report why."""
+        if self._state is not State.AWAY:  # _give_up has done this already
+            self._move(end)
+        if end is Event.SILENT:
+            self._set_aside(connection)
+            self._faults.begin(LOST, self._loop.time())
+        elif not connection.ended.done() or connection.ended.result() is Event.UNFIT:
+            # what waits was perhaps refused, and a refund that was refused is sent again
+            self._retired.add(connection)
+            self._loop.call_later(self._timeout, self._forget, connection)
+        else:
+            connection.abort()
+            if connection.was_idle:
+                _log.debug("the store closed an idle connection")
+            else:
+                self._faults.begin(LOST, self._loop.time())
+
+    def _take_error(self, connection: PipelineConnection, command: Command, reply: ErrorReply) -> None:
+        """Judge an error reply, before its command fails."""
+        if isinstance(command, OWN_QUESTIONS):
+            return
+        fault = fault_of_reply(reply)
+        if reply.meaning.consequence is Consequence.RECONNECT:
+            self._give_up(connection, fault)
+        elif reply.meaning.consequence is Consequence.REPORT:
+            self._faults.begin(fault, self._loop.time(), is_checked=False)
+            if self._heartbeat is not None:
+                self._heartbeat.hurry()
+        else:
+            self._faults.note(fault, self._loop.time())
+
+    def _give_up(self, connection: PipelineConnection, fault: Fault) -> None:
+        """Use a connection no more, because its server is the wrong one."""
+        if connection is not self._connection:
+            return
+        self._faults.begin(fault, self._loop.time())
+        self._move(Event.UNFIT)
+        connection.retire()
+
+    def _forget(self, connection: PipelineConnection) -> None:
+        self._retired.discard(connection)
+        connection.abort()
 
     def _set_aside(self, connection: PipelineConnection) -> None:
         """Go on reading a silent connection for a while, beside the new one; see pipeline_state.py."""
@@ -201,51 +291,3 @@ class Pipeline:
             self._aside.abort()
         self._aside = connection
         self._loop.call_later(ASIDE_SECONDS, connection.abort)
-
-    async def _connect(self) -> PipelineConnection:
-        options = self._options
-        connection_class = options.get("connection_class")
-        if connection_class is UnixDomainSocketConnection:
-            _, connection = await self._loop.create_unix_connection(
-                lambda: PipelineConnection(self._loop), options["path"]
-            )
-            return connection
-        host, port = options.get("host", "localhost"), options.get("port", 6379)
-        context = None
-        if connection_class is SSLConnection:
-            tls: dict[str, Any] = {name: value for name, value in options.items() if name.startswith("ssl_")}
-            context = SSLConnection(**tls).ssl_context.get()
-        transport, connection = await self._loop.create_connection(
-            lambda: PipelineConnection(self._loop),
-            host,
-            port,
-            ssl=context,
-            server_hostname=host if context else None,
-        )
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        return connection
-
-    async def _prepare(self, connection: PipelineConnection) -> None:
-        """Authenticate, choose the database and load the scripts, in one write."""
-        options = self._options
-        handshake: list[Arguments] = []
-        if "password" in options:
-            user = (options["username"],) if options.get("username") else ()
-            handshake.append((b"AUTH", *user, options["password"]))
-        if options.get("db"):
-            handshake.append((b"SELECT", options["db"]))
-        handshake.append((b"PING",))
-        handshake.extend((b"SCRIPT", b"LOAD", script.text) for script in self._scripts)
-        deadline = self._loop.time() + self._timeout
-        commands = [Command() for _ in handshake]
-        for command, arguments in zip(commands, handshake, strict=True):
-            command.deadline = deadline
-            connection.send(command, pack(arguments))
-        await asyncio.gather(*(command.as_future() for command in commands))
-
-
-def _describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__

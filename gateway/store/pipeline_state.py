@@ -2,7 +2,7 @@
 
     IDLE         nothing has begun
     CONNECTING   an attempt to connect is under way
-    AWAY         the last attempt failed; the next one waits for its back-off
+    AWAY         the last attempt failed, or the server was unfit; the next attempt waits for its back-off
     READY        connected, the scripts are loaded, no command is overdue. Only now are commands sent
     STALLED      connected, but the oldest command is overdue; new commands fail at once
     CLOSED       stopped for ever
@@ -10,6 +10,10 @@
 When nothing arrives on a connection for too long (SILENT), the pipeline connects again, but the old
 connection is not closed at once. It is set aside and still read for a while, because a server that was frozen
 executes the commands that it was sent, and its late replies say which claims must be returned.
+
+A server that has become a replica (UNFIT; `replies.py` has the table) is given up at once, and the pipeline
+waits for a back-off before it connects again: the server's name may still lead to the same one. The replies
+that are under way are still read, but no reply that a replica gave is believed.
 """
 
 from __future__ import annotations
@@ -46,6 +50,8 @@ class Event(enum.Enum):
     """No command is overdue any more."""
     LOST = "lost"
     """The connection has closed."""
+    UNFIT = "unfit"
+    """The server says that it is not the right one, or the connection ended as soon as it was ready."""
     SILENT = "silent"
     """Nothing has arrived for long after a command was overdue: the connection is given up."""
     STOP = "stop"
@@ -62,11 +68,13 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
     State.READY: {
         Event.OVERDUE: State.STALLED,
         Event.LOST: State.CONNECTING,
+        Event.UNFIT: State.AWAY,
         Event.STOP: State.CLOSED,
     },
     State.STALLED: {
         Event.CAUGHT_UP: State.READY,
         Event.LOST: State.CONNECTING,
+        Event.UNFIT: State.AWAY,
         Event.SILENT: State.CONNECTING,
         Event.STOP: State.CLOSED,
     },

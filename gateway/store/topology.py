@@ -49,13 +49,13 @@ class Topology:
         """Run a script on one key, on the server that holds the key."""
         return self.pipeline(key).run(script, key, *arguments)
 
-    async def ping(self) -> None:
-        """Return when every server has answered. Raises StoreUnavailable.
+    async def check(self) -> None:
+        """Return when every server would take a claim. Raises StoreUnavailable with a `reason`.
 
         For a coroutine that `gateway.runtime.deferred` steps.
         """
-        for answer in [pipeline.call(b"PING") for pipeline in self.pipelines]:
-            await answer
+        for pipeline in self.pipelines:
+            await pipeline.check()
 
     def call_when_ready(self, function: Callable[[], None]) -> None:
         """Call `function` each time a server becomes ready, and then several times in each time-out."""

@@ -117,6 +117,7 @@ def _render_health(health: Health) -> Iterator[str]:
     restarts: Counter[str] = Counter()
     for role, child in by_role:
         restarts[role] += child["restarts"]
+    watched = list(restarts)
     if health.store is not None:
         running["store"] = int(health.store["state"] == "ready")
         restarts["store"] = health.store["restarts"]
@@ -127,11 +128,11 @@ def _render_health(health: Health) -> Iterator[str]:
     hung = Counter(name.partition(" ")[0] for name in health.hung)
     yield "# HELP gateway_children_hung Processes that run and do not react."
     yield "# TYPE gateway_children_hung gauge"
-    for role in restarts:
+    for role in watched:
         yield f'gateway_children_hung{{role="{role}"}} {hung[role]}'
     yield "# HELP gateway_hangs_total Processes that did not react for hang_timeout, and were replaced."
     yield "# TYPE gateway_hangs_total counter"
-    for role in restarts:
+    for role in watched:
         yield f'gateway_hangs_total{{role="{role}"}} {health.hangs.get(role, 0)}'
     yield "# HELP gateway_restarts_total Processes that ended unexpectedly and were started again."
     yield "# TYPE gateway_restarts_total counter"

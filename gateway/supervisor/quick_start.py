@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import shlex
 import threading
+import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,10 +26,13 @@ from gateway.config.units import format_size
 from gateway.errors import ConfigurationError
 from gateway.manifest import Manifest
 from gateway.products.bucket_scanning import is_address
+from gateway.products.contents import same_content, same_places
 from gateway.products.left_out import left_out_lines
+from gateway.products.locating import pinned_links
 from gateway.products.publishing import Report, hash_files, show_progress
 from gateway.products.repository import Product
 from gateway.products.scanning import Publication, plan_publication
+from gateway.products.warnings import publication_warnings
 from gateway.runtime.addresses import Address
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
@@ -48,11 +53,12 @@ class PlannedProduct:
 
 @dataclass(frozen=True)
 class PublishedProduct:
-    """One PATH after it was published: its version, a token that downloads it, and what was left out."""
+    """One PATH after it was published: its version, a token, what to warn of, and what was left out."""
 
     id: str
     manifest: Manifest
     token: str
+    warnings: tuple[str, ...] = ()
     skipped: tuple[Path | str, ...] = ()
 
     def url(self, base: str, file: str = "") -> str:
@@ -103,7 +109,9 @@ def _source_and_name(path: Path | str) -> tuple[Path | str, str]:
     if isinstance(path, str) and is_address(path):
         return path, path.rstrip("/").rpartition("/")[2]
     resolved = Path(path).resolve()
-    return resolved, resolved.name
+    given = os.path.normpath(path)  # a link keeps its own name: `current`, not that of the release
+    name = resolved.name if Path(given).name in ("", ".", "..") else Path(given).name
+    return resolved, name
 
 
 def product_id(name: str) -> str:
@@ -142,6 +150,10 @@ async def _publish(
     trusted = product.trusted if product else frozenset()
     computed = [other for other in known if other.version not in trusted]
     manifest = await _hash(planned, storages, computed, report)
+    warnings = (
+        *publication_warnings(planned.publication.scanned, time.time()),
+        *pinned_links(planned.publication, manifest, storages),
+    )
     manifest = _with_version(manifest, product, known)
     await store.products.register(manifest, planned.name if product is None else None, activate=True)
     if product is not None and product.status != "active":
@@ -152,7 +164,7 @@ async def _publish(
     what = {"product": planned.id, "version": manifest.version}
     await store.audit.record("cli", "version.register", what)
     await store.audit.record("cli", "token.create", {"token": minted.record.id, **what})
-    return PublishedProduct(planned.id, manifest, minted.token, planned.publication.skipped)
+    return PublishedProduct(planned.id, manifest, minted.token, warnings, planned.publication.skipped)
 
 
 async def _hash(
@@ -195,10 +207,10 @@ async def _known_versions(store: Repositories, product: Product | None) -> list[
 
 
 def _with_version(manifest: Manifest, product: Product | None, known: Sequence[Manifest]) -> Manifest:
-    """Return the known version that has the same files, else the manifest under the next version's number."""
+    """Return the manifest under the version that has the same files, or else under the next number."""
     for other in known:
-        if other.files == manifest.files:
-            return other
+        if same_content(other, manifest) and same_places(other, manifest):
+            return replace(manifest, version=other.version)
     highest = max(map(_number, product.versions), default=0) if product else 0
     return replace(manifest, version=str(highest + 1))
 
@@ -218,6 +230,8 @@ def describe_products(
         size = format_size(sum(file.size for file in files))
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
         yield f"{product.id}, version {product.manifest.version}: {count}, {size}"
+        for warning in product.warnings:
+            yield f"  Warning: {warning}."
         yield f"  {product.url(base)}"
         yield f"  {shlex.join([*curl, *_output_option(product), product.url(base, files[0].name)])}"
         yield from (f"  {line}" for line in left_out_lines(product.skipped))

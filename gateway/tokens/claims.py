@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.runtime.deferred import step
 from gateway.store.commands import Command, NotExecuted, ScriptCall, pack
-from gateway.store.key_names import manifest_key, token_key
+from gateway.store.key_names import manifest_key, token_key, version_key
 from gateway.store.scripts import CLAIM, READ_AND_CLAIM, SETTLE
 from gateway.store.topology import Topology
 from gateway.tokens.leases import Lease
@@ -220,6 +220,12 @@ class Claims:
             raise StoreUnavailable("a token names a manifest that the store does not hold")
         return bytes(text)
 
-    async def ping(self) -> None:
-        """Return when every server of the store answers. Raises StoreUnavailable."""
-        await self._topology.ping()
+    async def manifest_of_version(self, product: str, version: str) -> bytes | None:
+        """Return the digest of the manifest that a version has now, or None. Raises StoreUnavailable."""
+        key = version_key(product)
+        digest = await self._topology.pipeline(key).call(b"HGET", key, version)
+        return None if digest is None else bytes(digest)
+
+    async def check(self) -> None:
+        """Return when every server would take a claim. Raises StoreUnavailable, with a `reason`."""
+        await self._topology.check()

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.store.client import StoreClient, WrongKind
+from gateway.store.client import StoreClient
+from gateway.store.client_server import WrongKind
 from gateway.store.key_names import TOKEN_PATTERN, token_key
 from gateway.tokens.records import RecordReader, TokenRecord
 

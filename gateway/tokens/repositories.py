@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from gateway.products.repository import ProductRepository
@@ -28,13 +29,13 @@ class Repositories:
         self.audit: Final = AuditTrail(client)
 
     @classmethod
-    def connect(cls, url: str, timeout: float = 1.0) -> Repositories:
+    def connect(cls, url: str, timeout: float = 1.0, logger: logging.Logger | None = None) -> Repositories:
         """The store at a redis://, rediss:// or unix:// URL. Raises ConfigurationError for any other URL.
 
         Connections are made when they are first needed, so the server may be away now. timeout: seconds that
-        one batch of commands may take.
+        one batch of commands may take. logger: where a service logs why the store cannot be used.
         """
-        return cls(StoreClient([url], timeout))
+        return cls(StoreClient([url], timeout, logger))
 
     async def __aenter__(self) -> Repositories:
         return self

@@ -1,7 +1,8 @@
 """One connection of a control-plane service: aiohttp's, within the bounds that the data plane has, too.
 
 - A head must come whole within `header_timeout`, from the first byte of it or from the beginning of the
-  connection; it has at most `max_head` bytes. One whose beginning came together with an earlier request has
+  connection; it has at most `max_head` bytes, and its request line, Host and framing are held to the rules of
+  http/framing.py. One whose beginning came together with an earlier request has
   `keepalive_timeout`, because aiohttp does not tell that it has it.
 - A body that a handler reads must go on within `header_timeout` and end within `stall_timeout`
   (`gateway.web.bodies`). One that nobody reads is dropped for LINGER_SECONDS, then the connection closes.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -28,7 +30,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.errors import HEAD_TOO_LARGE, URI_TOO_LONG, Refusal, Refused
 from gateway.http.client_address import peer_address
+from gateway.http.framing import HEAD_END, HeadLimits, check_head
 from gateway.runtime.line_budget import LineBudget
 from gateway.runtime.peers import PeerName, read_peer
 from gateway.web.problems import (
@@ -38,6 +42,7 @@ from gateway.web.problems import (
     log_failure,
     malformed_request,
     overloaded,
+    uri_too_long,
 )
 from gateway.web.quick_response import closing_response, quick_problem
 
@@ -45,19 +50,25 @@ LINGER_SECONDS: Final = 2.0
 """How long a client may still send after our last answer: a reset must not overtake it."""
 MAX_REFUSING: Final = 32
 """How many refused connections may wait for their end at once. More are closed without an answer."""
-HEAD_END: Final = b"\r\n\r\n"
 
+_PROBLEMS: Final[dict[Refusal, Callable[[], Problem]]] = {
+    URI_TOO_LONG: uri_too_long,
+    HEAD_TOO_LARGE: head_too_large,
+}
 _lines = LineBudget()  # one a process: its services share it
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """The settings of the same names. max_connections: also bounded by the descriptors of this process."""
+    """The settings of the same names. max_connections: also bounded by the descriptors of this process.
+
+    head: the limits of a head.
+    """
 
     header_timeout: float
     stall_timeout: float
     max_connections: int
-    max_head: int
+    head: HeadLimits
 
 
 class ProblemConnection(RequestHandler):
@@ -68,7 +79,7 @@ class ProblemConnection(RequestHandler):
     """
 
     __slots__ = (
-        "_head_bytes",
+        "_head_part",
         "_head_since",
         "_lingers_since",
         "_link",
@@ -95,7 +106,7 @@ class ProblemConnection(RequestHandler):
         self.peer: PeerName | None = None
         self._link: asyncio.Transport | None = None  # aiohttp forgets its own when it begins to close
         self._head_since: float | None = self._loop.time()
-        self._head_bytes = 0
+        self._head_part = b""
         self._lingers_since: float | None = None
         self._unsent = 0
         self._unsent_since = 0.0
@@ -128,17 +139,22 @@ class ProblemConnection(RequestHandler):
             self._head_since = None
             super().data_received(data)
             return
-        end = data.find(HEAD_END)
-        head_bytes = self._head_bytes + (len(data) if end < 0 else end + len(HEAD_END))
-        if head_bytes > self.limits.max_head:
+        part = self._head_part + data
+        end = part.find(HEAD_END, max(0, len(self._head_part) - len(HEAD_END))) + len(HEAD_END)
+        is_whole = end >= len(HEAD_END)
+        if (end if is_whole else len(part)) > self.limits.head.max_head:
             self._refuse(head_too_large())
+            return
+        problem = _problem_of_head(part[:end], self.limits.head) if is_whole else None
+        if problem is not None:
+            self._refuse(problem)
             return
         super().data_received(data)
         if self._waits_for_a_head():
-            self._head_bytes = head_bytes
+            self._head_part = part
             self._head_since = self._head_since or self._loop.time()
         else:
-            self._head_bytes = 0
+            self._head_part = b""
             self._head_since = None
 
     def sweep(self, now: float) -> None:
@@ -151,7 +167,7 @@ class ProblemConnection(RequestHandler):
             self._unsent, self._unsent_since = unsent, now
         is_late = self._head_since is not None and now - self._head_since >= self.limits.header_timeout
         is_over = self._lingers_since is not None and now - self._lingers_since >= LINGER_SECONDS
-        if is_late and self._head_bytes:
+        if is_late and self._head_part:
             self._log_unread(408, "head_timeout")
         if is_late or is_over or now - self._unsent_since >= self.limits.stall_timeout:
             link.abort()
@@ -198,3 +214,12 @@ class ProblemConnection(RequestHandler):
         response = quick_problem(problem)
         response.force_close()
         return response
+
+
+def _problem_of_head(head: bytes, limits: HeadLimits) -> Problem | None:
+    """What is wrong with a whole head that aiohttp's parser would accept; None if nothing is."""
+    try:
+        framing = check_head(head.lstrip(b"\r\n"), limits)
+    except Refused as refused:
+        return _PROBLEMS.get(refused.refusal, malformed_request)()
+    return malformed_request() if framing.closes else None

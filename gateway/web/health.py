@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.errors import StoreUnavailable
 from gateway.web.models import HealthResponse
+from gateway.web.problems import store_unavailable
 from gateway.web.routes import HasStore, Route
 
 HEALTHY: Final[dict[str, Any]] = {"success": True, "status": "ok"}
@@ -22,7 +24,10 @@ def health_routes(respond: Respond) -> tuple[Route[Any], ...]:
         return respond(HEALTHY)
 
     async def get_readiness(_request: web.BaseRequest, context: HasStore) -> web.StreamResponse:
-        await context.store.client.ping()
+        try:
+            await context.store.client.check()
+        except StoreUnavailable as error:
+            raise store_unavailable(f"The store cannot be used. {error.reason}.") from None
         return respond(HEALTHY)
 
     # monitoring tools may add parameters of their own, such as one against caches
@@ -33,7 +38,7 @@ def health_routes(respond: Respond) -> tuple[Route[Any], ...]:
             "/readyz",
             get_readiness,
             "readiness",
-            "Ready: the store answers too",
+            "Ready: the store takes writes too; the problem's detail says why not",
             HealthResponse,
             roles=None,
             any_query=True,

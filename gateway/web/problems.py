@@ -55,6 +55,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "version_conflict": Row(409, "The version exists with other files"),
     "token_revoked": Row(409, "The token is revoked"),
     "too_large": Row(413, "The request is too large"),
+    "uri_too_long": Row(414, "The URL is too long"),
     "unsupported_media_type": Row(415, "The body must be JSON"),
     "expectation_failed": Row(417, "The expectation cannot be met"),
     "idempotency_key_reused": Row(422, "The Idempotency-Key was used with another body"),
@@ -126,6 +127,11 @@ def head_too_large() -> Problem:
     return Problem("head_too_large", "Send a shorter URL, and fewer or shorter header fields.")
 
 
+def uri_too_long() -> Problem:
+    """Make the 414 for a request line that is longer than the settings allow."""
+    return Problem("uri_too_long", "Send a shorter URL: `max_line` says how long a request line may be.")
+
+
 def overloaded() -> Problem:
     """Make the 503 for a connection beyond the limit."""
     return Problem(
@@ -181,6 +187,11 @@ def malformed_request() -> Problem:
     return Problem("invalid_request", "The request is not valid HTTP/1.1, or a line of it is too long.")
 
 
+def store_unavailable(detail: str) -> Problem:
+    """Make the 503. What exactly failed is for the log and for /readyz, not for other callers."""
+    return Problem("store_unavailable", detail, headers=[("Retry-After", str(RETRY_AFTER_SECONDS))])
+
+
 def internal_error() -> Problem:
     """Make the 500 for a fault of ours. Whoever answers with it logs the fault (see `log_failure`)."""
     return Problem("internal_error", "The service failed to answer this request. Its log has the reason.")
@@ -193,12 +204,9 @@ def problem_of(error: Exception, logger: logging.Logger) -> Problem:
     if isinstance(error, Declined):
         return _from_declined(error)
     if isinstance(error, StoreUnavailable):
-        logger.warning("%s", error)  # what exactly failed is for the log, not for the caller
-        return Problem(
-            "store_unavailable",
-            "Try again in a moment.",
-            headers=[("Retry-After", str(RETRY_AFTER_SECONDS))],
-        )
+        if not error.reason:  # else the store's client has logged it, once
+            logger.warning("%s", error)
+        return store_unavailable("Try again in a moment.")
     log_failure(error, logger)
     return internal_error()
 

@@ -48,10 +48,14 @@ def run_service(
     async def open_service() -> AsyncIterator[None]:
         assert settings.redis_url is not None
         async with (
-            Repositories.connect(settings.redis_url, settings.redis_timeout) as store,
+            Repositories.connect(settings.redis_url, settings.redis_timeout, logger) as store,
             serve(store, sockets, settings),
         ):
-            yield
+            watch = asyncio.create_task(store.client.watch())
+            try:
+                yield
+            finally:
+                watch.cancel()
 
     def started() -> None:
         ready()
@@ -88,7 +92,7 @@ class Server:
         }
         shares = share_descriptors(descriptor_limit(), settings.max_connections, 1, FOR_REQUESTS)
         self._limits = ConnectionLimits(
-            settings.header_timeout, settings.stall_timeout, shares.connections, settings.max_head
+            settings.header_timeout, settings.stall_timeout, shares.connections, settings
         )
         self._sweep_seconds = min(SWEEP_SECONDS, settings.header_timeout / 4, settings.stall_timeout / 4)
         self._connections: set[ProblemConnection] = set()

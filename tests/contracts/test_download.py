@@ -66,7 +66,6 @@ def test_a_file_is_sent_with_all_its_fields(plane: Plane, published: Published, 
         "Content-Length": str(len(CONTENT)),
         "Accept-Ranges": "bytes",
         "ETag": f'"{digest.hex()}"',
-        "Last-Modified": format_date(published.file.modified // 10**9),
         "Content-Disposition": 'attachment; filename="Epic Drums v1.zip"; '
         "filename*=UTF-8''Epic%20Drums%20v1.zip",
         "Repr-Digest": f"sha-256=:{b64encode(digest).decode()}:",
@@ -74,7 +73,10 @@ def test_a_file_is_sent_with_all_its_fields(plane: Plane, published: Published, 
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }
-    assert {name: value for name, value in answer.lines if name != "Date"} == expected
+    assert {name: value for name, value in answer.lines if name not in ("Date", "Last-Modified")} == expected
+    second = published.file.modified // 10**9
+    # A bucket may round its time up, to a moment that had not come yet when the file was first asked for.
+    assert answer["Last-Modified"] in (format_date(second), format_date(second - 1))
 
 
 def test_never_compressed(plane: Plane, link: str) -> None:
@@ -93,11 +95,18 @@ def test_resumes_under_another_token(plane: Plane, published: Published) -> None
 def test_an_empty_file(plane: Plane) -> None:
     empty = plane.link(plane.publish(b""), maximum=1)
     with plane.connect() as client:
-        for fields in ((), ("Range: bytes=-5",)):
+        for value in (
+            "",
+            "bytes=-5",
+            "bytes=0-",
+            "bytes=0-0",
+            "bytes=0-1048575",
+            "bytes=7-",
+            "bytes=0-0,2-3",
+        ):
+            fields = (f"Range: {value}",) if value else ()
             answer = client.get(empty, *fields)
             assert (answer.status, answer["Content-Length"], answer.body) == (200, "0", b"")
-        unsatisfiable = client.get(empty, "Range: bytes=0-")
-        assert (unsatisfiable.status, unsatisfiable["Content-Range"]) == (416, "bytes */0")
         assert client.get(empty, method="HEAD").status == 200
 
 

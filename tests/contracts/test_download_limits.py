@@ -206,6 +206,16 @@ def test_raising_the_limit_counts_at_once(pair: Plane) -> None:
     assert pair.get(f"/download?token={token}").status == 200
 
 
+def test_an_unknown_name_is_not_found_whatever_is_left(pair: Plane) -> None:
+    link = pair.link(pair.publish(b"x" * 1000), maximum=1)
+    assert pair.get(link, "Range: bytes=0-0").status == 206
+    unknown = link.replace("/download", "/download/other")
+    for fields in ((), ("Accept: application/json",), ("Range: bytes=0-9",)):
+        assert pair.get(unknown, *fields).code == "file_not_found"
+    assert pair.charged(link) == 1
+    assert pair.get(link).code == "limit_reached"
+
+
 # --- /auth --------------------------------------------------------------------------------------------------
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import zlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from gateway.dataplane.resolve import ResolvedFile, Resolver
 from gateway.errors import FILE_NOT_FOUND, Refused, StorageError, StoreUnavailable
 from gateway.manifest import Manifest, ManifestFile
 from gateway.runtime.deferred import stepped
+from gateway.storage.file_locks import try_lock
+from gateway.storage.interface import FRESH_SECONDS, BeingCompared
+from gateway.storage.local.verified import record_name
 from gateway.storage.registry import Storages
-from gateway.store.key_names import manifest_key
+from gateway.store.key_names import manifest_key, version_key
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
@@ -144,3 +148,54 @@ async def test_a_damaged_manifest_is_the_stores_fault(shelf: Shelf, text: bytes 
         shelf.client.set(key, text)
     with pytest.raises(StoreUnavailable, match="manifest"):
         await shelf.resolve(manifest)
+
+
+async def test_a_request_waits_for_a_comparison_and_not_for_ever(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process holds the lock of the comparison for a while."""
+    manifest = shelf.publish(b"first")
+    path = shelf.root / "0"
+    os.utime(path, ns=(1, 10**9))
+    folder = tmp_path / "verified"
+    folder.mkdir()
+    holder = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    assert try_lock(holder, int(record_name(manifest.files[0])[:14], 16))
+    monkeypatch.setattr("gateway.dataplane.resolve.COMPARING_SECONDS", 0.1)
+    with pytest.raises(BeingCompared) as raised:
+        await shelf.resolve(manifest)
+    assert raised.value.retry_after == 1
+    monkeypatch.setattr("gateway.dataplane.resolve.COMPARING_SECONDS", 20.0)
+    asyncio.get_running_loop().call_later(0.1, os.close, holder)
+    resolved = await shelf.resolve(manifest)
+    assert isinstance(resolved, ResolvedFile)
+    resolved.blob.release()
+
+
+async def test_files_that_have_moved_are_found_where_their_version_has_them_now(shelf: Shelf) -> None:
+    """There and back again, and nothing is found for a version with other content."""
+    manifest = shelf.publish(b"first")
+    (shelf.root / "0").rename(shelf.root / "moved")
+    moved = replace(manifest, files=(replace(manifest.files[0], key="moved"),))
+    other = replace(manifest, files=(replace(manifest.files[0], key="moved", sha256="0" * 64),))
+    for each in (moved, other):
+        shelf.client.set(manifest_key(each.digest), each.text)
+    shelf.client.hset(version_key("drums"), "1.0", other.digest)
+    with pytest.raises(StorageError):
+        await shelf.resolve(manifest)
+    shelf.client.hset(version_key("drums"), "1.0", moved.digest)
+    for _ in range(2):
+        resolved = await shelf.resolve(manifest)
+        assert isinstance(resolved, ResolvedFile)
+        assert resolved.representation.file == moved.files[0]
+        resolved.blob.release()
+    await asyncio.sleep(2 * FRESH_SECONDS)
+    (shelf.root / "moved").rename(shelf.root / "0")
+    with pytest.raises(StorageError):
+        await shelf.resolve(manifest)
+    shelf.client.hset(version_key("drums"), "1.0", manifest.digest)
+    for each in (manifest, moved):
+        resolved = await shelf.resolve(each)
+        assert isinstance(resolved, ResolvedFile)
+        assert resolved.representation.file == manifest.files[0]
+        resolved.blob.release()

@@ -189,6 +189,7 @@ def test_scripts_are_loaded_again(
 def test_a_full_store(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
     """Out of memory: what must be written is refused as the store's fault, what need not be is served."""
     plane = make_plane()
+    plane.expected.append("the store cannot serve: OOM")
     published = plane.publish(b"x" * 1000)
     limited, unlimited = plane.link(published, maximum=5), plane.link(published)
     large = plane.link(plane.publish(bytes(LARGE)), maximum=1)
@@ -197,6 +198,8 @@ def test_a_full_store(own_store: StoreServer, make_plane: Callable[..., Plane]) 
     answer = plane.get(limited)
     assert (answer.status, answer.code) == (503, "store_unavailable")
     assert plane.get(unlimited).status == 200
+    ready = plane.get("/readyz")
+    assert (ready.status, b"OOM" in ready.body) == (503, True)
     client.reset()  # its refund is refused now, and must not be lost
     time.sleep(0.3)
     assert plane.charged(large) == LARGE
@@ -204,18 +207,30 @@ def test_a_full_store(own_store: StoreServer, make_plane: Callable[..., Plane]) 
     wait_until(lambda: len(first) <= plane.charged(large) < IN_FLIGHT, "the rest was returned")
     assert plane.get(limited).status == 200
     assert plane.charged(limited) == 1000
+    assert plane.get("/readyz").status == 200
+    assert plane.workers[0].errors.read_text().count("OOM") == 1
 
 
-def test_a_store_that_only_reads(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
+def test_a_server_that_becomes_a_replica_is_not_used(
+    own_store: StoreServer, make_plane: Callable[..., Plane]
+) -> None:
+    """Not for look-ups either: a link revoked on the new primary would go on working."""
     plane = make_plane()
+    plane.expected.append("the store cannot serve: READONLY")
     published = plane.publish(b"x" * 1000)
     limited, unlimited = plane.link(published, maximum=5), plane.link(published)
+    assert plane.get(unlimited).status == 200
     plane.store.replicaof("127.0.0.1", 1)
+    wait_until(lambda: plane.get(unlimited).status == 503, "the look-ups noticed it")
     answer = plane.get(limited)
     assert (answer.status, answer.code) == (503, "store_unavailable")
-    assert plane.get(unlimited).status == 200
+    answer = plane.get("/readyz")
+    assert (answer.status, b"READONLY" in answer.body) == (503, True)
     plane.store.replicaof("NO", "ONE")
-    assert plane.get(limited).status == 200
+    wait_until(lambda: plane.get(limited).status == 200, "it recovered", 2)
+    assert plane.get("/readyz").status == 200
+    wait_until(lambda: "the store is back" in plane.workers[0].errors.read_text(), "it was logged")
+    assert plane.workers[0].errors.read_text().count("READONLY") == 1
 
 
 @pytest.mark.timing

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from gateway.secrets import new_token
 from tests.support.plane import Plane, make_certificate, run_plane
 from tests.support.waiting import wait_until
 
@@ -51,7 +50,7 @@ def check_lines(plane: Plane, before: int, count: int, status: int, code: str) -
         assert (line["client"], line["status"], line["code"]) == (CLIENT, status, code)
 
 
-TOKEN = new_token()
+TOKEN = "ct_" + "k" * 43
 
 
 @pytest.mark.parametrize(
@@ -139,5 +138,4 @@ def test_a_head_that_cannot_be_read_over_tls(secure: Plane) -> None:
     with context.wrap_socket(connect(secure), server_hostname="localhost") as client:
         client.sendall(b"GET / HTTP/1.1\r\nno field\r\n\r\n")
         assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
-    wait_until(lambda: len(unread(secure)) > before, "it is logged")
-    assert unread(secure)[-1]["code"] == "bad_request"
+    wait_until(lambda: any(line["code"] == "bad_request" for line in unread(secure)[before:]), "it is logged")

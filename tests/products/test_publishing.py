@@ -122,6 +122,8 @@ def test_progress_adds_up(folder: Path, storages: Storages) -> None:
 def test_unchanged_files_are_not_read_again(folder: Path, storages: Storages) -> None:
     first = publish(storages, folder)
     marked = replace(first, files=tuple(replace(file, sha256="m" * 64) for file in first.files))
+    for file in marked.files:
+        storages.local(file.storage).remember_content(file, (folder / file.name).stat())
     (folder / "one.wav").write_bytes(b"y")
     facts = (folder / "one.wav").stat()
     os.utime(folder / "one.wav", ns=(1, facts.st_mtime_ns + 1_000_000))
@@ -202,9 +204,9 @@ def _known(storages: Storages, modified: int, root: Path) -> Manifest:
 
     storages.register([Registered(root.resolve(), whole=True)])
     storage = name_for(root.resolve())
-    return Manifest(
-        "p", "0", (ManifestFile("l", (4 << 30) + 1, "t", "0" * 64, "0" * 8, storage, "large", modified),)
-    )
+    file = ManifestFile("l", (4 << 30) + 1, "t", "0" * 64, "0" * 8, storage, "large", modified)
+    storages.local(storage).remember_content(file, (root / "large").stat())
+    return Manifest("p", "0", (file,))
 
 
 def test_no_bar_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,3 +231,24 @@ def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
             drawn += screen.read(65536) or b""
     assert b"Hashing" in drawn
     assert b"3.0/3.0 MiB" in drawn
+
+
+def test_a_file_with_its_old_time_and_other_content_is_read_again(folder: Path, storages: Storages) -> None:
+    """As builds with fixed times make them."""
+    path = folder / "one.wav"
+    os.utime(path, ns=(1, 10**9))
+    first = publish(storages, folder)
+    (folder / "fresh").write_bytes(b"y")
+    os.utime(folder / "fresh", ns=(1, 10**9))
+    (folder / "fresh").replace(path)
+    second = publish(storages, folder, previous=first)
+    changed = {new.name for new, old in zip(second.files, first.files, strict=True) if new != old}
+    assert changed == {"one.wav"}
+
+
+def test_a_date_in_the_future_is_that_of_publishing(folder: Path, storages: Storages) -> None:
+    future = time.time_ns() + 10**18
+    os.utime(folder / "one.wav", ns=(1, future))
+    [file] = [file for file in publish(storages, folder).files if file.name == "one.wav"]
+    assert file.modified < future - 9 * 10**17
+    storages.local(file.storage).check(file)

@@ -86,7 +86,11 @@ def test_links(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "one.wav").symlink_to(folder / "b.wav")
     (only,) = plan_publication([tmp_path / "one.wav"]).scanned
     assert isinstance(only, ScannedFile)
-    assert (only.name, only.path, only.folder) == ("one.wav", folder / "b.wav", folder)
+    assert (only.name, only.path, only.folder) == ("one.wav", tmp_path / "one.wav", tmp_path)
+    assert only.real == folder / "b.wav"
+    alias = [each for each in plan_publication([tmp_path / "alias"]).scanned if isinstance(each, ScannedFile)]
+    assert {each.folder for each in alias} == {tmp_path / "alias"}, "as it was given"
+    assert {each.name: each.path for each in alias}["latest.wav"] == tmp_path / "alias" / "b.wav"
 
 
 def test_every_fault_at_once(folder: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ async def test_a_full_server_is_an_error(own_store: StoreServer) -> None:
     async with Repositories.connect(own_store.url) as repos:
         await repos.products.register(manifest("p", "1"))
         await repos.client.call("CONFIG", "SET", "maxmemory", 1)
-        with pytest.raises(StoreUnavailable, match="OutOfMemory"):
+        with pytest.raises(StoreUnavailable, match="OOM"):
             await repos.tokens.create("p")
 
 

@@ -104,7 +104,7 @@ async def test_a_server_that_is_away_concerns_only_its_own_tokens(
 ) -> None:
     claims = Claims(topology)
     first, second = ids_by_server()
-    await stepped(claims.ping()).as_future()
+    await stepped(claims.check()).as_future()
     servers[1].stop()
     await until(lambda: not topology.is_ready)
     assert topology.is_any_ready
@@ -114,7 +114,7 @@ async def test_a_server_that_is_away_concerns_only_its_own_tokens(
     with pytest.raises(StoreUnavailable):
         await stepped(claims.claim(second, 0, 1, 1)).as_future()
     with pytest.raises(StoreUnavailable):
-        await stepped(claims.ping()).as_future()
+        await stepped(claims.check()).as_future()
     claims.settle(second, 0, 1)
     await until(lambda: claims.owed == 1)
     servers[1].start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -83,14 +84,24 @@ def masks(pid: int) -> dict[str, set[int]]:
     }
 
 
-def download(up: Shared) -> bytes:
-    with urlopen(up.link, timeout=30) as response:
+def download(up: Shared, agent: str = "somebody") -> bytes:
+    with urlopen(Request(up.link, headers={"User-Agent": agent}), timeout=30) as response:
         content: bytes = response.read()
     return content
 
 
-def lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def lines(path: Path, agent: str) -> int:
+    """How many requests of an agent a log has."""
+    return path.read_text().count(f'"agent": "{agent}"') if path.exists() else 0
+
+
+def has_open(pid: int, path: Path) -> bool:
+    """Whether a process has a file open."""
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if each.readlink() == path:
+                return True
+    return False
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -125,19 +136,18 @@ def test_stray_signals_end_nothing(up: Shared) -> None:
 
 def test_sigusr1_opens_the_access_log_again(up: Shared) -> None:
     path = up.folder / "logs" / "access.log"
-    download(up)
-    wait_until(lambda: lines(path) > 0, "the log is written")
+    download(up, "before")
+    wait_until(lambda: lines(path, "before") == 1, "the log is written")
     moved = path.with_suffix(".1")
     path.rename(moved)
-    before = lines(moved)
     assert up.process
     up.process.send_signal(REOPEN)
-    wait_until(path.exists, "the file is made anew")
     wait_until(lambda: "log files are opened again" in up.errors(), "it is logged")
-    for _ in range(4):
-        download(up)
-    wait_until(lambda: lines(path) == 4, "the lines are in the new file")
-    assert lines(moved) == before
+    workers = pids(up)["worker"]
+    wait_until(lambda: not any(has_open(pid, moved) for pid in workers), "both have left the old file")
+    assert all(has_open(pid, path) for pid in workers)
+    download(up, "after")
+    wait_until(lambda: lines(path, "after") == 1, "the line is in the new file")
 
 
 def test_a_log_folder_that_vanishes_stops_no_download_and_is_told_once(up: Shared) -> None:

@@ -384,8 +384,14 @@ class Plane:
 
     # What a publisher and the mint write.
 
-    def publish(self, *contents: bytes, names: list[str] | None = None, sparse: int = 0) -> Published:
-        """A version with these files; `sparse` grows the last file to that many bytes."""
+    def publish(
+        self,
+        *contents: bytes,
+        names: list[str] | None = None,
+        sparse: int = 0,
+        modified: int | None = None,
+    ) -> Published:
+        """A version with these files. sparse: the last file's size. modified: the time of all."""
         self._number += 1
         names = names or [f"file-{index}.bin" for index in range(len(contents))]
         files, paths = [], []
@@ -394,6 +400,9 @@ class Plane:
             path = self.root / key
             facts = self.files.put(key, content)
             size, digest = facts.size, sha256(content)
+            if modified is not None:
+                self.files.date(key, modified)
+                facts = facts._replace(modified=modified)
             if sparse and index == len(contents) - 1:
                 os.truncate(path, sparse)
                 self.files.date(key, facts.modified)

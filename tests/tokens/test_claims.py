@@ -10,7 +10,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused
+from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
 from gateway.runtime.deferred import stepped
 from gateway.store.key_names import token_key
 from gateway.store.scripts import SCRIPTS
@@ -145,13 +145,13 @@ async def test_settling_returns_what_was_not_received(
 ) -> None:
     put(client, max=1, **{"charged:0": before})
     claims.settle(TOKEN, 0, refund)
-    await run(claims.ping())  # answered in order
+    await run(claims.check())  # answered in order
     assert charged(client) == after
 
 
 async def test_settling_does_not_bring_an_expired_token_back(claims: Claims, client: redis.Redis) -> None:
     claims.settle(TOKEN, 0, 5)
-    await run(claims.ping())
+    await run(claims.check())
     assert not client.exists(token_key(TOKEN))
 
 
@@ -168,12 +168,13 @@ async def test_a_refund_that_is_refused_is_kept(claims: Claims, client: redis.Re
     client.config_set("maxmemory", 1)
     try:
         claims.settle(TOKEN, 0, 4)
-        await run(claims.ping())
+        with pytest.raises(StoreUnavailable, match="OOM"):
+            await run(claims.check())
         assert (claims.owed, charged(client)) == (1, 10)
     finally:
         client.config_set("maxmemory", 0)
     await until(lambda: not claims.owed)
-    await run(claims.ping())
+    await run(claims.check())
     assert charged(client) == 6
 
 
@@ -198,5 +199,5 @@ async def test_the_sum_is_always_right(
             known += amount
         else:
             assert await refusal(claims.claim(TOKEN, 0, amount, 100)) is LIMIT_REACHED
-    await run(claims.ping())
+    await run(claims.check())
     assert (charged(client) or 0) == known

@@ -58,7 +58,7 @@ class Ledger:
 
     async def settle(self, reservation: Reservation, sent: int) -> None:
         reservation.settle(sent)
-        await stepped(self.claims.ping()).as_future()  # answered in order
+        await stepped(self.claims.check()).as_future()  # answered in order
 
     def reservation(self, amount: int = 0) -> Reservation:
         return Reservation(self.claims, self.leases, TOKEN, amount)

@@ -124,6 +124,34 @@ async def test_a_head_is_counted_from_its_first_byte(
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
+FRAMING = [
+    (b"GET  /healthz HTTP/1.1\r\nHost: x\r\n", 400),
+    (b"GET /healthz  HTTP/1.1\r\nHost: x\r\n", 400),
+    (b"GET /healthz HTTP/1.1\r\nHost: x y\r\n", 400),
+    (b"GET /healthz HTTP/1.1\r\nHost: u@x\r\n", 400),
+    (b"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n", 400),
+    (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n", 400),
+    (b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n", 400),
+    (b"GET /" + b"a" * 300 + b" HTTP/1.1\r\nHost: x\r\n", 414),
+    (b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 300 + b"\r\n", 431),
+    (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 9, 431),
+]
+
+
+@pytest.mark.parametrize("serve", [mint_service.serve, web_service.serve], ids=["mint", "web"])
+async def test_heads_are_held_to_the_rules_of_the_data_plane(settings: Settings, serve: Serve) -> None:
+    """Those that aiohttp accepts, too; each closes the connection, however it is cut into packets."""
+    limits = settings.model_copy(update={"max_line": 280, "max_field": 280, "max_headers": 8})
+    async with run_api(serve, limits) as api:
+        good = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        for head, status in FRAMING:
+            whole = head + b"\r\n"
+            for parts in ([whole + good], [whole[:9], whole[9:] + good], [good, whole + good]):
+                answer = await talk(api, *parts, pause=0.02)
+                statuses = [int(line[:3]) for line in answer.split(b"HTTP/1.1 ")[1:]]
+                assert statuses == [200] * (parts[0] == good) + [status], (head, parts)
+
+
 async def test_connections_beyond_the_limit_are_refused(bounded: tuple[Api, str]) -> None:
     api, _ = bounded
     idle = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(SHORT["max_connections"])]

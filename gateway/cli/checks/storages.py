@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.cli.checks import Finding, failed, passed, warned
 from gateway.cli.output import count_of, count_progress
+from gateway.config.units import format_size
 from gateway.errors import StorageError
+from gateway.storage.interface import BeingCompared
 
 if TYPE_CHECKING:
     from gateway.manifest import Manifest, ManifestFile
@@ -36,6 +38,8 @@ def _check_root(subject: str, root: Path) -> Finding:
         return failed(subject, f"{root} is not a folder", "let the storage's root name a folder")
     if not os.access(root, os.R_OK | os.X_OK):
         return failed(subject, f"{root} cannot be read by this user", "give it read and execute permission")
+    if (real := root.resolve()) != root.absolute():
+        return passed(subject, f"{root} can be read, through a link: it leads to {real} now")
     return passed(subject, f"{root} can be read")
 
 
@@ -86,26 +90,60 @@ def check_blobs(manifests: Iterable[Manifest], storages: Storages) -> list[Findi
     """Check every file of every version as a download does: it must be as it was published."""
     files = [(manifest, file) for manifest in manifests for file in manifest.files]
     findings = []
+    uncompared: list[ManifestFile] = []
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="check")
     try:
         with count_progress(len(files), "Checking files") as advance:
             faults = pool.map(lambda each: _fault_of(each[1], storages), files)
             for (manifest, file), fault in zip(files, faults, strict=True):
-                if fault:
+                if isinstance(fault, BeingCompared):
+                    uncompared.append(file)
+                elif fault is not None:
                     subject = f"product {manifest.product} {manifest.version}"
                     remedy = "put the published file back, or register the files as a new version"
                     findings.append(failed(subject, f"{file.name}: {fault}", remedy))
                 advance()
     finally:
         pool.shutdown(cancel_futures=True)
-    if not findings:
-        return [passed("files", f"all as they were published: {count_of(len(files), 'file')}")]
+    good = len(files) - len(findings) - len(uncompared)
     more = len(findings) - MAX_FINDINGS
-    return findings if more <= 0 else [*findings[:MAX_FINDINGS], failed("files", f"and {more} more files")]
+    if more > 0:
+        findings = [*findings[:MAX_FINDINGS], failed("files", f"and {more} more files")]
+    if uncompared:
+        findings.append(_explain_uncompared(uncompared))
+    if not findings:
+        return [passed("files", f"all as they were published: {count_of(good, 'file')}")]
+    return findings
 
 
-def _fault_of(file: ManifestFile, storages: Storages) -> str:
-    """Why a download of the file would fail now, "" if it would not."""
+def _explain_uncompared(files: list[ManifestFile]) -> Finding:
+    size = format_size(sum(file.size for file in files))
+    return warned(
+        "files",
+        f"{count_of(len(files), 'file')} ({size}) with other times than before, such as {files[0].name}",
+        "each is read and compared with its SHA-256 when it is asked for; to have that done now, register "
+        "the same files under the same version again (`product add`)",
+    )
+
+
+def check_links(manifests: Iterable[Manifest], storages: Storages) -> list[Finding]:
+    """Say which files are reached through links below their storage's root."""
+    linked = []
+    for file in (file for manifest in manifests for file in manifest.files):
+        try:
+            root = None if storages.catalog(file.storage) else storages.local(file.storage).root.resolve()
+        except StorageError:
+            continue  # reported by `check_blobs`
+        if root is not None and (root / file.key).resolve() != root / file.key:
+            linked.append(f"{file.storage}:{file.key}")
+    if not linked:
+        return []
+    text = f"{count_of(len(linked), 'file')} reached through links, such as {linked[0]}"
+    return [passed("links", f"{text}: when a link is turned, files are compared with their SHA-256")]
+
+
+def _fault_of(file: ManifestFile, storages: Storages) -> StorageError | None:
+    """Why a download of the file would fail now, or would have to wait for a comparison; None if neither."""
     try:
         catalog = storages.catalog(file.storage)
         if catalog is not None:
@@ -113,5 +151,5 @@ def _fault_of(file: ManifestFile, storages: Storages) -> str:
         else:
             storages.local(file.storage).check(file)
     except StorageError as error:
-        return str(error)
-    return ""
+        return error
+    return None

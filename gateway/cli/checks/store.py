@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.checks import Finding, failed, passed, warned
@@ -39,15 +40,61 @@ def check_server(choice: str) -> Finding:
 
 async def check_store(store: Repositories, name: str) -> list[Finding]:
     """Check a store. name: what the report calls it. Raises StoreUnavailable when it does not answer."""
+    from gateway.errors import StoreUnavailable  # noqa: PLC0415 - slow to import, as are all of the store
+
     began = time.perf_counter()
-    await store.client.ping()
+    try:
+        await store.client.ping()
+    except StoreUnavailable as error:
+        if error.reason.startswith("READONLY"):
+            return [_replica()]
+        if not error.reason.startswith("NOPERM"):
+            raise
     delay = time.perf_counter() - began
-    # redis-py parses the reply to INFO into a dictionary
-    facts = {name: str(value) for name, value in (await store.client.call("INFO")).items()}
-    facts["save"] = await _snapshots(store)
-    findings = [passed("store", f"{name} answers in {delay * 1000:.1f} ms")]
-    findings += [finding for check in CHECKS for finding in check(facts)]
-    return [*findings, await _clock(store)]
+    findings = [passed("store", f"{name} answers in {delay * 1000:.1f} ms"), await _permissions(store)]
+    try:
+        # redis-py parses the reply to INFO into a dictionary
+        servers = await store.client.call_every("INFO")
+    except StoreUnavailable as error:
+        if not error.reason.startswith("NOPERM"):
+            raise
+        text = "the Redis user may not send INFO: version, role, memory and persistence are not checked"
+        findings.append(warned("store version", text, "allow it: ACL SETUSER NAME +info"))
+        servers = []
+    snapshots = await _snapshots(store) if servers else ""
+    for number, info in enumerate(servers, 1):
+        facts = {name: str(value) for name, value in info.items()} | {"save": snapshots}
+        found = [finding for check in CHECKS for finding in check(facts)]
+        if len(servers) > 1:
+            found = [replace(finding, text=f"server {number}: {finding.text}") for finding in found]
+        findings += found
+    return [*findings, *await _clock(store)]
+
+
+async def _permissions(store: Repositories) -> Finding:
+    from gateway.store.permissions import Missing, missing, trials  # noqa: PLC0415
+
+    found = [missing(replies) for replies in await store.client.try_each(*trials())]
+    lacks = Missing(
+        tuple(dict.fromkeys(name for each in found for name in each.commands)),
+        tuple(dict.fromkeys(name for each in found for name in each.keys)),
+    )
+    parts = []
+    if lacks.commands:
+        parts.append(f"may not use {', '.join(name.upper().replace('|', ' ') for name in lacks.commands)}")
+    if lacks.keys:
+        parts.append(f"may not read and write the keys {', '.join(lacks.keys)}")
+    if not parts:
+        return passed("store permissions", "the Redis user may do all that is needed")
+    return failed(
+        "store permissions",
+        f"the Redis user {' and '.join(parts)}",
+        f"allow it: ACL SETUSER NAME {lacks.rules} (docs/redis.md has all rules)",
+    )
+
+
+def _replica() -> Finding:
+    return failed("store role", "this is a read-only replica", "let redis_url name the primary")
 
 
 async def _snapshots(store: Repositories) -> str:
@@ -71,7 +118,7 @@ def _version(facts: Facts) -> Iterator[Finding]:
 
 def _role(facts: Facts) -> Iterator[Finding]:
     if facts.get("role", "master") != "master":
-        yield failed("store role", "this is a read-only replica", "let redis_url name the primary")
+        yield _replica()
     if facts.get("cluster_enabled") == "1":
         yield failed("store role", "this is a node of a cluster", "let redis_url name a single store")
 
@@ -118,13 +165,20 @@ def _persistence(facts: Facts) -> Iterator[Finding]:
 CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (_version, _role, _memory, _persistence)
 
 
-async def _clock(store: Repositories) -> Finding:
+async def _clock(store: Repositories) -> list[Finding]:
+    from gateway.errors import StoreUnavailable  # noqa: PLC0415
+
     before = time.time()
-    seconds, micros = await store.client.call("TIME")
+    try:
+        seconds, micros = await store.client.call("TIME")
+    except StoreUnavailable as error:
+        if error.reason.startswith("NOPERM"):
+            return []  # named among the permissions
+        raise
     ours = (before + time.time()) / 2
     difference = int(seconds) + int(micros) / 1e6 - ours
     if abs(difference) > CLOCK_SECONDS:
         direction = "ahead of" if difference > 0 else "behind"
         text = f"the store's clock is {abs(difference):.0f} s {direction} ours; tokens expire by the store's"
-        return warned("store clock", text, "let NTP set both clocks")
-    return passed("store clock", f"{abs(difference) * 1000:.0f} ms from ours")
+        return [warned("store clock", text, "let NTP set both clocks")]
+    return [passed("store clock", f"{abs(difference) * 1000:.0f} ms from ours")]

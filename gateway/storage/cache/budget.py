@@ -6,16 +6,14 @@ removed. So after a `kill -9` it may be too high, never too low. When there is n
 counted, and the slices that were used longest ago are removed until the others take only LOW of the budget.
 After a reboot of the machine the total may be older than the files, so they are counted then too.
 
-Locks are those of open file descriptions (`F_OFD_SETLK`, fcntl(2)): each holder opens the file by itself, so
-they work between threads and between processes, and the kernel releases them when their holder ends, even by
-a crash. Each byte of the file's range is a lock of its own: one for each slice being written (by its digest),
-one for the total, and one for the process that evicts. No caller blocks on a lock: a caller that does not get
-one tries again later.
+Locks are those of `file_locks.py`: each holder opens the file by itself, and the kernel releases its lock
+when it ends, even by a crash. Each byte of the file's range is a lock of its own: one for each slice being
+written (by its digest), one for the total, and one for the process that evicts. No caller blocks on a lock: a
+caller that does not get one tries again later.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import struct
@@ -25,6 +23,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar
 
 from gateway.storage.cache.slice_files import PART, cost_of
+from gateway.storage.file_locks import try_lock
 
 T = TypeVar("T")
 
@@ -44,8 +43,6 @@ _PATIENCE: Final = 1.0
 _PAUSE: Final = 0.001
 """Seconds: how long the lock of the total is tried for, and how often."""
 
-_FLOCK: Final = struct.Struct("@hhqqi4x")
-"""`struct flock` of 64-bit Linux: type, whence, start, length, pid (0 for these locks)."""
 _RECORD: Final = struct.Struct("<8s16sQ")
 """The content of the file: _MAGIC, the boot of the machine, the total in bytes."""
 _MAGIC: Final = b"dgcache1"
@@ -66,14 +63,6 @@ def _boot() -> bytes:
     """Return the id of the present boot of the machine."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return bytes.fromhex(file.read().strip().replace("-", ""))
-
-
-def _try_lock(fd: int, at: int) -> bool:
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, at, 1, 0))
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
 
 
 class CacheBudget:
@@ -211,7 +200,7 @@ class CacheBudget:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(self._root + b"/" + TOTAL_FILE, flags, 0o600)
         try:
-            if _try_lock(fd, at):
+            if try_lock(fd, at):
                 return fd
         except BaseException:
             os.close(fd)

@@ -41,14 +41,17 @@ _REASONS: Final[Mapping[int, str]] = {
 class LocalBlob:
     """An open regular file of the size and time it was published with. Implements `FileBlob`.
 
-    identity: inode and device. path: where it was opened. description: how errors name it. users: how often
-    it is acquired. The cache of descriptors uses `users`, `identity`, `take_unused` and `mark_cached`.
+    identity: what must stay as it is: inode, device, size, both times. path: where it was opened.
+    description: how errors name it. users: how often it is acquired. The cache of descriptors uses `users`,
+    `identity`, `take_unused` and `mark_cached`.
     """
 
     __slots__ = (
         "_cached",
+        "_changed",
         "_content",
         "_lock",
+        "_others",
         "_probe",
         "allowed_at",
         "checked_at",
@@ -67,7 +70,9 @@ class LocalBlob:
         self.fd = fd
         self.size = facts.st_size
         self.modified = facts.st_mtime_ns
-        self.identity = (facts.st_ino, facts.st_dev)
+        self.identity = identity_of(facts)
+        self._changed = facts.st_ctime_ns
+        self._others = _other_facts(facts)
         self.path = path
         self.description = description
         self._probe = choose_probe(fd)
@@ -118,12 +123,25 @@ class LocalBlob:
         self.release()
 
     def unchanged(self) -> bool:
-        """Whether the open file still has its size and modification time, as a deleted file has, too."""
+        """Whether the content of the open file is still the same. That of a deleted file is, too.
+
+        Size and modification time are as at opening. The change time may be later only where links, owner or
+        permissions have changed too, which explains it. Otherwise something was written and the modification
+        time set back, or the file was renamed, which looks the same.
+        """
         try:
             facts = os.fstat(self.fd)
         except OSError:
             return False
-        return facts.st_size == self.size and facts.st_mtime_ns == self.modified
+        if facts.st_size != self.size or facts.st_mtime_ns != self.modified:
+            return False
+        if facts.st_ctime_ns == self._changed:
+            return True
+        others = _other_facts(facts)
+        if others == self._others:
+            return False
+        self._changed, self._others = facts.st_ctime_ns, others
+        return True
 
     def read_now(self, start: int, stop: int) -> bytes | None:
         """Read the bytes from `start` up to `stop`, as published, if that needs no disk; else return None.
@@ -217,6 +235,16 @@ class LocalBlob:
         """Set whether the blob is cached; return a descriptor to close, or -1. Needs the lock."""
         self._cached = cached
         return self.take_unused()
+
+
+def identity_of(facts: os.stat_result) -> tuple[int, int, int, int, int]:
+    """What tells one content at a path from another: inode, device, size, modification and change time."""
+    return facts.st_ino, facts.st_dev, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _other_facts(facts: os.stat_result) -> tuple[int, int, int, int]:
+    """What changes the change time of a file and not its content."""
+    return facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid
 
 
 def reason(error: OSError) -> str:

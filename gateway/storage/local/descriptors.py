@@ -7,9 +7,8 @@ from collections import OrderedDict
 
 from gateway.storage.local.blob import LocalBlob, close
 
-CacheKey = tuple[str, str, int, int]
-"""Storage, key, size and modification time. So a file published again under the same path is another
-entry."""
+CacheKey = tuple[str, str, int, str]
+"""Storage, key, size and SHA-256. So a file published again under the same path is another entry."""
 
 
 class DescriptorCache:

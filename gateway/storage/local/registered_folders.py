@@ -84,7 +84,7 @@ def register(data: Path, folder: Path) -> str:
 
     Raises what `register_entries` raises.
     """
-    folder = folder.resolve()
+    folder = Path(os.path.abspath(folder))  # with its links, which may be turned to another folder later
     register_entries(data, [Registered(folder, whole=True)])
     return name_for(folder)
 
@@ -92,9 +92,9 @@ def register(data: Path, folder: Path) -> str:
 def register_entries(data: Path, entries: Iterable[Registered]) -> None:
     """Write entries into the file that are not there yet, each under `name_for` its path.
 
-    The roots are absolute, without links. The file has mode 0600 and is replaced in one step, so a reader
-    never sees half of it. Raises ConfigurationError when it cannot be written, or when a path is not valid
-    UTF-8.
+    The roots are absolute; links in them are followed at each opening. The file has mode 0600 and is replaced
+    in one step, so a reader never sees half of it. Raises ConfigurationError when it cannot be written, or
+    when a path is not valid UTF-8.
     """
     wanted = {name_for(entry.path): entry for entry in entries}
     for entry in wanted.values():

@@ -2,9 +2,9 @@
 
 The rules:
 
-- A file is served if its size and modification time are those of the manifest, and its path still leads to
-  the file that was opened (the same inode). The content is not read again, so new content that was written in
-  place, with the modification time set back, is not noticed.
+- A file is served if its size is the manifest's, its content was seen with its present modification time,
+  change time and inode (`verified.py`), and its path still leads to it. Otherwise its content is compared
+  with its SHA-256 once (`comparisons.py`), and `open` raises BeingCompared meanwhile.
 - The root is opened anew for each file, so a root that was remounted or renamed needs no restart.
 - A descriptor is closed when it is neither cached nor in use, so never during a transfer.
 - `ServingRules` decides about each file that was opened, by where it really lies. A file that stays open is
@@ -24,15 +24,17 @@ import errno
 import os
 import stat
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Final, NamedTuple
 
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
-from gateway.storage.interface import FRESH_SECONDS
-from gateway.storage.local.blob import LocalBlob, reason
+from gateway.storage.interface import FRESH_SECONDS, BeingCompared
+from gateway.storage.local.blob import LocalBlob, identity_of, reason
+from gateway.storage.local.comparisons import Comparisons, estimate_seconds, is_refused, reason_to_compare
 from gateway.storage.local.confinement import Opener, best_opener, open_by_parts, parts_of
 from gateway.storage.local.descriptors import DescriptorCache
+from gateway.storage.local.verified import Fingerprint, VerifiedFiles
 from gateway.storage.rules import HIDDEN, MOVED, ServingRules, real_path, refuse_key
 
 RULES_SECONDS: Final = 1.0
@@ -66,6 +68,7 @@ class LocalStorage:
         only: str | None = None,
         takes_new: bool = True,
         rules: ServingRules | None = None,
+        comparisons: Comparisons | None = None,
     ) -> None:
         self.name = name
         self.root = root
@@ -75,6 +78,8 @@ class LocalStorage:
         self._root = os.fsencode(root.absolute())
         self._cache = cache
         self._opener = opener or best_opener()
+        self._comparisons = comparisons or Comparisons(VerifiedFiles())
+        self._verified = self._comparisons.verified
 
     def lookup(self, file: ManifestFile) -> LocalBlob | None:
         """Return the cached blob, acquired, if its path still leads to the same unchanged file; else None.
@@ -82,7 +87,7 @@ class LocalStorage:
         It calls stat once for the path, at most once in FRESH_SECONDS. So a root on a network file system
         that hangs makes the event loop hang too.
         """
-        key = (self.name, file.key, file.size, file.modified)
+        key = (self.name, file.key, file.size, file.sha256)
         blob = self._cache.take(key)
         if blob is None:
             return None
@@ -90,12 +95,8 @@ class LocalStorage:
         if now - blob.checked_at < FRESH_SECONDS:
             return blob
         try:
-            facts = os.stat(blob.path)
-            if (
-                (facts.st_ino, facts.st_dev) == blob.identity
-                and facts.st_size == file.size
-                and facts.st_mtime_ns == file.modified
-                and (now - blob.allowed_at < RULES_SECONDS or self._is_still_allowed(blob, file.key, now))
+            if identity_of(os.stat(blob.path)) == blob.identity and (
+                now - blob.allowed_at < RULES_SECONDS or self._is_still_allowed(blob, file.key, now)
             ):
                 blob.checked_at = now
                 return blob
@@ -107,7 +108,11 @@ class LocalStorage:
 
     def open(self, file: ManifestFile) -> LocalBlob:
         """Open the file and cache it; see `Storage`."""
-        fd, facts = self._open_checked(file)
+        try:
+            fd, facts = self._open_checked(file)
+        except BeingCompared as error:
+            error.done = self._comparisons.begin(self, file)
+            raise
         try:
             path = self._root + b"/" + file.key.encode()
             blob = LocalBlob(fd, facts, path, self._describe(file.key), self._cache.lock)
@@ -115,7 +120,7 @@ class LocalStorage:
         except BaseException:
             os.close(fd)
             raise
-        return self._cache.keep((self.name, file.key, file.size, file.modified), blob)
+        return self._cache.keep((self.name, file.key, file.size, file.sha256), blob)
 
     def handoff(self, file: ManifestFile, media_type: str, disposition: str) -> None:
         """Return None: files have no URL of their own."""
@@ -124,7 +129,10 @@ class LocalStorage:
         """Do nothing: the descriptors belong to the cache, which is cleared by its owner."""
 
     def check(self, file: ManifestFile) -> None:
-        """Raise the error that a download of this file would get now, if any. This reads no content."""
+        """Raise the error that a download of this file would get now, if any. This reads no content.
+
+        Where the content has to be compared first, that is BeingCompared, although nothing was begun.
+        """
         os.close(self._open_checked(file)[0])
 
     def stat(self, key: str) -> Stat:
@@ -132,6 +140,14 @@ class LocalStorage:
         fd, facts = self.open_descriptor(key)
         os.close(fd)
         return Stat(facts.st_size, facts.st_mtime_ns)
+
+    def knows_content(self, file: ManifestFile, facts: os.stat_result) -> bool:
+        """Whether a file with this stat was seen with the content of the manifest's entry."""
+        return facts.st_size == file.size and self._verified.is_verified(file, Fingerprint.of(facts))
+
+    def remember_content(self, file: ManifestFile, facts: os.stat_result) -> None:
+        """Record that the file with this stat was read, and has the content of the manifest's entry."""
+        self._verified.verify(file, Fingerprint.of(facts))
 
     def check_root(self) -> None:
         """Raise StorageError when the root is not a folder that this user may enter."""
@@ -222,17 +238,40 @@ class LocalStorage:
 
     def _open_checked(self, file: ManifestFile) -> tuple[int, os.stat_result]:
         fd, facts = self.open_descriptor(file.key)
-        if facts.st_size == file.size and facts.st_mtime_ns == file.modified:
-            return fd, facts
-        os.close(fd)
-        difference = (
-            f"{facts.st_size} bytes instead of {file.size}"
-            if facts.st_size != file.size
-            else f"modified at {facts.st_mtime_ns} ns instead of {file.modified}"
-        )
-        raise StorageError(
-            f"{self._describe(file.key)} changed since it was published: {difference}; "
-            "publish it again as a new version"
+        try:
+            self._expect_published(file, facts)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd, facts
+
+    def _expect_published(self, file: ManifestFile, facts: os.stat_result) -> None:
+        """Raise StorageError unless the content of a file is known to be the published one."""
+        name = self._describe(file.key)
+        if facts.st_size != file.size:
+            raise StorageError(
+                f"{name} changed since it was published: {facts.st_size} bytes instead of {file.size}; "
+                "publish it again as a new version"
+            )
+        fingerprint = Fingerprint.of(facts)
+        record = self._verified.read(file)
+        if fingerprint in record.verified or self._verified.adopt(file, fingerprint):
+            return
+        if is_refused(record, fingerprint):
+            raise StorageError(
+                f"{name} changed since it was published: {record.fault}; "
+                "put the published file back, or publish this one as a new version"
+            )
+        pause = record.again - time()
+        if pause > 0:
+            error = StorageError(f"{name} could not be compared with what was published: {record.fault}")
+            error.retry_after = int(pause) + 1
+            raise error
+        raise BeingCompared(
+            f"{name} may have changed since it was published, and is compared with its SHA-256: "
+            f"{reason_to_compare(file, record, fingerprint)}",
+            None,
+            estimate_seconds(file.size),
         )
 
     def _describe(self, key: str) -> str:

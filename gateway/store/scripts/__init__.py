@@ -62,5 +62,6 @@ CLAIM: Final = Script.load("claim")
 READ_AND_CLAIM: Final = Script.load("read_and_claim")
 CHECKPOINT: Final = Script.load("checkpoint")
 SETTLE: Final = Script.load("settle")
+PROBE: Final = Script.load("probe")
 SCRIPTS: Final = (CLAIM, READ_AND_CLAIM, CHECKPOINT, SETTLE)
 """The ledger's scripts, which a worker loads at each connection."""

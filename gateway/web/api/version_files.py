@@ -188,5 +188,6 @@ def _job(
     if root is None:
         scanned = ScannedObject(new.name, new.storage, f"{new.storage}: {new.key}", facts)
         return partial(hasher.describe_object, scanned, earlier.object(scanned))
-    file = ScannedFile(new.name, root / new.key, root, facts.size, facts.modified)
+    path = root / new.key
+    file = ScannedFile(new.name, path, root, facts.size, facts.modified, path)
     return partial(hasher.describe, file, ObjectLocation(new.storage, new.key), earlier.file(file))

@@ -1,0 +1,122 @@
+"""What the gateway asks of a Redis user, in one table, and the trials by which `check` finds what is missing.
+
+Each trial is a command as the gateway sends it, on keys that do not exist, and leaves nothing behind: it
+reads, it writes nothing, or its arguments are refused once its permission has been seen. Only TEMPORARY ones
+make a key, which the next command removes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.store.client_server import Command
+from gateway.store.key_names import (
+    PROBE_KEY,
+    PRODUCTS_KEY,
+    api_key_key,
+    idempotency_record_key,
+    manifest_key,
+    product_key,
+    version_key,
+)
+from gateway.store.replies import ErrorReply
+from gateway.store.scripts import Script
+
+KEYS: Final = "dg:*"
+"""All keys of the gateway."""
+_SCRIPT: Final = Script("return 1")
+_TEMPORARY: Final = idempotency_record_key("probe")
+
+TRIALS: Final[dict[str, Command]] = {
+    "ping": ("PING",),
+    "time": ("TIME",),
+    "select": ("SELECT", "none"),
+    "scan": ("SCAN", "0", "MATCH", PROBE_KEY, "COUNT", 1),
+    "script|load": ("SCRIPT", "LOAD", _SCRIPT.text),
+    "eval": ("EVAL", _SCRIPT.text, 1, PROBE_KEY),
+    "evalsha": ("EVALSHA", _SCRIPT.sha, 1, PROBE_KEY),
+    "exists": ("EXISTS", PROBE_KEY),
+    "get": ("GET", PROBE_KEY),
+    "set": ("SET", PROBE_KEY, "", "PX", 0),  # no time may be 0
+    "setrange": ("SETRANGE", PROBE_KEY, 0, ""),
+    "del": ("DEL", PROBE_KEY),
+    "pexpireat": ("PEXPIREAT", PROBE_KEY, 1),
+    "hget": ("HGET", PROBE_KEY, "max"),
+    "hmget": ("HMGET", PROBE_KEY, "max"),
+    "hgetall": ("HGETALL", PROBE_KEY),
+    "hexists": ("HEXISTS", PROBE_KEY, "max"),
+    "hdel": ("HDEL", PROBE_KEY, "max"),
+    "hset": ("HSET", PROBE_KEY, "max", "1", "size"),  # a value is missing
+    "hincrby": ("HINCRBY", PROBE_KEY, "max", "none"),  # this is no number
+    "smembers": ("SMEMBERS", PROBE_KEY),
+}
+"""Commands that the gateway needs, as an ACL names them, and a trial of each."""
+TEMPORARY: Final[dict[str, Command]] = {
+    "hsetnx": ("HSETNX", _TEMPORARY, "probe", "1"),
+    "sadd": ("SADD", _TEMPORARY, "probe"),
+}
+"""Those that have no trial without a key that is made; it is removed at once."""
+REMOVE: Final[dict[str, Command]] = {"del": ("DEL", _TEMPORARY), "pexpireat": ("PEXPIREAT", _TEMPORARY, 1)}
+"""Both, because a user may lack one of them."""
+
+KEY_TRIALS: Final[dict[str, str]] = {
+    "dg:token:*": PROBE_KEY,
+    "dg:manifest:*": manifest_key("probe"),
+    "dg:product:*": product_key(":probe"),
+    "dg:version:*": version_key(":probe"),
+    PRODUCTS_KEY: PRODUCTS_KEY,
+    "dg:key:*": api_key_key("probe"),
+    "dg:idem:*": idempotency_record_key("probe"),
+}
+"""The kinds of keys, and one of each. No product has a colon in its id."""
+
+COMMANDS: Final = tuple(sorted((*TRIALS, *TEMPORARY)))
+OPTIONAL: Final = {
+    "info": "`check` looks at version, memory and persistence",
+    "config|get": "`check` looks at snapshots",
+    "role": "the gateway asks for the server's role by ROLE; without it by HELLO, which everybody may send",
+}
+"""Commands that make something better, and what."""
+
+
+def acl_rules(commands: tuple[str, ...] = COMMANDS) -> str:
+    """The rules of ACL SETUSER for these commands and all keys of the gateway."""
+    return " ".join(["resetkeys", f"~{KEYS}", "-@all", *(f"+{name}" for name in commands)])
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Permissions that a user lacks. keys: patterns that it may not read and write."""
+
+    commands: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def rules(self) -> str:
+        """The rules of ACL SETUSER that add what is missing."""
+        return " ".join([*(f"+{name}" for name in self.commands), *(f"~{KEYS}" for _ in self.keys[:1])])
+
+
+def trials() -> tuple[Command, ...]:
+    """All trials, in the order that `missing` expects."""
+    return (
+        *TRIALS.values(),
+        *(command for trial in TEMPORARY.values() for command in (trial, *REMOVE.values())),
+        *(command for key in KEY_TRIALS.values() for command in (("EXISTS", key), ("SETRANGE", key, 0, ""))),
+    )
+
+
+def missing(replies: list[ErrorReply | None]) -> Missing:
+    """What the replies to `trials` say; None stands for a reply that is no error."""
+    denied = [reply is not None and reply.code == "NOPERM" for reply in replies]
+    for_key = [reply is not None and "access" in reply.text for reply in replies]
+    names = [*TRIALS, *(each for name in TEMPORARY for each in (name, *REMOVE))]
+    commands = [name for name, no, key in zip(names, denied, for_key, strict=False) if no and not key]
+    rest = list(zip(denied, for_key, strict=True))[len(names) :]
+    keys = [
+        pattern
+        for number, pattern in enumerate(KEY_TRIALS)
+        if any(no and key for no, key in rest[2 * number : 2 * number + 2])
+    ]
+    return Missing(tuple(dict.fromkeys(commands)), tuple(keys))
