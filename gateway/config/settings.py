@@ -27,6 +27,7 @@ from typing import Annotated, Any, Final
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.messages import describe
 from gateway.config.readers import (
     UNIT_ADDRESS,
     AbsolutePath,
@@ -329,7 +330,7 @@ def _name(sources: Sequence[Source], path: SettingPath) -> str:
 
 def _describe(detail: Any) -> str:
     """Describe a fault of the model in a sentence for people."""
-    return str(detail["ctx"]["error"] if detail["type"] == "value_error" else detail["msg"])
+    return describe(detail)
 
 
 def _check_together(settings: Settings, faulty: set[str], sources: Sequence[Source]) -> Iterator[str]:

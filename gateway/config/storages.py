@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, model_validator
 
+from gateway.config.messages import describe
 from gateway.config.readers import (
     AbsolutePath,
     AccelPrefix,
@@ -262,7 +263,7 @@ def explain(path: SettingPath, detail: Any, values: Mapping[str, Any]) -> tuple[
         case _ if len(path) <= 2:
             return path, 'must be a table: write [storage.NAME] and below it root = "…"'
         case _:
-            return path, str(detail["msg"])
+            return path, describe(detail)
 
 
 def _unknown_type(given: object) -> str:

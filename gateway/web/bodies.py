@@ -118,7 +118,7 @@ def parse_json(body: bytes) -> Any:
         return _decode(text)
     except json.JSONDecodeError as error:
         position = f"line {error.lineno}, column {error.colno}"
-        raise Problem("invalid_request", f"The body is not JSON: {error.msg} at {position}.") from None
+        raise Problem("invalid_request", f"The body is not JSON: the fault is at {position}.") from None
     except RecursionError:
         raise Problem("invalid_request", "The body is nested too deeply.") from None
     except _AmbiguousError as error:

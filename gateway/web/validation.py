@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
+from gateway.config.messages import describe
 from gateway.products.validation import Fault
 from gateway.web.problems import invalid
 
@@ -43,22 +44,8 @@ def validate_query(model: type[Model], request: web.BaseRequest) -> Model:
 
 def _faults(error: ValidationError) -> list[Fault]:
     faults: dict[str, str] = {}
-    for detail in error.errors(include_url=False, include_input=False, include_context=False):
-        message = detail["msg"]
-        match detail["type"]:
-            case "extra_forbidden":
-                message = "is not a field of this request"
-            case "missing":
-                message = "is required"
-            case "model_type":
-                message = "must be a JSON object"
-            case "string_unicode":
-                message = "has half a surrogate pair, which is not a character"
-            case "value_error" | "gateway_fault":
-                message = message.removeprefix("Value error, ")
-            case _:
-                message = f"is wrong: {message[:1].lower()}{message[1:]}"
-        faults.setdefault(_path(detail["loc"]) or "body", message)
+    for detail in error.errors(include_url=False, include_input=False):
+        faults.setdefault(_path(detail["loc"]) or "body", describe(detail))
     return list(faults.items())
 
 
