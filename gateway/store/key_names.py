@@ -16,7 +16,7 @@
     dg:products         set      the ids of all products, only for listing
     dg:key:{HASH}       hash     an API key by its SHA-256: name, role, created (ms); optional expires (ms).
                                  The key lives exactly until `expires` (PEXPIREAT)
-    dg:old-key:{HASH}   string   when an API key expires or has expired (ms); kept for a while after that, so
+    dg:oldkey:{HASH}    string   when an API key expires or has expired (ms); kept for a while after that, so
                                  that its user learns why it is refused
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
@@ -67,7 +67,7 @@ def api_key_key(digest: str) -> str:
 
 def old_key_key(digest: str) -> str:
     """The key of what is known of an API key after its expiry; it has the same hash tag as the API key."""
-    return f"dg:old-key:{{{digest}}}"
+    return f"dg:oldkey:{{{digest}}}"
 
 
 def idempotency_record_key(digest: str) -> str:

@@ -12,11 +12,13 @@ from typing import Final
 
 from gateway.store.client_server import Command
 from gateway.store.key_names import (
+    AUDIT_KEY,
     PROBE_KEY,
     PRODUCTS_KEY,
     api_key_key,
     idempotency_record_key,
     manifest_key,
+    old_key_key,
     product_key,
     version_key,
 )
@@ -49,7 +51,11 @@ TRIALS: Final[dict[str, Command]] = {
     "hdel": ("HDEL", PROBE_KEY, "max"),
     "hset": ("HSET", PROBE_KEY, "max", "1", "size"),  # a value is missing
     "hincrby": ("HINCRBY", PROBE_KEY, "max", "none"),  # this is no number
+    "hvals": ("HVALS", PROBE_KEY),
     "smembers": ("SMEMBERS", PROBE_KEY),
+    "srem": ("SREM", PROBE_KEY, "probe"),
+    "xadd": ("XADD", PROBE_KEY, "NOMKSTREAM", "*", "probe", "1"),  # there is no stream
+    "xrevrange": ("XREVRANGE", PROBE_KEY, "+", "-", "COUNT", 1),
 }
 """Commands that the gateway needs, as an ACL names them, and a trial of each."""
 TEMPORARY: Final[dict[str, Command]] = {
@@ -67,6 +73,8 @@ KEY_TRIALS: Final[dict[str, str]] = {
     "dg:version:*": version_key(":probe"),
     PRODUCTS_KEY: PRODUCTS_KEY,
     "dg:key:*": api_key_key("probe"),
+    "dg:oldkey:*": old_key_key("probe"),
+    AUDIT_KEY: AUDIT_KEY,
     "dg:idem:*": idempotency_record_key("probe"),
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""
