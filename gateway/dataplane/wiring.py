@@ -6,7 +6,6 @@ need.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +30,6 @@ from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases, Times
-
-_log = logging.getLogger("gateway")
 
 
 @dataclass(frozen=True)
@@ -117,20 +114,10 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
 
 
 def _share_descriptors(settings: Settings) -> Shares:
-    """Share this process' descriptors out, and say in the log where they are too few for the settings."""
-    limit = descriptor_limit()
-    shares = share_descriptors(
-        limit, settings.max_connections, settings.open_files, settings.descriptors_each
+    """Share this process' descriptors out. The supervisor logs where they are too few for the settings."""
+    return share_descriptors(
+        descriptor_limit(), settings.max_connections, settings.open_files, settings.descriptors_each
     )
-    if shares != (settings.max_connections, settings.open_files):
-        _log.warning(
-            "the limit of %d open files is enough for %d connections and %d files kept open: raise it, or "
-            "lower max_connections and open_files",
-            limit,
-            shares.connections,
-            shares.files,
-        )
-    return shares
 
 
 class Recorder:

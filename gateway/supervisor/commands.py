@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from gateway.config.settings import Settings, base_url
 from gateway.runtime import log, signals
+from gateway.runtime.descriptors import Shares, hard_limit, share_descriptors
 from gateway.runtime.listeners import Listener
 from gateway.store.embedded import EmbeddedStore
 from gateway.supervisor.children import PROGRAM, ListeningService
@@ -161,7 +162,7 @@ class RunningCommand(contextlib.ExitStack):
 
     def supervise(self, announce: Started) -> None:
         """Run the services until the end. `announce` is awaited once everything is ready."""
-        self.settings = self._with_ports(self.settings)
+        self.settings = self._ready_to_use(self.settings)
         if self._store is not None and self._store.program is not None:
             program = self._store.program
             extra = {"server": program.version, "program": program.path, "origin": program.origin}
@@ -170,7 +171,7 @@ class RunningCommand(contextlib.ExitStack):
             self.settings,
             self._services,
             command=self._command,
-            reload=lambda: self._with_ports(self._reload()),
+            reload=lambda: self._ready_to_use(self._reload()),
             store=self._store,
             health_listener=self.health_listener,
             program=self._program,
@@ -194,14 +195,41 @@ class RunningCommand(contextlib.ExitStack):
         _log.info("listening", extra={"setting": setting, "address": str(listener.address)})
         return listener
 
-    def _with_ports(self, settings: Settings) -> Settings:
-        """The settings with the real port in each address that we listen on and that had port 0."""
+    def _ready_to_use(self, settings: Settings) -> Settings:
+        """The settings with the real port in each address that we listen on and that had port 0.
+
+        It is logged where the limit of open files is too low for them.
+        """
+        if any(each.service.reads_storages for each in self._services):
+            log_descriptors(settings)
         found = {
             name: str(listener.address)
             for name, listener in self._listeners.items()
             if getattr(settings, name) == listener.configured
         }
         return settings.model_copy(update=found)
+
+
+def log_descriptors(settings: Settings, limit: int | None = None) -> None:
+    """Log where the limit of open files is too low for the workers: once, as it is the same for all of them.
+
+    It is a warning where the user has set what cannot be had, and information where only a default is not
+    reached: then nothing that the user asked for is missing. So `up` with its quiet log does not show it to
+    somebody who tries the gateway, and `serve` and `check` do. limit: instead of the hard limit of this
+    process, to which each worker raises its own.
+    """
+    limit = hard_limit() if limit is None else limit
+    wanted = Shares(settings.max_connections, settings.open_files)
+    shares = share_descriptors(limit, *wanted, settings.descriptors_each)
+    if shares != wanted:
+        is_set = not settings.model_fields_set.isdisjoint(("max_connections", "open_files"))
+        _log.log(
+            logging.WARNING if is_set else logging.INFO,
+            "the limit of %d open files is enough for %d connections and %d files kept open in each worker: "
+            "raise it, or lower max_connections and open_files",
+            limit,
+            *shares,
+        )
 
 
 def _quiet(settings: Settings) -> Settings:

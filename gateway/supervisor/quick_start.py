@@ -162,8 +162,9 @@ async def _publish(
         planned.id, manifest.version, expires_in=int(settings.mint_default_ttl)
     )
     what = {"product": planned.id, "version": manifest.version}
-    await store.audit.record("cli", "version.register", what)
-    await store.audit.record("cli", "token.create", {"token": minted.record.id, **what})
+    # Not written to the log: `up` prints what it has published, and the links must stay visible.
+    await store.audit.record("cli", "version.register", what, write=False)
+    await store.audit.record("cli", "token.create", {"token": minted.record.id, **what}, write=False)
     return PublishedProduct(planned.id, manifest, minted.token, warnings, planned.publication.skipped)
 
 

@@ -6,7 +6,8 @@
      "client": "10.0.0.7", "method": "GET", "path": "/api/products", "unreported": 0}
 
 `by` is the id of an API key (`key list` shows its name), "cli" for a command, and null for a caller whose key
-is unknown. Each process writes its lines to the log, whatever `log_level` is. All changes but the links that
+is unknown. Each service writes its lines to the log, whatever `log_level` is. Commands write none, nor does
+`up` of what it publishes itself: they print for a person what they have done. All changes but the links that
 a mint key makes are also kept in the store, for all machines together, the last KEPT of them: a link has its
 key's id in its own record, and thousands of links would soon push out everything else.
 
@@ -52,14 +53,17 @@ class AuditTrail:
     def __init__(self, client: StoreClient) -> None:
         self._client = client
 
-    async def record(self, by: str, action: str, what: Mapping[str, object], *, keep: bool = True) -> None:
+    async def record(
+        self, by: str, action: str, what: Mapping[str, object], *, keep: bool = True, write: bool = True
+    ) -> None:
         """Record a change that has been made. It never fails: a fault of the store is logged.
 
-        keep: also in the store. what: the ids of what was changed, and what it was changed to. None is left
-        out.
+        keep: in the store. write: to the log. what: the ids of what was changed, and what it was changed to.
+        None is left out.
         """
         given = {name: str(value) for name, value in what.items() if value is not None}
-        _log.info("change", extra={"action": action, "by": by, "what": given})
+        if write:
+            _log.info("change", extra={"action": action, "by": by, "what": given})
         if not keep:
             return
         fields = [text for pair in given.items() for text in pair]
