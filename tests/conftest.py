@@ -30,8 +30,10 @@ from tests.support.store_server import StoreServer  # noqa: E402
 from tests.support.swift import NoFolderError, SharedS3  # noqa: E402
 from tests.support.timing import hold_limits  # noqa: E402
 
-# Shells start background jobs with SIGINT ignored, and every process that a test starts would inherit that.
+# Shells start background jobs with SIGINT ignored, and nohup ignores SIGHUP. Every process that a test starts
+# would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ def test_these_are_the_commands() -> None:
         "up", "serve", "serve-mint", "serve-web", "check", "audit",
         "product add", "product list", "product show",
         "product activate", "product rename", "product archive", "product restore", "product remove",
+        "product relocate",
         "token create", "token show", "token list", "token revoke", "token extend",
         "key create", "key list", "key revoke",
     }  # fmt: skip

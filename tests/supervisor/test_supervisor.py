@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -75,7 +76,14 @@ def test_a_killed_store_is_restarted_with_everything_in_it(gateway: Gateway) -> 
     assert gateway.health()["store"]["restarts"] == 1
     [runs] = [line for line in gateway.log() if line["event"] == "the embedded store runs"]
     assert (runs["origin"], runs["program"]) == (BUNDLED, choose_server().path)
-    [again] = [line for line in gateway.log() if line.get("child") == "store" and line["event"] == "started"]
+
+    def store_starts() -> list[dict[str, Any]]:
+        return [line for line in gateway.log() if (line.get("child"), line["event"]) == ("store", "started")]
+
+    wait_until(
+        store_starts, "the restart is in the log"
+    )  # /healthz asks the store itself, and may know first
+    [again] = store_starts()
     assert again["server"] == str(choose_server())
 
 

@@ -76,10 +76,10 @@ def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
     assert download(one) == CONTENT
     assert b"sub/a.wav" in download(several)
     assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.output
-    key = up.command("key", "create", "shop", "--json")
+    key = up.command("key", "create", "operator", "--role", "admin", "--json")
     secret = json.loads(key.communicate()[0])["key"]
     assert key.returncode == 0
-    [admin_api] = [line.split()[3].rstrip(",") for line in up.output if line.startswith("Admin API at ")]
+    [admin_api] = [line.split()[3].rstrip(":") for line in up.output if line.startswith("Admin API at ")]
     request = Request(f"{admin_api}/api/downloads/tokens", headers={"Authorization": f"Bearer {secret}"})
     with urlopen(request, timeout=15) as response:
         assert {token["productId"] for token in json.load(response)["tokens"]} == {"epic-kit.zip", "kit"}

@@ -188,7 +188,7 @@ async def test_a_request_that_reaches_no_handler_is_a_problem(api: Api) -> None:
 async def test_bytes_that_are_no_http_are_a_problem(api: Api, head: bytes) -> None:
     answer = await api.talk(head)
     headers, _, body = answer.partition(b"\r\n\r\n")
-    status = 431 if len(head) > 20_000 else 400
+    status = 400 if len(head) < 20_000 else 414 if head.startswith(b"GET /x") else 431
     assert headers[8:].startswith(b" %d " % status)
     check_problem(status, json.loads(body), "application/problem+json")
     assert b"application/problem+json" in headers
