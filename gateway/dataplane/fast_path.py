@@ -24,7 +24,7 @@ from typing import Final, TypeVar
 from gateway.dataplane.delivery.batched_span import BatchedSpan, batch_span, fits_batch
 from gateway.dataplane.delivery.transfer import SMALL_BYTES
 from gateway.dataplane.exchange import Exchange
-from gateway.errors import TOKEN_INVALID
+from gateway.errors import TOKEN_INVALID, StorageError
 from gateway.http.forward_auth import permission_head
 from gateway.http.pages import refusal_answer
 from gateway.http.plans import Representation
@@ -188,7 +188,10 @@ class FastPath:
         if representation.file.size > SMALL_BYTES:
             _keep(self._locations, key, (storage, representation))
             return
-        content = blob.read_now(0, representation.file.size)
+        try:
+            content = blob.read_now(0, representation.file.size)
+        except StorageError:
+            return  # changed after the answer, which was right; the look-up of the next request reports it
         if content is not None:
             head = representation.whole().head
             _keep(self._files, key, KeptAnswer(head, content, storage, representation, blob))

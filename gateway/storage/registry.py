@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 ADOPTED: Final = "adopted"
 """The folder in the data folder with what workers found out about objects that were stored again."""
 RECHECK_SECONDS: Final = 1.0
-"""An unknown name makes us read the file of registered folders again at most this often: manifests may name
-storages that do not exist, in any number."""
+"""A file of registered folders that cannot be read is tried again for an unknown name at most this often:
+manifests may name storages that do not exist, in any number. One that can be read is only looked at (a stat),
+and read when it has changed, so what was just published is found at once."""
 Count = Callable[..., None]
 """The type of `Counters.add`: the index of a counter, and how much to add to it (1 if left out)."""
 
@@ -182,7 +183,7 @@ class Storages:
         self._slice_cache: SliceCache | None = None
         self._lock = threading.RLock()
         self._registry_version: tuple[int, int, int] | None = None
-        self._registry_read_at = float("-inf")
+        self._registry_failed_at = float("-inf")
 
     @classmethod
     def of(
@@ -219,8 +220,8 @@ class Storages:
     def get(self, name: str) -> Storage:
         """Return the storage of this name. Raises StorageError if there is none.
 
-        For an unknown name the file of registered folders is looked at again (a stat, and a small read when
-        it has changed), unless that was done in the last RECHECK_SECONDS.
+        For an unknown name the file of registered folders is looked at again: a stat, and a small read when
+        it has changed. After an error, that waits for RECHECK_SECONDS.
         """
         storage = self._all.get(name)
         if storage is not None:
@@ -228,7 +229,7 @@ class Storages:
         if name in self._tables:
             return self._build(name)
         with self._lock:  # other threads wait here and use what this one finds
-            if time.monotonic() - self._registry_read_at >= RECHECK_SECONDS:
+            if time.monotonic() - self._registry_failed_at >= RECHECK_SECONDS:
                 self._refresh()
             storage = self._all.get(name)
         if storage is None:
@@ -362,17 +363,21 @@ class Storages:
     def _refresh(self) -> None:
         """Read the file of registered folders again if it has changed. Raises StorageError."""
         with self._lock:
-            self._registry_read_at = time.monotonic()
             try:
                 facts = os.stat(self._registry)
             except FileNotFoundError:
                 return
             except OSError as error:
+                self._registry_failed_at = time.monotonic()
                 raise StorageError(f"{self._registry} cannot be read: {error.strerror}") from error
             version = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
             if version == self._registry_version:
                 return
-            registered = read_registry(self._registry.parent)
+            try:
+                registered = read_registry(self._registry.parent)
+            except StorageError:
+                self._registry_failed_at = time.monotonic()
+                raise
             fresh = dict(self._configured)
             for name, entry in registered.items():
                 if name not in fresh and name not in self._tables:

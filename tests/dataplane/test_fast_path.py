@@ -5,12 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from gateway.dataplane.delivery.transfer import SMALL_BYTES
-from gateway.runtime.metrics import BYTES_SENT, DOWNLOADS_FINISHED, DOWNLOADS_STARTED, REFUSALS, RESPONSES
+from gateway.dataplane.fast_path import FastPath
+from gateway.errors import StorageError
+from gateway.http.plans import Representation
+from gateway.runtime.metrics import (
+    BYTES_SENT,
+    DOWNLOADS_FINISHED,
+    DOWNLOADS_STARTED,
+    REFUSALS,
+    RESPONSES,
+    Counters,
+)
 from gateway.secrets import new_token, token_id
+from gateway.storage.local.descriptors import DescriptorCache
+from gateway.storage.local.storage import LocalStorage
+from tests.support.local_files import entry, open_compared
 from tests.support.plane import Plane, Response, run_plane
 from tests.support.waiting import wait_until
 
@@ -138,6 +152,20 @@ def test_a_file_that_changed_is_not_served_from_memory(served: Plane) -> None:
     time.sleep(0.01)  # longer than FRESH_SECONDS
     assert served.get(f"/download?token={token}").code == "storage_failed"
     assert served.get("/auth", asked)["X-Gateway-Status"] == "502"
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 100])
+def test_a_file_that_changes_just_after_its_answer_is_no_error(tmp_path: Path, content: bytes) -> None:
+    """The answer was right and has been sent. The next look-up finds the change."""
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    file, storage = entry(tmp_path, "file"), LocalStorage("files", tmp_path, DescriptorCache(4))
+    with open_compared(storage, file) as blob:
+        os.utime(path, ns=(0, 0))
+        with pytest.raises(StorageError, match="changed while it was read"):
+            blob.read_now(0, file.size)
+        FastPath(Counters()).keep_file((b"digest", ""), storage, Representation(file), blob)
+    assert storage.lookup(file) is None
 
 
 def test_the_answer_to_a_front_proxy_names_the_token(served: Plane) -> None:

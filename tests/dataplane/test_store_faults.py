@@ -508,7 +508,6 @@ ACTIONS = [
     truncate,
     empty,
     grow,
-    touch,
     overwrite,
     replace,
     make_folder,
@@ -546,6 +545,26 @@ def test_a_file_changed_after_publishing(
         assert (answer.status, answer.code) == (502, "storage_failed")
     assert plane.get(target, method="HEAD").status == 502
     wait_until(lambda: plane.charged(target) == (size if known else 0), "it was returned")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "fresh"])
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_a_file_touched_after_publishing(plane: Plane, known: bool, size: int) -> None:
+    """It has another time and the same bytes, so it is compared, served and charged (decision 0019)."""
+    content = os.urandom(size)
+    published = plane.publish(content)
+    target = plane.link(published, maximum=3)
+    if known:
+        assert plane.get(target).body == content
+    touch(published.path)
+    time.sleep(0.01)
+    answer = plane.get(target)
+    assert (answer.status, answer.body, answer["ETag"]) == (200, content, published.etag)
+    part = plane.get(target, "Range: bytes=5-9", f"If-Range: {published.etag}")
+    assert (part.status, part.body) == (206, content[5:10])
+    assert plane.get(target, method="HEAD").status == 200
+    charged = (2 if known else 1) * size + 5
+    wait_until(lambda: plane.charged(target) == charged, "what was sent is charged")
 
 
 @pytest.mark.parametrize("action", [delete, replace], ids=lambda action: action.__name__)

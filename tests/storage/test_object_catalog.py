@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.config.storages import S3Settings
-from gateway.errors import StorageError
+from gateway.errors import NotAsPublished, StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage import retries
 from gateway.storage.catalog import Catalog, ObjectFacts
@@ -161,15 +161,70 @@ async def test_check_and_a_download_say_the_same_of_what_came_later(
     storage.close()
 
 
-def test_an_object_of_one_byte_and_an_empty_one(server: Upstream) -> None:
-    server.put("one", b"x")
+def without_bytes(content_range: str | None) -> Fault:
+    """A 206 without bytes, and what it says of the range."""
+    fields = {"ETag": '"e"', "Last-Modified": "Tue, 14 Nov 2023 22:13:20 GMT", "Content-Length": "0"}
+    return Fault(status=206, fields={**fields, "Content-Range": content_range}, short_after=0, closes=True)
+
+
+NO_FIRST_BYTE = {
+    "416": Fault(),
+    "whole": Fault(ignore_range=True),
+    "206 as of Azurite": without_bytes("bytes 0--1/0"),
+    "206 unsatisfied": without_bytes("bytes */0"),
+    "206 of a byte that is none": without_bytes("bytes 0-0/0"),
+    "206 without a range": without_bytes(None),
+}
+"""What storages answer when the first byte of an empty object is asked for."""
+
+
+@pytest.mark.parametrize("name", NO_FIRST_BYTE)
+async def test_an_empty_object(server: Upstream, name: str) -> None:
     server.put("empty", b"")
+    catalog, storage = pair(server)
+    server.faults.append(NO_FIRST_BYTE[name])
+    facts = catalog.stat("empty")
+    assert not server.faults
+    assert facts.size == 0
+    assert facts.etag == server.objects["empty"].etag
+    assert list(catalog.read(facts)) == []
+    catalog.check(published(facts))
+    await storage.lookup(published(facts)).check()
+    assert await read(storage, published(facts), 0, 0) == b""
+    storage.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["416", "206 as of Azurite", "206 unsatisfied", "206 of a byte that is none"]
+)
+async def test_an_object_that_became_empty_has_changed(server: Upstream, name: str) -> None:
+    """Also where the request is not pinned, for want of a strong ETag."""
+    server.put(KEY, CONTENT, etag='W/"a"')
+    catalog, storage = pair(server)
+    file = published(catalog.stat(KEY))
+    server.put(KEY, b"", etag='W/"b"')
+    server.faults.append(NO_FIRST_BYTE[name])
+    with pytest.raises(NotAsPublished, match="has changed since it was published"):
+        await storage.lookup(file).check()
+    server.faults.append(NO_FIRST_BYTE[name])
+    with pytest.raises(NotAsPublished, match="has changed since it was published"):
+        await read(storage, file, 5, 10)
+    storage.close()
+
+
+async def test_a_storage_that_gives_no_range_of_bytes_that_are_there(server: Upstream) -> None:
+    server.faults.append(Fault(status=416))
+    with pytest.raises(StorageError, match=r"answers 416|comes whole although a range was asked for"):
+        pair(server)[0].stat(KEY)
+
+
+def test_an_object_of_one_byte(server: Upstream) -> None:
+    server.put("one", b"x")
     catalog, _ = pair(server)
-    for key, content in (("one", b"x"), ("empty", b"")):
-        facts = catalog.stat(key)
-        assert facts.size == len(content)
-        assert b"".join(catalog.read(facts)) == content
-        catalog.check(published(facts))
+    facts = catalog.stat("one")
+    assert facts.size == 1
+    assert b"".join(catalog.read(facts)) == b"x"
+    catalog.check(published(facts))
 
 
 @pytest.mark.parametrize("make", [Upstream, Google])

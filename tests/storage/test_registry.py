@@ -35,14 +35,12 @@ def test_configured(root: Path, data: Path) -> None:
         storages.get("other")
 
 
-def test_registered_while_running(root: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registered_while_running(root: Path, data: Path) -> None:
+    """It is found at once, also right after others that were asked for in vain."""
     running = Storages({}, data, 4)
     with pytest.raises(StorageError):
         running.get("anything")
     name = register(data, root)
-    with pytest.raises(StorageError):  # asked less than a second ago: not again
-        running.get(name)
-    monkeypatch.setattr(registry, "RECHECK_SECONDS", 0.0)
     storage = running.local(name)
     with storage.open(entry(root, "sub/file", name)) as blob:
         assert blob.pread(0, 1) == b"0"
@@ -50,6 +48,37 @@ def test_registered_while_running(root: Path, data: Path, monkeypatch: pytest.Mo
     running.local(other).stat("file")
     assert running.get(name) is storage  # with the descriptors it has
     running.close()
+
+
+def test_the_registered_folders_are_read_only_when_they_have_changed(
+    root: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever unknown names are asked for. A file that cannot be read is tried again after a while."""
+    reads: list[Path] = []
+
+    def read(folder: Path) -> dict[str, Registered]:
+        reads.append(folder)
+        return read_registry(folder)
+
+    monkeypatch.setattr(registry, "read_registry", read)
+    name = register(data, root)
+    running = Storages({}, data, 4)
+    for number in range(5):
+        with pytest.raises(StorageError, match="no storage"):
+            running.get(f"unknown-{number}")
+    assert len(reads) == 1
+    running.local(name)
+    (data / REGISTRY).write_text("damaged")
+    with pytest.raises(StorageError, match="is damaged"):
+        running.get("unknown")
+    for _ in range(5):
+        with pytest.raises(StorageError, match="no storage"):
+            running.get("unknown")
+    assert len(reads) == 2
+    (data / REGISTRY).unlink()
+    other = register(data, root / "sub")
+    monkeypatch.setattr(registry, "RECHECK_SECONDS", 0.0)
+    running.local(other)
 
 
 def test_register(root: Path, data: Path) -> None:

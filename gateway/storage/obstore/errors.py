@@ -41,6 +41,12 @@ _MISSING_FIELDS: Final = {
     "MissingEtag": "an ETag",
 }
 """What object_store says of a response that lacks a field."""
+_NO_RANGE: Final = re.compile(
+    r"returned non-2xx status code: 416\b"
+    r"|\b(?:NotPartial|NoContentRange|ParseContentRange|UnexpectedRange|InvalidRangeRequest)\b"
+)
+_NOW_EMPTY: Final = re.compile(r'CONTENT_RANGE header: "bytes [^"/]*/0"|object was only 0 bytes long')
+"""What object_store says of a Content-Range such as `bytes 0--1/0` (Azurite) or `bytes */0`."""
 _RETRY_STATUSES: Final = RETRY_STATUSES | {408}
 
 
@@ -48,6 +54,11 @@ def status_of(error: Exception) -> int:
     """Return the status of the response that an exception is about, 0 if it is about none."""
     match = _STATUS.search(str(error))
     return int(match[1]) if match else 0
+
+
+def gives_no_range(error: Exception) -> bool:
+    """Whether a storage did not send the range that it was asked for, as for an object without bytes."""
+    return _NO_RANGE.search(str(error)) is not None
 
 
 def translate(error: Exception, subject: str, *, versioned: bool = False) -> TransientError | StorageError:
@@ -74,6 +85,8 @@ def translate(error: Exception, subject: str, *, versioned: bool = False) -> Tra
         return StorageError(f"{subject} cannot be read: the key has empty parts, or parts such as '..'")
     if "HTTP error" in text:
         return TransientError(_broken_connection(text) or "the connection was lost")
+    if _NOW_EMPTY.search(text):
+        return NotAsPublished(f"{subject} has changed since it was published: it is empty now", differs=True)
     return StorageError(f"{subject} {_unusable(error, text)}")
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import obstore
 
+from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.runtime.metrics import UPSTREAM_REQUESTS
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.object_storage import ObjectStorage, describe_object
-from gateway.storage.obstore.errors import OBSTORE_ERRORS, status_of, translate
+from gateway.storage.obstore.errors import OBSTORE_ERRORS, gives_no_range, status_of, translate
 from gateway.storage.obstore.object import CloudObject
 from gateway.storage.obstore.stream import CloudStream
 from gateway.storage.retries import RetryBudget, TransientError
@@ -71,16 +72,24 @@ class CloudStorage(ObjectStorage):
         )
 
     async def _describe(self, key: str) -> GetResult:
+        """Ask for the first byte. An empty object has none, and storages say so in many ways: HEAD tells."""
         subject = describe_object(self.name, key)
         try:
             return await self._get(key, {"range": (0, 1)})
         except OBSTORE_ERRORS as error:
-            if status_of(error) != _NOT_SATISFIABLE:
-                raise translate(error, subject) from None
+            failure = translate(error, subject)
+            if not gives_no_range(error):
+                raise failure from None
+            if status_of(error) == _NOT_SATISFIABLE:
+                failure = StorageError(f"{subject} cannot be read in ranges: the storage answers 416")
         try:
-            return await self._get(key, {"head": True})  # an empty object has no first byte
+            result = await self._get(key, {"head": True})
         except OBSTORE_ERRORS as error:
-            raise translate(error, subject) from None
+            unknown = translate(error, subject)
+            raise (unknown if isinstance(unknown, TransientError) else failure) from None
+        if result.meta["size"]:
+            raise failure
+        return result
 
     async def _get(self, key: str, options: GetOptions) -> GetResult:
         self.count(UPSTREAM_REQUESTS, 1)

@@ -12,7 +12,8 @@ from gateway.http.fields import parse_date
 from gateway.manifest import ManifestFile
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.s3.client import Client
-from gateway.storage.s3.responses import PermanentError, size_of_range
+from gateway.storage.s3.connection import StorageConnection
+from gateway.storage.s3.responses import Head, PermanentError, size_of_range
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _CRC32: Final = re.compile(r"[0-9a-f]{8}")
@@ -24,13 +25,7 @@ async def describe(client: Client, key: str) -> ObjectFacts:
 
     Raises TransientError or PermanentError.
     """
-    anything = ManifestFile(key, 0, "", "", "", client.bucket.name, key, 0)
-    try:
-        connection, head = await client.ask("GET", anything, {"Range": "bytes=0-0"})
-    except PermanentError as error:
-        if error.status != _NOT_SATISFIABLE:
-            raise
-        connection, head = await client.ask("GET", anything)  # an empty object has no first byte
+    connection, head = await _first_byte(client, ManifestFile(key, 0, "", "", "", client.bucket.name, key, 0))
     size = -1
     try:
         size = size_of_range(head)
@@ -49,6 +44,24 @@ async def describe(client: Client, key: str) -> ObjectFacts:
     )
     sha256, crc32 = await _digests(client, facts)
     return replace(facts, sha256=sha256, crc32=crc32)
+
+
+async def _first_byte(client: Client, anything: ManifestFile) -> tuple[StorageConnection, Head]:
+    """Ask for the first byte. An empty object has none: it is asked for as a whole.
+
+    S3 answers 416 then, and others 206 with no bytes and a range that cannot be read (`bytes 0--1/0`), or
+    with none.
+    """
+    try:
+        connection, head = await client.ask("GET", anything, {"Range": "bytes=0-0"})
+    except PermanentError as error:
+        if error.status != _NOT_SATISFIABLE:
+            raise
+    else:
+        if head.length != 0 or (head.status == 200 and "content-range" not in head.fields):
+            return connection, head
+        client.pool.release(connection, keep=head.keeps)
+    return await client.ask("GET", anything)
 
 
 async def _digests(client: Client, facts: ObjectFacts) -> tuple[str, str]:

@@ -256,17 +256,10 @@ def check_body(head: Head, expected: ExpectedObject) -> None:
         raise PermanentError(_CHUNKED)
     text = head.fields.get("content-range", "")
     if head.status == 206 or (head.status == 200 and text and not expected.whole):
-        match = _CONTENT_RANGE.fullmatch(text)
-        if match is None:
-            raise PermanentError("comes with no range that can be read (Content-Range)")
-        first, last, size = (int(part) for part in match.groups())
-        if size != file.size:
-            raise Differs(f"has changed since it was published: {size} bytes, not {file.size}")
-        if (first, last) != (expected.start, expected.stop - 1):
-            raise PermanentError(f"comes with bytes {first}-{last}, not {expected.start}-{expected.stop - 1}")
+        _check_range(head, expected, text)
     elif head.status != 200:
         raise PermanentError(f"cannot be read: the storage answers {head.status}")
-    elif not expected.whole:
+    elif not expected.whole and head.length != 0:
         raise PermanentError(NO_RANGES)
     _check_identity(head, file)
     if head.length == expected.stop - expected.start:
@@ -278,6 +271,21 @@ def check_body(head: Head, expected: ExpectedObject) -> None:
         raise Differs(f"has changed since it was published: {head.length} bytes, not {file.size}")
     else:
         raise PermanentError(f"comes with {head.length} bytes, not {expected.stop - expected.start}")
+
+
+def _check_range(head: Head, expected: ExpectedObject, text: str) -> None:
+    """Raise PermanentError unless a Content-Range, whose value is `text`, names the expected bytes."""
+    published = expected.file.size
+    match = _CONTENT_RANGE.fullmatch(text)
+    if match is None:
+        if head.length == 0 and text.endswith("/0"):  # `bytes */0`, or `bytes 0--1/0`
+            raise Differs(f"has changed since it was published: 0 bytes, not {published}")
+        raise PermanentError("comes with no range that can be read (Content-Range)")
+    first, last, size = (int(part) for part in match.groups())
+    if size != published:
+        raise Differs(f"has changed since it was published: {size} bytes, not {published}")
+    if (first, last) != (expected.start, expected.stop - 1):
+        raise PermanentError(f"comes with bytes {first}-{last}, not {expected.start}-{expected.stop - 1}")
 
 
 def size_of_range(head: Head) -> int:
