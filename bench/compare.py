@@ -47,7 +47,9 @@ def choose_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
 
 
 def _has_name(scenario: Scenario, name: str) -> bool:
-    return scenario.name == name or scenario.name.startswith(f"{name}-")
+    if any(each.name == name for each in SCENARIOS):  # `small` is one scenario, and `small-chrome` another
+        return scenario.name == name
+    return scenario.name.startswith(f"{name}-")
 
 
 def choose_peers(names: Sequence[str]) -> tuple[str, ...]:

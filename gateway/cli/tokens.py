@@ -38,7 +38,10 @@ ExpiresIn = Annotated[
 MaxDownloads = Annotated[
     int | None,
     typer.Option(
-        min=1, metavar="N", help="How often each file may be downloaded in total.", show_default=False
+        min=1,
+        metavar="N",
+        help="How often each file may be downloaded: N times its size in bytes, and half more.",
+        show_default=False,
     ),
 ]
 

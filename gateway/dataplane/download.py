@@ -52,9 +52,10 @@ from gateway.runtime.metrics import (
 )
 from gateway.secrets import token_id
 from gateway.storage.interface import Blob, ObjectBlob, Storage
-from gateway.tokens.claims import NOT_RESERVED, Claims, TokenRead, TokenReply, opened_manifest
+from gateway.tokens.claims import Claims, TokenRead, opened_manifest
 from gateway.tokens.leases import Leases
 from gateway.tokens.reservations import Reservation
+from gateway.tokens.takeovers import Takeovers
 
 
 class Downloads:
@@ -64,6 +65,7 @@ class Downloads:
         self,
         claims: Claims,
         leases: Leases,
+        takeovers: Takeovers,
         resolver: Resolver,
         authorisation: Authorisation,
         fast_path: FastPath,
@@ -74,6 +76,7 @@ class Downloads:
     ) -> None:
         self._claims = claims
         self._leases = leases
+        self._takeovers = takeovers
         self._resolver = resolver
         self._authorisation = authorisation
         self._fast_path = fast_path
@@ -154,10 +157,13 @@ class Downloads:
             exchange.token_id = token_id(token)
             command = self._claims.read_token(exchange.token_id)
         reply = await command
-        digest = await self._open_manifest(reply, name)
+        digest = opened_manifest(reply)
         reservation = None
         if reply.limit is not None:
-            reservation = Reservation(self._claims, self._leases, exchange.token_id, reply.reserved)
+            reserved = max(0, reply.reserved)
+            reservation = Reservation(
+                self._claims, self._leases, self._takeovers, exchange.token_id, reserved
+            )
         try:
             resolved = await self._resolver.resolve(digest, name)
             if isinstance(resolved, LoadedManifest):
@@ -176,7 +182,7 @@ class Downloads:
                     exchange.refuse(plan.refusal, fields=plan.head)
                     return
                 if reservation is not None and plan.amount > reservation.amount:
-                    await reservation.reserve(number, plan.amount, representation.file.size)
+                    await reservation.reserve(number, plan, representation.file.size)
                 await self._deliver(exchange, blob, plan, reservation)
                 if exchange.token and blob.as_file is not None:
                     self._fast_path.keep_file((digest, name or ""), storage, representation, blob.as_file)
@@ -185,16 +191,6 @@ class Downloads:
         finally:
             if reservation is not None:
                 reservation.settle(exchange.sent)
-
-    async def _open_manifest(self, reply: TokenReply, name: str | None) -> bytes:
-        """Return the digest of the manifest that a token opens. Raises as `opened_manifest` does.
-
-        Where too little was left for the only file, which is reserved before its name is compared, an unknown
-        name is refused as such.
-        """
-        if name is not None and reply.manifest is not None and reply.reserved == NOT_RESERVED:
-            await self._resolver.check_name(reply.manifest, name)
-        return opened_manifest(reply)
 
     async def _deliver(
         self, exchange: Exchange, blob: Blob, plan: Plan, reservation: Reservation | None
@@ -226,7 +222,7 @@ class Downloads:
     async def _run(self, delivery: Transfer | Relay, plan: Plan, reservation: Reservation | None) -> None:
         """Send a plan, which may take a while. The reserved bytes are leased until the delivery ends."""
         if reservation is not None:
-            reservation.lease_to(delivery)
+            reservation.lease_to(delivery, plan)
         self._count(DOWNLOADS_RUNNING)
         try:
             await delivery.run(plan)

@@ -78,11 +78,6 @@ class Resolver:
             blob = await _open(storage, file)
         return ResolvedFile(number, representation, storage, blob)
 
-    async def check_name(self, digest: bytes, name: str) -> None:
-        """Raise Refused(FILE_NOT_FOUND) unless the manifest has a file of this name."""
-        loaded = self._manifests.get(digest) or await self._load(digest)
-        choose_file(loaded.manifest, name)
-
     async def _moved(self, digest: bytes, manifest: Manifest) -> LoadedManifest | None:
         """The manifest with the places where the files are now, if somebody has told (`product relocate`).
 

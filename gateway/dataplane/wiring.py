@@ -30,6 +30,7 @@ from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases, Times
+from gateway.tokens.takeovers import Takeovers
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Worker:
 
     server: Server
     claims: Claims
+    takeovers: Takeovers
     topology: Topology
     storages: Storages
     access_log: AccessLog | None
@@ -78,9 +80,12 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
     endings = Endings(counters)
     fast_path = FastPath(counters)
     resolver = Resolver(claims, ManifestCache(), storages)
+    leases = Leases(topology, lease_times)
+    takeovers = Takeovers(topology, leases, [settings.redis_url])
     downloads = Downloads(
         claims,
-        Leases(topology, lease_times),
+        leases,
+        takeovers,
         resolver,
         Authorisation(claims, resolver, proxies, accel_prefixes, fast_path),
         fast_path,
@@ -110,7 +115,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
     )
-    return Worker(server, claims, topology, storages, access_log)
+    return Worker(server, claims, takeovers, topology, storages, access_log)
 
 
 def _share_descriptors(settings: Settings) -> Shares:

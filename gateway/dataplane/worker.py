@@ -77,6 +77,7 @@ async def _serve(
     tls = server_context(settings.tls_cert, settings.tls_key)
     worker = build()
     worker.topology.start()
+    worker.takeovers.start()
     worker.server.start()
     if worker.access_log is not None:
         loop.add_signal_handler(signals.REOPEN, worker.access_log.reopen)
@@ -109,6 +110,7 @@ async def _serve(
     worker.server.stop()
     await _drained(worker.server.connections, BREAK_SECONDS)
     worker.storages.close()
+    await worker.takeovers.stop()
     await worker.topology.stop()
     if worker.claims.owed:
         _log.error("%d refunds are lost: the store was away until the end", worker.claims.owed)

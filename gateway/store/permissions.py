@@ -26,7 +26,7 @@ from gateway.store.replies import ErrorReply
 from gateway.store.scripts import Script
 
 KEYS: Final = "dg:*"
-"""All keys of the gateway."""
+"""All keys of the gateway, and all its channels."""
 _SCRIPT: Final = Script("return 1")
 _TEMPORARY: Final = idempotency_record_key("probe")
 
@@ -56,6 +56,7 @@ TRIALS: Final[dict[str, Command]] = {
     "srem": ("SREM", PROBE_KEY, "probe"),
     "xadd": ("XADD", PROBE_KEY, "NOMKSTREAM", "*", "probe", "1"),  # there is no stream
     "xrevrange": ("XREVRANGE", PROBE_KEY, "+", "-", "COUNT", 1),
+    "publish": ("PUBLISH", "dg:probe", ""),  # nobody listens there
 }
 """Commands that the gateway needs, as an ACL names them, and a trial of each."""
 TEMPORARY: Final[dict[str, Command]] = {
@@ -79,7 +80,10 @@ KEY_TRIALS: Final[dict[str, str]] = {
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""
 
-COMMANDS: Final = tuple(sorted((*TRIALS, *TEMPORARY)))
+UNTRIED: Final = ("subscribe",)
+"""Those without a trial: it would change what the connection is for."""
+
+COMMANDS: Final = tuple(sorted((*TRIALS, *TEMPORARY, *UNTRIED)))
 OPTIONAL: Final = {
     "info": "`check` looks at version, memory and persistence",
     "config|get": "`check` looks at snapshots",
@@ -89,8 +93,9 @@ OPTIONAL: Final = {
 
 
 def acl_rules(commands: tuple[str, ...] = COMMANDS) -> str:
-    """The rules of ACL SETUSER for these commands and all keys of the gateway."""
-    return " ".join(["resetkeys", f"~{KEYS}", "-@all", *(f"+{name}" for name in commands)])
+    """The rules of ACL SETUSER for these commands and all keys and channels of the gateway."""
+    names = (f"+{name}" for name in commands)
+    return " ".join(["resetkeys", f"~{KEYS}", "resetchannels", f"&{KEYS}", "-@all", *names])
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ read_and_claim   does the same, and claims the whole of a version's only file wh
 claim            reserves the bytes about to be sent, or finds that the allowance is used up
 settle           returns what a claim reserved and the client did not receive
 
-A token with `max` downloads may receive max × size bytes of each file; `charged:N` counts what it has
-received of file number N of its manifest. Each script touches one key, so a claim is atomic whichever worker
-makes it, and two workers that race can never issue more than the allowance. `reservations.py` keeps what one
-request has claimed and settles it; `leases.py` keeps a claim from outliving its worker;
+A token with `max` downloads may receive max × size bytes of each file, and half the size more. `charged:N`
+counts what it has received of file number N of its manifest. Each script touches one key, so a claim is
+atomic whichever worker makes it, and two workers that race can never issue more than the allowance.
+`reservations.py` keeps what one request has claimed and settles it; `takeovers.py` gets bytes from other
+transfers of the same token; `leases.py` keeps a claim from outliving its worker;
 `gateway/store/scripts` describes the ledger that the scripts keep.
 """
 
@@ -42,7 +43,7 @@ REFUNDS_KEPT: Final = 10_000
 REFUNDS_AT_ONCE: Final = 500
 """How many kept refunds are sent together when the store is back, because it also has downloads to answer."""
 NOT_RESERVED: Final = -1
-"""What `read_and_claim` finds instead of reserved bytes when the allowance is used up."""
+"""What `read_and_claim` finds instead of reserved bytes when the allowance has no room for the whole file."""
 
 _log = logging.getLogger("gateway")
 _new: Final = tuple.__new__
@@ -67,13 +68,10 @@ class TokenReply(NamedTuple):
 def opened_manifest(reply: TokenReply) -> bytes:
     """Return the digest of the manifest that a token opens.
 
-    Raises Refused: TOKEN_INVALID when the token is unknown, has expired or was revoked, LIMIT_REACHED when
-    `read_and_claim` found the allowance used up.
+    Raises Refused (TOKEN_INVALID) when the token is unknown, has expired or was revoked.
     """
     if reply.manifest is None or reply.revoked is not None:
         raise Refused(TOKEN_INVALID)
-    if reply.reserved == NOT_RESERVED:
-        raise Refused(LIMIT_REACHED)
     return reply.manifest
 
 

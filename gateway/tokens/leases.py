@@ -19,10 +19,12 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from gateway.errors import StoreUnavailable
+from gateway.http.ranges import Span
 from gateway.store.commands import NotExecuted, ScriptCall
 from gateway.store.key_names import token_key
 from gateway.store.scripts import CHECKPOINT
@@ -61,10 +63,18 @@ class Times:
 
 
 class Delivery(Protocol):
-    """What a lease needs of the delivery that sends the reserved bytes."""
+    """What a lease needs of the delivery that sends the reserved bytes. sent: bytes the kernel has taken."""
+
+    sent: int
 
     def left_machine(self) -> int:
         """Bytes of the file that have left this machine."""
+
+    def progress(self) -> int | None:
+        """A number that grows by the bytes that the client takes; None while the storage is awaited."""
+
+    def cut(self, most: int) -> int:
+        """Send no more than `most` bytes of files in all; returns how many will be sent at most."""
 
     def break_off(self) -> None:
         """Break the connection."""
@@ -73,17 +83,36 @@ class Delivery(Protocol):
 class Lease:
     """The lease of one transfer, for which `amount` bytes of file number `file` are reserved.
 
-    delivery: sends them; None once the transfer has ended. due: when the next checkpoint is made, in the
-    event loop's seconds. is_held: whether the store holds the lease.
+    spans: of the file, in the order in which they are sent. delivery: sends them; None once the transfer has
+    ended. due: when the next checkpoint is made, in the event loop's seconds. is_held: whether the store
+    holds the lease.
     """
 
-    __slots__ = ("_unanswered", "amount", "delivery", "due", "file", "identifier", "is_held", "name", "size")
+    __slots__ = (
+        "_progress",
+        "_progress_at",
+        "_unanswered",
+        "amount",
+        "delivery",
+        "due",
+        "file",
+        "identifier",
+        "is_held",
+        "name",
+        "size",
+        "spans",
+    )
 
-    def __init__(self, identifier: str, file: int, amount: int, size: int, name: str) -> None:
+    def __init__(
+        self, identifier: str, file: int, amount: int, size: int, name: str, spans: Sequence[Span] = ()
+    ) -> None:
         self.identifier = identifier
         self.file = file
+        self.spans = spans
         self.amount = amount
         self.size = size
+        self._progress: int | None = None
+        self._progress_at = 0.0
         self.name = name
         self.delivery: Delivery | None = None
         self.due = 0.0
@@ -104,6 +133,13 @@ class Lease:
     def ending(self) -> tuple[str, int]:
         """The arguments of SETTLE that end the lease."""
         return self.name, int(self.in_doubt)
+
+    def idle_seconds(self, now: float) -> float:
+        """For how long the client has taken nothing, as far as earlier calls can tell."""
+        progress = None if self.delivery is None else self.delivery.progress()
+        if progress is None or progress != self._progress:
+            self._progress, self._progress_at = progress, now
+        return now - self._progress_at
 
     def checkpoint(self, unsent: int, lasts: float) -> Checkpoint:
         """Make the next checkpoint; its `record` must be called when it has been answered or has failed.
@@ -166,19 +202,29 @@ class Leases:
         self._number = 0
         self._young: OrderedDict[Lease, None] = OrderedDict()  # without a checkpoint so far
         self._leased: OrderedDict[Lease, None] = OrderedDict()
+        self._by_file: dict[tuple[str, int], list[Lease]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._batch = 0
 
-    def open(self, identifier: str, file: int, amount: int, size: int, delivery: Delivery) -> Lease:
+    def open(
+        self,
+        identifier: str,
+        file: int,
+        amount: int,
+        size: int,
+        delivery: Delivery,
+        spans: Sequence[Span] = (),
+    ) -> Lease:
         """Add a transfer that begins, for which `amount` bytes of file number `file` are reserved.
 
         The caller passes the lease to `close` when the transfer has ended.
         """
         self._number += 1
-        lease = Lease(identifier, file, amount, size, f"{self._owner}{self._number:x}")
+        lease = Lease(identifier, file, amount, size, f"{self._owner}{self._number:x}", spans)
         lease.delivery = delivery
         lease.due = self._loop.time() + self._times.after
         self._young[lease] = None
+        self._by_file.setdefault((identifier, file), []).append(lease)
         if self._timer is None:
             self._set_timer()
         return lease
@@ -188,6 +234,14 @@ class Leases:
         lease.delivery = None  # it refers back to the lease: only the garbage collector would free both
         self._young.pop(lease, None)
         self._leased.pop(lease, None)
+        others = self._by_file[lease.identifier, lease.file]
+        others.remove(lease)
+        if not others:
+            del self._by_file[lease.identifier, lease.file]
+
+    def of_file(self, identifier: str, file: int) -> tuple[Lease, ...]:
+        """The leases of all transfers of one file by one token, the oldest first."""
+        return tuple(self._by_file.get((identifier, file), ()))
 
     def _set_timer(self) -> None:
         """Set the timer for the next batch. A round takes half of `every`, so that a late one catches up."""
@@ -213,6 +267,7 @@ class Leases:
 
     def _checkpoint(self, lease: Lease) -> None:
         assert lease.delivery is not None
+        lease.idle_seconds(self._loop.time())
         unsent = lease.amount - min(max(0, lease.delivery.left_machine()), lease.amount)
         checkpoint = lease.checkpoint(unsent, self._times.lasts)
         self._topology.post(checkpoint, checkpoint.packed(), lease.identifier)

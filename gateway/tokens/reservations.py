@@ -3,7 +3,8 @@
 The life of a reservation:
 
     Reservation    begins for a token with a limit; reading the token may have reserved a version's only file
-    reserve        reserves as many bytes of one file as are about to be sent
+    reserve        reserves as many bytes of one file as are about to be sent, if need be those of the token's
+                   other transfers
     lease_to       leases them while they are sent, so that they do not stay reserved if the worker dies
     charge_all     charges all of them, because nobody will report what the client receives
     settle         returns what the client did not receive, when the request has ended. Called exactly once
@@ -13,8 +14,17 @@ A request whose token has no limit has no reservation.
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from typing import Final
+
+from gateway.errors import LIMIT_REACHED, Refused
+from gateway.http.plans import Plan
+from gateway.runtime.deferred import in_task
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Delivery, Lease, Leases
+from gateway.tokens.takeovers import DOWNLOADED_ALREADY, Demand, Question, Takeovers
+
+PARTIAL_CONTENT: Final = HTTPStatus.PARTIAL_CONTENT.value
 
 
 class Reservation:
@@ -23,30 +33,65 @@ class Reservation:
     identifier: the token's id. amount: bytes that are reserved.
     """
 
-    __slots__ = ("_claims", "_file", "_identifier", "_lease", "_leases", "_size", "amount")
+    __slots__ = ("_claims", "_file", "_identifier", "_lease", "_leases", "_size", "_takeovers", "amount")
 
-    def __init__(self, claims: Claims, leases: Leases, identifier: str, amount: int) -> None:
+    def __init__(
+        self, claims: Claims, leases: Leases, takeovers: Takeovers, identifier: str, amount: int
+    ) -> None:
         """Begin with what reading the token has reserved: `amount` bytes, the whole of file number 0."""
         self._claims = claims
         self._leases = leases
+        self._takeovers = takeovers
         self._identifier = identifier
         self._file = 0
         self._size = amount
         self._lease: Lease | None = None
         self.amount = amount
 
-    async def reserve(self, file: int, amount: int, size: int) -> None:
-        """Reserve `amount` bytes of file number `file`, which is `size` bytes long; more than are reserved.
+    async def reserve(self, file: int, plan: Plan, size: int) -> None:
+        """Reserve the bytes of a plan for file number `file`, which is `size` bytes long.
 
-        Raises Refused or StoreUnavailable, as `Claims.claim` does; then nothing more is reserved.
+        They are more than what is reserved already.
+
+        Where the allowance is reserved by other transfers of the same token, they are asked for it. Raises
+        Refused or StoreUnavailable, as `Claims.claim` does; then nothing more is reserved.
         """
-        await self._claims.claim(self._identifier, file, amount, size)
-        self._file, self._size, self.amount = file, size, amount
+        try:
+            await self._claims.claim(self._identifier, file, plan.amount, size)
+        except Refused as error:
+            if error.refusal is not LIMIT_REACHED or not plan.segments:
+                raise
+            await self._reserve_from_others(file, plan, size)
+        self._file, self._size, self.amount = file, size, plan.amount
 
-    def lease_to(self, delivery: Delivery) -> None:
-        """Lease what is reserved, if anything, as long as the delivery sends it."""
+    async def _reserve_from_others(self, file: int, plan: Plan, size: int) -> None:
+        """Reserve what other transfers give up; see takeovers.py. Raises as `reserve` does."""
+        demands = (
+            (Demand.FROM_RANGE, Demand.BY_FORCE) if plan.status == PARTIAL_CONTENT else (Demand.STALLED,)
+        )
+        spans = tuple(segment.span for segment in plan.segments)
+        running = 0
+        for demand in demands:
+            question = Question(self._identifier, file, demand, spans)
+            running = await in_task(self._takeovers.make_room(question))
+            try:
+                await self._claims.claim(self._identifier, file, plan.amount, size)
+            except Refused as error:
+                if error.refusal is not LIMIT_REACHED:
+                    raise
+            else:
+                return
+        refusal = DOWNLOADED_ALREADY if running and demand is Demand.STALLED else LIMIT_REACHED
+        self._takeovers.note_fruitless(question, refusal)
+        raise Refused(refusal)
+
+    def lease_to(self, delivery: Delivery, plan: Plan) -> None:
+        """Lease what is reserved, if anything, as long as the delivery sends the plan."""
         if self.amount:
-            self._lease = self._leases.open(self._identifier, self._file, self.amount, self._size, delivery)
+            spans = [segment.span for segment in plan.segments]
+            self._lease = self._leases.open(
+                self._identifier, self._file, self.amount, self._size, delivery, spans
+            )
 
     def charge_all(self) -> None:
         """Return nothing at the end."""
@@ -56,6 +101,7 @@ class Reservation:
         """Return what is reserved beyond the `sent` bytes that the client received, and end the lease."""
         lease, refund = self._lease, self.amount - sent
         if lease is not None:
+            refund = lease.amount - sent  # other requests may have got a part of it
             self._leases.close(lease)
         if refund > 0 or (lease is not None and lease.is_known):
             self._claims.settle(self._identifier, self._file, refund, lease)

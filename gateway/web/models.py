@@ -113,7 +113,11 @@ DisplayName = Annotated[
 Email = Annotated[str, StringConstraints(max_length=MAX_EMAIL, pattern=EMAIL_PATTERN)]
 MaxDownloads = Annotated[
     int,
-    Field(ge=1, le=MAX_DOWNLOADS, description="How often each file may be downloaded, metered in bytes."),
+    Field(
+        ge=1,
+        le=MAX_DOWNLOADS,
+        description="How often each file may be downloaded, in bytes: N times its size, and half more.",
+    ),
 ]
 Metadata = Annotated[
     dict[str, Any],

@@ -88,8 +88,9 @@ def test_resets_over_tls_on_both_sides(tmp_path: Path) -> None:
             with plane.connect() as client:
                 read_all(client, link, content)
             assert plane.charged(link) == len(content)
-            values = plane.workers[0].counters.values()
-            assert (values[BYTES_COPIED], values[BYTES_SPLICED]) == (len(content), 0)
+            counters = plane.workers[0].counters
+            wait_until(lambda: counters.values()[BYTES_COPIED] == len(content), "all was counted")
+            assert counters.values()[BYTES_SPLICED] == 0
 
 
 def test_a_storage_may_hang_up_while_the_client_pauses(objects: Plane, upstream: Upstream) -> None:
@@ -211,7 +212,7 @@ def test_segments_and_resumes_add_up(objects: Plane, upstream: Upstream) -> None
         answer = objects.get(link, f"Range: bytes={start}-{start + 499_999}")
         assert answer.body == content[start : start + 500_000]
     assert objects.charged(link) == 3_000_000
-    assert objects.get(link, "Range: bytes=0-0").code == "limit_reached"
+    assert objects.get(link).code == "limit_reached"
 
 
 # --- hand-off -----------------------------------------------------------------------------------------------

@@ -11,15 +11,18 @@ import redis
 
 from gateway.cli.checks import Level
 from gateway.cli.checks.store import check_store
+from gateway.http.ranges import Span
 from gateway.mint.service import serve as serve_mint
 from gateway.runtime.deferred import stepped
 from gateway.secrets import token_id
 from gateway.store.client import StoreClient
-from gateway.store.permissions import COMMANDS, KEY_TRIALS, OPTIONAL, acl_rules
+from gateway.store.permissions import COMMANDS, KEY_TRIALS, OPTIONAL, UNTRIED, acl_rules
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
+from gateway.tokens.leases import Leases
 from gateway.tokens.repositories import Repositories
+from gateway.tokens.takeovers import EVERY_WORKER, Demand, Question, Takeovers
 from gateway.web.service import serve as serve_web
 from tests.support.control_plane import make_settings, run_api
 from tests.support.repositories import manifest
@@ -85,6 +88,12 @@ async def test_the_whole_gateway_runs_with_exactly_these_permissions(
     claims.settle(identifier, 0, 100)
     await until(lambda: claims.owed == 0)
     assert await stepped(claims.manifest(reply[0])).as_future()
+    takeovers = Takeovers(topology, Leases(topology), [url])
+    takeovers.start()
+    await until(lambda: dict(admin.pubsub_numsub(EVERY_WORKER)) == {EVERY_WORKER: 1})
+    question = Question(identifier, 0, Demand.STALLED, (Span(0, 100),))
+    assert await takeovers.make_room(question) == 0
+    await takeovers.stop()
     await topology.stop()
     async with Repositories.connect(url, 5) as repos:
         await repos.products.create("new", "New")
@@ -104,7 +113,7 @@ async def test_check_names_each_permission_that_is_missing(
 ) -> None:
     """For each command a user who lacks it. The trials leave nothing behind."""
     before = set(admin.scan_iter())
-    for name in COMMANDS:
+    for name in sorted(set(COMMANDS) - set(UNTRIED)):
         lacking = tuple(each for each in COMMANDS if each != name)
         url = make_user(admin, own_store, acl_rules(lacking))
         async with Repositories.connect(url, 5) as repos:

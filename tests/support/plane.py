@@ -467,6 +467,11 @@ class Plane:
         token = token.partition("token=")[2] or token
         return int(self.store.hget(token_key(token_id(token)), f"charged:{file}") or 0)
 
+    def charge(self, token: str, amount: int, file: int = 0) -> None:
+        """Charge a token for bytes, as if it had received them."""
+        token = token.partition("token=")[2] or token
+        self.store.hincrby(token_key(token_id(token)), f"charged:{file}", amount)
+
     def token_fields(self, token: str) -> dict[str, str]:
         """All that the store holds of a token."""
         token = token.partition("token=")[2] or token

@@ -10,6 +10,8 @@ import pytest
 import redis
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused
+from gateway.http.plans import Plan, Segment
+from gateway.http.ranges import Span
 from gateway.runtime.deferred import stepped
 from gateway.store.key_names import token_key
 from gateway.store.scripts import SCRIPTS
@@ -17,21 +19,14 @@ from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases, Times
 from gateway.tokens.reservations import Reservation
+from gateway.tokens.takeovers import Takeovers
+from tests.support.deliveries import IdleDelivery
 from tests.support.store_server import StoreServer
 from tests.support.waiting import until
 
 TOKEN = "0123456789abcdef" * 2
 SIZE = 100
-
-
-class Delivery:
-    """What a lease needs of a delivery."""
-
-    def left_machine(self) -> int:
-        return 10
-
-    def break_off(self) -> None:
-        raise AssertionError("nobody else wants these bytes")
+WHOLE = Plan(200, b"", (Segment(b"", 0, Span(0, SIZE)),), b"", SIZE)
 
 
 @dataclass
@@ -40,6 +35,7 @@ class Ledger:
 
     claims: Claims
     leases: Leases
+    takeovers: Takeovers
     client: redis.Redis
 
     def put(self, maximum: int = 2, **fields: str | int) -> None:
@@ -53,15 +49,15 @@ class Ledger:
         names: Any = self.client.hkeys(token_key(TOKEN))
         return any(name.startswith("lease:") for name in names)
 
-    async def reserve(self, reservation: Reservation, file: int, amount: int) -> None:
-        await stepped(reservation.reserve(file, amount, SIZE)).as_future()
+    async def reserve(self, reservation: Reservation, file: int = 0) -> None:
+        await stepped(reservation.reserve(file, WHOLE, SIZE)).as_future()
 
     async def settle(self, reservation: Reservation, sent: int) -> None:
         reservation.settle(sent)
         await stepped(self.claims.check()).as_future()  # answered in order
 
     def reservation(self, amount: int = 0) -> Reservation:
-        return Reservation(self.claims, self.leases, TOKEN, amount)
+        return Reservation(self.claims, self.leases, self.takeovers, TOKEN, amount)
 
 
 @pytest.fixture
@@ -71,7 +67,8 @@ async def ledger(store: StoreServer) -> AsyncIterator[Ledger]:
     await until(lambda: topology.is_ready)
     with redis.Redis.from_url(store.url, decode_responses=True) as client:
         client.delete(token_key(TOKEN))
-        yield Ledger(Claims(topology), Leases(topology, Times(0, 0.05, 1000)), client)
+        leases = Leases(topology, Times(0, 0.05, 1000))
+        yield Ledger(Claims(topology), leases, Takeovers(topology, leases), client)
     await topology.stop()
 
 
@@ -79,7 +76,7 @@ async def ledger(store: StoreServer) -> AsyncIterator[Ledger]:
 async def test_what_was_not_received_is_returned(ledger: Ledger, sent: int, charged: int) -> None:
     ledger.put()
     reservation = ledger.reservation()
-    await ledger.reserve(reservation, 3, 100)
+    await ledger.reserve(reservation, 3)
     assert (reservation.amount, ledger.charged(3)) == (100, 100)
     await ledger.settle(reservation, sent)
     assert ledger.charged(3) == charged
@@ -101,7 +98,7 @@ async def test_without_bytes_nothing_is_reserved_or_returned(ledger: Ledger) -> 
 async def test_all_may_be_charged(ledger: Ledger) -> None:
     ledger.put()
     reservation = ledger.reservation()
-    await ledger.reserve(reservation, 0, 100)
+    await ledger.reserve(reservation)
     reservation.charge_all()
     await ledger.settle(reservation, 0)
     assert ledger.charged() == 100
@@ -116,7 +113,7 @@ async def test_a_refused_claim_reserves_nothing(
     ledger.put(maximum, **revoked)
     reservation = ledger.reservation()
     with pytest.raises(Refused) as caught:
-        await ledger.reserve(reservation, 0, 100)
+        await ledger.reserve(reservation)
     assert caught.value.refusal is refusal
     assert reservation.amount == 0
     await ledger.settle(reservation, 0)
@@ -126,8 +123,8 @@ async def test_a_refused_claim_reserves_nothing(
 async def test_a_lease_ends_with_the_reservation(ledger: Ledger) -> None:
     ledger.put()
     reservation = ledger.reservation()
-    await ledger.reserve(reservation, 0, 100)
-    reservation.lease_to(Delivery())
+    await ledger.reserve(reservation)
+    reservation.lease_to(IdleDelivery(10), WHOLE)
     await until(ledger.has_lease)
     await ledger.settle(reservation, 10)
     await until(lambda: not ledger.has_lease())
@@ -137,8 +134,8 @@ async def test_a_lease_ends_with_the_reservation(ledger: Ledger) -> None:
 async def test_a_lease_ends_also_if_all_was_received(ledger: Ledger) -> None:
     ledger.put()
     reservation = ledger.reservation()
-    await ledger.reserve(reservation, 0, 100)
-    reservation.lease_to(Delivery())
+    await ledger.reserve(reservation)
+    reservation.lease_to(IdleDelivery(10), WHOLE)
     await until(ledger.has_lease)
     await ledger.settle(reservation, 100)
     await until(lambda: not ledger.has_lease())
@@ -148,6 +145,6 @@ async def test_a_lease_ends_also_if_all_was_received(ledger: Ledger) -> None:
 async def test_nothing_reserved_needs_no_lease(ledger: Ledger) -> None:
     ledger.put()
     reservation = ledger.reservation()
-    reservation.lease_to(Delivery())
+    reservation.lease_to(IdleDelivery(10), WHOLE)
     await ledger.settle(reservation, 0)
     assert not ledger.has_lease()

@@ -82,6 +82,13 @@ class ClientSocket:
         """Bytes in the kernel's send queue that have not left this machine yet; 0 on a unix socket."""
         return self._send_queue(_SIOCOUTQNSD) or 0
 
+    def has_ended(self) -> bool:
+        """Whether the connection has ended. The event loop does not see a reset after the client's end."""
+        try:
+            return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _TCP_CLOSE
+        except OSError:  # a unix socket
+            return False
+
     def break_connection(self) -> int:
         """Reset the connection now; returns the bytes that had not left this machine, and never will.
 
@@ -96,7 +103,7 @@ class ClientSocket:
         unsent = self._send_queue(_SIOCOUTQNSD)
         if unsent is None:
             return 0
-        if self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _TCP_CLOSE:
+        if self.has_ended():
             return unsent  # the connection was lost before: nothing leaves any more
         _libc.connect(self.fd, _NOWHERE, len(_NOWHERE))
         return max(0, unsent - GAP_BYTES)

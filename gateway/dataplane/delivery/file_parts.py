@@ -1,12 +1,13 @@
-"""Reading the part of an object that lies in a local file. Errors of the system become StorageErrors."""
+"""Reading and closing parts of an object. Errors of the system become StorageErrors."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Final
 
 from gateway.errors import StorageError
-from gateway.storage.interface import FilePart
+from gateway.storage.interface import FilePart, Stream
 from gateway.storage.local.page_cache import read_into_memory
 
 _TRUNCATED: Final = "a stored part of a file was truncated while it was sent"
@@ -33,3 +34,9 @@ def read_into_memory_and_close(fd: int, start: int, stop: int) -> None:
         raise StorageError(f"a stored part of a file cannot be read: {error.strerror}") from error
     finally:
         os.close(fd)
+
+
+def close_unused(task: asyncio.Task[FilePart | Stream]) -> None:
+    """Close a part that was fetched and is not needed any more."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()

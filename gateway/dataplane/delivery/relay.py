@@ -10,9 +10,8 @@ The rules:
   hold one window (pipe.py), the storage's socket holds little, and the rest stays with the storage.
 - Over plain TCP the bytes never enter this process: they go from socket to pipe to socket. Where one side
   speaks TLS, and for slow clients, they are copied through one buffer that all relays share. Slow clients get
-  no pipe, because all pipes of a user have a common limit, beyond which new pipes are too small for quick
-  clients (with a pipe for each of 1500 slow clients, the quick ones beside them received 250 MB/s instead of
-  900). Parts that lie in a local file are sent by sendfile, while the next part is fetched.
+  no pipe: all pipes of a user have a common limit, beyond which new ones are too small for quick clients
+  (1500 more pipes: 250 MB/s instead of 900). Parts in a file are sent by sendfile while the next is fetched.
 - At most TURN_BYTES leave in one turn of the event loop.
 - `sent` counts what the client's kernel has taken, and not what is in the pipe: see sender.py.
 """
@@ -24,9 +23,9 @@ import os
 from collections.abc import Awaitable, Sequence
 from typing import Final, TypeVar
 
-from gateway.dataplane.delivery.file_parts import read_into_memory_and_close, read_part
+from gateway.dataplane.delivery.file_parts import close_unused, read_into_memory_and_close, read_part
 from gateway.dataplane.delivery.pipe import SMALL_WINDOW, Pipe, Window
-from gateway.dataplane.delivery.sender import Sender
+from gateway.dataplane.delivery.sender import CutOff, Sender
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import StorageError
 from gateway.http.plans import Plan
@@ -62,6 +61,7 @@ class Relay(Sender):
         self._window = Window()
         self._probe: Probe | None = None
         self._turn_left = TURN_BYTES
+        self._copying = 0  # bytes that were read and wait for the client
         self._is_stepped = False  # waits as a coroutine that is stepped, and not as a task
 
     async def run(self, plan: Plan) -> None:
@@ -94,7 +94,9 @@ class Relay(Sender):
             if self._connection.transport is None:
                 raise ClientGone
             if len(plan.segments) == 1 and plan.amount <= SMALL_BYTES:
-                exchange.respond(plan.status, plan.head, await self._read(first.span))
+                body = await self._read(first.span)
+                self._check_room(plan.amount)
+                exchange.respond(plan.status, plan.head, body)
                 self.sent = plan.amount
                 return
             await self._open_part(first.span.start, first.span.stop)  # while an error can still be answered
@@ -106,6 +108,9 @@ class Relay(Sender):
                 head = b""
             self._write(plan.closing)
             await self._drained()
+            await self._until_delivered()
+        except CutOff:
+            await self._end_cut_off()
         except StorageError:
             self._stop_watching()
             self._uncount_unsent()
@@ -116,7 +121,9 @@ class Relay(Sender):
 
     async def _send_span(self, prefix: bytes, span: Span) -> None:
         if span.stop - span.start <= SMALL_BYTES:
-            self._write(prefix + await self._read(span))
+            data = await self._read(span)
+            self._check_room(len(data))
+            self._write(prefix + data)
             self.sent += span.stop - span.start
             await self._drained()
             return
@@ -130,6 +137,7 @@ class Relay(Sender):
                 self._socket = self._connection.open_client_socket()
             prefix = b""
             if isinstance(part, FilePart):
+                # stepped, because a task takes one more turn of the event loop for each wait
                 start = await stepped(self._send_file_parts(start, span.stop)).as_future()
             else:
                 start += part.left
@@ -214,10 +222,7 @@ class Relay(Sender):
     # From the storage to the client.
 
     async def _send_file_parts(self, start: int, stop: int) -> int:
-        """Send parts that lie in files, as long as the next one is there at once; returns where they end.
-
-        This is stepped, because a task takes one more turn of the event loop for each wait.
-        """
+        """Send parts that lie in files, as long as the next one is there at once; returns where they end."""
         self._is_stepped = True
         try:
             while isinstance(part := self._part, FilePart):
@@ -239,13 +244,13 @@ class Relay(Sender):
         while start < stop:
             end = min(start + COPY_BYTES, stop)
             await self._load(start, end)
+            end = min(end, start + self._room())
             await self._send_copy(memoryview(read_part(part, start, end - start)))
             start = end
 
     async def _send_stream(self, stream: Stream) -> None:
         """Send what arrives, by splicing or by copying, whichever suits the client at the time."""
-        client_socket, count = self._socket, self._connection.server.count
-        assert client_socket is not None
+        client_socket, count = self._connection.open_client_socket(), self._connection.server.count
         client_socket.limit_unsent(self._window.size)
         if self._window.is_slow:
             stream.limit_unread(self._window.unread_limit)
@@ -278,7 +283,7 @@ class Relay(Sender):
         while pipe.held or (stream.left and self._window.size > SMALL_WINDOW):
             if not pipe.held:
                 try:
-                    pipe.fill(stream, self._window.size)
+                    pipe.fill(stream, min(self._window.size, self._room()))
                 except BlockingIOError:
                     await self._from_source(stream.wait_readable(self._window.gather))
                     continue
@@ -296,7 +301,7 @@ class Relay(Sender):
     async def _copy(self, stream: Stream) -> None:
         """Copy until all has been sent, or splicing has become better.
 
-        Nothing is read before the client can take it. This saves 9 KiB for each of 100 slow clients.
+        Nothing is read before the client can take it: 9 KiB less for each of 100 slow clients.
         """
         client_socket, window = self._socket, self._window
         assert client_socket is not None
@@ -304,7 +309,7 @@ class Relay(Sender):
             if window.is_slow or client_socket.unsent() >= window.size:
                 await self._until_writable()
             try:
-                received = stream.recv_into(_BUFFER[: min(window.size, COPY_BYTES)])
+                received = stream.recv_into(_BUFFER[: min(window.size, COPY_BYTES, self._room())])
             except BlockingIOError:
                 await self._from_source(stream.wait_readable())
                 continue
@@ -323,6 +328,7 @@ class Relay(Sender):
             self._count_wait(started)
             return
         while data:
+            self._copying = len(data)
             try:
                 moved = client_socket.send(data)
             except BlockingIOError:
@@ -333,6 +339,7 @@ class Relay(Sender):
             except OSError as error:
                 raise self._client_gone() from error
             data = data[moved:]
+            self._copying = len(data)
             self._count_moved(moved)
         if self._turn_left <= 0:
             await self._until_writable()
@@ -354,6 +361,9 @@ class Relay(Sender):
         started = self._loop.time()
         await self._writable()
         self._count_wait(started)
+
+    def _in_flight(self) -> int:
+        return self._copying + (0 if self._pipe is None else self._pipe.held)
 
     def _count_wait(self, started: float) -> None:
         self._turn_left = TURN_BYTES
@@ -382,15 +392,9 @@ class Relay(Sender):
             next_part.close()
         elif next_part is not None:
             next_part.cancel()
-            next_part.add_done_callback(_close_unused)
+            next_part.add_done_callback(close_unused)
 
     def _close_pipe(self) -> None:
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
             pipe.close()
-
-
-def _close_unused(task: asyncio.Task[FilePart | Stream]) -> None:
-    """Close a part that was fetched and is not needed any more."""
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()

@@ -7,16 +7,29 @@ it, by a duplicate of its socket. The connection calls `resume`, `connection_los
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 from typing import Final
 
 from gateway.dataplane.delivery.client_socket import ClientSocket
 from gateway.dataplane.delivery.send_scheduler import MOST_BYTES
 from gateway.dataplane.exchange import ClientGone, Exchange
-from gateway.errors import StorageError
+from gateway.errors import LIMIT_REACHED, Refused, StorageError
 from gateway.runtime.deferred import Deferred
 
 DISK_BYTES: Final = 1024 * 1024
 """How much is read from a disk at once before any of it is sent: the client waits for all of it."""
+FIRST_LOOK_SECONDS: Final = 0.001
+"""After the last byte, the kernel's queue is looked at again after this time, then after twice as long, …"""
+LAST_LOOK_SECONDS: Final = 0.25
+"""… and at last each time after so long."""
+
+CUT_OFF_SECONDS: Final = 5.0
+"""A client whose body ends early may take nothing for so long, and then its connection is broken."""
+
+
+class CutOff(Exception):
+    """The delivery has sent all that it may: see `Sender.cut`."""
 
 
 class Sender:
@@ -34,6 +47,7 @@ class Sender:
         self._quota = self._next_quota = DISK_BYTES  # bytes that may leave in this turn, and in the next one
         self._in_memory_to = 0  # up to here the file was in memory a moment ago
         self._waits_for_source = False  # for the bytes, and not for the client
+        self._most: int | None = None  # bytes that may be sent in all, once this delivery was cut
         self.sent = 0
 
     def _begin(self) -> None:
@@ -45,6 +59,38 @@ class Sender:
         self._stop_watching()
         self._connection.server.scheduler.sender_ends()
         self._exchange.sent = self.sent
+
+    async def _end_cut_off(self) -> None:
+        """End a body early: what was sent before arrives, and then the connection closes.
+
+        Raises Refused when nothing was sent, not even the head.
+        """
+        if not self._exchange.begun:
+            raise Refused(LIMIT_REACHED)
+        self._exchange.keep_alive = False
+        await self._until_delivered(CUT_OFF_SECONDS)
+
+    async def _until_delivered(self, patience: float = math.inf) -> None:
+        """Wait until everything has left this machine.
+
+        Only then does the transfer end, because what the kernel still holds when the client breaks off was
+        not received, and is returned. Nothing announces that the kernel's queue is empty. The time-out for a
+        client that takes nothing runs on; after `patience` seconds in which it takes nothing, the connection
+        is broken, and this raises ClientGone.
+        """
+        self._stop_watching()
+        pause = FIRST_LOOK_SECONDS
+        before, since = 0, self._loop.time()
+        while self._socket is not None and (unsent := self._socket.unsent()):
+            now = self._loop.time()
+            if unsent != before:
+                before, since = unsent, now
+            elif now - since >= patience or self._socket.has_ended():
+                raise self._client_gone()
+            self._waiting = waiting = Deferred[None]()
+            self._loop.call_later(pause, waiting.set_result, None)
+            await self._wait()
+            pause = min(2 * pause, LAST_LOOK_SECONDS)
 
     async def _wait(self) -> None:
         """Wait until `_waiting`, which was just made, is set. Deliveries that are tasks override this."""
@@ -141,6 +187,8 @@ class Sender:
                 self._quota = min(self._next_quota, scheduler.quota)
                 self._next_quota = min(2 * self._next_quota, MOST_BYTES)
             end = await self._load(start, min(start + self._quota, stop))
+            if self._most is not None:
+                end = min(end, start + self._room())
             try:
                 moved = client_socket.send_file(source, start, end)
             except BlockingIOError:
@@ -158,6 +206,19 @@ class Sender:
                 self._in_memory_to = min(self._in_memory_to, start + DISK_BYTES)
             else:
                 self._quota -= moved
+
+    def _room(self) -> int:
+        """How many bytes of files may still be sent. Raises CutOff when none may."""
+        if self._most is None:
+            return sys.maxsize
+        if self.sent >= self._most:
+            raise CutOff
+        return self._most - self.sent
+
+    def _check_room(self, amount: int) -> None:
+        """Raise CutOff unless so many bytes of files may still be sent."""
+        if amount and amount > self._room():
+            raise CutOff
 
     async def _load(self, start: int, stop: int) -> int:
         """Bring the beginning of this span of the file into memory, so that no system call waits for a disk.
@@ -215,6 +276,26 @@ class Sender:
         """Break the connection. What has not left this machine was not sent."""
         self._uncount_unsent()
         self._exchange.abort()
+
+    def cut(self, most: int) -> int:
+        """Send no more than `most` bytes of files in all, because another request gets the rest.
+
+        Returns how many will be sent at most: more than `most` if they are on their way already. What was
+        sent still reaches the client; then the connection closes.
+        """
+        most = max(most, self.sent + self._in_flight())
+        self._most = most if self._most is None else min(most, self._most)
+        # It may wait for a client that takes nothing. It must not end within this call, whose result matters.
+        self._loop.call_soon(self._resume_unless_queued)
+        return self._most
+
+    def _resume_unless_queued(self) -> None:
+        if not self._is_queued:
+            self.resume()
+
+    def _in_flight(self) -> int:
+        """How many bytes of files have been read for the client, and are not counted as sent yet."""
+        return 0
 
     def left_machine(self) -> int:
         """Bytes of files that have left this machine: about what `sent` would be if the client left now.

@@ -12,7 +12,9 @@ The rules:
 - Before each call, the span has to be in memory: else a thread reads it, so that a cold disk never stops the
   loop. And the file has to be the one that was opened: else the connection is broken.
 - `sent` counts the bytes of files that the kernel has taken. When the connection breaks, what the kernel has
-  not sent yet is subtracted, so that a settle refunds it.
+  not sent yet is subtracted, so that a settle refunds it. So a transfer ends only when the kernel has sent
+  everything.
+- A transfer may be cut (`Sender.cut`): then it ends early, because another request gets the rest.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from gateway.dataplane.delivery.sender import DISK_BYTES, Sender
+from gateway.dataplane.delivery.sender import DISK_BYTES, CutOff, Sender
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import StorageError
 from gateway.http.plans import Plan
@@ -75,7 +77,9 @@ class Transfer(Sender):
             segments, head = plan.segments, b""
             self._blob = self._blobs[segments[0].file]
             if len(segments) == 1 and plan.amount <= SMALL_BYTES:
-                exchange.respond(plan.status, plan.head, await self._read(segments[0].span))
+                body = await self._read(segments[0].span)
+                self._check_room(plan.amount)
+                exchange.respond(plan.status, plan.head, body)
                 self.sent = plan.amount
                 return
             start, stop = segments[0].span
@@ -91,6 +95,9 @@ class Transfer(Sender):
                 head = b""
             self._write(plan.closing)
             await self._drained()
+            await self._until_delivered()
+        except CutOff:
+            await self._end_cut_off()
         except StorageError:
             self._uncount_unsent()
             raise
@@ -99,7 +106,9 @@ class Transfer(Sender):
 
     async def _send_span(self, prefix: bytes, span: Span) -> None:
         if span.stop - span.start <= SMALL_BYTES:
-            self._write(prefix + await self._read(span))
+            data = await self._read(span)
+            self._check_room(len(data))
+            self._write(prefix + data)
             self.sent += span.stop - span.start
             await self._drained()
         elif self._is_plain():
@@ -115,10 +124,11 @@ class Transfer(Sender):
         self._socket = self._connection.open_client_socket()
         start = span.start
         while start < span.stop:
-            stop = min(start + COPY_BYTES, span.stop)
-            self._write(await self._read(Span(start, stop)))
-            self.sent += stop - start
-            start = stop
+            data = await self._read(Span(start, min(start + COPY_BYTES, span.stop)))
+            data = data[: self._room()]
+            self._write(data)
+            self.sent += len(data)
+            start += len(data)
             await self._next_turn()
             await self._drained()
 

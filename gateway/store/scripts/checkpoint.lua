@@ -11,7 +11,8 @@ if lease then
   local before, state = string.match(lease, '^(%d+):(.+)$')
   unsent = math.min(unsent, tonumber(before))
   if state == 'swept' then
-    if token[3] and tonumber(token[2]) + before > tonumber(token[3]) * tonumber(ARGV[4]) then
+    -- include: allowance.lua
+    if token[3] and tonumber(token[2]) + before > allowance(tonumber(token[3]), tonumber(ARGV[4])) then
       redis.call('HINCRBY', KEYS[1], charged, string.format('%.0f', before - unsent))
       redis.call('HSET', KEYS[1], field, string.format('%.0f:swept', unsent))
       return 0

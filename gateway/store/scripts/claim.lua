@@ -6,7 +6,8 @@ local charged = 'charged:' .. ARGV[1]
 local token = redis.call('HMGET', KEYS[1], 'manifest', 'revoked', 'max', charged)
 if not token[1] or token[2] then return -1 end
 if not token[3] then return 1 end
-local room = tonumber(token[3]) * tonumber(ARGV[3]) - tonumber(ARGV[2])
+-- include: allowance.lua
+local room = allowance(tonumber(token[3]), tonumber(ARGV[3])) - tonumber(ARGV[2])
 if tonumber(token[4] or 0) > room then
   -- include: sweep.lua
   if not sweep() or tonumber(redis.call('HGET', KEYS[1], charged) or 0) > room then return 0 end

@@ -4,7 +4,8 @@
 local token = redis.call('HMGET', KEYS[1], 'manifest', 'revoked', 'max', 'size', 'charged:0')
 local limit, size = token[3], tonumber(token[4] or 0)
 if token[2] or not limit or size == 0 then return {token[1], token[2], limit, 0} end
-local room = tonumber(limit) * size - size
+-- include: allowance.lua
+local room = allowance(tonumber(limit), size) - size
 if tonumber(token[5] or 0) > room then
   -- include: sweep.lua
   if not sweep() or tonumber(redis.call('HGET', KEYS[1], 'charged:0') or 0) > room then

@@ -1,0 +1,51 @@
+"""A link for one download survives what real downloaders do: a probe, an abort in the middle, a resume."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.journey import CONTENT, Shop
+
+PROBES = ("0-0", "0-1", "0-32767")
+
+ARIA2C = "aria2c -q -c --file-allocation=none -o FILE URL"
+CLIENTS = {
+    "curl": ("curl -sSf --limit-rate 30M -o FILE URL", "curl -sSf -C - -o FILE URL"),
+    "wget": ("wget -q --limit-rate=30M -O FILE URL", "wget -q -c -O FILE URL"),
+    "aria2c-1": (f"{ARIA2C} -x1 -s1 --max-download-limit=30M", f"{ARIA2C} -x1 -s1"),
+    "aria2c-16": (f"{ARIA2C} -x16 -s16 -k1M --max-download-limit=30M", f"{ARIA2C} -x16 -s16 -k1M"),
+    "wget2": (None, "wget2 -q --progress=none -O FILE URL"),
+    "axel": (None, "axel -q -n8 -o FILE URL"),
+}
+"""The command that is killed in the middle, where one is slow enough, and the one that goes on."""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "kit.bin").write_bytes(CONTENT)
+    shop = Shop(folder)
+    shop.start("kit.bin")
+    yield shop
+    shop.stop(signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLIENTS)
+def test_one_download_survives_a_probe_an_abort_and_a_resume(shop: Shop, name: str) -> None:
+    begin, resume = CLIENTS[name]
+    url = shop.link("kit.bin", "--max-downloads", "1")
+    part = shop.customer / f"{name}.bin"
+
+    def command(line: str) -> list[str]:
+        return [{"FILE": part.name, "URL": url}.get(word, word) for word in line.split()]
+
+    for probe in PROBES:
+        shop.run("curl", "-sSf", "-r", probe, "-o", "probe", url)
+    if begin is not None:
+        shop.abort(part, *command(begin))
+    shop.run(*command(resume))
+    assert shop.got(part.name)
