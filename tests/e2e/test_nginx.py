@@ -175,7 +175,8 @@ def test_nginx_answers_with_the_fields_of_the_gateway_and_sends_the_bytes(
     nginx = start("auth_request.conf")
     link = nginx.plane.link(publish_as(nginx.plane, 'Épic "Kit".zip'))
     direct = nginx.plane.get(link)
-    sent = nginx.plane.workers[0].counters.values()[BYTES_SENT]
+    counters = nginx.plane.workers[0].counters
+    sent = wait_until(lambda: counters.values()[BYTES_SENT], "the first answer is counted")
     answer = nginx.get(link)
     assert answer.body == CONTENT
     assert nginx.plane.workers[0].counters.values()[BYTES_SENT] == sent
@@ -265,7 +266,7 @@ def test_a_used_up_limit(start: Callable[[str], Nginx], example: str) -> None:
     assert nginx.get(link, "Range: bytes=0-99999").body == CONTENT[:100_000]
     assert nginx.get(link, "Range: bytes=100000-").body == CONTENT[100_000:]
     assert nginx.plane.charged(link) == len(CONTENT)
-    refused = nginx.get(link, "Range: bytes=0-0")
+    refused = nginx.get(link)
     assert (refused.status, refused.code) == (403, "limit_reached")
 
 
