@@ -117,6 +117,9 @@ def test_a_pause_of_everything_ends_nobody(gateway: Gateway) -> None:
     """As of a laptop that sleeps, or a container that is frozen."""
     start(gateway)
     assert gateway.process
+    assert gateway.process.stdout
+    while "Ctrl-C" not in gateway.process.stdout.readline():  # `up` must not wait for the store meanwhile
+        assert gateway.process.poll() is None
     former = pids(gateway)
     everything = [gateway.process.pid, *former.values()]
     for pid in everything:
