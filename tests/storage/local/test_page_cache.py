@@ -108,6 +108,10 @@ def test_a_hole_in_what_is_in_memory(tmp_path: Path) -> None:
             pytest.skip("the kernel keeps the pages")
         assert not is_in_memory(fd, Probe.NOWAIT, 0, size)
         assert is_in_memory(fd, Probe.NOWAIT, 0, PROBE_BYTES)
+        # The kernel may have begun to read the hole, because it was asked for a byte of it.
+        os.posix_fadvise(fd, PROBE_BYTES, PROBE_BYTES, os.POSIX_FADV_DONTNEED)
+        if count_cached(fd, PROBE_BYTES, 2 * PROBE_BYTES):
+            pytest.skip("the kernel keeps the pages")
         assert not is_in_memory(fd, Probe.NOWAIT, 2 * PROBE_BYTES - 1, size)
         assert is_in_memory(fd, Probe.NOWAIT, 2 * PROBE_BYTES - 1, size, follows=True)
     finally:
