@@ -11,8 +11,8 @@ is unknown. Each service writes its lines to the log, whatever `log_level` is. C
 a mint key makes are also kept in the store, for all machines together, the last KEPT of them: a link has its
 key's id in its own record, and thousands of links would soon push out everything else.
 
-Strangers can cause any number of 401s, so a process writes at most BURST of those lines at once and
-PER_SECOND in the long run. The next line says how many it left out.
+Strangers can cause any number of 401s, so the lines about refusals have a budget (runtime/line_budget.py).
+The next line says how many were left out.
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from gateway.errors import StoreUnavailable
+from gateway.runtime.line_budget import LineBudget
 from gateway.store.client import StoreClient
 from gateway.store.key_names import AUDIT_KEY
 
 KEPT: Final = 10_000
 """Changes kept in the store, some 2 MB."""
-BURST: Final = 50
-PER_SECOND: Final = 10.0
-"""Of refusals. A line takes some 50 µs, so a flood of them costs a process 0.05 % of its time."""
 MAX_PATH: Final = 200
 """Characters of a URL's path in a line."""
 
@@ -86,22 +84,14 @@ class AuditTrail:
 
 
 class RefusalLog:
-    """Writes a line for each 401 and 403 of a service, within the bounds above."""
+    """Writes a line for each 401 and 403 of a service, within a budget of lines."""
 
     def __init__(self) -> None:
-        self._tokens = float(BURST)
-        self._at = monotonic()
-        self._unreported = 0
+        self._budget = LineBudget()
 
     def write(self, status: int, code: str, by: str | None, **request: Any) -> None:
         """Write the line of a refusal, unless there were too many. request: what else it says."""
-        now = monotonic()
-        self._tokens = min(BURST, self._tokens + (now - self._at) * PER_SECOND)
-        self._at = now
-        if self._tokens < 1:
-            self._unreported += 1
-            return
-        self._tokens -= 1
-        facts = {"status": status, "code": code, "by": by, **request, "unreported": self._unreported}
-        self._unreported = 0
-        _log.warning("refused", extra=facts)
+        omitted = self._budget.take(monotonic())
+        if omitted is not None:
+            facts = {"status": status, "code": code, "by": by, **request, "unreported": omitted}
+            _log.warning("refused", extra=facts)

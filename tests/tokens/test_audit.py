@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from gateway.config.settings import Settings
+from gateway.runtime.line_budget import BURST
 from gateway.runtime.log import JSONFormatter
 from gateway.tokens import audit
-from gateway.tokens.audit import BURST, RefusalLog
+from gateway.tokens.audit import RefusalLog
 from gateway.tokens.repositories import Repositories
 from gateway.web.service import serve
 from tests.support.control_plane import Api, make_settings, run_api
