@@ -9,7 +9,7 @@ from typing import Any, Final
 from gateway.products.scanning import printable
 
 MAX_NAMED: Final = 20
-"""How many are named. Of the others, only the number is told: a folder of a program may have thousands."""
+"""How many are named. Of the others only the number is shown: a folder of a program may have thousands."""
 
 
 def left_out_data(skipped: Sequence[Path | str]) -> dict[str, Any]:

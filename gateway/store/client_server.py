@@ -176,7 +176,7 @@ class ClientServer:
         return self._report(fault_of_failure(error), text)
 
     def _refused(self, reply: ErrorReply, is_checked: bool) -> StoreUnavailable:
-        """An error reply as ours. Redis' own words may repeat arguments, so only its code is told."""
+        """An error reply as ours. Redis' own words may repeat arguments, so only its code is shown."""
         if reply.code == WrongKind.code:
             return WrongKind(f"the store at {self._address} has another kind of value at a key (WRONGTYPE)")
         text = f"the store at {self._address} refused a command ({reply.code})"

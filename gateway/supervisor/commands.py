@@ -213,9 +213,9 @@ class RunningCommand(contextlib.ExitStack):
 def log_descriptors(settings: Settings, limit: int | None = None) -> None:
     """Log where the limit of open files is too low for the workers: once, as it is the same for all of them.
 
-    It is a warning where the user has set what cannot be had, and information where only a default is not
-    reached: then nothing that the user asked for is missing. So `up` with its quiet log does not show it to
-    somebody who tries the gateway, and `serve` and `check` do. limit: instead of the hard limit of this
+    It is a warning where the user has set more than the limit allows, and information where only a default
+    is too much: then nothing that the user asked for is missing. So `up`, whose log is quiet, does not show
+    it to somebody who tries the gateway; `serve` and `check` do. limit: instead of the hard limit of this
     process, to which each worker raises its own.
     """
     limit = hard_limit() if limit is None else limit
