@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.request_reader import RequestReader
 from gateway.errors import Refused
-from gateway.http.request_heads import FIELDS
+from gateway.http.head_lines import FIELDS
 from tests.support.channel import FakeChannel
 from tests.support.in_loop_server import LIMITS
 
