@@ -639,6 +639,7 @@ FIELDS = st.lists(
 )
 
 
+@pytest.mark.hypothesis
 def test_any_range_and_condition(plane: Plane) -> None:
     """Whatever the fields say: a status of the table, a body of its length, and never another byte."""
     published = dated(plane, CONTENT)
