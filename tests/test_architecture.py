@@ -26,7 +26,7 @@ LAYERS = (
     ("tokens",),
     ("products",),
     ("storage",),
-    ("store",),
+    ("store", "database"),
     ("http",),
     ("config",),
     ("runtime",),
@@ -146,6 +146,18 @@ def test_the_data_plane_imports_neither_database_nor_web(module: str) -> None:
     while waiting:
         name = waiting.pop()
         assert name.split(".")[1:2] not in (["database"], ["web"]), f"{module} reaches {name}"
+        waiting += own_imports(name) - seen
+        seen |= own_imports(name)
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("gateway.mint")))
+def test_the_mint_service_imports_no_database(module: str) -> None:
+    """Nor does anything that it imports: downloads and minting go on without the database."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        assert name.split(".")[1] != "database", f"{module} reaches {name}"
         waiting += own_imports(name) - seen
         seen |= own_imports(name)
 
