@@ -22,6 +22,7 @@ LAYERS = (
     ("dataplane", "mint", "web.service"),
     ("web.api",),
     ("web",),
+    ("orders",),
     ("tokens",),
     ("products",),
     ("storage",),
@@ -47,7 +48,12 @@ TOP = "gateway"
 """The package itself holds the version and nothing else; every module may import it."""
 
 PURE = ("http", "errors", "manifest", "secrets")
-PURE_MODULES = ("gateway.config.units",)
+PURE_MODULES = (
+    "gateway.config.units",
+    "gateway.orders.facts",
+    "gateway.orders.fact_text",
+    "gateway.orders.states",
+)
 """Pure modules in rooms that are not; the pure rooms may import them."""
 
 IMPURE = (

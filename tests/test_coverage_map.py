@@ -50,6 +50,8 @@ COVERED_BY = {
     "mint.idempotency": "mint/test_minting",
     "mint.models": "mint/test_minting",
     "mint.routes": "mint/test_minting",
+    "orders.fact_text": "orders/test_facts",
+    "orders.states": "orders/test_facts",
     "products.bucket_scanning": "products/test_bucket_publishing",
     "products.contents": "e2e/test_moved_files",
     "products.demo": "supervisor/test_quick_start",
