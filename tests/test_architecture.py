@@ -51,8 +51,13 @@ TOP = "gateway"
 PURE = ("http", "platforms", "errors", "manifest", "secrets")
 PURE_MODULES = (
     "gateway.config.units",
-    "gateway.orders.facts",
+    "gateway.orders.email_addresses",
+    "gateway.orders.entitlement_rules",
     "gateway.orders.fact_text",
+    "gateway.orders.facts",
+    "gateway.orders.knowledge",
+    "gateway.orders.mappings",
+    "gateway.orders.order_rules",
     "gateway.orders.states",
 )
 """Pure modules in rooms that are not; the pure rooms may import them."""

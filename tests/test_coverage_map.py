@@ -51,6 +51,7 @@ COVERED_BY = {
     "mint.models": "mint/test_minting",
     "mint.routes": "mint/test_minting",
     "orders.fact_text": "orders/test_facts",
+    "orders.knowledge": "orders/test_convergence",
     "orders.states": "orders/test_facts",
     "products.bucket_scanning": "products/test_bucket_publishing",
     "products.contents": "e2e/test_moved_files",

@@ -126,7 +126,7 @@ def test_every_path_named_is_there(path: Path) -> None:
 def test_the_index_has_every_decision() -> None:
     index = PROSE[ROOT / "docs/decisions/README.md"]
     assert re.findall(r"^\| \[(\d{4})\]\((\S+)\)", index, re.MULTILINE) == [
-        (f"{number:04}", path.name) for number, path in enumerate(DECISIONS, 1)
+        (path.name[:4], path.name) for path in DECISIONS
     ]
 
 

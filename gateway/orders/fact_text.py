@@ -16,15 +16,15 @@ from gateway.orders.facts import (
     CustomerFact,
     Deleted,
     Dispute,
-    Fact,
     OrderLines,
     OrderSnapshot,
     Refund,
     RefundSnapshot,
     Subscription,
 )
+from gateway.orders.knowledge import Paid, Part
 
-KINDS: Final[tuple[type[Fact], ...]] = (
+KINDS: Final[tuple[type[Part], ...]] = (
     OrderSnapshot,
     OrderLines,
     Alias,
@@ -34,22 +34,23 @@ KINDS: Final[tuple[type[Fact], ...]] = (
     Subscription,
     Deleted,
     CustomerFact,
+    Paid,
 )
 _ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {each.kind: TypeAdapter(each) for each in KINDS}
 
 
-def write_fact(fact: Fact) -> dict[str, Any]:
+def write_fact(fact: Part) -> dict[str, Any]:
     """Make the JSON object of a fact."""
     content: dict[str, Any] = _ADAPTERS[fact.kind].dump_python(fact, mode="json")
     return {"kind": fact.kind, **content}
 
 
-def read_fact(content: dict[str, Any]) -> Fact:
+def read_fact(content: dict[str, Any]) -> Part:
     """Read what `write_fact` wrote. Raises ValueError where it is something else."""
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in _ADAPTERS:
         raise ValueError("there is no such kind of fact")
-    fact: Fact = _ADAPTERS[kind].validate_python(
+    fact: Part = _ADAPTERS[kind].validate_python(
         {name: value for name, value in content.items() if name != "kind"}
     )
     return fact

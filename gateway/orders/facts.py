@@ -101,7 +101,9 @@ class Line:
 
     id: the platform's own id of the line, else `line_id(…)`. identifiers: of the item, in any order.
     quantity: what was bought, before refunds. refunded: how many of them the snapshot itself says were
-    returned; 0 where the platform tells of refunds by other facts.
+    returned; 0 where the platform tells of refunds by other facts. subscription: the one that this line
+    belongs to, where the order has lines of several; one that is in the order's references is of all other
+    lines.
     """
 
     id: str
@@ -109,6 +111,7 @@ class Line:
     title: str | None = None
     quantity: int = 1
     refunded: int = 0
+    subscription: Reference | None = None
 
 
 def line_id(identifiers: tuple[Identifier, ...], place: int) -> str:
@@ -117,7 +120,7 @@ def line_id(identifiers: tuple[Identifier, ...], place: int) -> str:
     return f"{first.value if first else 'item'}#{place}"
 
 
-class _Content:
+class Content:
     """What all facts have: a digest of their content, and a precedence among those with the same key."""
 
     kind: ClassVar[str]
@@ -152,7 +155,7 @@ class _Content:
 
 
 @dataclass(frozen=True)
-class OrderSnapshot(_Content):
+class OrderSnapshot(Content):
     """An order as it was at a moment.
 
     order_id: CONTRACT.md says which id it is for each platform. number: what people call it, if that differs.
@@ -190,7 +193,7 @@ class OrderSnapshot(_Content):
 
 
 @dataclass(frozen=True)
-class OrderLines(_Content):
+class OrderLines(Content):
     """The lines of an order, where they are told apart from it: fetched by an API key. All of them."""
 
     kind: ClassVar[str] = "lines"
@@ -202,7 +205,7 @@ class OrderLines(_Content):
 
 
 @dataclass(frozen=True)
-class Alias(_Content):
+class Alias(Content):
     """Another reference leads to this order, told apart from it, for example by an invoice's payment."""
 
     kind: ClassVar[str] = "alias"
@@ -226,7 +229,7 @@ class RefundedLine:
 
 
 @dataclass(frozen=True)
-class Refund(_Content):
+class Refund(Content):
     """One refund, as it was at a moment.
 
     refund_id: the platform's id, unique in its connection. order: a reference to the order. whole: the
@@ -252,7 +255,7 @@ class Refund(_Content):
 
 
 @dataclass(frozen=True)
-class RefundSnapshot(_Content):
+class RefundSnapshot(Content):
     """What a platform says of all refunds of an order together, as it was at a moment.
 
     whole: everything was refunded. It is believed until a refund is known to have failed later. money: the
@@ -276,7 +279,7 @@ class RefundSnapshot(_Content):
 
 
 @dataclass(frozen=True)
-class Dispute(_Content):
+class Dispute(Content):
     """One dispute (chargeback) about an order, as it was at a moment.
 
     dispute_id: unique in its connection.
@@ -296,7 +299,7 @@ class Dispute(_Content):
 
 
 @dataclass(frozen=True)
-class Subscription(_Content):
+class Subscription(Content):
     """A subscription, named by a reference that its orders have. Ended, it revokes what they granted."""
 
     kind: ClassVar[str] = "subscription"
@@ -312,7 +315,7 @@ class Subscription(_Content):
 
 
 @dataclass(frozen=True)
-class Deleted(_Content):
+class Deleted(Content):
     """An order was deleted at the platform. A snapshot that is newer brings it back."""
 
     kind: ClassVar[str] = "deleted"
@@ -323,7 +326,7 @@ class Deleted(_Content):
 
 
 @dataclass(frozen=True)
-class CustomerFact(_Content):
+class CustomerFact(Content):
     """Who a customer of the platform is, where orders name only the platform's id."""
 
     kind: ClassVar[str] = "customer"
