@@ -17,8 +17,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gateway.orders.facts import (
@@ -140,19 +139,23 @@ def read_order(order: Fields, arrived: int) -> tuple[Fact, ...]:
             for line in order.children("line_items")
         ),
     )
-    refunds = list(order.children("refunds"))
-    amounts = [refund.amount("total") for refund in refunds]
-    known = [amount for amount in amounts if amount is not None]
-    money = Money(abs(sum(known, Decimal(0))), currency) if currency and len(known) == len(refunds) else None
-    return (
-        snapshot,
-        RefundSnapshot(
-            order_reference(snapshot.order_id),
-            snapshot.as_of,
-            money=money if refunds else None,
-            refund_ids=tuple(refund.id("id") for refund in refunds),
-        ),
-    )
+    return (snapshot, *_listed_refunds(order, snapshot, currency))
+
+
+def _listed_refunds(order: Fields, snapshot: OrderSnapshot, currency: str | None) -> Iterator[Fact]:
+    """The refunds that an order lists, by id and amount.
+
+    Each is as old as the order, so that what the API tells of the same refund, with its lines, is newer.
+    """
+    reference = order_reference(snapshot.order_id)
+    created = order.time("date_created_gmt") or 0
+    known = []
+    for refund in order.children("refunds"):
+        amount = refund.amount("total")
+        money = Money(abs(amount), currency) if amount is not None and currency else None
+        known.append(Refund(refund.id("id"), reference, min(created, snapshot.as_of), money=money))
+    yield from known
+    yield RefundSnapshot(reference, snapshot.as_of, refund_ids=tuple(each.refund_id for each in known))
 
 
 def _identifiers(line: Fields) -> tuple[Identifier, ...]:
