@@ -187,16 +187,16 @@ def multipart(spans: Spans, size: int, part_type: str, sha256_hex: str) -> Multi
 
     The boundary is 128 bits of a hash of the content's digest and the spans. So every worker sends the same
     bytes for the same request, and no content can contain the boundary, because it would contain its own
-    hash.
+    hash. The body begins with CRLF, as nginx's does (an empty preamble: RFC 2046 section 5.1.1), because
+    zsync throws away the first line.
     """
     selected = ",".join(f"{start}-{stop}" for start, stop in spans)
     boundary = sha256(f"{sha256_hex} {selected}".encode()).hexdigest()[:32]
     parts: list[tuple[bytes, Span]] = []
-    opening = f"--{boundary}"
+    opening = f"\r\n--{boundary}\r\nContent-Type: {part_type}\r\nContent-Range: bytes "
     for span in spans:
-        head = f"{opening}\r\nContent-Type: {part_type}\r\nContent-Range: {content_range(span, size)}\r\n\r\n"
+        head = f"{opening}{span.start}-{span.stop - 1}/{size}\r\n\r\n"
         parts.append((head.encode(), span))
-        opening = f"\r\n--{boundary}"
     closing = f"\r\n--{boundary}--\r\n".encode()
     length = len(closing) + sum(len(head) + span.stop - span.start for head, span in parts)
     return Multipart(f"multipart/byteranges; boundary={boundary}", tuple(parts), closing, length)

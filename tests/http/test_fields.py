@@ -282,7 +282,7 @@ def test_multipart_as_in_rfc_9110_14_6() -> None:
     boundary = kind.removeprefix("multipart/byteranges; boundary=")
     assert re.fullmatch("[0-9a-f]{32}", boundary)
     assert body.decode() == (
-        f"--{boundary}\r\nContent-Type: audio/wav\r\nContent-Range: bytes 0-1/10\r\n\r\n01"
+        f"\r\n--{boundary}\r\nContent-Type: audio/wav\r\nContent-Range: bytes 0-1/10\r\n\r\n01"
         f"\r\n--{boundary}\r\nContent-Type: audio/wav\r\nContent-Range: bytes 7-9/10\r\n\r\n789"
         f"\r\n--{boundary}--\r\n"
     )
@@ -304,7 +304,7 @@ def test_multipart_is_read_back_by_a_mail_parser(content: bytes, data: st.DataOb
     kind, length, body = framed(content, spans)
     assert length == len(body)
     boundary = kind.partition("boundary=")[2].encode()
-    parts = (b"\r\n" + body).split(b"\r\n--" + boundary)
+    parts = body.split(b"\r\n--" + boundary)
     assert parts[0] == b""
     assert parts[-1] == b"--\r\n"
     assert [part.partition(b"\r\n\r\n")[2] for part in parts[1:-1]] == [content[a:b] for a, b in spans]
