@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gateway.http.fields import media_type
+from gateway.http.file_names import media_type
 from gateway.manifest import Manifest
 from gateway.runtime.metrics import BYTES_SENT
 from tests.support.downloads import publish, table
