@@ -55,13 +55,9 @@ class NoParameters(RequestModel):
 Given = TypeVar("Given", bound=RequestModel)
 
 
-def _drop_default(schema: dict[str, Any]) -> None:
-    schema.pop("default", None)
-
-
 def optional(description: str = "") -> Any:
     """Declare a field that may be left out but not be null; `model_fields_set` tells whether it was given."""
-    return Field(default=None, json_schema_extra=_drop_default, description=description or None)
+    return Field(default=None, description=description or None)
 
 
 def require_a_change(model: Given) -> Given:
