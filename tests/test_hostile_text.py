@@ -51,6 +51,7 @@ from tests.support.timing import lasts
 
 PACKAGE: Final = Path(gateway.__file__).parent
 SIZE: Final = 16 * 1024
+SHORT: Final = 256
 MOST_SECONDS: Final = 0.001
 PATIENCE: Final = 4
 """How much slower than a usual machine the one of the tests may be."""
@@ -151,6 +152,7 @@ def slowest(read: Callable[[Any], object], found: Iterable[Any]) -> tuple[float,
     return worst
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_the_work_is_bounded(name: str) -> None:
@@ -160,6 +162,13 @@ def test_the_work_is_bounded(name: str) -> None:
         pass  # the best of a few attempts is what is compared
 
 
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_no_text_is_an_error(name: str) -> None:
+    for text in (*texts(SHORT), ranges(SHORT)):
+        attempt(ENTRY_POINTS[name], text)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_no_text_is_an_error_and_the_memory_is_bounded(name: str) -> None:
     """Only refusals may be raised. Memory is what the call has at once, and nothing of it is left."""
@@ -179,6 +188,7 @@ def test_no_text_is_an_error_and_the_memory_is_bounded(name: str) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_bodies_are_parsed_in_linear_time() -> None:
     def read(body: bytes) -> None:

@@ -72,6 +72,7 @@ def test_precedence(
 def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
     other: dict[str, Any] = {
         "redis_url": "redis://x/1", "embedded_server": "system", "redis_timeout": 2.5, "redis_queue": 7,
+        "database_url": "postgresql://x/y", "database_migrate": False,
         "listen": "127.0.0.1:1",
         "mint_listen": "127.0.0.1:2", "admin_listen": "127.0.0.1:3", "dashboard_listen": "127.0.0.1:4",
         "workers": 3, "public_url": "https://x",
@@ -538,13 +539,23 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
     assert len(tomllib.loads(edited)) > 20
     settings = load({}, write(tmp_path, edited), {})
     changed = {name for name, value in settings if value != getattr(Settings(), name)}
-    assert changed <= {"redis_url", "public_url", "tls_cert", "tls_key", "workers", "cache_path", "storage"}
+    own = {
+        "redis_url",
+        "database_url",
+        "public_url",
+        "tls_cert",
+        "tls_key",
+        "workers",
+        "cache_path",
+        "storage",
+    }
+    assert changed <= own
     assert set(settings.storage) == set(reference.NAMES.values())
     assert {table.type for table in settings.storage.values()} == set(STORAGE_TYPES)
 
 
 def test_importing_the_settings_brings_no_server_along() -> None:
-    heavy = "{'typer', 'rich', 'redis', 'aiohttp', 'uvloop'} & set(sys.modules)"
+    heavy = "{'typer', 'rich', 'redis', 'sqlalchemy', 'aiohttp', 'uvloop'} & set(sys.modules)"
     code = f"import sys, gateway.config.settings; print({heavy} or '')"
     completed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT

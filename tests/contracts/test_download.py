@@ -24,6 +24,7 @@ from gateway.store.key_names import token_key
 from tests.support import condition_cases as condition_rules
 from tests.support import range_cases as range_rules
 from tests.support.backends import EVERY_BACKEND, Folder
+from tests.support.examples import examples
 from tests.support.plane import Plane, Published, Response, request
 from tests.support.waiting import wait_until
 
@@ -639,12 +640,13 @@ FIELDS = st.lists(
 )
 
 
+@pytest.mark.hypothesis
 def test_any_range_and_condition(plane: Plane) -> None:
     """Whatever the fields say: a status of the table, a body of its length, and never another byte."""
     published = dated(plane, CONTENT)
     target = plane.link(published)
 
-    @settings(max_examples=300 if on_local(plane) else 30, deadline=None)
+    @settings(max_examples=examples(300 if on_local(plane) else 30), deadline=None)
     @given(method=st.sampled_from(["GET", "GET", "HEAD"]), fields=FIELDS)
     def check(method: str, fields: list[tuple[str, str]]) -> None:
         hold_to_the_rules(plane, published, target, method, fields)

@@ -156,6 +156,7 @@ async def test_wrong_files(api: Api, settings: Settings, change: dict[str, Any],
     assert "3" not in product.versions
 
 
+@pytest.mark.slow
 async def test_many_files_and_their_limit(api: Api) -> None:
     files = [FILE | {"name": f"{index:05}.bin"} for index in range(10_000)]
     for version, given, expected in (("3", files, 200), ("4", [*files, FILE], 400), ("5", [], 400)):
