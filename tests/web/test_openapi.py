@@ -11,12 +11,12 @@ from aiohttp import web
 from gateway.mint.models import mint_model
 from gateway.mint.routes import make_routes
 from gateway.web.api.application import ROUTES as ROUTES_OF_ADMIN
-from gateway.web.models import Name, RequestModel, ResponseModel
+from gateway.web.models import Name, Parameters, RequestModel, ResponseModel
 from gateway.web.openapi import describe
 from gateway.web.routes import Route, below
 
 
-class Things(RequestModel):
+class Things(Parameters):
     """Parameters."""
 
     name: Name | None = None
