@@ -48,7 +48,7 @@ COVERED_BY = {
     "dataplane.server": "dataplane/test_connection",
     "dataplane.wiring": "dataplane/test_worker",
     "errors": "contracts/test_download",
-    "http.media_types": "http/test_fields",
+    "http.media_types": "http/test_file_names",
     "manifest": "products/test_repository",
     "mint.context": "mint/test_service",
     "mint.dispatcher": "mint/test_problems",
