@@ -1,7 +1,7 @@
 """The platforms' APIs, as small servers on loopback, made from the vendors' documents.
 
-A server has answers by path. An answer is a value, which is sent as JSON, a response of aiohttp, or a function
-of the request that gives either; a list in `Turns` gives one answer a request, and the last one for ever.
+A server has answers by path. An answer is a value, which is sent as JSON, a response of aiohttp, or a
+function of the request that gives either; a list in `Turns` gives one answer a request, and the last for ever.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class PlatformServer:
     """answers: by path. requests: what was asked. waits: the seconds that the client would have waited."""
 
     answers: dict[str, Any] = field(default_factory=dict)
-    requests: list[web.Request] = field(default_factory=list)
+    requests: list[web.BaseRequest] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request as the table says; 404 for what is not in it."""
         self.requests.append(request)
         found = self.answers.get(request.path)
@@ -68,10 +68,10 @@ async def platform_api(access: Access, answers: dict[str, Any]) -> AsyncIterator
         await runner.cleanup()
 
 
-def stripe_list(items: list[dict[str, Any]]) -> Callable[[web.Request], dict[str, Any]]:
+def stripe_list(items: list[dict[str, Any]]) -> Callable[[web.BaseRequest], dict[str, Any]]:
     """A list of Stripe: `limit` items after `starting_after`."""
 
-    def answer(request: web.Request) -> dict[str, Any]:
+    def answer(request: web.BaseRequest) -> dict[str, Any]:
         ids = [each["id"] for each in items]
         after = request.query.get("starting_after")
         start = ids.index(after) + 1 if after else 0
@@ -83,10 +83,10 @@ def stripe_list(items: list[dict[str, Any]]) -> Callable[[web.Request], dict[str
 
 def numbered_list(
     items: list[Any], size: str = "per_page", number: str = "page"
-) -> Callable[[web.Request], list[Any]]:
+) -> Callable[[web.BaseRequest], list[Any]]:
     """A list of WordPress' REST API: pages that are counted from 1."""
 
-    def answer(request: web.Request) -> list[Any]:
+    def answer(request: web.BaseRequest) -> list[Any]:
         count = int(request.query[size])
         start = (int(request.query[number]) - 1) * count
         return items[start : start + count]
@@ -94,10 +94,10 @@ def numbered_list(
     return answer
 
 
-def paddle_list(items: list[dict[str, Any]]) -> Callable[[web.Request], dict[str, Any]]:
+def paddle_list(items: list[dict[str, Any]]) -> Callable[[web.BaseRequest], dict[str, Any]]:
     """A list of Paddle: `per_page` items after `after`, which is the id of an event."""
 
-    def answer(request: web.Request) -> dict[str, Any]:
+    def answer(request: web.BaseRequest) -> dict[str, Any]:
         ids = [each["event_id"] for each in items]
         after = request.query.get("after")
         start = ids.index(after) + 1 if after else 0

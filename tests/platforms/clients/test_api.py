@@ -29,7 +29,7 @@ ACCESS = Access("Acme", "https://api.example/v1", "secret-key")
 KEY = "secret-key"
 
 
-def status(code: int, **headers: str) -> Callable[[web.Request], web.Response]:
+def status(code: int, **headers: str) -> Callable[[web.BaseRequest], web.Response]:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda _: web.json_response({"error": KEY}, status=code, headers=names)
 

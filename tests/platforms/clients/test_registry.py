@@ -141,7 +141,7 @@ async def test_woocommerces_orders_over_several_pages() -> None:
 async def test_shopifys_orders_by_its_links() -> None:
     order = fixture("shopify", "order_paid")
 
-    def answer(request: web.Request) -> web.Response:
+    def answer(request: web.BaseRequest) -> web.Response:
         second = request.query.get("page_info") == "abc/1=="
         link = '<https://shop.example/orders.json?limit=50&page_info=abc%2F1%3D%3D>; rel="next"'
         previous = '<https://shop.example/orders.json?limit=50&page_info=x>; rel="previous"'
@@ -165,7 +165,7 @@ async def test_fastsprings_order_and_its_lost_events() -> None:
         assert (len(found.lines or ()), found.test) == (2, False)
     [event] = fixture("fastspring", "return_created")["events"]
 
-    def events(request: web.Request) -> dict[str, Any]:
+    def events(request: web.BaseRequest) -> dict[str, Any]:
         first = request.query["begin"] == str(CURSOR.since)
         return {"events": [event], "more": True} if first else {"events": []}
 
@@ -199,7 +199,7 @@ async def test_lemon_squeezys_newest_orders() -> None:
         order, attributes__created_at="2026-01-01T00:00:00Z", attributes__updated_at="2026-01-01T00:00:00Z"
     )
 
-    def orders(request: web.Request) -> dict[str, Any]:
+    def orders(request: web.BaseRequest) -> dict[str, Any]:
         number = int(request.query["page[number]"])
         return {"data": [new, new] if number == 1 else [new, old], "meta": {"page": {"lastPage": 9}}}
 
@@ -228,7 +228,7 @@ async def test_gumroads_sales_are_looked_up() -> None:
 async def test_gumroads_lost_sales_are_pings() -> None:
     sale = fixture("gumroad", "sale")
 
-    def sales(request: web.Request) -> dict[str, Any]:
+    def sales(request: web.BaseRequest) -> dict[str, Any]:
         first = "page_key" not in request.query
         return {"success": True, "sales": [sale], **({"next_page_key": "2026-1"} if first else {})}
 
