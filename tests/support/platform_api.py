@@ -1,7 +1,7 @@
 """The platforms' APIs, as small servers on loopback, made from the vendors' documents.
 
 A server has answers by path. An answer is a value, which is sent as JSON, a response of aiohttp, or a
-function of the request that gives either; a list in `Turns` gives one answer a request, and the last for ever.
+function of the request that gives either; `Turns` has one answer for each request, and the last for ever.
 """
 
 from __future__ import annotations
