@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.request_reader import RequestReader
 from gateway.errors import Refused
+from gateway.http.framing import HEAD_END
 from gateway.http.head_lines import FIELDS
 from tests.support.channel import FakeChannel
+from tests.support.examples import examples
 from tests.support.in_loop_server import LIMITS
 
 HEADS = {
@@ -92,8 +94,12 @@ def readers() -> Iterator[Readers]:
 
 
 def compare(readers: Readers, head: bytes) -> bool:
-    """Compare the two readings, for lines that are new and for lines that are remembered."""
-    expected = readers.by_parser(head)
+    """Compare the two readings, for lines that are new and for lines that are remembered.
+
+    The parser gets whole heads only, as from a connection: what follows would be a part of the next head.
+    """
+    is_whole = head.find(HEAD_END) == len(head) - len(HEAD_END)
+    expected = readers.by_parser(head) if is_whole else None
     if expected is not None and "x-original-uri" in expected.fields:
         expected.fields.setdefault("x-original-method", ["GET"])
     found = None
@@ -169,13 +175,13 @@ def heads(draw: st.DrawFn) -> bytes:
     return "".join([*lines, "\r\n"]).encode("latin-1", "replace")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(heads())
 def test_heads_that_are_invented_are_never_read_differently(readers: Readers, head: bytes) -> None:
     compare(readers, head)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.sampled_from(sorted(HEADS.values())), st.data())
 def test_heads_of_real_clients_with_changes_are_never_read_differently(
     readers: Readers, head: bytes, data: st.DataObject
