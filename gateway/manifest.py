@@ -85,6 +85,11 @@ class Manifest:
         """SHA-256 of the text, 64 lower-case hex digits."""
         return hashlib.sha256(self.text).hexdigest()
 
+    @property
+    def only_file(self) -> str:
+        """The name of the file, if there is only one; otherwise an empty text."""
+        return self.files[0].name if len(self.files) == 1 else ""
+
     def number_of(self, name: str) -> int | None:
         """Return the index in `files` of the file of this name, or None if there is none.
 

@@ -10,10 +10,10 @@ import json
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote
 
 from gateway.config.units import format_size
-from gateway.errors import Refusal
+from gateway.errors import BASIC_CHALLENGE, Refusal
+from gateway.http.links import quote_name
 from gateway.manifest import Manifest, composed
 
 _STYLE: Final = (
@@ -57,7 +57,8 @@ def refusal_answer(
             "code": refusal.code,
         }
         body = json.dumps(problem).encode()
-    added = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers)
+    fields = [pair for pair in refusal.headers if not (html and pair == BASIC_CHALLENGE)]
+    added = "".join(f"{name}: {value}\r\n" for name, value in fields)
     head = (
         f"{status_line(status or refusal.status)}Content-Type: {media_type}\r\n"
         f"Content-Length: {len(body)}\r\nVary: Accept\r\n{_PRIVATE}{policy}{added}"
@@ -65,13 +66,13 @@ def refusal_answer(
     return head.encode("ascii"), body
 
 
-def index_answer(manifest: Manifest, token: str, html: bool, base: str = "") -> tuple[bytes, bytes]:
+def index_answer(manifest: Manifest, base: str, html: bool) -> tuple[bytes, bytes]:
     """The head and the body of a version's index: every file with its size, digest and link.
 
-    token: is put into the links. base: the beginning of the links, which is the setting `public_url`; without
-    it they are relative to the host. The answer is never cached, and links send no Referer.
+    base: the beginning of each link, before the file's name. The answer is never cached, and links send no
+    Referer.
     """
-    links = [base + _link(file.name, token) for file in manifest.files]
+    links = [_link(base, file.name) for file in manifest.files]
     body = _index_page(manifest, links) if html else _index_json(manifest, links)
     media_type = "text/html; charset=utf-8" if html else "application/json"
     policy = _PAGE_POLICY if html else ""
@@ -88,9 +89,10 @@ def status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
 
 
-def _link(name: str, token: str) -> str:
-    path = quote(composed(name).encode("utf-8", "surrogateescape"), safe="/")
-    return f"/download/{path}?token={quote(token)}"
+def _link(base: str, name: str) -> str:
+    """A link to a file. A relative one must not begin with a slash, which would be another folder or host."""
+    path = quote_name(name)
+    return base + path if base or not path.startswith("/") else f"./{path}"
 
 
 def _index_json(manifest: Manifest, links: list[str]) -> bytes:
