@@ -100,6 +100,17 @@ class Manifest:
         return number if number is not None or name.isascii() else self._by_name.get(composed(name))
 
     @cached_property
+    def folders(self) -> frozenset[str]:
+        """The folders in the names of the files, each with a slash at its end; names are composed."""
+        found: set[str] = set()
+        for file in self.files:
+            folder = composed(file.name).rpartition("/")[0]
+            while folder and f"{folder}/" not in found:
+                found.add(f"{folder}/")
+                folder = folder.rpartition("/")[0]
+        return frozenset(found)
+
+    @cached_property
     def _by_name(self) -> dict[str, int]:
         exact = {file.name: index for index, file in enumerate(self.files)}
         return {composed(name): index for name, index in exact.items()} | exact

@@ -18,8 +18,7 @@ from aiohttp import hdrs
 
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import FastPath
-from gateway.dataplane.manifest_cache import LoadedManifest
-from gateway.dataplane.resolve import Resolver
+from gateway.dataplane.resolve import ResolvedIndex, Resolver
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Refused
 from gateway.http.client_address import TrustedProxies
 from gateway.http.forward_auth import NGINX, Original, permission_head, read_original
@@ -94,7 +93,7 @@ class Authorisation:
         reply = await command
         digest = opened_manifest(reply)
         resolved = await self._resolver.resolve(digest, target.file)
-        if isinstance(resolved, LoadedManifest):
+        if isinstance(resolved, ResolvedIndex):
             return b""
         number, representation, storage, blob = resolved
         with blob:

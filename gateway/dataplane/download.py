@@ -34,8 +34,7 @@ from gateway.dataplane.delivery.transfer import Transfer, send_at_once
 from gateway.dataplane.ending import Endings
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import ANSWERED, NOT_POSSIBLE, FastPath
-from gateway.dataplane.manifest_cache import LoadedManifest
-from gateway.dataplane.resolve import Resolver
+from gateway.dataplane.resolve import ResolvedIndex, Resolver
 from gateway.errors import BAD_REQUEST, NOT_FOUND, Refused
 from gateway.http.client_address import FORWARDED, TrustedProxies
 from gateway.http.forward_auth import NGINX
@@ -178,10 +177,8 @@ class Downloads:
             )
         try:
             resolved = await self._resolver.resolve(digest, name)
-            if isinstance(resolved, LoadedManifest):
-                base = self._public_url + download_path(token) if in_url else relative_base(exchange.target)
-                html = not exchange.prefers_json()
-                exchange.respond(200, *index_answer(resolved.manifest, base, html))
+            if isinstance(resolved, ResolvedIndex):
+                self._send_index(exchange, resolved, token if in_url else "")
                 return
             number, representation, storage, blob = resolved
             with blob:
@@ -204,6 +201,16 @@ class Downloads:
         finally:
             if reservation is not None:
                 reservation.settle(exchange.sent)
+
+    def _send_index(self, exchange: Exchange, index: ResolvedIndex, token: str) -> None:
+        """Answer with an index. token: what its links have; empty where they are relative, without it."""
+        if token:
+            base = self._public_url + download_path(token, index.folder)
+        else:
+            base = relative_base(exchange.target, index.folder)
+        html, folders = not exchange.prefers_json(), not exchange.prefers_html()
+        answer = index_answer(index.manifest, index.folder, base, html=html, folders=folders)
+        exchange.respond(200, *answer)
 
     async def _deliver(
         self, exchange: Exchange, blob: Blob, plan: Plan, reservation: Reservation | None

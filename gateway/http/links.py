@@ -9,7 +9,6 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from gateway.http.paths import split_target
-from gateway.http.percent import percent_decode
 from gateway.manifest import composed
 
 FOLDER = "download"
@@ -25,11 +24,12 @@ def quote_name(name: str) -> str:
     return quote(composed(name).encode("utf-8", "surrogateescape"), safe="/")
 
 
-def relative_base(target: str) -> str:
-    """What a link relative to this target begins with. target: of an index, whose token is in a field.
+def relative_base(target: str, folder: str) -> str:
+    """What a link relative to this target begins with. target: of the index of a folder.
 
     A relative link replaces what follows the last slash (RFC 3986 section 5.2.3): seen from `/download` it
     has to name that folder again.
     """
-    last = split_target(target)[0].rpartition("/")[2]
-    return f"{FOLDER}/" if percent_decode(last[: 3 * len(FOLDER)]) == FOLDER else ""
+    if split_target(target)[0].endswith("/"):
+        return ""
+    return quote_name(folder.rstrip("/").rpartition("/")[2] or FOLDER) + "/"

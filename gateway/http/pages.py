@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html as markup
 import json
+from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
@@ -66,14 +67,20 @@ def refusal_answer(
     return head.encode("ascii"), body
 
 
-def index_answer(manifest: Manifest, base: str, html: bool) -> tuple[bytes, bytes]:
-    """The head and the body of a version's index: every file with its size, digest and link.
+def index_answer(
+    manifest: Manifest, folder: str, base: str, *, html: bool, folders: bool = False
+) -> tuple[bytes, bytes]:
+    """The head and the body of the index of a folder: every file below it with its size, digest and link.
 
-    base: the beginning of each link, before the file's name. The answer is never cached, and links send no
-    Referer.
+    folder: empty for all files. base: the beginning of each link, before the file's name in the folder.
+    folders: whether a page also has the folders in it, for programs that go from one to the other; people
+    find every file in the list. The answer is never cached, and links send no Referer.
     """
-    links = [_link(base, file.name) for file in manifest.files]
-    body = _index_page(manifest, links) if html else _index_json(manifest, links)
+    files = tuple(file for file in manifest.files if composed(file.name).startswith(folder))
+    links = [_link(base, composed(file.name)[len(folder) :]) for file in files]
+    below = replace(manifest, files=files)
+    rows = _folders(manifest, folder, base) if folders else ""
+    body = _index_page(below, links, rows) if html else _index_json(below, links)
     media_type = "text/html; charset=utf-8" if html else "application/json"
     policy = _PAGE_POLICY if html else ""
     head = (
@@ -87,6 +94,18 @@ def index_answer(manifest: Manifest, base: str, html: bool) -> tuple[bytes, byte
 def status_line(status: int) -> str:
     """The status line of HTTP/1.1, with CRLF."""
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+
+
+def _folders(manifest: Manifest, folder: str, base: str) -> str:
+    """Rows with the folders in a folder. Programs that read a page as a folder (rclone) follow them."""
+    found = sorted(each for each in manifest.folders if each.startswith(folder))
+    names = [each[len(folder) :] for each in found]
+    return "".join(
+        f'<tr><td><a href="{markup.escape(_link(base, name))}">{markup.escape(_printable(name))}</a></td>'
+        "<td></td></tr>"
+        for name in names
+        if name.count("/") == 1
+    )
 
 
 def _link(base: str, name: str) -> str:
@@ -114,8 +133,8 @@ def _index_json(manifest: Manifest, links: list[str]) -> bytes:
     return json.dumps(index).encode()
 
 
-def _index_page(manifest: Manifest, links: list[str]) -> bytes:
-    rows = "".join(
+def _index_page(manifest: Manifest, links: list[str], folders: str) -> bytes:
+    rows = folders + "".join(
         f'<tr><td><a href="{markup.escape(link)}" title="SHA-256 {file.sha256}">'
         f"{markup.escape(_printable(composed(file.name)))}</a></td><td>{format_size(file.size)}</td></tr>"
         for file, link in zip(manifest.files, links, strict=True)

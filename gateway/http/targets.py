@@ -31,7 +31,7 @@ from gateway.http.paths import normal_path, split_encoded_query, split_target
 from gateway.http.percent import percent_decode
 from gateway.http.repairs import MAX_TEXT, find_token_alone, likely_names
 from gateway.http.request_tokens import agree, read_parameter
-from gateway.manifest import Manifest
+from gateway.manifest import Manifest, composed
 from gateway.secrets import TOKEN_FORM
 
 _NAME: Final = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*+"
@@ -120,22 +120,35 @@ def _kind(target: str) -> TargetKind:
     return read_target(target.partition("?")[0]).kind  # only a query can raise
 
 
-def choose_file(manifest: Manifest, name: str | None) -> int | None:
-    """Return the number of the file asked for in the manifest's list; None stands for the index of all files.
+def choose_file(manifest: Manifest, name: str | None) -> int | str:
+    """Return the number of the file asked for in the manifest's list, or the folder whose index is asked for.
 
-    Without a name, the only file of a manifest is meant. Where no file has the name, the first one of the
-    likely names (`repairs.py`) that a file has is taken. Raises Refused(FILE_NOT_FOUND) if there is none.
+    An empty text is the folder of all files; any other one ends with a slash. Without a name, the only file
+    of a manifest is meant. Where neither a file nor a folder has the name, the first one of the likely names
+    (`repairs.py`) that one has is taken. Raises Refused(FILE_NOT_FOUND) if there is none.
     """
     if name is None:
-        return 0 if len(manifest.files) == 1 else None
-    index = manifest.number_of(name)
-    if index is not None:
-        return index
+        return 0 if len(manifest.files) == 1 else ""
+    found = _find(manifest, name)
+    if found is not None:
+        return found
     for likely in likely_names(name):
-        index = manifest.number_of(likely)
-        if index is not None:
-            return index
+        found = manifest.number_of(likely)
+        if found is None and name.endswith("/"):
+            found = _find(manifest, f"{likely}/")
+        if found is not None:
+            return found
     raise Refused(FILE_NOT_FOUND)
+
+
+def _find(manifest: Manifest, name: str) -> int | str | None:
+    number = manifest.number_of(name)
+    if number is not None:
+        return number
+    if not name.endswith("/"):
+        return None  # programs ask for a folder with a slash
+    folder = composed(name).rstrip("/") + "/"
+    return folder if folder in manifest.folders else None
 
 
 def _is_word(part: str, word: str) -> bool:

@@ -252,6 +252,27 @@ def test_the_index_as_a_page(plane: Plane, several: Published) -> None:
     assert [plane.get(found.replace("&amp;", "&")).body for found in links] == [b"one", b"two!", b""]
 
 
+@pytest.mark.any_backend
+@pytest.mark.parametrize("form", ["/download/{}sub/", "/download/{}x/..//sub//", "/download/{}?file=sub/"])
+@pytest.mark.parametrize("in_url", [True, False])
+def test_the_index_of_a_folder(plane: Plane, form: str, in_url: bool) -> None:
+    names = ["a.wav", "sub/b.wav", "sub/deep/c.wav", "subway.wav"]
+    token = plane.token(plane.publish(b"a", b"b", b"c", b"d", names=names))
+    target = form.format(f"{token}/" if in_url else "")
+    fields = () if in_url else (f"Authorization: Bearer {token}",)
+    files = json.loads(plane.get(target, JSON, *fields).body)["files"]
+    assert [file["name"] for file in files] == ["sub/b.wav", "sub/deep/c.wav"]
+    if in_url or "sub/" in form.partition("?")[0]:
+        pages = {
+            accept: plane.get(target, accept, *fields).body.decode() for accept in (BROWSER, "Accept: */*")
+        }
+        links = {accept: re.findall(r'href="([^"]*)"', page) for accept, page in pages.items()}
+        found = [urljoin(f"http://h{target}", link).removeprefix("http://h") for link in links[BROWSER]]
+        assert [plane.get(link, *fields).body for link in found] == [b"b", b"c"]
+        [folder] = set(links["Accept: */*"]) - set(links[BROWSER])
+        assert folder.endswith("deep/")
+
+
 # --- the token ----------------------------------------------------------------------------------------------
 
 
@@ -325,7 +346,7 @@ def test_an_index_for_a_token_in_a_field_has_relative_links_without_it(
     if accept == JSON:
         links = [file["url"] for file in json.loads(index.body)["files"]]
     else:
-        links = [unescape(link) for link in re.findall(r'href="([^"]*)"', index.body.decode())]
+        links = [unescape(link) for link in re.findall(r'href="([^"]*[^"/])"', index.body.decode())]
     found = [urljoin(f"http://h{target.replace('//', '/')}", link).removeprefix("http://h") for link in links]
     assert [plane.get(link, field).body for link in found] == [b"one", b"two!", b""]
 

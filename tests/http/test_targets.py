@@ -180,13 +180,18 @@ def manifest(*names: str) -> Manifest:
     ("names", "name", "expected"),
     [
         (("a",), None, 0),
-        (("a", "b"), None, None),
-        ((), None, None),
+        (("a", "b"), None, ""),
+        ((), None, ""),
+        (("a", "kits/rock/b", "kits/c"), "kits/", "kits/"),
+        (("a", "kits/rock/b", "kits/c"), "kits/rock//", "kits/rock/"),
+        (("kits", "kits/c"), "kits", 0),
+        (("kits", "kits/c"), "kits/", "kits/"),
+        (("e\u0301/a",), "é/", "é/"),
         (("a",), "a", 0),
         (("a", "kits/b"), "kits/b", 1),
     ],
 )
-def test_choose_file(names: tuple[str, ...], name: str | None, expected: int | None) -> None:
+def test_choose_file(names: tuple[str, ...], name: str | None, expected: int | str) -> None:
     assert choose_file(manifest(*names), name) == expected
 
 
