@@ -14,6 +14,7 @@ from typing import Final
 
 from gateway.config.units import format_size
 from gateway.errors import BASIC_CHALLENGE, Refusal
+from gateway.http.file_names import shown
 from gateway.http.links import quote_name
 from gateway.manifest import Manifest, composed
 
@@ -101,7 +102,7 @@ def _folders(manifest: Manifest, folder: str, base: str) -> str:
     found = sorted(each for each in manifest.folders if each.startswith(folder))
     names = [each[len(folder) :] for each in found]
     return "".join(
-        f'<tr><td><a href="{markup.escape(_link(base, name))}">{markup.escape(_printable(name))}</a></td>'
+        f'<tr><td><a href="{markup.escape(_link(base, name))}">{markup.escape(shown(name))}</a></td>'
         "<td></td></tr>"
         for name in names
         if name.count("/") == 1
@@ -136,10 +137,10 @@ def _index_json(manifest: Manifest, links: list[str]) -> bytes:
 def _index_page(manifest: Manifest, links: list[str], folders: str) -> bytes:
     rows = folders + "".join(
         f'<tr><td><a href="{markup.escape(link)}" title="SHA-256 {file.sha256}">'
-        f"{markup.escape(_printable(composed(file.name)))}</a></td><td>{format_size(file.size)}</td></tr>"
+        f"{markup.escape(shown(composed(file.name)))}</a></td><td>{format_size(file.size)}</td></tr>"
         for file, link in zip(manifest.files, links, strict=True)
     )
-    heading = markup.escape(_printable(f"{manifest.product} {manifest.version}"))
+    heading = markup.escape(shown(f"{manifest.product} {manifest.version}"))
     return _page(
         f"{manifest.product} {manifest.version}",
         f"<h1>{heading}</h1><table><tr><th>File</th><th>Size</th></tr>{rows}</table>",
@@ -151,10 +152,5 @@ def _page(title: str, content: str) -> bytes:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         '<meta name="robots" content="noindex">'
-        f"<title>{markup.escape(_printable(title))}</title><style>{_STYLE}</style>{content}"
+        f"<title>{markup.escape(shown(title))}</title><style>{_STYLE}</style>{content}"
     ).encode()
-
-
-def _printable(text: str) -> str:
-    """The text, with a replacement character for everything that is not valid Unicode."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
