@@ -109,6 +109,9 @@ HEAD_TOO_LARGE: Final = _row(
     "The request has too many or too long header fields",
     "Send fewer fields. In a browser, deleting the cookies of this site may help.",
 )
+HTTP_VERSION_NOT_SUPPORTED: Final = _row(
+    "http_version_not_supported", 505, "This version of HTTP is not spoken here", "Use HTTP/1.1."
+)
 METHOD_NOT_ALLOWED: Final = _row(
     "method_not_allowed", 405, "Method not allowed", "Only GET and HEAD are answered here.", Allow="GET, HEAD"
 )
@@ -152,6 +155,7 @@ TABLE: Final[tuple[Refusal, ...]] = (
     BAD_REQUEST,
     URI_TOO_LONG,
     HEAD_TOO_LARGE,
+    HTTP_VERSION_NOT_SUPPORTED,
     METHOD_NOT_ALLOWED,
     PRECONDITION_FAILED,
     RANGE_NOT_SATISFIABLE,

@@ -61,6 +61,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "idempotency_key_reused": Row(422, "The Idempotency-Key was used with another body"),
     "head_too_large": Row(431, "The request has too many or too long header fields"),
     "internal_error": Row(500, "Something went wrong here"),
+    "http_version_not_supported": Row(505, "This version of HTTP is not spoken here"),
     "overloaded": Row(503, "The service is busy"),
     "store_unavailable": Row(503, "The store is not available"),
 }
@@ -130,6 +131,11 @@ def head_too_large() -> Problem:
 def uri_too_long() -> Problem:
     """Make the 414 for a request line that is longer than the settings allow."""
     return Problem("uri_too_long", "Send a shorter URL: `max_line` says how long a request line may be.")
+
+
+def http_version_not_supported() -> Problem:
+    """Make the 505 for a version of HTTP that is neither 1.0 nor 1.1."""
+    return Problem("http_version_not_supported", "Use HTTP/1.1.")
 
 
 def overloaded() -> Problem:

@@ -6,8 +6,9 @@ import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.store.key_names import TOKEN_INDEX_KEY, manifest_key, token_key
+from gateway.tokens import listing
 from gateway.tokens.index import POSITION_BYTES
-from gateway.tokens.listing import MAX_SCANNED, TokenFilter
+from gateway.tokens.listing import TokenFilter
 from gateway.tokens.repositories import Repositories
 from tests.support.repositories import create_many, list_ids, manifest
 from tests.support.timing import lasts
@@ -36,16 +37,16 @@ async def test_every_token_is_listed_once_and_the_newest_first(shop: Repositorie
 
 
 async def test_pages_repeat_and_omit_nothing_while_tokens_are_made_and_expire(shop: Repositories) -> None:
-    made = await create_many(shop, 100)
-    doomed = sorted(await create_many(shop, 600))
-    stay = await create_many(shop, 100)
+    made = await create_many(shop, 40)
+    doomed = sorted(await create_many(shop, 200))
+    stay = await create_many(shop, 40)
     found: list[str] = []
     cursor = None
     while True:
         page = await shop.tokens.list_page(None, 10, cursor)
         found += [record.id for record in page.tokens]
         await create_many(shop, 5)
-        gone, doomed = doomed[:50], doomed[50:]
+        gone, doomed = doomed[:20], doomed[20:]
         if gone:
             await shop.client.call("DEL", *map(token_key, gone))
         if page.cursor is None:
@@ -115,8 +116,9 @@ async def test_a_lost_manifest_does_not_break_the_list(shop: Repositories) -> No
     assert record.status == "active"
 
 
-async def test_the_work_of_a_page_is_bounded(shop: Repositories) -> None:
-    await create_many(shop, MAX_SCANNED + 500)
+async def test_the_work_of_a_page_is_bounded(shop: Repositories, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MAX_SCANNED", 250)
+    await create_many(shop, 500)
     page = await shop.tokens.list_page(TokenFilter(status="revoked"), 50)
     assert page.tokens == ()
     assert page.cursor is not None
