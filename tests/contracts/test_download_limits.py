@@ -116,6 +116,74 @@ def test_segments_and_resumes_add_up(pair: Plane) -> None:
 
 
 @pytest.mark.parametrize(
+    ("got", "fields", "status", "start"),
+    [
+        (6, (), 200, 0),
+        (5, (), 200, 0),
+        (7, ("Range: bytes=0-",), 206, 0),
+        (6, (f"Range: bytes={SIZE}-",), 206, SIZE),
+        (6, (f"Range: bytes={SIZE}-{7 * SIZE}",), 206, SIZE),
+    ],
+    ids=["aria2c", "just too much", "nearly all was received", "lftp", "a range with an end"],
+)
+def test_a_request_for_more_than_is_left_ends_where_the_allowance_does(
+    pair: Plane, got: int, fields: tuple[str, ...], status: int, start: int
+) -> None:
+    """aria2c asks for the whole file to resume, lftp for all that follows a gap; both read what they lack."""
+    content = os.urandom(8 * SIZE)
+    link = pair.link(pair.publish(content), maximum=1)
+    assert pair.get(link, f"Range: bytes=0-{got * SIZE - 1}").status == 206
+    with pair.connect() as client:
+        client.send(request(link, *fields, "Connection: close"))
+        head = client.read_head()
+        body = client.read_until_closed()
+    assert head.status == status
+    left = 12 * SIZE - got * SIZE
+    assert int(head["Content-Length"]) > left
+    assert body == content[start : start + left]
+    wait_until(lambda: entries_of(pair, link) == 2, "both have ended")
+    assert sum_sent(pair, link) == pair.charged(link) == got * SIZE + len(body)
+    for again in (fields, (), ("Range: bytes=0-",), ("Range: bytes=1-",)):
+        assert pair.get(link, *again).code == "limit_reached"
+
+
+def test_a_manager_that_asks_for_more_than_is_left_gets_what_it_lacks(pair: Plane) -> None:
+    """It has three quarters, asks for the whole file, and closes when it has read the size of the file."""
+    content = os.urandom(32 * SIZE)
+    link = pair.link(pair.publish(content), maximum=1)
+    assert pair.get(link, f"Range: bytes=0-{24 * SIZE - 1}").status == 206
+    client = pair.connect(receive_buffer=65536)
+    client.send(request(link))
+    assert client.read_head().status == 200
+    rest = pair.get(link, f"Range: bytes={24 * SIZE}-")
+    assert (rest.status, rest.body) == (206, content[24 * SIZE :])
+    client.reset()
+    wait_until(lambda: entries_of(pair, link) == 3, "all have ended")
+    assert sum_sent(pair, link) == pair.charged(link) <= 48 * SIZE
+
+
+def test_clients_that_race_for_what_is_left(pair: Plane) -> None:
+    content = os.urandom(4 * SIZE)
+    link = pair.link(pair.publish(content), maximum=1)
+    assert pair.get(link, f"Range: bytes=0-{3 * SIZE - 1}").status == 206
+
+    def download(number: int) -> int:
+        with pair.connect() as client:
+            client.send(request(link, *(("Range: bytes=0-",) * (number % 2)), "Connection: close"))
+            head = client.read_head()
+            body = client.read_until_closed()
+        if head.status not in (200, 206):
+            assert b"limit_reached" in body
+            return 0
+        assert content.startswith(body)
+        return len(body)
+
+    received = sum(race(32, download))
+    wait_until(lambda: entries_of(pair, link) == 33, "all have ended")
+    assert received <= sum_sent(pair, link) - 3 * SIZE == pair.charged(link) - 3 * SIZE <= 3 * SIZE
+
+
+@pytest.mark.parametrize(
     "leave", [Client.reset, lambda client: client.socket.close()], ids=["reset", "close"]
 )
 def test_aborts_are_returned(pair: Plane, leave: Callable[[Client], None]) -> None:
