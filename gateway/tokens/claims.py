@@ -117,9 +117,16 @@ class _Claim(ScriptCall):
     USED_UP: Final = 0
 
     def __init__(
-        self, claims: Claims, identifier: str, file: int, amount: int, size: int, script: Script = CLAIM
+        self,
+        claims: Claims,
+        identifier: str,
+        file: int,
+        amount: int,
+        size: int,
+        *more: int,
+        script: Script = CLAIM,
     ) -> None:
-        super().__init__(script, token_key(identifier), file, amount, size)
+        super().__init__(script, token_key(identifier), file, amount, size, *more)
         self._takes_rest = script is CLAIM_REST
         self._claims = claims
         self._identifier = identifier
@@ -184,13 +191,16 @@ class Claims:
         if reply != _Claim.RESERVED:
             raise Refused(TOKEN_INVALID)
 
-    async def claim_rest(self, identifier: str, file: int, amount: int, size: int) -> int:
+    async def claim_rest(
+        self, identifier: str, file: int, amount: int, size: int, first: int, least: int
+    ) -> int:
         """Reserve what is left for a request that asks for `amount` bytes, which are more than that.
 
-        Nothing is reserved once as many downloads were charged as the token allows. Returns the reserved
-        bytes. Raises as `claim` does.
+        first: the first byte that the request asks for. Once as many downloads were charged as the token
+        allows, nothing is reserved for a request that begins in the first eighth of the file. least: fewer
+        bytes are not reserved. Returns the reserved bytes. Raises as `claim` does.
         """
-        command = _Claim(self, identifier, file, amount, size, CLAIM_REST)
+        command = _Claim(self, identifier, file, amount, size, first, least, script=CLAIM_REST)
         self._post(command, command.packed(), identifier)
         reply = await command
         if reply == _Claim.USED_UP:

@@ -14,7 +14,8 @@ A request whose token has no limit has no reservation.
 A request for more than is left of the allowance is not always refused. aria2c asks for the whole file first,
 also to resume, and lftp and other managers ask for all that follows a gap, but then read only what they lack.
 So as long as the token has not been charged all of its downloads, such a request is answered as if there was
-enough, and its body ends where the allowance does: nobody receives more than the allowance.
+enough, and its body ends where the allowance does: nobody receives more than the allowance. Afterwards this
+holds for ranges that begin behind the first eighth of the file, which are no further download.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from gateway.errors import LIMIT_REACHED, Refused
+from gateway.errors import LIMIT_REACHED, Refusal, Refused
 from gateway.http.plans import Plan
 from gateway.runtime.deferred import in_task
 from gateway.tokens.claims import Claims
@@ -33,6 +34,8 @@ PARTIAL_CONTENT: Final = HTTPStatus.PARTIAL_CONTENT.value
 LEAST_CUT_SIZE: Final = 1024 * 1024
 """Bytes. Smaller files are not sent in part: some of their answers leave in one piece, and nothing can end
 those early."""
+LEAST_REST: Final = 256 * 1024
+"""Bytes. Less is not sent in part, for the same reason, and because clients would ask again for so little."""
 
 
 class Reservation:
@@ -86,7 +89,10 @@ class Reservation:
         running = 0
         for demand in demands:
             question = Question(self._identifier, file, demand, spans)
-            running = await in_task(self._takeovers.make_room(question))
+            try:
+                running = await in_task(self._takeovers.make_room(question))
+            except Refused as error:
+                return await self._reserve_rest(file, plan, size, error.refusal)
             try:
                 await self._claims.claim(self._identifier, file, plan.amount, size)
             except Refused as error:
@@ -95,14 +101,18 @@ class Reservation:
             else:
                 return plan.amount
         refusal = DOWNLOADED_ALREADY if running and demand is Demand.STALLED else LIMIT_REACHED
-        if refusal is LIMIT_REACHED and size >= LEAST_CUT_SIZE:
-            try:
-                return await self._claims.claim_rest(self._identifier, file, plan.amount, size)
-            except Refused as error:
-                if error.refusal is not LIMIT_REACHED:
-                    raise
-        self._takeovers.note_fruitless(question, refusal)
-        raise Refused(refusal)
+        try:
+            return await self._reserve_rest(file, plan, size, refusal)
+        except Refused:
+            self._takeovers.note_fruitless(question, refusal)
+            raise
+
+    async def _reserve_rest(self, file: int, plan: Plan, size: int, refusal: Refusal) -> int:
+        """Reserve what is left of the allowance. refusal: the one to raise where nothing can be reserved."""
+        if refusal is not LIMIT_REACHED or size < LEAST_CUT_SIZE:
+            raise Refused(refusal)
+        first = min(segment.span.start for segment in plan.segments)
+        return await self._claims.claim_rest(self._identifier, file, plan.amount, size, first, LEAST_REST)
 
     def lease_to(self, delivery: Delivery, plan: Plan) -> None:
         """Lease what is reserved, if anything, as long as the delivery sends the plan, or what fits of it."""

@@ -17,9 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gateway.dataplane.delivery.batched_span import MAX_SPAN_BYTES
 from gateway.runtime.metrics import CONNECTIONS_ACCEPTED
 from gateway.secrets import token_id
 from gateway.store.key_names import token_key
+from gateway.tokens.reservations import LEAST_REST
 from tests.support.backends import TLS_WHEN_SLOW
 from tests.support.downloads import IN_FLIGHT, sent_of, sum_sent
 from tests.support.plane import Client, Plane, Response, request, run_plane
@@ -145,6 +147,34 @@ def test_a_request_for_more_than_is_left_ends_where_the_allowance_does(
     assert sum_sent(pair, link) == pair.charged(link) == got * SIZE + len(body)
     for again in (fields, (), ("Range: bytes=0-",), ("Range: bytes=1-",)):
         assert pair.get(link, *again).code == "limit_reached"
+
+
+def test_a_resume_gets_the_tolerance_and_a_further_download_does_not(pair: Plane) -> None:
+    """The client of a download that was sent as a whole has lost a part of it."""
+    content = os.urandom(8 * SIZE)
+    link = pair.link(pair.publish(content), maximum=1)
+    assert pair.get(link).status == 200
+    further = ((), ("Range: bytes=0-",), (f"Range: bytes=0-{4 * SIZE}",), (f"Range: bytes={SIZE - 1}-",))
+    for fields in further:
+        assert pair.get(link, *fields).code == "limit_reached"
+    with pair.connect() as client:
+        client.send(request(link, f"Range: bytes={2 * SIZE}-", "Connection: close"))
+        assert client.read_head().status == 206
+        assert client.read_until_closed() == content[2 * SIZE : 6 * SIZE]
+    wait_until(lambda: pair.charged(link) == sum_sent(pair, link) == 12 * SIZE, "both have ended")
+    for fields in (*further, (f"Range: bytes={2 * SIZE}-",), ("Range: bytes=0-0",)):
+        assert pair.get(link, *fields).code == "limit_reached"
+
+
+def test_a_rest_that_leaves_in_one_piece_is_never_sent_in_part(pair: Plane) -> None:
+    assert LEAST_REST >= MAX_SPAN_BYTES
+    link = pair.link(pair.publish(bytes(8 * SIZE)), maximum=1)
+    assert pair.get(link).status == 200
+    assert pair.get(link, f"Range: bytes={4 * SIZE + 200_000}-").status == 206
+    for length in (200_001, MAX_SPAN_BYTES, SIZE):
+        assert pair.get(link, f"Range: bytes={SIZE}-{SIZE + length - 1}").code == "limit_reached"
+    assert pair.get(link, f"Range: bytes={SIZE}-{SIZE + 200_000 - 1}").status == 206
+    assert pair.charged(link) == 12 * SIZE
 
 
 def test_a_manager_that_asks_for_more_than_is_left_gets_what_it_lacks(pair: Plane) -> None:
