@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from gateway.database.engine import Database
 from gateway.tokens.repositories import Repositories
 
 # pytest explains the assertions of these modules, too, if they are registered before they are imported.
@@ -24,7 +25,10 @@ pytest.register_assert_rewrite("tests.support")
 from tests.support.azurite import Azurite  # noqa: E402
 from tests.support.backends import make_backend  # noqa: E402
 from tests.support.buckets import S3Server  # noqa: E402
+from tests.support.databases import ENGINES, Databases  # noqa: E402
+from tests.support.examples import try_thoroughly  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
+from tests.support.postgres import PostgresServer  # noqa: E402
 from tests.support.shop import Shop  # noqa: E402
 from tests.support.store_server import StoreServer  # noqa: E402
 from tests.support.swift import NoFolderError, SharedS3  # noqa: E402
@@ -83,6 +87,40 @@ async def repos(store: StoreServer) -> AsyncIterator[Repositories]:
     """The repositories of the shared store."""
     async with Repositories.connect(store.url, 10) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the tests that only need a database of their own; skips them without PostgreSQL."""
+    server = PostgresServer.make()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL that the test may stop and start as it likes."""
+    server = PostgresServer.make()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """What makes databases on an engine. A test that uses it runs once on each."""
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    return Databases(tmp_path_factory.mktemp(f"databases-{request.param}"), server)
+
+
+@pytest.fixture
+async def database(databases: Databases) -> AsyncIterator[Database]:
+    """A new database with all tables. A test that uses it runs once on each engine."""
+    location = await databases.make()
+    async with Database.of(location) as made:
+        yield made
+    await databases.remove(location)
 
 
 @pytest.fixture(scope="session")
@@ -180,11 +218,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="hold tests marked `timing` to their limits; see tests/support/timing.py",
     )
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="try properties on all their examples; see tests/support/examples.py",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The main process of a run makes what its workers (of pytest-xdist) share."""
     hold_limits(config.getoption("--timing"))
+    try_thoroughly(config.getoption("--thorough"))
     workers = getattr(config, "workerinput", None)
     if workers is not None or not config.getoption("numprocesses", None):
         # This process runs tests. Only pytest's own processes are measured, not those that tests start.

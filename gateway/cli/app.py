@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import PROGRAM, keys, product_changes, products, serving, tokens  # noqa: F401
+from gateway.cli import PROGRAM, database, keys, product_changes, products, serving, tokens  # noqa: F401
 from gateway.cli.audit import add_audit
 from gateway.cli.check import add_check
 from gateway.cli.options import CONFIG, DEBUG, set_root_options, setting_option
@@ -49,5 +49,6 @@ serving.add_commands(root)
 root.add_typer(products.group, name="product")
 root.add_typer(tokens.group, name="token")
 root.add_typer(keys.group, name="key")
+root.add_typer(database.group, name="database")
 add_check(root)
 add_audit(root)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 EVERY: Final = tuple(name for name in Settings.model_fields if name != TABLES)
 """Every setting that has a flag. Storages are tables and have none."""
 
-STORE: Final = ("data", "redis_url", "redis_timeout")
-"""The settings that every command has as flags: where the store is."""
+STORE: Final = ("data", "redis_url", "redis_timeout", "database_url")
+"""The settings that every command has as flags: where store and database are."""
 
 CONFIG: Final = typer.Option(
     "--config",

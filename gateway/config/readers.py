@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
+from gateway.config.database_url import check_database_url
 from gateway.config.redis_options import redis_options_fault
 from gateway.config.units import format_exact_size, parse_duration, parse_size
 from gateway.runtime.addresses import Address
@@ -327,6 +328,7 @@ Networks: TypeAlias = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeVal
 Origins: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_origins)]
 PublicURL: TypeAlias = Annotated[str | None, BeforeValidator(_public_url)]
 RedisURL: TypeAlias = Annotated[str | None, BeforeValidator(_redis_url)]
+DatabaseURL: TypeAlias = Annotated[str | None, BeforeValidator(check_database_url)]
 Switch: TypeAlias = Annotated[bool, BeforeValidator(_switch)]
 Secret: TypeAlias = Annotated[str | None, BeforeValidator(_secret)]
 Endpoint: TypeAlias = Annotated[str | None, BeforeValidator(_endpoint)]

@@ -27,10 +27,12 @@ from typing import Annotated, Any, Final
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.database_url import locate_database
 from gateway.config.messages import describe
 from gateway.config.readers import (
     UNIT_ADDRESS,
     AbsolutePath,
+    DatabaseURL,
     ListenAddress,
     LogLevel,
     LogTarget,
@@ -40,6 +42,7 @@ from gateway.config.readers import (
     RedisURL,
     Seconds,
     ServerChoice,
+    Switch,
     WholeSeconds,
     at_least,
     seconds_from,
@@ -117,6 +120,18 @@ class Settings(BaseSettings):
         "How many commands may wait for the store. Requests that would need more are refused.",
         unit="commands a worker",
     )
+    database_url: DatabaseURL = setting(
+        None,
+        "The URL of the database, which keeps what must last: sqlite:///PATH or postgresql://….",
+        unit="URL",
+        default_text="gateway.sqlite below `data`",
+        repr=False,
+    )
+    database_migrate: Switch = setting(
+        True,
+        "Whether a start of a newer version changes the tables of the database. Without it, such a start is "
+        "refused until `download-gateway database migrate` has run.",
+    )
     listen: ListenAddress = setting(
         "0.0.0.0:8080", "Where downloads are served: HOST:PORT, [IPV6]:PORT or unix:PATH.", unit=UNIT_ADDRESS
     )
@@ -157,7 +172,9 @@ class Settings(BaseSettings):
         (), "Front proxies whose X-Forwarded-… and X-Original-… headers are believed.", unit="CIDRs"
     )
     data: AbsolutePath = setting(
-        Path(".download-gateway"), "The folder for state: the embedded store and storages.json.", unit="path"
+        Path(".download-gateway"),
+        "The folder for state: the database, the embedded store and storages.json.",
+        unit="path",
     )
     mint_max_ttl: WholeSeconds = setting(
         2_592_000, "The longest lifetime that a token may be given.", unit="seconds"
@@ -241,7 +258,7 @@ class Settings(BaseSettings):
     @property
     def private_paths(self) -> tuple[Path, ...]:
         """Files and folders of the gateway, beside `data`, that are never served."""
-        paths = [self.tls_key, self.cache_path]
+        paths = [self.tls_key, self.cache_path, *locate_database(self.database_url, self.data).files]
         if self.access_log not in ("-", "off"):
             paths.append(Path(self.access_log))
         return tuple(path for path in paths if path is not None)

@@ -72,6 +72,7 @@ def test_precedence(
 def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
     other: dict[str, Any] = {
         "redis_url": "redis://x/1", "embedded_server": "system", "redis_timeout": 2.5, "redis_queue": 7,
+        "database_url": "postgresql://x/y", "database_migrate": False,
         "listen": "127.0.0.1:1",
         "mint_listen": "127.0.0.1:2", "admin_listen": "127.0.0.1:3", "dashboard_listen": "127.0.0.1:4",
         "workers": 3, "public_url": "https://x",
@@ -220,6 +221,12 @@ def test_base_url(flags: dict[str, str], wanted: str) -> None:
         ("redis_timeout", "soon", "'soon' is not a time"),
         ("redis_timeout", "nan", "'nan' is not a time"),
         ("drain_timeout", "99999d", "at most"),
+        (
+            "drain_timeout",
+            "1M",
+            "'1M' is not a time, because months differ: write days (30d), or 1m for minutes",
+        ),
+        ("mint_max_ttl", "1 year", "'1 year' is not a time, because years differ: write days (365d)"),
         ("hang_timeout", "1", "must be at least 2 s, not '1'"),
         ("mint_max_ttl", "1.5", "must be whole seconds"),
         ("workers", "zero", "must be a whole number, not 'zero'"),
@@ -246,6 +253,7 @@ def test_base_url(flags: dict[str, str], wanted: str) -> None:
         ("data", " ", "must be text"),
         ("log_level", "loud", "must be debug, info, warning or error"),
         ("cache_max_bytes", "50G", "'50G' is not a size: write bytes (1048576) or a unit"),
+        ("cache_max_bytes", "500 Gb", "'500 Gb' is not a size, because it could mean bits: write 500 GB or"),
         ("cache_max_bytes", "1 MiB", "must be at least 64 MiB"),
     ],
 )
@@ -380,6 +388,8 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
         ("addressing", "dns", 'must be "auto", "path" or "virtual", not \'dns\''),
         ("connections", "0", "must be from 1 to"),
         ("read_timeout", "soon", "'soon' is not a time"),
+        ("read_timeout", "1M", "'1M' is not a time, because months differ"),
+        ("redirect_ttl", "1mo", "'1mo' is not a time, because months differ"),
         ("verify", "perhaps", "must be true or false, not 'perhaps'"),
         ("delivery", "accel", 'must be "stream" or "redirect"'),
         ("redirect_ttl", "1.5", "must be whole seconds"),
@@ -529,13 +539,23 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
     assert len(tomllib.loads(edited)) > 20
     settings = load({}, write(tmp_path, edited), {})
     changed = {name for name, value in settings if value != getattr(Settings(), name)}
-    assert changed <= {"redis_url", "public_url", "tls_cert", "tls_key", "workers", "cache_path", "storage"}
+    own = {
+        "redis_url",
+        "database_url",
+        "public_url",
+        "tls_cert",
+        "tls_key",
+        "workers",
+        "cache_path",
+        "storage",
+    }
+    assert changed <= own
     assert set(settings.storage) == set(reference.NAMES.values())
     assert {table.type for table in settings.storage.values()} == set(STORAGE_TYPES)
 
 
 def test_importing_the_settings_brings_no_server_along() -> None:
-    heavy = "{'typer', 'rich', 'redis', 'aiohttp', 'uvloop'} & set(sys.modules)"
+    heavy = "{'typer', 'rich', 'redis', 'sqlalchemy', 'aiohttp', 'uvloop'} & set(sys.modules)"
     code = f"import sys, gateway.config.settings; print({heavy} or '')"
     completed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT

@@ -1,0 +1,111 @@
+"""What can go wrong with a database, told in one line, from the exceptions of SQLAlchemy and its drivers.
+
+The text of those exceptions has the statement and its parameters, and so customers' addresses; ours never do.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import sqlite3
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from gateway.errors import DatabaseError, GatewayError
+
+__all__ = ("DatabaseError", "Duplicate", "explain", "is_foreign")
+
+
+class Duplicate(GatewayError):
+    """A row would break a rule of the table, such as a unique key. The caller knows what it means."""
+
+
+_ADVICE: Final = {
+    "unreachable": "cannot be reached: {reason}. See that it runs and that database_url is right",
+    "locked": "is locked: another process writes to it for too long. Try again, or end that process",
+    "full": "cannot be written to, because its disk is full. Make room there",
+    "refused": "refuses us: {reason}. See user, password and permissions",
+    "damaged": "is damaged or no database: {reason}. Put back a backup with `download-gateway restore FILE`",
+    "failed": "failed: {reason}",
+}
+
+_SQLITE_KINDS: Final = {
+    sqlite3.SQLITE_BUSY: "locked",
+    sqlite3.SQLITE_LOCKED: "locked",
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_READONLY: "refused",
+    sqlite3.SQLITE_PERM: "refused",
+    sqlite3.SQLITE_AUTH: "refused",
+    sqlite3.SQLITE_CANTOPEN: "unreachable",
+    sqlite3.SQLITE_CORRUPT: "damaged",
+    sqlite3.SQLITE_NOTADB: "damaged",
+}
+"""By the primary result code (https://www.sqlite.org/rescode.html)."""
+
+_POSTGRES_KINDS: Final = (
+    ("53100", "full"),
+    ("53", "unreachable"),  # too many connections, out of memory
+    ("08", "unreachable"),
+    ("57", "unreachable"),  # shut down, starting up, cancelled
+    ("3D", "unreachable"),  # no such database
+    ("28", "refused"),
+    ("42501", "refused"),
+    ("25006", "refused"),  # a read-only transaction, as on a standby
+    ("55P03", "locked"),
+    ("40", "locked"),  # deadlock and serialisation
+    ("XX", "damaged"),
+)
+"""By the beginning of SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+
+_REASON_LENGTH: Final = 200
+
+
+def explain(error: BaseException, label: str) -> GatewayError:
+    """Translate an exception of SQLAlchemy, a driver or the operating system. label: names the database."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    cause = getattr(cause, "__cause__", None) or cause
+    if isinstance(error, IntegrityError):
+        return Duplicate(f"the database {label} has this already, or not what it refers to")
+    kind = _kind(error, cause)
+    reason = _reason(cause)
+    return DatabaseError(kind, f"the database {label} {_ADVICE[kind].format(reason=reason)}")
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Whether an exception is one of the database's that `explain` translates.
+
+    Other errors of the operating system may be the caller's own, such as of a file that it reads meanwhile.
+    """
+    known = SQLAlchemyError | sqlite3.Error | TimeoutError | ConnectionError
+    return isinstance(error, known) or hasattr(error, "sqlstate")
+
+
+def _kind(error: BaseException, cause: BaseException) -> str:
+    state = getattr(cause, "sqlstate", None)
+    if isinstance(state, str):
+        return next((kind for start, kind in _POSTGRES_KINDS if state.startswith(start)), "failed")
+    code = getattr(cause, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return _SQLITE_KINDS.get(code & 0xFF, "failed")
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "full"
+    if isinstance(cause, PermissionError):
+        return "refused"
+    if isinstance(error, PoolTimeout) or isinstance(cause, OSError | TimeoutError):
+        return "unreachable"
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return "unreachable"
+    return "unreachable" if type(cause).__module__.startswith("asyncpg") else "failed"
+
+
+def _reason(cause: BaseException) -> str:
+    """The first line of the cause's own text, without what may be a value."""
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    if isinstance(cause, TimeoutError | PoolTimeout):
+        return "it did not answer in time"
+    line = (str(cause).splitlines() or [""])[0]
+    text = re.sub(r"'[^']*'|\"[^\"]*\"|://\S+", "…", line)[:_REASON_LENGTH].rstrip(". ")
+    return text or type(cause).__name__

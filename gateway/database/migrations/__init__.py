@@ -1,0 +1,1 @@
+"""The chain of migrations. `env.py` is what Alembic runs; `versions/` has the steps, in their order."""

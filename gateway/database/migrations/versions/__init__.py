@@ -1,0 +1,1 @@
+"""The steps: each makes of one form of the tables the next one."""

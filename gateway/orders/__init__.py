@@ -1,0 +1,1 @@
+"""Customers, orders and entitlements: what platforms tell (`facts.py`), and what follows from it."""

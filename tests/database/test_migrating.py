@@ -1,0 +1,172 @@
+"""Migrations on both engines: made once, whole or not at all, and never by an older program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from gateway.config.settings import Settings
+from gateway.database.engine import Database
+from gateway.database.errors import DatabaseError
+from gateway.database.migrating import CHAIN, migrate, open_database, prepare, read_state
+from gateway.database.tables import METADATA
+from tests.support.databases import Databases, url_of
+from tests.support.processes import ROOT
+
+SECOND = """
+import os, signal
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+def upgrade():
+    op.create_table("later", sa.Column("id", sa.Integer(), primary_key=True))
+    with op.batch_alter_table("product") as batch:
+        batch.add_column(sa.Column("later", sa.Text(), nullable=True))
+        batch.alter_column("name", new_column_name="title")
+    op.execute("UPDATE product SET later = 'yes'")
+    if os.environ.get("KILL_IN_THE_MIDDLE"):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+MIGRATE = """
+import asyncio, sys
+from pathlib import Path
+from gateway.config.database_url import locate_database
+from gateway.database.engine import Database
+from gateway.database.migrating import prepare
+
+async def main():
+    async with Database.of(locate_database(sys.argv[1], Path())) as database:
+        await prepare(database, chain=Path(sys.argv[2]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def empty(databases: Databases) -> AsyncIterator[Database]:
+    """A database without tables."""
+    location = await databases.make(empty=True)
+    async with Database.of(location) as database:
+        yield database
+    await databases.remove(location)
+
+
+@pytest.fixture
+def longer_chain(tmp_path: Path) -> Path:
+    """The chain of a later version of the program."""
+    chain = tmp_path / "100 % later"
+    shutil.copytree(CHAIN, chain)
+    (chain / "versions" / "v0002_later.py").write_text(SECOND)
+    return chain
+
+
+def start(database: Database, chain: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """Start a program that makes the database ready."""
+    command = [sys.executable, "-c", MIGRATE, url_of(database.location), str(chain)]
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment})
+
+
+async def tables(database: Database) -> set[str]:
+    async with database.reading() as connection:
+        return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+
+
+async def test_the_chain_makes_the_tables_that_the_code_has(empty: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        options = {"compare_type": True, "compare_server_default": True}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
+
+    assert await migrate(empty) == ("0001",)
+    async with empty.reading() as connection:
+        assert await connection.run_sync(differences) == []
+    assert await migrate(empty) == ()
+    state = await read_state(empty)
+    assert (state.current, state.pending, state.is_known) == ("0001", (), True)
+
+
+async def test_several_processes_that_start_together_migrate_once(empty: Database) -> None:
+    started = [start(empty, CHAIN) for _ in range(3)]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert (await read_state(empty)).pending == ()
+
+
+async def test_a_migration_that_is_killed_leaves_nothing_and_is_made_by_the_next_start(
+    database: Database, longer_chain: Path
+) -> None:
+    before = await tables(database)
+    async with database.writing() as connection:
+        row = "INSERT INTO product VALUES ('p', 'Name', 'active', NULL, 1, 1)"
+        await connection.execute(text(row))
+    killed = start(database, longer_chain, KILL_IN_THE_MIDDLE="1")
+    assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
+    assert await tables(database) == before
+    assert (await read_state(database, longer_chain)).pending == ("0002",)
+    async with database.reading() as connection:
+        assert await connection.scalar(text("SELECT name FROM product")) == "Name"
+    await database.close()
+    assert await asyncio.to_thread(start(database, longer_chain).wait) == 0
+    assert await tables(database) == {*before, "later"}
+    async with database.reading() as connection:
+        found = (await connection.execute(text("SELECT title, later FROM product"))).one()
+    assert tuple(found) == ("Name", "yes")
+
+
+async def test_a_first_migration_that_is_killed_leaves_an_empty_database(
+    empty: Database, longer_chain: Path
+) -> None:
+    killed = start(empty, longer_chain, KILL_IN_THE_MIDDLE="1")
+    assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
+    assert await tables(empty) == set()
+    await prepare(empty)
+    assert (await read_state(empty)).current == "0001"
+
+
+async def test_a_newer_database_is_refused_in_one_line(database: Database, longer_chain: Path) -> None:
+    await migrate(database, longer_chain)
+    for use in (prepare, migrate):
+        with pytest.raises(
+            DatabaseError, match=r"newer version of this program \(migration 0002\)"
+        ) as raised:
+            await use(database)
+        assert raised.value.kind == "newer"
+        assert "\n" not in str(raised.value)
+
+
+async def test_a_start_that_may_not_migrate_names_the_command(database: Database, longer_chain: Path) -> None:
+    with pytest.raises(DatabaseError, match=r"run: download-gateway database migrate$") as raised:
+        await prepare(database, migrates=False, chain=longer_chain)
+    assert raised.value.kind == "outdated"
+    await prepare(database, migrates=False)
+
+
+async def test_an_empty_database_is_made_in_any_case(databases: Databases, tmp_path: Path) -> None:
+    location = await databases.make(empty=True)
+    settings = Settings(data=tmp_path, database_url=url_of(location), database_migrate=False)
+    async with open_database(settings) as database:
+        assert "product" in await tables(database)
+    await databases.remove(location)
+
+
+async def test_a_start_does_not_wait_for_ever_for_another_migration(
+    database: Database, longer_chain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.database.engine.MIGRATION_SECONDS", 0.2)
+    async with database.migrating():
+        with pytest.raises(DatabaseError, match="is locked") as raised:
+            await prepare(database, chain=longer_chain)
+    assert raised.value.kind == "locked"
