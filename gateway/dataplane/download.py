@@ -59,7 +59,10 @@ from gateway.tokens.takeovers import Takeovers
 
 
 class Downloads:
-    """Answers download requests, and passes authorisation requests on. public_url: the setting, or empty."""
+    """Answers download requests, and passes authorisation requests on. public_url: the setting, or empty.
+
+    base_url: what links begin with that are handed out elsewhere: `public_url`, or an URL made from `listen`.
+    """
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Downloads:
         endings: Endings,
         proxies: TrustedProxies,
         public_url: str,
+        base_url: str,
         counters: Counters,
     ) -> None:
         self._claims = claims
@@ -83,6 +87,7 @@ class Downloads:
         self._endings = endings
         self._proxies = proxies
         self._public_url = public_url
+        self._base_url = base_url
         self._count = counters.add
         self._add_file = counters.add_file
 
@@ -167,8 +172,12 @@ class Downloads:
         try:
             resolved = await self._resolver.resolve(digest, name)
             if isinstance(resolved, LoadedManifest):
+                manifest = resolved.manifest
+                limited = len(manifest.files) if reply.limit is not None else 0
+                terms = await self._claims.terms(exchange.token_id, manifest.product, limited)
                 html = exchange.prefers_html()
-                exchange.respond(200, *index_answer(resolved.manifest, token, html, self._public_url))
+                address = f"{self._base_url}/download/{token}/"
+                exchange.respond(200, *index_answer(manifest, token, html, self._public_url, terms, address))
                 return
             number, representation, storage, blob = resolved
             with blob:

@@ -7,31 +7,20 @@ from __future__ import annotations
 
 import html as markup
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
-from gateway.config.units import format_size
 from gateway.errors import Refusal
-from gateway.http.file_names import shown
+from gateway.http.index_page import Entry, Terms, index_page, rfc3339
+from gateway.http.page_frame import POLICY, frame
 from gateway.manifest import Manifest, composed
 
-_STYLE: Final = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:12vh auto;padding:0 1rem;color:#222}"
-    "h1{font-size:1.4rem}table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem .6rem "
-    ".3rem 0;border-bottom:1px solid #ddd;overflow-wrap:anywhere}td:last-child,th:last-child"
-    "{text-align:right;white-space:nowrap}@media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}"
-    "a{color:#8bf}td,th{border-color:#333}}"
-)
 _PRIVATE: Final = (
     "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
 )
-_PAGE_POLICY: Final = (
-    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'\r\n"
-)
-"""What a page may do: use its own style. The last three do not follow from default-src."""
 
 
 @lru_cache(maxsize=256)
@@ -45,9 +34,9 @@ def refusal_answer(
     """
     text = detail or refusal.detail
     if html:
-        media_type, policy = "text/html; charset=utf-8", _PAGE_POLICY
+        media_type, policy = "text/html; charset=utf-8", POLICY
         heading, message = markup.escape(refusal.title), markup.escape(text)
-        body = _page(refusal.title, f"<h1>{heading}</h1><p>{message}</p>")
+        body = frame(refusal.title, f"<h1>{heading}</h1><p>{message}</p>")
     else:
         media_type, policy = "application/problem+json", ""
         problem = {
@@ -66,16 +55,22 @@ def refusal_answer(
     return head.encode("ascii"), body
 
 
-def index_answer(manifest: Manifest, token: str, html: bool, base: str = "") -> tuple[bytes, bytes]:
+def index_answer(
+    manifest: Manifest, token: str, html: bool, base: str, terms: Terms, address: str
+) -> tuple[bytes, bytes]:
     """The head and the body of a version's index: every file with its size, digest and link.
 
     token: is put into the links. base: the beginning of the links, which is the setting `public_url`; without
-    it they are relative to the host. The answer is never cached, and links send no Referer.
+    it they are relative to the host. address: see `index_page`. The answer is never cached, and links send no
+    Referer.
     """
-    links = [base + _link(file.name, token) for file in manifest.files]
-    body = _index_page(manifest, links) if html else _index_json(manifest, links)
+    entries = [
+        Entry(composed(file.name), base + _link(file.name, token), file, number)
+        for number, file in enumerate(manifest.files)
+    ]
+    body = index_page(manifest, entries, terms, address) if html else _index_json(manifest, entries, terms)
     media_type = "text/html; charset=utf-8" if html else "application/json"
-    policy = _PAGE_POLICY if html else ""
+    policy = POLICY if html else ""
     head = (
         f"{status_line(200)}Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\nVary: Accept\r\n"
         f"{_PRIVATE}{policy}"
@@ -94,10 +89,15 @@ def _link(name: str, token: str) -> str:
     return f"/download/{path}?token={quote(token)}"
 
 
-def _index_json(manifest: Manifest, links: list[str]) -> bytes:
+def _index_json(manifest: Manifest, entries: Sequence[Entry], terms: Terms) -> bytes:
+    files = [(entry, entry.file) for entry in entries if entry.file is not None]
     index = {
         "product": manifest.product,
+        "productName": terms.product,
         "version": manifest.version,
+        "size": sum(file.size for _, file in files),
+        "expiresAt": None if terms.expires is None else rfc3339(terms.expires),
+        "maxDownloads": terms.downloads,
         "files": [
             {
                 "name": composed(file.name),
@@ -105,31 +105,10 @@ def _index_json(manifest: Manifest, links: list[str]) -> bytes:
                 "type": file.type,
                 "sha256": file.sha256,
                 "crc32": file.crc32,
-                "url": link,
+                "url": entry.link,
+                "bytesLeft": terms.left(entry.number, file.size),
             }
-            for file, link in zip(manifest.files, links, strict=True)
+            for entry, file in files
         ],
     }
     return json.dumps(index).encode()
-
-
-def _index_page(manifest: Manifest, links: list[str]) -> bytes:
-    rows = "".join(
-        f'<tr><td><a href="{markup.escape(link)}" title="SHA-256 {file.sha256}">'
-        f"{markup.escape(shown(composed(file.name)))}</a></td><td>{format_size(file.size)}</td></tr>"
-        for file, link in zip(manifest.files, links, strict=True)
-    )
-    heading = markup.escape(shown(f"{manifest.product} {manifest.version}"))
-    return _page(
-        f"{manifest.product} {manifest.version}",
-        f"<h1>{heading}</h1><table><tr><th>File</th><th>Size</th></tr>{rows}</table>",
-    )
-
-
-def _page(title: str, content: str) -> bytes:
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        '<meta name="robots" content="noindex">'
-        f"<title>{markup.escape(shown(title))}</title><style>{_STYLE}</style>{content}"
-    ).encode()
