@@ -57,12 +57,15 @@ class Entry(NamedTuple):
     number: int = 0
 
 
-def index_page(manifest: Manifest, entries: Sequence[Entry], terms: Terms, address: str) -> bytes:
-    """The page. address: the URL of the index with its host and a slash at its end; empty if without token.
+def index_page(
+    manifest: Manifest, folder: str, entries: Sequence[Entry], terms: Terms, address: str
+) -> bytes:
+    """The page of a folder; of all files if it is empty.
 
-    It stands in the command lines. The links in the page are those of the entries.
+    address: the URL of the index, with its host and a slash at its end. It stands in the command lines, which
+    are left out where it is empty. The links of the page are those of the entries.
     """
-    title = f"{terms.product} {manifest.version}"
+    title = " ".join(filter(None, (terms.product, manifest.version, folder)))
     files = [entry for entry in entries if entry.file is not None]
     rows = "".join(f"<li>{_row(entry, terms)}</li>" for entry in entries)
     content = f"<h1>{_text(title)}</h1><p>{_facts(files, terms)}</p><ul>{rows}</ul>"

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote
 
-from gateway.errors import Refusal
+from gateway.errors import BASIC_CHALLENGE, Refusal
 from gateway.http.index_page import Entry, Terms, index_page, rfc3339
+from gateway.http.links import quote_name
 from gateway.http.page_frame import POLICY, frame
 from gateway.manifest import Manifest, composed
 
@@ -47,7 +47,8 @@ def refusal_answer(
             "code": refusal.code,
         }
         body = json.dumps(problem).encode()
-    added = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers)
+    fields = [pair for pair in refusal.headers if not (html and pair == BASIC_CHALLENGE)]
+    added = "".join(f"{name}: {value}\r\n" for name, value in fields)
     head = (
         f"{status_line(status or refusal.status)}Content-Type: {media_type}\r\n"
         f"Content-Length: {len(body)}\r\nVary: Accept\r\n{_PRIVATE}{policy}{added}"
@@ -56,19 +57,31 @@ def refusal_answer(
 
 
 def index_answer(
-    manifest: Manifest, token: str, html: bool, base: str, terms: Terms, address: str
+    manifest: Manifest,
+    folder: str,
+    base: str,
+    terms: Terms,
+    *,
+    html: bool,
+    folders: bool = False,
+    address: str = "",
 ) -> tuple[bytes, bytes]:
-    """The head and the body of a version's index: every file with its size, digest and link.
+    """The head and the body of the index of a folder: every file below it with its size, digest and link.
 
-    token: is put into the links. base: the beginning of the links, which is the setting `public_url`; without
-    it they are relative to the host. address: see `index_page`. The answer is never cached, and links send no
+    folder: empty for all files. base: the beginning of each link, before the file's name in the folder.
+    folders: whether a page also has the folders in it, for programs that go from one to the other; people
+    find every file in the list. address: see `index_page`. The answer is never cached, and links send no
     Referer.
     """
-    entries = [
-        Entry(composed(file.name), base + _link(file.name, token), file, number)
-        for number, file in enumerate(manifest.files)
-    ]
-    body = index_page(manifest, entries, terms, address) if html else _index_json(manifest, entries, terms)
+    entries = _folders(manifest, folder, base) if folders and html else []
+    for number, file in enumerate(manifest.files):
+        if composed(file.name).startswith(folder):
+            name = composed(file.name)[len(folder) :]
+            entries.append(Entry(name, _link(base, name), file, number))
+    if html:
+        body = index_page(manifest, folder, entries, terms, address)
+    else:
+        body = _index_json(manifest, entries, terms)
     media_type = "text/html; charset=utf-8" if html else "application/json"
     policy = POLICY if html else ""
     head = (
@@ -84,9 +97,17 @@ def status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
 
 
-def _link(name: str, token: str) -> str:
-    path = quote(composed(name).encode("utf-8", "surrogateescape"), safe="/")
-    return f"/download/{path}?token={quote(token)}"
+def _folders(manifest: Manifest, folder: str, base: str) -> list[Entry]:
+    """The folders in a folder. Programs that read a page as a folder (rclone) follow them."""
+    found = sorted(each for each in manifest.folders if each.startswith(folder))
+    names = [each[len(folder) :] for each in found]
+    return [Entry(name, _link(base, name)) for name in names if name.count("/") == 1]
+
+
+def _link(base: str, name: str) -> str:
+    """A link to a file. A relative one must not begin with a slash, which would be another folder or host."""
+    path = quote_name(name)
+    return base + path if base or not path.startswith("/") else f"./{path}"
 
 
 def _index_json(manifest: Manifest, entries: Sequence[Entry], terms: Terms) -> bytes:

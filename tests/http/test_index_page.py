@@ -20,7 +20,7 @@ def file(name: str, size: int = 2048, sha256: str = "ab" * 32) -> ManifestFile:
 def page(*files: ManifestFile, terms: Terms | None = None, address: str = ADDRESS) -> str:
     manifest = Manifest("drums", "1.0", files)
     entries = [Entry(each.name, f"/download/{number}", each, number) for number, each in enumerate(files)]
-    return index_page(manifest, entries, terms or Terms("Epic Drums"), address).decode()
+    return index_page(manifest, "", entries, terms or Terms("Epic Drums"), address).decode()
 
 
 def texts(html: str) -> str:
@@ -97,7 +97,8 @@ def test_each_digest_is_copied_by_one_touch() -> None:
 def test_only_files_and_folders_are_links() -> None:
     manifest = Manifest("drums", "1.0", (file("kits/a"), file("b")))
     entries = [Entry("kits/", "kits/"), Entry("b", "b?x&y", manifest.files[1], 1)]
-    html = index_page(manifest, entries, Terms("x"), ADDRESS).decode()
+    html = index_page(manifest, "sub/", entries, Terms("x"), ADDRESS).decode()
+    assert "<h1>x 1.0 sub/</h1>" in html
     assert re.findall(r'<a href="([^"]*)"', html) == ["kits/", "b?x&amp;y"]
     assert "1 file, 2.0 KiB" in texts(html)
 
