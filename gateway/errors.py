@@ -206,6 +206,18 @@ class Declined(GatewayError):
         return cls("invalid", "; ".join(f"{field} {message}" for field, message in faults), faults)
 
 
+class DatabaseError(GatewayError):
+    """The database cannot be used now. The text says which one, why, and what to do.
+
+    kind: "unreachable", "locked", "full", "refused" (name, password or permission), "damaged", "outdated"
+    (its tables must be migrated), "newer" (than this program) or "failed".
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class StoreUnavailable(GatewayError):
     """The store (Redis) is not connected, did not answer in time, or answered that it cannot serve.
 

@@ -22,6 +22,8 @@ LAYERS = (
     ("dataplane", "mint", "web.service"),
     ("web.api",),
     ("web",),
+    ("platforms.clients",),
+    ("platforms",),
     ("orders",),
     ("tokens",),
     ("products",),
@@ -47,7 +49,7 @@ PARTS = {"web.service": ("web.api",)}
 TOP = "gateway"
 """The package itself holds the version and nothing else; every module may import it."""
 
-PURE = ("http", "errors", "manifest", "secrets")
+PURE = ("http", "platforms", "errors", "manifest", "secrets")
 PURE_MODULES = (
     "gateway.config.units",
     "gateway.orders.email_addresses",

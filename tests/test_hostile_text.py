@@ -36,6 +36,8 @@ from gateway.http.request_tokens import request_token
 from gateway.http.targets import is_auth_target, is_file_target, read_target
 from gateway.mint.idempotency import idempotency_key
 from gateway.mint.models import mint_model
+from gateway.platforms.interface import Message
+from gateway.platforms.registry import PLATFORMS
 from gateway.secrets import redact, redact_url
 from gateway.web.authentication import bearer_key
 from gateway.web.bodies import BODY_LIMIT, check_expectation, parse_json
@@ -99,6 +101,15 @@ def field_reader(read: Callable[[Any], object], name: str) -> Callable[[str], ob
     return lambda text: read(Asked(**{name: text}))
 
 
+def verify_webhook(kind: str, message: Message) -> None:
+    PLATFORMS[kind].verify(message, ("secret", "other"), 1.0)
+
+
+def signature_reader(kind: str, *names: str) -> Callable[[str], None]:
+    """What checks a signature, with a text in each of its header fields."""
+    return lambda text: verify_webhook(kind, Message(tuple((name, text) for name in names), b"{}", 0))
+
+
 ENTRY_POINTS: Final[dict[str, Callable[[str], object]]] = {
     "the log's path": logged,
     "the log's agent": lambda text: logged("/", User_Agent=text),
@@ -134,6 +145,13 @@ ENTRY_POINTS: Final[dict[str, Callable[[str], object]]] = {
     "Idempotency-Key": field_reader(idempotency_key, "Idempotency_Key"),
     "Expect": field_reader(check_expectation, "Expect"),
     "parameters of an API": parameters,
+    "Stripe-Signature": signature_reader("stripe", "stripe-signature"),
+    "Stripe-Signature, many": lambda text: signature_reader("stripe", "stripe-signature")("t=1,v1=" + text),
+    "Paddle-Signature": signature_reader("paddle", "paddle-signature"),
+    "webhook-signature": signature_reader("polar", "webhook-id", "webhook-timestamp", "webhook-signature"),
+    "a signature in base64": signature_reader("shopify", "x-shopify-hmac-sha256"),
+    "a signature in hex": signature_reader("lemonsqueezy", "x-signature"),
+    "a secret at the end of a URL": lambda text: verify_webhook("gumroad", Message((), b"", 0, text)),
 }
 
 
