@@ -229,9 +229,10 @@ CACHES: Final = {
     # keyed by texts of clients, which are short where they are kept
     "gateway.dataplane.access_log": 2,  # _request: path and agent; _clock: a number
     "gateway.http.client_address": 3,  # addresses, and X-Forwarded-For of up to CACHED_CHARACTERS
-    "gateway.http.fields": 3,  # _kept_prefers_html: Accept; two are keyed by what a manifest holds
+    "gateway.http.fields": 2,  # _kept_prefers_html: Accept; one is keyed by a number
     # keyed by what a seller has published, by the settings, or by numbers
     "gateway.dataplane.authorise": 1,
+    "gateway.http.file_names": 1,
     "gateway.http.pages": 2,
     "gateway.mint.routes": 1,
     "gateway.storage.s3.signing": 2,

@@ -22,6 +22,7 @@ from gateway.web.models import (
     MaxDownloads,
     Metadata,
     Name,
+    Parameters,
     ReadNumber,
     RequestModel,
     ResponseModel,
@@ -44,7 +45,7 @@ TokenStatus = Literal["active", "revoked", "exhausted"]
 # Requests
 
 
-class ListTokens(RequestModel):
+class ListTokens(Parameters):
     """The parameters of GET /api/downloads/tokens."""
 
     productId: Name | None = None
