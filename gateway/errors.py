@@ -207,7 +207,8 @@ class DatabaseError(GatewayError):
     """The database cannot be used now. The text says which one, why, and what to do.
 
     kind: "unreachable", "locked", "full", "refused" (name, password or permission), "damaged", "outdated"
-    (its tables must be migrated), "newer" (than this program) or "failed".
+    (its tables must be migrated), "newer" (than this program), "secrets" (they cannot be decrypted) or
+    "failed".
     """
 
     def __init__(self, kind: str, message: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gateway.errors import GatewayError
+from gateway.errors import DatabaseError
 
 KEY_FILE: Final = "secrets.key"
 KEY_BYTES: Final = 32
@@ -25,8 +25,11 @@ NONCE_BYTES: Final = 12
 """As NIST SP 800-38D recommends for GCM. A random nonce is safe for 2^32 values of one key."""
 
 
-class SealError(GatewayError):
+class SealError(DatabaseError):
     """Secrets cannot be stored or read. Its text says what to do."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("secrets", text)
 
 
 class SecretBox:
