@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.config.settings import Settings
+from gateway.config.settings import Settings, base_url
+from gateway.database.migrating import open_database
+from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
@@ -35,14 +39,30 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 @asynccontextmanager
 async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
-    with closing(Storages.of(settings, OPEN_FILES)) as storages:
-        context = AdminContext(store, storages, settings.mint_max_ttl)
-        runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
-        async with Server(runner, sockets, settings, _log):
-            try:
-                yield
-            finally:
-                context.stop.set()
+    async with open_database(settings) as database:
+        enforcer = Enforcer(database, store.tokens)
+        with closing(Storages.of(settings, OPEN_FILES)) as storages:
+            context = AdminContext(
+                store, storages, settings.mint_max_ttl, database, enforcer, base_url(settings)
+            )
+            runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
+            async with Server(runner, sockets, settings, _log), running(enforcer.run()):
+                try:
+                    yield
+                finally:
+                    context.stop.set()
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do some work in the background while the context is entered."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def make_root(context: AdminContext) -> web.Application:
