@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from gateway.platforms.interface import MAX_SECRETS
 from gateway.platforms.registry import PLATFORMS
+from gateway.web.api.order_models import ID_PATTERN
 from gateway.web.models import (
     DisplayName,
     Parameters,
@@ -21,7 +22,6 @@ from gateway.web.models import (
 
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
-CONNECTION_ID_PATTERN: Final = r"^[0-9a-z]{26}$"
 
 Kind = Literal["stripe", "shopify", "woocommerce", "fastspring", "paddle", "lemonsqueezy", "gumroad", "polar"]
 assert set(get_args(Kind)) == set(PLATFORMS)
@@ -73,7 +73,7 @@ class ListEvents(Parameters):
 
     state: State | None = None
     limit: Annotated[Annotated[int, Field(ge=1, le=MAX_LIMIT)], ReadNumber] = DEFAULT_LIMIT
-    cursor: Annotated[str, StringConstraints(pattern=CONNECTION_ID_PATTERN)] | None = None
+    cursor: Annotated[str, StringConstraints(pattern=ID_PATTERN)] | None = None
 
 
 class ConnectionDocument(ResponseModel):

@@ -3,74 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import json
-import logging
-import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from gateway.config.settings import Settings
-from gateway.connections.desk import ConnectionDesk
-from gateway.database.engine import Database
 from gateway.platforms.interface import MAX_BODY
-from gateway.tokens.repositories import Repositories
-from gateway.web.api.connections import CONNECTION_ROUTES
-from gateway.web.application import make_application
-from gateway.web.hooks.application import PREFIX, HooksContext, make_hooks
-from gateway.web.server import STOP_SECONDS, Server
+from gateway.web.service import serve
 from tests.support.control_plane import PUBLIC_URL, Api, run_api
+from tests.support.databases import Databases, url_of
 from tests.support.webhooks import PING, SECRETS, fixture, signature
 
-LOG = logging.getLogger("gateway.web")
 EVENT = json.dumps(fixture("stripe", "refund_created")).encode()
 
 
-@dataclass
-class Context:
-    store: Repositories
-    desk: ConnectionDesk
-    base_url: str = PUBLIC_URL
-
-
 @pytest.fixture
-async def api(database: Database, settings: Settings, tmp_path: Path) -> AsyncIterator[Api]:
-    """The admin API of connections and the public address of webhooks, in one server."""
-
-    @asynccontextmanager
-    async def serve(
-        store: Repositories, sockets: list[socket.socket], given: Settings
-    ) -> AsyncIterator[None]:
-        desk = ConnectionDesk(database, tmp_path / "data", lambda: None, allow_loopback=True)
-        application = make_application(
-            (),
-            Context(store, desk),
-            LOG,
-            mounted={
-                "/api": make_application(CONNECTION_ROUTES, Context(store, desk), LOG),
-                PREFIX: make_hooks(HooksContext(store, desk.receiver), LOG),
-            },
-        )
-        runner = web.AppRunner(application, shutdown_timeout=STOP_SECONDS)
-        work = asyncio.create_task(desk.run())
-        try:
-            async with Server(runner, sockets, given, LOG):
-                yield
-        finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
-
+async def api(settings: Settings, databases: Databases) -> AsyncIterator[Api]:
+    location = await databases.make()
+    settings = settings.model_copy(update={"database_url": url_of(location)})
     async with run_api(serve, settings) as found:
         yield found
+    await databases.remove(location)
 
 
 async def connect(api: Api, kind: str = "stripe", **options: Any) -> dict[str, Any]:
