@@ -1,4 +1,4 @@
-"""The `web` process: the admin API and webhooks on `dashboard.listen`, and health."""
+"""The `web` process: the admin API and webhooks on `dashboard.listen`, health, and the work behind them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,12 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 store, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
             )
             runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
-            async with Server(runner, sockets, settings, _log), running(enforcer.run()), running(desk.run()):
+            async with (
+                Server(runner, sockets, settings, _log),
+                running(enforcer.run()),
+                running(desk.run()),
+                running(store.tokens.index.keep()),
+            ):
                 try:
                     yield
                 finally:
