@@ -3,8 +3,8 @@
 A head is read here if it is well-formed and asks, by GET or HEAD in HTTP/1.1, for `/download…` or `/auth…`.
 Its fields may be any, in any order. Three things may come of it:
 
-    PlainHead      GET of a minted URL, `/download[/NAME]?token=ct_…`, with nothing in NAME encoded, without
-                   conditions and with at most one range
+    PlainHead      GET of a minted URL, `/download[/NAME]?token=ct_…` or `/download/ct_…/[NAME]`, with nothing
+                   in NAME encoded, a token of the exact form, without conditions and with at most one range
     PlainQuestion  `GET /auth` with one X-Original-URI, as nginx asks (config/nginx/auth_request.conf), and
                    otherwise as above. Whether the sender is a trusted proxy is not decided here
     OtherHead      every other one: its method, its target, and those of its fields that matter
@@ -47,7 +47,7 @@ from gateway.http.head_lines import (
     TEXT,
     Lines,
 )
-from gateway.secrets import MAX_TOKEN_LENGTH, TOKEN_PREFIX
+from gateway.secrets import TOKEN_FORM
 
 MAX_LINES: Final = 120
 """The most fields of a head that is read here. More would not fit in the 7 bits that count each meaning."""
@@ -62,10 +62,11 @@ _OTHER: Final = _ALL & ~(AGENT | 127 * (RANGE | ACCEPT | FORWARDED | ABOUT | MET
 """What must be equal to _ONE_HOST in the sum of the codes of a head of each kind."""
 
 _NAMED_HOST: Final = rb"Host: [A-Za-z0-9.-]++(?::[0-9]*+)?"
-_MINTED: Final = rb"/download(?:/([A-Za-z0-9._~-]+))?\?token=(%b[A-Za-z0-9_-]{1,%d})" % (
-    TOKEN_PREFIX.encode(),
-    MAX_TOKEN_LENGTH - len(TOKEN_PREFIX),
-)
+_EXACT: Final = TOKEN_FORM.pattern.encode()
+_NAME: Final = rb"[A-Za-z0-9_~-][A-Za-z0-9._~-]*+"
+"""A plain name. One that begins with a dot may be a dot segment, which http/targets.py removes."""
+_MINTED: Final = rb"/download(?:(?:/(?!ct_)(%b))?\?token=(%b)|/(%b)/(%b)?)" % (_NAME, _EXACT, _EXACT, _NAME)
+"""A minted URL of either form. Groups: the file and the token, or the token and the file."""
 _BEGINNING: Final = re.compile(
     rb"GET (?:%b HTTP/1\.1\r\n(%b\r\n(\r\n\Z)?)?|/auth HTTP/1\.1\r\n)" % (_MINTED, _NAMED_HOST)
 )
@@ -83,7 +84,10 @@ _new: Final = tuple.__new__
 
 
 class PlainHead(NamedTuple):
-    """A head of the first kind. Each is empty where there is none. forwarded: X-Forwarded-For."""
+    """A head of the first kind. Each is empty where there is none.
+
+    forwarded: X-Forwarded-For. is_direct: the token stands in the path.
+    """
 
     file: str
     token: str
@@ -91,6 +95,7 @@ class PlainHead(NamedTuple):
     range: str = ""
     accept: str = ""
     forwarded: str = ""
+    is_direct: bool = False
 
 
 class PlainQuestion(NamedTuple):
@@ -130,11 +135,14 @@ class HeadReader:
         match = _BEGINNING.match(data)
         if match is None:
             return self._read_other(data)
-        file, token, host, end = match.groups()
-        if token is None:
+        file, token, direct, named, host, end = match.groups()
+        if direct is not None:
+            file, token = named, direct
+        elif token is None:
             return self._read_question(data) or self._read_other(data)
+        is_direct = direct is not None
         if end is not None:
-            return _new(PlainHead, (file.decode() if file else "", token.decode(), "", "", "", ""))
+            return _new(PlainHead, (file.decode() if file else "", token.decode(), "", "", "", "", is_direct))
         lines = data[match.end() :].split(b"\r\n")
         if len(lines) >= self._max_lines:  # there may be a Host in addition
             return None
@@ -151,6 +159,7 @@ class HeadReader:
                 lines[codes.index(RANGE)][7:].decode() if total & RANGE else "",
                 lines[codes.index(ACCEPT)][8:].decode() if total & ACCEPT else "",
                 lines[codes.index(FORWARDED)][17:].decode() if total & FORWARDED else "",
+                is_direct,
             ),
         )
 
@@ -158,7 +167,7 @@ class HeadReader:
         """Read a head of the second kind, which begins with _ASKS."""
         match = _NGINX_LINES.match(data, len(_ASKS))
         assert match is not None
-        host, forwarded, original, file, token, method = match.groups()
+        host, forwarded, original, file, token, direct, named, method = match.groups()
         lines = data[match.end() :].split(b"\r\n")
         if len(lines) > self._max_lines - 4:
             return None
@@ -177,7 +186,9 @@ class HeadReader:
         if not original:
             original = lines[codes.index(ABOUT)][16:]
             minted = _MINTED_URL.fullmatch(original)
-            file, token = minted.groups() if minted is not None else (None, None)
+            file, token, direct, named = minted.groups() if minted is not None else (None,) * 4
+        if direct is not None:
+            file, token = named, direct
         if not forwarded and total & FORWARDED:
             forwarded = lines[codes.index(FORWARDED)][17:]
         return _new(
@@ -196,7 +207,7 @@ class HeadReader:
     def _read_other(self, data: bytes) -> OtherHead | None:
         """Read a head of the third kind."""
         match = _ANY_LINE.match(data)
-        if match is None:
+        if match is None or b"/." in match[2] or b"/%2" in match[2]:  # perhaps a dot segment
             return None
         lines = data[match.end() :].split(b"\r\n")
         if not 2 <= len(lines) <= self._max_lines or lines[-1] or lines[-2]:
