@@ -21,12 +21,14 @@ from collections import deque
 from typing import Any, Final, NamedTuple
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
+from gateway.http.index_page import Terms
 from gateway.runtime.deferred import step
 from gateway.store.commands import Command, NotExecuted, ScriptCall, pack
 from gateway.store.key_names import manifest_key, token_key, version_key
 from gateway.store.scripts import CLAIM, CLAIM_REST, READ_AND_CLAIM, SETTLE, Script
 from gateway.store.topology import Topology
 from gateway.tokens.leases import Lease
+from gateway.tokens.terms import read_terms
 
 _SOME_ID: Final = "0" * 32
 
@@ -254,6 +256,10 @@ class Claims:
         key = version_key(product)
         digest = await self._topology.pipeline(key).call(b"HGET", key, version)
         return None if digest is None else bytes(digest)
+
+    async def terms(self, identifier: str, product: str, files: int) -> Terms:
+        """Return what an index tells of a token (terms.py). Raises StoreUnavailable."""
+        return await read_terms(self._topology, identifier, product, files)
 
     async def check(self) -> None:
         """Return when every server would take a claim. Raises StoreUnavailable, with a `reason`."""

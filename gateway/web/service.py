@@ -1,7 +1,8 @@
-"""The `web` process: the admin API on `dashboard.listen`, and health."""
+"""The `web` process: the admin API on `dashboard.listen`, health, and the care of the index of tokens."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -39,9 +40,11 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
         context = AdminContext(store, storages, settings.mint_max_ttl)
         runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
         async with Server(runner, sockets, settings, _log):
+            keeping = asyncio.create_task(store.tokens.index.keep())
             try:
                 yield
             finally:
+                keeping.cancel()
                 context.stop.set()
 
 
