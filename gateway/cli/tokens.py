@@ -186,7 +186,6 @@ def list_(
                 return found, cursor is not None
 
     tokens, more = invocation.with_store(read)
-    tokens.sort(key=lambda token: token.created, reverse=True)
 
     def show() -> None:
         columns = ("ID", "PRODUCT", "VERSION", "STATUS", "EXPIRES", "DOWNLOADS", "CUSTOMER")

@@ -87,7 +87,8 @@ async def _create_recorded(
     caller: str,
 ) -> None:
     """Write the token that a record decides, unless it exists."""
-    version = ResolvedVersion(record.product, record.version, record.manifest)
+    claimed = record.expires - 1000 * (body.expiresIn or context.default_ttl)
+    version = ResolvedVersion(record.product, record.version, record.manifest, claimed)
     try:
         minted = await context.store.tokens.create(
             version, expires_at=record.expires, token=token, key=caller, **_terms(body)

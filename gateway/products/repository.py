@@ -49,11 +49,15 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedVersion:
-    """The one version of a product that a new token gets. manifest: the digest of its manifest."""
+    """The one version of a product that a new token gets. manifest: the digest of its manifest.
+
+    read_at: when it was looked up, ms since 1970 by the store's clock; 0 where that is not known.
+    """
 
     product: str
     version: str
     manifest: str
+    read_at: int = 0
 
 
 class ProductRepository:
@@ -269,7 +273,7 @@ def resolve_version_command(product: str, version: str | None) -> tuple[str | in
 
 def read_resolved_version(reply: Any, product: str, version: str | None) -> ResolvedVersion:
     """Read the reply to `resolve_version_command`. Raises Declined as `resolve_version` does."""
-    status, chosen, digest = (*reply, None, None, None)[:3]
+    moment, status, chosen, digest = (*reply, None, None, None)[:4]
     if status is None:
         raise _declined("product_unknown", product)
     if status != "active":
@@ -278,7 +282,7 @@ def read_resolved_version(reply: Any, product: str, version: str | None) -> Reso
         raise _declined("version_missing", product)
     if digest is None:
         raise _declined("version_unknown", product, version)
-    return ResolvedVersion(product, chosen, digest)
+    return ResolvedVersion(product, chosen, digest, int(moment))
 
 
 def _declined(code: str, product: str, version: str | None = None) -> Declined:
