@@ -48,12 +48,15 @@ def _row(code: str, status: int, title: str, detail: str, **headers: str) -> Ref
     )
 
 
-TOKEN_MISSING: Final = _row(
+BASIC_CHALLENGE: Final = ("WWW-Authenticate", 'Basic realm="downloads", charset="UTF-8"')
+"""The second challenge of TOKEN_MISSING (RFC 7617 section 2), for programs: without it wget does not send the
+password that it has. A page has only the first, because a browser would ask for a name and a password."""
+TOKEN_MISSING: Final = Refusal(
     "token_missing",
     401,
     "A download token is needed",
-    "Open the complete link you were sent, or pass the token as a bearer token.",
-    WWW_Authenticate='Bearer realm="downloads"',
+    "Open the complete link you were sent, or pass the token as a bearer token or as a password.",
+    (("WWW-Authenticate", 'Bearer realm="downloads"'), BASIC_CHALLENGE),
 )
 TOKEN_INVALID: Final = _row(
     "token_invalid",

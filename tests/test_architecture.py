@@ -22,6 +22,7 @@ LAYERS = (
     ("dataplane", "mint", "web.service"),
     ("web.api",),
     ("web",),
+    ("platforms.clients",),
     ("platforms",),
     ("orders",),
     ("tokens",),

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import html as markup
 import json
+from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote
 
 from gateway.config.units import format_size
-from gateway.errors import Refusal
+from gateway.errors import BASIC_CHALLENGE, Refusal
 from gateway.http.file_names import shown
+from gateway.http.links import quote_name
 from gateway.manifest import Manifest, composed
 
 _STYLE: Final = (
@@ -58,7 +59,8 @@ def refusal_answer(
             "code": refusal.code,
         }
         body = json.dumps(problem).encode()
-    added = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers)
+    fields = [pair for pair in refusal.headers if not (html and pair == BASIC_CHALLENGE)]
+    added = "".join(f"{name}: {value}\r\n" for name, value in fields)
     head = (
         f"{status_line(status or refusal.status)}Content-Type: {media_type}\r\n"
         f"Content-Length: {len(body)}\r\nVary: Accept\r\n{_PRIVATE}{policy}{added}"
@@ -66,14 +68,20 @@ def refusal_answer(
     return head.encode("ascii"), body
 
 
-def index_answer(manifest: Manifest, token: str, html: bool, base: str = "") -> tuple[bytes, bytes]:
-    """The head and the body of a version's index: every file with its size, digest and link.
+def index_answer(
+    manifest: Manifest, folder: str, base: str, *, html: bool, folders: bool = False
+) -> tuple[bytes, bytes]:
+    """The head and the body of the index of a folder: every file below it with its size, digest and link.
 
-    token: is put into the links. base: the beginning of the links, which is the setting `public_url`; without
-    it they are relative to the host. The answer is never cached, and links send no Referer.
+    folder: empty for all files. base: the beginning of each link, before the file's name in the folder.
+    folders: whether a page also has the folders in it, for programs that go from one to the other; people
+    find every file in the list. The answer is never cached, and links send no Referer.
     """
-    links = [base + _link(file.name, token) for file in manifest.files]
-    body = _index_page(manifest, links) if html else _index_json(manifest, links)
+    files = tuple(file for file in manifest.files if composed(file.name).startswith(folder))
+    links = [_link(base, composed(file.name)[len(folder) :]) for file in files]
+    below = replace(manifest, files=files)
+    rows = _folders(manifest, folder, base) if folders else ""
+    body = _index_page(below, links, rows) if html else _index_json(below, links)
     media_type = "text/html; charset=utf-8" if html else "application/json"
     policy = _PAGE_POLICY if html else ""
     head = (
@@ -89,9 +97,22 @@ def status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
 
 
-def _link(name: str, token: str) -> str:
-    path = quote(composed(name).encode("utf-8", "surrogateescape"), safe="/")
-    return f"/download/{path}?token={quote(token)}"
+def _folders(manifest: Manifest, folder: str, base: str) -> str:
+    """Rows with the folders in a folder. Programs that read a page as a folder (rclone) follow them."""
+    found = sorted(each for each in manifest.folders if each.startswith(folder))
+    names = [each[len(folder) :] for each in found]
+    return "".join(
+        f'<tr><td><a href="{markup.escape(_link(base, name))}">{markup.escape(shown(name))}</a></td>'
+        "<td></td></tr>"
+        for name in names
+        if name.count("/") == 1
+    )
+
+
+def _link(base: str, name: str) -> str:
+    """A link to a file. A relative one must not begin with a slash, which would be another folder or host."""
+    path = quote_name(name)
+    return base + path if base or not path.startswith("/") else f"./{path}"
 
 
 def _index_json(manifest: Manifest, links: list[str]) -> bytes:
@@ -113,8 +134,8 @@ def _index_json(manifest: Manifest, links: list[str]) -> bytes:
     return json.dumps(index).encode()
 
 
-def _index_page(manifest: Manifest, links: list[str]) -> bytes:
-    rows = "".join(
+def _index_page(manifest: Manifest, links: list[str], folders: str) -> bytes:
+    rows = folders + "".join(
         f'<tr><td><a href="{markup.escape(link)}" title="SHA-256 {file.sha256}">'
         f"{markup.escape(shown(composed(file.name)))}</a></td><td>{format_size(file.size)}</td></tr>"
         for file, link in zip(manifest.files, links, strict=True)

@@ -3,8 +3,8 @@
 A head is read here if it is well-formed and asks, by GET or HEAD in HTTP/1.1, for `/download…` or `/auth…`.
 Its fields may be any, in any order. Three things may come of it:
 
-    PlainHead      GET of a minted URL, `/download[/NAME]?token=ct_…`, with nothing in NAME encoded, without
-                   conditions and with at most one range
+    PlainHead      GET of a minted URL, `/download[/NAME]?token=ct_…` or `/download/ct_…/[NAME]`, with nothing
+                   in NAME encoded, a token of the exact form, without conditions and with at most one range
     PlainQuestion  `GET /auth` with one X-Original-URI, as nginx asks (config/nginx/auth_request.conf), and
                    otherwise as above. Whether the sender is a trusted proxy is not decided here
     OtherHead      every other one: its method, its target, and those of its fields that matter
@@ -33,7 +33,7 @@ from typing import Final, NamedTuple
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.http.framing import HeadLimits
-from gateway.secrets import MAX_TOKEN_LENGTH, TOKEN_PREFIX
+from gateway.secrets import TOKEN_FORM
 
 MAX_LINES: Final = 120
 """The most fields of a head that is read here. More would not fit in the 7 bits that count each meaning."""
@@ -123,12 +123,16 @@ _USUAL_NAMES: Final = {
 FIELDS: Final = frozenset(name.decode() for name, meaning in _MEANINGS.items() if meaning.code in _MATTERS)
 """The names, in small letters, of the fields that an OtherHead has."""
 
-_MINTED: Final = rb"/download(?:/([A-Za-z0-9._~-]+))?\?token=(%b[A-Za-z0-9_-]{1,%d})" % (
-    TOKEN_PREFIX.encode(),
-    MAX_TOKEN_LENGTH - len(TOKEN_PREFIX),
-)
-_DOWNLOAD: Final = re.compile(rb"GET %b HTTP/1\.1\r\n(%b\r\n(\r\n\Z)?)?" % (_MINTED, _NAMED_HOST))
+_EXACT: Final = TOKEN_FORM.pattern.encode()
+_NAME: Final = rb"[A-Za-z0-9_~-][A-Za-z0-9._~-]*+"
+"""A plain name. One that begins with a dot may be a dot segment, which http/targets.py removes."""
+_MINTED: Final = rb"/download(?:/(?!ct_)(%b))?\?token=(%b)" % (_NAME, _EXACT)
+_DIRECT: Final = rb"/download/(%b)/(%b)?" % (_EXACT, _NAME)
+_AFTER_URL: Final = rb" HTTP/1\.1\r\n(%b\r\n(\r\n\Z)?)?" % _NAMED_HOST
+_DOWNLOAD: Final = re.compile(b"GET " + _MINTED + _AFTER_URL)
+_DIRECT_DOWNLOAD: Final = re.compile(b"GET " + _DIRECT + _AFTER_URL)
 _MINTED_URL: Final = re.compile(_MINTED)
+_DIRECT_URL: Final = re.compile(_DIRECT)
 _QUESTION: Final = b"GET /auth HTTP/1.1\r\n"
 _ANY_LINE: Final = re.compile(rb"(GET|HEAD) (/(?:download|auth)[!-~]*+) HTTP/1\.1\r\n")
 _CLOSES: Final = re.compile(rb"(?i:connection: close)")
@@ -138,7 +142,10 @@ _new: Final = tuple.__new__
 
 
 class PlainHead(NamedTuple):
-    """A head of the first kind. Each is empty where there is none. forwarded: X-Forwarded-For."""
+    """A head of the first kind. Each is empty where there is none.
+
+    forwarded: X-Forwarded-For. is_direct: the token stands in the path.
+    """
 
     file: str
     token: str
@@ -146,6 +153,7 @@ class PlainHead(NamedTuple):
     range: str = ""
     accept: str = ""
     forwarded: str = ""
+    is_direct: bool = False
 
 
 class PlainQuestion(NamedTuple):
@@ -212,12 +220,18 @@ class HeadReader:
     def read(self, data: bytes) -> PlainHead | PlainQuestion | OtherHead | None:
         """Read `data` if it is exactly one head that can be read here, of at most max_bytes; else None."""
         match = _DOWNLOAD.match(data)
-        if match is None:
-            question = self._read_question(data) if data.startswith(_QUESTION) else None
-            return question or self._read_other(data)
-        file, token, host, end = match.groups()
+        is_direct = False
+        if match is not None:
+            file, token, host, end = match.groups()
+        else:
+            match = _DIRECT_DOWNLOAD.match(data)
+            if match is None:
+                question = self._read_question(data) if data.startswith(_QUESTION) else None
+                return question or self._read_other(data)
+            token, file, host, end = match.groups()
+            is_direct = True
         if end is not None:
-            return _new(PlainHead, (file.decode() if file else "", token.decode(), "", "", "", ""))
+            return _new(PlainHead, (file.decode() if file else "", token.decode(), "", "", "", "", is_direct))
         lines = data[match.end() :].split(b"\r\n")
         if len(lines) > self._max_lines:
             return None
@@ -234,6 +248,7 @@ class HeadReader:
                 lines[codes.index(_RANGE)][7:].decode() if total & _RANGE else "",
                 lines[codes.index(_ACCEPT)][8:].decode() if total & _ACCEPT else "",
                 lines[codes.index(_FORWARDED)][17:].decode() if total & _FORWARDED else "",
+                is_direct,
             ),
         )
 
@@ -253,8 +268,11 @@ class HeadReader:
         ):
             return None
         original = lines[codes.index(_ABOUT)][16:]
-        minted = _MINTED_URL.fullmatch(original)
-        file, token = minted.groups(b"") if minted is not None else (b"", b"")
+        file = token = b""
+        if (minted := _MINTED_URL.fullmatch(original)) is not None:
+            file, token = minted.groups(b"")
+        elif (direct := _DIRECT_URL.fullmatch(original)) is not None:
+            token, file = direct.groups(b"")
         return _new(
             PlainQuestion,
             (
@@ -271,7 +289,7 @@ class HeadReader:
     def _read_other(self, data: bytes) -> OtherHead | None:
         """Read a head of the third kind."""
         match = _ANY_LINE.match(data)
-        if match is None:
+        if match is None or b"/." in match[2] or b"/%2" in match[2]:  # perhaps a dot segment
             return None
         lines = data[match.end() :].split(b"\r\n")
         if not 2 <= len(lines) <= self._max_lines or lines[-1] or lines[-2]:

@@ -1,4 +1,4 @@
-"""The `web` process: the admin API on `dashboard.listen`, and health."""
+"""The `web` process: the admin API on `dashboard.listen`, health, and the care of the index of tokens."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 store, storages, settings.mint_max_ttl, database, enforcer, base_url(settings)
             )
             runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
-            async with Server(runner, sockets, settings, _log), running(enforcer.run()):
+            async with (
+                Server(runner, sockets, settings, _log),
+                running(enforcer.run()),
+                running(store.tokens.index.keep()),
+            ):
                 try:
                     yield
                 finally:

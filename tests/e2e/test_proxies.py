@@ -6,12 +6,14 @@ import http.client
 import os
 import socket
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.support.link_forms import link_forms
 from tests.support.plane import Client, Plane, Response
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
@@ -121,6 +123,15 @@ def front(
     yield running
     running.stop()
     assert "ct_" not in running.log.read_text()
+
+
+def test_links_with_the_token_in_the_path_and_with_something_glued(front: Front) -> None:
+    """And no log has the token, in whatever form the link came: see `front`."""
+    token = front.plane.token(front.plane.publish(CONTENT, names=["kit 1.zip"]))
+    password = b64encode(f"any:{token}".encode()).decode()
+    for target, *fields in (*zip(link_forms(token)), ("/download", f"Authorization: Basic {password}")):
+        answer = front.get(target, "Range: bytes=5-9", *fields)
+        assert (answer.status, answer.body) == (206, CONTENT[5:10]), target
 
 
 def test_downloads_and_refusals_come_through_as_they_are(front: Front) -> None:
