@@ -149,6 +149,7 @@ COVERED_BY = {
     "web.connection": "web/test_server",
     "web.documents": "web/test_service",
     "web.health": "web/test_service",
+    "tokens.terms": "tokens/test_claims",
     "web.models": "web/api/test_problems",
     "web.problems": "web/api/test_problems",
     "web.quick_response": "mint/test_responses",
