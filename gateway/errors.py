@@ -191,8 +191,8 @@ class Declined(GatewayError):
 
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
         active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
-    expiry_too_far, tokens_live, version_active, key_unknown, key_ambiguous, invalid (with `faults`: pairs of
-        field and message).
+    expiry_too_far, tokens_live, version_active, key_unknown, key_ambiguous, connection_exists,
+        connection_unknown, event_unknown, invalid (with `faults`: pairs of field and message).
     """
 
     def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:
@@ -210,7 +210,8 @@ class DatabaseError(GatewayError):
     """The database cannot be used now. The text says which one, why, and what to do.
 
     kind: "unreachable", "locked", "full", "refused" (name, password or permission), "damaged", "outdated"
-    (its tables must be migrated), "newer" (than this program) or "failed".
+    (its tables must be migrated), "newer" (than this program), "secrets" (they cannot be decrypted) or
+    "failed".
     """
 
     def __init__(self, kind: str, message: str) -> None:

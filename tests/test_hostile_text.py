@@ -242,6 +242,8 @@ CACHES: Final = {
     "gateway.mint.routes": 1,
     "gateway.storage.s3.signing": 2,
     "gateway.web.api.application": 1,
+    "gateway.web.models": 1,
+    "gateway.database.migrating": 1,
     "gateway.web.quick_response": 1,
 }
 """How many caches each module has. A new one is added here, after its keys were bounded in bytes, too; what

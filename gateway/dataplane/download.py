@@ -38,6 +38,7 @@ from gateway.dataplane.resolve import ResolvedIndex, Resolver
 from gateway.errors import BAD_REQUEST, NOT_FOUND, Refused
 from gateway.http.client_address import FORWARDED, TrustedProxies
 from gateway.http.forward_auth import NGINX
+from gateway.http.index_page import Terms
 from gateway.http.links import download_path, relative_base
 from gateway.http.pages import index_answer
 from gateway.http.plans import REDIRECT, Plan, Representation, plan_answer, plan_range, plan_redirect
@@ -60,7 +61,10 @@ from gateway.tokens.takeovers import Takeovers
 
 
 class Downloads:
-    """Answers download requests, and passes authorisation requests on. public_url: the setting, or empty."""
+    """Answers download requests, and passes authorisation requests on. public_url: the setting, or empty.
+
+    base_url: what links begin with that are handed out elsewhere: `public_url`, or an URL made from `listen`.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Downloads:
         endings: Endings,
         proxies: TrustedProxies,
         public_url: str,
+        base_url: str,
         counters: Counters,
     ) -> None:
         self._claims = claims
@@ -84,6 +89,7 @@ class Downloads:
         self._endings = endings
         self._proxies = proxies
         self._public_url = public_url
+        self._base_url = base_url
         self._count = counters.add
         self._add_file = counters.add_file
 
@@ -178,7 +184,9 @@ class Downloads:
         try:
             resolved = await self._resolver.resolve(digest, name)
             if isinstance(resolved, ResolvedIndex):
-                self._send_index(exchange, resolved, token if in_url else "")
+                limited = len(resolved.manifest.files) if reply.limit is not None else 0
+                terms = await self._claims.terms(exchange.token_id, resolved.manifest.product, limited)
+                self._send_index(exchange, resolved, token if in_url else "", terms)
                 return
             number, representation, storage, blob = resolved
             with blob:
@@ -202,14 +210,23 @@ class Downloads:
             if reservation is not None:
                 reservation.settle(exchange.sent)
 
-    def _send_index(self, exchange: Exchange, index: ResolvedIndex, token: str) -> None:
+    def _send_index(self, exchange: Exchange, index: ResolvedIndex, token: str, terms: Terms) -> None:
         """Answer with an index. token: what its links have; empty where they are relative, without it."""
+        address = ""
         if token:
-            base = self._public_url + download_path(token, index.folder)
+            path = download_path(token, index.folder)
+            base, address = self._public_url + path, self._base_url + path
         else:
             base = relative_base(exchange.target, index.folder)
-        html, folders = not exchange.prefers_json(), not exchange.prefers_html()
-        answer = index_answer(index.manifest, index.folder, base, html=html, folders=folders)
+        answer = index_answer(
+            index.manifest,
+            index.folder,
+            base,
+            terms,
+            html=not exchange.prefers_json(),
+            folders=not exchange.prefers_html(),
+            address=address,
+        )
         exchange.respond(200, *answer)
 
     async def _deliver(

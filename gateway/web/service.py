@@ -1,4 +1,4 @@
-"""The `web` process: the admin API on `dashboard.listen`, health, and the care of the index of tokens."""
+"""The `web` process: the admin API and webhooks on `dashboard.listen`, health, and the work behind them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.config.settings import Settings, base_url
+from gateway.connections.desk import ConnectionDesk
 from gateway.database.migrating import open_database
 from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
@@ -20,6 +21,8 @@ from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
+from gateway.web.hooks.application import PREFIX as HOOKS
+from gateway.web.hooks.application import HooksContext, make_hooks
 from gateway.web.server import STOP_SECONDS, Server, run_service
 
 _log = logging.getLogger("gateway.web")
@@ -42,13 +45,17 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
     async with open_database(settings) as database:
         enforcer = Enforcer(database, store.tokens)
         with closing(Storages.of(settings, OPEN_FILES)) as storages:
+            desk = ConnectionDesk(
+                database, settings.data, enforcer.wake, allow_loopback=settings.loopback_shops
+            )
             context = AdminContext(
-                store, storages, settings.mint_max_ttl, database, enforcer, base_url(settings)
+                store, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
             )
             runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
             async with (
                 Server(runner, sockets, settings, _log),
                 running(enforcer.run()),
+                running(desk.run()),
                 running(store.tokens.index.keep()),
             ):
                 try:
@@ -75,6 +82,9 @@ def make_root(context: AdminContext) -> web.Application:
         HEALTH_ROUTES,
         context,
         _log,
-        mounted={PREFIX: make_api(context, _log)},
+        mounted={
+            PREFIX: make_api(context, _log),
+            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver), _log),
+        },
         not_found=NOT_FOUND,
     )

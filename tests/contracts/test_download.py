@@ -36,6 +36,7 @@ JSON = "Accept: application/json"
 POLICY = {
     "default-src 'none'",
     "style-src 'unsafe-inline'",
+    "img-src data:",
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
@@ -249,8 +250,10 @@ def test_the_index_as_a_page(plane: Plane, several: Published) -> None:
     assert answer["Vary"] == "Accept"
     page = answer.body.decode()
     assert "&lt;empty&gt;.txt" in page
+    assert [file.sha256 in page for file in several.manifest.files] == [True] * 3
+    assert re.search(r"works until <time datetime=", page)
     assert "<empty>" not in page
-    links = re.findall(r'href="([^"]*)"', page)
+    links = re.findall(r'<a href="([^"]*)"', page)
     assert [plane.get(found.replace("&amp;", "&")).body for found in links] == [b"one", b"two!", b""]
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.request_reader import RequestReader
 from gateway.errors import Refused
-from gateway.http.request_heads import FIELDS
+from gateway.http.framing import HEAD_END
+from gateway.http.head_lines import FIELDS
 from tests.support.channel import FakeChannel
 from tests.support.examples import examples
 from tests.support.in_loop_server import LIMITS
@@ -98,8 +99,12 @@ def readers() -> Iterator[Readers]:
 
 
 def compare(readers: Readers, head: bytes) -> bool:
-    """Compare the two readings, for lines that are new and for lines that are remembered."""
-    expected = readers.by_parser(head)
+    """Compare the two readings, for lines that are new and for lines that are remembered.
+
+    The parser gets whole heads only, as from a connection: what follows would be a part of the next head.
+    """
+    is_whole = head.find(HEAD_END) == len(head) - len(HEAD_END)
+    expected = readers.by_parser(head) if is_whole else None
     if expected is not None and "x-original-uri" in expected.fields:
         expected.fields.setdefault("x-original-method", ["GET"])
     found = None

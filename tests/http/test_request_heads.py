@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http import request_heads
 from gateway.http.request_heads import HeadReader, OtherHead, PlainHead, PlainQuestion
 from gateway.http.request_tokens import request_token
 from gateway.http.targets import Target, TargetKind, read_target
@@ -268,20 +267,6 @@ def test_other_questions_of_a_front_proxy_keep_all_their_fields(reader: HeadRead
     assert isinstance(head, OtherHead)
     sent = [line.partition(b":")[0] for line in lines.split(b"\r\n")[1:-1]]
     assert [name.encode() for name, _ in head.fields.items()] == [name for name in sent if name != b"Host"]
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    """Lines of strangers push each other out, and none that is long or that differs each time is kept."""
-    lines = request_heads._Lines(cors=False)
-    for number in range(5000):
-        lines[b"X-Id-%d: %s" % (number, b"a" * 480)]
-        lines[b"Cookie: %d%s" % (number, b"a" * 600)]
-        lines[b"Range: bytes=%d-" % number]
-        lines[b"broken %d" % number]
-        assert len(lines) <= request_heads.MAX_REMEMBERED
-    assert max(map(len, lines)) <= request_heads.MAX_REMEMBERED_LINE
-    assert not any(line.startswith((b"Cookie", b"Range", b"broken")) for line in lines)
-    assert lines[b""] == request_heads._Lines(cors=False)[b""]
 
 
 HOSTILE = {

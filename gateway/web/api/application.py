@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.products.validation import NAME_PATTERN
+from gateway.web.api.connections import CONNECTION_ROUTES
 from gateway.web.api.context import AdminContext
 from gateway.web.api.customers import CUSTOMER_ROUTES
 from gateway.web.api.entitlements import ENTITLEMENT_ROUTES
@@ -44,6 +45,7 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *CUSTOMER_ROUTES,
     *ENTITLEMENT_ROUTES,
     *MAPPING_ROUTES,
+    *CONNECTION_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
 HEALTH_ROUTES: Final = health_routes(json_response)
@@ -65,6 +67,7 @@ def _document() -> dict[str, Any]:
             "customerId": ID_PATTERN,
             "entitlementId": ID_PATTERN,
             "connectionId": ID_PATTERN,
+            "eventId": ID_PATTERN,
         },
     )
 
