@@ -234,7 +234,8 @@ ORDER_REFERENCE: Final = Table(
     _text("source", primary_key=True),
     _text("kind", primary_key=True),  # by which facts find the order: see gateway.orders.facts
     _text("value", primary_key=True),
-    _reference("order_id", "order.id", primary_key=True, index=True),
+    _text("external_id", primary_key=True),  # of the order, which may come later
+    Index(None, "source", "external_id"),
 )
 
 FACT: Final = Table(

@@ -19,6 +19,8 @@ from gateway.store.key_names import PRODUCTS_KEY, manifest_key, product_key, ver
 from gateway.store.scripts import Script
 
 STATUSES: Final = ("active", "archived")
+ONLY_FILES_KEPT: Final = 4096
+"""For how many manifests the name of the only file is kept: with the longest names they take 4 MiB."""
 
 REGISTER: Final = Script.load("register_version")
 CREATE: Final = Script.load("create_product")
@@ -63,6 +65,7 @@ class ProductRepository:
 
     def __init__(self, client: StoreClient) -> None:
         self._client = client
+        self._only_files: dict[str, str] = {}
 
     async def register(
         self,
@@ -216,6 +219,21 @@ class ProductRepository:
         """The manifest with this digest, or None."""
         text = await self._client.call("GET", manifest_key(digest))
         return None if text is None else Manifest.parse(text.encode("utf-8", "surrogateescape"))
+
+    async def only_file(self, digest: str) -> str:
+        """The name of the file of a manifest that has only one; an empty text for any other.
+
+        Names are kept in a bounded memory, because manifests never change.
+        """
+        name = self._only_files.get(digest)
+        if name is None:
+            manifest = await self.get_manifest(digest)
+            if manifest is None:
+                return ""
+            if len(self._only_files) >= ONLY_FILES_KEPT:
+                del self._only_files[next(iter(self._only_files))]
+            self._only_files[digest] = name = manifest.only_file
+        return name
 
     async def known_manifests(self, product: Product | None, version: str) -> list[Manifest]:
         """The manifest whose digests need not be computed again for this version, if there is one.

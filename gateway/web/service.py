@@ -1,22 +1,28 @@
-"""The `web` process: the admin API on `dashboard.listen`, health, and the care of the index of tokens."""
+"""The `web` process: the admin API and webhooks on `dashboard.listen`, health, and the work behind them."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.config.settings import Settings
+from gateway.config.settings import Settings, base_url
+from gateway.connections.desk import ConnectionDesk
+from gateway.database.migrating import open_database
+from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
+from gateway.web.hooks.application import PREFIX as HOOKS
+from gateway.web.hooks.application import HooksContext, make_hooks
 from gateway.web.server import STOP_SECONDS, Server, run_service
 
 _log = logging.getLogger("gateway.web")
@@ -36,16 +42,38 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 @asynccontextmanager
 async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
-    with closing(Storages.of(settings, OPEN_FILES)) as storages:
-        context = AdminContext(store, storages, settings.mint_max_ttl)
-        runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
-        async with Server(runner, sockets, settings, _log):
-            keeping = asyncio.create_task(store.tokens.index.keep())
-            try:
-                yield
-            finally:
-                keeping.cancel()
-                context.stop.set()
+    async with open_database(settings) as database:
+        enforcer = Enforcer(database, store.tokens)
+        with closing(Storages.of(settings, OPEN_FILES)) as storages:
+            desk = ConnectionDesk(
+                database, settings.data, enforcer.wake, allow_loopback=settings.loopback_shops
+            )
+            context = AdminContext(
+                store, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
+            )
+            runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
+            async with (
+                Server(runner, sockets, settings, _log),
+                running(enforcer.run()),
+                running(desk.run()),
+                running(store.tokens.index.keep()),
+            ):
+                try:
+                    yield
+                finally:
+                    context.stop.set()
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do some work in the background while the context is entered."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def make_root(context: AdminContext) -> web.Application:
@@ -54,6 +82,9 @@ def make_root(context: AdminContext) -> web.Application:
         HEALTH_ROUTES,
         context,
         _log,
-        mounted={PREFIX: make_api(context, _log)},
+        mounted={
+            PREFIX: make_api(context, _log),
+            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver), _log),
+        },
         not_found=NOT_FOUND,
     )

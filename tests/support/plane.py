@@ -54,7 +54,7 @@ CLIENT_SECONDS = 15
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]*")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([ -~\t]*)")
-_LISTS = ("vary",)
+_LISTS = ("vary", "www-authenticate")
 """Fields that may stand on several lines; any other stands once."""
 
 

@@ -6,6 +6,9 @@ import asyncio
 import threading
 from dataclasses import dataclass, field
 
+from gateway.connections.desk import ConnectionDesk
+from gateway.database.engine import Database
+from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 
@@ -14,6 +17,9 @@ from gateway.tokens.repositories import Repositories
 class AdminContext:
     """The parts of the admin API. max_ttl: seconds from now that a token's expiry may be moved to.
 
+    enforcer: ends the tokens of what was revoked; it is woken after each commit that may revoke. base_url:
+    what public URLs begin with. desk: what works for connections to platforms.
+
     stop: set when the service stops, so that files are not read to their end. reading: held by the one
     request that reads files; others wait, because they would only slow each other and the downloads down.
     """
@@ -21,5 +27,9 @@ class AdminContext:
     store: Repositories
     storages: Storages
     max_ttl: int
+    database: Database
+    enforcer: Enforcer
+    base_url: str
+    desk: ConnectionDesk
     stop: threading.Event = field(default_factory=threading.Event)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)

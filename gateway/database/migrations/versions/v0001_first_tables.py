@@ -85,6 +85,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("digest", name=("pk_manifest")),
     )
     op.create_table(
+        "order_reference",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "kind", "value", "external_id", name=("pk_order_reference")),
+    )
+    op.create_index(
+        "ix_order_reference_source_external_id", "order_reference", ["source", "external_id"], unique=False
+    )
+    op.create_table(
         "product",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -258,18 +269,6 @@ def upgrade() -> None:
         ["waits", "item_key", "item_value"],
         unique=False,
     )
-    op.create_table(
-        "order_reference",
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("order_id", sa.String(length=26), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["order_id"], ["order.id"], name=("fk_order_reference_order_id_order"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("source", "kind", "value", "order_id", name=("pk_order_reference")),
-    )
-    op.create_index("ix_order_reference_order_id", "order_reference", ["order_id"], unique=False)
     op.create_table(
         "entitlement",
         sa.Column("id", sa.String(length=26), nullable=False),
