@@ -7,6 +7,7 @@ The index is one sorted set, `dg:tokens`, whose members all have the score 0, so
     p PRODUCT CREATED ID                     the same by product
     c CUSTOMER CREATED ID                    and by customer, where the token has an e-mail address
     s CREATED ID …                           how far the search for expired entries has come
+    d ID                                     a key that holds no token, for a line beside the list
     z                                        the index is complete: what was there before it has been added
 
 The rules:
@@ -28,6 +29,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,7 +61,10 @@ YOUNG_SECONDS: Final = 60
 """So soon after its creation, a token that is not found may be about to be written."""
 LAST_MOMENT: Final = 2**48 - 1
 """Later times (after the year 10889) are written as this one."""
+DAMAGED_AT_MOST: Final = 50
+"""Damaged keys that one list names."""
 POSITION_BYTES: Final = 22
+_TOKEN_ID: Final = re.compile("[0-9a-f]{32}")
 
 _PUT: Final = Script.load("index_tokens")
 _FORGET: Final = Script.load("forget_tokens")
@@ -92,6 +97,11 @@ class Entry:
         return self.position[6:].hex()
 
 
+def is_token_id(text: str) -> bool:
+    """Whether the text has the form of a token's id: 32 lower-case hex digits."""
+    return _TOKEN_ID.fullmatch(text) is not None
+
+
 @lru_cache(1024)
 def product_mark(product: str) -> bytes:
     """The 4 bytes by which a product's tokens are found."""
@@ -119,6 +129,15 @@ def pack_entry(identifier: str, created: int, expires: int, product: str, email:
         customer_mark(email),
         min(expires, LAST_MOMENT).to_bytes(6, "big"),
     ))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What `find` returns. damaged: ids of keys that held no token when the index was filled."""
+
+    entries: list[Entry]
+    is_complete: bool
+    damaged: list[str]
 
 
 class TokenIndex:
@@ -166,16 +185,31 @@ class TokenIndex:
         if self._filling is not None:
             self._filling.cancel()
 
-    async def find(self, prefix: bytes, before: bytes | None, count: int) -> tuple[list[Entry], bool]:
-        """Entries whose member begins with `prefix`, the newest first, and whether the index is complete.
+    async def find(self, prefix: bytes, before: bytes | None, count: int) -> Found:
+        """Find entries whose member begins with `prefix`, the newest first.
 
         prefix: b"t", or b"p" or b"c" and a mark. before: the position where a page ended; None: the newest.
+        Damaged keys come with the newest only.
         """
         below = b"(" + prefix + (before if before is not None else b"\xff" * (POSITION_BYTES + 1))
         page = ("ZRANGE", TOKEN_INDEX_KEY, below, b"[" + prefix, "BYLEX", "REV", "LIMIT", 0, count)
         mark = ("ZRANGE", TOKEN_INDEX_KEY, f"[{_COMPLETE}", f"[{_COMPLETE}", "BYLEX")
-        members, complete = await self._client.call_all(page, mark)
-        return [Entry.read(member) for member in members], bool(complete)
+        bad = ("ZRANGE", TOKEN_INDEX_KEY, "[d", "(e", "BYLEX", "LIMIT", 0, DAMAGED_AT_MOST)
+        members, complete, *damaged = await self._client.call_all(page, mark, *([] if before else [bad]))
+        identifiers = [text[1:] for texts in damaged for text in texts]
+        return Found([Entry.read(member) for member in members], bool(complete), identifiers)
+
+    async def note_damaged(self, identifiers: Sequence[str]) -> None:
+        """Note keys that hold no token."""
+        if identifiers:
+            pairs = [part for identifier in identifiers for part in (0, f"d{identifier}")]
+            await self._client.call("ZADD", TOKEN_INDEX_KEY, *pairs)
+
+    async def forget_damaged(self, identifiers: Sequence[str]) -> None:
+        """Forget keys that were damaged and are so no more."""
+        if identifiers:
+            members = [f"d{identifier}" for identifier in identifiers]
+            await self._client.call("ZREM", TOKEN_INDEX_KEY, *members)
 
     async def forget(self, entries: Sequence[Entry]) -> None:
         """Remove the entries of tokens that are not in the store, but for young ones.
@@ -215,8 +249,7 @@ class TokenIndex:
 
     async def is_complete(self) -> bool:
         """Whether the index has been filled since it was begun."""
-        _, complete = await self.find(b"t", None, 1)
-        return complete
+        return (await self.find(b"t", None, 1)).is_complete
 
     async def keep(self) -> NoReturn:
         """Keep the index complete and free of expired tokens. One process of an installation is enough."""
@@ -242,7 +275,7 @@ class TokenIndex:
 
     async def _add(self, keys: Sequence[str]) -> None:
         start = len(token_key("")) - 1
-        identifiers = [key[start:-1] for key in keys]
+        identifiers = [key[start:-1] for key in keys if is_token_id(key[start:-1])]
         fields = ("created", "expires", "product", "email")
         commands = [("HMGET", token_key(identifier), *fields) for identifier in identifiers]
         if not commands:
@@ -251,6 +284,10 @@ class TokenIndex:
         entries = [_read_token(*each) for each in zip(identifiers, replies, strict=True)]
         found = [entry for entry in entries if entry is not None]
         await self._client.run(_PUT, [TOKEN_INDEX_KEY], 0, 1, *found)
+        others = [one for one, entry in zip(identifiers, entries, strict=True) if entry is None]
+        if others:  # they have gone meanwhile, or hold something else
+            exist = await self._client.call_all(*(("EXISTS", token_key(identifier)) for identifier in others))
+            await self.note_damaged([one for one, is_there in zip(others, exist, strict=True) if is_there])
 
     async def _forget(self, members: Sequence[bytes]) -> None:
         await self._client.run(_FORGET, [TOKEN_INDEX_KEY], *members)

@@ -25,7 +25,14 @@ from gateway.errors import StoreUnavailable
 from gateway.store.client import StoreClient
 from gateway.store.client_server import WrongKind
 from gateway.store.key_names import TOKEN_PATTERN, token_key
-from gateway.tokens.index import POSITION_BYTES, Entry, TokenIndex, customer_mark, product_mark
+from gateway.tokens.index import (
+    POSITION_BYTES,
+    Entry,
+    TokenIndex,
+    customer_mark,
+    is_token_id,
+    product_mark,
+)
 from gateway.tokens.records import RecordReader, TokenRecord
 
 MAX_LIMIT: Final = 200
@@ -37,7 +44,6 @@ READ_TOGETHER: Final = 200
 WALK_STEP: Final = 1000
 """Keys of the store looked at in one step of `walk`."""
 CURSOR_PATTERN: Final = rf"^[0-9a-f]{{{2 * POSITION_BYTES}}}$"
-_TOKEN_ID: Final = re.compile("[0-9a-f]{32}")
 _CURSOR: Final = re.compile(CURSOR_PATTERN[1:-1])
 
 
@@ -91,11 +97,6 @@ def read_cursor(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def is_token_id(text: str) -> bool:
-    """Whether the text has the form of a token's id: 32 lower-case hex digits."""
-    return _TOKEN_ID.fullmatch(text) is not None
-
-
 def describe_damage(identifier: str) -> str:
     """One line about a key that holds no token, and what to do about it."""
     key = token_key(identifier)
@@ -132,11 +133,14 @@ class TokenListing:
         while True:
             missing = limit - len(found) + 1
             count = min(missing if only.is_indexed or not scanned else READ_TOGETHER, READ_TOGETHER + 1)
-            entries, is_complete = await self._index.find(only.prefix, position, count)
-            if not is_complete and not is_filled:
+            step = await self._index.find(only.prefix, position, count)
+            entries = step.entries
+            if not step.is_complete and not is_filled:
                 await self._fill(patience)
                 is_filled = True
                 continue
+            if step.damaged:
+                await self._look_again(step.damaged, damaged)
             records = await self._read_entries(entries, damaged)
             for entry, record in zip(entries, records, strict=True):
                 if record is not None and only.accepts(record):
@@ -201,8 +205,13 @@ class TokenListing:
             if record is None and entry.identifier not in broken:
                 gone.append(entry)
         await self._index.forget(gone)
-        damaged += broken
+        damaged += [identifier for identifier in broken if identifier not in damaged]
         return records
+
+    async def _look_again(self, identifiers: Sequence[str], damaged: list[str]) -> None:
+        """Append those that hold no token to `damaged`; the others are well or gone."""
+        await self.read(identifiers, damaged)
+        await self._index.forget_damaged([each for each in identifiers if each not in damaged])
 
     async def _fill(self, patience: float | None) -> None:
         try:

@@ -18,14 +18,13 @@ from gateway.secrets import new_token, token_id
 from gateway.store.client import StoreClient
 from gateway.store.key_names import token_key
 from gateway.store.scripts import Script
-from gateway.tokens.index import TokenIndex, pack_entry
+from gateway.tokens.index import TokenIndex, is_token_id, pack_entry
 from gateway.tokens.listing import (
     DEFAULT_LIMIT,
     TokenFilter,
     TokenListing,
     TokenPage,
     describe_damage,
-    is_token_id,
 )
 from gateway.tokens.records import MintedToken, RecordReader, TokenRecord, token_record
 from gateway.tokens.validation import MAX_DOWNLOADS, encode_metadata, is_email, metadata_faults

@@ -2,14 +2,14 @@
 
 CHAOS_SECONDS says how long it lasts (two minutes unless set), CHAOS_SEED repeats a run's choices.
 
-The bounds, each for one link. A transfer is *hit* when a fault fell into its time, or shortly before or
-after. What it had received since the last checkpoint that was possible before the fault is called *late*:
-bytes that left the machine without the store's knowledge.
+The bounds, each for one link. What a transfer has received since the last checkpoint that was possible before
+a fault is called *late*: bytes that left the machine without the store's knowledge.
 
-- received ≤ charged + late bytes of its transfers whose worker was killed;
-- charged ≤ received + what transfers hit by a kill or by a fault of the store did not receive of what they
-  had asked for + what the customer's kernel held unread when a transfer ended early;
-- received ≤ allowance + late bytes of transfers that were hit;
+- received ≤ charged + late bytes of transfers whose worker was killed;
+- charged ≤ received + what transfers whose worker was killed, or whose store did not answer, have not
+  received of what they asked for + what the customer's kernel held unread when another transfer ended early;
+- received ≤ allowance + late bytes of transfers whose worker was killed, or so long away from the store that
+  their leases ran out;
 - in the end, a resume gets the rest of the file wherever the allowance has room for it.
 """
 
@@ -40,7 +40,7 @@ AFTER, EVERY, LASTS = 0.3, 0.5, 3.0
 JITTER = 0.5
 """How late a checkpoint may be on a busy machine."""
 GRACE = 2.0
-"""How long before and after its time a transfer may be hit: it is claimed, settled or refunded then."""
+"""How long after a fault of the store, and after a transfer, a claim or a refund may still be under way."""
 UNREAD = 2 * RECEIVE_BUFFER + PIECE
 STORE = ("--appendonly", "yes", "--appendfsync", "no")  # nothing that was answered is lost by SIGKILL
 
@@ -67,39 +67,48 @@ def plane(store: StoreServer, tmp_path: Path) -> Iterator[Plane]:
         plane.kill()
 
 
-def hits(attempt: Attempt, fault: Fault) -> bool:
-    return fault.begin <= attempt.end + GRACE and fault.end >= attempt.begin - GRACE
+def was_killed(attempt: Attempt, fault: Fault) -> bool:
+    """Whether its worker may have died before the transfer was settled."""
+    ends_near = abs(attempt.end - fault.begin) < JITTER
+    runs = attempt.begin <= fault.end and attempt.end > fault.begin - JITTER
+    return fault.kind == "kill worker" and runs and (attempt.received < attempt.asked or ends_near)
+
+
+def was_cut_off(attempt: Attempt, fault: Fault) -> bool:
+    """Whether its lease may have run out while it was sent."""
+    is_long = fault.kind != "kill worker" and fault.end - fault.begin > LASTS - EVERY - 2 * JITTER
+    return is_long and attempt.begin <= fault.end and attempt.end > fault.begin
+
+
+def was_unanswered(attempt: Attempt, fault: Fault) -> bool:
+    """Whether the store may not have answered its claim or its refund."""
+    is_near = attempt.begin - GRACE <= fault.end and attempt.end + GRACE >= fault.begin
+    return fault.slot is None and is_near
 
 
 def late(attempt: Attempt, fault: Fault, faults: list[Fault]) -> int:
     """Bytes that the store may not know to have been sent when the fault happened."""
     checkpoint = fault.begin - EVERY - JITTER
     for other in reversed(faults):  # while these lasted there was no checkpoint, and for a moment afterwards
-        if other.begin < fault.begin and checkpoint < other.end + EVERY + JITTER:
+        hinders = other.slot is None or (other.slot == fault.slot and other.kind == "freeze worker")
+        if hinders and other.begin < fault.begin and checkpoint < other.end + EVERY + JITTER:
             checkpoint = min(checkpoint, other.begin - EVERY - JITTER)
     return attempt.received_since(checkpoint)
-
-
-def worst(attempt: Attempt, faults: list[Fault], *kinds: str) -> int:
-    """The late bytes of a transfer by the worst of these faults."""
-    hit = [fault for fault in faults if fault.kind in kinds and hits(attempt, fault)]
-    return max((late(attempt, fault, faults) for fault in hit), default=0)
 
 
 def check_link(link: Link, charged: int, faults: list[Fault]) -> tuple[int, int]:
     """Check the bounds of one link. Returns bytes received without a charge, and charged without receipt."""
     attempts = link.attempts
-    uncharged = sum(worst(attempt, faults, "kill worker") for attempt in attempts)
-    beyond = sum(
-        worst(attempt, faults, "kill worker", "freeze worker", "freeze store", "kill store")
-        for attempt in attempts
-    )
-    lost = sum(
-        attempt.asked - attempt.received
-        for attempt in attempts
-        if any(hits(attempt, fault) for fault in faults if fault.kind != "freeze worker")
-    )
-    unread = sum(UNREAD for attempt in attempts if attempt.status and attempt.received < attempt.asked)
+    uncharged = beyond = lost = unread = 0
+    for attempt in attempts:
+        killed = [late(attempt, fault, faults) for fault in faults if was_killed(attempt, fault)]
+        cut_off = [late(attempt, fault, faults) for fault in faults if was_cut_off(attempt, fault)]
+        uncharged += max(killed, default=0)
+        beyond += max(killed + cut_off, default=0)
+        if killed or any(was_unanswered(attempt, fault) for fault in faults):
+            lost += attempt.asked - attempt.received
+        elif attempt.status and attempt.received < attempt.asked:
+            unread += UNREAD
     story = "\n".join(
         f"{attempt.status} {attempt.start}+{attempt.asked}: {attempt.received} "
         f"{attempt.begin:.2f} to {attempt.end:.2f}{' broken off' if attempt.by_customer else ''}"

@@ -174,6 +174,14 @@ class Customer:
             lambda: self._fetch_beside(link),
         ]
         chance.choice(ways)()
+        self._resume(link)
+        if chance.random() < 0.3:  # and try to get more than was sold, several requests at a time
+            for _ in range(4):
+                if not self.stop.is_set():
+                    self._fetch_parts(link, 4)
+
+    def _resume(self, link: Link) -> None:
+        chance = self.chance
         for _ in range(6):
             missing = link.missing()
             if not missing or self.stop.is_set():

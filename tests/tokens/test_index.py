@@ -188,8 +188,16 @@ async def test_a_fill_finds_tokens_whose_entries_were_lost(shop: Repositories) -
     await shop.client.call("ZREM", TOKEN_INDEX_KEY, *lost)
     await shop.client.call("HSET", token_key("0" * 32), "created", "never")  # holds no token
     await shop.client.call("SET", token_key("1" * 32), "text")
+    await shop.client.call("SET", token_key("no-id"), "text")
     await shop.tokens.index.fill()
-    assert set(await members(shop)) == expected(*made)
+    assert {member for member in await members(shop) if member[:1] != b"d"} == expected(*made)
+    found = await shop.tokens.index.find(b"t", None, 1)
+    assert (found.is_complete, found.damaged) == (True, ["0" * 32, "1" * 32])
+    page = await shop.tokens.list_page()
+    assert page.damaged == ("0" * 32, "1" * 32)
+    await shop.client.call("DEL", token_key("0" * 32))
+    assert (await shop.tokens.list_page()).damaged == ("1" * 32,)
+    assert (await shop.tokens.index.find(b"t", None, 1)).damaged == ["1" * 32]
 
 
 async def test_a_write_that_fails_lets_the_next_list_look_again(shop: Repositories) -> None:
