@@ -23,6 +23,7 @@ LAYERS = (
     ("web.api",),
     ("web",),
     ("orders",),
+    ("catalogue",),
     ("tokens",),
     ("products",),
     ("storage",),

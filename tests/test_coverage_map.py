@@ -10,6 +10,9 @@ ROOT = Path(__file__).parents[1]
 
 COVERED_BY = {
     "__main__": "cli/test_commands",
+    "catalogue.records": "catalogue/test_catalogue",
+    "catalogue.removal": "cli/test_product_changes",
+    "catalogue.rules": "catalogue/test_catalogue",
     "cli": "cli/test_faults",
     "cli.audit": "cli/test_product_changes",
     "cli.app": "cli/test_help",
@@ -104,7 +107,6 @@ COVERED_BY = {
     "supervisor.monitoring": "supervisor/test_supervisor",
     "supervisor.slots": "supervisor/test_supervisor",
     "supervisor.store_keeper": "supervisor/test_supervisor",
-    "tokens.removal": "cli/test_product_changes",
     "tokens.records": "tokens/test_repository",
     "tokens.repositories": "tokens/test_repository",
     "tokens.validation": "tokens/test_repository",

@@ -13,19 +13,9 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from gateway.errors import GatewayError
+from gateway.errors import DatabaseError, GatewayError
 
-
-class DatabaseError(GatewayError):
-    """The database cannot be used now. The text says which one, why, and what to do.
-
-    kind: "unreachable", "locked", "full", "refused" (name, password or permission), "damaged", "outdated"
-    (its tables must be migrated), "newer" (than this program) or "failed".
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+__all__ = ["DatabaseError", "Duplicate", "explain", "is_foreign"]
 
 
 class Duplicate(GatewayError):

@@ -90,7 +90,7 @@ async def migrate(database: Database, chain: Path = CHAIN) -> tuple[str, ...]:
         if not state.is_known:
             raise newer(database, state)
         if state.pending:
-            await connection.run_sync(_upgrade, chain)
+            await connection.run_sync(upgrade, chain)
         return state.pending
 
 
@@ -129,7 +129,8 @@ def _steps(chain: Path) -> tuple[str, ...]:
     return tuple(reversed([step.revision for step in directory.walk_revisions()]))
 
 
-def _upgrade(connection: Connection, chain: Path) -> None:
+def upgrade(connection: Connection, chain: Path = CHAIN) -> None:
+    """Apply the steps that are missing, in a transaction that has begun."""
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(chain).replace("%", "%%"))
     command.upgrade(config, "head")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.errors import RETRY_AFTER_SECONDS, Declined, StoreUnavailable
+from gateway.errors import RETRY_AFTER_SECONDS, DatabaseError, Declined, StoreUnavailable
 from gateway.products.validation import Fault
 from gateway.secrets import redact
 
@@ -61,6 +61,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "idempotency_key_reused": Row(422, "The Idempotency-Key was used with another body"),
     "head_too_large": Row(431, "The request has too many or too long header fields"),
     "internal_error": Row(500, "Something went wrong here"),
+    "database_unavailable": Row(503, "The database is not available"),
     "overloaded": Row(503, "The service is busy"),
     "store_unavailable": Row(503, "The store is not available"),
 }
@@ -203,6 +204,13 @@ def problem_of(error: Exception, logger: logging.Logger) -> Problem:
         return error
     if isinstance(error, Declined):
         return _from_declined(error)
+    if isinstance(error, DatabaseError):
+        logger.warning("%s", error)
+        return Problem(
+            "database_unavailable",
+            "Nothing was changed; try again in a moment.",
+            headers=[("Retry-After", str(RETRY_AFTER_SECONDS))],
+        )
     if isinstance(error, StoreUnavailable):
         if not error.reason:  # else the store's client has logged it, once
             logger.warning("%s", error)

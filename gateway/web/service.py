@@ -10,7 +10,11 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.catalogue.catalogue import Catalogue
+from gateway.catalogue.watching import Watch
+from gateway.config.database_url import locate_database
 from gateway.config.settings import Settings
+from gateway.database.engine import Database
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
@@ -35,14 +39,19 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 @asynccontextmanager
 async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
-    with closing(Storages.of(settings, OPEN_FILES)) as storages:
-        context = AdminContext(store, storages, settings.mint_max_ttl)
-        runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
-        async with Server(runner, sockets, settings, _log):
-            try:
-                yield
-            finally:
-                context.stop.set()
+    location = locate_database(settings.database_url, settings.data)
+    async with (
+        Database.of(location) as database,
+        Watch(database, store, migrates=settings.database_migrate),
+    ):
+        with closing(Storages.of(settings, OPEN_FILES)) as storages:
+            context = AdminContext(Catalogue(database, store), storages, settings.mint_max_ttl)
+            runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
+            async with Server(runner, sockets, settings, _log):
+                try:
+                    yield
+                finally:
+                    context.stop.set()
 
 
 def make_root(context: AdminContext) -> web.Application:

@@ -48,7 +48,7 @@ def _document() -> dict[str, Any]:
         ROUTES,
         title="Download gateway: admin API",
         description=_DESCRIPTION,
-        patterns={"productId": NAME_PATTERN, "tokenId": TOKEN_ID_PATTERN},
+        patterns={"productId": NAME_PATTERN, "version": NAME_PATTERN, "tokenId": TOKEN_ID_PATTERN},
     )
 
 
