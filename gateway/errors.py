@@ -110,6 +110,9 @@ HEAD_TOO_LARGE: Final = _row(
     "The request has too many or too long header fields",
     "Send fewer fields. In a browser, deleting the cookies of this site may help.",
 )
+HTTP_VERSION_NOT_SUPPORTED: Final = _row(
+    "http_version_not_supported", 505, "This version of HTTP is not spoken here", "Use HTTP/1.1."
+)
 METHOD_NOT_ALLOWED: Final = _row(
     "method_not_allowed", 405, "Method not allowed", "Only GET and HEAD are answered here.", Allow="GET, HEAD"
 )
@@ -153,6 +156,7 @@ TABLE: Final[tuple[Refusal, ...]] = (
     BAD_REQUEST,
     URI_TOO_LONG,
     HEAD_TOO_LARGE,
+    HTTP_VERSION_NOT_SUPPORTED,
     METHOD_NOT_ALLOWED,
     PRECONDITION_FAILED,
     RANGE_NOT_SATISFIABLE,
@@ -200,6 +204,19 @@ class Declined(GatewayError):
         return cls("invalid", "; ".join(f"{field} {message}" for field, message in faults), faults)
 
 
+class DatabaseError(GatewayError):
+    """The database cannot be used now. The text says which one, why, and what to do.
+
+    kind: "unreachable", "locked", "full", "refused" (name, password or permission), "damaged", "outdated"
+    (its tables must be migrated), "newer" (than this program), "foreign" (the store is another database's) or
+    "failed".
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class StoreUnavailable(GatewayError):
     """The store (Redis) is not connected, did not answer in time, or answered that it cannot serve.
 
@@ -210,18 +227,6 @@ class StoreUnavailable(GatewayError):
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason
-
-
-class DatabaseError(GatewayError):
-    """The database cannot be used now. The text says which one, why, and what to do.
-
-    kind: "unreachable", "locked", "full", "refused" (name, password or permission), "damaged", "outdated"
-    (its tables must be migrated), "newer" (than this program) or "failed".
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 class StorageError(GatewayError):

@@ -1,9 +1,10 @@
 """The suite in one command: `python -m tests`, which is what `make test` runs.
 
 First come the tests that may run in parallel; then, one after another, those marked `alone`, which count
-memory, descriptors or processor time of the whole machine. Tests marked `slow` are left out, and how long
-something takes is not asserted. `--slow` runs just those: the slow tests and those marked `timing`, one after
-another, with their limits of time. `--all` runs everything.
+memory, descriptors or processor time of the whole machine. Tests marked `slow` are left out, properties are
+tried on a tenth of their examples, and how long something takes is not asserted. `--slow` runs just those: in
+parallel the slow tests, and the properties with all examples; then, one after another, those marked `timing`,
+with their limits of time, and the slow ones that must be alone. `--all` runs everything.
 
     python -m tests [--all | --slow] [--coverage] [arguments of pytest, such as `tests/http -k range`]
 
@@ -30,12 +31,18 @@ def main(arguments: list[str]) -> int:
     coverage = "--coverage" in arguments
     # Tests start hundreds of Python processes: without compiled files each would compile the gateway again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    together = ["-n", str(processes()), "--dist", "worksteal"]
     parts = []
     if "--slow" not in arguments:
-        together = ["-n", str(processes()), "--dist", "worksteal", "-m", "not slow and not alone"]
-        parts = [("in parallel", together), ("alone", ["-m", "alone and not slow"])]
+        parts = [
+            ("in parallel", [*together, "-m", "not slow and not alone"]),
+            ("alone", ["-m", "alone and not slow"]),
+        ]
     if "--slow" in arguments or "--all" in arguments:
-        parts.append(("slowly, or within limits of time", ["-m", "slow or timing", "--timing"]))
+        parts += [
+            ("slowly", [*together, "--thorough", "-m", "(slow or hypothesis) and not (alone or timing)"]),
+            ("within limits of time, or slowly and alone", ["--timing", "-m", "timing or (slow and alone)"]),
+        ]
     measured = ["coverage", "run", "-m"] if coverage else []
     if coverage:
         run("coverage", "erase")
@@ -45,7 +52,7 @@ def main(arguments: list[str]) -> int:
         codes.append(run(*measured, "pytest", *selection, *chosen))
         if codes[-1] not in {0, NOTHING_COLLECTED}:
             return codes[-1]
-    if len(parts) == 2:
+    if "--slow" not in arguments and "--all" not in arguments:
         print('Left out: tests marked "slow", and limits of time. "make test-slow" has them.')
     if all(code == NOTHING_COLLECTED for code in codes):
         return NOTHING_COLLECTED

@@ -26,6 +26,7 @@ from tests.support.azurite import Azurite  # noqa: E402
 from tests.support.backends import make_backend  # noqa: E402
 from tests.support.buckets import S3Server  # noqa: E402
 from tests.support.databases import ENGINES, Databases, memory_folder  # noqa: E402
+from tests.support.examples import try_thoroughly  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
 from tests.support.postgres import PostgresServer  # noqa: E402
 from tests.support.shop import Shop  # noqa: E402
@@ -219,11 +220,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="hold tests marked `timing` to their limits; see tests/support/timing.py",
     )
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="try properties on all their examples; see tests/support/examples.py",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The main process of a run makes what its workers (of pytest-xdist) share."""
     hold_limits(config.getoption("--timing"))
+    try_thoroughly(config.getoption("--thorough"))
     workers = getattr(config, "workerinput", None)
     if workers is not None or not config.getoption("numprocesses", None):
         # This process runs tests. Only pytest's own processes are measured, not those that tests start.

@@ -40,6 +40,8 @@ from gateway.http.targets import (
 )
 from gateway.mint.idempotency import idempotency_key
 from gateway.mint.models import mint_model
+from gateway.platforms.interface import Message
+from gateway.platforms.registry import PLATFORMS
 from gateway.secrets import redact, redact_url
 from gateway.web.authentication import bearer_key
 from gateway.web.bodies import BODY_LIMIT, check_expectation, parse_json
@@ -51,6 +53,7 @@ from tests.support.timing import lasts
 
 PACKAGE: Final = Path(gateway.__file__).parent
 SIZE: Final = 16 * 1024
+SHORT: Final = 256
 MOST_SECONDS: Final = 0.001
 PATIENCE: Final = 4
 """How much slower than a usual machine the one of the tests may be."""
@@ -98,6 +101,15 @@ def field_reader(read: Callable[[Any], object], name: str) -> Callable[[str], ob
     return lambda text: read(Asked(**{name: text}))
 
 
+def verify_webhook(kind: str, message: Message) -> None:
+    PLATFORMS[kind].verify(message, ("secret", "other"), 1.0)
+
+
+def signature_reader(kind: str, *names: str) -> Callable[[str], None]:
+    """What checks a signature, with a text in each of its header fields."""
+    return lambda text: verify_webhook(kind, Message(tuple((name, text) for name in names), b"{}", 0))
+
+
 ENTRY_POINTS: Final[dict[str, Callable[[str], object]]] = {
     "the log's path": logged,
     "the log's agent": lambda text: logged("/", User_Agent=text),
@@ -128,6 +140,13 @@ ENTRY_POINTS: Final[dict[str, Callable[[str], object]]] = {
     "Idempotency-Key": field_reader(idempotency_key, "Idempotency_Key"),
     "Expect": field_reader(check_expectation, "Expect"),
     "parameters of an API": parameters,
+    "Stripe-Signature": signature_reader("stripe", "stripe-signature"),
+    "Stripe-Signature, many": lambda text: signature_reader("stripe", "stripe-signature")("t=1,v1=" + text),
+    "Paddle-Signature": signature_reader("paddle", "paddle-signature"),
+    "webhook-signature": signature_reader("polar", "webhook-id", "webhook-timestamp", "webhook-signature"),
+    "a signature in base64": signature_reader("shopify", "x-shopify-hmac-sha256"),
+    "a signature in hex": signature_reader("lemonsqueezy", "x-signature"),
+    "a secret at the end of a URL": lambda text: verify_webhook("gumroad", Message((), b"", 0, text)),
 }
 
 
@@ -151,6 +170,7 @@ def slowest(read: Callable[[Any], object], found: Iterable[Any]) -> tuple[float,
     return worst
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_the_work_is_bounded(name: str) -> None:
@@ -160,6 +180,13 @@ def test_the_work_is_bounded(name: str) -> None:
         pass  # the best of a few attempts is what is compared
 
 
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_no_text_is_an_error(name: str) -> None:
+    for text in (*texts(SHORT), ranges(SHORT)):
+        attempt(ENTRY_POINTS[name], text)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_no_text_is_an_error_and_the_memory_is_bounded(name: str) -> None:
     """Only refusals may be raised. Memory is what the call has at once, and nothing of it is left."""
@@ -179,6 +206,7 @@ def test_no_text_is_an_error_and_the_memory_is_bounded(name: str) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_bodies_are_parsed_in_linear_time() -> None:
     def read(body: bytes) -> None:
@@ -201,9 +229,10 @@ CACHES: Final = {
     # keyed by texts of clients, which are short where they are kept
     "gateway.dataplane.access_log": 2,  # _request: path and agent; _clock: a number
     "gateway.http.client_address": 3,  # addresses, and X-Forwarded-For of up to CACHED_CHARACTERS
-    "gateway.http.fields": 3,  # _kept_prefers_html: Accept; two are keyed by what a manifest holds
+    "gateway.http.fields": 2,  # _kept_prefers_html: Accept; one is keyed by a number
     # keyed by what a seller has published, by the settings, or by numbers
     "gateway.dataplane.authorise": 1,
+    "gateway.http.file_names": 1,
     "gateway.http.pages": 2,
     "gateway.mint.routes": 1,
     "gateway.storage.s3.signing": 2,

@@ -97,6 +97,7 @@ def leaks(text: str, secrets: list[str]) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_thousand_requests_leave_no_token(plane: Plane) -> None:
     generator = random.Random(7)
     one, many = plane.publish(b"x" * 100), plane.publish(b"a", b"b")

@@ -129,4 +129,6 @@ def _lifetime(text: str) -> int:
         raise fail(f"--expires: {error}") from None
     if not 1 <= seconds <= MAX_LIFETIME:
         raise fail("--expires: must be at least 1 second and at most ten years (3660d)")
+    if not seconds.is_integer():
+        raise fail(f"--expires: must be whole seconds, not {text}")
     return int(seconds)

@@ -47,6 +47,8 @@ def read_lifetime(text: str | None, settings: Settings) -> int:
         raise fail(f"--expires-in: {error}") from None
     if seconds < 1:
         raise fail("--expires-in: must be at least 1 second")
+    if not seconds.is_integer():
+        raise fail(f"--expires-in: must be whole seconds, not {text}")
     if seconds > settings.mint_max_ttl:
         longest = format_duration(settings.mint_max_ttl)
         raise fail(f"--expires-in: {text} is more than mint.max_ttl allows ({longest})")

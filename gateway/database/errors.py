@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway.errors import DatabaseError, GatewayError
 
-__all__ = ["DatabaseError", "Duplicate", "explain", "is_foreign"]
+__all__ = ("DatabaseError", "Duplicate", "explain", "is_foreign")
 
 
 class Duplicate(GatewayError):

@@ -164,15 +164,10 @@ CONNECTION: Final = Table(
 MAPPING: Final = Table(
     "mapping",
     METADATA,
-    _id(),
-    _reference("connection_id", "connection.id"),
-    _text("key"),  # price, product, variant, sku, payment_link, metadata
-    _text("value"),
-    _text("product_id"),
-    _text("scope"),  # all, version, until
-    _text("version", nullable=True),
-    _moment("until", nullable=True),
-    UniqueConstraint("connection_id", "key", "value", "product_id"),
+    _reference("connection_id", "connection.id", primary_key=True),
+    _text("key", primary_key=True),  # price, product, variant, sku, payment_link, metadata
+    _text("value", primary_key=True),
+    Column("products", Json, nullable=False),  # none: the item is mapped to nothing, and nobody waits for it
     Index(None, "key", "value"),
 )
 
@@ -196,6 +191,15 @@ INBOX: Final = Table(
     Index(None, "connection_id", "state", "id"),
 )
 
+INBOX_REFERENCE: Final = Table(
+    "inbox_reference",
+    METADATA,
+    _reference("inbox_id", "inbox.id", primary_key=True),
+    _text("kind", primary_key=True),  # which order or customer the event is about: see gateway.orders.facts
+    _text("value", primary_key=True),
+    Index(None, "kind", "value"),
+)
+
 ORDER: Final = Table(
     "order",
     METADATA,
@@ -203,34 +207,47 @@ ORDER: Final = Table(
     _text("source"),  # a connection's id, or the word given by PUT
     _text("external_id"),  # the platform's own
     _reference("connection_id", "connection.id", ondelete="SET NULL", nullable=True),
-    _reference("customer_id", "customer.id", ondelete="RESTRICT", nullable=True, index=True),
+    _reference("customer_id", "customer.id", ondelete="RESTRICT", nullable=True, index=True),  # who bought
+    _reference(
+        "recipient_id", "customer.id", ondelete="RESTRICT", nullable=True, index=True
+    ),  # who downloads
+    _text("customer_told", nullable=True),  # the address by which customer_id was found, normalised
+    _text("recipient_told", nullable=True),
     _text("number", nullable=True),
-    _text("status", nullable=True),  # computed from the facts; NULL while nothing but later facts has come
-    _moment("placed", nullable=True),
+    _text("status"),  # computed from the facts
+    _moment("placed"),
     _flag("test"),
     _text("country", nullable=True),
-    Column(
-        "details", Json, nullable=False
-    ),  # what else is shown: amounts, currency, the purchase's address, …
+    Column("details", Json, nullable=False),  # what else is shown: amounts, the purchase's address, …
     _moment("created"),
     _moment("updated"),
+    _moment("erased", nullable=True),  # the person was; the same order sent again brings nobody back
     UniqueConstraint("source", "external_id"),
     Index(None, "placed", "id"),
     Index(None, "status", "id"),
 )
 
-ORDER_FACT: Final = Table(
-    "order_fact",
+ORDER_REFERENCE: Final = Table(
+    "order_reference",
     METADATA,
-    _reference("order_id", "order.id", primary_key=True),
-    _text("kind", primary_key=True),  # snapshot, refund, dispute, …
-    _text(
-        "fact_key", primary_key=True
-    ),  # what the platform names it by, so that a fact that comes twice is one
+    _text("source", primary_key=True),
+    _text("kind", primary_key=True),  # by which facts find the order: see gateway.orders.facts
+    _text("value", primary_key=True),
+    _text("external_id", primary_key=True),  # of the order, which may come later
+    Index(None, "source", "external_id"),
+)
+
+FACT: Final = Table(
+    "fact",
+    METADATA,
+    _text("source", primary_key=True),
+    _text("fact_key", primary_key=True),  # of several facts with one key, one is kept
+    _text("reference_kind"),  # what leads to its orders, which may come later
+    _text("reference_value"),
     _moment("as_of"),
     Column("body", Json, nullable=False),
     _moment("received"),
-    Column("inbox_id", ForeignKey("inbox.id", ondelete="SET NULL"), nullable=True, index=True),
+    Index(None, "source", "reference_kind", "reference_value"),
 )
 
 ORDER_LINE: Final = Table(
@@ -242,14 +259,23 @@ ORDER_LINE: Final = Table(
     Column("position", Integer, nullable=False),
     _text("item_key", nullable=True),
     _text("item_value", nullable=True),
-    Column("items", Json, nullable=False),  # every identifier of the item that may be mapped
     _text("title", nullable=True),
     Column("quantity", Integer, nullable=False),
     Column("refunded", Integer, nullable=False, server_default="0"),
-    _flag("mapped"),
+    _flag("waits"),  # for a mapping
+    _flag("gone"),  # the order has it no more; what it granted is revoked
     UniqueConstraint("order_id", "external_id"),
-    Index(None, "item_key", "item_value"),
+    Index(None, "waits", "item_key", "item_value"),
     CheckConstraint("quantity >= 0 AND refunded >= 0", name="counts"),
+)
+
+LINE_ITEM: Final = Table(
+    "line_item",
+    METADATA,
+    _reference("line_id", "order_line.id", primary_key=True),
+    _text("key", primary_key=True),  # every identifier of the item that may be mapped
+    _text("value", primary_key=True),
+    Index(None, "key", "value"),
 )
 
 _UNENFORCED: Final = text("status <> enforced")
@@ -259,11 +285,13 @@ ENTITLEMENT: Final = Table(
     METADATA,
     _id(),
     _reference("customer_id", "customer.id", ondelete="RESTRICT"),
-    _reference("line_id", "order_line.id", ondelete="SET NULL", nullable=True),
+    _reference("line_id", "order_line.id", ondelete="CASCADE", nullable=True),  # NULL: granted by hand
     _text("product_id"),
     _text("scope"),  # all, version, until
     _text("version", nullable=True),
     _moment("updates_until", nullable=True),
+    Column("bought", Integer, nullable=False),
+    Column("base", Json, nullable=False),  # status, reasons and quantity without the override
     Column("quantity", Integer, nullable=False),
     _text("status"),  # active, suspended, revoked: computed
     Column("reasons", Json, nullable=False),

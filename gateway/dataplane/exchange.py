@@ -25,7 +25,10 @@ KEPT_CHARACTERS: Final = 1024
 """What is kept of each text of a head. It is what the log reads: `READ_CHARACTERS` of access_log.py."""
 _LOGGED: Final = ("User-Agent", "Range")
 _FORWARDED: Final = ("X-Forwarded-For", "Forwarded")
-EXPOSED: Final = b"Access-Control-Expose-Headers: Accept-Ranges, Content-Disposition, Content-Range, ETag\r\n"
+EXPOSED: Final = (
+    b"Access-Control-Expose-Headers: "
+    b"Accept-Ranges, Content-Disposition, Content-Range, ETag, Repr-Digest, Retry-After\r\n"
+)
 
 
 class ClientGone(Exception):

@@ -1,12 +1,6 @@
-"""The values of header fields: dates, names, digests, ranges, and what a client prefers.
+"""The values of header fields: dates, digests, ranges, and what a client prefers. Names: file_names.py.
 
 Every value that is made here is printable ASCII, whatever it is made from.
-
-The name under which a download is saved (`download_name`) is the last component of the name in the manifest.
-Both kinds of slash separate components. It is in the composed form of Unicode (NFC). Control characters,
-marks that change the direction of text, leading dots and leading or trailing spaces are dropped; a lone
-surrogate becomes `_`. The name has at most MAX_NAME_BYTES bytes: the end of the stem is cut off, not the
-extension. If nothing remains, it is `download`.
 """
 
 from __future__ import annotations
@@ -14,23 +8,13 @@ from __future__ import annotations
 import base64
 import re
 import time
-import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
-from gateway.http.media_types import DEFAULT_TYPE, MEDIA_TYPES
 from gateway.http.ranges import Span, Spans
-from gateway.manifest import composed
-
-MAX_NAME_BYTES: Final = 200
-"""The longest name for a client, in UTF-8: file systems allow 255, and browsers add ` (1).crdownload`."""
-
-MAX_EXTENSION: Final = 16
-"""The longest extension, in characters, that is kept when a name is shortened."""
 
 PRESENT_YEAR: Final = 2026
 """A two-digit year is at most 50 years after this one, else in the past (RFC 9110 section 5.6.7). A constant
@@ -51,11 +35,6 @@ _RFC850: Final = re.compile(
     rf"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, ([0-9]{{2}})-{_MONTH}-([0-9]{{2}}) {_TIME} GMT"
 )
 _ASCTIME: Final = re.compile(rf"(?:{'|'.join(_DAYS)}) {_MONTH} ([0-9]{{2}}| [0-9]) {_TIME} ([0-9]{{4}})")
-
-_DROPPED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_UNSAFE: Final = re.compile(r'[^ -~]|["\\/%;]')
-_ATTRIBUTE_CHARACTERS: Final = "!#$&+-.^_`|~"
 
 
 # --- dates (RFC 9110 section 5.6.7) -------------------------------------------------------------------------
@@ -104,54 +83,6 @@ def _seconds(year: int, month: str, day: str, clock: Sequence[str]) -> int | Non
     return ((days * 24 + int(hour)) * 60 + int(minute)) * 60 + int(second)
 
 
-# --- names and types ----------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=4096)
-def content_disposition(name: str) -> str:
-    """`attachment` with both forms of the file's name (RFC 6266, RFC 8187), safe for any name.
-
-    `filename` is for old clients: ASCII, without accents, and with `_` for what ASCII does not have and for
-    what misleads some parser (quotes, backslash, percent, semicolon). `filename*` is the name itself.
-    """
-    name = download_name(name)
-    encoded = quote(name, safe=_ATTRIBUTE_CHARACTERS)
-    return f"attachment; filename=\"{_ascii_name(name)}\"; filename*=UTF-8''{encoded}"
-
-
-def download_name(name: str) -> str:
-    """The name under which a file is saved: see the top of the module."""
-    last = re.split(r"[/\\]", name)[-1]
-    clean = _SURROGATE.sub("_", _DROPPED.sub("", composed(last))).lstrip(". ").rstrip(" ")
-    encoded = clean.encode()
-    if len(encoded) > MAX_NAME_BYTES:
-        stem, extension = _split_extension(clean)
-        room = MAX_NAME_BYTES - len(extension.encode())
-        clean = stem.encode()[:room].decode(errors="ignore").rstrip(" ") + extension
-    return clean or "download"
-
-
-def media_type(name: str) -> str:
-    """The media type for a file's name, from our own table: it is the same on every machine."""
-    _, dot, extension = re.split(r"[/\\]", name)[-1].rpartition(".")
-    return MEDIA_TYPES.get(extension.lower(), DEFAULT_TYPE) if dot else DEFAULT_TYPE
-
-
-def _ascii_name(name: str) -> str:
-    """The name in ASCII. Decomposing may bring in slashes and leading dots, which are removed once more."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    stem, extension = _split_extension(plain.lstrip(". "))
-    stem, extension = _UNSAFE.sub("_", stem), _UNSAFE.sub("_", extension)
-    if not any(c.isalnum() for c in stem):
-        stem = "download"
-    return stem[: MAX_NAME_BYTES - len(extension)] + extension
-
-
-def _split_extension(name: str) -> tuple[str, str]:
-    stem, dot, extension = name.rpartition(".")
-    return (stem, dot + extension) if stem and len(extension) <= MAX_EXTENSION else (name, "")
-
-
 # --- validators, digests, ranges ----------------------------------------------------------------------------
 
 
@@ -187,16 +118,16 @@ def multipart(spans: Spans, size: int, part_type: str, sha256_hex: str) -> Multi
 
     The boundary is 128 bits of a hash of the content's digest and the spans. So every worker sends the same
     bytes for the same request, and no content can contain the boundary, because it would contain its own
-    hash.
+    hash. The body begins with CRLF, as nginx's does (an empty preamble: RFC 2046 section 5.1.1), because
+    zsync throws away the first line.
     """
     selected = ",".join(f"{start}-{stop}" for start, stop in spans)
     boundary = sha256(f"{sha256_hex} {selected}".encode()).hexdigest()[:32]
     parts: list[tuple[bytes, Span]] = []
-    opening = f"--{boundary}"
+    opening = f"\r\n--{boundary}\r\nContent-Type: {part_type}\r\nContent-Range: bytes "
     for span in spans:
-        head = f"{opening}\r\nContent-Type: {part_type}\r\nContent-Range: {content_range(span, size)}\r\n\r\n"
+        head = f"{opening}{span.start}-{span.stop - 1}/{size}\r\n\r\n"
         parts.append((head.encode(), span))
-        opening = f"\r\n--{boundary}"
     closing = f"\r\n--{boundary}--\r\n".encode()
     length = len(closing) + sum(len(head) + span.stop - span.start for head, span in parts)
     return Multipart(f"multipart/byteranges; boundary={boundary}", tuple(parts), closing, length)

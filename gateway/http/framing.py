@@ -7,6 +7,7 @@ a whole, and only after `check_head`:
 - A request line longer than `max_line` is 414. A field longer than `max_field`, more than `max_headers`
   fields, and a head of more than `max_head` bytes, counted from the first one, are 431.
 - The parts of a request line are separated by one space each (RFC 9112 section 3).
+- A well-formed version other than HTTP/1.0 and HTTP/1.1 is 505 (RFC 9110 section 15.6.6).
 - A Host field holds a host and perhaps a port, as RFC 3986 section 3.2.2 writes them (section 3.2).
 - Transfer-Encoding names an encoding (section 6.1). With HTTP/1.0 the framing counts as faulty: the
   connection closes after the answer (the same section).
@@ -24,6 +25,7 @@ from typing import Final, Protocol
 from gateway.errors import (
     BAD_REQUEST,
     HEAD_TOO_LARGE,
+    HTTP_VERSION_NOT_SUPPORTED,
     URI_TOO_LONG,
     Refused,
 )
@@ -37,7 +39,9 @@ MAX_LENGTH_DIGITS: Final = 20
 """A Content-Length is a number of 64 bits."""
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
-_REQUEST_LINE: Final = re.compile(_TOKEN + rb"{1,%d} ([!-~\x80-\xff]+) HTTP/1\.([01])\r\n" % MAX_METHOD)
+_METHOD_AND_TARGET: Final = _TOKEN + rb"{1,%d} ([!-~\x80-\xff]+) " % MAX_METHOD
+_REQUEST_LINE: Final = re.compile(_METHOD_AND_TARGET + rb"HTTP/1\.([01])\r\n")
+_ANY_VERSION: Final = re.compile(_METHOD_AND_TARGET + rb"HTTP/[0-9]\.[0-9]\r\n")
 _BEGINNING: Final = re.compile(_TOKEN + rb"{1,%d}+(?:\Z| (?:\Z|[/*hH]))" % MAX_METHOD)
 """How a request begins whose line is not complete: a method, and a target of any form but an authority."""
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
@@ -76,8 +80,18 @@ def check_beginning(part: bytes, known: int, limits: HeadLimits) -> None:
         raise Refused(URI_TOO_LONG)
     if len(part) > limits.max_head:
         raise Refused(HEAD_TOO_LARGE)
-    if end >= 0 and ((end >= known and _REQUEST_LINE.match(part) is None) or _BARE_LF.search(part, known)):
+    if end >= known and end >= 0:
+        _read_line(part)
+    if end >= 0 and _BARE_LF.search(part, known):
         raise Refused(BAD_REQUEST)
+
+
+def _read_line(head: bytes) -> re.Match[bytes]:
+    """The target and the minor version of the request line. Raises Refused."""
+    line = _REQUEST_LINE.match(head)
+    if line is None:
+        raise Refused(BAD_REQUEST if _ANY_VERSION.match(head) is None else HTTP_VERSION_NOT_SUPPORTED)
+    return line
 
 
 class Framing:
@@ -107,9 +121,7 @@ def check_head(head: bytes, limits: HeadLimits) -> Framing:
         raise Refused(URI_TOO_LONG)
     if len(head) > limits.max_head:
         raise Refused(HEAD_TOO_LARGE)
-    line = _REQUEST_LINE.match(head)
-    if line is None:
-        raise Refused(BAD_REQUEST)
+    line = _read_line(head)
     lines = head.split(b"\r\n")
     if len(lines) - 3 > limits.max_headers or max(map(len, lines[1:])) > limits.max_field:
         raise Refused(HEAD_TOO_LARGE)

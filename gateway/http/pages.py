@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from gateway.config.units import format_size
 from gateway.errors import Refusal
+from gateway.http.file_names import shown
 from gateway.manifest import Manifest, composed
 
 _STYLE: Final = (
@@ -115,10 +116,10 @@ def _index_json(manifest: Manifest, links: list[str]) -> bytes:
 def _index_page(manifest: Manifest, links: list[str]) -> bytes:
     rows = "".join(
         f'<tr><td><a href="{markup.escape(link)}" title="SHA-256 {file.sha256}">'
-        f"{markup.escape(_printable(composed(file.name)))}</a></td><td>{format_size(file.size)}</td></tr>"
+        f"{markup.escape(shown(composed(file.name)))}</a></td><td>{format_size(file.size)}</td></tr>"
         for file, link in zip(manifest.files, links, strict=True)
     )
-    heading = markup.escape(_printable(f"{manifest.product} {manifest.version}"))
+    heading = markup.escape(shown(f"{manifest.product} {manifest.version}"))
     return _page(
         f"{manifest.product} {manifest.version}",
         f"<h1>{heading}</h1><table><tr><th>File</th><th>Size</th></tr>{rows}</table>",
@@ -130,10 +131,5 @@ def _page(title: str, content: str) -> bytes:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         '<meta name="robots" content="noindex">'
-        f"<title>{markup.escape(_printable(title))}</title><style>{_STYLE}</style>{content}"
+        f"<title>{markup.escape(shown(title))}</title><style>{_STYLE}</style>{content}"
     ).encode()
-
-
-def _printable(text: str) -> str:
-    """The text, with a replacement character for everything that is not valid Unicode."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

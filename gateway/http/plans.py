@@ -19,13 +19,13 @@ from multidict import CIMultiDictProxy
 from gateway.errors import PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, Refusal
 from gateway.http.conditions import Verdict, evaluate, requested_range
 from gateway.http.fields import (
-    content_disposition,
     content_range,
     entity_tag,
     format_date,
     multipart,
     repr_digest,
 )
+from gateway.http.file_names import content_disposition
 from gateway.http.ranges import UNSATISFIABLE, Span, select_ranges
 from gateway.manifest import ManifestFile
 

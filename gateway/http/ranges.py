@@ -20,6 +20,9 @@ The rules, in the order they are applied:
   stands where the first of its ranges stood. If more than MAX_PARTS remain, the field is ignored.
 - A field with more than MAX_RANGES elements, empty ones included, is ignored before they are read.
 
+Programs that bring an older copy of a file up to date ask for many ranges at once: zsync for 20, zchunk for
+255 and, when it is refused, for 127 and less.
+
 Other servers follow other rules: most of them do not merge, so that they send a byte as often as it is asked
 for. `most_bytes` says what a front proxy may send that answers by itself.
 """
@@ -29,14 +32,14 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple, TypeAlias
 
-MAX_PARTS: Final = 16
-"""The most parts of one answer: programs that read archives and documents ask for a few."""
+MAX_PARTS: Final = 256
+"""The most parts of one answer: zchunk asks for 255. Apache sends 200, and nginx any number."""
 
-MAX_RANGES: Final = 256
-"""The most ranges of one field, merged or not; reading this many takes less than a millisecond. A field with
-more is ignored, as if it asked for too many parts."""
+MAX_RANGES: Final = 4 * MAX_PARTS
+"""The most ranges of one field, merged or not; reading this many takes about a millisecond. A field with more
+is ignored, as if it asked for too many parts."""
 
-MAX_UNMERGED: Final = 16
+MAX_UNMERGED: Final = MAX_PARTS
 """For more ranges, nginx sends the whole file: `max_ranges` in config/nginx/auth_request.conf."""
 
 _DIGITS: Final = 18

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import StorageError
-from gateway.http.fields import media_type
+from gateway.http.file_names import media_type
 from gateway.manifest import Manifest, ManifestFile
 from gateway.products.bucket_scanning import ScannedObject
 from gateway.products.scanning import ScannedFile, printable

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
+from gateway.http.file_names import shown, turns_text
+
 NANOSECONDS: Final = 1_000_000_000
 OLDEST_REAL: Final = 318_297_600
 """1980-02-01 and a day. Nix and OSTree date files 1970-01-01, zip and reproducible builds 1980-01-01, Gradle
@@ -58,6 +60,12 @@ def _names(names: Sequence[str]) -> Iterator[str]:
         yield (
             f"{alike[0][0]!r} and {alike[0][1]!r} differ by case only{_more(len(alike))}: on Windows and "
             "macOS one replaces the other. Rename one of them"
+        )
+    turning = [name for name in names if turns_text(name)]
+    if turning:
+        yield (
+            f"{shown(turning[0])!r} has a mark that changes the direction of text{_more(len(turning))}: "
+            "programs show such a name differently from what it is. Rename it, unless you need the mark"
         )
     slashed = [name for name in names if "\\" in name]
     if slashed:

@@ -33,7 +33,7 @@ class Metric:
 STATUSES: Final = (
     *(200, 204, 206, 302, 304),
     *(400, 401, 403, 404, 405, 412, 414, 416, 417, 429, 431),
-    *(500, 502, 503),
+    *(500, 502, 503, 505),
 )
 """The statuses that are counted one by one. All others are counted as `other`."""
 

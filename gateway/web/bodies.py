@@ -1,10 +1,8 @@
 """Reading the JSON body of a request strictly.
 
-A body that two readers could understand differently is refused, and no body can crash the service. Each of
-these is a 400 that names the fault: invalid UTF-8, a byte order mark, duplicate names (RFC 8259 section 4
-leaves their meaning open), too many names in one object, NaN and Infinity, numbers that are too long,
-nesting that is too deep, an empty body. The models (`gateway.web.validation`) refuse everything else:
-a body that is no object, unknown fields, wrong types (1.0 and true are no integers), values out of range.
+What `gateway.http.strict_json` refuses is a 400 that names the fault. The models (`gateway.web.validation`)
+refuse everything else: a body that is no object, unknown fields, wrong types (1.0 and true are no integers),
+values out of range.
 
 A body is read only as far as its limit, and must arrive in time. The work to parse it grows with its length
 only.
@@ -13,13 +11,12 @@ only.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-from collections import Counter
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from aiohttp import HttpVersion11, web
 
+from gateway.http import strict_json
 from gateway.web.connection import ProblemConnection
 from gateway.web.problems import Problem, too_large, too_slow
 
@@ -29,11 +26,6 @@ BODY_LIMIT: Final = 64 * 1024
 AT_HAND: Final = 4096
 """Bytes of a body that is parsed before its sender's key is known, if it has arrived: usual ones are shorter.
 So the key is looked up together with what the body asks for. Parsing this much takes less than 0.1 ms."""
-MAX_MEMBERS: Final = 1000
-"""Names of one object. The largest that is accepted, metadata of 4 KiB, has some 700."""
-MAX_NUMBER_CHARACTERS: Final = 1000
-"""The longest number that is converted, which takes 10 µs. None above 2^53 is accepted, but up to here the
-refusal names the field."""
 
 _MEDIA_TYPE: Final = re.compile(
     r'application/json[ \t]*(?:;[ \t]*charset="?utf-?8"?[ \t]*)?;?', re.IGNORECASE
@@ -107,57 +99,6 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
 def parse_json(body: bytes) -> Any:
     """Parse a body. Raises Problem."""
     try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise Problem("invalid_request", "The body is not UTF-8.") from None
-    if text.startswith("\ufeff"):
-        raise Problem(
-            "invalid_request", "The body begins with a byte order mark (BOM), which JSON does not allow."
-        )
-    try:
-        return _decode(text)
-    except json.JSONDecodeError as error:
-        position = f"line {error.lineno}, column {error.colno}"
-        raise Problem("invalid_request", f"The body is not JSON: the fault is at {position}.") from None
-    except RecursionError:
-        raise Problem("invalid_request", "The body is nested too deeply.") from None
-    except _AmbiguousError as error:
-        raise Problem("invalid_request", f"The body cannot be accepted: {error}.") from None
-
-
-class _AmbiguousError(Exception):
-    """JSON that two readers could understand differently, or not at all."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MAX_MEMBERS:
-        raise _AmbiguousError(f"an object has more than {MAX_MEMBERS} names")
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise _AmbiguousError(f"the name {repeated[:100]!r} appears twice in one object")
-    return members
-
-
-def _read_integer(digits: str) -> int:
-    if len(digits) > MAX_NUMBER_CHARACTERS:
-        raise _AmbiguousError("a number is too long")
-    return int(digits)
-
-
-def _read_fraction(text: str) -> float:
-    if len(text) > MAX_NUMBER_CHARACTERS:
-        raise _AmbiguousError("a number is too long")
-    return float(text)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _AmbiguousError(f"{name} is not a number in JSON")
-
-
-_decode: Final = json.JSONDecoder(
-    object_pairs_hook=_unique,
-    parse_int=_read_integer,
-    parse_float=_read_fraction,
-    parse_constant=_refuse_constant,
-).decode
+        return strict_json.parse(body)
+    except strict_json.JsonFault as fault:
+        raise Problem("invalid_request", str(fault)) from None

@@ -30,7 +30,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.errors import HEAD_TOO_LARGE, URI_TOO_LONG, Refusal, Refused
+from gateway.errors import (
+    HEAD_TOO_LARGE,
+    HTTP_VERSION_NOT_SUPPORTED,
+    URI_TOO_LONG,
+    Refusal,
+    Refused,
+)
 from gateway.http.client_address import peer_address
 from gateway.http.framing import HEAD_END, HeadLimits, check_head
 from gateway.runtime.line_budget import LineBudget
@@ -38,6 +44,7 @@ from gateway.runtime.peers import PeerName, read_peer
 from gateway.web.problems import (
     Problem,
     head_too_large,
+    http_version_not_supported,
     internal_error,
     log_failure,
     malformed_request,
@@ -54,6 +61,7 @@ MAX_REFUSING: Final = 32
 _PROBLEMS: Final[dict[Refusal, Callable[[], Problem]]] = {
     URI_TOO_LONG: uri_too_long,
     HEAD_TOO_LARGE: head_too_large,
+    HTTP_VERSION_NOT_SUPPORTED: http_version_not_supported,
 }
 _lines = LineBudget()  # one a process: its services share it
 
@@ -141,11 +149,8 @@ class ProblemConnection(RequestHandler):
             return
         part = self._head_part + data
         end = part.find(HEAD_END, max(0, len(self._head_part) - len(HEAD_END))) + len(HEAD_END)
-        is_whole = end >= len(HEAD_END)
-        if (end if is_whole else len(part)) > self.limits.head.max_head:
-            self._refuse(head_too_large())
-            return
-        problem = _problem_of_head(part[:end], self.limits.head) if is_whole else None
+        head = part[:end] if end >= len(HEAD_END) else part
+        problem = _problem_of_head(head, self.limits.head)
         if problem is not None:
             self._refuse(problem)
             return
@@ -217,9 +222,20 @@ class ProblemConnection(RequestHandler):
 
 
 def _problem_of_head(head: bytes, limits: HeadLimits) -> Problem | None:
-    """What is wrong with a whole head that aiohttp's parser would accept; None if nothing is."""
+    """What is wrong with a head that aiohttp's parser would accept, or refuse as something else; else None.
+
+    Of one that is not complete, only the lengths are looked at.
+    """
+    begun = head.lstrip(b"\r\n")  # empty lines before it belong to it, but not to its first line
+    line_end = begun.find(b"\n")
+    if (line_end if line_end >= 0 else len(begun)) > limits.max_line:
+        return uri_too_long()
+    if len(head) > limits.max_head:
+        return head_too_large()
+    if not head.endswith(HEAD_END):
+        return None
     try:
-        framing = check_head(head.lstrip(b"\r\n"), limits)
+        framing = check_head(begun, limits)
     except Refused as refused:
         return _PROBLEMS.get(refused.refusal, malformed_request)()
     return malformed_request() if framing.closes else None

@@ -1,7 +1,9 @@
 """Models that several APIs share: the bases of requests and responses, types of fields, common responses.
 
 Request models are strict: they accept no unknown field and convert nothing. Where null is allowed it means
-the same as leaving the field out; a model whose field gives null another meaning says so.
+the same as leaving the field out; a model whose field gives null another meaning says so. In a body, where
+text or an object may be null, an empty text means the same, and so does `[]` for an object: PHP writes an
+empty object in this way, and forms send fields that nobody has filled in.
 
 Response models are what the OpenAPI document says of a response. The tests hold real responses to them; the
 services themselves make plain dictionaries.
@@ -9,7 +11,10 @@ services themselves make plain dictionaries.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeVar
+from collections.abc import Iterable
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -17,9 +22,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
     WithJsonSchema,
+    model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from gateway.products.validation import MAX_DISPLAY_NAME, NAME_PATTERN, display_name_faults
 from gateway.tokens.validation import (
@@ -36,10 +45,70 @@ from gateway.web.validation import fault
 NO_NUL_PATTERN: Final = r"^[^\x00]*$"
 
 
+NO_TEXT: Final[dict[str, Any]] = {"type": "string", "maxLength": 0}
+NO_MEMBERS: Final[dict[str, Any]] = {"type": "array", "maxItems": 0}
+
+
 class RequestModel(BaseModel):
-    """The base of bodies and URL parameters: strict, closed, frozen; its errors do not quote values."""
+    """The base of bodies and their parts: strict, closed, frozen; its errors do not quote values."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_what_is_empty(cls, document: Any) -> Any:
+        if not isinstance(document, dict) or not any(value in ("", []) for value in document.values()):
+            return document
+        empty = _empty_forms(cls)
+        return {
+            name: value
+            for name, value in document.items()
+            if not (value == "" and NO_TEXT in empty.get(name, ()))
+            and not (value == [] and NO_MEMBERS in empty.get(name, ()))
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, empty in _empty_forms(cls).items():
+            given = properties[name]
+            about = {key: given.pop(key) for key in ("title", "description", "default") if key in given}
+            properties[name] = {"anyOf": [*given.get("anyOf", [given]), *empty], **about}
+        return schema
+
+
+class Parameters(RequestModel):
+    """The base of the parameters of a URL: an empty one is not the same as none."""
+
+
+@cache
+def _empty_forms(model: type[RequestModel]) -> dict[str, tuple[dict[str, Any], ...]]:
+    """What means the same as null, for each field of a model that may be null and is a text or an object."""
+    forms = {"string": (NO_TEXT,), "object": (NO_TEXT, NO_MEMBERS)}
+    kinds = {
+        name: _json_type(field.annotation, field.metadata)
+        for name, field in model.model_fields.items()
+        if NoneType in get_args(field.annotation) and not issubclass(model, Parameters)
+    }
+    return {name: forms[kind] for name, kind in kinds.items() if kind in forms}
+
+
+def _json_type(annotation: Any, metadata: Iterable[Any]) -> str:
+    """The type that a field has in JSON, `string` or `object`; empty for every other one."""
+    for each in metadata:
+        if isinstance(each, WithJsonSchema):
+            return str((each.json_schema or {}).get("type", ""))
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _json_type(parts[0], parts[1:])
+    if origin in (Union, UnionType):
+        return next(filter(None, (_json_type(part, ()) for part in parts)), "")
+    if annotation is str or (origin is Literal and all(isinstance(part, str) for part in parts)):
+        return "string"
+    return "object" if isinstance(annotation, type) and issubclass(annotation, BaseModel) else ""
 
 
 class ResponseModel(BaseModel):
@@ -48,20 +117,16 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class NoParameters(RequestModel):
+class NoParameters(Parameters):
     """The parameters of a URL that takes none."""
 
 
 Given = TypeVar("Given", bound=RequestModel)
 
 
-def _drop_default(schema: dict[str, Any]) -> None:
-    schema.pop("default", None)
-
-
 def optional(description: str = "") -> Any:
     """Declare a field that may be left out but not be null; `model_fields_set` tells whether it was given."""
-    return Field(default=None, json_schema_extra=_drop_default, description=description or None)
+    return Field(default=None, description=description or None)
 
 
 def require_a_change(model: Given) -> Given:

@@ -129,4 +129,20 @@ def _schemas(rows: Iterable[Route[Any]]) -> dict[str, Any]:
     for row in rows:
         models |= dict.fromkeys(model for model in (row.body, row.response) if model is not None)
     _, schema = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
-    return dict(schema["$defs"])
+    return dict(_without_null_defaults(schema["$defs"]))
+
+
+def _without_null_defaults(schema: Any) -> Any:
+    """Take away every `"default": null`: it means the same as leaving the field out.
+
+    Generators of clients send it, or refuse it beside a type that has no null.
+    """
+    if isinstance(schema, list):
+        return [_without_null_defaults(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: _without_null_defaults(part)
+        for name, part in schema.items()
+        if name != "default" or part is not None
+    }

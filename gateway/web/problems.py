@@ -46,6 +46,11 @@ TABLE: Final[Mapping[str, Row]] = {
     "product_unknown": Row(404, "There is no such product"),
     "version_unknown": Row(404, "There is no such version"),
     "version_missing": Row(404, "The product has no version"),
+    "order_unknown": Row(404, "There is no such order"),
+    "customer_unknown": Row(404, "There is no such customer"),
+    "entitlement_unknown": Row(404, "There is no such entitlement"),
+    "connection_unknown": Row(404, "There is no such connection"),
+    "event_unknown": Row(404, "There is no such event"),
     "token_unknown": Row(404, "There is no such token"),
     "method_not_allowed": Row(405, "Method not allowed"),
     "request_timeout": Row(408, "The request took too long"),
@@ -53,6 +58,10 @@ TABLE: Final[Mapping[str, Row]] = {
     "product_exists": Row(409, "The product exists already"),
     "product_archived": Row(409, "The product is archived"),
     "version_conflict": Row(409, "The version exists with other files"),
+    "entitlement_not_active": Row(409, "The entitlement is not active"),
+    "version_not_included": Row(409, "The entitlement does not open such a version"),
+    "connection_exists": Row(409, "The connection exists already"),
+    "source_taken": Row(409, "The source is a connection"),
     "token_revoked": Row(409, "The token is revoked"),
     "too_large": Row(413, "The request is too large"),
     "uri_too_long": Row(414, "The URL is too long"),
@@ -61,8 +70,9 @@ TABLE: Final[Mapping[str, Row]] = {
     "idempotency_key_reused": Row(422, "The Idempotency-Key was used with another body"),
     "head_too_large": Row(431, "The request has too many or too long header fields"),
     "internal_error": Row(500, "Something went wrong here"),
-    "database_unavailable": Row(503, "The database is not available"),
+    "http_version_not_supported": Row(505, "This version of HTTP is not spoken here"),
     "overloaded": Row(503, "The service is busy"),
+    "database_unavailable": Row(503, "The database is not available"),
     "store_unavailable": Row(503, "The store is not available"),
 }
 """Codes are part of the API. A code never changes its meaning or its status."""
@@ -133,6 +143,11 @@ def uri_too_long() -> Problem:
     return Problem("uri_too_long", "Send a shorter URL: `max_line` says how long a request line may be.")
 
 
+def http_version_not_supported() -> Problem:
+    """Make the 505 for a version of HTTP that is neither 1.0 nor 1.1."""
+    return Problem("http_version_not_supported", "Use HTTP/1.1.")
+
+
 def overloaded() -> Problem:
     """Make the 503 for a connection beyond the limit."""
     return Problem(
@@ -193,6 +208,13 @@ def store_unavailable(detail: str) -> Problem:
     return Problem("store_unavailable", detail, headers=[("Retry-After", str(RETRY_AFTER_SECONDS))])
 
 
+def database_unavailable() -> Problem:
+    """Make the 503 for a database that cannot be used now. Why is for the log only."""
+    return Problem(
+        "database_unavailable", "Try again in a moment.", headers=[("Retry-After", str(RETRY_AFTER_SECONDS))]
+    )
+
+
 def internal_error() -> Problem:
     """Make the 500 for a fault of ours. Whoever answers with it logs the fault (see `log_failure`)."""
     return Problem("internal_error", "The service failed to answer this request. Its log has the reason.")
@@ -204,17 +226,13 @@ def problem_of(error: Exception, logger: logging.Logger) -> Problem:
         return error
     if isinstance(error, Declined):
         return _from_declined(error)
-    if isinstance(error, DatabaseError):
-        logger.warning("%s", error)
-        return Problem(
-            "database_unavailable",
-            "Nothing was changed; try again in a moment.",
-            headers=[("Retry-After", str(RETRY_AFTER_SECONDS))],
-        )
     if isinstance(error, StoreUnavailable):
         if not error.reason:  # else the store's client has logged it, once
             logger.warning("%s", error)
         return store_unavailable("Try again in a moment.")
+    if isinstance(error, DatabaseError):
+        logger.warning("%s", error)
+        return database_unavailable()
     log_failure(error, logger)
     return internal_error()
 

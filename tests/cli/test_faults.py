@@ -28,6 +28,14 @@ UNKNOWN = "0" * 32
         (("product", "add", "ok", "1", "/dev/null"), "/dev/null is neither a file nor a folder"),
         (("token", "create", "nope"), "there is no product nope"),
         (("token", "create", "x", "--expires-in", "soon"), "--expires-in: 'soon' is not a time"),
+        (("token", "create", "x", "--expires-in", "1M"), "--expires-in: '1M' is not a time, because months"),
+        (("token", "create", "x", "--expires-in", "1y"), "because years differ: write days (365d)"),
+        (("token", "create", "x", "--expires-in", "1.5"), "--expires-in: must be whole seconds, not 1.5"),
+        (
+            ("key", "create", "x", "--expires", "3 months"),
+            "--expires: '3 months' is not a time, because months",
+        ),
+        (("key", "create", "x", "--expires", "1500ms"), "--expires: must be whole seconds, not 1500ms"),
         (("token", "create", "x", "--expires-in", "0"), "--expires-in: must be at least 1 second"),
         (
             ("token", "create", "x", "--expires-in", "31d"),

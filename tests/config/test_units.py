@@ -46,16 +46,73 @@ def test_a_size_for_people_has_one_decimal_place(size: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("90", 90), ("1.5", 1.5), ("-3", -3), ("90s", 90), ("15m", 900), ("24h", 86400), ("7d", 604800),
-     ("2w", 1209600), ("1h30m", 5400), ("1h 30m", 5400), ("500ms", 0.5), (" 1H ", 3600), ("0.5h", 1800)],
+     ("2w", 1209600), ("1h30m", 5400), ("1h 30m", 5400), ("500ms", 0.5), (" 1H ", 3600), ("0.5h", 1800),
+     ("7D", 604800), ("2W", 1209600), ("90S", 90), ("1D12H", 129600), ("1 day", 86400), ("2 weeks", 1209600),
+     ("1 hour 30 minutes", 5400), ("15 min", 900), ("15MIN", 900), ("90 Seconds", 90), ("3hrs", 10800)],
 )  # fmt: skip
 def test_a_duration_is_read_with_or_without_units(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "h", "1x", "1h x", "nan", "inf", "1e3", "--1", "٣s", "1,5h", "5 5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "h",
+        "1x",
+        "1h x",
+        "nan",
+        "inf",
+        "1e3",
+        "--1",
+        "٣s",
+        "1,5h",
+        "5 5",
+        "1q",
+        "1hx",
+        "1 fortnight",
+        "P1M",
+        "PT1H",
+        "1d-2h",
+        "M",
+        "month",
+        "1h 30",
+    ],
+)
 def test_a_text_that_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        *((text, r"days \(30d\), or 1m for minutes$") for text in ("1M", " 1 M ", "1h1M", "1M1d")),
+        *(
+            (text, r"days \(30d\)$")
+            for text in ("1mo", "1Mo", "1MO", "3 months", "1 Month", "1mon", "2mths", "1.5mo")
+        ),
+        *((text, r"days \(365d\)$") for text in ("1y", "1Y", "1yr", "2 years", "1YEAR", "1a")),
+    ],
+)
+def test_months_and_years_are_refused_with_what_to_write(text: str, advice: str) -> None:
+    """`1M` was a minute. Nothing that a person can type means something else than it says."""
+    with pytest.raises(ValueError, match=f"is not a time, because .* differ: write {advice}"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("500 Mb", "500 MB or 500 MiB"),
+        ("1Gb", "1 GB or 1 GiB"),
+        ("1.5Tib", "1.5 TB or 1.5 TiB"),
+        ("64 Kb", "64 KB or 64 KiB"),
+    ],
+)
+def test_bits_are_refused_with_what_to_write(text: str, advice: str) -> None:
+    with pytest.raises(ValueError, match=f"is not a size, because it could mean bits: write {advice}$"):
+        parse_size(text)
 
 
 @pytest.mark.parametrize(

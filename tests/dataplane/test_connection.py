@@ -340,11 +340,13 @@ def test_expect_with_a_body_gets_the_final_answer(plane: Plane, small: Published
 _GET = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
 
 BAD: list[tuple[str, bytes]] = [
-    ("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-    ("HTTP/2.0 by name", b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n"),
-    ("HTTP/2.0 by name, download", b"GET /download HTTP/2.0\r\nHost: x\r\n\r\n"),
     ("HTTP/0.9", b"GET /healthz\r\n\r\n"),
-    ("HTTP/1.2", b"GET /healthz HTTP/1.2\r\nHost: x\r\n\r\n"),
+    ("no version", b"GET /healthz HTTP/\r\nHost: x\r\n\r\n"),
+    ("half a version", b"GET /healthz HTTP/1\r\nHost: x\r\n\r\n"),
+    ("a version of two digits", b"GET /healthz HTTP/1.10\r\nHost: x\r\n\r\n"),
+    ("a version in small letters", b"GET /healthz http/2.0\r\nHost: x\r\n\r\n"),
+    ("another protocol", b"OPTIONS /healthz RTSP/1.0\r\nCSeq: 1\r\n\r\n"),
+    ("HTTP/2.0 and two spaces", b"GET  /healthz HTTP/2.0\r\nHost: x\r\n\r\n"),
     ("TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)),
     ("rubbish", bytes(range(128, 256)) * 3),
     ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n"),
@@ -406,8 +408,24 @@ LONG: list[tuple[str, int, bytes]] = [
     ("head of a download", 431, _GET.encode().replace(b"healthz", b"download") + b"Abcdef: g\r\n" * 5_000),
 ]
 """Heads beyond a limit. The limits are `max_line`, `max_field`, `max_headers` and `max_head`."""
-CODES = {400: "bad_request", 414: "uri_too_long", 431: "head_too_large"}
-REFUSED = [(name, 400, data) for name, data in BAD] + LONG
+VERSIONS: list[tuple[str, int, bytes]] = [
+    ("HTTP/2 preface", 505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("HTTP/2.0 by name", 505, b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n"),
+    ("HTTP/2.0 by name, download", 505, b"GET /download HTTP/2.0\r\nHost: x\r\n\r\n"),
+    ("HTTP/3.0 without Host", 505, b"GET /download HTTP/3.0\r\n\r\n"),
+    ("HTTP/0.9 by name", 505, b"GET /healthz HTTP/0.9\r\n\r\n"),
+    ("HTTP/1.2", 505, b"GET /healthz HTTP/1.2\r\nHost: x\r\n\r\n"),
+    ("HTTP/9.9, no end", 505, b"GET /healthz HTTP/9.9\r\nHost: x\r\n"),
+    ("another version, and too long a line", 414, b"GET /" + b"a" * 20_000 + b" HTTP/2.0\r\nHost: x\r\n\r\n"),
+]
+"""Well-formed versions that are not spoken here (RFC 9110 section 15.6.6)."""
+CODES = {
+    400: "bad_request",
+    414: "uri_too_long",
+    431: "head_too_large",
+    505: "http_version_not_supported",
+}
+REFUSED = [(name, 400, data) for name, data in BAD] + LONG + VERSIONS
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,7 @@ def test_a_restart_compares_nothing_again(tmp_path: Path) -> None:
         assert compared(plane, published.file.key) == [], "the log of the new worker"
 
 
+@pytest.mark.slow
 def test_a_file_written_and_dated_back_while_it_is_sent_breaks_the_connection(workers: Plane) -> None:
     content = os.urandom(40_000_000)
     published = workers.publish(content)

@@ -219,6 +219,7 @@ def test_answers_vary_by_origin(make_plane: Callable[..., Plane]) -> None:
         assert plane.get(link)["Vary"] == "Origin"
 
 
+@pytest.mark.slow
 def test_no_more_answers_are_kept_than_the_limit(make_plane: Callable[..., Plane]) -> None:
     """The files are asked for in turn, so that each answer pushes out another."""
     plane = make_plane()

@@ -17,6 +17,7 @@ from gateway.dataplane.request_reader import RequestReader
 from gateway.errors import Refused
 from gateway.http.request_heads import FIELDS
 from tests.support.channel import FakeChannel
+from tests.support.examples import examples
 from tests.support.in_loop_server import LIMITS
 
 HEADS = {
@@ -169,13 +170,13 @@ def heads(draw: st.DrawFn) -> bytes:
     return "".join([*lines, "\r\n"]).encode("latin-1", "replace")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(heads())
 def test_heads_that_are_invented_are_never_read_differently(readers: Readers, head: bytes) -> None:
     compare(readers, head)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.sampled_from(sorted(HEADS.values())), st.data())
 def test_heads_of_real_clients_with_changes_are_never_read_differently(
     readers: Readers, head: bytes, data: st.DataObject

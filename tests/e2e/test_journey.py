@@ -26,6 +26,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         shop.stop(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_people_download_and_resume_with_what_they_have(shop: Shop) -> None:
     [url] = shop.start("kit.bin")
     part = shop.customer / "kit.bin"
@@ -104,6 +105,7 @@ def test_a_limit_counts_downloads_and_not_attempts(shop: Shop) -> None:
     assert (json.loads(problem)["code"], code) == ("limit_reached", b"403")
 
 
+@pytest.mark.slow
 def test_a_shop_mints_through_the_api(shop: Shop) -> None:
     shop.start("kit.bin")
     [mint] = [line for line in shop.output if line.startswith("Mint service at ")]

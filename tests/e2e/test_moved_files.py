@@ -90,6 +90,7 @@ def test_a_moved_folder_is_relocated(plane: Plane, gateway: Gateway, tmp_path: P
     assert statuses(plane, sold) == {200}
 
 
+@pytest.mark.slow
 def test_what_is_not_the_same_is_not_relocated(plane: Plane, gateway: Gateway, tmp_path: Path) -> None:
     old = folder(tmp_path / "old")
     gateway.run("product", "add", "kept", "1", old)
@@ -111,6 +112,7 @@ def test_what_is_not_the_same_is_not_relocated(plane: Plane, gateway: Gateway, t
     assert "not in its old place" in gateway.fault("product", "relocate", "kept", "1", wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absolute", [False, True], ids=["relative link", "absolute link"])
 @pytest.mark.parametrize("what", ["folder", "file"])
 def test_a_link_that_is_turned_is_followed(
@@ -143,6 +145,7 @@ def test_a_link_that_is_turned_is_followed(
     assert statuses(plane, sold, "Range: bytes=-5") == {206}
 
 
+@pytest.mark.slow
 def test_a_root_of_the_settings_that_is_a_link(gateway: Gateway, plane: Plane, tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to("releases/7")
     folder(tmp_path / "releases" / "7")
@@ -169,6 +172,7 @@ def test_a_link_file_that_leads_out_is_published_where_it_leads(
     assert plane.get(f"/download/latest.mp4?token={token(gateway, 'leads-out')}").body == CONTENT
 
 
+@pytest.mark.slow
 def test_what_is_published_is_warned_of(gateway: Gateway, plane: Plane, tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     shop.mkdir()

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BAD_REQUEST, HEAD_TOO_LARGE, URI_TOO_LONG, Refusal, Refused
+from gateway.errors import (
+    BAD_REQUEST,
+    HEAD_TOO_LARGE,
+    HTTP_VERSION_NOT_SUPPORTED,
+    URI_TOO_LONG,
+    Refusal,
+    Refused,
+)
 from gateway.http.framing import HEAD_END, Body, check_beginning, check_head, is_host
 from tests.support.in_loop_server import LIMITS
 
@@ -64,8 +71,11 @@ def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(value: bytes, expecte
         (HEAD.replace(b" /a", b"  /a"), BAD_REQUEST),
         (HEAD.replace(b"/a ", b"/a  "), BAD_REQUEST),
         (HEAD.replace(b"GET ", b"GET\t"), BAD_REQUEST),
-        (HEAD.replace(b"1.1", b"1.2"), BAD_REQUEST),
-        (HEAD.replace(b"1.1", b"2.0"), BAD_REQUEST),
+        (HEAD.replace(b"1.1", b"1.2"), HTTP_VERSION_NOT_SUPPORTED),
+        (HEAD.replace(b"1.1", b"2.0"), HTTP_VERSION_NOT_SUPPORTED),
+        (HEAD.replace(b"1.1", b"2"), BAD_REQUEST),
+        (HEAD.replace(b"1.1", b"1.11"), BAD_REQUEST),
+        (HEAD.replace(b" /a HTTP/1.1", b"  /a HTTP/2.0"), BAD_REQUEST),
         (HEAD.replace(b"HTTP", b"http"), BAD_REQUEST),
         (HEAD.replace(b"GET", b"G" * 65), BAD_REQUEST),
         (HEAD.replace(b"Host: x", b"Host: x y"), BAD_REQUEST),
@@ -129,6 +139,7 @@ def test_a_part_of_a_good_head_is_good(head: bytes) -> None:
         (b"g" * 70, BAD_REQUEST, 66),
         (b"GET /a\n", BAD_REQUEST, 7),
         (b"GET /a HTTP/1.1\n", BAD_REQUEST, 16),
+        (b"GET /a HTTP/2.0\r\n", HTTP_VERSION_NOT_SUPPORTED, 17),
         (b"SSH-2.0-x\r\n", BAD_REQUEST, 11),
         (LINE + b"A: b\nC: d", BAD_REQUEST, 22),
         (LINE + b"\n", BAD_REQUEST, 18),

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.http.ranges import MAX_PARTS, Span, Spans, most_bytes, select_ranges
-from tests.support.range_cases import CASES
+from tests.support.range_cases import CASES, apart
 from tests.support.timing import lasts
 
 
@@ -35,6 +35,7 @@ def test_select_ranges(value: str, size: int, expected: Spans | None) -> None:
         "bytes=" + ",".join(f"{3 * n}-{3 * n}" for n in range(1000)),
         "bytes=" + "0-," * 5000,
         "bytes=" + "99999999-," * 1600,
+        "bytes=" + ",".join(f"{14_000 * n}-{14_000 * n + 99}" for n in range(1024)),
     ],
     ids=lambda value: f"{value[:12]} {len(value)}",
 )
@@ -62,7 +63,9 @@ def test_costs_are_bounded(value: str) -> None:
         ("bytes=-10,-10,990-", 30),
         ("bytes=" + ",".join(["0-61"] * 16), 992),
         ("bytes=" + ",".join(["0-62"] * 16), 1000),  # more than the file has: the whole file is sent
-        ("bytes=" + ",".join(["0-9"] * 17), 1000),
+        ("bytes=" + ",".join(["0-9"] * 17), 170),
+        ("bytes=" + ",".join(["0-1"] * 256), 512),
+        ("bytes=" + ",".join(["0-0"] * 257), 1000),
         ("bytes=0-499,500-999", 1000),
         ("bytes=0-9,5000-", 10),
         ("bytes=5000-", 0),
@@ -126,7 +129,8 @@ def naive(value: str, size: int) -> Spans | None:
 
 
 @given(SET, st.integers(0, 100))
-@example("bytes=" + ",".join(f"{2 * n}-{2 * n}" for n in range(17)), 100)
+@example(apart(256), 1000)
+@example(apart(257), 1000)
 def test_equals_the_naive_reading(value: str, size: int) -> None:
     assert select_ranges(value, size) == naive(value, size)
 

@@ -75,6 +75,29 @@ async def test_the_active_version_and_null_as_absent(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
+    "empty",
+    [
+        {"metadata": []},
+        {"metadata": {}},
+        {"metadata": ""},
+        {"customer": []},
+        {"customer": {}},
+        {"customer": ""},
+        {"customer": {"email": "", "name": ""}},
+        {"customer": {"email": None, "name": ""}},
+        {"version": ""},
+        {"version": "", "customer": [], "metadata": [], "expiresIn": None, "maxDownloads": None},
+    ],
+)
+async def test_what_php_and_forms_send_for_nothing_is_nothing(api: Api, empty: dict[str, Any]) -> None:
+    """PHP encodes an empty array as `[]`, whatever it would hold."""
+    status, body, _ = await api.ask("POST", PATH, {"productId": "drums", **empty})
+    assert (status, body["version"]) == (200, "1.0.0")
+    fields = await api.store.client.call("HGETALL", token_key(token_id(body["downloadToken"])))
+    assert set(fields) == {"manifest", "product", "version", "created", "expires", "key"}
+
+
+@pytest.mark.parametrize(
     ("change", "field"),
     [
         ({"productId": None}, "productId"),
@@ -84,7 +107,11 @@ async def test_the_active_version_and_null_as_absent(api: Api) -> None:
         ({"productId": "drums\n"}, "productId"),
         ({"productId": "a" * 129}, "productId"),
         ({"version": 1.0}, "version"),
-        ({"version": ""}, "version"),
+        ({"version": []}, "version"),
+        ({"version": " "}, "version"),
+        ({"expiresIn": ""}, "expiresIn"),
+        ({"expiresIn": []}, "expiresIn"),
+        ({"maxDownloads": ""}, "maxDownloads"),
         ({"expiresIn": 0}, "expiresIn"),
         ({"expiresIn": MAX_TTL + 1}, "expiresIn"),
         ({"expiresIn": "60"}, "expiresIn"),
@@ -100,11 +127,16 @@ async def test_the_active_version_and_null_as_absent(api: Api) -> None:
         ({"customer": {"email": "nobody"}}, "customer.email"),
         ({"customer": {"email": "a@b c"}}, "customer.email"),
         ({"customer": {"email": "a@" + "b" * 253}}, "customer.email"),
-        ({"customer": {"name": ""}}, "customer.name"),
+        ({"customer": ["a@b.example"]}, "customer"),
+        ({"customer": {"email": []}}, "customer.email"),
+        ({"customer": {"email": " "}}, "customer.email"),
         ({"customer": {"name": "a\0"}}, "customer.name"),
         ({"customer": {"name": "a" * 201}}, "customer.name"),
         ({"customer": {"phone": "1"}}, "customer.phone"),
-        ({"metadata": []}, "metadata"),
+        ({"metadata": ["a"]}, "metadata"),
+        ({"metadata": [[]]}, "metadata"),
+        ({"metadata": " "}, "metadata"),
+        ({"unknown": ""}, "unknown"),
         ({"metadata": {"a": None}}, "metadata"),
         ({"metadata": {"a": {}}}, "metadata"),
         ({"metadata": {"a": []}}, "metadata"),

@@ -182,6 +182,7 @@ def test_a_storage_that_does_not_answer_is_reported_once(shop: Shop, tmp_path: P
     assert "hunter2" not in fault
 
 
+@pytest.mark.slow
 def test_many_objects_are_looked_at_at_once(shop: Shop, tmp_path: Path) -> None:
     storages = Storages({"shop": shop.table()}, tmp_path / "data", 4)
     for number in range(40):

@@ -51,6 +51,12 @@ def test_dates(times: list[int], word: str | None) -> None:
         (["a/B.wav", "A/b.wav", "x", "X"], "(and 1 more)"),
         (["STRASSE", "straße"], "differ by case only"),
         (["folder\\file"], "has a backslash"),
+        (["\u202egpj.exe"], "'[U+202E]gpj.exe' has a mark that changes the direction of text: "),
+        (
+            ["a\u200f/b", "\u2066c"],
+            "'a[U+200F]/b' has a mark that changes the direction of text (and 1 more)",
+        ),
+        (["עברית.zip"], None),
         (["a", "b/a"], None),
     ],
 )

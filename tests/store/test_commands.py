@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.store.commands import Command, ScriptCall, pack
 from gateway.store.scripts import Script
+from tests.support.examples import examples
 
 
 def unpacked(data: bytes) -> list[bytes]:
@@ -30,7 +31,7 @@ def test_another_command_has_no_script() -> None:
     assert Command().with_script_text() is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     st.lists(st.one_of(st.binary(max_size=50), st.text(max_size=20), st.integers()), min_size=1, max_size=5)
 )

@@ -22,7 +22,13 @@ from tests.support.store_server import StoreServer
 from tests.support.waiting import until
 
 TIMEOUT = 2
-DENIED = [(), ("ROLE",), ("ROLE", "HELLO"), ("ROLE", "HELLO", "INFO")]
+DENIED = [
+    pytest.param((), id="none"),
+    *(
+        pytest.param(words, id="-".join(words), marks=pytest.mark.slow)
+        for words in (("ROLE",), ("ROLE", "HELLO"), ("ROLE", "HELLO", "INFO"))
+    ),
+]
 """Commands that the servers do not know: services forbid some, and old versions lack some."""
 
 
@@ -68,7 +74,7 @@ def without(commands: tuple[str, ...]) -> list[str]:
     return [word for command in commands for word in ("--rename-command", command, "")]
 
 
-@pytest.mark.parametrize("denied", DENIED, ids="-".join)
+@pytest.mark.parametrize("denied", DENIED)
 async def test_the_hot_path_leaves_a_demoted_server(
     denied: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,7 +132,7 @@ async def is_charged(server: redis.Redis, identifier: str, amount: int) -> bool:
     return server.hget(f"dg:token:{{{identifier}}}", "charged:0") == str(amount)
 
 
-@pytest.mark.parametrize("denied", DENIED, ids="-".join)
+@pytest.mark.parametrize("denied", DENIED)
 async def test_the_client_leaves_a_demoted_server(
     denied: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -160,6 +166,7 @@ async def fails(repos: Repositories) -> bool:
     return not await answers(repos.client.check()) and not await answers(repos.client.check())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1, 2])
 async def test_redis_timeout_makes_no_line(
     own_store: StoreServer, caplog: pytest.LogCaptureFixture, seconds: int

@@ -87,6 +87,7 @@ def test_a_killed_store_is_restarted_with_everything_in_it(gateway: Gateway) -> 
     assert again["server"] == str(choose_server())
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_the_supervisor_is_killed_and_the_next_one_takes_over(gateway: Gateway) -> None:
     gateway.configure(workers=2)
     gateway.start()
@@ -193,6 +194,7 @@ def test_faulty_settings_are_named_and_the_old_ones_kept(gateway: Gateway) -> No
     assert gateway.about()["pid"] in former
 
 
+@pytest.mark.slow
 def test_a_reload_whose_children_do_not_start_keeps_the_old_ones(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "word").write_text("")
     gateway.environment["STAND_IN"] = f"file:{tmp_path / 'word'}"
@@ -215,6 +217,7 @@ def test_a_changed_address_waits_for_the_next_start(gateway: Gateway) -> None:
     assert gateway.about()["pid"]
 
 
+@pytest.mark.slow
 def test_a_child_that_keeps_dying_is_started_again_until_it_lives(gateway: Gateway, tmp_path: Path) -> None:
     (tmp_path / "word").write_text("")
     gateway.environment["STAND_IN"] = f"file:{tmp_path / 'word'}"
@@ -302,6 +305,7 @@ def owner(data: Path) -> int:
     return int(json.loads(text)["pid"]) if text else 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "service", [each for each in SERVICES if each.command != "serve"], ids=lambda service: service.name
 )
@@ -347,6 +351,7 @@ def test_a_unix_socket(gateway: Gateway, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_it_ends_when_its_terminal_is_closed(gateway: Gateway) -> None:
     outer, inner = pty.openpty()
 

@@ -38,6 +38,7 @@ def run(folder: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_up_writes_no_log_while_all_is_well(tmp_path: Path) -> None:
     (tmp_path / "kit.zip").write_bytes(b"kit")
     up = run(tmp_path, "up", "kit.zip")

@@ -67,6 +67,7 @@ def download_stubbornly(url: str) -> bytes:
     return got
 
 
+@pytest.mark.slow
 def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
     (up.folder / "Épic Kit.zip").write_bytes(CONTENT)
     (up.folder / "kit" / "sub").mkdir(parents=True)

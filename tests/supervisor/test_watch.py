@@ -95,6 +95,7 @@ def test_a_process_that_a_debugger_holds_is_known_as_such() -> None:
     assert read_state(held) == ("", False), "it has ended"
 
 
+@pytest.mark.slow
 def test_one_that_comes_back_after_it_was_replaced_finishes_its_downloads(gateway: Gateway) -> None:
     start(gateway)
     former = pids(gateway)["worker"]
@@ -135,6 +136,7 @@ def test_a_pause_of_everything_ends_nobody(gateway: Gateway) -> None:
     assert "hangs" not in gateway.events()
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_killed_is_replaced_once_and_nobody_waits_for_it(gateway: Gateway) -> None:
     gateway.environment["STAND_IN"] = "undying"
     start(gateway)
@@ -174,6 +176,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
         made.stop(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_real_worker_that_is_stopped_is_replaced_and_new_requests_succeed(up: Up) -> None:
     [link] = up.start("kit.zip")
     workers = [each["pid"] for each in up.health()["children"] if each["name"].startswith("worker")]

@@ -30,7 +30,7 @@ from typing import Any, Self
 import redis
 
 from gateway.config.settings import Settings
-from gateway.http.fields import media_type
+from gateway.http.file_names import media_type
 from gateway.manifest import Manifest, ManifestFile
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import FAULTS, Counters, new_block

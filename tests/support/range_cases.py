@@ -15,7 +15,12 @@ def spans(*pairs: tuple[int, int]) -> Spans:
     return tuple(Span(first, last + 1) for first, last in pairs)
 
 
-SIXTEEN = spans(*((2 * n, 2 * n) for n in range(MAX_PARTS)))
+def apart(count: int, step: int = 2) -> str:
+    """A field that asks for so many single bytes, `step` bytes from each other."""
+    return "bytes=" + ",".join(f"{step * n}-{step * n}" for n in range(count))
+
+
+MOST_PARTS = spans(*((2 * n, 2 * n) for n in range(MAX_PARTS)))
 CASES = [
     # the RFC's own examples, a file of 10000 bytes
     ("14.1.2 first 500 bytes", "bytes=0-499", 10000, spans((0, 499))),
@@ -128,8 +133,22 @@ CASES = [
     ("14.2 sum more than the file", "bytes=0-4,0-5", 10, None),
     ("14.2 whole file twice", "bytes=0-,0-", 10, None),
     ("14.2 clamped before summing", "bytes=0-0,9-99", 10, spans((0, 0), (9, 9))),
-    ("14.2 sixteen parts", "bytes=" + ",".join(f"{2 * n}-{2 * n}" for n in range(16)), 100, SIXTEEN),
-    ("14.2 seventeen parts", "bytes=" + ",".join(f"{2 * n}-{2 * n}" for n in range(17)), 100, None),
+    ("14.2 seventeen parts", apart(17), 100, MOST_PARTS[:17]),
+    ("14.2 twenty parts, as zsync asks", apart(20), 100, MOST_PARTS[:20]),
+    ("14.2 as many as zchunk asks", apart(255), 1000, MOST_PARTS[:255]),
+    ("14.2 the most parts", apart(256), 1000, MOST_PARTS),
+    ("14.2 one part too many", apart(257), 1000, None),
+    ("14.2 the most parts, and an unsatisfiable one", apart(256) + ",5000-", 1000, MOST_PARTS),
+    ("14.2 the most parts, one asked for twice", apart(256) + ",0-0", 1000, MOST_PARTS),
+    ("14.2 many that touch are one", apart(300, 1), 1000, spans((0, 299))),
+    (
+        "14.2 the most parts, out of many that touch",
+        apart(256) + ",1-1",
+        1000,
+        spans((0, 2)) + MOST_PARTS[2:],
+    ),
+    ("14.2 many empty elements", "bytes=0-0," + "," * 500 + "5-5", 1000, spans((0, 0), (5, 5))),
+    ("14.2 more elements than are read", "bytes=" + "0-0," * 1100, 10000, None),
     (
         "14.2 forty that touch are one",
         "bytes=" + ",".join(f"{n}-{n}" for n in range(40)),
@@ -144,7 +163,11 @@ FRONT_PROXY_FIELDS: list[tuple[str, ...]] = [
     (f"Range: bytes={','.join(['0-62500'] * 16)}",),
     (f"Range: bytes={','.join(['0-9'] * 16)}",),
     (f"Range: bytes={','.join(['0-9'] * 17)}",),
-    (f"Range: bytes={','.join(f'{n}-{n}' for n in range(300))}",),
+    (f"Range: bytes={','.join(['0-9'] * 256)}",),
+    (f"Range: bytes={','.join(['0-9'] * 257)}",),
+    (f"Range: {apart(255)}",),
+    (f"Range: {apart(300)}",),
+    (f"Range: {apart(300, 1)}",),
     (f"Range: bytes={','.join(['-5'] * 16)}",),
     *(
         (f"Range: {value}",)

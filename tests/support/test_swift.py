@@ -26,6 +26,7 @@ def failure(server: S3Server, bucket: str, key: str, **more: str) -> int:
     return int(caught.value.response["ResponseMetadata"]["HTTPStatusCode"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_what_storages_rely_on(s3_servers: dict[str, S3Server], scheme: str) -> None:
     server = s3_servers[scheme]

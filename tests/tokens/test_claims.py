@@ -16,6 +16,7 @@ from gateway.store.key_names import token_key
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import NOT_RESERVED, Claims, opened_manifest
+from tests.support.examples import examples
 from tests.support.store_server import StoreServer
 from tests.support.waiting import until
 
@@ -180,7 +181,9 @@ async def test_a_refund_that_is_refused_is_kept(claims: Claims, client: redis.Re
 STEPS = st.lists(st.tuples(st.sampled_from(["claim", "settle"]), st.integers(1, 150)), max_size=30)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(STEPS)
 async def test_the_sum_is_always_right(
     claims: Claims, client: redis.Redis, steps: list[tuple[str, int]]

@@ -24,6 +24,7 @@ from gateway.store.scripts import CLAIM, READ_AND_CLAIM, SCRIPTS, SETTLE
 from gateway.store.topology import Topology
 from gateway.tokens.leases import BATCH, GIVEN_AWAY, HELD, NO_LEASE, Checkpoint, Lease, Leases, Times
 from tests.support.deliveries import IdleDelivery
+from tests.support.examples import examples
 from tests.support.store_server import StoreServer
 from tests.support.waiting import until
 
@@ -410,7 +411,9 @@ STORY = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(STORY)
 def test_any_order_of_events(wire: Wire, story: list[tuple[str, int, int]]) -> None:
     world = World(wire)

@@ -21,6 +21,7 @@ async def test_every_token_is_listed_once(repos: Repositories, limit: int) -> No
     assert set(found) == made
 
 
+@pytest.mark.slow
 async def test_what_is_there_throughout_is_listed_once_while_the_store_grows(
     repos: Repositories,
 ) -> None:

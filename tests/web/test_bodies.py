@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.web.bodies import MAX_MEMBERS, parse_json
+from gateway.http.strict_json import MAX_MEMBERS
+from gateway.web.bodies import parse_json
 from gateway.web.problems import Problem
 
 

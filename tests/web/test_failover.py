@@ -32,6 +32,7 @@ async def until_status(api: Api, request: tuple[str, str, Any], status: int) -> 
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_leaves_a_demoted_server(
     service: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

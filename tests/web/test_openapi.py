@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 from aiohttp import web
 
-from gateway.web.models import Name, RequestModel, ResponseModel
+from gateway.mint.models import mint_model
+from gateway.mint.routes import make_routes
+from gateway.web.api.application import ROUTES as ROUTES_OF_ADMIN
+from gateway.web.models import Name, Parameters, RequestModel, ResponseModel
 from gateway.web.openapi import describe
 from gateway.web.routes import Route, below
 
 
-class Things(RequestModel):
+class Things(Parameters):
     """Parameters."""
 
     name: Name | None = None
@@ -55,6 +60,15 @@ def test_each_row_is_an_operation_below_the_prefix() -> None:
     assert (parameter["name"], parameter["schema"]["pattern"]) == ("thingId", "^[a-z]$")
     [parameter] = paths["/x/things"]["get"]["parameters"]
     assert (parameter["in"], parameter["name"], parameter["schema"]["type"]) == ("query", "name", "string")
+
+
+@pytest.mark.parametrize("routes", [make_routes(mint_model(86_400)), ROUTES_OF_ADMIN], ids=["mint", "admin"])
+def test_no_default_is_null(routes: tuple[Route[Any], ...]) -> None:
+    """A field that may be left out has no default; one that has another default keeps it."""
+    patterns = {"productId": "x", "tokenId": "x"}
+    text = json.dumps(describe(routes, title="T", description="D", patterns=patterns))
+    assert '"default": null' not in text
+    assert '"type": "null"' in text
 
 
 def test_refusals_follow_from_the_row() -> None:

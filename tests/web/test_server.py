@@ -133,6 +133,10 @@ FRAMING = [
     (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n", 400),
     (b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n", 400),
     (b"GET /" + b"a" * 300 + b" HTTP/1.1\r\nHost: x\r\n", 414),
+    (b"GET /healthz HTTP/2.0\r\nHost: x\r\n", 505),
+    (b"PRI * HTTP/2.0\r\n", 505),
+    (b"GET /healthz HTTP/1.2\r\nHost: x\r\n", 505),
+    (b"GET /healthz HTTP/1\r\nHost: x\r\n", 400),
     (b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 300 + b"\r\n", 431),
     (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 9, 431),
 ]
@@ -150,6 +154,24 @@ async def test_heads_are_held_to_the_rules_of_the_data_plane(settings: Settings,
                 answer = await talk(api, *parts, pause=0.02)
                 statuses = [int(line[:3]) for line in answer.split(b"HTTP/1.1 ")[1:]]
                 assert statuses == [200] * (parts[0] == good) + [status], (head, parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ((b"GET /" + b"a" * 50_000,), 414),
+        ((b"GET /" + b"a" * 12_000, b"a" * 12_000), 414),
+        ((b"\r\nGET /" + b"a" * 20_000,), 414),
+        ((b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n",), 414),
+        ((b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 50_000,), 431),
+        ((b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"A: " + b"a" * 50_000), 431),
+    ],
+)
+async def test_a_head_without_an_end_is_refused_for_what_is_too_long(
+    settings: Settings, parts: tuple[bytes, ...], status: int
+) -> None:
+    async with run_api(web_service.serve, settings) as api:
+        assert (await talk(api, *parts, pause=0.02))[:13] == b"HTTP/1.1 %d " % status
 
 
 async def test_connections_beyond_the_limit_are_refused(bounded: tuple[Api, str]) -> None:

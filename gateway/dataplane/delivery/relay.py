@@ -106,8 +106,8 @@ class Relay(Sender):
                     self._blob, self._probe = self._blobs[file], None
                 await self._send_span(head + prefix, span)
                 head = b""
-            self._write(plan.closing)
-            await self._drained()
+            if plan.closing:
+                await self._send_small([(plan.closing, b"")])
             await self._until_delivered()
         except CutOff:
             await self._end_cut_off()
@@ -121,12 +121,9 @@ class Relay(Sender):
 
     async def _send_span(self, prefix: bytes, span: Span) -> None:
         if span.stop - span.start <= SMALL_BYTES:
-            data = await self._read(span)
-            self._check_room(len(data))
-            self._write(prefix + data)
-            self.sent += span.stop - span.start
-            await self._drained()
+            await self._send_small([(prefix, await self._read(span))])
             return
+        self._count_framing(prefix)
         start = span.start
         while start < span.stop:
             part = await self._open_part(start, span.stop)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from gateway.dataplane.delivery.client_socket import ClientSocket
@@ -48,6 +50,7 @@ class Sender:
         self._in_memory_to = 0  # up to here the file was in memory a moment ago
         self._waits_for_source = False  # for the bytes, and not for the client
         self._most: int | None = None  # bytes that may be sent in all, once this delivery was cut
+        self._framing: list[tuple[int, int]] = []  # each piece: `sent` when it was written, and its length
         self.sent = 0
 
     def _begin(self) -> None:
@@ -156,6 +159,20 @@ class Sender:
             self._waiting = scheduler.wait_for_turn()
             await self._wait()
             self._is_queued = False
+
+    async def _send_small(self, pieces: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send small spans in one write, through the transport. pieces: framing, and bytes of a file."""
+        self._check_room(sum(len(data) for _, data in pieces))
+        self._socket = self._connection.open_client_socket()  # it tells what has left this machine
+        self._write(b"".join(chain.from_iterable(pieces)))
+        for framing, data in pieces:
+            self._count_framing(framing)
+            self.sent += len(data)
+        await self._drained()
+
+    def _count_framing(self, framing: bytes) -> None:
+        """Note that the next bytes that are written are no bytes of a file."""
+        self._framing.append((self.sent, len(framing)))
 
     # Past the transport, once it is empty.
 
@@ -270,7 +287,22 @@ class Sender:
         """
         if self._socket is not None and not self._is_broken_off:
             self._is_broken_off = True
-            self.sent -= min(self.sent, self._socket.break_connection())
+            self.sent -= self._content_of_last(self._socket.break_connection())
+
+    def _content_of_last(self, amount: int) -> int:
+        """How many of the last `amount` bytes that were written are bytes of files. The others are framing.
+
+        Of many small parts, framing is the most. Were it counted as content, a client that breaks off would
+        get back what it has received.
+        """
+        content, end = 0, self.sent
+        for start, length in reversed(self._framing):
+            content += min(amount, end - start)
+            amount -= end - start + length
+            if amount <= 0:
+                return content
+            end = start
+        return content + min(amount, end)
 
     def break_off(self) -> None:
         """Break the connection. What has not left this machine was not sent."""
@@ -304,7 +336,8 @@ class Sender:
         """
         transport = self._connection.transport
         buffered = 0 if transport is None else transport.get_write_buffer_size()
-        return self.sent - buffered - (0 if self._socket is None else self._socket.unsent())
+        unsent = 0 if self._socket is None else self._socket.unsent()
+        return self.sent - self._content_of_last(buffered + unsent)
 
     def progress(self) -> int | None:
         """A number that grows by the bytes that the client acknowledges; None while the source is awaited."""

@@ -25,13 +25,15 @@ from typing import Final, TypeVar
 from gateway.dataplane.delivery.sender import DISK_BYTES, CutOff, Sender
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import StorageError
-from gateway.http.plans import Plan
+from gateway.http.plans import Plan, Segment
 from gateway.http.ranges import Span
 from gateway.runtime.deferred import in_thread
 from gateway.storage.interface import FileBlob
 
 SMALL_BYTES: Final = 16 * 1024
 """Up to here, copying into one write with the head is cheaper than two system calls."""
+GATHER_BYTES: Final = 64 * 1024
+"""Small spans are gathered up to here: 256 parts of 2 KiB leave in nine writes."""
 COPY_BYTES: Final = 256 * 1024
 """One read and one write where sendfile is impossible (TLS)."""
 
@@ -89,12 +91,7 @@ class Transfer(Sender):
             else:
                 await self._load(start, min(start + DISK_BYTES, stop))  # while an error can still be answered
                 head = exchange.begin(plan.status, plan.head)
-            for prefix, file, span in segments:
-                self._blob = self._blobs[file]
-                await self._send_span(head + prefix, span)
-                head = b""
-            self._write(plan.closing)
-            await self._drained()
+            await self._send_segments(head, segments, plan.closing)
             await self._until_delivered()
         except CutOff:
             await self._end_cut_off()
@@ -104,14 +101,30 @@ class Transfer(Sender):
         finally:
             self._end()
 
+    async def _send_segments(self, head: bytes, segments: Sequence[Segment], closing: bytes) -> None:
+        """Send all that there is. Small spans that follow each other leave together."""
+        gathered: list[tuple[bytes, bytes]] = []  # framing, and the bytes of a small span
+        held = 0
+        for prefix, file, span in segments:
+            self._blob = self._blobs[file]
+            if span.stop - span.start > SMALL_BYTES:
+                if gathered:
+                    await self._send_small(gathered)
+                    gathered, held = [], 0
+                await self._send_span(head + prefix, span)
+            else:
+                gathered.append((head + prefix, await self._read(span)))
+                held += len(prefix) + span.stop - span.start
+                if held >= GATHER_BYTES:
+                    await self._send_small(gathered)
+                    gathered, held = [], 0
+            head = b""
+        if gathered or closing:
+            await self._send_small([*gathered, (closing, b"")])
+
     async def _send_span(self, prefix: bytes, span: Span) -> None:
-        if span.stop - span.start <= SMALL_BYTES:
-            data = await self._read(span)
-            self._check_room(len(data))
-            self._write(prefix + data)
-            self.sent += span.stop - span.start
-            await self._drained()
-        elif self._is_plain():
+        self._count_framing(prefix)
+        if self._is_plain():
             await self._send_prefix(prefix)
             await self._send_file(self._blob.fd, span.start, span.stop)
             self._in_memory_to = 0  # the next span may lie before this one, or in another file

@@ -23,6 +23,7 @@ from gateway.web.models import (
     MaxDownloads,
     Metadata,
     Name,
+    Parameters,
     ReadNumber,
     RequestModel,
     ResponseModel,
@@ -46,7 +47,7 @@ TokenStatus = Literal["active", "revoked", "exhausted"]
 # Requests
 
 
-class ListTokens(RequestModel):
+class ListTokens(Parameters):
     """The parameters of GET /api/downloads/tokens."""
 
     productId: Name | None = None

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.dataplane.delivery.relay import Relay
+from gateway.dataplane.delivery.sender import Sender
 from gateway.dataplane.delivery.transfer import Transfer
+from gateway.dataplane.exchange import Exchange
 from gateway.http.plans import Plan, Segment
 from gateway.http.ranges import Span
 from gateway.manifest import ManifestFile
@@ -21,6 +25,7 @@ from gateway.storage.local.storage import LocalStorage
 from tests.support.in_loop_server import serving
 from tests.support.object_source import Arriving, Lying, Source
 from tests.support.plane import Client, request
+from tests.support.waiting import wait_until
 
 FIRST, SECOND = os.urandom(2_000_000), os.urandom(3_000_000)
 CONTENTS = (FIRST, SECOND)
@@ -54,6 +59,12 @@ def get_twice(connect: Callable[[], Client]) -> list[bytes]:
         return [client.get("/download").body for _ in range(2)]
 
 
+async def until_ended(ended: list[Exchange]) -> None:
+    """Wait until both answers are known to have arrived, which is after the client has read them."""
+    whole = [AMOUNT, AMOUNT]
+    await asyncio.to_thread(wait_until, lambda: [exchange.sent for exchange in ended] == whole, "both ended")
+
+
 async def test_a_transfer_sends_segments_of_two_files(way: dict[str, Any], tmp_path: Path) -> None:
     storage = LocalStorage("main", tmp_path, DescriptorCache(10))
     files = write(tmp_path)
@@ -61,7 +72,7 @@ async def test_a_transfer_sends_segments_of_two_files(way: dict[str, Any], tmp_p
         blobs = tuple(stack.enter_context(storage.open(file)) for file in files)
         async with serving(lambda exchange: Transfer(exchange, blobs).run(PLAN), **way) as (connect, ended):
             assert await asyncio.to_thread(get_twice, connect) == [BODY, BODY]
-            assert [exchange.sent for exchange in ended] == [AMOUNT, AMOUNT]
+            await until_ended(ended)
     storage.close()
 
 
@@ -112,7 +123,20 @@ async def test_a_relay_sends_segments_of_two_objects(
     )
     async with serving(lambda exchange: Relay(exchange, blobs).run(PLAN), **way) as (connect, ended):
         assert await asyncio.to_thread(get_twice, connect) == [BODY, BODY]
-        assert [exchange.sent for exchange in ended] == [AMOUNT, AMOUNT]
+        await until_ended(ended)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=8), st.integers(0, 300))
+def test_what_is_framing_among_the_last_bytes(pieces: list[tuple[int, int]], amount: int) -> None:
+    """pieces: lengths of framing, and of the bytes of a file after it."""
+    sender = Sender.__new__(Sender)
+    sender._framing, sender.sent = [], 0
+    written = b""
+    for framing, data in pieces:
+        sender._count_framing(bytes(framing))
+        sender.sent += data
+        written += b"f" * framing + b"d" * data
+    assert sender._content_of_last(amount) == written[max(0, len(written) - amount) :].count(b"d")
 
 
 async def test_the_first_segment_may_be_of_any_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 from gateway.runtime import metrics as counters
 from gateway.storage.cache import storage as cached
 from tests.support.cached_storage import Rig
+from tests.support.examples import examples
 from tests.support.faulty_bucket import Pattern, Upstream
 
 SLICE = 1000
@@ -63,7 +64,9 @@ async def read(upstream: Upstream, size: int, wanted: list[tuple[int, int]], *, 
 
 
 @pytest.mark.parametrize("together", [False, True])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(size=sizes, found=spans)
 def test_spans_are_the_content(
     upstream: Upstream, together: bool, size: int, found: list[tuple[int, int]]

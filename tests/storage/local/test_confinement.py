@@ -19,6 +19,7 @@ from gateway.errors import StorageError
 from gateway.storage.local.confinement import Opener, parts_of
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.storage import LocalStorage
+from tests.support.examples import examples
 from tests.support.local_files import OPENERS, count_descriptors
 
 pytestmark = pytest.mark.usefixtures("no_leak")
@@ -205,7 +206,7 @@ def test_race_never_leads_out(storage: LocalStorage) -> None:
         max_size=6,
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_key_leaves_the_root(parts: list[str]) -> None:
     root = _trapped_root()
     for opener in OPENERS:

@@ -99,7 +99,8 @@ async def test_update(api: Api) -> None:
     [
         ("POST", "/api/products", {}, "productId"),
         ("POST", "/api/products", {"productId": "a/b"}, "productId"),
-        ("POST", "/api/products", {"productId": "x", "name": ""}, "name"),
+        ("POST", "/api/products", {"productId": "x", "name": []}, "name"),
+        ("PUT", "/api/products/drums", {"name": ""}, "name"),
         ("POST", "/api/products", {"productId": "x", "status": "active"}, "status"),
         ("PUT", "/api/products/drums", {}, "body"),
         ("PUT", "/api/products/drums", {"name": None}, "name"),
@@ -111,6 +112,19 @@ async def test_update(api: Api) -> None:
 async def test_wrong_products(api: Api, method: str, path: str, json: Any, field: str) -> None:
     status, body, _ = await api.ask(method, path, json)
     assert (status, [fault["field"] for fault in body["errors"]]) == (400, [field])
+
+
+async def test_empty_texts_are_left_out(api: Api) -> None:
+    status, body, _ = await api.ask("POST", "/api/products", {"productId": "bass", "name": ""})
+    assert (status, body["product"]["name"]) == (201, "bass")
+    empty = {"type": "", "sha256": "", "crc32": "", "modified": None}
+    version = {"version": "1", "activate": None, "files": [FILE | empty]}
+    status, body, _ = await api.ask("POST", "/api/products/bass/versions", version)
+    assert (status, body["product"]["activeVersion"]) == (200, "1")
+    manifest = await api.store.products.get_manifest(body["product"]["versions"][0]["manifest"])
+    assert manifest is not None
+    [file] = manifest.files
+    assert (file.type, file.sha256) == ("application/octet-stream", FILE["sha256"])
 
 
 @pytest.mark.parametrize(
@@ -137,6 +151,9 @@ async def test_wrong_products(api: Api, method: str, path: str, json: Any, field
         ({"key": "THUMBS.DB"}, "files[1].key"),
         ({"crc32": "0"}, "files[1].crc32"),
         ({"type": "text"}, "files[1].type"),
+        ({"type": []}, "files[1].type"),
+        ({"modified": ""}, "files[1].modified"),
+        ({"storage": ""}, "files[1].storage"),
         ({"type": "text/html\r\nX: y"}, "files[1].type"),
         ({"name": ""}, "files[1].name"),
         ({"name": "a\0b"}, "files[1].name"),
@@ -156,6 +173,7 @@ async def test_wrong_files(api: Api, settings: Settings, change: dict[str, Any],
     assert "3" not in product.versions
 
 
+@pytest.mark.slow
 async def test_many_files_and_their_limit(api: Api) -> None:
     files = [FILE | {"name": f"{index:05}.bin"} for index in range(10_000)]
     for version, given, expected in (("3", files, 200), ("4", [*files, FILE], 400), ("5", [], 400)):

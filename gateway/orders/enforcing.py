@@ -1,0 +1,120 @@
+"""Ending the tokens of entitlements that are not active any more, within a second of the commit.
+
+An entitlement knows its `status`, and the status for which its tokens were last ended, `enforced`. Where the
+two differ, there is work: `Enforcer` ends every live token that was made from it, and then writes down that
+it did. A crash in between leaves the difference, so the work is done at the next start. Ending a token twice
+changes nothing.
+
+A token cannot slip through: minting writes its `link` in a transaction that finds the entitlement active,
+makes the token in the store, and looks at the entitlement again before anybody is told the token
+(`gateway.orders.minting`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, Final
+
+from sqlalchemy import Row, select, update
+
+from gateway.database.engine import Database
+from gateway.database.errors import DatabaseError
+from gateway.database.tables import ENTITLEMENT, LINK
+from gateway.database.types import now
+from gateway.errors import Declined, StoreUnavailable
+from gateway.orders.entitlement_rules import EntitlementStatus
+from gateway.orders.privacy import ERASED
+from gateway.tokens.repository import TokenRepository
+
+AT_ONCE: Final = 200
+"""Entitlements that are looked at together."""
+LOOK_SECONDS: Final = 0.5
+"""How often the tables are looked at, for what other processes have committed, and after a crash."""
+RETRY_SECONDS: Final = 1.0
+"""After a fault of the store or the database."""
+
+_log = logging.getLogger("gateway.orders")
+
+
+class Enforcer:
+    """Ends tokens, when `wake` is called and every LOOK_SECONDS."""
+
+    def __init__(self, database: Database, tokens: TokenRepository) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._wakes = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at the tables now: something was committed."""
+        self._wakes.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        failing = False
+        while True:
+            self._wakes.clear()
+            pause = LOOK_SECONDS
+            try:
+                while await self.enforce():
+                    pass
+                failing = False
+            except (DatabaseError, StoreUnavailable) as error:
+                if not failing:
+                    _log.warning("tokens of revoked entitlements cannot be ended now: %s", error)
+                failing = True
+                pause = RETRY_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wakes.wait()
+
+    async def enforce(self) -> bool:
+        """End the tokens of some entitlements. Returns whether there may be more.
+
+        Raises DatabaseError, StoreUnavailable.
+        """
+        async with self._database.reading() as sql:
+            rows = list(
+                await sql.execute(
+                    select(ENTITLEMENT.c.id, ENTITLEMENT.c.status, ENTITLEMENT.c.enforced)
+                    .where(ENTITLEMENT.c.status != ENTITLEMENT.c.enforced)
+                    .order_by(ENTITLEMENT.c.id)
+                    .limit(AT_ONCE)
+                )
+            )
+        for row in rows:
+            await self._enforce(row)
+        return len(rows) == AT_ONCE
+
+    async def _enforce(self, row: Row[Any, Any, Any]) -> None:
+        ended: list[str] = []
+        if row.status != EntitlementStatus.ACTIVE or row.enforced == ERASED:
+            async with self._database.reading() as sql:
+                live = await sql.execute(
+                    select(LINK.c.token_id).where(LINK.c.entitlement_id == row.id, LINK.c.ended.is_(None))
+                )
+                ended = [token_id for (token_id,) in live]
+            for token_id in ended:
+                await self._end(token_id)
+        moment = now()
+        async with self._database.writing() as sql:
+            if ended:
+                await sql.execute(
+                    update(LINK)
+                    .where(LINK.c.token_id.in_(ended), LINK.c.ended.is_(None))
+                    .values(ended=moment)
+                )
+            await sql.execute(
+                update(ENTITLEMENT)
+                .where(
+                    ENTITLEMENT.c.id == row.id,
+                    ENTITLEMENT.c.status == row.status,
+                    ENTITLEMENT.c.enforced == row.enforced,
+                )
+                .values(enforced=row.status)
+            )
+
+    async def _end(self, token_id: str) -> None:
+        with contextlib.suppress(Declined):  # it has expired, or was never told to anybody
+            await self._tokens.revoke(token_id)

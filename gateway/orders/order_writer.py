@@ -1,0 +1,300 @@
+"""Working an order out of its facts, and writing what follows: the order, its lines, and what they grant.
+
+Nothing of the former state is read, except ids, what the seller has decided (overrides, moved customers), and
+who was erased. So it may run any number of times. It runs within a transaction that has taken `lock_orders`.
+
+A customer is found by the address that the order tells. Told again with the same address, the order stays
+with its customer, whom the seller may have moved to another address meanwhile; told with another one, it
+moves. An order of somebody who was erased has nobody, whatever is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Row, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.database.statements import insert
+from gateway.database.tables import ENTITLEMENT, LINE_ITEM, ORDER, ORDER_LINE, ORDER_REFERENCE
+from gateway.database.types import new_id
+from gateway.orders.customer_store import keep_customer, normal_or_none
+from gateway.orders.entitlement_rules import (
+    Grant,
+    Granted,
+    Override,
+    Standing,
+    grant,
+    overridden,
+    removed,
+)
+from gateway.orders.fact_store import customer_reference, facts_of
+from gateway.orders.facts import Alias, Money, Person, Reference, order_reference
+from gateway.orders.knowledge import OrderFacts, collect
+from gateway.orders.mapping_store import mappings_for
+from gateway.orders.order_rules import LineState, OrderState, decide
+
+LINE_GONE: Final = "line_removed"
+MAPPING_CHANGED: Final = "mapping_changed"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where orders come from.
+
+    name: a connection's id, or the word given by PUT. connection_id: None for a word.
+    """
+
+    name: str
+    connection_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of an order. waits: for its snapshot, an address of its customer, or a mapping."""
+
+    waits: tuple[str, ...] = ()
+
+
+async def write_order(sql: AsyncConnection, source: Source, external_id: str, moment: int) -> Written:
+    """Work an order out and write it. external_id: the platform's id of it. moment: now, ms."""
+    facts = await _read_facts(sql, source.name, external_id)
+    state = decide(facts)
+    if state is None:
+        return Written(("order",))
+    row = (
+        await sql.execute(
+            select(ORDER).where(ORDER.c.source == source.name, ORDER.c.external_id == external_id)
+        )
+    ).first()
+    order_id, recipient = await _write_row(sql, source, state, row, moment)
+    granted = grant(
+        state,
+        await mappings_for(
+            sql, source.connection_id, (each for line in state.lines for each in line.identifiers)
+        ),
+    )
+    lines = await _write_lines(sql, order_id, state.lines, granted, is_new=row is None)
+    if recipient is None:
+        return Written(("customer",) if state.paid else ())
+    await _write_entitlements(
+        sql, _Owner(order_id, recipient, state.snapshot.test), lines, granted, moment, is_new=row is None
+    )
+    return Written(("mapping",) if granted.unmapped else ())
+
+
+async def _read_facts(sql: AsyncConnection, source: str, external_id: str) -> OrderFacts:
+    """Read everything that is known of an order, and note the references that lead to it."""
+    own = order_reference(external_id)
+    parts = await facts_of(sql, source, [own])
+    references: set[Reference] = {part.reference for part in parts if isinstance(part, Alias)}
+    snapshot = collect(parts, external_id).snapshot
+    if snapshot is not None and snapshot.customer.platform_id is not None:
+        references.add(customer_reference(snapshot.customer.platform_id))
+    references.discard(own)
+    if references:
+        parts += await facts_of(sql, source, references)
+        await sql.execute(
+            insert(sql, ORDER_REFERENCE).on_conflict_do_nothing(),
+            [
+                {"source": source, "kind": each.kind, "value": each.value, "external_id": external_id}
+                for each in sorted(references, key=lambda each: (each.kind, each.value))
+            ],
+        )
+    return collect(parts, external_id)
+
+
+async def _write_row(
+    sql: AsyncConnection, source: Source, state: OrderState, row: Row[Any] | None, moment: int
+) -> tuple[str, str | None]:
+    """Write the row of an order. Returns its id, and the customer who may download."""
+    snapshot = state.snapshot
+    values: dict[str, Any] = {
+        "number": snapshot.number,
+        "status": state.status.value,
+        "placed": snapshot.placed_at if snapshot.placed_at is not None else snapshot.as_of,
+        "test": snapshot.test,
+        "country": snapshot.country,
+        "details": {
+            "ip": snapshot.ip,
+            "total": _money(snapshot.total),
+            "unassigned": [_money(each) for each in state.unassigned],
+        },
+        "updated": moment,
+    }
+    if row is not None and row.erased is not None:
+        values["details"]["ip"] = None
+        await sql.execute(update(ORDER).where(ORDER.c.id == row.id).values(**values))
+        return row.id, row.recipient_id
+    for person, told, column in (
+        (state.buyer, "customer_told", "customer_id"),
+        (state.recipient, "recipient_told", "recipient_id"),
+    ):
+        values |= await _person(sql, person, told, column, row, moment)
+    if row is None:
+        order_id = new_id()
+        await sql.execute(
+            insert(sql, ORDER).values(
+                id=order_id,
+                source=source.name,
+                external_id=snapshot.order_id,
+                connection_id=source.connection_id,
+                created=moment,
+                **values,
+            )
+        )
+        return order_id, values["recipient_id"]
+    await sql.execute(update(ORDER).where(ORDER.c.id == row.id).values(**values))
+    return row.id, values["recipient_id"]
+
+
+async def _person(
+    sql: AsyncConnection, person: Person, told: str, column: str, row: Row[Any] | None, moment: int
+) -> dict[str, str | None]:
+    """Whose the order is, by the address that it tells."""
+    email = normal_or_none(person.email)
+    if row is not None and row._mapping[told] is not None and email in (row._mapping[told], None):
+        return {told: row._mapping[told], column: row._mapping[column]}
+    if email is None or person.email is None:
+        return {told: None, column: None}
+    return {told: email, column: await keep_customer(sql, email, person.email, person.name, moment)}
+
+
+async def _write_lines(
+    sql: AsyncConnection, order_id: str, lines: Iterable[LineState], granted: Granted, *, is_new: bool
+) -> dict[str, str]:
+    """Write an order's lines; those that are gone keep their rows. Returns the row's id by the platform's."""
+    known: dict[str, Row[Any]] = {}
+    if not is_new:
+        rows = await sql.execute(select(ORDER_LINE).where(ORDER_LINE.c.order_id == order_id))
+        known = {row.external_id: row for row in rows}
+    waiting = {line.id for line in granted.unmapped}
+    ids: dict[str, str] = {}
+    new: list[dict[str, Any]] = []
+    items: list[dict[str, str]] = []
+    for position, line in enumerate(lines):
+        item = granted.mapped.get(line.id) or next(iter(line.identifiers), None)
+        values = {
+            "position": position,
+            "item_key": item.key.value if item else None,
+            "item_value": item.value if item else None,
+            "title": line.title,
+            "quantity": line.quantity,
+            "refunded": line.refunded,
+            "waits": line.id in waiting,
+            "gone": False,
+        }
+        row = known.pop(line.id, None)
+        ids[line.id] = row.id if row is not None else new_id()
+        if row is None:
+            new.append({"id": ids[line.id], "order_id": order_id, "external_id": line.id, **values})
+        elif any(row._mapping[name] != value for name, value in values.items()):
+            await sql.execute(update(ORDER_LINE).where(ORDER_LINE.c.id == row.id).values(**values))
+        items += [
+            {"line_id": ids[line.id], "key": each.key.value, "value": each.value} for each in line.identifiers
+        ]
+    if new:
+        await sql.execute(insert(sql, ORDER_LINE), new)
+    if known:
+        await sql.execute(
+            update(ORDER_LINE)
+            .where(ORDER_LINE.c.id.in_([row.id for row in known.values()]))
+            .values(gone=True, waits=False)
+        )
+    if not is_new and ids:
+        await sql.execute(delete(LINE_ITEM).where(LINE_ITEM.c.line_id.in_(ids.values())))
+    if items:
+        await sql.execute(insert(sql, LINE_ITEM), items)
+    return ids
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """Whose the entitlements of an order are."""
+
+    order_id: str
+    customer_id: str
+    test: bool
+
+
+async def _write_entitlements(
+    sql: AsyncConnection,
+    owner: _Owner,
+    lines: dict[str, str],
+    granted: Granted,
+    moment: int,
+    *,
+    is_new: bool,
+) -> None:
+    """Write what the lines grant, and revoke what they grant no more."""
+    known: dict[tuple[str, str], Row[Any]] = {}
+    if not is_new:
+        rows = await sql.execute(
+            select(ENTITLEMENT)
+            .select_from(ENTITLEMENT.join(ORDER_LINE))
+            .where(ORDER_LINE.c.order_id == owner.order_id)
+        )
+        known = {(row.line_id, row.product_id): row for row in rows}
+    new: list[dict[str, Any]] = []
+    for each in granted.grants:
+        line_id = lines[each.line_id]
+        row = known.pop((line_id, each.share.product_id), None)
+        values = _grant_values(owner, each, row)
+        if row is None:
+            new.append(
+                {
+                    "id": new_id(),
+                    "line_id": line_id,
+                    "product_id": each.share.product_id,
+                    "enforced": values["status"],
+                    "created": moment,
+                    "updated": moment,
+                    **values,
+                }
+            )
+        else:
+            await update_entitlement(sql, row, values, moment)
+    if new:
+        await sql.execute(insert(sql, ENTITLEMENT), new)
+    for row in known.values():
+        reason = MAPPING_CHANGED if row.line_id in lines.values() else LINE_GONE
+        await update_entitlement(sql, row, standing_values(removed(reason), row.override, row.bought), moment)
+
+
+def _grant_values(owner: _Owner, given: Grant, row: Row[Any] | None) -> dict[str, Any]:
+    return {
+        "customer_id": owner.customer_id,
+        "test": owner.test,
+        "scope": given.share.scope.value,
+        "version": given.share.version,
+        "updates_until": given.share.until,
+        "bought": given.bought,
+        **standing_values(given.standing, row.override if row is not None else None, given.bought),
+    }
+
+
+def standing_values(standing: Standing, override: str | None, bought: int) -> dict[str, Any]:
+    """The columns of an entitlement that its standing and the seller's override decide."""
+    now = overridden(standing, Override(override) if override else None, bought)
+    return {
+        "base": [standing.status.value, list(standing.reasons), standing.quantity],
+        "status": now.status.value,
+        "reasons": list(now.reasons),
+        "quantity": now.quantity,
+    }
+
+
+async def update_entitlement(
+    sql: AsyncConnection, row: Row[Any], values: dict[str, Any], moment: int
+) -> None:
+    """Write the columns of an entitlement, if one of them has changed."""
+    if any(row._mapping[name] != value for name, value in values.items()):
+        await sql.execute(
+            update(ENTITLEMENT).where(ENTITLEMENT.c.id == row.id).values(**values, updated=moment)
+        )
+
+
+def _money(money: Money | None) -> dict[str, str] | None:
+    return None if money is None else {"amount": str(money.amount), "currency": money.currency}
