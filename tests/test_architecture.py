@@ -24,7 +24,7 @@ LAYERS = (
     ("web",),
     ("platforms.clients",),
     ("platforms",),
-    ("orders",),
+    ("backup", "orders"),
     ("catalogue",),
     ("tokens",),
     ("products",),

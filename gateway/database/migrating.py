@@ -122,6 +122,11 @@ async def _state(connection: AsyncConnection, chain: Path) -> MigrationState:
     return MigrationState(current, steps[steps.index(current) + 1 :])
 
 
+def known_steps() -> tuple[str, ...]:
+    """The names of all steps of this version, the first one first."""
+    return _steps(CHAIN)
+
+
 @lru_cache
 def _steps(chain: Path) -> tuple[str, ...]:
     """The names of all steps, the first one first."""
