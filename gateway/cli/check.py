@@ -43,7 +43,7 @@ def add_check(root: typer.Typer) -> None:
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Do not check every published file.")] = False,
     ) -> int:
-        """Check settings, database, store, storages, cache, addresses, front proxy; exits with 1 if one fails."""
+        """Check settings, database, store, storages, addresses, front proxy; exits with 1 if one fails."""
         findings = list(_findings(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = [
