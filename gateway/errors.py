@@ -49,12 +49,15 @@ def _row(code: str, status: int, title: str, detail: str, **headers: str) -> Ref
     )
 
 
-TOKEN_MISSING: Final = _row(
+BASIC_CHALLENGE: Final = ("WWW-Authenticate", 'Basic realm="downloads", charset="UTF-8"')
+"""The second challenge of TOKEN_MISSING (RFC 7617 section 2), for programs: without it wget does not send the
+password that it has. A page has only the first, because a browser would ask for a name and a password."""
+TOKEN_MISSING: Final = Refusal(
     "token_missing",
     401,
     "A download token is needed",
-    "Open the complete link you were sent, or pass the token as a bearer token.",
-    WWW_Authenticate='Bearer realm="downloads"',
+    "Open the complete link you were sent, or pass the token as a bearer token or as a password.",
+    (("WWW-Authenticate", 'Bearer realm="downloads"'), BASIC_CHALLENGE),
 )
 TOKEN_INVALID: Final = _row(
     "token_invalid",
@@ -189,8 +192,8 @@ class Declined(GatewayError):
 
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
         active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
-    expiry_too_far, tokens_live, version_active, key_unknown, key_ambiguous, invalid (with `faults`: pairs of
-        field and message).
+    expiry_too_far, tokens_live, version_active, key_unknown, key_ambiguous, connection_exists,
+        connection_unknown, event_unknown, invalid (with `faults`: pairs of field and message).
     """
 
     def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:
@@ -208,7 +211,8 @@ class DatabaseError(GatewayError):
     """The database cannot be used now. The text says which one, why, and what to do.
 
     kind: "unreachable", "locked", "full", "refused" (name, password or permission), "damaged", "outdated"
-    (its tables must be migrated), "newer" (than this program), "foreign" (the store is another database's) or
+    (its tables must be migrated), "newer" (than this program), "foreign" (the store is another database's),
+    "secrets" (they cannot be decrypted) or
     "failed".
     """
 

@@ -85,6 +85,11 @@ class Manifest:
         """SHA-256 of the text, 64 lower-case hex digits."""
         return hashlib.sha256(self.text).hexdigest()
 
+    @property
+    def only_file(self) -> str:
+        """The name of the file, if there is only one; otherwise an empty text."""
+        return self.files[0].name if len(self.files) == 1 else ""
+
     def number_of(self, name: str) -> int | None:
         """Return the index in `files` of the file of this name, or None if there is none.
 
@@ -93,6 +98,17 @@ class Manifest:
         """
         number = self._by_name.get(name)
         return number if number is not None or name.isascii() else self._by_name.get(composed(name))
+
+    @cached_property
+    def folders(self) -> frozenset[str]:
+        """The folders in the names of the files, each with a slash at its end; names are composed."""
+        found: set[str] = set()
+        for file in self.files:
+            folder = composed(file.name).rpartition("/")[0]
+            while folder and f"{folder}/" not in found:
+                found.add(f"{folder}/")
+                folder = folder.rpartition("/")[0]
+        return frozenset(found)
 
     @cached_property
     def _by_name(self) -> dict[str, int]:

@@ -24,12 +24,18 @@ MAX_TOKEN_LENGTH: Final = 128
 KEY_ID_LENGTH: Final = 16
 """Hex digits of a key's hash by which people name the key."""
 KEY_FORM: Final = re.compile(r"gk_[A-Za-z0-9_-]{43}")
+TOKEN_FORM: Final = re.compile(r"ct_[A-Za-z0-9_-]{43}")
+"""The exact form of our tokens."""
 
 SECRET: Final = re.compile(
     r"[cg](?:(?<=c)t|(?<=g)k)_(?:[A-Za-z0-9_-]{40,}|(?<!\w[cg][tk]_)[A-Za-z0-9_-]{8,})"
 )
 """Text that looks like a token or an API key: a whole one anywhere, or a part at the beginning of a word. It
 begins with a set of characters, because such an expression skips all other text quickly."""
+
+
+REDACTED: Final = "[secret]"
+"""What stands in the place of a token or an API key."""
 
 
 def encode_secret(prefix: str, secret: bytes) -> str:
@@ -66,8 +72,8 @@ def key_id(key: str) -> str | None:
 
 
 def redact(text: str) -> str:
-    """The text with everything that looks like a token or an API key replaced by `[secret]`."""
-    return SECRET.sub("[secret]", text)
+    """The text with everything that looks like a token or an API key replaced by REDACTED."""
+    return SECRET.sub(REDACTED, text)
 
 
 def redact_url(url: str) -> str:

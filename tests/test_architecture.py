@@ -20,8 +20,9 @@ LAYERS = (
     ("cli",),
     ("supervisor",),
     ("dataplane", "mint", "web.service"),
-    ("web.api",),
+    ("web.api", "web.hooks"),
     ("web",),
+    ("connections",),
     ("platforms.clients",),
     ("platforms",),
     ("backup", "orders"),
@@ -41,10 +42,10 @@ A module belongs to the longest name that it begins with: `web.service` and `web
 `web`, which they share with the mint service.
 """
 
-FRONT_ENDS = ("dataplane", "mint", "web.service", "web.api")
+FRONT_ENDS = ("dataplane", "mint", "web.service", "web.api", "web.hooks")
 """What answers requests from outside. They share the rows below, and never import each other: PARTS has
 the one exception, of a process and what it is made of."""
-PARTS = {"web.service": ("web.api",)}
+PARTS = {"web.service": ("web.api", "web.hooks")}
 """The parts of which a process is made."""
 
 TOP = "gateway"

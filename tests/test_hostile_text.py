@@ -10,6 +10,7 @@ import gc
 import re
 import time
 import tracemalloc
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_network
@@ -30,14 +31,9 @@ from gateway.http.conditions import evaluate, range_applies
 from gateway.http.fields import prefers_html
 from gateway.http.forward_auth import read_original
 from gateway.http.ranges import most_bytes, select_ranges
-from gateway.http.targets import (
-    Target,
-    TargetKind,
-    is_auth_target,
-    is_file_target,
-    read_target,
-    request_token,
-)
+from gateway.http.repairs import likely_names
+from gateway.http.request_tokens import request_token
+from gateway.http.targets import is_auth_target, is_file_target, read_target
 from gateway.mint.idempotency import idempotency_key
 from gateway.mint.models import mint_model
 from gateway.platforms.interface import Message
@@ -70,6 +66,10 @@ MINT = mint_model(1000)
 
 def fields(**lines: str) -> CIMultiDictProxy[str]:
     return CIMultiDictProxy(CIMultiDict({name.replace("_", "-"): value for name, value in lines.items()}))
+
+
+def b64(text: str) -> str:
+    return b64encode(text.encode("utf-8", "surrogateescape")).decode()
 
 
 def logged(target: str, **lines: str) -> None:
@@ -121,7 +121,12 @@ ENTRY_POINTS: Final[dict[str, Callable[[str], object]]] = {
     "token in the query": lambda text: read_target("/download?token=" + text),
     "kind of a target": is_file_target,
     "kind of a target, /auth": is_auth_target,
-    "bearer": lambda text: request_token(Target(TargetKind.DOWNLOAD), [text, "Bearer " + text]),
+    "token in the path": lambda text: read_target("/download/ct_" + text),
+    "token in the path, glued": lambda text: read_target(f"/download/ct_{'a' * 43}{text}"),
+    "text glued to a token": lambda text: read_target(f"/download?token=ct_{'a' * 43}{text}"),
+    "text glued to a name": lambda text: list(likely_names("a" + text)),
+    "bearer": lambda text: request_token(None, [text, "Bearer " + text, "Bearer ct_" + text]),
+    "password": lambda text: request_token(None, ["Basic " + text, "Basic " + b64(text)]),
     "Accept": prefers_html,
     "Range": lambda text: select_ranges(text, 1 << 40),
     "Range of /auth": lambda text: most_bytes(text, 1 << 40),
@@ -237,6 +242,8 @@ CACHES: Final = {
     "gateway.mint.routes": 1,
     "gateway.storage.s3.signing": 2,
     "gateway.web.api.application": 1,
+    "gateway.web.models": 1,
+    "gateway.database.migrating": 1,
     "gateway.web.quick_response": 1,
 }
 """How many caches each module has. A new one is added here, after its keys were bounded in bytes, too; what

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from base64 import b64encode
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
@@ -124,10 +125,25 @@ def test_a_thousand_requests_leave_no_token(plane: Plane) -> None:
                     (f"/download/x{shown}y?file=z&token={token}", (), "GET"),
                     (f"/{shown}", (), "GET"),
                     (f"/{'p' * generator.randrange(200, 260)}/{shown}", (), "GET"),
+                    (f"/download/{shown}/", (), "GET"),
+                    (f"/download/{shown}/file-0.bin", ("Range: bytes=0-9",), "GET"),
+                    (f"/download/{shown}/{token}/x", (), "HEAD"),
+                    (f"/download/x/../%22{shown}%22.", (), "GET"),
+                    (f"/download/{token}/Frühling", (), "GET"),
+                    (f"/download/{shown}/file-0.bin?token={token}", (), "GET"),
+                    (f"/download/{token}/file-0.bin", (), "POST"),
                     (f"/download#{shown}", (), "GET"),
                     (f"http://{token}@host/download/{shown}?token={token}", (), "GET"),
                     ("/download", (f"Authorization: Bearer {token}",), "GET"),
                     ("/download", (f"Authorization: Basic {token}",), "GET"),
+                    (
+                        "/download",
+                        (f"Authorization: Basic {b64encode(f'x:{token}'.encode()).decode()}",),
+                        "GET",
+                    ),
+                    ("/auth", (f"X-Original-URI: /download/{shown}/file-0.bin",), "GET"),
+                    (f"/auth/download/{shown}/file-0.bin", (), "GET"),
+                    ("/healthz", (f"Referer: http://shop/download/{shown}/x",), "GET"),
                     ("/auth", (f"X-Original-URI: /download?token={token}",), "GET"),
                     (f"/auth?token={shown}", (), "GET"),
                     ("/healthz", (f"User-Agent: {shown}",), "GET"),
@@ -147,6 +163,8 @@ def test_a_thousand_requests_leave_no_token(plane: Plane) -> None:
             f"GET /download?token={token} HTTP/1.1\r\nHost: x\r\nContent-Length: {token}\r\n\r\n",
             f"GET /download?token={token} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{token}",
             f"GET /download?token={token}\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+            f"GET /download/{token}/a\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+            f"GET /download/{token}/a HTTP/9.9\r\n\r\n",
             f"GET /download?token={token} HTTP/1.1\r\nHost: x\r\nX: {token * 400}\r\n\r\n",
         ):
             plane.exchange(data.encode())

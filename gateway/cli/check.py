@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,8 @@ from gateway.secrets import redact_url
 if TYPE_CHECKING:
     from gateway.manifest import Manifest
     from gateway.products.repository import Product
+    from gateway.tokens.records import MintedToken
+    from gateway.tokens.repositories import Repositories
 
 
 def add_check(root: typer.Typer) -> None:
@@ -126,19 +129,43 @@ def _check_contents(
 
 
 def _check_proxy(run: StoreRunner, manifests: list[Manifest], base: str) -> Iterator[Finding]:
-    from gateway.cli.checks.proxy import TOKEN_SECONDS, Target, check_proxy, choose_file  # noqa: PLC0415
+    from gateway.cli.checks import proxy  # noqa: PLC0415
 
     products: list[Product] = run(lambda store: store.products.list_all())
     active = {product.id: product.active for product in products if product.status == "active"}
-    chosen = choose_file(manifests, active)
+    chosen = proxy.choose_file(manifests, active)
     if chosen is None:
         yield skipped("proxy", "there is no active product with a file to try")
         return
     product, file = chosen
-    minted = run(
-        lambda store: store.tokens.create(product, expires_in=TOKEN_SECONDS, name="download-gateway check")
+    with _try_token(run, product, None) as minted:
+        found = proxy.check_proxy(proxy.Target(base, file, minted.token))
+    yield from found
+    if any(each.level is Level.FAIL and each.subject in proxy.ESSENTIAL for each in found):
+        return
+    with _try_token(run, product, proxy.PROBE_DOWNLOADS) as minted:
+        yield proxy.check_cost(
+            proxy.Target(base, file, minted.token),
+            lambda: run(lambda store: _read_charged(store, minted.record.id)),
+        )
+
+
+@contextmanager
+def _try_token(run: StoreRunner, product: str, limit: int | None) -> Iterator[MintedToken]:
+    """Make a token that is revoked afterwards, and expires soon even if that fails."""
+    from gateway.cli.checks.proxy import TOKEN_SECONDS  # noqa: PLC0415
+
+    minted: MintedToken = run(
+        lambda store: store.tokens.create(
+            product, expires_in=TOKEN_SECONDS, max_downloads=limit, name="download-gateway check"
+        )
     )
     try:
-        yield from check_proxy(Target(base, file, minted.token))
+        yield minted
     finally:
         run(lambda store: store.tokens.revoke(minted.record.id))
+
+
+async def _read_charged(store: Repositories, identifier: str) -> int:
+    record = await store.tokens.get(identifier)
+    return sum(record.charged.values()) if record is not None else 0

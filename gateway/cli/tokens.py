@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -14,6 +13,7 @@ from gateway.cli.output import count_of, note, show_record, show_table, show_tim
 from gateway.cli.token_values import faults_name_flags, read_lifetime, read_moment, read_pairs
 from gateway.config.settings import base_url
 from gateway.config.units import format_size
+from gateway.http.links import download_path
 from gateway.secrets import TOKEN_PREFIX, token_id
 from gateway.web.documents import token_document
 
@@ -97,7 +97,7 @@ def create(
     lifetime = read_lifetime(expires_in, settings)
     pairs = read_pairs(metadata or [])
 
-    async def make(store: Repositories) -> MintedToken:
+    async def make(store: Repositories) -> tuple[MintedToken, str]:
         minted = await store.tokens.create(
             product,
             version,
@@ -111,22 +111,22 @@ def create(
         await store.audit.record(
             CLI, "token.create", {"token": record.id, "product": record.product, "version": record.version}
         )
-        return minted
+        return minted, await store.products.only_file(record.manifest)
 
     with faults_name_flags():
-        minted = invocation.with_store(make)
-    url = f"{_base(invocation)}/download?token={quote(minted.token)}"
+        minted, file = invocation.with_store(make)
+    base = _base(invocation)
+    link = base + download_path(minted.token, file)
+    urls = {"downloadUrl": f"{base}/download?token={minted.token}"} | ({"directUrl": link} if file else {})
 
     def show() -> None:
         record = minted.record
         limit = "" if record.max_downloads is None else f", {record.max_downloads} downloads of each file"
-        typer.echo(url)
+        typer.echo(link)
         validity = f"valid until {show_time(record.expires)}{limit}"
         note(f"{record.product} {record.version}, {validity}; id {record.id}")
 
-    invocation.print_result(
-        {"downloadUrl": url, "downloadToken": minted.token, **token_document(minted.record)}, show
-    )
+    invocation.print_result({**urls, "downloadToken": minted.token, **token_document(minted.record)}, show)
 
 
 @command(group, "show", example="download-gateway token show 0123456789abcdef0123456789abcdef")
@@ -186,7 +186,6 @@ def list_(
                 return found, cursor is not None
 
     tokens, more = invocation.with_store(read)
-    tokens.sort(key=lambda token: token.created, reverse=True)
 
     def show() -> None:
         columns = ("ID", "PRODUCT", "VERSION", "STATUS", "EXPIRES", "DOWNLOADS", "CUSTOMER")

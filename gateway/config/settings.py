@@ -132,6 +132,11 @@ class Settings(BaseSettings):
         "Whether a start of a newer version changes the tables of the database. Without it, such a start is "
         "refused until `download-gateway database migrate` has run.",
     )
+    loopback_shops: Switch = setting(
+        False,
+        "Whether the address of a shop, whose API is asked, may be http:// on this machine. Others must be "
+        "https://.",
+    )
     listen: ListenAddress = setting(
         "0.0.0.0:8080", "Where downloads are served: HOST:PORT, [IPV6]:PORT or unix:PATH.", unit=UNIT_ADDRESS
     )

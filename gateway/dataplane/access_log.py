@@ -145,7 +145,11 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
             quoted_range = _quote(headers[RANGE])
     path = exchange.target[:READ_CHARACTERS].partition("?")[0]
     agent = agent[:READ_CHARACTERS]
-    members = _request if len(path) + len(agent) <= KEPT_CHARACTERS else _make_members
+    members = _make_members
+    if len(path) + len(agent) <= KEPT_CHARACTERS:
+        members = _request
+        if "ct_" in path:  # a token in it would make each path another one
+            path = redact(path)
     second, rest = divmod(int(ended * 1000), 1000)
     token = f', "token": "{exchange.token_id}"' if exchange.token_id else ""
     if exchange.code:

@@ -18,14 +18,14 @@ from aiohttp import hdrs
 
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import FastPath
-from gateway.dataplane.manifest_cache import LoadedManifest
-from gateway.dataplane.resolve import Resolver
+from gateway.dataplane.resolve import ResolvedIndex, Resolver
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Refused
 from gateway.http.client_address import TrustedProxies
 from gateway.http.forward_auth import NGINX, Original, permission_head, read_original
 from gateway.http.plans import Representation
 from gateway.http.ranges import most_bytes
-from gateway.http.targets import TargetKind, read_target, request_token
+from gateway.http.request_tokens import request_token
+from gateway.http.targets import TargetKind, read_target
 from gateway.manifest import ManifestFile
 from gateway.secrets import token_id
 from gateway.tokens.claims import Claims, TokenRead, opened_manifest
@@ -86,20 +86,21 @@ class Authorisation:
         if target.kind is TargetKind.OTHER:
             raise Refused(NOT_FOUND)
         if command is None:
-            token = request_token(target, exchange.headers.getall(hdrs.AUTHORIZATION, ()))
+            authorization = exchange.headers.getall(hdrs.AUTHORIZATION, ())
+            token = request_token(target.token, authorization, target.file)
             exchange.token_id = token_id(token)
             command = self._claims.read_token(exchange.token_id)
         reply = await command
         digest = opened_manifest(reply)
         resolved = await self._resolver.resolve(digest, target.file)
-        if isinstance(resolved, LoadedManifest):
+        if isinstance(resolved, ResolvedIndex):
             return b""
         number, representation, storage, blob = resolved
         with blob:
             if blob.as_object is not None:
                 return b""
             fields = self._file_fields(representation)
-            if blob.as_file is not None:
+            if blob.as_file is not None and target.file in (None, representation.file.name):
                 key = (digest, target.file or "")
                 self._fast_path.keep_permission(key, fields, storage, representation, blob.as_file)
         if reply.limit is not None and original.method == "GET":

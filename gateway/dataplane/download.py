@@ -34,14 +34,16 @@ from gateway.dataplane.delivery.transfer import Transfer, send_at_once
 from gateway.dataplane.ending import Endings
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import ANSWERED, NOT_POSSIBLE, FastPath
-from gateway.dataplane.manifest_cache import LoadedManifest
-from gateway.dataplane.resolve import Resolver
+from gateway.dataplane.resolve import ResolvedIndex, Resolver
 from gateway.errors import BAD_REQUEST, NOT_FOUND, Refused
 from gateway.http.client_address import FORWARDED, TrustedProxies
 from gateway.http.forward_auth import NGINX
+from gateway.http.index_page import Terms
+from gateway.http.links import download_path, relative_base
 from gateway.http.pages import index_answer
 from gateway.http.plans import REDIRECT, Plan, Representation, plan_answer, plan_range, plan_redirect
-from gateway.http.targets import TargetKind, is_auth_target, read_target, request_token
+from gateway.http.request_tokens import request_token
+from gateway.http.targets import TargetKind, is_auth_target, read_target
 from gateway.runtime.deferred import Deferred, in_task, step
 from gateway.runtime.metrics import (
     BYTES_SENT,
@@ -59,7 +61,10 @@ from gateway.tokens.takeovers import Takeovers
 
 
 class Downloads:
-    """Answers download requests, and passes authorisation requests on. public_url: the setting, or empty."""
+    """Answers download requests, and passes authorisation requests on. public_url: the setting, or empty.
+
+    base_url: what links begin with that are handed out elsewhere: `public_url`, or an URL made from `listen`.
+    """
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class Downloads:
         endings: Endings,
         proxies: TrustedProxies,
         public_url: str,
+        base_url: str,
         counters: Counters,
     ) -> None:
         self._claims = claims
@@ -83,6 +89,7 @@ class Downloads:
         self._endings = endings
         self._proxies = proxies
         self._public_url = public_url
+        self._base_url = base_url
         self._count = counters.add
         self._add_file = counters.add_file
 
@@ -146,13 +153,23 @@ class Downloads:
             return self._authorisation.answer(exchange)
         if target.kind is TargetKind.OTHER:
             raise Refused(NOT_FOUND)
-        token = request_token(target, exchange.headers.getall(hdrs.AUTHORIZATION, ()))
-        return self._download(exchange, token, target.file, None)
+        authorization = exchange.headers.getall(hdrs.AUTHORIZATION, ())
+        token = request_token(target.token, authorization, target.file)
+        return self._download(exchange, token, target.file, None, in_url=token == target.token)
 
     async def _download(
-        self, exchange: Exchange, token: str, name: str | None, command: TokenRead | None
+        self,
+        exchange: Exchange,
+        token: str,
+        name: str | None,
+        command: TokenRead | None,
+        *,
+        in_url: bool = True,
     ) -> None:
-        """Answer a download of the file of this name, or of a version's only file, or with the index."""
+        """Answer a download of the file of this name, or of a version's only file, or with the index.
+
+        in_url: where the token stands. The links of an index have it only where the request's URL has it.
+        """
         if command is None:
             exchange.token_id = token_id(token)
             command = self._claims.read_token(exchange.token_id)
@@ -166,9 +183,10 @@ class Downloads:
             )
         try:
             resolved = await self._resolver.resolve(digest, name)
-            if isinstance(resolved, LoadedManifest):
-                html = exchange.prefers_html()
-                exchange.respond(200, *index_answer(resolved.manifest, token, html, self._public_url))
+            if isinstance(resolved, ResolvedIndex):
+                limited = len(resolved.manifest.files) if reply.limit is not None else 0
+                terms = await self._claims.terms(exchange.token_id, resolved.manifest.product, limited)
+                self._send_index(exchange, resolved, token if in_url else "", terms)
                 return
             number, representation, storage, blob = resolved
             with blob:
@@ -184,13 +202,32 @@ class Downloads:
                 if reservation is not None and plan.amount > reservation.amount:
                     await reservation.reserve(number, plan, representation.file.size)
                 await self._deliver(exchange, blob, plan, reservation)
-                if exchange.token and blob.as_file is not None:
+                if exchange.token and blob.as_file is not None and name in (None, representation.file.name):
                     self._fast_path.keep_file((digest, name or ""), storage, representation, blob.as_file)
                 if plan.status == REDIRECT and reservation is not None:
                     reservation.charge_all()  # nobody reports what the client receives from the storage
         finally:
             if reservation is not None:
                 reservation.settle(exchange.sent)
+
+    def _send_index(self, exchange: Exchange, index: ResolvedIndex, token: str, terms: Terms) -> None:
+        """Answer with an index. token: what its links have; empty where they are relative, without it."""
+        address = ""
+        if token:
+            path = download_path(token, index.folder)
+            base, address = self._public_url + path, self._base_url + path
+        else:
+            base = relative_base(exchange.target, index.folder)
+        answer = index_answer(
+            index.manifest,
+            index.folder,
+            base,
+            terms,
+            html=not exchange.prefers_json(),
+            folders=not exchange.prefers_html(),
+            address=address,
+        )
+        exchange.respond(200, *answer)
 
     async def _deliver(
         self, exchange: Exchange, blob: Blob, plan: Plan, reservation: Reservation | None

@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from gateway.dataplane.delivery.client_socket import ClientSocket
 from gateway.dataplane.delivery.send_scheduler import SendScheduler
 from gateway.errors import Refusal
-from gateway.http.fields import prefers_html
+from gateway.http.fields import prefers_html, prefers_json
 from gateway.http.forward_auth import Dialect, refusal_fields
 from gateway.http.pages import refusal_answer
 
@@ -186,6 +186,10 @@ class Exchange:
     def prefers_html(self) -> bool:
         """Whether the client would rather have a page than JSON."""
         return prefers_html(self.accept or self.headers.get("Accept"))
+
+    def prefers_json(self) -> bool:
+        """Whether the client asks for JSON where a page is the usual answer."""
+        return prefers_json(self.accept or self.headers.get("Accept"))
 
     def forget_head(self) -> None:
         """Keep no more of the head than the log needs. To be called once the answer is decided."""

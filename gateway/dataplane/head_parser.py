@@ -21,6 +21,9 @@ from gateway.http.framing import HeadLimits
 PAYLOAD_BYTES: Final = 64 * 1024
 """What aiohttp's stream of a body would hold. The parser wants to know it, but is given no body."""
 
+ENCODED: Final = 3
+"""How much longer a request line may become when what is not ASCII in it is percent-encoded."""
+
 
 class HeadParser:
     """One worker's parser."""
@@ -35,7 +38,7 @@ class HeadParser:
             BaseProtocol(self._loop),
             self._loop,
             PAYLOAD_BYTES,
-            max_line_size=self._limits.max_line,
+            max_line_size=ENCODED * self._limits.max_line,
             max_headers=self._limits.max_headers,
             max_field_size=self._limits.max_field,
             auto_decompress=False,

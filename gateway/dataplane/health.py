@@ -16,6 +16,7 @@ from gateway.errors import (
 )
 from gateway.http.client_address import TrustedProxies
 from gateway.http.pages import status_line
+from gateway.http.paths import normal_path, split_target
 from gateway.http.targets import is_auth_target, is_file_target
 from gateway.tokens.claims import Claims
 
@@ -46,10 +47,10 @@ class HealthAndPreflight:
         await self._endings.run(exchange, self._answer)
 
     async def _answer(self, exchange: Exchange) -> None:
-        path = exchange.target.partition("?")[0]
-        is_download = is_file_target(path)
+        path = normal_path(split_target(exchange.target)[0])
+        is_download = is_file_target(exchange.target)
         has_preflights = is_download and bool(exchange.connection.server.cors_origins)
-        if is_auth_target(path) and self._proxies.trusts(exchange.connection.peer):
+        if is_auth_target(exchange.target) and self._proxies.trusts(exchange.connection.peer):
             raise Refused(METHOD_NOT_ALLOWED)
         if path not in ("/healthz", "/readyz") and not is_download:
             raise Refused(NOT_FOUND)

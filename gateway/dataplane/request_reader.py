@@ -10,8 +10,10 @@ from gateway.dataplane.exchange import Channel, Exchange
 from gateway.dataplane.head_parser import HeadParser
 from gateway.errors import METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED_HERE, Refused
 from gateway.http.framing import Framing, HeadLimits, check_head, target_of_unknown_method
+from gateway.http.percent import percent_encode
 from gateway.http.request_heads import HeadReader, PlainHead, PlainQuestion
 from gateway.http.targets import is_file_target
+from gateway.secrets import REDACTED
 
 
 class RequestReader:
@@ -32,8 +34,11 @@ class RequestReader:
             return None
         if isinstance(head, PlainHead):
             exchange = Exchange(connection)
-            file, exchange.token, agent, span, accept, forwarded = head
-            if file:
+            file, exchange.token, agent, span, accept, forwarded, is_direct = head
+            if is_direct:
+                exchange.file = file
+                exchange.target = f"/download/{REDACTED}/{file}"
+            elif file:
                 exchange.file = file
                 exchange.target = f"/download/{file}"
         elif isinstance(head, PlainQuestion):
@@ -55,6 +60,9 @@ class RequestReader:
     def read(self, connection: Channel, head: bytes) -> tuple[Exchange, Framing]:
         """The exchange for any whole head, and how its request is framed. Raises Refused."""
         framing = check_head(head, self._limits)
+        if not head.isascii():
+            line, _, fields = head.partition(b"\n")
+            head = percent_encode(line) + b"\n" + fields
         try:
             message = self._parser.parse(head, framing.body is not None)
         except Refused as refused:

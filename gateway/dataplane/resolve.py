@@ -39,6 +39,13 @@ class ResolvedFile(NamedTuple):
     blob: Blob
 
 
+class ResolvedIndex(NamedTuple):
+    """An index is asked for. folder: of its files, with a slash at the end; empty for all files."""
+
+    manifest: Manifest
+    folder: str
+
+
 class Resolver:
     """Finds the files that tokens open. The store is asked only for manifests that are not in memory."""
 
@@ -47,18 +54,18 @@ class Resolver:
         self._manifests = manifests
         self._storages = storages
 
-    async def resolve(self, digest: bytes, name: str | None) -> ResolvedFile | LoadedManifest:
+    async def resolve(self, digest: bytes, name: str | None) -> ResolvedFile | ResolvedIndex:
         """Return the file of this name in the manifest with this digest, with its blob.
 
-        Without a name the only file is meant; where there are several, the manifest is returned, because the
-        request asks for the index of all files. A file that is not in its place is looked for where its
-        version has it now. Raises Refused (FILE_NOT_FOUND), StoreUnavailable, or StorageError when the blob
-        is missing, changed or unreachable.
+        Without a name the only file is meant; where there are several, the request asks for the index of all
+        files, and with the name of a folder for that of its files. A file that is not in its place is looked
+        for where its version has it now. Raises Refused (FILE_NOT_FOUND), StoreUnavailable, or StorageError
+        when the blob is missing, changed or unreachable.
         """
         loaded = self._manifests.get(digest) or await self._load(digest)
         number = choose_file(loaded.manifest, name)
-        if number is None:
-            return loaded
+        if isinstance(number, str):
+            return ResolvedIndex(loaded.manifest, number)
         try:
             return await self._find(loaded, number)
         except BeingCompared:

@@ -7,6 +7,7 @@ hardly grows with their number (5,000 at once held it for 20 ms).
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
@@ -33,7 +34,8 @@ MAX_SHARES: Final = 500
 together than timers are exact."""
 
 _METHODS: Final = frozenset(("GET", "HEAD"))
-_USUAL_PATHS: Final = ("/download", "/auth")
+_USUAL_PATH: Final = re.compile(r"/(?:download|auth)(?![^?]*/(?:\.|%2[eE]))")
+"""How most targets begin that ask for a download or an authorisation; they have no dot segment."""
 STRICT_TRANSPORT: Final = b"Strict-Transport-Security: max-age=31536000\r\n"
 """Makes browsers use HTTPS for this host for a year (RFC 6797). Other hosts of the domain are not included,
 because we do not know them."""
@@ -145,7 +147,7 @@ def _is_download(exchange: Exchange) -> bool:
     """Whether this asks for a download or an authorisation, in any spelling."""
     if exchange.method not in _METHODS:
         return False
-    if exchange.target.startswith(_USUAL_PATHS):
+    if _USUAL_PATH.match(exchange.target):
         return True
     try:
         return read_target(exchange.target).kind is not TargetKind.OTHER

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.config.settings import Settings
+from gateway.config.settings import Settings, base_url
 from gateway.config.storages import LocalSettings
 from gateway.dataplane.access_log import AccessLog
 from gateway.dataplane.authorise import Authorisation
@@ -92,6 +92,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         endings,
         proxies,
         settings.public_url or "",
+        base_url(settings),
         counters,
     )
     recorder = Recorder(counters, access_log)

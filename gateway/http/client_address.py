@@ -81,6 +81,8 @@ class TrustedProxies:
         said: the only X-Forwarded-For field of a request whose headers were not made (http/request_heads.py).
         For a request that `disputes` finds contradictory it is the peer's address.
         """
+        if said and isinstance(peer, tuple) and len(said) <= CACHED_CHARACTERS:
+            return self._nearest(peer[0], said)
         host = peer_address(peer)
         if said:
             return self._by_text(host, said) if self.trusts(peer) else host
@@ -112,6 +114,10 @@ class TrustedProxies:
         return _walk(host, forwarded_nodes(headers.getall(FORWARDED)), self._trusts_host)
 
     def _find_nearest(self, host: str, said: str) -> str:
+        """Return the client of a peer that sent one list; host: the peer's, "" for a unix socket's peer."""
+        host = _usual_form(host)
+        if host and not self._trusts_host(host):
+            return host
         return _walk(host, list_nodes(said), self._trusts_host)
 
     def _is_inside(self, host: str) -> bool:

@@ -190,6 +190,11 @@ def _prefers_html(accept: str | None) -> bool:
     return negotiate(accept, offers) == "text/html"
 
 
+def prefers_json(accept: str | None) -> bool:
+    """Whether JSON is asked for where a page is the usual answer: it is named, and not less than HTML."""
+    return negotiate(accept, ("text/html", "application/json")) == "application/json"
+
+
 _kept_prefers_html: Final = lru_cache(maxsize=512)(_prefers_html)
 
 

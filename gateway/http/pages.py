@@ -7,31 +7,20 @@ from __future__ import annotations
 
 import html as markup
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote
 
-from gateway.config.units import format_size
-from gateway.errors import Refusal
-from gateway.http.file_names import shown
+from gateway.errors import BASIC_CHALLENGE, Refusal
+from gateway.http.index_page import Entry, Terms, index_page, rfc3339
+from gateway.http.links import quote_name
+from gateway.http.page_frame import POLICY, frame
 from gateway.manifest import Manifest, composed
 
-_STYLE: Final = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:12vh auto;padding:0 1rem;color:#222}"
-    "h1{font-size:1.4rem}table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3rem .6rem "
-    ".3rem 0;border-bottom:1px solid #ddd;overflow-wrap:anywhere}td:last-child,th:last-child"
-    "{text-align:right;white-space:nowrap}@media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}"
-    "a{color:#8bf}td,th{border-color:#333}}"
-)
 _PRIVATE: Final = (
     "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
 )
-_PAGE_POLICY: Final = (
-    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'\r\n"
-)
-"""What a page may do: use its own style. The last three do not follow from default-src."""
 
 
 @lru_cache(maxsize=256)
@@ -45,9 +34,9 @@ def refusal_answer(
     """
     text = detail or refusal.detail
     if html:
-        media_type, policy = "text/html; charset=utf-8", _PAGE_POLICY
+        media_type, policy = "text/html; charset=utf-8", POLICY
         heading, message = markup.escape(refusal.title), markup.escape(text)
-        body = _page(refusal.title, f"<h1>{heading}</h1><p>{message}</p>")
+        body = frame(refusal.title, f"<h1>{heading}</h1><p>{message}</p>")
     else:
         media_type, policy = "application/problem+json", ""
         problem = {
@@ -58,7 +47,8 @@ def refusal_answer(
             "code": refusal.code,
         }
         body = json.dumps(problem).encode()
-    added = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers)
+    fields = [pair for pair in refusal.headers if not (html and pair == BASIC_CHALLENGE)]
+    added = "".join(f"{name}: {value}\r\n" for name, value in fields)
     head = (
         f"{status_line(status or refusal.status)}Content-Type: {media_type}\r\n"
         f"Content-Length: {len(body)}\r\nVary: Accept\r\n{_PRIVATE}{policy}{added}"
@@ -66,16 +56,34 @@ def refusal_answer(
     return head.encode("ascii"), body
 
 
-def index_answer(manifest: Manifest, token: str, html: bool, base: str = "") -> tuple[bytes, bytes]:
-    """The head and the body of a version's index: every file with its size, digest and link.
+def index_answer(
+    manifest: Manifest,
+    folder: str,
+    base: str,
+    terms: Terms,
+    *,
+    html: bool,
+    folders: bool = False,
+    address: str = "",
+) -> tuple[bytes, bytes]:
+    """The head and the body of the index of a folder: every file below it with its size, digest and link.
 
-    token: is put into the links. base: the beginning of the links, which is the setting `public_url`; without
-    it they are relative to the host. The answer is never cached, and links send no Referer.
+    folder: empty for all files. base: the beginning of each link, before the file's name in the folder.
+    folders: whether a page also has the folders in it, for programs that go from one to the other; people
+    find every file in the list. address: see `index_page`. The answer is never cached, and links send no
+    Referer.
     """
-    links = [base + _link(file.name, token) for file in manifest.files]
-    body = _index_page(manifest, links) if html else _index_json(manifest, links)
+    entries = _folders(manifest, folder, base) if folders and html else []
+    for number, file in enumerate(manifest.files):
+        if composed(file.name).startswith(folder):
+            name = composed(file.name)[len(folder) :]
+            entries.append(Entry(name, _link(base, name), file, number))
+    if html:
+        body = index_page(manifest, folder, entries, terms, address)
+    else:
+        body = _index_json(manifest, entries, terms)
     media_type = "text/html; charset=utf-8" if html else "application/json"
-    policy = _PAGE_POLICY if html else ""
+    policy = POLICY if html else ""
     head = (
         f"{status_line(200)}Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\nVary: Accept\r\n"
         f"{_PRIVATE}{policy}"
@@ -89,15 +97,28 @@ def status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
 
 
-def _link(name: str, token: str) -> str:
-    path = quote(composed(name).encode("utf-8", "surrogateescape"), safe="/")
-    return f"/download/{path}?token={quote(token)}"
+def _folders(manifest: Manifest, folder: str, base: str) -> list[Entry]:
+    """The folders in a folder. Programs that read a page as a folder (rclone) follow them."""
+    found = sorted(each for each in manifest.folders if each.startswith(folder))
+    names = [each[len(folder) :] for each in found]
+    return [Entry(name, _link(base, name)) for name in names if name.count("/") == 1]
 
 
-def _index_json(manifest: Manifest, links: list[str]) -> bytes:
+def _link(base: str, name: str) -> str:
+    """A link to a file. A relative one must not begin with a slash, which would be another folder or host."""
+    path = quote_name(name)
+    return base + path if base or not path.startswith("/") else f"./{path}"
+
+
+def _index_json(manifest: Manifest, entries: Sequence[Entry], terms: Terms) -> bytes:
+    files = [(entry, entry.file) for entry in entries if entry.file is not None]
     index = {
         "product": manifest.product,
+        "productName": terms.product,
         "version": manifest.version,
+        "size": sum(file.size for _, file in files),
+        "expiresAt": None if terms.expires is None else rfc3339(terms.expires),
+        "maxDownloads": terms.downloads,
         "files": [
             {
                 "name": composed(file.name),
@@ -105,31 +126,10 @@ def _index_json(manifest: Manifest, links: list[str]) -> bytes:
                 "type": file.type,
                 "sha256": file.sha256,
                 "crc32": file.crc32,
-                "url": link,
+                "url": entry.link,
+                "bytesLeft": terms.left(entry.number, file.size),
             }
-            for file, link in zip(manifest.files, links, strict=True)
+            for entry, file in files
         ],
     }
     return json.dumps(index).encode()
-
-
-def _index_page(manifest: Manifest, links: list[str]) -> bytes:
-    rows = "".join(
-        f'<tr><td><a href="{markup.escape(link)}" title="SHA-256 {file.sha256}">'
-        f"{markup.escape(shown(composed(file.name)))}</a></td><td>{format_size(file.size)}</td></tr>"
-        for file, link in zip(manifest.files, links, strict=True)
-    )
-    heading = markup.escape(shown(f"{manifest.product} {manifest.version}"))
-    return _page(
-        f"{manifest.product} {manifest.version}",
-        f"<h1>{heading}</h1><table><tr><th>File</th><th>Size</th></tr>{rows}</table>",
-    )
-
-
-def _page(title: str, content: str) -> bytes:
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        '<meta name="robots" content="noindex">'
-        f"<title>{markup.escape(shown(title))}</title><style>{_STYLE}</style>{content}"
-    ).encode()

@@ -1,42 +1,47 @@
-"""What a request asks for and with which token: its target and its Authorization field.
+"""What a request asks for: its target, which names a file and perhaps a token. Pure.
 
 The rules:
 
-- The target is in origin-form, or in absolute-form, which every server has to accept (RFC 9112 section
-  3.2.2); the host in it is ignored. A fragment does not belong in a target and is cut off.
 - `/download`, `/download/` and `/download/NAME` are downloads; `/auth` and everything below it is
-  authorisation. A path with characters that are percent-encoded without need (`/%64ownload`) is the same path
-  (RFC 3986 section 6.2.2.2).
-- NAME is plain percent-encoded UTF-8 and may contain slashes, encoded or not. Nothing in it is resolved: it
-  is looked up in the manifest as it is. Parameters are form-encoded as browsers send them: `+` is a space.
+  authorisation. A path with characters that are percent-encoded without need (`/%64ownload`) is the same
+  path (RFC 3986 section 6.2.2.2), and so is one with more slashes or with dot segments (`paths.py`). But
+  `/auth` is taken as it was sent: a front proxy may let `/download/../auth` pass, and must get no answer.
+- The first part of the path below `/download` is the token if it has the form of one: `/download/TOKEN/NAME`
+  and `/download/TOKEN/`. A file whose name begins with such a part can be asked for in this way only.
+- NAME is plain percent-encoded UTF-8 and may contain slashes, encoded or not. It is looked up in the
+  manifest as it is, and if no file has it, in its repaired forms (`repairs.py`). Parameters are form-encoded
+  as browsers send them: `+` is a space.
 - Parameters other than `token` and `file` are ignored (mail programs add some). These two are ignored, too,
-  if they have no value. The same value twice is accepted; two different tokens or names in one request are
-  `bad_request`.
+  if they have no value. Their names may follow `&amp;` in place of `&`, as a page's source has it. The same
+  value twice is accepted; two different tokens or names in one request are `bad_request`.
 - Bytes that are not UTF-8 become lone surrogates. No file and no token has such a name, so the request is
   refused like any unknown one, never with a crash. Encode with `surrogateescape` when writing them anywhere.
-- The work is bounded, whatever the target is: a name or token that is too long to be one is not decoded, one
-  expression finds the two parameters that count, and a value may be given in a few spellings only.
+- The work is bounded, whatever the target is: a text that is too long for what it should be is cut or not
+  decoded, one expression finds the two parameters that count, and a value may be given in a few spellings.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from gateway.errors import BAD_REQUEST, FILE_NOT_FOUND, TOKEN_INVALID, TOKEN_MISSING, Refused
+from gateway.errors import BAD_REQUEST, FILE_NOT_FOUND, Refused
+from gateway.http.paths import normal_path, split_encoded_query, split_target
 from gateway.http.percent import percent_decode
-from gateway.manifest import Manifest
-from gateway.secrets import MAX_TOKEN_LENGTH, TOKEN_PREFIX
+from gateway.http.repairs import MAX_TEXT, find_token_alone, likely_names
+from gateway.http.request_tokens import agree, read_parameter
+from gateway.manifest import Manifest, composed
+from gateway.secrets import TOKEN_FORM
 
-_TOKEN: Final = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{1,{MAX_TOKEN_LENGTH - len(TOKEN_PREFIX)}}}")
-_MINTED: Final = re.compile(rf"/download(?:/([A-Za-z0-9._~-]+))?\?token=({_TOKEN.pattern})")
+_NAME: Final = r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*+"
+_MINTED: Final = re.compile(rf"/download(?:/(?!ct_)({_NAME}))?\?token=({TOKEN_FORM.pattern})")
 """The URL as minted, without a file's name or with a plain one: nothing in it needs decoding."""
+_DIRECT: Final = re.compile(rf"/download/({TOKEN_FORM.pattern})/({_NAME})?")
+"""The same with the token in the path."""
 
 MAX_NAME_CHARACTERS: Final = 3 * 1024
 """The longest text that can be a file's name: names have at most 1024 bytes, each of which can be `%XX`."""
-MAX_TOKEN_CHARACTERS: Final = 3 * MAX_TOKEN_LENGTH
 MAX_SPELLINGS: Final = 8
 """In how many spellings (`a`, `%61`) one request may give its token and its file, together."""
 _MAX_KIND_CHARACTERS: Final = 3 * len("download")
@@ -47,9 +52,12 @@ def _spelled(name: str) -> str:
     return "".join(f"(?:{each}|(?i:%{ord(each):02x}))" for each in name)
 
 
-_PARAMETER: Final = re.compile(rf"&(?:({_spelled('token')})|{_spelled('file')})=([^&]+)")
+_AMPERSAND: Final = r"&(?:(?:amp|(?:#|%23)(?:0*+38|[xX]0*+26))(?:;|%3[bB]))*+"
+"""`&`, or what it becomes in the source of a page; some programs encode that once more."""
+_PARAMETER: Final = re.compile(
+    rf"{_AMPERSAND}(?:({_spelled('token')})|{_spelled('file')})(?:=|%3[dD])([^&]+)"
+)
 """A parameter that counts, and its value. The first group is empty for a file."""
-_ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE | re.ASCII)
 
 
 class TargetKind(Enum):
@@ -80,20 +88,22 @@ def read_target(target: str) -> Target:
     minted = _MINTED.fullmatch(target)
     if minted is not None:
         return Target(TargetKind.DOWNLOAD, minted[1], minted[2])
-    path, _, query = _strip_origin(target).partition("#")[0].partition("?")
+    direct = _DIRECT.fullmatch(target)
+    if direct is not None:
+        return Target(TargetKind.DOWNLOAD, direct[2], direct[1])
+    path, query = split_target(target)
     if not path.startswith("/"):
         return _OTHER
-    head, _, rest = path[1:].partition("/")
-    if "%" in head and len(head) <= _MAX_KIND_CHARACTERS:
-        head = percent_decode(head)
-    if head == "download":
-        named = _decode(rest, MAX_NAME_CHARACTERS) or None
-        file, token = _read_query(query, named)
-        return Target(TargetKind.DOWNLOAD, file, token)
-    if head == "auth":
-        file, token = _read_query(query, None)
+    if _is_word(path[1:].partition("/")[0], "auth"):
+        file, token = _read_query(query, None, None)
         return Target(TargetKind.AUTH, file, token)
-    return _OTHER
+    path, query = split_encoded_query(normal_path(path), query)
+    head, _, rest = path[1:].partition("/")
+    if not _is_word(head, "download"):
+        return _OTHER
+    token, name = _read_path(rest)
+    file, token = _read_query(query, name, token)
+    return Target(TargetKind.DOWNLOAD, file, token)
 
 
 def is_file_target(target: str) -> bool:
@@ -110,92 +120,75 @@ def _kind(target: str) -> TargetKind:
     return read_target(target.partition("?")[0]).kind  # only a query can raise
 
 
-def bearer_token(authorization: str | None) -> str | None:
-    """Return the token of an `Authorization: Bearer` field (RFC 6750 section 2.1), not checked yet.
+def choose_file(manifest: Manifest, name: str | None) -> int | str:
+    """Return the number of the file asked for in the manifest's list, or the folder whose index is asked for.
 
-    None when there is no field, when it has no token, or when it is of another scheme (a front proxy may use
-    one).
-    """
-    if not authorization:
-        return None
-    scheme, _, token = authorization.strip(" \t").partition(" ")
-    return token.strip(" ") or None if scheme.lower() == "bearer" else None
-
-
-def choose_token(query_token: str | None, bearer: str | None) -> str:
-    """Return the one token of a request, wherever it stands; it is well-formed. An empty one counts as none.
-
-    Raises Refused: BAD_REQUEST for two different tokens, TOKEN_MISSING for none, TOKEN_INVALID for one that
-    cannot be a token of ours, so that the store is never asked about it.
-    """
-    token = query_token or bearer
-    if not token:
-        raise Refused(TOKEN_MISSING)
-    if bearer and bearer != token:
-        raise Refused(BAD_REQUEST, "The request carries two different tokens.")
-    if _TOKEN.fullmatch(token) is None:
-        raise Refused(TOKEN_INVALID)
-    return token
-
-
-def request_token(target: Target, authorization: Sequence[str]) -> str:
-    """Return the one token of a request, from its target or its Authorization fields.
-
-    authorization: the values of all Authorization fields. Raises as `choose_token` does.
-    """
-    if not authorization:
-        return choose_token(target.token, None)
-    bearers = {bearer_token(value) for value in authorization} - {None}
-    if len(bearers) > 1:
-        raise Refused(BAD_REQUEST, "The request carries two different tokens.")
-    return choose_token(target.token, next(iter(bearers), None))
-
-
-def choose_file(manifest: Manifest, name: str | None) -> int | None:
-    """Return the number of the file asked for in the manifest's list; None stands for the index of all files.
-
-    Without a name, the only file of a manifest is meant. Raises Refused(FILE_NOT_FOUND) for an unknown name.
+    An empty text is the folder of all files; any other one ends with a slash. Without a name, the only file
+    of a manifest is meant. Where neither a file nor a folder has the name, the first one of the likely names
+    (`repairs.py`) that one has is taken. Raises Refused(FILE_NOT_FOUND) if there is none.
     """
     if name is None:
-        return 0 if len(manifest.files) == 1 else None
-    index = manifest.number_of(name)
-    if index is None:
-        raise Refused(FILE_NOT_FOUND)
-    return index
+        return 0 if len(manifest.files) == 1 else ""
+    found = _find(manifest, name)
+    if found is not None:
+        return found
+    for likely in likely_names(name):
+        found = manifest.number_of(likely)
+        if found is None and name.endswith("/"):
+            found = _find(manifest, f"{likely}/")
+        if found is not None:
+            return found
+    raise Refused(FILE_NOT_FOUND)
 
 
-def _strip_origin(target: str) -> str:
-    """Cut scheme and host off the target, if it has them; an empty path is `/` (RFC 9110 section 4.2.3)."""
-    origin = None if target.startswith("/") else _ORIGIN.match(target)
-    if origin is None:
-        return target
-    rest = target[origin.end() :]
-    return rest if rest.startswith("/") else "/" + rest
+def _find(manifest: Manifest, name: str) -> int | str | None:
+    number = manifest.number_of(name)
+    if number is not None:
+        return number
+    if not name.endswith("/"):
+        return None  # programs ask for a folder with a slash
+    folder = composed(name).rstrip("/") + "/"
+    return folder if folder in manifest.folders else None
 
 
-def _read_query(query: str, file: str | None) -> tuple[str | None, str | None]:
-    """Return the file and the token that a query names. file: the name that the path has given, if any."""
-    token: str | None = None
+def _is_word(part: str, word: str) -> bool:
+    """Whether this part of a path is the word, in any spelling."""
+    if "%" in part and len(part) <= _MAX_KIND_CHARACTERS:
+        part = percent_decode(part)
+    return part == word
+
+
+def _read_path(rest: str) -> tuple[str | None, str | None]:
+    """Return the token and the file's name that a path below `/download/` has."""
+    first, _, name = rest.lstrip("/").partition("/")
+    token = find_token_alone(percent_decode(first[:MAX_TEXT]))
+    if token is None:
+        name = rest
+    return token, _decode(name, MAX_NAME_CHARACTERS) if name.strip("/") else None
+
+
+def _read_query(query: str, file: str | None, token: str | None) -> tuple[str | None, str | None]:
+    """Return the file and the token that a request names. file, token: what the path has given, if anything.
+
+    A token of another form than ours is returned only if there is no other.
+    """
     if not query:
         return file, token
     found = set(_PARAMETER.findall("&" + query))
     if len(found) > MAX_SPELLINGS:
         raise Refused(BAD_REQUEST, "The request names tokens or files too often.")
+    values: set[str] = set()
     for is_token, raw in found:
+        text = raw.replace("+", " ")
         if is_token:
-            given = _decode(raw.replace("+", " "), MAX_TOKEN_CHARACTERS)
-            token = _agree(token, given, "The request carries two different tokens.")
-        else:
-            given = _decode(raw.replace("+", " "), MAX_NAME_CHARACTERS)
-            file = _agree(file, given, "The request names two different files.")
-    return file, token
-
-
-def _agree(known: str | None, given: str, fault: str) -> str:
-    """Return the value, unless another one was given before: then the request is refused with `fault`."""
-    if known is not None and known != given:
-        raise Refused(BAD_REQUEST, fault)
-    return given
+            values.add(percent_decode(text[:MAX_TEXT]))
+            continue
+        given = _decode(text, MAX_NAME_CHARACTERS)
+        if file is not None and file != given:
+            raise Refused(BAD_REQUEST, "The request names two different files.")
+        file = given
+    ours = agree([token, *map(read_parameter, values)])
+    return file, ours or (agree(values) if values else None)
 
 
 def _decode(text: str, longest: int) -> str:

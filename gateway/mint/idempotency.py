@@ -25,7 +25,7 @@ import hmac
 import json
 import re
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
@@ -115,7 +115,14 @@ async def claim(
 ) -> IdempotencyRecord:
     """Take step 1. key: of the record. lifetime: of the token, seconds. Raises Problem, StoreUnavailable."""
     salt = secrets.token_hex(SALT_BYTES)
-    fields = {"body": body, "salt": salt, "base": base, **asdict(version)}
+    fields = {
+        "body": body,
+        "salt": salt,
+        "base": base,
+        "product": version.product,
+        "version": version.version,
+        "manifest": version.manifest,
+    }
     text = await store.client.run(CLAIM, [key], json.dumps(fields), 1000 * KEEP_SECONDS, 1000 * lifetime)
     return read_record(text, body)
 

@@ -1,9 +1,9 @@
 """POST /api/generate-download-url: the one request that shops make all day.
 
 It takes two round trips to the store. The first looks up the API key and the version together; the second
-writes the token. Where the body is long or still arriving, the key is looked up before it is read. With an
-Idempotency-Key the first also reads the record of that key, and two more round trips write it (see
-gateway.mint.idempotency).
+writes the token. The name of a version's only file is read once, and remembered. Where the body is long or
+still arriving, the key is looked up before it is read. With an Idempotency-Key the first also reads the
+record of that key, and two more round trips write it (see gateway.mint.idempotency).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.errors import Declined
+from gateway.http.links import download_path
 from gateway.mint import idempotency
 from gateway.mint.context import MintContext
 from gateway.mint.models import GenerateDownloadUrl
@@ -62,7 +63,8 @@ async def generate_download_url(request: web.BaseRequest, context: MintContext) 
     if not record.done:
         await _create_recorded(context, body, record, token, caller.id)
         await idempotency.finish(context.store, record_key)
-    return _response(record.base, record.product, record.version, token, record.expires)
+    file = await context.store.products.only_file(record.manifest)
+    return _response(record.base, record.product, record.version, token, record.expires, file)
 
 
 async def _mint_once(
@@ -73,7 +75,8 @@ async def _mint_once(
     )
     record = minted.record
     await _record(context, record)
-    return _response(context.base_url, record.product, record.version, minted.token, record.expires)
+    base, file = context.base_url, await context.store.products.only_file(record.manifest)
+    return _response(base, record.product, record.version, minted.token, record.expires, file)
 
 
 async def _create_recorded(
@@ -84,7 +87,8 @@ async def _create_recorded(
     caller: str,
 ) -> None:
     """Write the token that a record decides, unless it exists."""
-    version = ResolvedVersion(record.product, record.version, record.manifest)
+    claimed = record.expires - 1000 * (body.expiresIn or context.default_ttl)
+    version = ResolvedVersion(record.product, record.version, record.manifest, claimed)
     try:
         minted = await context.store.tokens.create(
             version, expires_at=record.expires, token=token, key=caller, **_terms(body)
@@ -113,14 +117,20 @@ def _terms(body: GenerateDownloadUrl) -> dict[str, Any]:
     }
 
 
-def _response(base_url: str, product: str, version: str, token: str, expires: int) -> QuickResponse:
+def _response(
+    base_url: str, product: str, version: str, token: str, expires: int, file: str
+) -> QuickResponse:
+    """The answer. file: the name of the version's only file; empty if there are several."""
+    urls = {"downloadUrl": f"{base_url}/download?token={token}"}
+    if file:
+        urls["directUrl"] = base_url + download_path(token, file)
     return QuickResponse(
         {
             "success": True,
             "productId": product,
             "version": version,
             "downloadToken": token,
-            "downloadUrl": f"{base_url}/download?token={token}",
+            **urls,
             "expiresAt": format_time(expires),
         }
     )

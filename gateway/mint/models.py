@@ -16,6 +16,7 @@ from gateway.web.models import (
     RequestModel,
     ResponseModel,
     Time,
+    optional,
 )
 
 
@@ -56,4 +57,8 @@ class DownloadUrl(ResponseModel):
     version: str
     downloadToken: str
     downloadUrl: str
+    directUrl: str = optional(
+        "Another URL of the same file, which every program saves under the file's name. "
+        "Left out where the version has several files."
+    )
     expiresAt: Time

@@ -7,7 +7,7 @@ is found in the tables, because an entitlement knows for which status its tokens
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -56,7 +56,8 @@ async def put_snapshot(
 ) -> tuple[OrderSnapshot, bool]:
     """Apply a snapshot that has no time of its own: it is newer than the one before. Raises DatabaseError.
 
-    make: makes the snapshot of a moment (ms). Returns it, and whether the order is a new one.
+    make: makes the snapshot of a moment (ms). Without a time of its own, the order was placed when it came
+    first. Returns it, and whether the order is a new one.
     """
     async with database.writing() as sql:
         await lock_orders(sql)
@@ -72,9 +73,14 @@ async def put_snapshot(
         if latest is not None and latest >= snapshot.as_of:
             snapshot = make(latest + 1)
         known = await sql.execute(
-            select(ORDER.c.id).where(ORDER.c.source == source.name, ORDER.c.external_id == snapshot.order_id)
+            select(ORDER.c.placed).where(
+                ORDER.c.source == source.name, ORDER.c.external_id == snapshot.order_id
+            )
         )
-        is_new = known.first() is None
+        placed = known.scalar_one_or_none()
+        is_new = placed is None
+        if snapshot.placed_at is None:
+            snapshot = replace(snapshot, placed_at=snapshot.as_of if placed is None else placed)
         await apply_facts(sql, source, [snapshot])
         return snapshot, is_new
 

@@ -154,10 +154,6 @@ def read_order(order: Fields, arrived: int, test: bool, subscription: str | None
     subscription: the one that charged it, where the order does not say so.
     """
     items = list(order.children("items"))
-    subscriptions = [
-        subscription,
-        *(item.id_or_object("subscription", "id", "subscription") for item in items),
-    ]
     reference = order.maybe_id("reference")
     changed = order.milliseconds("changed")
     return OrderSnapshot(
@@ -172,7 +168,7 @@ def read_order(order: Fields, arrived: int, test: bool, subscription: str | None
                 Reference(kind, value)
                 for kind, value in (
                     ("reference", reference),
-                    *(("subscription", each) for each in subscriptions),
+                    ("subscription", subscription),
                 )
                 if value
             )
@@ -211,7 +207,14 @@ def _identifiers(item: Fields) -> tuple[Identifier, ...]:
 
 def _line(item: Fields, place: int) -> Line:
     known = _identifiers(item)
-    return Line(line_id(known, place), known, item.text("display"), item.quantity("quantity"))
+    subscription = item.id_or_object("subscription", "id", "subscription")
+    return Line(
+        line_id(known, place),
+        known,
+        item.text("display"),
+        item.quantity("quantity"),
+        subscription=Reference("subscription", subscription) if subscription else None,
+    )
 
 
 def _tell_charge(charge: Fields, arrived: int, test: bool) -> Told:

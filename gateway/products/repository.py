@@ -19,6 +19,8 @@ from gateway.store.key_names import PRODUCTS_KEY, manifest_key, product_key, ver
 from gateway.store.scripts import Script
 
 STATUSES: Final = ("active", "archived")
+ONLY_FILES_KEPT: Final = 4096
+"""For how many manifests the name of the only file is kept: with the longest names they take 4 MiB."""
 
 REGISTER: Final = Script.load("register_version")
 CREATE: Final = Script.load("create_product")
@@ -47,11 +49,15 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedVersion:
-    """The one version of a product that a new token gets. manifest: the digest of its manifest."""
+    """The one version of a product that a new token gets. manifest: the digest of its manifest.
+
+    read_at: when it was looked up, ms since 1970 by the store's clock; 0 where that is not known.
+    """
 
     product: str
     version: str
     manifest: str
+    read_at: int = 0
 
 
 class ProductRepository:
@@ -59,6 +65,7 @@ class ProductRepository:
 
     def __init__(self, client: StoreClient) -> None:
         self._client = client
+        self._only_files: dict[str, str] = {}
 
     async def register(
         self,
@@ -213,6 +220,21 @@ class ProductRepository:
         text = await self._client.call("GET", manifest_key(digest))
         return None if text is None else Manifest.parse(text.encode("utf-8", "surrogateescape"))
 
+    async def only_file(self, digest: str) -> str:
+        """The name of the file of a manifest that has only one; an empty text for any other.
+
+        Names are kept in a bounded memory, because manifests never change.
+        """
+        name = self._only_files.get(digest)
+        if name is None:
+            manifest = await self.get_manifest(digest)
+            if manifest is None:
+                return ""
+            if len(self._only_files) >= ONLY_FILES_KEPT:
+                del self._only_files[next(iter(self._only_files))]
+            self._only_files[digest] = name = manifest.only_file
+        return name
+
     async def known_manifests(self, product: Product | None, version: str) -> list[Manifest]:
         """The manifest whose digests need not be computed again for this version, if there is one.
 
@@ -251,7 +273,7 @@ def resolve_version_command(product: str, version: str | None) -> tuple[str | in
 
 def read_resolved_version(reply: Any, product: str, version: str | None) -> ResolvedVersion:
     """Read the reply to `resolve_version_command`. Raises Declined as `resolve_version` does."""
-    status, chosen, digest = (*reply, None, None, None)[:3]
+    moment, status, chosen, digest = (*reply, None, None, None)[:4]
     if status is None:
         raise declined("product_unknown", product)
     if status != "active":
@@ -260,7 +282,7 @@ def read_resolved_version(reply: Any, product: str, version: str | None) -> Reso
         raise declined("version_missing", product)
     if digest is None:
         raise declined("version_unknown", product, version)
-    return ResolvedVersion(product, chosen, digest)
+    return ResolvedVersion(product, chosen, digest, int(moment))
 
 
 def declined(code: str, product: str, version: str | None = None) -> Declined:

@@ -9,6 +9,7 @@
                                  revoked (ms); charged:N (bytes of file number N); while it is downloaded also
                                  lease:N:NAME and leased (store/scripts/).
                                  The key lives exactly until `expires` (PEXPIREAT)
+    dg:tokens           zset     the index of all tokens (tokens/index.py)
     dg:manifest:{D}     string   a manifest as JSON; D is the SHA-256 of this text, so it never changes
     dg:product:{ID}     hash     name, status (active | archived), active (the version), created (ms);
                                  trusted:VERSION (1: the digests of its files were not computed by us)
@@ -36,6 +37,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 PRODUCTS_KEY: Final = "dg:products"
 CATALOGUE_KEY: Final = "dg:catalogue"
 AUDIT_KEY: Final = "dg:audit"
+TOKEN_INDEX_KEY: Final = "dg:tokens"  # noqa: S105 - the name of a key
 API_KEY_PATTERN: Final = "dg:key:*"
 TOKEN_PATTERN: Final = "dg:token:{*}"  # noqa: S105 - a pattern of key names
 """Patterns for SCAN."""

@@ -16,6 +16,7 @@ from gateway.store.key_names import (
     CATALOGUE_KEY,
     PROBE_KEY,
     PRODUCTS_KEY,
+    TOKEN_INDEX_KEY,
     api_key_key,
     idempotency_record_key,
     manifest_key,
@@ -57,6 +58,9 @@ TRIALS: Final[dict[str, Command]] = {
     "srem": ("SREM", PROBE_KEY, "probe"),
     "xadd": ("XADD", PROBE_KEY, "NOMKSTREAM", "*", "probe", "1"),  # there is no stream
     "xrevrange": ("XREVRANGE", PROBE_KEY, "+", "-", "COUNT", 1),
+    "zadd": ("ZADD", PROBE_KEY, "none", "probe"),  # this is no number
+    "zrange": ("ZRANGE", PROBE_KEY, "[t", "(u", "BYLEX"),
+    "zrem": ("ZREM", PROBE_KEY, "probe"),
     "publish": ("PUBLISH", "dg:probe", ""),  # nobody listens there
 }
 """Commands that the gateway needs, as an ACL names them, and a trial of each."""
@@ -78,6 +82,7 @@ KEY_TRIALS: Final[dict[str, str]] = {
     "dg:key:*": api_key_key("probe"),
     "dg:oldkey:*": old_key_key("probe"),
     AUDIT_KEY: AUDIT_KEY,
+    TOKEN_INDEX_KEY: TOKEN_INDEX_KEY,
     "dg:idem:*": idempotency_record_key("probe"),
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""

@@ -26,6 +26,7 @@ from gateway.config.settings import Settings, base_url
 from gateway.config.units import format_size
 from gateway.database.migrating import open_database
 from gateway.errors import ConfigurationError
+from gateway.http.links import download_path
 from gateway.manifest import Manifest
 from gateway.products.bucket_scanning import is_address
 from gateway.products.contents import same_content, same_places
@@ -65,10 +66,7 @@ class PublishedProduct:
 
     def url(self, base: str, file: str = "") -> str:
         """The URL of `file`; without one, that of the only file, or of the index of several files."""
-        files = self.manifest.files
-        name = file or (files[0].name if len(files) == 1 else "")
-        path = f"/{quote(name)}" if name else ""
-        return f"{base}/download{path}?token={quote(self.token)}"
+        return base + download_path(self.token, file or self.manifest.only_file)
 
 
 class _Stopped(Exception):

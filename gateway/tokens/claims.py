@@ -3,6 +3,7 @@
 read_token       reads what the token opens (its manifest) and whether it has a limit; charges nothing
 read_and_claim   does the same, and claims the whole of a version's only file where the token has a limit
 claim            reserves the bytes about to be sent, or finds that the allowance is used up
+claim_rest       reserves what is left for a request that asks for more
 settle           returns what a claim reserved and the client did not receive
 
 A token with `max` downloads may receive max × size bytes of each file, and half the size more. `charged:N`
@@ -20,12 +21,14 @@ from collections import deque
 from typing import Any, Final, NamedTuple
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
+from gateway.http.index_page import Terms
 from gateway.runtime.deferred import step
 from gateway.store.commands import Command, NotExecuted, ScriptCall, pack
 from gateway.store.key_names import manifest_key, token_key, version_key
-from gateway.store.scripts import CLAIM, READ_AND_CLAIM, SETTLE
+from gateway.store.scripts import CLAIM, CLAIM_REST, READ_AND_CLAIM, SETTLE, Script
 from gateway.store.topology import Topology
 from gateway.tokens.leases import Lease
+from gateway.tokens.terms import read_terms
 
 _SOME_ID: Final = "0" * 32
 
@@ -110,13 +113,23 @@ class TokenReadAndClaim(TokenRead):
 
 
 class _Claim(ScriptCall):
-    """The command of `claim`. A reply that comes too late returns what was reserved."""
+    """The command of `claim` or `claim_rest`. A reply that comes too late returns what was reserved."""
 
     RESERVED: Final = 1
     USED_UP: Final = 0
 
-    def __init__(self, claims: Claims, identifier: str, file: int, amount: int, size: int) -> None:
-        super().__init__(CLAIM, token_key(identifier), file, amount, size)
+    def __init__(
+        self,
+        claims: Claims,
+        identifier: str,
+        file: int,
+        amount: int,
+        size: int,
+        *more: int,
+        script: Script = CLAIM,
+    ) -> None:
+        super().__init__(script, token_key(identifier), file, amount, size, *more)
+        self._takes_rest = script is CLAIM_REST
         self._claims = claims
         self._identifier = identifier
         self._file = file
@@ -124,7 +137,9 @@ class _Claim(ScriptCall):
 
     def on_late_reply(self, reply: Any) -> None:
         """Return what was reserved: the request has been refused meanwhile."""
-        if reply == self.RESERVED:
+        if self._takes_rest and reply > self.USED_UP:
+            self._claims.settle(self._identifier, self._file, reply)
+        elif reply == self.RESERVED and not self._takes_rest:
             self._claims.settle(self._identifier, self._file, self._amount)
 
 
@@ -178,6 +193,24 @@ class Claims:
         if reply != _Claim.RESERVED:
             raise Refused(TOKEN_INVALID)
 
+    async def claim_rest(
+        self, identifier: str, file: int, amount: int, size: int, first: int, least: int
+    ) -> int:
+        """Reserve what is left for a request that asks for `amount` bytes, which are more than that.
+
+        first: the first byte that the request asks for. Once as many downloads were charged as the token
+        allows, nothing is reserved for a request that begins in the first eighth of the file. least: fewer
+        bytes are not reserved. Returns the reserved bytes. Raises as `claim` does.
+        """
+        command = _Claim(self, identifier, file, amount, size, first, least, script=CLAIM_REST)
+        self._post(command, command.packed(), identifier)
+        reply = await command
+        if reply == _Claim.USED_UP:
+            raise Refused(LIMIT_REACHED)
+        if reply < 0:
+            raise Refused(TOKEN_INVALID)
+        return int(reply)
+
     def settle(self, identifier: str, file: int, amount: int, lease: Lease | None = None) -> None:
         """Return `amount` bytes, and end the lease of the transfer; later, if the store does not take it now.
 
@@ -223,6 +256,10 @@ class Claims:
         key = version_key(product)
         digest = await self._topology.pipeline(key).call(b"HGET", key, version)
         return None if digest is None else bytes(digest)
+
+    async def terms(self, identifier: str, product: str, files: int) -> Terms:
+        """Return what an index tells of a token (terms.py). Raises StoreUnavailable."""
+        return await read_terms(self._topology, identifier, product, files)
 
     async def check(self) -> None:
         """Return when every server would take a claim. Raises StoreUnavailable, with a `reason`."""

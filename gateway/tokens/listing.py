@@ -1,38 +1,42 @@
-"""Pages of all tokens, with filters.
+"""Pages of all tokens, newest first, with filters.
 
-There is no index, which would double the 400 bytes that a token costs. A page continues through the store's
-keys with SCAN. The rules:
+A page comes from the index of tokens (tokens/index.py): of the customer, else of the product, else of all.
+What the index does not have, status and API key, is looked at in each record. The rules:
 
-- The work of a page is bounded: it looks at about MAX_SCANNED keys. So with a filter that few tokens pass, a
-  page can be short or even empty and still have a next cursor; only a missing cursor means the end.
-- SCAN returns whole buckets of the server's table, so it may find more tokens than a page has room for. Their
-  ids travel in the cursor and begin the next page: a token that exists throughout is never left out.
-- No token is repeated, with one exception, which is SCAN's own: when the server shrinks its table between two
-  pages, because most of its keys have gone, a token may come twice.
-- A cursor is opaque, contains no secret, works with any filter and limit, and never expires.
+- The work of a page is bounded: it looks at about MAX_SCANNED tokens. So with a filter that few tokens pass,
+  a page can be short or even empty and still have a next cursor; only a missing cursor means the end.
+- A cursor says after which token a page begins, by the token's time and id. So tokens that are made or that
+  expire between two pages make no other token come twice or be left out. A cursor is opaque, contains no
+  secret, works with any filter and limit, and never expires.
+- The first list of a store waits until the index has been filled with the tokens of earlier versions.
+
+What must not miss a token, such as revoking all tokens of a stolen API key, walks through all keys instead.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.errors import StoreUnavailable
 from gateway.store.client import StoreClient
 from gateway.store.client_server import WrongKind
 from gateway.store.key_names import TOKEN_PATTERN, token_key
+from gateway.tokens.index import POSITION_BYTES, Entry, TokenIndex, customer_mark, product_mark
 from gateway.tokens.records import RecordReader, TokenRecord
 
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
-MIN_STEP: Final = 64
-"""The fewest keys to look at in one SCAN: the ids for the next page still fit in a URL, 32 letters each."""
-MAX_SCANNED: Final = 3200
-"""Keys looked at for one page: about 20 ms of work for the server and this process."""
-MAX_CARRIED: Final = 200
-"""Ids that a cursor may carry. A real one carries some dozens, and a URL of 8 KiB has room for 250."""
-CURSOR_PATTERN: Final = rf"^[0-9a-f]{{16}}(?:[0-9a-f]{{32}}){{0,{MAX_CARRIED}}}$"
+MAX_SCANNED: Final = 600
+"""Tokens looked at for one page: about 15 ms of work for the server and this process."""
+READ_TOGETHER: Final = 200
+"""Tokens that are read by commands which leave together."""
+WALK_STEP: Final = 1000
+"""Keys of the store looked at in one step of `walk`."""
+CURSOR_PATTERN: Final = rf"^[0-9a-f]{{{2 * POSITION_BYTES}}}$"
 _TOKEN_ID: Final = re.compile("[0-9a-f]{32}")
 _CURSOR: Final = re.compile(CURSOR_PATTERN[1:-1])
 
@@ -55,10 +59,22 @@ class TokenFilter:
             and (self.email is None or (record.email or "").casefold() == self.email.casefold())
         )
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether almost every token that the index finds for it passes."""
+        return self.status is None and self.key is None
+
+    @property
+    def prefix(self) -> bytes:
+        """What the members of the index begin with that such tokens have."""
+        if self.email:
+            return b"c" + customer_mark(self.email)
+        return b"t" if self.product is None else b"p" + product_mark(self.product)
+
 
 @dataclass(frozen=True)
 class TokenPage:
-    """Some of the tokens, in no order. `cursor` gives the next page; None: this is the last page.
+    """Some of the tokens, newest first. `cursor` gives the next page; None: this is the last page.
 
     damaged: ids of keys that were found on the way and hold no token, whatever the filter.
     """
@@ -68,23 +84,11 @@ class TokenPage:
     damaged: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Position:
-    """How far a listing has come: SCAN's cursor (0: at the end), and ids found but not yet returned."""
-
-    scan: int
-    carried: tuple[str, ...] = ()
-
-    def encode(self) -> str:
-        """The position as a cursor: opaque text that is safe in a URL."""
-        return f"{self.scan:016x}{''.join(self.carried)}"
-
-    @classmethod
-    def decode(cls, text: str) -> Position:
-        """Read a cursor. Raises ValueError when it is not a cursor of this list."""
-        if not _CURSOR.fullmatch(text):
-            raise ValueError("not a cursor of this list")
-        return cls(int(text[:16], 16), tuple(text[start : start + 32] for start in range(16, len(text), 32)))
+def read_cursor(text: str) -> bytes:
+    """Read a cursor: the position after which a page begins. Raises ValueError."""
+    if not _CURSOR.fullmatch(text):
+        raise ValueError("not a cursor of this list")
+    return bytes.fromhex(text)
 
 
 def is_token_id(text: str) -> bool:
@@ -101,67 +105,114 @@ def describe_damage(identifier: str) -> str:
 class TokenListing:
     """Reads tokens by their ids and in pages. Every method may raise StoreUnavailable."""
 
-    def __init__(self, client: StoreClient, reader: RecordReader) -> None:
+    def __init__(self, client: StoreClient, reader: RecordReader, index: TokenIndex) -> None:
         self._client = client
         self._reader = reader
+        self._index = index
 
     async def page(
-        self, only: TokenFilter | None = None, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+        self,
+        only: TokenFilter | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+        patience: float | None = None,
     ) -> TokenPage:
         """One page of the tokens that pass the filter; the rules above say what a page promises.
 
-        limit: tokens on a page, at most MAX_LIMIT. Raises ValueError when the cursor is not one of this list.
+        limit: tokens on a page, at most MAX_LIMIT. patience: for how many seconds to wait at most while the
+        index is filled. Raises ValueError when the cursor is not one of this list.
         """
         only = only or TokenFilter()
         limit = max(1, min(limit, MAX_LIMIT))
-        position = Position.decode(cursor) if cursor is not None else None
-        unread = list(position.carried) if position else []
-        scan = position.scan if position else 0
-        at_end = position is not None and scan == 0
+        position = None if cursor is None else read_cursor(cursor)
         found: list[TokenRecord] = []
         damaged: list[str] = []
         scanned = 0
+        is_filled = False
         while True:
-            batch, unread = unread[:MAX_LIMIT], unread[MAX_LIMIT:]
-            records = [record for record in await self.read(batch, damaged) if only.accepts(record)]
-            room = limit - len(found)
-            found += records[:room]
-            unread = [record.id for record in records[room:]] + unread
-            if unread and len(found) < limit:
+            missing = limit - len(found) + 1
+            count = min(missing if only.is_indexed or not scanned else READ_TOGETHER, READ_TOGETHER + 1)
+            entries, is_complete = await self._index.find(only.prefix, position, count)
+            if not is_complete and not is_filled:
+                await self._fill(patience)
+                is_filled = True
                 continue
-            if len(found) >= limit or at_end or scanned >= MAX_SCANNED:
-                break
-            step = max(limit - len(found), MIN_STEP)
-            scan, unread = await self._scan(scan, step)
-            scanned += step
-            at_end = scan == 0
-        if len(unread) > MAX_CARRIED:  # a page over its limit is better than a token that no page has
-            found += [
-                record for record in await self.read(unread[MAX_CARRIED:], damaged) if only.accepts(record)
-            ]
-            unread = unread[:MAX_CARRIED]
-        is_last = at_end and not unread
-        next_cursor = None if is_last else Position(scan, tuple(unread)).encode()
-        return TokenPage(tuple(found), next_cursor, tuple(damaged))
+            records = await self._read_entries(entries, damaged)
+            for entry, record in zip(entries, records, strict=True):
+                if record is not None and only.accepts(record):
+                    if len(found) == limit:
+                        return TokenPage(tuple(found), _cursor(position), tuple(damaged))
+                    found.append(record)
+                position = entry.position
+            scanned += len(entries)
+            if len(entries) < count:
+                return TokenPage(tuple(found), None, tuple(damaged))
+            if scanned >= MAX_SCANNED:
+                return TokenPage(tuple(found), _cursor(position), tuple(damaged))
 
-    async def read(self, identifiers: Sequence[str], damaged: list[str]) -> list[TokenRecord]:
-        """The records of the tokens that exist; ids of keys that hold no token are appended to `damaged`."""
+    async def walk(self, only: TokenFilter) -> AsyncIterator[TokenRecord]:
+        """Every token that passes the filter, in no order, found by looking at all keys of the store.
+
+        A token may come twice when most keys of the store have just gone.
+        """
+        cursor = 0
+        start = len(token_key("")) - 1
+        while True:
+            cursor, keys = await self._client.scan(cursor, TOKEN_PATTERN, WALK_STEP)
+            identifiers = [key[start:-1] for key in dict.fromkeys(keys)]
+            identifiers = [identifier for identifier in identifiers if is_token_id(identifier)]
+            for first in range(0, len(identifiers), READ_TOGETHER):
+                for record in await self.read(identifiers[first : first + READ_TOGETHER], []):
+                    if record is not None and only.accepts(record):
+                        yield record
+            if cursor == 0:
+                return
+
+    async def read(self, identifiers: Sequence[str], damaged: list[str]) -> list[TokenRecord | None]:
+        """The record of each token, None where it does not exist.
+
+        Ids of keys that hold no token are appended to `damaged`.
+        """
         if not identifiers:
             return []
-        records: list[TokenRecord] = []
+        records: list[TokenRecord | None] = []
         replies = await self._client.call_each(*(("HGETALL", token_key(id_)) for id_ in identifiers))
         for identifier, fields in zip(identifiers, replies, strict=True):
+            record = None
             try:
                 if isinstance(fields, WrongKind):
                     damaged.append(identifier)
                 elif fields:
-                    records.append(await self._reader.record(identifier, fields))
+                    record = await self._reader.record(identifier, fields)
             except (KeyError, ValueError):  # a hash of something else
                 damaged.append(identifier)
+            records.append(record)
         return records
 
-    async def _scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
-        next_cursor, keys = await self._client.scan(cursor, TOKEN_PATTERN, count)
-        start = len(token_key("")) - 1
-        identifiers = dict.fromkeys(key[start:-1] for key in keys)
-        return next_cursor, [identifier for identifier in identifiers if is_token_id(identifier)]
+    async def _read_entries(self, entries: Sequence[Entry], damaged: list[str]) -> list[TokenRecord | None]:
+        """The records of what the index has; what the store does not have any more leaves the index."""
+        broken: list[str] = []
+        records = await self.read([entry.identifier for entry in entries], broken)
+        gone: list[Entry] = []
+        for number, entry in enumerate(entries):
+            record = records[number]
+            if record is not None and record.created != entry.created:
+                records[number] = record = None  # an entry of a token that was made again; it has another one
+            if record is None and entry.identifier not in broken:
+                gone.append(entry)
+        await self._index.forget(gone)
+        damaged += broken
+        return records
+
+    async def _fill(self, patience: float | None) -> None:
+        try:
+            async with asyncio.timeout(patience):
+                await self._index.fill_once()
+        except TimeoutError:
+            raise StoreUnavailable(
+                "the list of tokens is being made for the first time; ask again in a few seconds"
+            ) from None
+
+
+def _cursor(position: bytes | None) -> str | None:
+    return None if position is None else position.hex()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from gateway.errors import StoreUnavailable
 from gateway.manifest import Manifest
 from gateway.store.client import StoreClient
 from gateway.store.key_names import manifest_key
+
+_log = logging.getLogger("gateway")
 
 STATUSES: Final = ("active", "revoked", "exhausted")
 """There is no status "expired": the store deletes an expired token."""
@@ -94,6 +97,10 @@ def _is_exhausted(limit: int, sizes: tuple[int, ...], charged: Mapping[int, int]
     return bool(paid) and all(charged.get(index, 0) >= limit * size for index, size in paid)
 
 
+class ManifestLost(StoreUnavailable):
+    """The store has not the manifest of a version that it has."""
+
+
 class RecordReader:
     """Reads records, and the manifests' file sizes that a record's status depends on."""
 
@@ -102,16 +109,24 @@ class RecordReader:
         self._sizes: OrderedDict[str, tuple[int, ...]] = OrderedDict()
 
     async def record(self, identifier: str, fields: Mapping[str, str]) -> TokenRecord:
-        """The record that a token's hash gives. Raises as `token_record` does, and StoreUnavailable."""
+        """The record that a token's hash gives. Raises as `token_record` does, and StoreUnavailable.
+
+        Where the store has lost the manifest, nobody can tell whether the allowance is used up: it is active.
+        """
         sizes: tuple[int, ...] = ()
         if "max" in fields and "revoked" not in fields:
-            sizes = (int(fields["size"]),) if "size" in fields else await self.file_sizes(fields["manifest"])
+            try:
+                sizes = (
+                    (int(fields["size"]),) if "size" in fields else await self.file_sizes(fields["manifest"])
+                )
+            except ManifestLost as error:
+                _log.warning("token %s: %s", identifier, error)
         return token_record(identifier, fields, sizes)
 
     async def file_sizes(self, digest: str) -> tuple[int, ...]:
         """The sizes of a manifest's files in bytes, kept in a bounded memory, since manifests never change.
 
-        Raises StoreUnavailable, also when the store has no such manifest.
+        Raises StoreUnavailable, and ManifestLost when the store has no such manifest.
         """
         sizes = self._sizes.get(digest)
         if sizes is not None:
@@ -119,7 +134,7 @@ class RecordReader:
             return sizes
         text = await self._client.call("GET", manifest_key(digest))
         if text is None:
-            raise StoreUnavailable(f"the store has lost manifest {digest[:12]}…; register the version again")
+            raise ManifestLost(f"the store has lost manifest {digest[:12]}…; register the version again")
         sizes = tuple(file.size for file in Manifest.parse(text.encode("utf-8", "surrogateescape")).files)
         self._sizes[digest] = sizes
         while len(self._sizes) > 1 and sum(map(len, self._sizes.values())) > SIZES_KEPT:

@@ -41,4 +41,5 @@ class Repositories:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.tokens.index.close()
         await self.client.close()

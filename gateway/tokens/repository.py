@@ -1,8 +1,8 @@
 """Tokens in the store, off the hot path: creating, reading, listing, revoking and changing them.
 
 The key of a token (`dg:token:{ID}`, see gateway.store.key_names) lives exactly until the token expires. The
-times `created` and `expires` come from the store's own clock, inside the script that writes them, so no two
-clocks can disagree. Each script touches one token.
+times `created` and `expires` come from the store's own clock, so no two clocks can disagree. Each script
+touches one token; the index of all tokens (tokens/index.py) is written beside it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from gateway.secrets import new_token, token_id
 from gateway.store.client import StoreClient
 from gateway.store.key_names import token_key
 from gateway.store.scripts import Script
+from gateway.tokens.index import TokenIndex, pack_entry
 from gateway.tokens.listing import (
     DEFAULT_LIMIT,
-    MAX_LIMIT,
     TokenFilter,
     TokenListing,
     TokenPage,
@@ -53,8 +53,9 @@ class TokenRepository:
     def __init__(self, client: StoreClient, products: ProductRepository) -> None:
         self._client = client
         self._products = products
+        self.index: Final = TokenIndex(client)
         self._reader = RecordReader(client)
-        self._listing = TokenListing(client, self._reader)
+        self._listing = TokenListing(client, self._reader, self.index)
 
     async def create(
         self,
@@ -100,18 +101,37 @@ class TokenRepository:
         fields |= {field: text for field, text in given.items() if text is not None}
         if metadata:
             fields["metadata"] = encode_metadata(metadata).decode()
-        if expires_at is not None:
-            expiry = ("at", expires_at)
-        else:
-            expiry = ("in", 1000 * (DEFAULT_LIFETIME if expires_in is None else expires_in))
         token = token or new_token()
-        identifier = token_id(token)
+        await self._write_new(token_id(token), fields, resolved.read_at, expires_in, expires_at)
+        return MintedToken(token, token_record(token_id(token), fields))
+
+    async def _write_new(
+        self,
+        identifier: str,
+        fields: dict[str, str],
+        now: int,
+        expires_in: int | None,
+        expires_at: int | None,
+    ) -> None:
+        """Write a token and its entry in the index, and add its times to `fields`.
+
+        now: ms since 1970 by the store's clock, as it was a moment ago. The token and its entry are written
+        together, with the same times.
+        """
+        lifetime = 1000 * (DEFAULT_LIFETIME if expires_in is None else expires_in)
+        expiry = ("in", lifetime) if expires_at is None else ("at", expires_at)
+        expected = now + lifetime if expires_at is None else expires_at
+        product, email = fields["product"], fields.get("email")
+        entry = pack_entry(identifier, max(0, now), max(0, expected), product, email)
+        self.index.put(entry)
         pairs = [text for pair in fields.items() for text in pair]
-        reply = await self._client.run(CREATE, [token_key(identifier)], *expiry, *pairs)
+        reply = await self._client.run(CREATE, [token_key(identifier)], *expiry, now, *pairs)
         if isinstance(reply, str):
             raise _declined(reply)
         fields["created"], fields["expires"] = reply
-        return MintedToken(token, token_record(identifier, fields))
+        if (int(reply[0]), int(reply[1])) != (now, expected):
+            right = pack_entry(identifier, int(reply[0]), int(reply[1]), product, email)
+            self.index.correct(entry, right)
 
     async def get(self, identifier: str) -> TokenRecord | None:
         """The token with this id, or None when there is none (it is unknown or has expired)."""
@@ -121,25 +141,23 @@ class TokenRepository:
         records = await self._listing.read([identifier], damaged)
         if damaged:
             raise StoreUnavailable(describe_damage(identifier))
-        return records[0] if records else None
+        return records[0]
 
     async def list_page(
-        self, only: TokenFilter | None = None, limit: int = DEFAULT_LIMIT, cursor: str | None = None
+        self,
+        only: TokenFilter | None = None,
+        limit: int = DEFAULT_LIMIT,
+        cursor: str | None = None,
+        patience: float | None = None,
     ) -> TokenPage:
         """One page of the tokens that pass a filter: see TokenListing.page. Raises ValueError (cursor)."""
-        return await self._listing.page(only, limit, cursor)
+        return await self._listing.page(only, limit, cursor, patience)
 
     async def list_live(self, only: TokenFilter) -> AsyncIterator[TokenRecord]:
         """Every token that passes the filter and is not revoked. This walks through all keys of the store."""
-        cursor = None
-        while True:
-            page = await self._listing.page(only, MAX_LIMIT, cursor)
-            for record in page.tokens:
-                if record.revoked is None:
-                    yield record
-            cursor = page.cursor
-            if cursor is None:
-                return
+        async for record in self._listing.walk(only):
+            if record.revoked is None:
+                yield record
 
     async def revoke(self, identifier: str) -> TokenRecord:
         """Revoke a token at once and for ever, if it is not revoked yet. Raises Declined: token_unknown."""
@@ -178,7 +196,10 @@ class TokenRepository:
         reply = await self._client.run(UPDATE, [key], expires, max_ms_from_now, limit, size)
         if isinstance(reply, str):
             raise _declined(reply)
-        return await self._reader.record(identifier, _pairs(reply))
+        record = await self._reader.record(identifier, _pairs(reply))
+        entry = pack_entry(identifier, record.created, record.expires, record.product, record.email)
+        self.index.put(entry, is_new=False)
+        return record
 
 
 def _key(identifier: str) -> str:

@@ -4,12 +4,18 @@ The life of a reservation:
 
     Reservation    begins for a token with a limit; reading the token may have reserved a version's only file
     reserve        reserves as many bytes of one file as are about to be sent, if need be those of the token's
-                   other transfers
+                   other transfers; or the rest of the allowance, where it is less than that
     lease_to       leases them while they are sent, so that they do not stay reserved if the worker dies
     charge_all     charges all of them, because nobody will report what the client receives
     settle         returns what the client did not receive, when the request has ended. Called exactly once
 
 A request whose token has no limit has no reservation.
+
+A request for more than is left of the allowance is not always refused. aria2c asks for the whole file first,
+also to resume, and lftp and other managers ask for all that follows a gap, but then read only what they lack.
+So as long as the token has not been charged all of its downloads, such a request is answered as if there was
+enough, and its body ends where the allowance does: nobody receives more than the allowance. Afterwards this
+holds for ranges that begin behind the first eighth of the file, which are no further download.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from gateway.errors import LIMIT_REACHED, Refused
+from gateway.errors import LIMIT_REACHED, Refusal, Refused
 from gateway.http.plans import Plan
 from gateway.runtime.deferred import in_task
 from gateway.tokens.claims import Claims
@@ -25,6 +31,11 @@ from gateway.tokens.leases import Delivery, Lease, Leases
 from gateway.tokens.takeovers import DOWNLOADED_ALREADY, Demand, Question, Takeovers
 
 PARTIAL_CONTENT: Final = HTTPStatus.PARTIAL_CONTENT.value
+LEAST_CUT_SIZE: Final = 1024 * 1024
+"""Bytes. Smaller files are not sent in part: some of their answers leave in one piece, and nothing can end
+those early."""
+LEAST_REST: Final = 256 * 1024
+"""Bytes. Less is not sent in part, for the same reason, and because clients would ask again for so little."""
 
 
 class Reservation:
@@ -53,19 +64,24 @@ class Reservation:
 
         They are more than what is reserved already.
 
-        Where the allowance is reserved by other transfers of the same token, they are asked for it. Raises
-        Refused or StoreUnavailable, as `Claims.claim` does; then nothing more is reserved.
+        Where the allowance is reserved by other transfers of the same token, they are asked for it. Fewer
+        bytes may be reserved than the plan has: then the delivery must end early, as `lease_to` arranges.
+        Raises Refused or StoreUnavailable, as `Claims.claim` does; then nothing more is reserved.
         """
+        amount = plan.amount
         try:
             await self._claims.claim(self._identifier, file, plan.amount, size)
         except Refused as error:
             if error.refusal is not LIMIT_REACHED or not plan.segments:
                 raise
-            await self._reserve_from_others(file, plan, size)
-        self._file, self._size, self.amount = file, size, plan.amount
+            amount = await self._reserve_from_others(file, plan, size)
+        self._file, self._size, self.amount = file, size, amount
 
-    async def _reserve_from_others(self, file: int, plan: Plan, size: int) -> None:
-        """Reserve what other transfers give up; see takeovers.py. Raises as `reserve` does."""
+    async def _reserve_from_others(self, file: int, plan: Plan, size: int) -> int:
+        """Reserve what other transfers give up (see takeovers.py), or the rest of the allowance.
+
+        Returns the reserved bytes. Raises as `reserve` does.
+        """
         demands = (
             (Demand.FROM_RANGE, Demand.BY_FORCE) if plan.status == PARTIAL_CONTENT else (Demand.STALLED,)
         )
@@ -73,21 +89,36 @@ class Reservation:
         running = 0
         for demand in demands:
             question = Question(self._identifier, file, demand, spans)
-            running = await in_task(self._takeovers.make_room(question))
+            try:
+                running = await in_task(self._takeovers.make_room(question))
+            except Refused as error:
+                return await self._reserve_rest(file, plan, size, error.refusal)
             try:
                 await self._claims.claim(self._identifier, file, plan.amount, size)
             except Refused as error:
                 if error.refusal is not LIMIT_REACHED:
                     raise
             else:
-                return
+                return plan.amount
         refusal = DOWNLOADED_ALREADY if running and demand is Demand.STALLED else LIMIT_REACHED
-        self._takeovers.note_fruitless(question, refusal)
-        raise Refused(refusal)
+        try:
+            return await self._reserve_rest(file, plan, size, refusal)
+        except Refused:
+            self._takeovers.note_fruitless(question, refusal)
+            raise
+
+    async def _reserve_rest(self, file: int, plan: Plan, size: int, refusal: Refusal) -> int:
+        """Reserve what is left of the allowance. refusal: the one to raise where nothing can be reserved."""
+        if refusal is not LIMIT_REACHED or size < LEAST_CUT_SIZE:
+            raise Refused(refusal)
+        first = min(segment.span.start for segment in plan.segments)
+        return await self._claims.claim_rest(self._identifier, file, plan.amount, size, first, LEAST_REST)
 
     def lease_to(self, delivery: Delivery, plan: Plan) -> None:
-        """Lease what is reserved, if anything, as long as the delivery sends the plan."""
+        """Lease what is reserved, if anything, as long as the delivery sends the plan, or what fits of it."""
         if self.amount:
+            if self.amount < plan.amount:
+                delivery.cut(self.amount)
             spans = [segment.span for segment in plan.segments]
             self._lease = self._leases.open(
                 self._identifier, self._file, self.amount, self._size, delivery, spans

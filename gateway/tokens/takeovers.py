@@ -18,7 +18,8 @@ not waited for: its bytes come back when its lease runs out. Whatever happens, t
 the request gets its bytes, by one more claim. So no race and no lost message lets anything be sent twice.
 
 Asking costs work in every worker. So one worker has at most MAX_ASKS questions under way, and after a request
-was refused in spite of a question, further ones for the same file are refused at once for FRUITLESS_SECONDS.
+was refused in spite of a question, further ones of the same kind for the same file do not ask for
+FRUITLESS_SECONDS.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ ANSWER_SECONDS: Final = 1.0
 MAX_ASKS: Final = 64
 """How many questions of one worker may be under way: each is work for every worker."""
 FRUITLESS_SECONDS: Final = 1.0
-"""How long requests for a file are refused without a question, after one that did not help."""
+"""How long requests for a file, or for ranges of it, ask no question after one that did not help."""
 FRUITLESS_KEPT: Final = 1024
 """For how many files that is remembered, the newest ones."""
 MAX_SPANS: Final = 256
@@ -85,6 +86,11 @@ class Question:
     file: int
     demand: Demand
     spans: tuple[Span, ...]
+
+    @property
+    def subject(self) -> tuple[str, int, bool]:
+        """What a question that did not help was about: the file, and whether all of it was asked for."""
+        return self.identifier, self.file, self.demand is Demand.STALLED
 
     @property
     def amount(self) -> int:
@@ -143,7 +149,7 @@ class Takeovers:
         self._name = f"dg:worker:{secrets.token_hex(8)}"
         self._numbers = itertools.count(1)
         self._answers: dict[str, asyncio.Queue[int]] = {}
-        self._fruitless: OrderedDict[tuple[str, int], tuple[float, Refusal]] = OrderedDict()
+        self._fruitless: OrderedDict[tuple[str, int, bool], tuple[float, Refusal]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channels = {
             id(pipeline): Channel(url, pipeline, (EVERY_WORKER, self._name), self._receive)
@@ -166,7 +172,7 @@ class Takeovers:
         Raises Refused when nothing is asked: so soon after a question that did not help, or with too many
         under way.
         """
-        file = question.identifier, question.file
+        file = question.subject
         now = asyncio.get_running_loop().time()
         until, refusal = self._fruitless.get(file, (0.0, LIMIT_REACHED))
         if until > now:
@@ -193,7 +199,7 @@ class Takeovers:
 
     def note_fruitless(self, question: Question, refusal: Refusal) -> None:
         """Remember that a question did not help, and how its request was refused."""
-        file = question.identifier, question.file
+        file = question.subject
         self._fruitless[file] = asyncio.get_running_loop().time() + FRUITLESS_SECONDS, refusal
         self._fruitless.move_to_end(file)
         if len(self._fruitless) > FRUITLESS_KEPT:

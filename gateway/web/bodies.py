@@ -58,15 +58,19 @@ async def read_json(request: web.BaseRequest, limit: int = BODY_LIMIT) -> Any:
         )
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported_media_type", "Send the body as it is, without `Content-Encoding`.")
+    return parse_json(await read_body(request, limit))
+
+
+async def read_body(request: web.BaseRequest, limit: int) -> bytes:
+    """Read a whole body of at most `limit` bytes. Raises Problem."""
     if (request.content_length or 0) > limit:
         raise too_large(limit)
     try:
-        body = await _read(request, limit)
+        return await _read(request, limit)
     except (web.RequestPayloadError, ConnectionError):
         raise Problem(
             "invalid_request", "The body cannot be read: it is cut short or wrongly encoded."
         ) from None
-    return parse_json(body)
 
 
 async def _read(request: web.BaseRequest, limit: int) -> bytes:

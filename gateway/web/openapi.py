@@ -80,9 +80,12 @@ def _operation(row: Route[Any]) -> dict[str, Any]:
 
 def _responses(row: Route[Any]) -> dict[str, Any]:
     schema = {"type": "object"} if row.response is None else _reference(row.response)
-    responses: dict[str, Any] = {
-        str(row.status): {"description": "Done.", "content": {"application/json": {"schema": schema}}}
-    }
+    done: dict[str, Any] = {"description": "Done."}
+    if row.status != 204:
+        done["content"] = {"application/json": {"schema": schema}}
+    responses: dict[str, Any] = {str(row.status): done}
+    if row.creates:
+        responses["201"] = {**done, "description": "Made."}
     statuses = {*_EVERY, *row.refusals}
     statuses.update(_WITH_KEY if row.roles is not None else ())
     statuses.update(_WITH_BODY if row.body is not None else ())

@@ -45,7 +45,7 @@ class Route(Generic[Context]):
     audit: of a request that changes something, what its audit line says was done.
     any_query: True when parameters are ignored; else parameters that `query` does not name are refused.
     headers: OpenAPI parameter objects of header fields. refusals: statuses of refusals, beside those that
-    follow from the other columns.
+    follow from the other columns. creates: whether it answers 201 where it has made something new.
     """
 
     method: str
@@ -62,6 +62,7 @@ class Route(Generic[Context]):
     any_query: bool = False
     headers: tuple[Mapping[str, Any], ...] = ()
     refusals: tuple[int, ...] = ()
+    creates: bool = False
     audit: str = ""
 
     async def handle(self, request: web.BaseRequest, context: Context) -> web.StreamResponse:

@@ -1,25 +1,31 @@
-"""The `web` process: the admin API on `dashboard.listen`, and health."""
+"""The `web` process: the admin API and webhooks on `dashboard.listen`, health, and the work behind them."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.watching import Watch
 from gateway.config.database_url import locate_database
-from gateway.config.settings import Settings
+from gateway.config.settings import Settings, base_url
+from gateway.connections.desk import ConnectionDesk
 from gateway.database.engine import Database
+from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
+from gateway.web.hooks.application import PREFIX as HOOKS
+from gateway.web.hooks.application import HooksContext, make_hooks
 from gateway.web.server import STOP_SECONDS, Server, run_service
 
 _log = logging.getLogger("gateway.web")
@@ -44,14 +50,38 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
         Database.of(location) as database,
         Watch(database, store, migrates=settings.database_migrate),
     ):
+        enforcer = Enforcer(database, store.tokens)
         with closing(Storages.of(settings, OPEN_FILES)) as storages:
-            context = AdminContext(Catalogue(database, store), storages, settings.mint_max_ttl)
+            desk = ConnectionDesk(
+                database, settings.data, enforcer.wake, allow_loopback=settings.loopback_shops
+            )
+            catalogue = Catalogue(database, store)
+            context = AdminContext(
+                catalogue, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
+            )
             runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
-            async with Server(runner, sockets, settings, _log):
+            async with (
+                Server(runner, sockets, settings, _log),
+                running(enforcer.run()),
+                running(desk.run()),
+                running(store.tokens.index.keep()),
+            ):
                 try:
                     yield
                 finally:
                     context.stop.set()
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do some work in the background while the context is entered."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def make_root(context: AdminContext) -> web.Application:
@@ -60,6 +90,9 @@ def make_root(context: AdminContext) -> web.Application:
         HEALTH_ROUTES,
         context,
         _log,
-        mounted={PREFIX: make_api(context, _log)},
+        mounted={
+            PREFIX: make_api(context, _log),
+            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver), _log),
+        },
         not_found=NOT_FOUND,
     )

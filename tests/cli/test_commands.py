@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -61,6 +60,7 @@ async def test_a_token_lives_its_life(gateway: Gateway, files: Path, store: Stor
     )  # fmt: skip
     token = made["downloadToken"]
     assert made["downloadUrl"] == f"https://dl.example/x/download?token={token}"
+    assert "directUrl" not in made, "the version has several files"
     assert made["tokenId"] == token_id(token)
     assert parse_time(made["expiresAt"]) - parse_time(made["createdAt"]) == 2 * 3600 * 1000
     assert made["customer"] == {"email": "a@b.example", "name": "Änne"}
@@ -91,8 +91,8 @@ def test_what_a_person_sees_of_tokens(gateway: Gateway, files: Path) -> None:
     gateway.run("product", "add", "drums", "1.0", files)
     made = gateway.run("token", "create", "drums", "1.0")
     [url] = made.stdout.splitlines()
-    [token] = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["token"]
-    assert url == f"http://127.0.0.1:8080/download?token={token}"
+    token = url.split("/")[-2]
+    assert url == f"http://127.0.0.1:8080/download/{token}/", "the index of the files"
     assert token_id(token) in made.stderr
     assert token not in made.stderr
     listed = gateway.run("token", "list").stdout
@@ -101,6 +101,11 @@ def test_what_a_person_sees_of_tokens(gateway: Gateway, files: Path) -> None:
     shown = gateway.run("token", "show", token_id(token)).stdout
     assert re.search(r"^status +active$", shown, re.M)
     assert token not in shown
+
+    gateway.run("product", "add", "kit", "1.0", files / "a.bin")
+    made = gateway.json("token", "create", "kit", "--public-url", "https://dl.example/x")
+    assert made["directUrl"] == f"https://dl.example/x/download/{made['downloadToken']}/a.bin"
+    assert gateway.run("token", "create", "kit").stdout.endswith("/a.bin\n")
 
 
 def test_ids_are_whole_in_a_narrow_terminal(gateway: Gateway, files: Path) -> None:

@@ -10,7 +10,8 @@ import re
 from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha256
-from urllib.parse import quote, unquote
+from html import unescape
+from urllib.parse import quote, unquote, urljoin
 
 import pytest
 from hypothesis import given, settings
@@ -31,9 +32,11 @@ from tests.support.waiting import wait_until
 BACKENDS = EVERY_BACKEND
 CONTENT = b"The quick brown fox jumps over the lazy dog. " * 3
 BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+JSON = "Accept: application/json"
 POLICY = {
     "default-src 'none'",
     "style-src 'unsafe-inline'",
+    "img-src data:",
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
@@ -154,8 +157,8 @@ NAMES = [
     "semi;colon,comma=.zip",
     "back\\slash.zip",
     "sub/folder/file.zip",
-    "../../etc/passwd",
-    "..",
+    "/etc/passwd",
+    "...",
     "/absolute",
     "Крах.zip",
     "日本語のファイル.wav",
@@ -200,7 +203,7 @@ def test_a_file_is_found_by_its_name_in_any_script(plane: Plane, name: str) -> N
             assert not set(match[1]) & set('"\\/')
             assert (match[2] is None) == (match[1] == download_name(name))
             assert unquote(match[2] or match[1], errors="strict") == download_name(name)
-        index = client.get(f"/download?token={token}")
+        index = client.get(f"/download?token={token}", JSON)
         url = json.loads(index.body)["files"][0]["url"]
         assert client.get(url).body == b"named"
         page = client.get(f"/download?token={token}", BROWSER).body.decode()
@@ -208,7 +211,7 @@ def test_a_file_is_found_by_its_name_in_any_script(plane: Plane, name: str) -> N
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("name", ["nothing", "A.WAV", "a.wav/", "sub", "sub/../a.wav", "%FF", "a.wav%00"])
+@pytest.mark.parametrize("name", ["nothing", "A.WAV", "sub", "sub/..%2Fa.wav", "%FF", "a.wav%00"])
 def test_a_name_that_is_not_in_the_manifest_is_not_found(plane: Plane, several: Published, name: str) -> None:
     answer = plane.get(f"/download/{name}?token={plane.token(several)}")
     assert (answer.status, answer.code) == (404, "file_not_found")
@@ -225,7 +228,7 @@ def test_two_names(plane: Plane, several: Published) -> None:
 @pytest.mark.any_backend
 def test_the_index_in_json(plane: Plane, several: Published) -> None:
     token = plane.token(several, maximum=1)
-    answer = plane.get(f"/download?token={token}")
+    answer = plane.get(f"/download?token={token}", JSON)
     assert answer["Content-Type"] == "application/json"
     assert answer["Cache-Control"] == "no-store"
     index = json.loads(answer.body)
@@ -234,7 +237,8 @@ def test_the_index_in_json(plane: Plane, several: Published) -> None:
         (file.name, file.size, file.sha256) for file in several.manifest.files
     ]
     assert [plane.get(file["url"]).body for file in index["files"]] == [b"one", b"two!", b""]
-    assert plane.get(f"/download?token={token}", method="HEAD")["Content-Length"] == answer["Content-Length"]
+    head = plane.get(f"/download?token={token}", JSON, method="HEAD")
+    assert head["Content-Length"] == answer["Content-Length"]
 
 
 @pytest.mark.any_backend
@@ -246,9 +250,32 @@ def test_the_index_as_a_page(plane: Plane, several: Published) -> None:
     assert answer["Vary"] == "Accept"
     page = answer.body.decode()
     assert "&lt;empty&gt;.txt" in page
+    assert [file.sha256 in page for file in several.manifest.files] == [True] * 3
+    assert re.search(r"works until <time datetime=", page)
     assert "<empty>" not in page
-    links = re.findall(r'href="([^"]*)"', page)
+    links = re.findall(r'<a href="([^"]*)"', page)
     assert [plane.get(found.replace("&amp;", "&")).body for found in links] == [b"one", b"two!", b""]
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("form", ["/download/{}sub/", "/download/{}x/..//sub//", "/download/{}?file=sub/"])
+@pytest.mark.parametrize("in_url", [True, False])
+def test_the_index_of_a_folder(plane: Plane, form: str, in_url: bool) -> None:
+    names = ["a.wav", "sub/b.wav", "sub/deep/c.wav", "subway.wav"]
+    token = plane.token(plane.publish(b"a", b"b", b"c", b"d", names=names))
+    target = form.format(f"{token}/" if in_url else "")
+    fields = () if in_url else (f"Authorization: Bearer {token}",)
+    files = json.loads(plane.get(target, JSON, *fields).body)["files"]
+    assert [file["name"] for file in files] == ["sub/b.wav", "sub/deep/c.wav"]
+    if in_url or "sub/" in form.partition("?")[0]:
+        pages = {
+            accept: plane.get(target, accept, *fields).body.decode() for accept in (BROWSER, "Accept: */*")
+        }
+        links = {accept: re.findall(r'href="([^"]*)"', page) for accept, page in pages.items()}
+        found = [urljoin(f"http://h{target}", link).removeprefix("http://h") for link in links[BROWSER]]
+        assert [plane.get(link, *fields).body for link in found] == [b"b", b"c"]
+        [folder] = set(links["Accept: */*"]) - set(links[BROWSER])
+        assert folder.endswith("deep/")
 
 
 # --- the token ----------------------------------------------------------------------------------------------
@@ -267,15 +294,98 @@ def test_the_index_as_a_page(plane: Plane, several: Published) -> None:
         ("/download?token=", ("Authorization: Bearer {}",)),
         ("/download?token={}", ("Authorization: Bearer {}",)),
         ("/download?token={}", ("Authorization: Basic dXNlcjpwYXNz",)),
+        ("/download?token={}", ("Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2ln",)),
+        ("/download?token=session", ("Authorization: Bearer {}",)),
         ("/download?token={}#fragment", ()),
+        ("/download/{}/", ()),
+        ("/download/{}/Epic%20Drums%20v1.zip", ()),
+        ("/download/{}/Epic%20Drums%20v1.zip?utm_source=mail", ()),
+        ("/download/{}", ("Authorization: Bearer {}",)),
+        ("/download/{}/Epic%20Drums%20v1.zip?token={}", ()),
+        ("/download/%22{}%22/Epic%20Drums%20v1.zip.", ()),
+        ("//download/x/../{}//Epic%20Drums%20v1.zip/", ()),
+        ("/download?token={}.", ()),
+        ("/download?token=%E2%80%8B{}%E2%80%8B%20", ()),
+        ("/download?token=(<{}>),", ()),
+        ("/download?utm_source=Frühling&token={}”", ()),
+        ("/download?file=Epic%20Drums%20v1.zip&amp;token={}", ()),
+        ("//download?token={}", ()),
+        ("/download/Epic%20Drums%20v1.zip/?token={}", ()),
+        ("/download/Epic%20Drums%20v1.zip).?token={}", ()),
+        ("/x/%2e%2e/download/./Epic%20Drums%20v1.zip?token={}", ()),
     ],
 )
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_ways_to_pass_a_token(
-    plane: Plane, published: Published, target: str, fields: tuple[str, ...]
+    plane: Plane, published: Published, target: str, fields: tuple[str, ...], method: str
 ) -> None:
     token = plane.token(published)
-    answer = plane.get(target.replace("{}", token), *(field.replace("{}", token) for field in fields))
-    assert answer.body == CONTENT
+    fields = tuple(field.replace("{}", token) for field in fields)
+    answer = plane.get(target.replace("{}", token), *fields, method=method)
+    assert (answer.status, answer["Content-Length"]) == (200, str(len(CONTENT)))
+    assert answer.body == (b"" if method == "HEAD" else CONTENT)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("credentials", ["any:{}", ":{}", "jo@example.com:{}", "{}:", "any:{}\n"])
+def test_the_token_as_a_password(
+    plane: Plane, published: Published, several: Published, credentials: str
+) -> None:
+    password = b64encode(credentials.format(plane.token(published)).encode()).decode()
+    assert plane.get("/download/Epic%20Drums%20v1.zip", f"Authorization: Basic {password}").body == CONTENT
+    password = b64encode(credentials.format(plane.token(several)).encode()).decode()
+    assert plane.get("/download/a.wav", f"authorization: basic {password}").body == b"one"
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("target", ["/download", "/download/", "//download/", "/%64ownload"])
+@pytest.mark.parametrize("field", ["Authorization: Bearer {}", "Authorization: Basic {basic}"])
+@pytest.mark.parametrize("accept", [JSON, "Accept: */*"])
+def test_an_index_for_a_token_in_a_field_has_relative_links_without_it(
+    plane: Plane, several: Published, target: str, field: str, accept: str
+) -> None:
+    token = plane.token(several)
+    field = field.format(token, basic=b64encode(f"any:{token}".encode()).decode())
+    index = plane.get(target, field, accept)
+    assert token[3:].encode() not in index.body
+    if accept == JSON:
+        links = [file["url"] for file in json.loads(index.body)["files"]]
+    else:
+        links = [unescape(link) for link in re.findall(r'href="([^"]*[^"/])"', index.body.decode())]
+    found = [urljoin(f"http://h{target.replace('//', '/')}", link).removeprefix("http://h") for link in links]
+    assert [plane.get(link, field).body for link in found] == [b"one", b"two!", b""]
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "form", ["/download?token={}", "/download/{}/", "/download/?token={}", "/download/{}"]
+)
+def test_an_index_for_a_token_in_the_url_has_links_with_the_token_in_the_path(
+    plane: Plane, several: Published, form: str
+) -> None:
+    token = plane.token(several)
+    index = plane.get(form.format(token), JSON)
+    links = [file["url"] for file in json.loads(index.body)["files"]]
+    assert links[0] == f"/download/{token}/a.wav"
+    assert [plane.get(link).body for link in links] == [b"one", b"two!", b""]
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ((), "text/html; charset=utf-8"),
+        (("Accept: */*",), "text/html; charset=utf-8"),
+        ((BROWSER,), "text/html; charset=utf-8"),
+        ((JSON,), "application/json"),
+        (("Accept: application/json, text/plain, */*",), "application/json"),
+        (("Accept: text/html, application/json;q=0.5",), "text/html; charset=utf-8"),
+    ],
+)
+def test_the_index_is_a_page_unless_json_is_asked_for(
+    plane: Plane, several: Published, accept: tuple[str, ...], media_type: str
+) -> None:
+    assert plane.get(f"/download/{plane.token(several)}/", *accept)["Content-Type"] == media_type
 
 
 @pytest.mark.any_backend
@@ -285,12 +395,17 @@ def test_ways_to_pass_a_token(
         ("/download?token={one}&token={two}", ()),
         ("/download?token={one}", ("Authorization: Bearer {two}",)),
         ("/download?token={one}&token=ct_other", ()),
+        ("/download/{one}/Epic%20Drums%20v1.zip?token={two}", ()),
+        ("/download/{one}/", ("Authorization: Bearer {two}",)),
+        ("/download?token={one}%20{two}", ()),
+        ("/download", ("Authorization: Bearer {two}", "Authorization: Basic {basic}")),
     ],
 )
 def test_two_tokens_in_one_request_are_refused(
     plane: Plane, published: Published, target: str, fields: tuple[str, ...]
 ) -> None:
     both = {"one": plane.token(published), "two": plane.token(published)}
+    both["basic"] = b64encode(f"any:{both['one']}".encode()).decode()
     answer = plane.get(target.format(**both), *(field.format(**both) for field in fields))
     assert (answer.status, answer.code) == (400, "bad_request")
 
@@ -314,7 +429,11 @@ def test_a_request_without_a_token_is_refused(
     token = plane.token(published)
     answer = plane.get(target.replace("{}", token), *(field.replace("{}", token) for field in fields))
     assert (answer.status, answer.code) == (401, "token_missing")
-    assert answer["WWW-Authenticate"].startswith("Bearer")
+    challenges = [value for name, value in answer.lines if name == "WWW-Authenticate"]
+    assert [value.partition(" ")[0] for value in challenges] == ["Bearer", "Basic"]
+    page = plane.get(target.replace("{}", token), BROWSER, *(field.replace("{}", token) for field in fields))
+    challenges = [value for name, value in page.lines if name == "WWW-Authenticate"]
+    assert [value.partition(" ")[0] for value in challenges] == ["Bearer"]  # no browser asks for a password
 
 
 def invalid_tokens(plane: Plane, published: Published) -> dict[str, str]:
@@ -334,8 +453,8 @@ def invalid_tokens(plane: Plane, published: Published) -> dict[str, str]:
         "prefix only": "ct_",
         "over-long": "ct_" + "A" * MAX_TOKEN_LENGTH,
         "very long": "ct_" + "A" * 10_000,
-        "spaces": quote(f" {valid} "),
-        "line break": quote(f"{valid}\r\n"),
+        "longer by more": valid + "-A",
+        "longer at its beginning": "A" + valid,
         "NUL": quote(f"{valid}\0"),
         "not UTF-8": "ct_%FF%FE",
         "another script": quote("ct_токен"),
@@ -349,17 +468,19 @@ def invalid_tokens(plane: Plane, published: Published) -> dict[str, str]:
 def test_invalid_tokens_get_one_answer(plane: Plane, published: Published, accept: str) -> None:
     """Unknown, malformed, expired, revoked, over-long: the same bytes, so that nothing can be learnt."""
     answers = {
-        kind: plane.get(f"/download?token={token}", accept)
+        f"{kind}, {form}": plane.get(form.format(token), accept)
         for kind, token in invalid_tokens(plane, published).items()
+        for form in ("/download?token={}", "/download/{}/Epic%20Drums%20v1.zip")
+        if token.startswith("ct_") or "?" in form  # others are names, without a token
     }
     shapes = {
         kind: (answer.status, [line for line in answer.lines if line[0] != "Date"], answer.body)
         for kind, answer in answers.items()
     }
-    assert [kind for kind, shape in shapes.items() if shape != shapes["unknown"]] == []
-    assert answers["unknown"].status == 403
+    assert [kind for kind, shape in shapes.items() if shape != shapes["unknown, /download?token={}"]] == []
+    assert answers["unknown, /download?token={}"].status == 403
     if accept != BROWSER:
-        assert answers["unknown"].code == "token_invalid"
+        assert answers["unknown, /download?token={}"].code == "token_invalid"
 
 
 # --- refusals -----------------------------------------------------------------------------------------------

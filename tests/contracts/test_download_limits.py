@@ -17,9 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gateway.dataplane.delivery.batched_span import MAX_SPAN_BYTES
 from gateway.runtime.metrics import CONNECTIONS_ACCEPTED
 from gateway.secrets import token_id
 from gateway.store.key_names import token_key
+from gateway.tokens.reservations import LEAST_REST
 from tests.support.backends import TLS_WHEN_SLOW
 from tests.support.downloads import IN_FLIGHT, sent_of, sum_sent
 from tests.support.plane import Client, Plane, Response, request, run_plane
@@ -113,6 +115,102 @@ def test_segments_and_resumes_add_up(pair: Plane) -> None:
     assert pair.get(link, f"Range: bytes=0-{4 * SIZE}").code == "limit_reached"
     assert pair.get(link, f"Range: bytes=0-{4 * SIZE - 1}").status == 206
     assert pair.get(link, "Range: bytes=0-0").code == "limit_reached"
+
+
+@pytest.mark.parametrize(
+    ("got", "fields", "status", "start"),
+    [
+        (6, (), 200, 0),
+        (5, (), 200, 0),
+        (7, ("Range: bytes=0-",), 206, 0),
+        (6, (f"Range: bytes={SIZE}-",), 206, SIZE),
+        (6, (f"Range: bytes={SIZE}-{7 * SIZE}",), 206, SIZE),
+    ],
+    ids=["aria2c", "just too much", "nearly all was received", "lftp", "a range with an end"],
+)
+def test_a_request_for_more_than_is_left_ends_where_the_allowance_does(
+    pair: Plane, got: int, fields: tuple[str, ...], status: int, start: int
+) -> None:
+    """aria2c asks for the whole file to resume, lftp for all that follows a gap; both read what they lack."""
+    content = os.urandom(8 * SIZE)
+    link = pair.link(pair.publish(content), maximum=1)
+    assert pair.get(link, f"Range: bytes=0-{got * SIZE - 1}").status == 206
+    with pair.connect() as client:
+        client.send(request(link, *fields, "Connection: close"))
+        head = client.read_head()
+        body = client.read_until_closed()
+    assert head.status == status
+    left = 12 * SIZE - got * SIZE
+    assert int(head["Content-Length"]) > left
+    assert body == content[start : start + left]
+    wait_until(lambda: entries_of(pair, link) == 2, "both have ended")
+    assert sum_sent(pair, link) == pair.charged(link) == got * SIZE + len(body)
+    for again in (fields, (), ("Range: bytes=0-",), ("Range: bytes=1-",)):
+        assert pair.get(link, *again).code == "limit_reached"
+
+
+def test_a_resume_gets_the_tolerance_and_a_further_download_does_not(pair: Plane) -> None:
+    """The client of a download that was sent as a whole has lost a part of it."""
+    content = os.urandom(8 * SIZE)
+    link = pair.link(pair.publish(content), maximum=1)
+    assert pair.get(link).status == 200
+    further = ((), ("Range: bytes=0-",), (f"Range: bytes=0-{4 * SIZE}",), (f"Range: bytes={SIZE - 1}-",))
+    for fields in further:
+        assert pair.get(link, *fields).code == "limit_reached"
+    with pair.connect() as client:
+        client.send(request(link, f"Range: bytes={2 * SIZE}-", "Connection: close"))
+        assert client.read_head().status == 206
+        assert client.read_until_closed() == content[2 * SIZE : 6 * SIZE]
+    wait_until(lambda: pair.charged(link) == sum_sent(pair, link) == 12 * SIZE, "both have ended")
+    for fields in (*further, (f"Range: bytes={2 * SIZE}-",), ("Range: bytes=0-0",)):
+        assert pair.get(link, *fields).code == "limit_reached"
+
+
+def test_a_rest_that_leaves_in_one_piece_is_never_sent_in_part(pair: Plane) -> None:
+    assert LEAST_REST >= MAX_SPAN_BYTES
+    link = pair.link(pair.publish(bytes(8 * SIZE)), maximum=1)
+    assert pair.get(link).status == 200
+    assert pair.get(link, f"Range: bytes={4 * SIZE + 200_000}-").status == 206
+    for length in (200_001, MAX_SPAN_BYTES, SIZE):
+        assert pair.get(link, f"Range: bytes={SIZE}-{SIZE + length - 1}").code == "limit_reached"
+    assert pair.get(link, f"Range: bytes={SIZE}-{SIZE + 200_000 - 1}").status == 206
+    assert pair.charged(link) == 12 * SIZE
+
+
+def test_a_manager_that_asks_for_more_than_is_left_gets_what_it_lacks(pair: Plane) -> None:
+    """It has three quarters, asks for the whole file, and closes when it has read the size of the file."""
+    content = os.urandom(32 * SIZE)
+    link = pair.link(pair.publish(content), maximum=1)
+    assert pair.get(link, f"Range: bytes=0-{24 * SIZE - 1}").status == 206
+    client = pair.connect(receive_buffer=65536)
+    client.send(request(link))
+    assert client.read_head().status == 200
+    rest = pair.get(link, f"Range: bytes={24 * SIZE}-")
+    assert (rest.status, rest.body) == (206, content[24 * SIZE :])
+    client.reset()
+    wait_until(lambda: entries_of(pair, link) == 3, "all have ended")
+    assert sum_sent(pair, link) == pair.charged(link) <= 48 * SIZE
+
+
+def test_clients_that_race_for_what_is_left(pair: Plane) -> None:
+    content = os.urandom(4 * SIZE)
+    link = pair.link(pair.publish(content), maximum=1)
+    assert pair.get(link, f"Range: bytes=0-{3 * SIZE - 1}").status == 206
+
+    def download(number: int) -> int:
+        with pair.connect() as client:
+            client.send(request(link, *(("Range: bytes=0-",) * (number % 2)), "Connection: close"))
+            head = client.read_head()
+            body = client.read_until_closed()
+        if head.status not in (200, 206):
+            assert b"limit_reached" in body
+            return 0
+        assert content.startswith(body)
+        return len(body)
+
+    received = sum(race(32, download))
+    wait_until(lambda: entries_of(pair, link) == 33, "all have ended")
+    assert received <= sum_sent(pair, link) - 3 * SIZE == pair.charged(link) - 3 * SIZE <= 3 * SIZE
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_name_is_found_in_either_form(plane: Plane, decomposed: Published, nam
 
 def test_the_index_has_composed_names_and_links(plane: Plane, decomposed: Published) -> None:
     token = plane.token(decomposed)
-    files = json.loads(plane.get(f"/download?token={token}").body)["files"]
+    files = json.loads(plane.get(f"/download?token={token}", "Accept: application/json").body)["files"]
     assert [file["name"] for file in files] == [COMPOSED, "sub/Å"]
     assert [plane.get(file["url"]).body for file in files] == [b"one", b"two"]
     page = plane.get(f"/download?token={token}", "Accept: text/html").body.decode()

@@ -117,18 +117,26 @@ def test_absolute_form(plane: Plane, small: Published, target: str) -> None:
     assert plane.get(target.format(plane.link(small))).body == b"a small file"
 
 
-@pytest.mark.parametrize("path", ["/%64ownload", "/d%6Fwnloa%64", "/download/", "/download/file-0.bin"])
+@pytest.mark.parametrize(
+    "path",
+    ["/%64ownload", "/d%6Fwnloa%64", "/download/", "/download/file-0.bin", "//download", "/./download"],
+)
 def test_other_spellings_of_the_path(plane: Plane, small: Published, path: str) -> None:
     assert plane.get(f"{path}?token={plane.token(small)}").body == b"a small file"
 
 
 @pytest.mark.parametrize(
     "target",
-    ["/", "/downloads", "/downloadx?token=a", "/download%2Fx", "/HEALTHZ", "/healthz/", "//download"],
+    ["/", "/downloads", "/downloadx?token=a", "/download%2Fx", "/HEALTHZ", "/healthz/", "//auth"],
 )
 def test_every_other_path_is_not_found(plane: Plane, target: str) -> None:
     answer = plane.get(target)
     assert (answer.status, answer.code) == (404, "not_found")
+
+
+@pytest.mark.parametrize("target", ["/healthz", "//healthz", "/x/../healthz", "/download/../%2E/healthz"])
+def test_a_path_is_looked_at_without_dot_segments(plane: Plane, target: str) -> None:
+    assert plane.get(target).body == b'{"status": "ok"}'
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.request_reader import RequestReader
 from gateway.errors import Refused
-from gateway.http.request_heads import FIELDS
+from gateway.http.framing import HEAD_END
+from gateway.http.head_lines import FIELDS
 from tests.support.channel import FakeChannel
 from tests.support.examples import examples
 from tests.support.in_loop_server import LIMITS
@@ -73,12 +74,17 @@ class Readers:
         fields |= {name: [text] for name, text in plain.items() if text}
         target = exchange.target
         if exchange.token:
-            assert target in ("/download", f"/download/{exchange.file}")
-            target += f"?token={exchange.token}"
+            if "[secret]" in target:
+                assert target == f"/download/[secret]/{exchange.file}"
+                target = target.replace("[secret]", exchange.token)
+            else:
+                assert target in ("/download", f"/download/{exchange.file}")
+                target += f"?token={exchange.token}"
         if exchange.asked_token:
             assert exchange.original in (
                 f"/download?token={exchange.asked_token}",
                 f"/download/{exchange.file}?token={exchange.asked_token}",
+                f"/download/{exchange.asked_token}/{exchange.file}",
             )
         if exchange.original:  # a plain question implies the method
             fields["x-original-method"] = ["GET"]
@@ -93,8 +99,12 @@ def readers() -> Iterator[Readers]:
 
 
 def compare(readers: Readers, head: bytes) -> bool:
-    """Compare the two readings, for lines that are new and for lines that are remembered."""
-    expected = readers.by_parser(head)
+    """Compare the two readings, for lines that are new and for lines that are remembered.
+
+    The parser gets whole heads only, as from a connection: what follows would be a part of the next head.
+    """
+    is_whole = head.find(HEAD_END) == len(head) - len(HEAD_END)
+    expected = readers.by_parser(head) if is_whole else None
     if expected is not None and "x-original-uri" in expected.fields:
         expected.fields.setdefault("x-original-method", ["GET"])
     found = None
@@ -127,6 +137,7 @@ def test_what_was_captured_is_understood(readers: Readers, name: str) -> None:
     assert TARGET.fullmatch(asked[0])
 
 
+TOKEN = "ct_" + "A" * 43
 NAMES = st.sampled_from(
     [
         *sorted(FIELDS),
@@ -147,7 +158,18 @@ VALUES = st.one_of(
 )
 LINES = st.sampled_from(
     [
-        *("GET /download?token=ct_abc", "GET /download/x.zip?token=ct_abc", "GET /auth", "GET /downloads"),
+        *(
+            f"GET /download?token={TOKEN}",
+            f"GET /download/x.zip?token={TOKEN}",
+            "GET /auth",
+            "GET /downloads",
+        ),
+        *(
+            f"GET /download/{TOKEN}/",
+            f"GET /download/{TOKEN}/x",
+            f"HEAD /download/{TOKEN}/x",
+            "GET /download/../x",
+        ),
         *("HEAD /download?token=ct_a", "GET /download/a%20b?token=ct_a&utm=1", "GET /auth/x", "GET  /auth"),
         *("POST /download", "GET http://x/download", "GET /download#a", "GET /download\u00e4"),
     ]

@@ -14,8 +14,8 @@ import pytest
 import redis
 
 from gateway.config.storages import LocalSettings
-from gateway.dataplane.manifest_cache import LoadedManifest, ManifestCache
-from gateway.dataplane.resolve import ResolvedFile, Resolver
+from gateway.dataplane.manifest_cache import ManifestCache
+from gateway.dataplane.resolve import ResolvedFile, ResolvedIndex, Resolver
 from gateway.errors import FILE_NOT_FOUND, Refused, StorageError, StoreUnavailable
 from gateway.manifest import Manifest, ManifestFile
 from gateway.runtime.deferred import stepped
@@ -60,7 +60,7 @@ class Shelf:
         self.client.set(manifest_key(manifest.digest), manifest.text)
         return manifest
 
-    async def resolve(self, manifest: Manifest, name: str | None = None) -> ResolvedFile | LoadedManifest:
+    async def resolve(self, manifest: Manifest, name: str | None = None) -> ResolvedFile | ResolvedIndex:
         work = self.resolver.resolve(manifest.digest.encode(), name)
         return await stepped(work).as_future()
 
@@ -105,7 +105,7 @@ async def test_each_file_has_its_number(shelf: Shelf) -> None:
 async def test_no_name_among_several_files_asks_for_the_index(shelf: Shelf) -> None:
     manifest = shelf.publish(b"first", b"second")
     resolved = await shelf.resolve(manifest)
-    assert isinstance(resolved, LoadedManifest)
+    assert isinstance(resolved, ResolvedIndex)
     assert resolved.manifest == manifest
 
 

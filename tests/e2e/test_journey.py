@@ -77,14 +77,14 @@ def test_a_folder_is_a_product_with_an_index(shop: Shop) -> None:
     for name, content in files.items():
         (folder / name).write_bytes(content)
     [url] = shop.start("Drum Kit")
-    index = json.loads(shop.run("curl", "-sSf", url))
+    index = json.loads(shop.run("curl", "-sSf", "-H", "Accept: application/json", url))
     assert {file["name"]: file["size"] for file in index["files"]} == {
         name: len(content) for name, content in files.items()
     }
     base = f"http://127.0.0.1:{shop.port}"
     for file in index["files"]:
         assert shop.run("curl", "-sSf", base + file["url"]) == files[file["name"]]
-    page = shop.run("curl", "-sSf", "-H", "Accept: text/html", url).decode()
+    page = shop.run("curl", "-sSf", url).decode()
     assert "loops/Ünder &amp; über.wav" in page
 
 
@@ -126,6 +126,7 @@ def test_a_shop_mints_through_the_api(shop: Shop) -> None:
     status, made = mint_with(authorised, "Idempotency-Key: order-4711")
     assert (status, made["success"], made["version"]) == (200, True, "1")
     assert urlsplit(made["downloadUrl"]).port == shop.port
+    assert made["directUrl"] == made["downloadUrl"].replace("?token=", "/") + "/kit.bin"
     assert mint_with(authorised, "Idempotency-Key: order-4711") == (200, made)
     assert mint_with(authorised, "Idempotency-Key: order-4711", body='{"productId": "kit.bin"}')[0] == 422
     assert mint_with()[0] == 401

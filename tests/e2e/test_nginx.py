@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from gateway.manifest import Manifest
 from gateway.runtime.metrics import BYTES_SENT
 from tests.support.downloads import publish, table
 from tests.support.faulty_bucket import Upstream
+from tests.support.link_forms import LINKS, link_forms
 from tests.support.plane import Client, Plane, Published, Response
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
@@ -288,10 +290,43 @@ def test_an_index_of_several_files(start: Callable[[str], Nginx], example: str) 
     nginx = start(example)
     published = nginx.plane.publish(b"one", b"two", names=["one.txt", "deep/two.txt"])
     link = nginx.plane.link(published, maximum=1)
-    listed = json.loads(nginx.get(link).body)["files"]
+    listed = json.loads(nginx.get(link, "Accept: application/json").body)["files"]
     assert [file["name"] for file in listed] == ["one.txt", "deep/two.txt"]
     assert [nginx.get(file["url"]).body for file in listed] == [b"one", b"two"]
     assert nginx.get(link, "Accept: text/html")["Content-Type"] == "text/html; charset=utf-8"
+
+
+@BOTH
+def test_links_with_the_token_in_the_path_and_with_something_glued(
+    start: Callable[[str], Nginx], example: str
+) -> None:
+    """And no log has the token, in whatever form the link came: see `start`."""
+    nginx = start(example)
+    published = nginx.plane.publish(CONTENT, names=["kit 1.zip"])
+    token = nginx.plane.token(published)
+    with nginx.connect() as client:
+        for target in link_forms(token):
+            answer = client.get(target, "Range: bytes=5-9")
+            assert (answer.status, answer.body) == (206, CONTENT[5:10]), target
+        client.get(f"/elsewhere/{token}")
+        client.get(f"/download/{token}/{token}")
+    paths = [entry["path"] for entry in nginx.entries(len(LINKS) + 2)]
+    assert paths[0] == "/download/[secret]/kit%201.zip"
+    assert paths[3] == "/download/[secret]/kit%201.zip"
+    assert paths[-2:] == ["/elsewhere/[secret]", "[two tokens]"]
+
+
+@BOTH
+def test_the_token_as_a_password(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    token = nginx.plane.token(nginx.plane.publish(CONTENT))
+    field = f"Authorization: Basic {b64encode(f'any:{token}'.encode()).decode()}"
+    answer = nginx.get("/download", field, "Range: bytes=5-9")
+    assert (answer.status, answer.body) == (206, CONTENT[5:10])
+    challenges = [value for name, value in nginx.get("/download").lines if name == "WWW-Authenticate"]
+    schemes = [value.partition(" ")[0] for value in challenges]
+    assert schemes[0] == "Bearer"
+    assert schemes[1:] == ["Basic"] or example == "auth_request.conf"  # nginx before 1.23 passes one on
 
 
 @BOTH

@@ -1,4 +1,7 @@
-"""The examples of config/caddy and config/haproxy, as they are, in the real proxies before a real worker."""
+"""The examples of config/caddy, haproxy and varnish, as they are, in real proxies before a real worker.
+
+And proxies that are set up wrongly, as `check --proxy` sees them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ import http.client
 import os
 import socket
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from gateway.cli.checks import Level
+from gateway.cli.checks.proxy import Target, check_cost
+from tests.support.link_forms import link_forms
 from tests.support.plane import Client, Plane, Response
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
@@ -26,14 +33,17 @@ UNKNOWN = "/download?token=ct_" + "x" * 43
 class Example(NamedTuple):
     """A proxy's example; only its addresses are changed, and what keeps Caddy from ports of its own.
 
-    path: below config/, or the text itself.
+    path: below config/, or the text itself. command: begins the proxy, with its port and its folder filled
+    in; the file of its configuration follows. address, listens: what says where it listens, and what to
+    write for it. gateway: what says where the gateway listens.
     """
 
     path: str
     command: tuple[str, ...]
-    address: str
-    listens: str
+    address: str = ""
+    listens: str = ""
     before: str = ""
+    gateway: str = "127.0.0.1:{} "
 
 
 EXAMPLES = {
@@ -45,7 +55,64 @@ EXAMPLES = {
         "{\n\tadmin off\n\tdefault_bind 127.0.0.1\n}\n",
     ),
     "haproxy": Example("haproxy/haproxy.cfg", ("haproxy", "-db", "-f"), "bind :80\n", "bind 127.0.0.1:{}\n"),
+    "varnish": Example(
+        "varnish/default.vcl",
+        (
+            "varnishd",
+            "-F",
+            "-j",
+            "none",
+            "-n",
+            "{folder}/varnish",
+            "-a",
+            "127.0.0.1:{port}",
+            "-s",
+            "malloc,64m",
+            "-f",
+        ),
+        gateway='.port = "{}";',
+    ),
 }
+
+VARNISH = EXAMPLES["varnish"]._replace(
+    path='vcl 4.1;\nbackend gateway { .host = "127.0.0.1"; .port = "8080"; }\n'
+)
+NGINX = Example(
+    "",
+    ("nginx", "-p", "{folder}", "-e", "{folder}/log", "-c"),
+    "listen 80;",
+    "listen 127.0.0.1:{};",
+    f"daemon off; pid nginx.pid; {'' if os.geteuid() else 'user root;'} worker_processes 1; events {{}}\n",
+    "127.0.0.1:{};",
+)
+NGINX_SERVER = """http {
+    access_log off;
+    proxy_temp_path temp; client_body_temp_path body;
+    fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    proxy_cache_path cache keys_zone=kept:1m;
+    proxy_http_version 1.1;
+    server {
+        listen 80;
+        location / {
+            proxy_pass http://127.0.0.1:8080;
+            RULES
+        }
+    }
+}
+"""
+CACHED = "proxy_cache kept; proxy_cache_valid any 1m; proxy_ignore_headers Cache-Control Expires;"
+WRONG: dict[str, tuple[Example | str, str]] = {
+    "varnish as it comes": (VARNISH, "the proxy fetches more"),
+    "nginx with a cache": ("proxy_cache kept;", "the proxy fetches more"),
+    "nginx with a cache for everything": (CACHED, "the proxy fetches more"),
+    "nginx with a cache of ranges": (
+        f"{CACHED} proxy_cache_key $uri$is_args$args$http_range; proxy_set_header Range $http_range;",
+        "a cache answers",
+    ),
+    "nginx that makes ranges itself": ('proxy_force_ranges on; proxy_set_header Range "";', "fetches more"),
+    "nginx that passes all on": ("", ""),
+}
+"""What stands before the gateway, and what `check --proxy` says about what a range costs there."""
 
 FORWARD_AUTH = """
 downloads.example.com {
@@ -76,13 +143,13 @@ class Front:
             text = (CONFIG / text).read_text()
         for found, made in (
             (example.address, example.listens.format(self.address[1])),
-            ("127.0.0.1:8080 ", "{}:{} ".format(*plane.address)),
+            (example.gateway.format(8080), example.gateway.format(plane.address[1])),
         ):
             assert found in text
-            text = text.replace(found, made)
+            text = text.replace(found, made) if found else text
         config = folder / "config"
         config.write_text(example.before + text)
-        program, *options = example.command
+        program, *options = (each.format(port=self.address[1], folder=folder) for each in example.command)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [need(program), *options, str(config)],
@@ -121,6 +188,15 @@ def front(
     yield running
     running.stop()
     assert "ct_" not in running.log.read_text()
+
+
+def test_links_with_the_token_in_the_path_and_with_something_glued(front: Front) -> None:
+    """And no log has the token, in whatever form the link came: see `front`."""
+    token = front.plane.token(front.plane.publish(CONTENT, names=["kit 1.zip"]))
+    password = b64encode(f"any:{token}".encode()).decode()
+    for target, *fields in (*zip(link_forms(token)), ("/download", f"Authorization: Basic {password}")):
+        answer = front.get(target, "Range: bytes=5-9", *fields)
+        assert (answer.status, answer.body) == (206, CONTENT[5:10]), target
 
 
 def test_downloads_and_refusals_come_through_as_they_are(front: Front) -> None:
@@ -162,6 +238,24 @@ def test_the_store_is_away(front: Front) -> None:
     refused = front.get(link)
     assert (refused.status, refused.code) == (503, "store_unavailable")
     assert int(refused["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_check_sees_what_a_range_costs(make_plane: Callable[..., Plane], tmp_path: Path, name: str) -> None:
+    example, found = WRONG[name]
+    if isinstance(example, str):
+        example = NGINX._replace(path=NGINX_SERVER.replace("RULES", example))
+    need(example.command[0])
+    plane = make_plane(trusted_proxies="127.0.0.1")
+    front = Front(example, plane, tmp_path)
+    try:
+        published = plane.publish(CONTENT)
+        token = plane.token(published, maximum=1000)
+        target = Target("http://{}:{}".format(*front.address), published.file, token)
+        finding = check_cost(target, lambda: plane.charged(token))
+    finally:
+        front.stop()
+    assert (finding.level is Level.FAIL, found in finding.text) == (bool(found), True), finding
 
 
 def test_caddy_sends_no_more_than_is_charged(make_plane: Callable[..., Plane], tmp_path: Path) -> None:

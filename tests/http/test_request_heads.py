@@ -8,50 +8,67 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http import request_heads
 from gateway.http.request_heads import HeadReader, OtherHead, PlainHead, PlainQuestion
-from gateway.http.targets import Target, TargetKind, choose_token, read_target
+from gateway.http.request_tokens import request_token
+from gateway.http.targets import Target, TargetKind, read_target
 from gateway.secrets import new_token
 from tests.support.in_loop_server import LIMITS
 from tests.support.timing import lasts
 
-LINE = b"GET /download?token=ct_abc HTTP/1.1\r\n"
+TOKEN = "ct_" + "abc" * 14 + "x"
+LINE = b"GET /download?token=%b HTTP/1.1\r\n" % TOKEN.encode()
+DIRECT = b"GET /download/%b/ HTTP/1.1\r\n" % TOKEN.encode()
 HOST = b"Host: example.com:8080\r\n"
 RANGE = b"Range: bytes=5-9\r\n"
 AGENT = b"User-Agent: curl/8.1 (x)\r\n"
 SKIPPED = b"X-Any: \xe4 \t;=\r\nCookie:a=b\r\nEmpty:\r\n"
 
 PLAIN = [
-    ("only a host", LINE + HOST, PlainHead("", "ct_abc")),
-    ("a name", LINE.replace(b"download?", b"download/x-1.z?") + HOST, PlainHead("x-1.z", "ct_abc")),
-    ("curl", LINE + HOST + AGENT + b"Accept: */*\r\n", PlainHead("", "ct_abc", "curl/8.1 (x)", "", "*/*")),
-    ("a range", LINE + RANGE + HOST + AGENT, PlainHead("", "ct_abc", "curl/8.1 (x)", "bytes=5-9")),
-    ("an open range", LINE + HOST + b"range: bytes=5-\r\n", PlainHead("", "ct_abc", "", "bytes=5-")),
-    ("kept alive", LINE + HOST + b"Connection: Keep-Alive\r\n", PlainHead("", "ct_abc")),
-    ("fields without a meaning", LINE + SKIPPED + HOST + SKIPPED, PlainHead("", "ct_abc")),
-    ("the host at the end", LINE + AGENT + HOST, PlainHead("", "ct_abc", "curl/8.1 (x)")),
+    ("only a host", LINE + HOST, PlainHead("", TOKEN)),
+    ("a name", LINE.replace(b"download?", b"download/x-1.z?") + HOST, PlainHead("x-1.z", TOKEN)),
+    ("curl", LINE + HOST + AGENT + b"Accept: */*\r\n", PlainHead("", TOKEN, "curl/8.1 (x)", "", "*/*")),
+    ("a range", LINE + RANGE + HOST + AGENT, PlainHead("", TOKEN, "curl/8.1 (x)", "bytes=5-9")),
+    ("an open range", LINE + HOST + b"range: bytes=5-\r\n", PlainHead("", TOKEN, "", "bytes=5-")),
+    ("kept alive", LINE + HOST + b"Connection: Keep-Alive\r\n", PlainHead("", TOKEN)),
+    ("fields without a meaning", LINE + SKIPPED + HOST + SKIPPED, PlainHead("", TOKEN)),
+    ("the host at the end", LINE + AGENT + HOST, PlainHead("", TOKEN, "curl/8.1 (x)")),
     (
         "small letters",
         (LINE + HOST + AGENT).replace(b"Host", b"host"),
-        PlainHead("", "ct_abc", "curl/8.1 (x)"),
+        PlainHead("", TOKEN, "curl/8.1 (x)"),
     ),
     (
         "a proxy",
         LINE + HOST + b"X-Forwarded-For: 192.0.2.1, 10.0.0.1\r\nX-Real-IP: 192.0.2.1\r\n",
-        PlainHead("", "ct_abc", forwarded="192.0.2.1, 10.0.0.1"),
+        PlainHead("", TOKEN, forwarded="192.0.2.1, 10.0.0.1"),
     ),
-    ("an origin, without cors", LINE + HOST + b"Origin: https://a.example\r\n", PlainHead("", "ct_abc")),
+    ("an origin, without cors", LINE + HOST + b"Origin: https://a.example\r\n", PlainHead("", TOKEN)),
+]
+PLAIN += [
+    ("a token in the path", DIRECT + HOST, PlainHead("", TOKEN, is_direct=True)),
+    (
+        "a token in the path, and a name",
+        DIRECT.replace(b"/ HTTP", b"/x-1.z HTTP") + HOST + AGENT + RANGE,
+        PlainHead("x-1.z", TOKEN, "curl/8.1 (x)", "bytes=5-9", is_direct=True),
+    ),
 ]
 OTHER = [
     ("another method", b"HEAD" + LINE[3:] + HOST, {}),
     ("an encoded name", LINE.replace(b"download?", b"download/%78?") + HOST, {}),
     ("a name in a folder", LINE.replace(b"download?", b"download/x/y?") + HOST, {}),
     ("an empty name", LINE.replace(b"download?", b"download/?") + HOST, {}),
-    ("another parameter", LINE.replace(b"ct_abc", b"ct_abc&utm_source=x") + HOST, {}),
+    ("another parameter", LINE.replace(b" HTTP", b"&utm_source=x HTTP") + HOST, {}),
     ("an encoded token", LINE.replace(b"ct_", b"ct%5F") + HOST, {}),
     ("another prefix", LINE.replace(b"ct_", b"gk_") + HOST, {}),
-    ("a token too long", LINE.replace(b"abc", b"a" * 126) + HOST, {}),
-    ("no token", LINE.replace(b"abc", b"") + HOST, {}),
+    ("a token too long", LINE.replace(b" HTTP", b"a HTTP") + HOST, {}),
+    ("a token too short", LINE.replace(b"x HTTP", b" HTTP") + HOST, {}),
+    ("glued to the token", LINE.replace(b" HTTP", b"- HTTP") + HOST, {}),
+    ("no token", LINE.replace(TOKEN.encode(), b"") + HOST, {}),
+    ("a name that begins like a token", LINE.replace(b"download?", b"download/ct_x?") + HOST, {}),
+    ("a token in the path, no slash", DIRECT.replace(b"/ HTTP", b" HTTP") + HOST, {}),
+    ("a token in the path, another parameter", DIRECT.replace(b"/ HTTP", b"/?utm_source=x HTTP") + HOST, {}),
+    ("a token in the path, a name in a folder", DIRECT.replace(b"/ HTTP", b"/x/y HTTP") + HOST, {}),
+    ("a token in the path, HEAD", b"HEAD" + DIRECT[3:] + HOST, {}),
     ("two ranges", LINE + HOST + RANGE + RANGE, {"range": ["bytes=5-9"] * 2}),
     ("a suffix", LINE + HOST + b"Range: bytes=-5\r\n", {"range": ["bytes=-5"]}),
     ("several spans", LINE + HOST + b"Range: bytes=0-1,3-4\r\n", {"range": ["bytes=0-1,3-4"]}),
@@ -151,14 +168,25 @@ def test_only_one_whole_head_is_read(reader: HeadReader, lines: bytes) -> None:
         assert reader.read(whole + more) is None
 
 
-@pytest.mark.parametrize("name", ["", "kit.zip", "-", "..", "~a_b"])
-def test_the_quick_reader_agrees_with_the_rules_on_names_and_tokens(reader: HeadReader, name: str) -> None:
+@pytest.mark.parametrize("name", ["", "kit.zip", "-", "a..", "~a_b"])
+@pytest.mark.parametrize("form", ["/download/{name}?token={token}", "/download/{token}/{name}"])
+def test_the_quick_reader_agrees_with_the_rules_on_names_and_tokens(
+    reader: HeadReader, form: str, name: str
+) -> None:
     token = new_token()
-    target = f"/download/{name}?token={token}" if name else f"/download?token={token}"
+    target = form.format(name=name, token=token).replace("/?", "?")
     plain = reader.read(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert isinstance(plain, PlainHead)
-    assert read_target(target) == Target(TargetKind.DOWNLOAD, name or None, token)
-    assert (plain.file, plain.token) == (name, choose_token(token, None))
+    read = read_target(target)
+    assert read == Target(TargetKind.DOWNLOAD, name or None, token)
+    assert (plain.file, plain.token) == (name, request_token(read.token, []))
+
+
+@pytest.mark.parametrize("segment", [".", "..", "%2e", "%2E%2e", ".%2e", ".hidden"])
+@pytest.mark.parametrize("form", ["/download/{}?token={}", "/download/{}/x?token={}", "/auth/{}/x?token={}"])
+def test_what_may_be_a_dot_segment_is_left_to_the_parser(reader: HeadReader, form: str, segment: str) -> None:
+    target = form.format(segment, TOKEN)
+    assert reader.read(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) is None
 
 
 @given(st.binary(max_size=60), st.integers(0, 120))
@@ -174,34 +202,39 @@ def test_bytes_slipped_in_never_change_what_is_read(noise: bytes, position: int)
 
 ASK = b"GET /auth HTTP/1.1\r\n"
 FROM = b"X-Forwarded-For: 192.0.2.1, 10.0.0.1\r\n"
-ABOUT = b"X-Original-URI: /download/x?token=ct_abc\r\n"
+ABOUT = b"X-Original-URI: /download/x?token=%b\r\n" % TOKEN.encode()
 BY = b"X-Original-Method: GET\r\n"
-TARGET = "/download/x?token=ct_abc"
+TARGET = f"/download/x?token={TOKEN}"
 
 QUESTIONS = [
-    ("only a target", ASK + HOST + ABOUT, PlainQuestion(TARGET, "x", "ct_abc")),
+    ("only a target", ASK + HOST + ABOUT, PlainQuestion(TARGET, "x", TOKEN)),
     (
         "of no name",
         ASK + HOST + ABOUT.replace(b"/x", b""),
-        PlainQuestion("/download?token=ct_abc", "", "ct_abc"),
+        PlainQuestion(f"/download?token={TOKEN}", "", TOKEN),
     ),
     (
         "with another parameter",
-        ASK + HOST + ABOUT.replace(b"abc", b"abc&utm_source=x"),
+        ASK + HOST + ABOUT.replace(b"x\r\n", b"x&utm_source=x\r\n"),
         PlainQuestion(TARGET + "&utm_source=x", "", ""),
     ),
     (
         "a token too long",
-        ASK + HOST + ABOUT.replace(b"abc", b"a" * 126),
-        PlainQuestion(TARGET[:-3] + "a" * 126, "", ""),
+        ASK + HOST + ABOUT.replace(b"x\r\n", b"xa\r\n"),
+        PlainQuestion(TARGET + "a", "", ""),
+    ),
+    (
+        "a token in the path",
+        ASK + HOST + b"X-Original-URI: /download/%b/x\r\n" % TOKEN.encode(),
+        PlainQuestion(f"/download/{TOKEN}/x", "x", TOKEN),
     ),
     ("of anything", ASK + HOST + b"X-Original-URI: *\r\n", PlainQuestion("*", "", "")),
     (
         "nginx, for curl -r",
         ASK + HOST + FROM + ABOUT + BY + RANGE + AGENT + b"Accept: */*\r\n",
-        PlainQuestion(TARGET, "x", "ct_abc", "curl/8.1 (x)", "bytes=5-9", "*/*", "192.0.2.1, 10.0.0.1"),
+        PlainQuestion(TARGET, "x", TOKEN, "curl/8.1 (x)", "bytes=5-9", "*/*", "192.0.2.1, 10.0.0.1"),
     ),
-    ("in any order", ASK + AGENT + BY + ABOUT + HOST, PlainQuestion(TARGET, "x", "ct_abc", "curl/8.1 (x)")),
+    ("in any order", ASK + AGENT + BY + ABOUT + HOST, PlainQuestion(TARGET, "x", TOKEN, "curl/8.1 (x)")),
 ]
 NO_QUESTIONS = [
     ("no target", ASK + HOST + BY),
@@ -234,20 +267,6 @@ def test_other_questions_of_a_front_proxy_keep_all_their_fields(reader: HeadRead
     assert isinstance(head, OtherHead)
     sent = [line.partition(b":")[0] for line in lines.split(b"\r\n")[1:-1]]
     assert [name.encode() for name, _ in head.fields.items()] == [name for name in sent if name != b"Host"]
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    """Lines of strangers push each other out, and none that is long or that differs each time is kept."""
-    lines = request_heads._Lines(cors=False)
-    for number in range(5000):
-        lines[b"X-Id-%d: %s" % (number, b"a" * 480)]
-        lines[b"Cookie: %d%s" % (number, b"a" * 600)]
-        lines[b"Range: bytes=%d-" % number]
-        lines[b"broken %d" % number]
-        assert len(lines) <= request_heads.MAX_REMEMBERED
-    assert max(map(len, lines)) <= request_heads.MAX_REMEMBERED_LINE
-    assert not any(line.startswith((b"Cookie", b"Range", b"broken")) for line in lines)
-    assert lines[b""] == request_heads._Lines(cors=False)[b""]
 
 
 HOSTILE = {

@@ -26,6 +26,7 @@ async def test_minimal_body(api: Api) -> None:
         "version": "1.0.0",
         "downloadToken": token,
         "downloadUrl": f"{PUBLIC_URL}/download?token={token}",
+        "directUrl": f"{PUBLIC_URL}/download/{token}/file%200.bin",
         "expiresAt": body["expiresAt"],
     }
     assert token.startswith("ct_")
@@ -72,6 +73,7 @@ async def test_the_active_version_and_null_as_absent(api: Api) -> None:
     assert (status, body["version"]) == (200, "2.0.0")
     fields = await api.store.client.call("HGETALL", token_key(token_id(body["downloadToken"])))
     assert "size" not in fields  # two files
+    assert "directUrl" not in body
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_an_order() -> None:
             status=OrderStatus.PAID,
             customer=Person("NbNDzguWR5-Dv9Rlxg7xsw", "ann@example.com", "Ann Example"),
             number="ACM260921-7652-55291",
-            references=(Reference("reference", "ACM260921-7652-55291"), SUBSCRIPTION),
+            references=(Reference("reference", "ACM260921-7652-55291"),),
             recipients=(Person(None, "ann@example.com", "Ann Example"),),
             placed_at=1789998999638,
             country="AT",
@@ -73,7 +73,13 @@ def test_an_order() -> None:
             total=Money(Decimal("117.0"), "EUR"),
             lines=(
                 Line("drums-full#1", (PATH, Identifier(ItemKey.SKU, "DRUMS-FULL")), "Drums, full", 3),
-                Line("gift-wrap#2", (Identifier(ItemKey.PRODUCT, "gift-wrap"),), "Gift wrap", 1),
+                Line(
+                    "gift-wrap#2",
+                    (Identifier(ItemKey.PRODUCT, "gift-wrap"),),
+                    "Gift wrap",
+                    1,
+                    subscription=SUBSCRIPTION,
+                ),
             ),
         ),
     )

@@ -87,7 +87,7 @@ def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
     link = up.command("token", "create", "kit").communicate()[0].strip()
     assert b"sub/a.wav" in download(link), "it says where this `up` listens"
     printed = up.command("token", "create", "kit", "--listen", "127.0.0.1:1").communicate()[0]
-    assert printed.startswith("http://127.0.0.1:1/download?token=")
+    assert printed.startswith("http://127.0.0.1:1/download/ct_")
     up.stop(signal.SIGKILL)
     again = up.start("Épic Kit.zip", "kit")
     assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.output

@@ -46,15 +46,15 @@ from tests.support.worker_server import ForkedProcess, worker_server
 READY_SECONDS = 20
 
 Process = subprocess.Popen[bytes] | ForkedProcess
-NO_SETTINGS = ("own_url", "lease_times", "descriptors")
+NO_SETTINGS = ("own_url", "lease_times", "descriptors", "restarts")
 """Options of a plane that are no settings; lease_times: seconds, as in `leases.Times`; descriptors: the hard
-limit of each worker."""
+limit of each worker; restarts: whether `restart` will be called."""
 CLIENT_SECONDS = 15
 """No answer in this time is a hang."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]*")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([ -~\t]*)")
-_LISTS = ("vary",)
+_LISTS = ("vary", "www-authenticate")
 """Fields that may stand on several lines; any other stands once."""
 
 
@@ -287,8 +287,8 @@ class Plane:
             with open(ready, "rb") as pipe:
                 signal_byte = pipe.read(1)
             assert signal_byte == b"+", worker.errors.read_text()
-        if self.path:
-            self._listener = listener  # closing it removes the socket
+        if self.path or self.options.get("restarts"):
+            self._listener = listener  # closing it removes a unix socket
         else:
             listener.close()
 
@@ -297,7 +297,7 @@ class Plane:
         memory = new_block()
         ready, announce = os.pipe()
         errors = self.folder / f"worker-{slot}.err"
-        with errors.open("wb") as log:
+        with errors.open("ab") as log:
             process = self._start(slot, sockets, memory, announce, log.fileno())
         os.close(announce)
         counters = Counters(memory)
@@ -359,6 +359,17 @@ class Plane:
         worker.process.wait()
         worker.counters.close()
         self.workers.remove(worker)
+
+    def restart(self, slot: int) -> None:
+        """Kill a worker, and start another one on its socket, as a supervisor does."""
+        assert self._listener is not None
+        worker = self.workers[slot]
+        worker.process.kill()
+        worker.process.wait()
+        worker.counters.close()
+        self.workers[slot], ready = self._spawn(slot, self._listener)
+        with open(ready, "rb") as pipe:
+            assert pipe.read(1) == b"+", worker.errors.read_text()
 
     def kill(self) -> None:
         """Kill every worker that still runs."""

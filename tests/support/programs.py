@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-PACKAGES = {"aria2c": "aria2"}
+PACKAGES = {"aria2c": "aria2", "varnishd": "varnish"}
 
 
 def need(program: str) -> str:

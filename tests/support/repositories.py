@@ -27,7 +27,6 @@ async def list_ids(repos: Repositories, only: TokenFilter | None = None, limit: 
         if page.cursor is None:
             return found
         cursor = page.cursor
-        assert len(cursor) < 6500
 
 
 async def create_many(repos: Repositories, count: int) -> set[str]:

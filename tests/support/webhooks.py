@@ -16,6 +16,7 @@ FIXTURES: Final = Path(__file__).parents[1] / "platforms/fixtures"
 NOW: Final = 1_790_000_000
 """When the messages of the tests are signed and arrive: seconds since 1970, in September 2026."""
 NOW_MS: Final = NOW * 1000
+PING: Final = (FIXTURES / "gumroad/sale.txt").read_bytes().strip()
 SECRETS: Final = {
     "stripe": "whsec_5WbX5kEWLlfzsGNjH64I8lOOqUB6e8FH",
     "shopify": "hush_3f1ad7b3c2e94b0f8d6a5c4e",

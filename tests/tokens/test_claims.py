@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import LIMIT_REACHED, TOKEN_INVALID, Refused, StoreUnavailable
+from gateway.http.index_page import Terms
 from gateway.runtime.deferred import stepped
-from gateway.store.key_names import token_key
+from gateway.store.key_names import product_key, token_key
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import NOT_RESERVED, Claims, opened_manifest
@@ -216,3 +217,12 @@ async def test_the_tolerance_never_lets_a_further_download_begin(
     assert await refusal(claims.claim(TOKEN, 0, size // 2 + 1, size)) is LIMIT_REACHED
     await run(claims.claim(TOKEN, 0, size // 2, size))
     assert charged(client) == maximum * size + size // 2
+
+
+async def test_the_terms_of_a_link(claims: Claims, client: redis.Redis) -> None:
+    """What an index tells: a product without a name (it was removed) is named by its id."""
+    assert await run(claims.terms(TOKEN, "drums", 0)) == Terms("drums")
+    put(client, expires=1_800_000_000_000, max=3, **{"charged:1": 7})
+    client.hset(product_key("drums"), "name", "Épic")
+    assert await run(claims.terms(TOKEN, "drums", 3)) == Terms("Épic", 1_800_000_000_000, 3, (0, 7, 0))
+    assert await run(claims.terms(TOKEN, "drums", 0)) == Terms("Épic", 1_800_000_000_000, 3)

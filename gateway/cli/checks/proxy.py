@@ -1,7 +1,8 @@
 """Checks the front proxy: makes downloads through it as a customer would, with a token valid for a minute.
 
-What front proxies do wrong: they answer a range with the whole file or from a cache; they compress, which
-also makes the ETag weak; they replace refusals by their own pages; they answer HEAD wrongly.
+What front proxies do wrong: they answer a range with the whole file or from a cache; they fetch the whole
+file for a range (Varnish, nginx with `proxy_cache`, most caches), which is charged to the link's limit; they
+compress, which also makes the ETag weak; they replace refusals by their own pages; they answer HEAD wrongly.
 """
 
 from __future__ import annotations
@@ -26,6 +27,16 @@ SPAN: Final = 1000
 
 NGINX_HINT: Final = "let the proxy pass on the status and body of refusals (see config/nginx)"
 RANGE_HINT: Final = "let the proxy pass Range and If-Range on, and neither cache nor slice /download"
+COST_HINT: Final = (
+    "let the proxy pass Range on, and cache nothing of /download "
+    "(Varnish: return (pipe), see config/varnish; nginx: proxy_cache off, no slice)"
+)
+ESSENTIAL: Final = ("proxy", "proxy range")
+"""When one of these fails, what a range costs cannot be checked."""
+PROBES: Final = 2
+"""A second range like the first one shows whether a cache answers."""
+PROBE_DOWNLOADS: Final = 1000
+"""The limit of the token whose charge is read: what the proxy fetches in the worst case has room in it."""
 ENCODING_HINT: Final = "switch compression off for /download (nginx: gzip off; Caddy: no encode)"
 
 
@@ -127,7 +138,7 @@ def _encoding(_: Target, response: Response) -> Iterator[Finding]:
         yield failed("proxy compression", f"the body is compressed ({encoding})", ENCODING_HINT)
     else:
         yield passed("proxy compression", "none")
-    if response.header("Age"):
+    if response.header("Age") not in ("", "0"):  # Varnish also sends 0 with what it does not cache
         yield warned("proxy cache", "a cache answers (there is an Age header)", "keep caches off /download")
 
 
@@ -195,6 +206,34 @@ CHECKS: Final[tuple[Callable[[Target, Response], Iterator[Finding]], ...]] = (
     _if_range,
     _refusal,
 )
+
+
+def check_cost(target: Target, read_charged: Callable[[], int]) -> Finding:
+    """Check that a range through the proxy is charged as its own length, neither more nor less.
+
+    target: with a token that has a limit and was not used. read_charged: the bytes charged to that token. The
+    range is the end of the file: who fetches the whole file for it has to fetch everything before it.
+    """
+    length = _last(target) + 1
+    fault = ""
+    for _ in range(PROBES):
+        try:
+            status = target.request(Range=f"bytes={target.file.size - length}-").status
+            if status not in (200, 206):
+                fault = f"a range is answered with {status}"
+        except (OSError, http.client.HTTPException) as error:
+            fault = f"a connection was lost: {_reason(error)}"
+    charged = read_charged()
+    probed = f"{PROBES} ranges of {length} bytes are charged as {charged} bytes"
+    if charged > PROBES * length:
+        text = f"{probed}: the proxy fetches more, so resumed downloads use up their link's limit"
+        return failed("proxy cost", text, COST_HINT)
+    if fault:
+        return failed("proxy cost", fault, "see the proxy's error log")
+    if charged < PROBES * length:
+        text = f"{probed}: a cache answers, so neither limits nor revoking links hold"
+        return failed("proxy cost", text, COST_HINT)
+    return passed("proxy cost", "a range is charged as its own length")
 
 
 def _last(target: Target) -> int:

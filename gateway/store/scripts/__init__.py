@@ -1,14 +1,14 @@
-"""The Lua scripts, each one atomic step on the keys of one hash tag, and the ledger that five of them keep.
+"""The Lua scripts, each one atomic step on the keys of one hash tag, and the ledger that six of them keep.
 
 A script is a file of this folder, loaded by its name: `Script.load("claim")` reads `claim.lua`. A line
 `-- include: clock.lua` stands for that file's text. Lines that hold only a comment are not sent to the
 server. Times are of the server's own clock, which only scripts read, so that no two clocks can disagree.
 
-The ledger. `claim`, `read_and_claim`, `checkpoint`, `trim` and `settle` charge a token for the bytes that it
-receives: at most `allowance.lua` of each file. The field `charged:F` of the token's hash counts the bytes of
-file number F that are reserved or were received. A transfer that has lasted a while also has a field
-`lease:F:NAME`, which says how much of its reservation had not been sent at its last checkpoint. When the
-transfer's worker dies, the lease's deadline passes, and the next claim that would be refused returns the
+The ledger. `claim`, `read_and_claim`, `claim_rest`, `checkpoint`, `trim` and `settle` charge a token for the
+bytes that it receives: at most `allowance.lua` of each file. The field `charged:F` of the token's hash counts
+the bytes of file number F that are reserved or were received. A transfer that has lasted a while also has a
+field `lease:F:NAME`, which says how much of its reservation had not been sent at its last checkpoint. When
+the transfer's worker dies, the lease's deadline passes, and the next claim that would be refused returns the
 unsent bytes first (`sweep.lua`). A worker that was only frozen, or cut off from the store, learns of this at
 its next checkpoint. Of R reserved bytes:
 
@@ -64,9 +64,10 @@ def _read(file: str) -> str:
 
 CLAIM: Final = Script.load("claim")
 READ_AND_CLAIM: Final = Script.load("read_and_claim")
+CLAIM_REST: Final = Script.load("claim_rest")
 CHECKPOINT: Final = Script.load("checkpoint")
 TRIM: Final = Script.load("trim")
 SETTLE: Final = Script.load("settle")
 PROBE: Final = Script.load("probe")
-SCRIPTS: Final = (CLAIM, READ_AND_CLAIM, CHECKPOINT, TRIM, SETTLE)
+SCRIPTS: Final = (CLAIM, READ_AND_CLAIM, CLAIM_REST, CHECKPOINT, TRIM, SETTLE)
 """The ledger's scripts, which a worker loads at each connection."""

@@ -9,8 +9,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.products.validation import NAME_PATTERN
+from gateway.web.api.connections import CONNECTION_ROUTES
 from gateway.web.api.context import AdminContext
+from gateway.web.api.customers import CUSTOMER_ROUTES
+from gateway.web.api.entitlements import ENTITLEMENT_ROUTES
+from gateway.web.api.mappings import MAPPING_ROUTES
 from gateway.web.api.models import TOKEN_ID_PATTERN
+from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN, SOURCE_PATTERN
+from gateway.web.api.orders import ORDER_ROUTES
 from gateway.web.api.products import PRODUCT_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES
 from gateway.web.application import make_application
@@ -22,8 +28,8 @@ from gateway.web.routes import Route, below
 PREFIX: Final = "/api"
 NOT_FOUND: Final = "This service has no such URL; /api/openapi.json lists its URLs."
 _DESCRIPTION: Final = (
-    "Manages tokens, products and versions. Private: for operators and their scripts, not for customers. "
-    "Times are RFC 3339, UTC, with milliseconds."
+    "Manages tokens, products and versions, and what was sold. Private: for operators and their scripts, "
+    "not for customers. Times are RFC 3339, UTC, with milliseconds."
 )
 
 
@@ -35,6 +41,11 @@ async def get_openapi(_request: web.Request, _context: AdminContext) -> web.Resp
 API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *TOKEN_ROUTES,
     *PRODUCT_ROUTES,
+    *ORDER_ROUTES,
+    *CUSTOMER_ROUTES,
+    *ENTITLEMENT_ROUTES,
+    *MAPPING_ROUTES,
+    *CONNECTION_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
 HEALTH_ROUTES: Final = health_routes(json_response)
@@ -48,7 +59,17 @@ def _document() -> dict[str, Any]:
         ROUTES,
         title="Download gateway: admin API",
         description=_DESCRIPTION,
-        patterns={"productId": NAME_PATTERN, "version": NAME_PATTERN, "tokenId": TOKEN_ID_PATTERN},
+        patterns={
+            "productId": NAME_PATTERN,
+            "version": NAME_PATTERN,
+            "tokenId": TOKEN_ID_PATTERN,
+            "source": SOURCE_PATTERN,
+            "orderId": ORDER_ID_PATTERN,
+            "customerId": ID_PATTERN,
+            "entitlementId": ID_PATTERN,
+            "connectionId": ID_PATTERN,
+            "eventId": ID_PATTERN,
+        },
     )
 
 

@@ -7,6 +7,9 @@ import threading
 from dataclasses import dataclass, field
 
 from gateway.catalogue.catalogue import Catalogue
+from gateway.connections.desk import ConnectionDesk
+from gateway.database.engine import Database
+from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 
@@ -15,6 +18,9 @@ from gateway.tokens.repositories import Repositories
 class AdminContext:
     """The parts of the admin API. max_ttl: seconds from now that a token's expiry may be moved to.
 
+    enforcer: ends the tokens of what was revoked; it is woken after each commit that may revoke. base_url:
+    what public URLs begin with. desk: what works for connections to platforms.
+
     stop: set when the service stops, so that files are not read to their end. reading: held by the one
     request that reads files; others wait, because they would only slow each other and the downloads down.
     """
@@ -22,6 +28,10 @@ class AdminContext:
     catalogue: Catalogue
     storages: Storages
     max_ttl: int
+    database: Database
+    enforcer: Enforcer
+    base_url: str
+    desk: ConnectionDesk
     stop: threading.Event = field(default_factory=threading.Event)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 

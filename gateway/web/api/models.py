@@ -188,7 +188,7 @@ class TokenResponse(ResponseModel):
 
 
 class TokensResponse(ResponseModel):
-    """One page of the tokens, in no order. A page can be short, even empty, and still have a next one."""
+    """One page of the tokens, newest first. A page can be short, even empty, and still have a next one."""
 
     success: Literal[True]
     tokens: list[TokenDocument]

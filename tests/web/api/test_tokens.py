@@ -172,6 +172,6 @@ async def test_wrong_parameters(api: Api, query: str, field: str) -> None:
 
 async def test_a_forged_cursor_is_harmless(api: Api) -> None:
     await create(api)
-    for cursor in ("0" * 16, "f" * 16, "8" * 16, "0" * 16 + "ab" * 16, "1" * 16 + "cd" * 16 * 200):
+    for cursor in ("0" * 44, "f" * 44, "8" * 44, "0" * 12 + "ab" * 16):
         status, _, _ = await api.ask("GET", f"{PATH}?cursor={cursor}")
         assert status == 200

@@ -1,0 +1,169 @@
+"""The inbox: every event of a platform as it came, committed before the platform gets its answer.
+
+Deliveries that come at the same time are committed together, because a commit waits for the disk and a
+thousand a second would not fit otherwise. Each delivery waits for its own commit. An event that is there
+already is there: its platform gets the same answer, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.connections.repository import Connection
+from gateway.database.engine import Database
+from gateway.database.errors import Duplicate
+from gateway.database.statements import insert
+from gateway.database.tables import CONNECTION, INBOX
+from gateway.database.types import new_id, now
+from gateway.errors import DatabaseError, Declined
+from gateway.platforms.interface import Reading
+
+AT_ONCE: Final = 200
+"""Deliveries of one transaction."""
+MOST_WAITING: Final = 64 * 1024 * 1024
+"""Bytes of deliveries that wait to be committed. Beyond, deliveries are refused, and come again."""
+WAIT_SECONDS: Final = 4.0
+"""How long a delivery waits for its commit. Platforms wait 5 s for an answer, and ask again without one."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One event in the inbox, as the API shows it."""
+
+    id: str
+    dedupe_key: str
+    type: str
+    state: str
+    error: str | None
+    received: int
+
+
+@dataclass
+class _Delivery:
+    connection_id: str
+    readings: Sequence[Reading]
+    size: int
+    done: asyncio.Future[None]
+
+
+class Inbox:
+    """Takes events. Its coroutines are for one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue: list[_Delivery] = []
+        self._waiting = 0
+        self._writer: asyncio.Task[None] | None = None
+
+    async def take(self, connection: Connection, readings: Sequence[Reading]) -> frozenset[str]:
+        """Commit events. Returns the dedupe keys of those that are there now. Raises DatabaseError."""
+        keys = frozenset(reading.event.dedupe_key for reading in readings)
+        if not readings:
+            return keys
+        size = sum(len(reading.message.body) + 1000 for reading in readings)
+        if self._waiting + size > MOST_WAITING:
+            raise DatabaseError("locked", "too many webhooks wait for the database")
+        delivery = _Delivery(connection.id, readings, size, asyncio.get_running_loop().create_future())
+        self._queue.append(delivery)
+        self._waiting += size
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await delivery.done
+        except TimeoutError:
+            raise DatabaseError("locked", "the database takes too long for a webhook") from None
+        return keys
+
+    async def _write(self) -> None:
+        try:
+            while self._queue:
+                batch, self._queue = self._queue[:AT_ONCE], self._queue[AT_ONCE:]
+                await self._write_together(batch)
+                self._waiting -= sum(delivery.size for delivery in batch)
+        finally:
+            self._writer = None
+
+    async def _write_together(self, batch: list[_Delivery]) -> None:
+        try:
+            async with self._database.writing() as sql:
+                for delivery in batch:
+                    await _insert(sql, delivery)
+        except Duplicate as failure:
+            # one names a connection that was removed meanwhile; the others are not to suffer from it
+            if len(batch) == 1:
+                _fail(batch, DatabaseError("failed", str(failure)))
+                return
+            for delivery in batch:
+                await self._write_together([delivery])
+        except Exception as failure:
+            _fail(batch, failure)
+        else:
+            for delivery in batch:
+                if not delivery.done.done():
+                    delivery.done.set_result(None)
+
+    async def list_page(
+        self, connection_id: str, limit: int, before: str | None, state: str | None = None
+    ) -> list[Stored]:
+        """Read events, the newest first. before: the id of an event. Raises DatabaseError."""
+        query = (
+            select(*(INBOX.c[name] for name in ("id", "dedupe_key", "type", "state", "error", "received")))
+            .where(INBOX.c.connection_id == connection_id)
+            .order_by(INBOX.c.id.desc())
+            .limit(limit)
+        )
+        if before is not None:
+            query = query.where(INBOX.c.id < before)
+        if state is not None:
+            query = query.where(INBOX.c.state == state)
+        async with self._database.reading() as sql:
+            return [Stored(*row) for row in await sql.execute(query)]
+
+    async def replay(self, connection_id: str, event_id: str) -> None:
+        """Let an event be applied once more. Raises DatabaseError, Declined: event_unknown."""
+        async with self._database.writing() as sql:
+            done = await sql.execute(
+                update(INBOX)
+                .where(INBOX.c.connection_id == connection_id, INBOX.c.id == event_id)
+                .values(due=now(), attempts=0, state="received", error=None)
+            )
+        if not done.rowcount:
+            raise Declined("event_unknown", "There is no such event in this connection's inbox.")
+
+
+async def _insert(sql: AsyncConnection, delivery: _Delivery) -> None:
+    there = await sql.execute(select(CONNECTION.c.id).where(CONNECTION.c.id == delivery.connection_id))
+    if there.first() is None:
+        raise Duplicate("the connection was removed")
+    moment = now()
+    rows: list[dict[str, Any]] = [
+        {
+            "id": new_id(),
+            "connection_id": delivery.connection_id,
+            "dedupe_key": reading.event.dedupe_key,
+            "type": reading.event.type,
+            "state": "received",
+            "received": reading.message.received_at,
+            "happened": reading.event.occurred_at,
+            "due": moment,
+            "headers": [list(pair) for pair in reading.message.headers],
+            "body": reading.message.body,
+        }
+        for reading in delivery.readings
+    ]
+    statement = insert(sql, INBOX).on_conflict_do_nothing(index_elements=["connection_id", "dedupe_key"])
+    await sql.execute(statement, rows)
+
+
+def _fail(batch: list[_Delivery], failure: Exception) -> None:
+    for delivery in batch:
+        if not delivery.done.done():
+            delivery.done.set_exception(failure)
+        delivery.done.add_done_callback(lambda done: done.exception())  # nobody may wait for it any more

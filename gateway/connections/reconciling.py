@@ -1,0 +1,78 @@
+"""Looking for lost webhooks, once an hour, in each connection that has an API key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+
+from gateway.connections.inbox import Inbox
+from gateway.connections.repository import Connection, ConnectionRepository
+from gateway.connections.sealing import SealError
+from gateway.database.types import now
+from gateway.errors import DatabaseError
+from gateway.platforms.clients.api import Api, ApiError, new_session
+from gateway.platforms.clients.registry import CLIENTS
+from gateway.platforms.fields import FieldFault
+from gateway.platforms.reconciliation import advance, begin, is_due, read_cursor, write_cursor
+from gateway.platforms.registry import PLATFORMS
+
+LOOK_SECONDS: Final = 60.0
+"""How often it is looked which connections are due. A run that failed is tried again as often."""
+
+_log = logging.getLogger("gateway.connections")
+
+
+class Reconciler:
+    """Puts what webhooks have lost into the inbox. For one event loop."""
+
+    def __init__(
+        self,
+        connections: ConnectionRepository,
+        inbox: Inbox,
+        taken: Callable[[], None],
+        *,
+        allow_loopback: bool = False,
+    ) -> None:
+        self._connections = connections
+        self._inbox = inbox
+        self._taken = taken
+        self._allow_loopback = allow_loopback
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with new_session() as session:
+            while True:
+                try:
+                    for connection in await self._connections.list_all():
+                        await self.look_through(connection, session)
+                except (DatabaseError, SealError) as error:
+                    _log.warning("lost webhooks cannot be looked for now: %s", error)
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def look_through(self, connection: Connection, session: aiohttp.ClientSession) -> None:
+        """Do a run of one connection, if it is due, as far as its API answers. Raises DatabaseError."""
+        client = CLIENTS.get(connection.kind)
+        cursor = read_cursor(connection.cursor, connection.created)
+        if client is None or client.list_changes is None or not is_due(cursor, now()):
+            return
+        try:
+            access = connection.access(allow_loopback=self._allow_loopback)
+            if access is None:
+                return
+            api = Api(session, access)
+            cursor = begin(cursor, now())
+            while cursor.since is not None:
+                page = await client.list_changes(api, cursor, now())
+                readings = [
+                    each for message in page.messages for each in PLATFORMS[connection.kind].read(message)
+                ]
+                await self._inbox.take(connection, readings)
+                cursor = advance(cursor, page.next, page.mark, now())
+                await self._connections.keep_cursor(connection.id, write_cursor(cursor))
+                self._taken()
+        except (ApiError, FieldFault) as failure:
+            _log.warning("lost webhooks of %s cannot be looked for: %s", connection.id, failure)
