@@ -73,6 +73,7 @@ async def restore(
     async with database.reading() as connection:
         ended = await _ended_tokens(connection)
     tokens = await _restore_tokens(path, store.client, ended, progress)
+    await store.tokens.index.fill()
     return {"made": about["made"], "rows": rows, "tokens": tokens}
 
 

@@ -125,6 +125,7 @@ async def test_everything_comes_back_in_another_database_and_store(
         assert not await Catalogue(target, other).synchronise()
         assert (await other.tokens.get(token_id(kept.token))) is not None
         assert await is_used(target, other)
+        assert await other.tokens.index.is_complete()
     assert read_registry(destination) == read_registry(source)
     assert (destination / "secrets.key").read_bytes() == b"\x00key"
     assert stat.S_IMODE((destination / "secrets.key").stat().st_mode) == 0o600
