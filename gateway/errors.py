@@ -49,16 +49,18 @@ def _row(code: str, status: int, title: str, detail: str, **headers: str) -> Ref
     )
 
 
-BASIC_CHALLENGE: Final = ("WWW-Authenticate", 'Basic realm="downloads", charset="UTF-8"')
-"""The second challenge of TOKEN_MISSING (RFC 7617 section 2), for programs: without it wget does not send the
-password that it has. A page has only the first, because a browser would ask for a name and a password."""
-TOKEN_MISSING: Final = Refusal(
+TOKEN_MISSING: Final = _row(
     "token_missing",
     401,
     "A download token is needed",
     "Open the complete link you were sent, or pass the token as a bearer token or as a password.",
-    (("WWW-Authenticate", 'Bearer realm="downloads"'), BASIC_CHALLENGE),
+    WWW_Authenticate='Bearer realm="downloads"',
 )
+PASSWORD_MISSING: Final = replace(
+    TOKEN_MISSING,
+    headers=(*TOKEN_MISSING.headers, ("WWW-Authenticate", 'Basic realm="downloads", charset="UTF-8"')),
+)
+"""The same for programs that have a password and wait until they are asked for it (RFC 7617 section 2)."""
 TOKEN_INVALID: Final = _row(
     "token_invalid",
     403,

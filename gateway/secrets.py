@@ -26,6 +26,7 @@ KEY_ID_LENGTH: Final = 16
 KEY_FORM: Final = re.compile(r"gk_[A-Za-z0-9_-]{43}")
 TOKEN_FORM: Final = re.compile(r"ct_[A-Za-z0-9_-]{43}")
 """The exact form of our tokens."""
+TOKEN_LENGTH: Final = 46
 
 SECRET: Final = re.compile(
     r"[cg](?:(?<=c)t|(?<=g)k)_(?:[A-Za-z0-9_-]{40,}|(?<!\w[cg][tk]_)[A-Za-z0-9_-]{8,})"

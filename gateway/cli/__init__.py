@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
     from typer import Abort, TyperException  # noqa: PLC0415
 
+    from gateway.cli.usage import describe_usage  # noqa: PLC0415
+
     try:
         code = root(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except ConfigurationError as error:
@@ -75,11 +77,9 @@ def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
     except GatewayError as error:
         return _print_error(" ".join(str(error).split()), FAULT)
     except TyperException as error:
-        if not (text := " ".join(error.format_message().replace("Value error, ", "").split())):
+        if not error.format_message():
             return USAGE  # a group without a command has printed its help
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else PROGRAM
-        return _print_error(f"{text}{'' if text.endswith(('.', '?')) else '.'} Try: {path} --help", USAGE)
+        return _print_error(" ".join(describe_usage(error, PROGRAM).split()), USAGE)
     except Abort:
         raise KeyboardInterrupt from None
     except OSError as error:

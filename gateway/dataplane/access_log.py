@@ -31,8 +31,9 @@ from aiohttp.hdrs import RANGE, USER_AGENT
 
 from gateway.dataplane.exchange import NO_HEADERS, Exchange
 from gateway.http.percent import percent_decode
+from gateway.http.repairs import find_token_alone
 from gateway.runtime.log_file import LogFile
-from gateway.secrets import MAX_TOKEN_LENGTH, redact
+from gateway.secrets import MAX_TOKEN_LENGTH, REDACTED, TOKEN_LENGTH, redact
 
 FLUSH_SECONDS: Final = 0.1
 LINES_A_TURN: Final = 64
@@ -149,7 +150,7 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
     if len(path) + len(agent) <= KEPT_CHARACTERS:
         members = _request
         if "ct_" in path:  # a token in it would make each path another one
-            path = redact(path)
+            path = _hide_token(path)
     second, rest = divmod(int(ended * 1000), 1000)
     token = f', "token": "{exchange.token_id}"' if exchange.token_id else ""
     if exchange.code:
@@ -175,12 +176,27 @@ def _clock(second: int) -> str:
 
 def _make_members(method: str, path: str, agent: str) -> str:
     """Return the JSON members that many requests share, each after a comma."""
-    members = f', "method": {_quote(method)}, "path": {_quote(path)}' if method else ""
+    members = f', "method": {_quote(method)}, "path": {_quote(_hide_token(path))}' if method else ""
     return f'{members}, "agent": {_quote(agent)}' if agent else members
 
 
 _request: Final = lru_cache(maxsize=4096)(_make_members)
 """The same, kept: they cost most of a line."""
+
+
+def _hide_token(path: str) -> str:
+    """The path with REDACTED for each part that is a token in spite of what is glued or what breaks it up.
+
+    A path that was cut is left as it is, because its end may be a part of a token: see `_quote`.
+    """
+    parts = path.split("/")
+    if not max(map(len, parts)) >= TOKEN_LENGTH or len(path) >= READ_CHARACTERS:
+        return path
+    return "/".join(REDACTED if len(part) >= TOKEN_LENGTH and _is_token(part) else part for part in parts)
+
+
+def _is_token(part: str) -> bool:
+    return find_token_alone(percent_decode(part)) is not None
 
 
 def _quote(text: str) -> str:

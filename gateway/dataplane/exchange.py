@@ -15,10 +15,11 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.dataplane.delivery.client_socket import ClientSocket
 from gateway.dataplane.delivery.send_scheduler import SendScheduler
-from gateway.errors import Refusal
+from gateway.errors import PASSWORD_MISSING, TOKEN_MISSING, Refusal
 from gateway.http.fields import prefers_html, prefers_json
 from gateway.http.forward_auth import Dialect, refusal_fields
 from gateway.http.pages import refusal_answer
+from gateway.http.request_tokens import waits_for_challenge
 
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 KEPT_CHARACTERS: Final = 1024
@@ -177,6 +178,8 @@ class Exchange:
         """
         self.code = refusal.code
         status = refusal.status
+        if refusal is TOKEN_MISSING and waits_for_challenge(self.agent or self.headers.get("User-Agent", "")):
+            refusal = PASSWORD_MISSING
         if self.dialect is not None:
             status = self.dialect.status(status)
             fields += refusal_fields(refusal)

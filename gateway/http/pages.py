@@ -12,7 +12,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
-from gateway.errors import BASIC_CHALLENGE, Refusal
+from gateway.errors import Refusal
 from gateway.http.index_page import Entry, Terms, index_page, rfc3339
 from gateway.http.links import quote_name
 from gateway.http.page_frame import POLICY, frame
@@ -47,8 +47,7 @@ def refusal_answer(
             "code": refusal.code,
         }
         body = json.dumps(problem).encode()
-    fields = [pair for pair in refusal.headers if not (html and pair == BASIC_CHALLENGE)]
-    added = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    added = "".join(f"{name}: {value}\r\n" for name, value in refusal.headers)
     head = (
         f"{status_line(status or refusal.status)}Content-Type: {media_type}\r\n"
         f"Content-Length: {len(body)}\r\nVary: Accept\r\n{_PRIVATE}{policy}{added}"

@@ -8,6 +8,8 @@ The rules:
   program may send for somebody else: then the request has no token.
 - Two different tokens of ours in one request are `bad_request`, wherever they stand.
 - A token that has not the exact form is searched for in what is glued to it (`repairs.py`).
+- A 401 offers `Bearer`, and to some programs `Basic` in a second field: to those that send their password
+  only when it is asked for. Anybody else would gain nothing, and a browser would ask its user for a name.
 - With Basic authentication (RFC 7617) the password is the token, and the user's name may be any. A program
   that has one field for a secret sends it as the name, with an empty password.
 """
@@ -29,6 +31,9 @@ MAX_BASIC: Final = 4 * MAX_TEXT
 TWO_TOKENS: Final = "The request carries two different tokens."
 
 _OURS: Final = re.compile(rf"{TOKEN_PREFIX}[A-Za-z0-9_-]{{1,{MAX_TOKEN_LENGTH - len(TOKEN_PREFIX)}}}")
+
+_WAITING: Final = re.compile(r"(?:Wget|lftp|curl|aria2|Java|Python-urllib|Microsoft BITS)/")
+"""How programs begin their User-Agent that may wait for a challenge: wget and lftp always do."""
 
 
 class Credentials(NamedTuple):
@@ -54,6 +59,11 @@ def read_parameter(text: str) -> str | None:
     if len(found) > 1:
         raise Refused(BAD_REQUEST, TWO_TOKENS)
     return next(iter(found), text if is_token(text) else None)
+
+
+def waits_for_challenge(agent: str) -> bool:
+    """Whether a program with this User-Agent may have a password that it sends only when asked for it."""
+    return _WAITING.match(agent) is not None
 
 
 def agree(tokens: Iterable[str | None]) -> str | None:

@@ -429,11 +429,24 @@ def test_a_request_without_a_token_is_refused(
     token = plane.token(published)
     answer = plane.get(target.replace("{}", token), *(field.replace("{}", token) for field in fields))
     assert (answer.status, answer.code) == (401, "token_missing")
+    assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("agent", "schemes"),
+    [
+        ("Wget/1.21.3", ["Bearer", "Basic"]),
+        ("lftp/4.9.2", ["Bearer", "Basic"]),
+        ("curl/7.88.1", ["Bearer", "Basic"]),
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0", ["Bearer"]),
+        ("shop/1.0", ["Bearer"]),
+    ],
+)
+def test_basic_is_offered_to_programs_that_wait_for_it(plane: Plane, agent: str, schemes: list[str]) -> None:
+    answer = plane.get("/download", f"User-Agent: {agent}")
     challenges = [value for name, value in answer.lines if name == "WWW-Authenticate"]
-    assert [value.partition(" ")[0] for value in challenges] == ["Bearer", "Basic"]
-    page = plane.get(target.replace("{}", token), BROWSER, *(field.replace("{}", token) for field in fields))
-    challenges = [value for name, value in page.lines if name == "WWW-Authenticate"]
-    assert [value.partition(" ")[0] for value in challenges] == ["Bearer"]  # no browser asks for a password
+    assert [value.partition(" ")[0] for value in challenges] == schemes
 
 
 def invalid_tokens(plane: Plane, published: Published) -> dict[str, str]:

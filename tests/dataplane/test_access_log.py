@@ -84,6 +84,27 @@ def test_a_token_is_cut_out_wherever_it_stands(before: str, after: str) -> None:
     assert token[3:] not in line
 
 
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/download/{}/Epic%20Drums.zip", "/download/[secret]/Epic%20Drums.zip"),
+        ("/download/{}", "/download/[secret]"),
+        ("/download/%22{}%22./a", "/download/[secret]/a"),
+        ("/download/{head}%20{tail}/a", "/download/[secret]/a"),
+        ("/download/{head}={tail}/a", "/download/[secret]/a"),
+        ("/download/%63t{head_}%E2%80%8B{tail}/a", "/download/[secret]/a"),
+        ("/auth/download/{head}%250A{tail}/a", "/auth/download/[secret]/a"),
+        ("/x/{}/y/{}", "/x/[secret]/y/[secret]"),
+        ("/download/a-name-of-more-than-46-characters-that-is-no-token.zip",) * 2,
+    ],
+)
+def test_a_token_in_the_path_is_cut_out_whatever_is_glued_to_it(path: str, logged: str) -> None:
+    token = new_token()
+    path = path.replace("{}", token).replace("{head}", token[:5]).replace("{head_}", token[2:5])
+    line = json.loads(format_line(exchange(path.replace("{tail}", token[5:])), "", 0))
+    assert line["path"] == logged
+
+
 def encoded(text: str, times: int, *, whole: bool) -> str:
     """Percent-encode a text repeatedly. whole: also the digits and percent signs of the time before."""
     for time in range(times):

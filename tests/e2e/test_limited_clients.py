@@ -1,4 +1,4 @@
-"""A link for one download survives what real downloaders do: a probe, an abort in the middle, a resume."""
+"""A link for one download survives what real downloaders do: a probe, Ctrl-C in the middle, a resume."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.journey import CONTENT, Shop
+from tests.support.journey import ABORTED_AFTER, CONTENT, SIZE, Shop
 
 PROBES = ("0-0", "0-1", "0-32767")
 
@@ -20,7 +20,13 @@ CLIENTS = {
     "wget2": (None, "wget2 -q --progress=none -O FILE URL"),
     "axel": (None, "axel -q -n8 -o FILE URL"),
 }
-"""The command that is killed in the middle, where one is slow enough, and the one that goes on."""
+"""The command that is ended in the middle, where one is slow enough, and the one that goes on."""
+CASES = [
+    (name, after)
+    for name, (begin, _) in CLIENTS.items()
+    for after in (ABORTED_AFTER, SIZE // 4 * 3)
+    if begin is not None or after == ABORTED_AFTER
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +40,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CLIENTS)
-def test_one_download_survives_a_probe_an_abort_and_a_resume(shop: Shop, name: str) -> None:
+@pytest.mark.parametrize(("name", "after"), CASES)
+def test_one_download_survives_a_probe_an_abort_and_a_resume(shop: Shop, name: str, after: int) -> None:
+    """aria2c asks for the whole file to resume: late, that is more than is left of the allowance."""
     begin, resume = CLIENTS[name]
     url = shop.link("kit.bin", "--max-downloads", "1")
-    part = shop.customer / f"{name}.bin"
+    part = shop.customer / f"{name}-{after}.bin"
 
     def command(line: str) -> list[str]:
         return [{"FILE": part.name, "URL": url}.get(word, word) for word in line.split()]
@@ -46,6 +53,6 @@ def test_one_download_survives_a_probe_an_abort_and_a_resume(shop: Shop, name: s
     for probe in PROBES:
         shop.run("curl", "-sSf", "-r", probe, "-o", "probe", url)
     if begin is not None:
-        shop.abort(part, *command(begin))
+        shop.abort(part, *command(begin), after=after, by=signal.SIGINT)
     shop.run(*command(resume))
     assert shop.got(part.name)

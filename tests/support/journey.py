@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -33,19 +34,25 @@ class Shop(Up):
         assert done.returncode == status, done.stderr.decode()
         return done.stdout
 
-    def abort(self, part: Path, *command: str) -> int:
-        """Start a download, and kill it once a part has arrived. Returns the size of that part."""
+    def abort(
+        self, part: Path, *command: str, after: int = ABORTED_AFTER, by: signal.Signals = signal.SIGKILL
+    ) -> int:
+        """Start a download, and end it once `after` bytes have arrived. Returns the size of the part."""
         with subprocess.Popen(
             [need(command[0]), *command[1:]],
             cwd=self.customer,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as running:
-            wait_until(lambda: part.exists() and part.stat().st_size > ABORTED_AFTER, f"{part} has begun")
-            running.kill()
-        size = part.stat().st_size
-        assert size < SIZE
-        return size
+            wait_until(lambda: part.exists() and self.received(part) > after, f"{part} has begun")
+            running.send_signal(by)
+        assert self.received(part) < SIZE
+        return part.stat().st_size
+
+    @staticmethod
+    def received(part: Path) -> int:
+        """Bytes of a file without its holes: download managers write at its end, too."""
+        return part.stat().st_blocks * 512
 
     def ask(self, *arguments: str) -> Any:
         """Run a command of the gateway, and return its JSON."""

@@ -16,6 +16,7 @@ from gateway.web.models import (
     MaxDownloads,
     Metadata,
     Name,
+    Parameters,
     ReadNumber,
     RequestModel,
     Time,
@@ -72,7 +73,7 @@ ItemKey = Literal["price", "product", "variant", "sku", "payment_link", "metadat
 # Requests
 
 
-class ListOrders(RequestModel):
+class ListOrders(Parameters):
     """The parameters of GET /api/orders."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -130,7 +131,7 @@ class PutOrder(RequestModel):
         return self
 
 
-class ListCustomers(RequestModel):
+class ListCustomers(Parameters):
     """The parameters of GET /api/customers."""
 
     email: CustomerEmail | None = None
@@ -144,7 +145,7 @@ class MoveCustomer(RequestModel):
     email: CustomerEmail
 
 
-class ListEntitlements(RequestModel):
+class ListEntitlements(Parameters):
     """The parameters of GET /api/entitlements."""
 
     email: CustomerEmail | None = None
@@ -236,7 +237,7 @@ class PutMappings(RequestModel):
         return self
 
 
-class ListUnmapped(RequestModel):
+class ListUnmapped(Parameters):
     """The parameters of GET /api/unmapped."""
 
     limit: Limit = DEFAULT_LIMIT

@@ -76,7 +76,7 @@ class OrdersResponse(ResponseModel):
     nextCursor: str | None
 
 
-class CustomerDocument(ResponseModel):
+class KnownCustomerDocument(ResponseModel):
     """A customer. Without email and name when erased."""
 
     id: str
@@ -90,14 +90,14 @@ class CustomerResponse(ResponseModel):
     """One customer."""
 
     success: Literal[True]
-    customer: CustomerDocument
+    customer: KnownCustomerDocument
 
 
 class CustomersResponse(ResponseModel):
     """One page of the customers."""
 
     success: Literal[True]
-    customers: list[CustomerDocument]
+    customers: list[KnownCustomerDocument]
     nextCursor: str | None
 
 
@@ -148,7 +148,7 @@ class ExportResponse(ResponseModel):
     """Everything that is known of a customer."""
 
     success: Literal[True]
-    customer: CustomerDocument
+    customer: KnownCustomerDocument
     orders: list[OrderDocument]
     entitlements: list[EntitlementDocument]
     tokens: list[dict[str, Any]] = Field(description="The tokens made from the entitlements, by their ids.")

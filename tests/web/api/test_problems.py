@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ PUBLIC = ("/api/openapi.json", "/healthz", "/readyz")
 
 
 def fill(path: str) -> str:
-    return path.format(tokenId="0" * 32, productId="drums")
+    names = {"tokenId": "0" * 32, "productId": "drums", "source": "zapier", "orderId": "A-1"}
+    return re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], "0" * 26), path)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
@@ -222,7 +224,7 @@ async def test_the_document_names_every_route(api: Api) -> None:
         if method != "parameters"
     }
     assert described == {(route.method, route.path) for route in ROUTES}
-    assert len(described) == 12
+    assert len(described) == len(ROUTES)
     used = json.dumps(document["paths"]) + json.dumps(document["components"]["schemas"])
     for name in document["components"]["schemas"]:
         assert f'"#/components/schemas/{name}"' in used
