@@ -7,6 +7,7 @@ exceptions:
     ├── ConfigurationError      settings or manifests that cannot work; has every fault that was found
     ├── Declined                what the store holds forbids the operation; has a code
     ├── StoreUnavailable        Redis did not answer (in time)
+    ├── DatabaseError           the database cannot be used now; has a kind
     └── StorageError            a blob is missing, changed or unreachable; answered as `storage_failed`
         ├── NotAsPublished      the blob is missing, or another one: putting the published one back helps
         └── StorageUnreachable  the blob may exist, and the cached parts of it may be served
@@ -212,7 +213,8 @@ class DatabaseError(GatewayError):
     """The database cannot be used now. The text says which one, why, and what to do.
 
     kind: "unreachable", "locked", "full", "refused" (name, password or permission), "damaged", "outdated"
-    (its tables must be migrated), "newer" (than this program), "secrets" (they cannot be decrypted) or
+    (its tables must be migrated), "newer" (than this program), "foreign" (the store is another database's),
+    "secrets" (they cannot be decrypted) or
     "failed".
     """
 

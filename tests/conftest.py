@@ -25,7 +25,7 @@ pytest.register_assert_rewrite("tests.support")
 from tests.support.azurite import Azurite  # noqa: E402
 from tests.support.backends import make_backend  # noqa: E402
 from tests.support.buckets import S3Server  # noqa: E402
-from tests.support.databases import ENGINES, Databases  # noqa: E402
+from tests.support.databases import ENGINES, Databases, memory_folder  # noqa: E402
 from tests.support.examples import try_thoroughly  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
 from tests.support.postgres import PostgresServer  # noqa: E402
@@ -108,10 +108,12 @@ def own_postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session", params=ENGINES)
-def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
+def databases(request: pytest.FixtureRequest) -> Databases:
     """What makes databases on an engine. A test that uses it runs once on each."""
     server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
-    return Databases(tmp_path_factory.mktemp(f"databases-{request.param}"), server)
+    folder = memory_folder() / request.param
+    folder.mkdir()
+    return Databases(folder, server)
 
 
 @pytest.fixture

@@ -52,7 +52,10 @@ def commands(text: str) -> list[str]:
     return [re.split(r" \||[>&;)]| 2>", line)[0].strip() for line in found if line.split()[0] in TOP]
 
 
-TOP = ("up", "serve", "serve-mint", "serve-web", "product", "token", "key", "database", "check")
+TOP = (
+    "up", "serve", "serve-mint", "serve-web", "product", "token", "key", "database", "backup", "restore",
+    "check",
+)  # fmt: skip
 GROUPS = ("product", "token", "key", "database")
 
 

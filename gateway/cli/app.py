@@ -10,6 +10,7 @@ import typer
 from gateway import __version__
 from gateway.cli import PROGRAM, database, keys, product_changes, products, serving, tokens  # noqa: F401
 from gateway.cli.audit import add_audit
+from gateway.cli.backups import add_backups
 from gateway.cli.check import add_check
 from gateway.cli.options import CONFIG, DEBUG, set_root_options, setting_option
 
@@ -52,3 +53,4 @@ root.add_typer(keys.group, name="key")
 root.add_typer(database.group, name="database")
 add_check(root)
 add_audit(root)
+add_backups(root)

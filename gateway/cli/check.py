@@ -46,7 +46,7 @@ def add_check(root: typer.Typer) -> None:
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Do not check every published file.")] = False,
     ) -> int:
-        """Check settings, store, storages, cache, addresses and front proxy; exits with 1 if any fails."""
+        """Check settings, database, store, storages, addresses, front proxy; exits with 1 if one fails."""
         findings = list(_findings(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = [
@@ -76,6 +76,9 @@ def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterato
     yield check_trust(settings)
     if settings.cache_path is not None:
         yield check_cache(settings.cache_path, settings.cache_max_bytes)
+    from gateway.cli.checks.database import check_database  # noqa: PLC0415 - slow to import
+
+    yield from check_database(settings)
     yield from _check_contents(invocation, settings, base, quick)
 
 

@@ -13,8 +13,8 @@ from gateway.config.units import parse_duration
 from gateway.web.times import format_time
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
+    from gateway.catalogue.catalogue import Catalogue
     from gateway.tokens.keys import KeyRecord, MintedKey
-    from gateway.tokens.repositories import Repositories
 
 group = typer.Typer(help="API keys of the mint service and the admin API.", no_args_is_help=True)
 
@@ -62,14 +62,14 @@ def create(
     """Make an API key. It is shown only now, because only its hash is stored."""
     lifetime = None if expires is None else _lifetime(expires)
 
-    async def make(store: Repositories) -> MintedKey:
-        minted = await store.keys.create(name, role.value, lifetime)
-        await store.audit.record(
+    async def make(catalogue: Catalogue) -> MintedKey:
+        minted = await catalogue.create_key(name, role.value, lifetime)
+        await catalogue.store.audit.record(
             CLI, "key.create", {"key": minted.record.id, "role": role.value, "expires": expires}
         )
         return minted
 
-    minted = invocation.with_store(make)
+    minted = invocation.with_catalogue(make)
 
     def show() -> None:
         fields = [("key", minted.key), ("id", minted.record.id), ("name", name), ("role", role.value)]
@@ -106,12 +106,12 @@ def revoke(
 ) -> None:
     """Revoke an API key. It stops working at once, and this cannot be undone. Its links go on working."""
 
-    async def end(store: Repositories) -> KeyRecord:
-        key = await store.keys.revoke(which)
-        await store.audit.record(CLI, "key.revoke", {"key": key.id})
+    async def end(catalogue: Catalogue) -> KeyRecord:
+        key = await catalogue.revoke_key(which)
+        await catalogue.store.audit.record(CLI, "key.revoke", {"key": key.id})
         return key
 
-    key = invocation.with_store(end)
+    key = invocation.with_catalogue(end)
 
     def show() -> None:
         note(f"API key {key.name} ({key.id}) is revoked. Links that it made go on working;")

@@ -28,6 +28,7 @@ from gateway.config.units import format_exact_size
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from gateway.catalogue.catalogue import Catalogue
     from gateway.tokens.repositories import Repositories
 
 EVERY: Final = tuple(name for name in Settings.model_fields if name != TABLES)
@@ -56,6 +57,12 @@ class StoreRunner(Protocol):
     """Runs a coroutine function with a client of the open store, and waits for its result."""
 
     def __call__(self, work: Callable[[Repositories], Awaitable[Result]], /) -> Result: ...
+
+
+class CatalogueRunner(Protocol):
+    """The same with the catalogue, which is the database and the store."""
+
+    def __call__(self, work: Callable[[Catalogue], Awaitable[Result]], /) -> Result: ...
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,28 @@ class Invocation:
     def with_store(self, work: Callable[[Repositories], Awaitable[Result]]) -> Result:
         """Open the store for one coroutine function, and return its result."""
         with self.open_store() as run:
+            return run(work)
+
+    @contextmanager
+    def open_catalogue(self) -> Iterator[CatalogueRunner]:
+        """Open database and store, for what changes products and keys. Yields a CatalogueRunner."""
+        from gateway.catalogue.catalogue import Catalogue  # noqa: PLC0415 - slow to import
+        from gateway.database.migrating import open_database  # noqa: PLC0415
+
+        with self.open_store() as run:
+
+            def with_database(work: Callable[[Catalogue], Awaitable[Any]]) -> Any:
+                async def open_and_run(store: Repositories) -> Any:
+                    async with open_database(self.settings) as database:
+                        return await work(Catalogue(database, store))
+
+                return run(open_and_run)
+
+            yield with_database
+
+    def with_catalogue(self, work: Callable[[Catalogue], Awaitable[Result]]) -> Result:
+        """Open database and store for one coroutine function, and return its result."""
+        with self.open_catalogue() as run:
             return run(work)
 
     def print_result(self, data: Any, show: Callable[[], None]) -> None:

@@ -16,8 +16,8 @@ from gateway.cli.products import ProductId, group
 from gateway.web.documents import product_document
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
-    from gateway.products.repository import Product
-    from gateway.tokens.repositories import Repositories
+    from gateway.catalogue.catalogue import Catalogue
+    from gateway.catalogue.rules import ProductRecord
 
 VERSION: Final = typer.Argument(metavar="VERSION", help="A version of it (from `product show`).")
 
@@ -77,19 +77,19 @@ def remove(
 
     It is refused while there are valid tokens, unless they are to be revoked.
     """
-    from gateway.tokens import removal  # noqa: PLC0415 - slow to import
+    from gateway.catalogue import removal  # noqa: PLC0415 - slow to import
 
-    with invocation.open_store() as run:
-        planned = run(lambda store: removal.plan_removal(store, product_id, version))
+    with invocation.open_catalogue() as run:
+        planned = run(lambda catalogue: removal.plan_removal(catalogue.store, product_id, version))
         if planned.live and not force:
             raise planned.refusal()
         ends = f" and revoke {count_of(len(planned.live), 'token')}" if planned.live else ""
         confirm(invocation, f"Remove {planned.subject}{ends}", yes)
 
-        async def end(store: Repositories) -> int:
-            revoked = await removal.remove(store, planned, force=force)
+        async def end(catalogue: Catalogue) -> int:
+            revoked = await removal.remove(catalogue, planned, force=force)
             what = {"product": product_id, "version": version, "revoked": str(revoked)}
-            await store.audit.record(CLI, "version.remove" if version else "product.remove", what)
+            await catalogue.store.audit.record(CLI, "version.remove" if version else "product.remove", what)
             return revoked
 
         revoked = run(end)
@@ -107,15 +107,15 @@ def _update(
     name: str | None = None,
     status: str | None = None,
     active: str | None = None,
-) -> Product:
-    async def change(store: Repositories) -> Product:
-        product = await store.products.update(product_id, name=name, status=status, active=active)
+) -> ProductRecord:
+    async def change(catalogue: Catalogue) -> ProductRecord:
+        product = await catalogue.update(product_id, name=name, status=status, active=active)
         what = {"product": product_id, "name": name, "status": status, "activeVersion": active}
-        await store.audit.record(CLI, "product.update", what)
+        await catalogue.store.audit.record(CLI, "product.update", what)
         return product
 
-    return invocation.with_store(change)
+    return invocation.with_catalogue(change)
 
 
-def _print(invocation: Invocation, product: Product, text: str) -> None:
+def _print(invocation: Invocation, product: ProductRecord, text: str) -> None:
     invocation.print_result(product_document(product), lambda: note(text))

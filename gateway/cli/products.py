@@ -14,8 +14,9 @@ from gateway.errors import ConfigurationError
 from gateway.web.documents import product_document
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
+    from gateway.catalogue.catalogue import Catalogue
+    from gateway.catalogue.rules import ProductRecord
     from gateway.manifest import Manifest
-    from gateway.products.repository import Product
     from gateway.tokens.repositories import Repositories
 
 group = typer.Typer(help="Products and their versions.", no_args_is_help=True)
@@ -105,13 +106,13 @@ def add(
         number = count_of(len(publication.without_digests), "object")
         example = publication.without_digests[0].address
         note(f"{number} without a stored SHA-256 and CRC-32 must be read, such as {example}")
-    with invocation.open_store() as run:
-        previous = run(lambda store: _previous(store, product_id, version))
+    with invocation.open_catalogue() as run:
+        previous = run(lambda catalogue: _previous(catalogue.store, product_id, version))
         with show_progress(publication.size) as report:
             manifest = hash_files(
                 publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
-        product = run(lambda store: _register(store, manifest, name, activate, trust))
+        product = run(lambda catalogue: _register(catalogue, manifest, name, activate, trust))
     warnings = [
         *publication_warnings(publication.scanned, time.time()),
         *pinned_links(publication, manifest, storages),
@@ -129,7 +130,7 @@ def add(
     data = {
         **product_document(product),
         "version": version,
-        "manifest": product.versions[version],
+        "manifest": product.versions[version].manifest,
         "files": file_data(manifest),
         "warnings": warnings,
         "leftOut": left_out_data(publication.skipped),
@@ -138,11 +139,11 @@ def add(
 
 
 async def _register(
-    store: Repositories, manifest: Manifest, name: str | None, activate: bool, trust: bool
-) -> Product:
-    product = await store.products.register(manifest, name, activate, trusted=trust)
+    catalogue: Catalogue, manifest: Manifest, name: str | None, activate: bool, trust: bool
+) -> ProductRecord:
+    product = await catalogue.register(manifest, name, activate, trusted=trust)
     what = {"product": product.id, "version": manifest.version, "digests": "trusted" if trust else "computed"}
-    await store.audit.record(CLI, "version.register", what)
+    await catalogue.store.audit.record(CLI, "version.register", what)
     return product
 
 
@@ -185,15 +186,15 @@ def relocate(
 
     settings = invocation.settings
     storages = Storages.of(settings)
-    with invocation.open_store() as run:
-        known = run(read)
+    with invocation.open_catalogue() as run:
+        known = run(lambda catalogue: read(catalogue.store))
         publication = plan_relocation(
             known, paths, settings.data, storages, lambda total: count_progress(total, "Looking at objects")
         )
         with show_progress(publication.size, "Comparing") as report:
             found = hash_files(publication, storages, product_id, version, report=report)
         compare(known, found)
-        manifest = run(lambda store: store.products.relocate(known, found))
+        manifest = run(lambda catalogue: catalogue.relocate(known, found))
     moved = sum(new != old for new, old in zip(manifest.files, known.files, strict=True))
 
     def show() -> None:
@@ -217,7 +218,12 @@ def relocate(
 @command(group, "list", example="download-gateway product list")
 def list_(invocation: Invocation) -> None:
     """List the products."""
-    found = invocation.with_store(lambda store: store.products.list_all())
+
+    async def read(catalogue: Catalogue) -> list[ProductRecord]:
+        await catalogue.synchronise()  # an older version of the program may have made some
+        return await catalogue.list_all()
+
+    found = invocation.with_catalogue(read)
 
     def show() -> None:
         rows = [
@@ -233,18 +239,18 @@ def list_(invocation: Invocation) -> None:
 def show(invocation: Invocation, product_id: ProductId) -> None:
     """Show a product, its versions and their files."""
 
-    async def read(store: Repositories) -> tuple[Product, dict[str, Manifest]]:
-        product = await store.products.get(product_id)
-        if product is None:
-            raise fail(f"there is no product {product_id} (`product list` shows all)")
+    async def read(catalogue: Catalogue) -> tuple[ProductRecord, dict[str, Manifest]]:
+        await catalogue.synchronise()
+        product = await catalogue.find(product_id)
         found = {
-            version: await store.products.get_manifest(digest) for version, digest in product.versions.items()
+            each.version: await catalogue.store.products.get_manifest(each.manifest)
+            for each in product.versions.values()
         }
         return product, {
             version: manifest for version, manifest in sorted(found.items()) if manifest is not None
         }
 
-    product, manifests = invocation.with_store(read)
+    product, manifests = invocation.with_catalogue(read)
     data = product_document(product)
     for entry in data["versions"]:
         manifest = manifests.get(entry["version"])
@@ -252,7 +258,7 @@ def show(invocation: Invocation, product_id: ProductId) -> None:
     invocation.print_result(data, lambda: show_product(product, manifests))
 
 
-def show_product(product: Product, manifests: dict[str, Manifest]) -> None:
+def show_product(product: ProductRecord, manifests: dict[str, Manifest]) -> None:
     """Print a product for people, with the files of each version."""
     fields = [
         ("id", product.id),
@@ -263,7 +269,10 @@ def show_product(product: Product, manifests: dict[str, Manifest]) -> None:
     ]
     show_record(fields)
     for version, manifest in manifests.items():
-        typer.echo(f"\nversion {version}")
+        published = show_time(product.versions[version].published)
+        typer.echo(f"\nversion {version}, published {published}")
+        if notes := product.versions[version].notes:
+            typer.echo(notes)
         rows = [
             (file.name, format_size(file.size), f"{file.storage}:{file.key}", file.sha256)
             for file in manifest.files

@@ -90,7 +90,7 @@ async def migrate(database: Database, chain: Path = CHAIN) -> tuple[str, ...]:
         if not state.is_known:
             raise newer(database, state)
         if state.pending:
-            await connection.run_sync(_upgrade, chain)
+            await connection.run_sync(upgrade, chain)
         return state.pending
 
 
@@ -122,6 +122,11 @@ async def _state(connection: AsyncConnection, chain: Path) -> MigrationState:
     return MigrationState(current, steps[steps.index(current) + 1 :])
 
 
+def known_steps() -> tuple[str, ...]:
+    """The names of all steps of this version, the first one first."""
+    return _steps(CHAIN)
+
+
 @lru_cache
 def _steps(chain: Path) -> tuple[str, ...]:
     """The names of all steps, the first one first."""
@@ -129,7 +134,8 @@ def _steps(chain: Path) -> tuple[str, ...]:
     return tuple(reversed([step.revision for step in directory.walk_revisions()]))
 
 
-def _upgrade(connection: Connection, chain: Path) -> None:
+def upgrade(connection: Connection, chain: Path = CHAIN) -> None:
+    """Apply the steps that are missing, in a transaction that has begun."""
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(chain).replace("%", "%%"))
     command.upgrade(config, "head")

@@ -118,10 +118,9 @@ API_KEY: Final = Table(
 REMOVED: Final = Table(
     "removed",
     METADATA,
-    _text("kind", primary_key=True),  # product, key
+    _text("kind", primary_key=True),  # product, key, manifest
     _text("name", primary_key=True),
     Column("revision", Integer, nullable=False),
-    Column("what", Json, nullable=False),  # digests of the manifests that go with a product
 )
 
 # --- Who bought: gateway/orders/ ---

@@ -92,7 +92,7 @@ class ProductRepository:
         if create:
             await self._client.call("SADD", PRODUCTS_KEY, product)
         elif not await self._client.call("EXISTS", keys[0]):
-            raise _declined("product_unknown", product)
+            raise declined("product_unknown", product)
         await self._client.call("SET", manifest_key(manifest.digest), manifest.text, "NX")
         if name is None and create and not await self._client.call("HEXISTS", keys[0], "name"):
             name = product
@@ -103,7 +103,7 @@ class ProductRepository:
             if digest is not None:
                 reply = await self._client.run(REGISTER, keys, manifest.version, digest, *options)
         if reply != "done":
-            raise _declined(reply, product, manifest.version)
+            raise declined(reply, product, manifest.version)
         return await self._existing(product)
 
     async def _same_version(self, manifest: Manifest) -> str | None:
@@ -170,7 +170,7 @@ class ProductRepository:
         await self._client.call("SADD", PRODUCTS_KEY, identifier)
         reply = await self._client.run(CREATE, [product_key(identifier)], name or identifier)
         if reply != "done":
-            raise _declined(reply, identifier)
+            raise declined(reply, identifier)
         return await self._existing(identifier)
 
     async def update(
@@ -192,7 +192,7 @@ class ProductRepository:
         keys = product_key(identifier), version_key(identifier)
         reply = await self._client.run(UPDATE, keys, name or "", status or "", active or "")
         if reply != "done":
-            raise _declined(reply, identifier, active)
+            raise declined(reply, identifier, active)
         return await self._existing(identifier)
 
     async def find(self, identifier: str) -> Product:
@@ -205,8 +205,8 @@ class ProductRepository:
     async def remove(self, identifier: str, version: str | None = None) -> None:
         """Remove a product with all its versions, or one version, and their manifests, if they are there.
 
-        Tokens are not looked at: see gateway.tokens.removal. A manifest names its product and version, so no
-        other version has the same one.
+        Tokens are not looked at: see gateway.catalogue.removal. A manifest names its product and version, so
+        no other version has the same one.
         """
         keys = product_key(identifier), version_key(identifier)
         digests = await self._client.run(REMOVE, keys, version or "")
@@ -259,7 +259,7 @@ class ProductRepository:
     async def _existing(self, identifier: str) -> Product:
         product = await self.get(identifier)
         if product is None:  # somebody has just deleted it by hand
-            raise _declined("product_unknown", identifier)
+            raise declined("product_unknown", identifier)
         return product
 
 
@@ -275,17 +275,18 @@ def read_resolved_version(reply: Any, product: str, version: str | None) -> Reso
     """Read the reply to `resolve_version_command`. Raises Declined as `resolve_version` does."""
     moment, status, chosen, digest = (*reply, None, None, None)[:4]
     if status is None:
-        raise _declined("product_unknown", product)
+        raise declined("product_unknown", product)
     if status != "active":
-        raise _declined("product_archived", product)
+        raise declined("product_archived", product)
     if chosen is None:
-        raise _declined("version_missing", product)
+        raise declined("version_missing", product)
     if digest is None:
-        raise _declined("version_unknown", product, version)
+        raise declined("version_unknown", product, version)
     return ResolvedVersion(product, chosen, digest, int(moment))
 
 
-def _declined(code: str, product: str, version: str | None = None) -> Declined:
+def declined(code: str, product: str, version: str | None = None) -> Declined:
+    """Make the exception for what the products forbid."""
     texts = {
         "product_unknown": f"there is no product {product}; register a version of it first",
         "product_exists": f"product {product} exists already",

@@ -55,6 +55,11 @@ class StoreClient:
         for server in self._servers:
             await server.close()
 
+    async def now(self) -> int:
+        """The store's clock, in ms since 1970 UTC. Raises StoreUnavailable."""
+        seconds, micros = await self.call("TIME")
+        return 1000 * int(seconds) + int(micros) // 1000
+
     async def ping(self) -> None:
         """Returns when every server answers. Raises StoreUnavailable."""
         await asyncio.gather(*(server.ping() for server in self._servers))

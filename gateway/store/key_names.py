@@ -14,6 +14,8 @@
     dg:product:{ID}     hash     name, status (active | archived), active (the version), created (ms);
                                  trusted:VERSION (1: the digests of its files were not computed by us)
     dg:version:{ID}     hash     version → digest of its manifest
+    dg:catalogue        hash     which state of the database the store was filled with: database, revision;
+                                 while it is being filled also filling (catalogue/filling.py)
     dg:products         set      the ids of all products, only for listing
     dg:key:{HASH}       hash     an API key by its SHA-256: name, role, created (ms); optional expires (ms).
                                  The key lives exactly until `expires` (PEXPIREAT)
@@ -33,6 +35,7 @@ from typing import Final
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 PRODUCTS_KEY: Final = "dg:products"
+CATALOGUE_KEY: Final = "dg:catalogue"
 AUDIT_KEY: Final = "dg:audit"
 TOKEN_INDEX_KEY: Final = "dg:tokens"  # noqa: S105 - the name of a key
 API_KEY_PATTERN: Final = "dg:key:*"

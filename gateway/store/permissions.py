@@ -13,6 +13,7 @@ from typing import Final
 from gateway.store.client_server import Command
 from gateway.store.key_names import (
     AUDIT_KEY,
+    CATALOGUE_KEY,
     PROBE_KEY,
     PRODUCTS_KEY,
     TOKEN_INDEX_KEY,
@@ -77,6 +78,7 @@ KEY_TRIALS: Final[dict[str, str]] = {
     "dg:product:*": product_key(":probe"),
     "dg:version:*": version_key(":probe"),
     PRODUCTS_KEY: PRODUCTS_KEY,
+    CATALOGUE_KEY: CATALOGUE_KEY,
     "dg:key:*": api_key_key("probe"),
     "dg:oldkey:*": old_key_key("probe"),
     AUDIT_KEY: AUDIT_KEY,

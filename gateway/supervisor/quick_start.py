@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from gateway.catalogue.catalogue import Catalogue
 from gateway.config.settings import Settings, base_url
 from gateway.config.units import format_size
+from gateway.database.migrating import open_database
 from gateway.errors import ConfigurationError
 from gateway.http.links import download_path
 from gateway.manifest import Manifest
@@ -133,16 +135,21 @@ async def publish_products(
     """Publish everything in the store at `url`, and make a token for each product. Raises GatewayError."""
     storages = Storages.of(settings)
     try:
-        async with Repositories.connect(url, settings.redis_timeout) as store:
+        async with (
+            Repositories.connect(url, settings.redis_timeout) as store,
+            open_database(settings) as database,
+        ):
+            catalogue = Catalogue(database, store)
             with show_progress(sum(product.publication.size for product in planned)) as report:
-                return [await _publish(product, settings, storages, store, report) for product in planned]
+                return [await _publish(each, settings, storages, catalogue, report) for each in planned]
     finally:
         storages.close()
 
 
 async def _publish(
-    planned: PlannedProduct, settings: Settings, storages: Storages, store: Repositories, report: Report
+    planned: PlannedProduct, settings: Settings, storages: Storages, catalogue: Catalogue, report: Report
 ) -> PublishedProduct:
+    store = catalogue.store
     product = await store.products.get(planned.id)
     known = await _known_versions(store, product)
     trusted = product.trusted if product else frozenset()
@@ -153,9 +160,9 @@ async def _publish(
         *pinned_links(planned.publication, manifest, storages),
     )
     manifest = _with_version(manifest, product, known)
-    await store.products.register(manifest, planned.name if product is None else None, activate=True)
+    await catalogue.register(manifest, planned.name if product is None else None, activate=True)
     if product is not None and product.status != "active":
-        await store.products.update(planned.id, status="active")
+        await catalogue.update(planned.id, status="active")
     minted = await store.tokens.create(
         planned.id, manifest.version, expires_in=int(settings.mint_default_ttl)
     )

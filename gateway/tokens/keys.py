@@ -62,13 +62,7 @@ class KeyRepository:
 
     async def create(self, name: str, role: str = "admin", expires_in: int | None = None) -> MintedKey:
         """Create a key. expires_in: seconds from now by the store's clock. Raises Declined: invalid."""
-        faults = display_name_faults("name", name)
-        if role not in ROLES:
-            faults.append(("role", "must be admin or mint"))
-        if expires_in is not None and not 1 <= expires_in <= MAX_LIFETIME:
-            faults.append(("expires", "must be at least 1 second and at most ten years"))
-        if faults:
-            raise Declined.invalid(faults)
+        check_key(name, role, expires_in)
         key = new_key()
         digest = key_hash(key)
         lifetime = "" if expires_in is None else 1000 * expires_in
@@ -130,6 +124,17 @@ class KeyRepository:
             return None
         digest = key_hash(key)
         return key_record(digest, await self._client.call("HGETALL", api_key_key(digest)))
+
+
+def check_key(name: str, role: str, expires_in: int | None) -> None:
+    """Raises Declined (invalid) with everything that is wrong with a key to be made; seconds."""
+    faults = display_name_faults("name", name)
+    if role not in ROLES:
+        faults.append(("role", "must be admin or mint"))
+    if expires_in is not None and not 1 <= expires_in <= MAX_LIFETIME:
+        faults.append(("expires", "must be at least 1 second and at most ten years"))
+    if faults:
+        raise Declined.invalid(faults)
 
 
 def key_record(digest: str, fields: dict[str, str]) -> KeyRecord | None:

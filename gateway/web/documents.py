@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from gateway.web.times import format_time
 
 if TYPE_CHECKING:  # the commands' --help must not wait until redis-py is imported
-    from gateway.products.repository import Product
+    from gateway.catalogue.rules import ProductRecord
     from gateway.tokens.records import TokenRecord
 
 
-def product_document(product: Product) -> dict[str, Any]:
+def product_document(product: ProductRecord) -> dict[str, Any]:
     """Describe a product with its versions, as the model `ProductDocument` of the admin API says."""
     return {
         "productId": product.id,
@@ -20,7 +20,13 @@ def product_document(product: Product) -> dict[str, Any]:
         "activeVersion": product.active,
         "createdAt": format_time(product.created),
         "versions": [
-            {"version": version, "manifest": digest} for version, digest in sorted(product.versions.items())
+            {
+                "version": each.version,
+                "manifest": each.manifest,
+                "notes": each.notes,
+                "publishedAt": format_time(each.published),
+            }
+            for _, each in sorted(product.versions.items())
         ],
     }
 

@@ -12,9 +12,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.catalogue.catalogue import Catalogue
+from gateway.catalogue.watching import Watch
+from gateway.config.database_url import locate_database
 from gateway.config.settings import Settings, base_url
 from gateway.connections.desk import ConnectionDesk
-from gateway.database.migrating import open_database
+from gateway.database.engine import Database
 from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
@@ -42,14 +45,19 @@ def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], No
 @asynccontextmanager
 async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
-    async with open_database(settings) as database:
+    location = locate_database(settings.database_url, settings.data)
+    async with (
+        Database.of(location) as database,
+        Watch(database, store, migrates=settings.database_migrate),
+    ):
         enforcer = Enforcer(database, store.tokens)
         with closing(Storages.of(settings, OPEN_FILES)) as storages:
             desk = ConnectionDesk(
                 database, settings.data, enforcer.wake, allow_loopback=settings.loopback_shops
             )
+            catalogue = Catalogue(database, store)
             context = AdminContext(
-                store, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
+                catalogue, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
             )
             runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
             async with (

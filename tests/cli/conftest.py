@@ -10,13 +10,14 @@ import pytest
 
 from gateway.cli import main
 from tests.support.console import Fault, Gateway
+from tests.support.databases import new_database_url
 from tests.support.store_server import StoreServer
 
 
 @pytest.fixture
 def gateway(store: StoreServer, tmp_path: Path) -> Gateway:
     """Commands that use the shared store, which is empty at first."""
-    return Gateway(tmp_path, {"GATEWAY_REDIS_URL": store.url})
+    return Gateway(tmp_path, {"GATEWAY_REDIS_URL": store.url, "GATEWAY_DATABASE_URL": new_database_url()})
 
 
 @pytest.fixture

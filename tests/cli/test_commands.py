@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from gateway.catalogue.catalogue import Catalogue
+from gateway.config.database_url import locate_database
+from gateway.database.engine import Database
 from gateway.secrets import key_hash, token_id
 from gateway.store.key_names import token_key
 from gateway.tokens.repositories import Repositories
@@ -38,10 +41,11 @@ async def test_a_product_is_registered(gateway: Gateway, files: Path, store: Sto
     shown = gateway.json("product", "show", "drums")
     names = [[file["name"] for file in version["files"]] for version in shown["versions"]]
     assert names == [["a.bin", 'sub/ü "b".txt'], ["a.bin"]]
-    async with Repositories.connect(store.url) as link:
-        product = await link.products.get("drums")
-        assert product is not None
-        assert gateway.json("product", "list") == [product_document(product)], "the words of the mint API"
+    location = locate_database(gateway.variables["GATEWAY_DATABASE_URL"], gateway.folder)
+    async with Repositories.connect(store.url) as link, Database.of(location) as database:
+        product = await Catalogue(database, link).find("drums")
+        assert await link.products.get("drums") == product.product
+        assert gateway.json("product", "list") == [product_document(product)], "the words of the API"
 
     table = gateway.run("product", "show", "drums").stdout
     assert shown["versions"][0]["files"][0]["sha256"] in table

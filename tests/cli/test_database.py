@@ -10,6 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from gateway.cli import main
+from gateway.cli.checks import Level
+from gateway.cli.checks.database import check_database
+from gateway.config.settings import Settings
 from gateway.database.engine import Database
 from tests.support.databases import Databases, url_of
 
@@ -41,6 +44,26 @@ async def test_status_and_migrate_tell_what_there_is_to_do(
     said = capsys.readouterr()
     assert "newer version of this program (migration 9999)" in said.err
     assert len(said.err.splitlines()) == 1
+    await databases.remove(location)
+
+
+async def test_check_looks_at_the_database(databases: Databases, tmp_path: Path) -> None:
+    location = await databases.make()
+    settings = Settings(data=tmp_path, database_url=url_of(location))
+
+    async def look() -> list[tuple[Level, str]]:
+        found = await asyncio.to_thread(lambda: list(check_database(settings)))
+        return [(each.level, each.text) for each in found]
+
+    [(level, said)] = await look()
+    assert level is Level.OK
+    assert location.label in said
+    assert "migration 0001" in said
+    async with Database.of(location) as database, database.writing() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    [(level, said)] = await look()
+    assert level is Level.FAIL
+    assert "newer version" in said
     await databases.remove(location)
 
 

@@ -65,6 +65,8 @@ def serve(link: socket.socket) -> None:
     import botocore.client  # noqa: PLC0415 - commands import these when they need them
     import botocore.session  # noqa: F401, PLC0415
 
+    import gateway.catalogue.catalogue  # noqa: PLC0415
+    import gateway.database.migrating  # noqa: PLC0415
     import gateway.storage.s3.catalog  # noqa: F401, PLC0415
     from gateway.cli import main  # noqa: PLC0415
 

@@ -22,6 +22,7 @@ from gateway.config.settings import Settings
 from gateway.manifest import Manifest, ManifestFile
 from gateway.tokens.repositories import Repositories
 from gateway.web.problems import TABLE
+from tests.support.databases import new_database_url
 
 PUBLIC_URL = "https://downloads.example"
 CONTENT = b"0123456789" * 10
@@ -62,6 +63,7 @@ def make_settings(redis_url: str, folder: Path) -> Settings:
             "mint_max_ttl": MAX_TTL,
             "redis_timeout": 10,  # other tests may keep the machine busy
             "data": folder / "data",
+            "database_url": new_database_url(),
             "storage": {"main": {"root": root}},
         }
     )
@@ -118,15 +120,13 @@ async def run_api(serve: Serve, settings: Settings) -> AsyncIterator[Api]:
     """A service with product `drums`: version 1.0.0 of one file of 100 bytes, and 2.0.0 of two."""
     sock = listen()
     assert settings.redis_url is not None
-    async with (
-        Repositories.connect(settings.redis_url, settings.redis_timeout) as store,
-        serve(store, [sock], settings),
-        aiohttp.ClientSession() as session,
-    ):
+    async with Repositories.connect(settings.redis_url, settings.redis_timeout) as store:
+        # The web service records what it finds in the store.
         await store.products.register(manifest("drums", "1.0.0"))
         await store.products.register(manifest("drums", "2.0.0", 100, 50))
         minted = await store.keys.create("tests")
-        yield Api(url_of(sock), session, minted.key, store)
+        async with serve(store, [sock], settings), aiohttp.ClientSession() as session:
+            yield Api(url_of(sock), session, minted.key, store)
 
 
 def ask(url: str, document: Any = None, key: str = "", method: str | None = None) -> tuple[int, Any]:

@@ -20,6 +20,8 @@ import pytest
 
 USER = "gateway"
 START_SECONDS = 30
+ENOUGH_MEMORY = 2 * 2**30
+"""Bytes. A server takes some 60 MB, and some containers have no more than that."""
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB")
 
 
@@ -42,7 +44,7 @@ class PostgresServer:
         initdb = find_program("initdb")
         if initdb is None:
             pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-        server = cls(Path(tempfile.mkdtemp(prefix="dg-pg-")))
+        server = cls(Path(tempfile.mkdtemp(prefix="dg-pg-", dir=in_memory())))
         if os.geteuid() == 0:
             shutil.chown(server.folder, "postgres", "postgres")
         options = ("--auth=trust", "--no-sync", "--no-locale", "--encoding=UTF8", f"--username={USER}")
@@ -109,6 +111,13 @@ class PostgresServer:
     async def drop(self, name: str) -> None:
         """Remove a database, also while it is in use."""
         await self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def in_memory() -> Path | None:
+    """A place for files that need no disk; None for the usual place of temporary files."""
+    memory = Path("/dev/shm")
+    usable = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ENOUGH_MEMORY
+    return memory if usable else None
 
 
 def _unprivileged() -> list[str]:

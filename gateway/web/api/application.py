@@ -61,6 +61,7 @@ def _document() -> dict[str, Any]:
         description=_DESCRIPTION,
         patterns={
             "productId": NAME_PATTERN,
+            "version": NAME_PATTERN,
             "tokenId": TOKEN_ID_PATTERN,
             "source": SOURCE_PATTERN,
             "orderId": ORDER_ID_PATTERN,

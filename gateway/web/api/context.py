@@ -6,6 +6,7 @@ import asyncio
 import threading
 from dataclasses import dataclass, field
 
+from gateway.catalogue.catalogue import Catalogue
 from gateway.connections.desk import ConnectionDesk
 from gateway.database.engine import Database
 from gateway.orders.enforcing import Enforcer
@@ -24,7 +25,7 @@ class AdminContext:
     request that reads files; others wait, because they would only slow each other and the downloads down.
     """
 
-    store: Repositories
+    catalogue: Catalogue
     storages: Storages
     max_ttl: int
     database: Database
@@ -33,3 +34,8 @@ class AdminContext:
     desk: ConnectionDesk
     stop: threading.Event = field(default_factory=threading.Event)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def store(self) -> Repositories:
+        """What the data plane is served from: tokens, products, API keys."""
+        return self.catalogue.store

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+from gateway.catalogue.rules import MAX_NOTES
 from gateway.products.validation import (
     MAX_BLOB_KEY,
     MAX_FILE_NAME,
@@ -38,6 +39,7 @@ KEY_ID_PATTERN: Final = r"^[0-9a-f]{16}$"
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 TokenId = Annotated[str, StringConstraints(pattern=TOKEN_ID_PATTERN)]
 KeyId = Annotated[str, StringConstraints(pattern=KEY_ID_PATTERN)]
+Notes = Annotated[str, StringConstraints(max_length=MAX_NOTES, pattern=NO_NUL_PATTERN)]
 ProductStatus = Literal["active", "archived"]
 TokenStatus = Literal["active", "revoked", "exhausted"]
 
@@ -133,7 +135,22 @@ class RegisterVersion(RequestModel):
         description="Take `sha256` and `crc32` of each file from this request, without reading the files. "
         "Wrong digests are then served as right ones, and the audit line says that they were trusted.",
     )
+    notes: Notes | None = Field(default=None, description="What customers read of it, as plain text.")
+    publishedAt: Time | None = Field(default=None, description="Now when left out.")
     files: Annotated[list[NewFile], Field(min_length=1, max_length=MAX_FILES)]
+
+
+class UpdateVersion(RequestModel):
+    """What to change of a version; what is left out stays. `notes` null removes them. Files never change."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    notes: Notes | None = optional("What customers read of it, as plain text.")
+    publishedAt: Time = optional()
+
+    @model_validator(mode="after")
+    def _require_a_change(self) -> UpdateVersion:
+        return require_a_change(self)
 
 
 # Responses
@@ -183,6 +200,8 @@ class VersionDocument(ResponseModel):
 
     version: str
     manifest: Digest = Field(description="The digest of the list of its files.")
+    notes: str | None = Field(description="What customers read of it.")
+    publishedAt: Time = Field(description="An entitlement to updates until a day includes it by this time.")
 
 
 class ProductDocument(ResponseModel):

@@ -8,10 +8,10 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.catalogue.rules import ProductRecord
 from gateway.errors import StoreUnavailable
 from gateway.manifest import Manifest
 from gateway.products.hashing import Stopped
-from gateway.products.repository import Product
 from gateway.products.validation import is_name
 from gateway.web.api.context import AdminContext
 from gateway.web.api.models import (
@@ -20,6 +20,7 @@ from gateway.web.api.models import (
     ProductsResponse,
     RegisterVersion,
     UpdateProduct,
+    UpdateVersion,
 )
 from gateway.web.api.version_files import declaration_faults, describe_files
 from gateway.web.auditing import note_change
@@ -36,7 +37,7 @@ MANIFEST_LIMIT: Final = 4 * 1024 * 1024
 
 async def list_products(_request: web.Request, context: AdminContext) -> web.Response:
     """Answer with all products."""
-    products = await context.store.products.list_all()
+    products = await context.catalogue.list_all()
     return json_response({"success": True, "products": [product_document(product) for product in products]})
 
 
@@ -49,7 +50,7 @@ async def create_product(request: web.Request, context: AdminContext) -> web.Res
     """Make a product without versions. Raises Problem, Declined."""
     new = validate(CreateProduct, await read_json(request))
     note_change(request, product=new.productId)
-    return _product_response(await context.store.products.create(new.productId, new.name), status=201)
+    return _product_response(await context.catalogue.create(new.productId, new.name), status=201)
 
 
 async def update_product(request: web.Request, context: AdminContext) -> web.Response:
@@ -57,7 +58,7 @@ async def update_product(request: web.Request, context: AdminContext) -> web.Res
     change = validate(UpdateProduct, await read_json(request))
     product = await _find_product(request, context)
     note_change(request, product=product.id, **change.model_dump(exclude_unset=True))
-    product = await context.store.products.update(
+    product = await context.catalogue.update(
         product.id, name=change.name, status=change.status, active=change.activeVersion
     )
     return _product_response(product)
@@ -75,7 +76,7 @@ async def register_version(request: web.Request, context: AdminContext) -> web.R
     faults = declaration_faults(product.id, new)
     if faults:
         raise invalid(faults)
-    known = [] if trust else await context.store.products.known_manifests(product, new.version)
+    known = [] if trust else await context.store.products.known_manifests(product.product, new.version)
     describe = partial(describe_files, trust=trust, known=known, is_stopped=context.stop.is_set)
     try:
         async with context.reading:
@@ -84,21 +85,38 @@ async def register_version(request: web.Request, context: AdminContext) -> web.R
         raise StoreUnavailable("the service stopped while it read the files of a version") from None
     if faults:
         raise invalid(faults)
-    product = await context.store.products.register(
-        Manifest(product.id, new.version, files), activate=new.activate, create=False, trusted=trust
+    product = await context.catalogue.register(
+        Manifest(product.id, new.version, files),
+        activate=new.activate,
+        create=False,
+        trusted=trust,
+        notes=new.notes,
+        published=new.publishedAt,
     )
     return _product_response(product)
 
 
-async def _find_product(request: web.Request, context: AdminContext) -> Product:
+async def update_version(request: web.Request, context: AdminContext) -> web.Response:
+    """Change what customers read of a version, or when it was published. Raises Problem, Declined."""
+    change = validate(UpdateVersion, await read_json(request))
+    product, version = await _find_product(request, context), request.match_info["version"]
+    note_change(
+        request, product=product.id, version=version, fields=", ".join(sorted(change.model_fields_set))
+    )
+    notes = (change.notes or "") if "notes" in change.model_fields_set else None
+    changed = await context.catalogue.describe(product.id, version, notes=notes, published=change.publishedAt)
+    return _product_response(changed)
+
+
+async def _find_product(request: web.Request, context: AdminContext) -> ProductRecord:
     identifier = request.match_info["productId"]
-    product = await context.store.products.get(identifier) if is_name(identifier) else None
+    product = await context.catalogue.read(identifier) if is_name(identifier) else None
     if product is None:
         raise Problem("product_unknown", "There is no such product; POST /api/products makes one.")
     return product
 
 
-def _product_response(product: Product, status: int = 200) -> web.Response:
+def _product_response(product: ProductRecord, status: int = 200) -> web.Response:
     return json_response({"success": True, "product": product_document(product)}, status)
 
 
@@ -140,5 +158,16 @@ PRODUCT_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         body=RegisterVersion,
         refusals=(404, 409),
         audit="version.register",
+    ),
+    Route(
+        "PUT",
+        f"{_PRODUCT}/versions/{{version}}",
+        update_version,
+        "updateVersion",
+        "Change a version's notes or the time of its publication",
+        ProductResponse,
+        body=UpdateVersion,
+        refusals=(404,),
+        audit="version.update",
     ),
 )

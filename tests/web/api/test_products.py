@@ -242,3 +242,25 @@ async def test_nothing_new_from_what_an_earlier_version_registered(api: Api, set
     status, body, _ = await api.ask("POST", "/api/products/drums/versions", {"version": "3", "files": [file]})
     assert (status, body["errors"][0]["field"]) == (400, "files[0].storage")
     assert "product add" in body["errors"][0]["message"]
+
+
+async def test_a_version_has_notes_and_a_time_of_publication(api: Api) -> None:
+    new = {"version": "3", "files": [FILE], "notes": "Louder.", "publishedAt": "2026-01-31T12:00:00+01:00"}
+    status, body, _ = await api.ask("POST", "/api/products/drums/versions", new)
+    assert status == 200
+    described = {"notes": "Louder.", "publishedAt": "2026-01-31T11:00:00.000Z"}
+    assert body["product"]["versions"][2] | described == body["product"]["versions"][2]
+
+    path = "/api/products/drums/versions/3"
+    status, body, _ = await api.ask("PUT", path, {"publishedAt": "2026-02-01T00:00:00Z"})
+    assert (status, body["product"]["versions"][2]["publishedAt"]) == (200, "2026-02-01T00:00:00.000Z")
+    assert body["product"]["versions"][2]["notes"] == "Louder."
+    status, body, _ = await api.ask("PUT", path, {"notes": None})
+    assert (status, body["product"]["versions"][2]["notes"]) == (200, None)
+    assert (await api.ask("GET", "/api/products/drums"))[1] == body
+
+    for wrong, field in (({}, "body"), ({"notes": 7}, "notes"), ({"publishedAt": "soon"}, "publishedAt")):
+        status, body, _ = await api.ask("PUT", path, wrong)
+        assert (status, body["errors"][0]["field"]) == (400, field)
+    assert (await api.ask("PUT", "/api/products/drums/versions/9", {"notes": "x"}))[0] == 404
+    assert (await api.ask("PUT", "/api/products/other/versions/3", {"notes": "x"}))[0] == 404

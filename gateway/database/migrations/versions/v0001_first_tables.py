@@ -110,8 +110,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("what", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("kind", "name", name=("pk_removed")),
+        sa.PrimaryKeyConstraint("kind", "name", name="pk_removed"),
     )
     op.create_table(
         "state",

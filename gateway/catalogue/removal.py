@@ -1,4 +1,4 @@
-"""Removing a product, or one version of it, with what belongs to it in the store.
+"""Removing a product, or one version of it, with what belongs to it in the database and the store.
 
 No link may be left that opens nothing, so valid tokens are looked for first, and again when the product gets
 no new ones any more. There is no index of the tokens of a product: this walks through all keys of the store,
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.catalogue.catalogue import Catalogue
 from gateway.errors import Declined
 from gateway.products.repository import Product
 from gateway.tokens.listing import TokenFilter
@@ -54,23 +55,23 @@ async def plan_removal(store: Repositories, product_id: str, version: str | None
     return Removal(product, version, await _live(store, product_id, version))
 
 
-async def remove(store: Repositories, planned: Removal, *, force: bool) -> int:
+async def remove(catalogue: Catalogue, planned: Removal, *, force: bool) -> int:
     """Remove what was planned, and revoke its valid tokens with `force`. Returns how many were revoked.
 
     Whatever breaks off in between, the product is archived, and the same command goes on. Raises Declined
     (tokens_live) when there are valid tokens and no `force`.
     """
-    product = planned.product
+    product, store = planned.product, catalogue.store
     if planned.version is None and product.status == "active":
-        await store.products.update(product.id, status="archived")
+        await catalogue.update(product.id, status="archived")
     live = await _live(store, product.id, planned.version)
     if live and not force:
         if planned.version is None and product.status == "active":
-            await store.products.update(product.id, status="active")
+            await catalogue.update(product.id, status="active")
         raise Removal(product, planned.version, live).refusal()
     for identifier in live:
         await store.tokens.revoke(identifier)
-    await store.products.remove(product.id, planned.version)
+    await catalogue.remove(product.id, planned.version)
     return len(live)
 
 
