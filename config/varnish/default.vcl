@@ -15,7 +15,7 @@ backend gateway {
 }
 
 sub vcl_recv {
-    if (req.url !~ "^/download([/?]|$)") {
+    if (req.url !~ "^/+download([/?]|$)") {
         return (synth(404));
     }
     unset req.http.Forwarded;  # the client's own; the gateway refuses two fields that differ
