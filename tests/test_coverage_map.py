@@ -138,7 +138,6 @@ COVERED_BY = {
     "supervisor.children": "supervisor/test_supervisor",
     "supervisor.commands": "supervisor/test_supervisor",
     "supervisor.core": "supervisor/test_supervisor",
-    "supervisor.monitoring": "supervisor/test_supervisor",
     "supervisor.slots": "supervisor/test_supervisor",
     "supervisor.store_keeper": "supervisor/test_supervisor",
     "tokens.records": "tokens/test_repository",
