@@ -5,7 +5,8 @@ Rules:
 1. `find_fault` looks at a path without changing anything. Commands call it before they start, so that a
    mistake in the settings is one line.
 2. Afterwards nothing that happens to the file ends or delays a process. Lines that cannot be written are lost
-   and counted. One line in the log tells of it, however long it lasts, and one tells of its end.
+   and counted. One line in the log tells of it, however long it lasts, and one tells of its end. Each worker
+   writes its own: it has the file open by itself, and counts the lines that it has lost.
 3. A file is opened again when the path names another file, as after logrotate's `create`, and when the path
    has named none for a second: logrotate moves the file first, and makes the new one next. Until there is a
    new file, lines go to the one that was open.
