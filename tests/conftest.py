@@ -266,6 +266,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"skipped {count}: {reason}")
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On PostgreSQL, `make test` runs the tests of the database itself; those of what uses it are slow."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is None or callspec.params.get("databases") != "postgresql":
+            continue
+        if not item.nodeid.startswith("tests/database/"):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The tests of a module that names its BACKENDS; see tests/support/backends.py."""
     backends = getattr(metafunc.module, "BACKENDS", ())

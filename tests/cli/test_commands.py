@@ -177,6 +177,7 @@ def test_an_embedded_store_serves_commands_too(tmp_path: Path, files: Path) -> N
     assert not (tmp_path / ".download-gateway").exists()
 
 
+@pytest.mark.slow
 def test_what_the_locale_cannot_write_is_escaped(gateway: Gateway) -> None:
     gateway.variables["PYTHONIOENCODING"] = "latin-1"
     gateway.run("key", "create", "日本")

@@ -58,7 +58,17 @@ def wrong(path: tuple[str, ...], command: Any) -> Iterator[tuple[str, ...]]:
             yield (*path, *given, option.opts[0], "wrong")
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+QUICK = ((), ("product",), ("product", "add"), ("token", "create"))
+"""Commands that `make test` tries. The others are slow."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=" ".join(path), marks=() if path in QUICK else pytest.mark.slow)
+        for path in COMMANDS
+    ],
+)
 def test_wrong_usage_is_one_line_of_ours(path: tuple[str, ...], complain: Callable[..., Fault]) -> None:
     for line in wrong(path, COMMANDS[path]):
         fault = complain(*line)

@@ -99,6 +99,7 @@ async def test_the_chain_makes_the_tables_that_the_code_has(empty: Database) -> 
     assert (state.current, state.pending, state.is_known) == ("0001", (), True)
 
 
+@pytest.mark.slow
 async def test_several_processes_that_start_together_migrate_once(empty: Database) -> None:
     started = [start(empty, CHAIN) for _ in range(3)]
     assert [process.wait() for process in started] == [0, 0, 0]
@@ -126,6 +127,7 @@ async def test_a_migration_that_is_killed_leaves_nothing_and_is_made_by_the_next
     assert tuple(found) == ("Name", "yes")
 
 
+@pytest.mark.slow
 async def test_a_first_migration_that_is_killed_leaves_an_empty_database(
     empty: Database, longer_chain: Path
 ) -> None:

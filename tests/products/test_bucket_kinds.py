@@ -145,6 +145,7 @@ async def test_objects_with_an_encoding(storages: Storages, shop: Shop, served: 
     assert await read(served, file) == packed
 
 
+@pytest.mark.slow
 async def test_etags_of_parts(storages: Storages, shop: Shop, served: S3Storage) -> None:
     content = os.urandom(2 * SMALLEST_PART + 1000)
     parts = (

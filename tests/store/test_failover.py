@@ -111,6 +111,7 @@ async def refuses(claims: Claims, identifier: str) -> bool:
     return not await reads(claims, identifier)
 
 
+@pytest.mark.slow
 async def test_a_refund_survives_the_failover() -> None:
     """A settle that the demoted server refuses is sent to the new primary."""
     with run_failover() as pair:

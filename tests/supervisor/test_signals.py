@@ -166,6 +166,7 @@ def test_a_log_folder_that_vanishes_stops_no_download_and_is_told_once(up: Share
     wait_until(lambda: download(up) and (folder / "access.log").exists(), "the log is written again")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 def test_signals_that_come_while_it_starts_end_nothing(service: Service, tmp_path: Path) -> None:
     """From the moment on at which our program runs, also in children that have just been started."""

@@ -138,6 +138,7 @@ def test_a_second_ctrl_c_ends_at_once(gateway: Gateway) -> None:
     assert not is_running(worker)
 
 
+@pytest.mark.slow
 def test_a_child_that_does_not_end_is_ended_after_the_drain_timeout(gateway: Gateway) -> None:
     gateway.environment["STAND_IN"] = "stubborn"
     gateway.configure(drain_timeout=0.2)
@@ -149,6 +150,7 @@ def test_a_child_that_does_not_end_is_ended_after_the_drain_timeout(gateway: Gat
     assert "processes that still run after drain_timeout and are killed: 1" in gateway.events()
 
 
+@pytest.mark.slow
 def test_a_reload_refuses_nobody_and_drops_no_download(gateway: Gateway) -> None:
     gateway.start()
     stop = threading.Event()
@@ -208,6 +210,7 @@ def test_a_reload_whose_children_do_not_start_keeps_the_old_ones(gateway: Gatewa
     assert gateway.about()["pid"] in former
 
 
+@pytest.mark.slow
 def test_a_changed_address_waits_for_the_next_start(gateway: Gateway) -> None:
     gateway.start()
     gateway.configure(listen=f"127.0.0.1:{NO_PORT}")
@@ -330,6 +333,7 @@ def test_another_service_shares_the_store_and_takes_it_over(
         other.end()
 
 
+@pytest.mark.slow
 def test_a_unix_socket(gateway: Gateway, tmp_path: Path) -> None:
     path = tmp_path / "gateway.sock"
     with socket.socket(socket.AF_UNIX) as stale:

@@ -142,6 +142,7 @@ def test_a_worker_killed_under_load_costs_nobody_the_download(up: Up) -> None:
     assert up.stop() == 0
 
 
+@pytest.mark.slow
 def test_paths_that_cannot_be_published_start_nothing(up: Up) -> None:
     (up.folder / "socket").mkdir()
     process = up.command("up", *up.flags, "missing.zip", "socket")

@@ -54,6 +54,7 @@ def block_loop(gateway: Gateway, role: str) -> None:
     link.close()
 
 
+@pytest.mark.slow
 def test_a_child_of_any_service_that_hangs_is_reported_and_replaced(gateway: Gateway) -> None:
     """Whether it was stopped or its event loop is blocked."""
     start(gateway)

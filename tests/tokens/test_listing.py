@@ -143,6 +143,7 @@ async def test_a_list_does_not_wait_for_ever_while_the_index_is_filled(shop: Rep
     assert len((await shop.tokens.list_page(limit=200)).tokens) == 200  # the filling went on
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 async def test_the_first_page_of_many_tokens_is_there_in_50_ms(shop: Repositories) -> None:
     await create_many(shop, 20_000)

@@ -51,6 +51,7 @@ def test_the_bucket_answers_as_object_storages_do(testbed: Testbed) -> None:
     assert fetch(testbed, "GET", {"If-Match": '"other"'})[0].status == 412
 
 
+@pytest.mark.slow
 def test_an_object_of_the_bucket_is_published_by_its_address(testbed: Testbed) -> None:
     settings = testbed.bucket().settings
     added = testbed.command("product", "add", "kit", "1", f"s3://{STORAGE}/{SMALL}", settings=settings)
