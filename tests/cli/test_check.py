@@ -313,6 +313,39 @@ def serve(front: Front) -> Iterator[str]:
         thread.join()
 
 
+class Healthz(Front):
+    """A listener that answers /healthz."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        self.text = text
+
+    def answer(self, _method: str, path: str, _headers: Any) -> tuple[int, dict[str, str], bytes]:
+        assert path == "/healthz"
+        return self.status, {}, self.text.encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "level", "words"),
+    [
+        (200, '{"status": "ok"}', Level.OK, "served by a running gateway"),
+        (503, '{"status": "degraded", "children": []}', Level.WARN, "a running gateway, which is degraded"),
+        (404, '{"status": "ok"}', Level.FAIL, "in use by another program"),
+        (200, '{"state": "ok"}', Level.FAIL, "in use by another program"),
+        (200, '["status"]', Level.FAIL, "in use by another program"),
+        (503, '{"status": 503}', Level.FAIL, "in use by another program"),
+        (503, "<html>", Level.FAIL, "in use by another program"),
+    ],
+)
+def test_who_listens_at_an_address(status: int, text: str, level: Level, words: str) -> None:
+    """A gateway that starts, or of which a process does not work, is no other program."""
+    with serve(Healthz(status, text)) as url:
+        address = url.removeprefix("http://")
+        found = check_ports(Settings(listen="127.0.0.1:0", admin_listen=address))
+    [finding] = [each for each in found if each.subject == "admin_listen"]
+    assert (finding.level, words in finding.text) == (level, True), finding
+
+
 FILE = ManifestFile("a b.bin", len(CONTENT), "application/zip", "0" * 64, "0" * 8, "main", "a b.bin", 7)
 PROXY = ("range", "ranges", "compression", "ETag", "HEAD", "If-Range", "refusal")
 
