@@ -241,6 +241,7 @@ CACHES: Final = {
     "gateway.http.pages": 2,
     "gateway.mint.routes": 1,
     "gateway.storage.s3.signing": 2,
+    "gateway.tokens.index": 1,
     "gateway.web.api.application": 1,
     "gateway.web.models": 1,
     "gateway.database.migrating": 1,

@@ -29,7 +29,7 @@ FILE: dict[str, Any] = {"name": "a", "size": 1, "storage": "main", "key": "a"}
             "must have at most 254",
         ),
         (mint_model(100), {"productId": "p", "customer": 1}, "must be a JSON object"),
-        (mint_model(100), {"productId": "p", "metadata": []}, "must be a JSON object"),
+        (mint_model(100), {"productId": "p", "metadata": [1]}, "must be a JSON object"),
         (mint_model(100), [], "must be a JSON object"),
         (mint_model(100), {}, "is required"),
         (mint_model(100), {"productId": "p", "x": 1}, "is not a field of this request"),

@@ -82,7 +82,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "max_connections": 5, "max_line": 999, "max_field": 999, "max_headers": 9, "max_head": 2000,
         "cors_origins": ["https://a"], "open_files": 9, "access_log": "off", "log_level": "debug",
         "tls_cert": "/c", "tls_key": "/k",
-        "cache_path": "/cache", "cache_max_bytes": "1 GiB",
+        "cache_path": "/cache", "cache_max_bytes": "1 GiB", "loopback_shops": True,
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {
