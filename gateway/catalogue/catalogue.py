@@ -23,7 +23,7 @@ from gateway.products.contents import moved, same_content, same_places
 from gateway.products.repository import declined
 from gateway.products.validation import is_name
 from gateway.secrets import KEY_ID_LENGTH, key_hash, new_key
-from gateway.tokens.keys import KEEP_SECONDS, KeyRecord, MintedKey, check_key
+from gateway.tokens.keys import KEEP_SECONDS, KeyRecord, MintedKey, check_key, find_key
 from gateway.tokens.repositories import Repositories
 
 
@@ -196,12 +196,29 @@ class Catalogue:
             await records.save_key(connection, record, revision)
         return MintedKey(key, record)
 
+    async def list_keys(self) -> tuple[list[KeyRecord], list[KeyRecord]]:
+        """The API keys that work, and those that have expired, each the oldest first.
+
+        Only the database has expired ones: the store forgets a key when it expires. They are in the list for
+        as long as a refusal says that they have expired (KEEP_SECONDS).
+        """
+        await self.synchronise()
+        # The store's clock decides. It is asked before its keys are listed, so that no key is in both lists.
+        now = await self.store.client.now()
+        working = [key for key in await self.store.keys.list_all() if not _has_expired(key, now)]
+        async with self.database.reading() as connection:
+            recorded = await records.read_keys(connection)
+        oldest = now - 1000 * KEEP_SECONDS
+        return working, [key for key in recorded if _has_expired(key, now) and (key.expires or 0) > oldest]
+
     async def revoke_key(self, which: str) -> KeyRecord:
         """Remove a key, named by its id (or more digits of its hash), or by its name if only one key has it.
 
+        An expired one is removed from the list; a key that works is preferred to one that has expired.
         Raises Declined: key_unknown, key_ambiguous.
         """
-        key = await self.store.keys.find(which)
+        working, expired = await self.list_keys()
+        key = find_key(which, working, expired)
         async with self._change() as (connection, revision):
             await records.delete_key(connection, key.hash, revision)
         return key
@@ -235,3 +252,7 @@ class Catalogue:
         if served is None:
             return None
         return await adopt(connection, self.store, record_of(served), None, revision)
+
+
+def _has_expired(key: KeyRecord, now: int) -> bool:
+    return key.expires is not None and key.expires <= now

@@ -83,10 +83,12 @@ def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
     except Abort:
         raise KeyboardInterrupt from None
     except OSError as error:
+        from gateway.runtime.system_errors import advise  # noqa: PLC0415
+
         if error.errno == errno.EPIPE or error.strerror is None:
             raise
         file = f"{error.filename}: " if error.filename else ""
-        return _print_error(f"{file}{error.strerror}", FAULT)
+        return _print_error(f"{file}{advise(error)}", FAULT)
     if code == INTERRUPTED:  # typer turns a KeyboardInterrupt into this code
         raise KeyboardInterrupt
     return int(code or 0)

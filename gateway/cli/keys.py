@@ -83,20 +83,24 @@ def create(
 
 @command(group, "list", example="download-gateway key list")
 def list_(invocation: Invocation) -> None:
-    """List the API keys: names and roles, not the keys themselves."""
-    found = invocation.with_store(lambda store: store.keys.list_all())
+    """List the API keys: names and roles, not the keys themselves. Expired ones are shown for 90 days."""
+    working, expired = invocation.with_catalogue(lambda catalogue: catalogue.list_keys())
+    found = [(key, "active") for key in working] + [(key, "expired") for key in expired]
+    found.sort(key=lambda pair: (pair[0].created, pair[0].hash))
     rows = [
         (
             key.id,
             key.name,
             key.role,
+            status,
             show_time(key.created),
             show_time(key.expires) if key.expires else "never",
         )
-        for key in found
+        for key, status in found
     ]
-    columns = ("ID", "NAME", "ROLE", "CREATED", "EXPIRES")
-    invocation.print_result([key_data(key) for key in found], lambda: show_table(columns, rows))
+    columns = ("ID", "NAME", "ROLE", "STATUS", "CREATED", "EXPIRES")
+    data = [{**key_data(key), "status": status} for key, status in found]
+    invocation.print_result(data, lambda: show_table(columns, rows))
 
 
 @command(group, "revoke", example="download-gateway key revoke shop")

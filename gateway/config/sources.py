@@ -17,6 +17,8 @@ from typing import Any, Final
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from gateway.config.service_links import find_service_links
+from gateway.config.toml_faults import explain_toml
+from gateway.runtime.system_errors import advise
 
 PREFIX: Final = "GATEWAY_"
 DEFAULT_CONFIG: Final = Path("config/gateway.toml")
@@ -128,9 +130,9 @@ def read_toml(config: Path | None, environ: Mapping[str, str], model: type[BaseS
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        return Source({}, toml_path, (f"{name}: the file cannot be read: {error.strerror}",))
+        return Source({}, toml_path, (f"{name}: the file cannot be read: {advise(error)}",))
     except ValueError as error:
-        return Source({}, toml_path, (f"{name}: the file is not TOML: {error}",))
+        return Source({}, toml_path, (f"{name}: the file is not TOML: {explain_toml(error)}",))
     values: dict[str, Any] = {}
     faults = []
     if TABLES in tables:

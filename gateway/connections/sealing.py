@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.errors import DatabaseError
+from gateway.runtime.system_errors import advise
 
 KEY_FILE: Final = "secrets.key"
 KEY_BYTES: Final = 32
@@ -63,9 +64,8 @@ class SecretBox:
             try:
                 self._cipher = AESGCM(self._read(make=make))
             except OSError as error:
-                raise SealError(
-                    f"The key of the secrets cannot be used: {error.strerror}: {self.path}"
-                ) from None
+                text = f"The key of the secrets, {self.path}, cannot be used: {advise(error)}."
+                raise SealError(text) from None
             except ValueError:
                 raise SealError(
                     f"{self.path} is damaged: it must have {KEY_BYTES} bytes. Put it back."

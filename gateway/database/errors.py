@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from gateway.errors import DatabaseError, GatewayError
+from gateway.runtime.system_errors import describe
 
 __all__ = ("DatabaseError", "Duplicate", "explain", "is_foreign")
 
@@ -102,10 +103,10 @@ def _kind(error: BaseException, cause: BaseException) -> str:
 
 def _reason(cause: BaseException) -> str:
     """The first line of the cause's own text, without what may be a value."""
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
     if isinstance(cause, TimeoutError | PoolTimeout):
         return "it did not answer in time"
+    if isinstance(cause, OSError):
+        return describe(cause)
     line = (str(cause).splitlines() or [""])[0]
     text = re.sub(r"'[^']*'|\"[^\"]*\"|://\S+", "…", line)[:_REASON_LENGTH].rstrip(". ")
     return text or type(cause).__name__

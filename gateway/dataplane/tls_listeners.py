@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.dataplane.timeouts import LINGER_SECONDS
+from gateway.runtime.system_errors import advise
 
 ACCEPTS_PER_TURN: Final = 16
 """How many connections of a listener are accepted in one turn of the event loop."""
@@ -78,7 +79,7 @@ class TlsListeners:
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
             except OSError as error:
-                _log.warning("a connection cannot be accepted: %s", error.strerror)
+                _log.warning("a connection cannot be accepted: %s", advise(error))
                 loop.remove_reader(listening)
                 loop.call_later(PAUSE_SECONDS, self._watch, listening)
                 return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import GatewayError
+from gateway.runtime.system_errors import describe
 
 DEMO_NAME: Final = "demo.bin"
 DEMO_BYTES: Final = 64 << 20
@@ -32,7 +33,7 @@ def make_demo(data: Path) -> Path:
     except OSError as error:
         fresh.unlink(missing_ok=True)
         raise GatewayError(
-            f"the demo file {path} cannot be written ({(error.strerror or str(error)).lower()}): "
+            f"the demo file {path} cannot be written ({describe(error)}): "
             "make room or choose another folder with --data"
         ) from None
     return path

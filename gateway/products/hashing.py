@@ -22,6 +22,7 @@ from gateway.http.file_names import media_type
 from gateway.manifest import Manifest, ManifestFile
 from gateway.products.bucket_scanning import ScannedObject
 from gateway.products.scanning import ScannedFile, printable
+from gateway.runtime.system_errors import advise
 from gateway.storage.local.blob import identity_of
 from gateway.storage.published import is_strong
 from gateway.storage.registry import ObjectLocation, Storages
@@ -214,7 +215,7 @@ class Hasher:
             try:
                 size = os.preadv(fd, (buffer,), at)
             except OSError as error:
-                raise StorageError(f"{printable(scanned.path)} cannot be read: {error.strerror}") from error
+                raise StorageError(f"{printable(scanned.path)} cannot be read: {advise(error)}") from error
             if not size:
                 return sha256.hexdigest(), f"{crc32:08x}"
             chunk = buffer[:size]

@@ -25,6 +25,7 @@ from gateway.products.bucket_scanning import (
     no_progress,
     stat_objects,
 )
+from gateway.runtime.system_errors import advise
 from gateway.storage.catalog import ObjectMissing
 from gateway.storage.registry import Storages
 from gateway.storage.rules import ServingRules, refuse_key
@@ -257,7 +258,7 @@ class _Walk:
         return hidden
 
     def _cannot_list(self, error: OSError) -> None:
-        self._fault(f"{printable(Path(error.filename))} cannot be listed: {error.strerror}")
+        self._fault(f"{printable(Path(error.filename))} cannot be listed: {advise(error)}")
 
     def _fault(self, text: str) -> None:
         self.failed = True
@@ -277,7 +278,7 @@ def _resolve(path: Path) -> Path:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _NotPublishable(_CIRCLE) from None
-        raise _NotPublishable(f"cannot be reached: {error.strerror}") from None
+        raise _NotPublishable(f"cannot be reached: {advise(error)}") from None
 
 
 def _as_given(path: Path, real: Path) -> Path:
@@ -293,7 +294,7 @@ def _scan_file(name: str, path: Path, folder: Path, real: Path) -> ScannedFile:
     try:
         facts = real.lstat()
     except OSError as error:
-        raise _NotPublishable(f"cannot be reached: {error.strerror}") from None
+        raise _NotPublishable(f"cannot be reached: {advise(error)}") from None
     if not stat.S_ISREG(facts.st_mode):
         raise _NotPublishable("is neither a file nor a folder (a socket, FIFO or device?)")
     if not os.access(real, os.R_OK, effective_ids=True):

@@ -27,6 +27,7 @@ from typing import Final
 
 from gateway.errors import GatewayError
 from gateway.runtime.addresses import Address
+from gateway.runtime.system_errors import describe
 
 BACKLOG: Final = 4096
 """How many connections may wait to be accepted. The kernel reduces it to net.core.somaxconn."""
@@ -128,13 +129,8 @@ class Listener:
         return listening
 
     def _explain(self, error: OSError) -> str:
-        reason = (error.strerror or str(error)).lower()
-        if error.errno == errno.EADDRINUSE:
-            reason = "another process already listens there"
-        elif isinstance(error, socket.gaierror):
-            reason = "this host name is not known here"
         remedy = "stop it or change" if error.errno == errno.EADDRINUSE else "change"
-        return f"cannot listen on {self.configured}: {reason}; {remedy} {self.setting}"
+        return f"cannot listen on {self.configured}: {describe(error)}; {remedy} {self.setting}"
 
 
 def _new_socket(family: int, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> socket.socket:

@@ -25,6 +25,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from gateway.runtime.system_errors import describe
+
 CHECK_SECONDS: Final = 1.0
 """How often the path is compared with the file that is open, and how long a path may name no file."""
 
@@ -87,7 +89,7 @@ def _describe(path: Path, error: OSError) -> str:
         return f"the disk of {path.parent} is full: make room, or name a file on another disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path} cannot be written: let this user write to it, or name another file"
-    return f"{path} cannot be written ({error.strerror}): name another file"
+    return f"{path} cannot be written ({describe(error)}): name another file"
 
 
 class LogFile:
@@ -178,7 +180,7 @@ class LogFile:
                 "%s: %s cannot be written (%s): lines may be lost until it can be, and downloads go on",
                 self._setting,
                 self._path or "standard output",
-                error.strerror,
+                describe(error),
             )
 
     def _recover(self) -> None:

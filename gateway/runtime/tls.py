@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from gateway.errors import ConfigurationError
+from gateway.runtime.system_errors import advise
 
 
 def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
@@ -26,5 +27,5 @@ def server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None
             [f"tls_cert, tls_key: {files}: no PEM certificate chain with the private key that belongs to it"]
         ) from None
     except OSError as error:
-        raise ConfigurationError([f"tls_cert, tls_key: {cert}, {key}: {error.strerror}"]) from None
+        raise ConfigurationError([f"tls_cert, tls_key: {cert}, {key}: {advise(error)}"]) from None
     return context

@@ -28,6 +28,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from gateway.errors import NotAsPublished, StorageUnreachable
 from gateway.manifest import ManifestFile
+from gateway.runtime.system_errors import advise
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.interface import Stream
 from gateway.storage.published import encoding_fault, identity_fault
@@ -111,7 +112,7 @@ class Records:
             os.ftruncate(lock, 0)
             os.pwrite(lock, text, 0)
         except OSError as error:
-            _log.warning("what was found out about an object cannot be kept: %s", error.strerror)
+            _log.warning("what was found out about an object cannot be kept: %s", advise(error))
 
     def _path(self, file: ManifestFile) -> Path:
         if self._folder is None:

@@ -27,6 +27,7 @@ from gateway.config.storages import (
     StorageSettings,
 )
 from gateway.errors import StorageError
+from gateway.runtime.system_errors import advise
 from gateway.storage.catalog import Catalog
 from gateway.storage.interface import Storage
 from gateway.storage.local.comparisons import Comparisons
@@ -369,7 +370,7 @@ class Storages:
                 return
             except OSError as error:
                 self._registry_failed_at = time.monotonic()
-                raise StorageError(f"{self._registry} cannot be read: {error.strerror}") from error
+                raise StorageError(f"{self._registry} cannot be read: {advise(error)}") from error
             version = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
             if version == self._registry_version:
                 return

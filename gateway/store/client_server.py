@@ -24,6 +24,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.errors import ConfigurationError, StoreUnavailable
+from gateway.runtime.system_errors import describe
 from gateway.store.client_connection import ONLY_PRIMARY, NotPrimary
 from gateway.store.faults import REPLICA, TIMEOUT, Fault, Faults, fault_of_failure, fault_of_reply
 from gateway.store.key_names import PROBE_KEY
@@ -170,7 +171,7 @@ class ClientServer:
             text = f"the store at {self._address} did not answer within {self._timeout:g} s"
             return self._report(TIMEOUT, text)
         text = (
-            f"the store at {self._address} cannot be reached ({type(error).__name__}): "
+            f"the store at {self._address} cannot be reached ({describe(error)}): "
             "check that it runs and that redis_url is right"
         )
         return self._report(fault_of_failure(error), text)

@@ -4,12 +4,11 @@ A reason is a code: that of an error reply (READONLY, OOM, …) or one of ours (
 when it begins, and not again before all is well. `current` is what /readyz shows.
 
 - A reason that our own regular check finds has ended as soon as the check succeeds. "The store is back" is
-  logged
-  when all has been well for STEADY_SECONDS, so that a server that comes and goes writes no endless log.
+  logged when all has been well for STEADY_SECONDS, so that a server that comes and goes writes no endless
+  log.
 - A missing permission that our check does not need is shown for HELD_SECONDS after a request has met it.
 - A reason that only some requests meet, such as a permission that is missing for one command, has no such
-  end. It
-  is logged at most once in REPEAT_SECONDS.
+  end. It is logged at most once in REPEAT_SECONDS.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.errors import StoreUnavailable
+from gateway.runtime.system_errors import advise, system_error_of
 from gateway.store.replies import Consequence, ErrorReply
 
 STEADY_SECONDS: Final = 1.0
@@ -76,9 +76,12 @@ def fault_of_failure(error: BaseException) -> Fault:
     reply = getattr(error, "reply", None)
     if isinstance(reply, ErrorReply):
         return Fault(reply.code, f"{reply.code}: {reply.meaning.text}", f"the store is away: {reply.text}")
-    code, public = next(row for kind, *row in _FAILURES if isinstance(error, kind))
-    text = str(error) or public
-    return Fault(code, f"{code}: {public}", f"the store is away: {text}")
+    cause = system_error_of(error)
+    code, public = next(row for kind, *row in _FAILURES if isinstance(cause or error, kind))
+    if isinstance(error, StoreUnavailable):
+        return Fault(code, f"{code}: {public}", f"the store is away: {error}")
+    why = public if cause is None else advise(cause)
+    return Fault(code, f"{code}: {public}", f"the store is away ({why})")
 
 
 _FAILURES: Final[tuple[tuple[type[BaseException], str, str], ...]] = (

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from gateway.errors import GatewayError
 from gateway.runtime.addresses import MAX_SOCKET_PATH
+from gateway.runtime.system_errors import describe
 
 LONG_RUNNING: Final = frozenset({"up", "serve", "serve-mint", "serve-web"})
 """Commands that run until they are stopped: no other command waits for these to release a folder."""
@@ -169,7 +170,7 @@ class StoreFolder:
 
     def _unusable(self, error: OSError) -> GatewayError:
         return GatewayError(
-            f"{error.filename or self.data} cannot be used ({(error.strerror or str(error)).lower()}): "
+            f"{error.filename or self.data} cannot be used ({describe(error)}): "
             "make it writable, or choose another folder with --data"
         )
 

@@ -12,9 +12,9 @@ call and one connection a worker. The rules:
   NotExecuted, so that a command which must not be lost may be sent again.
 - The connection is made again whenever it is lost, with a back-off from 20 ms to 0.5 s. Scripts are loaded at
   each connection, and sent again whenever Redis has forgotten them.
-- A replica is never used. An error reply or a heartbeat that shows one ends the connection (see replies.py
-  and
-  heartbeat.py), and the server's name is looked up again. Each reason is logged once (see faults.py).
+- A replica is never used. An error reply (replies.py) or the answer to a question about the role
+  (primary_watch.py) that shows one ends the connection, and the server's name is looked up again. Each
+  reason is logged once (see faults.py).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from gateway.store.faults import (
     fault_of_failure,
     fault_of_reply,
 )
-from gateway.store.heartbeat import BEAT_SECONDS, OWN_QUESTIONS, Heartbeat, Probe
 from gateway.store.pipeline_connection import PipelineConnection
 from gateway.store.pipeline_opening import BackOff, connect, prepare, server_address
 from gateway.store.pipeline_state import Event, State, next_state
+from gateway.store.primary_watch import ASK_SECONDS, OWN_QUESTIONS, PrimaryWatch, Probe
 from gateway.store.replies import Consequence, ErrorReply
 from gateway.store.scripts import PROBE, Script
 
@@ -71,7 +71,7 @@ class Pipeline:
         self._queue = queue
         self._scripts = scripts
         self._faults = Faults(_log, server_address(self._options))
-        self._heartbeat: Heartbeat | None = None
+        self._primary_watch: PrimaryWatch | None = None
         self._state = State.IDLE
         self._connection: PipelineConnection | None = None
         self._ready_connection: PipelineConnection | None = None
@@ -136,8 +136,8 @@ class Pipeline:
         try:
             await probe
         except StoreUnavailable as error:
-            if self._heartbeat is not None:
-                self._heartbeat.judge(error)
+            if self._primary_watch is not None:
+                self._primary_watch.judge(error)
             raise StoreUnavailable(str(error), self._faults.reason) from None
         self._faults.is_well(self._loop.time())
         self._faults.raise_current()
@@ -158,7 +158,7 @@ class Pipeline:
 
     def _is_full(self, connection: PipelineConnection) -> bool:
         """Whether as many commands wait as may; our own questions do not count."""
-        own = self._heartbeat.pending if self._heartbeat is not None else 0
+        own = self._primary_watch.pending if self._primary_watch is not None else 0
         return len(connection.waiting) - own >= self._queue
 
     def _move(self, event: Event) -> None:
@@ -180,7 +180,9 @@ class Pipeline:
             self._connection = connection
             connection.on_error = partial(self._take_error, connection)
             connection.on_garbage = lambda: self._faults.begin(NO_REDIS, self._loop.time())
-            self._heartbeat = Heartbeat(connection, question, self._timeout, self._faults, self._give_up)
+            self._primary_watch = PrimaryWatch(
+                connection, question, self._timeout, self._faults, self._give_up
+            )
             self._move(Event.CONNECTED)
             began = self._loop.time()
             self.on_ready()
@@ -219,8 +221,8 @@ class Pipeline:
 
     async def _watch(self, connection: PipelineConnection) -> Event:
         """Check the connection and fail overdue commands, until it is LOST, SILENT or UNFIT; which one."""
-        assert self._heartbeat is not None
-        pause = min(self._timeout / CHECKS_PER_TIMEOUT, BEAT_SECONDS / 4)
+        assert self._primary_watch is not None
+        pause = min(self._timeout / CHECKS_PER_TIMEOUT, ASK_SECONDS / 4)
         while not connection.ended.done():
             now = self._loop.time()
             connection.expire(now)
@@ -228,7 +230,7 @@ class Pipeline:
             if oldest_deadline > now:
                 if self._state is State.STALLED:
                     self._move(Event.CAUGHT_UP)
-                self._heartbeat.beat(now)
+                self._primary_watch.ask_if_due(now)
                 self.on_ready()
             else:
                 if self._state is State.READY:
@@ -267,8 +269,8 @@ class Pipeline:
             self._give_up(connection, fault)
         elif reply.meaning.consequence is Consequence.REPORT:
             self._faults.begin(fault, self._loop.time(), is_checked=False)
-            if self._heartbeat is not None:
-                self._heartbeat.hurry()
+            if self._primary_watch is not None:
+                self._primary_watch.hurry()
         else:
             self._faults.note(fault, self._loop.time())
 

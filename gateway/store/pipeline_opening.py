@@ -11,9 +11,9 @@ from typing import Any, Final
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection
 
 from gateway.store.commands import Arguments, Command, NotExecuted, pack
-from gateway.store.heartbeat import RoleQuestion
 from gateway.store.key_names import PROBE_KEY
 from gateway.store.pipeline_connection import PipelineConnection
+from gateway.store.primary_watch import RoleQuestion
 from gateway.store.replies import ROLE_QUESTIONS, Consequence, ErrorReply, is_primary
 from gateway.store.scripts import PROBE, Script
 
@@ -107,7 +107,7 @@ async def prepare(
 
 
 async def _try_to_write(connection: PipelineConnection, deadline: float) -> None:
-    """Find out in another way whether this is a replica. Any other fault is the heartbeat's to report."""
+    """Find out in another way whether this is a replica. Any other fault is reported by the PrimaryWatch."""
     try:
         await _ask(connection, RoleQuestion(), (b"EVAL", PROBE.text, b"1", PROBE_KEY), deadline)
     except NotExecuted as error:

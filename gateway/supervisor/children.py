@@ -22,6 +22,7 @@ from gateway.errors import GatewayError
 from gateway.runtime import signals
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Counters, Totals, new_block
+from gateway.runtime.system_errors import advise
 from gateway.supervisor.child import ChildInput
 from gateway.supervisor.pulse import Pulse
 from gateway.supervisor.services import Service
@@ -127,7 +128,7 @@ class ChildStarter:
             child = Child(listening.name, slot, process, ready_reader, Counters(memory), self)
         except OSError as error:
             os.close(ready_reader)
-            raise GatewayError(f"{listening.name} {slot} could not start: {error.strerror}") from None
+            raise GatewayError(f"{listening.name} {slot} could not start: {advise(error)}") from None
         finally:
             for descriptor in (memory, ready_writer, stdin):
                 os.close(descriptor)

@@ -9,7 +9,6 @@ of a second to the supervisor's start and 20 MB to its memory. Each connection s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,10 @@ JSON_TYPE: Final = "application/json; charset=utf-8"
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 HEAD_BYTES: Final = 16_384
 HEAD_SECONDS: Final = 5.0
+"""For head and answer together, so a connection lasts no longer."""
+MAX_CONNECTIONS: Final = 64
+"""Served at once. Some probes and scrapers need one each, for some milliseconds; a connection that sends
+nothing takes a descriptor and up to 32 KiB of the supervisor's memory for HEAD_SECONDS."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class HealthServer:
         self._check = check
         self._totals = totals
         self._server: asyncio.Server | None = None
+        self._open = 0
 
     async def start(self) -> None:
         """Begin to answer."""
@@ -64,19 +68,31 @@ class HealthServer:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= MAX_CONNECTIONS:
+            body = b"too many connections at once\n"
+            writer.write(_response_head(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", len(body)) + body)
+            writer.close()  # as little fits into the kernel's buffer, so nothing is waited for
+            return
+        self._open += 1
         # A client that is too slow, sends too much or has gone away gets no answer.
-        with contextlib.suppress(
-            OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
-        ):
+        try:
             async with asyncio.timeout(HEAD_SECONDS):
-                head = await reader.readuntil(b"\r\n\r\n")
-                method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
-                path = rest.partition(" ")[0].partition("?")[0]
-                status, content_type, body = await self._respond(method, path)
-                head = _response_head(status, content_type, len(body))
-                writer.write(head if method == "HEAD" else head + body)
-                await writer.drain()
-        writer.close()
+                await self._exchange(reader, writer)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.transport.abort()
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        status, content_type, body = await self._respond(method, path)
+        head = _response_head(status, content_type, len(body))
+        writer.transport.set_write_buffer_limits(0)  # so that `drain` waits until the kernel has all of it
+        writer.write(head if method == "HEAD" else head + body)
+        await writer.drain()
 
     async def _respond(self, method: str, path: str) -> tuple[HTTPStatus, str, bytes]:
         if path not in ("/healthz", "/metrics"):

@@ -11,6 +11,7 @@ from typing import Any, Final
 import aiofiles
 
 from gateway.errors import GatewayError
+from gateway.runtime.system_errors import advise
 from gateway.store.embedded import EmbeddedStore, State
 from gateway.supervisor.children import Reaper, describe_end
 from gateway.supervisor.slots import BackOff
@@ -100,8 +101,11 @@ class StoreKeeper:
         self._ended = None
         try:
             process = self.store.spawn()
-        except (GatewayError, OSError) as error:
+        except GatewayError as error:
             _log.error("the embedded store could not start: %s", error)
+            return
+        except OSError as error:
+            _log.error("the embedded store could not start: %s", advise(error))
             return
         self._ended = self._reaper.watch(process)
         while self.store.state() in (State.DOWN, State.LOADING):

@@ -5,6 +5,7 @@ A key is 256 random bits, so a fast hash is enough: nobody can guess it (see gat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,16 +101,7 @@ class KeyRepository:
 
     async def find(self, which: str) -> KeyRecord:
         """The key that is named as for `revoke`. Raises Declined: key_unknown, key_ambiguous."""
-        keys = await self.list_all()
-        found = [key for key in keys if len(which) >= KEY_ID_LENGTH and key.hash.startswith(which)]
-        found = found or [key for key in keys if key.name == which]
-        if not found:
-            raise Declined("key_unknown", f"there is no API key {redact(which)}; `key list` shows them")
-        if len(found) > 1:
-            raise Declined(
-                "key_ambiguous", f"{len(found)} API keys have that name; name one by id (`key list`)"
-            )
-        return found[0]
+        return find_key(which, await self.list_all())
 
     async def expired_at(self, key: str) -> int | None:
         """When a key that is unknown now has expired (ms since 1970 UTC); None if it has not."""
@@ -124,6 +116,22 @@ class KeyRepository:
             return None
         digest = key_hash(key)
         return key_record(digest, await self._client.call("HGETALL", api_key_key(digest)))
+
+
+def find_key(which: str, *lists: Sequence[KeyRecord]) -> KeyRecord:
+    """The key that is named as for `KeyRepository.revoke`, of the first list that has one.
+
+    Raises Declined: key_unknown, key_ambiguous.
+    """
+    for keys in lists:
+        found = [key for key in keys if len(which) >= KEY_ID_LENGTH and key.hash.startswith(which)]
+        found = found or [key for key in keys if key.name == which]
+        if len(found) > 1:
+            text = f"{len(found)} API keys have that name; name one by id (`key list`)"
+            raise Declined("key_ambiguous", text)
+        if found:
+            return found[0]
+    raise Declined("key_unknown", f"there is no API key {redact(which)}; `key list` shows them")
 
 
 def check_key(name: str, role: str, expires_in: int | None) -> None:

@@ -56,15 +56,12 @@ class RequestModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_out_what_is_empty(cls, document: Any) -> Any:
+    def _make_null_of_what_is_empty(cls, document: Any) -> Any:
         if not isinstance(document, dict) or not any(value in ("", []) for value in document.values()):
             return document
         empty = _empty_forms(cls)
         return {
-            name: value
-            for name, value in document.items()
-            if not (value == "" and NO_TEXT in empty.get(name, ()))
-            and not (value == [] and NO_MEMBERS in empty.get(name, ()))
+            name: None if _is_empty(value, empty.get(name, ())) else value for name, value in document.items()
         }
 
     @classmethod
@@ -82,6 +79,10 @@ class RequestModel(BaseModel):
 
 class Parameters(RequestModel):
     """The base of the parameters of a URL: an empty one is not the same as none."""
+
+
+def _is_empty(value: Any, forms: tuple[dict[str, Any], ...]) -> bool:
+    return (value == "" and NO_TEXT in forms) or (value == [] and NO_MEMBERS in forms)
 
 
 @cache

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from gateway.catalogue.catalogue import Catalogue
 from gateway.catalogue.rules import MAX_NOTES
 from gateway.database.engine import Database
+from gateway.database.tables import API_KEY
 from gateway.errors import Declined
 from gateway.manifest import ManifestFile
+from gateway.tokens.keys import KEEP_SECONDS
 from gateway.tokens.repositories import Repositories
 from tests.support.control_plane import manifest
+from tests.support.timing import patience
 
 
 @pytest.fixture
@@ -120,6 +125,32 @@ async def test_what_is_declined_changes_nothing(catalogue: Catalogue, change: An
     assert raised.value.code == code
     assert await catalogue.list_all() == before
     await agree(catalogue)
+
+
+async def test_expired_keys_are_listed_apart_until_they_are_revoked_or_forgotten(
+    catalogue: Catalogue,
+) -> None:
+    old = await catalogue.create_key("shop", "mint", 1)
+    older = await catalogue.create_key("forgotten", "mint", 1)
+    lasting = await catalogue.create_key("shop", "mint")
+    assert await catalogue.list_keys() == ([old.record, older.record, lasting.record], [])
+
+    async def all_expired() -> bool:
+        return len((await catalogue.list_keys())[1]) == 2
+
+    async with asyncio.timeout(patience(5)):
+        while not await all_expired():  # noqa: ASYNC110 - nothing announces what is waited for
+            await asyncio.sleep(0.05)
+    assert await catalogue.list_keys() == ([lasting.record], [old.record, older.record])
+    async with catalogue.database.writing() as connection:
+        long_ago = older.record.created - 1000 * KEEP_SECONDS
+        await connection.execute(
+            update(API_KEY).where(API_KEY.c.hash == older.record.hash).values(expires=long_ago)
+        )
+    assert await catalogue.list_keys() == ([lasting.record], [old.record])
+    assert await catalogue.revoke_key("shop") == lasting.record, "the key that works is meant"
+    assert await catalogue.revoke_key("shop") == old.record
+    assert await catalogue.list_keys() == ([], [])
 
 
 async def test_keys_are_in_both(catalogue: Catalogue) -> None:

@@ -33,8 +33,8 @@ def files(tmp_path: Path) -> Path:
     ("name", "fault"),
     [
         ("good.pem", None),
-        ("none.pem", "cannot be read: No such file or directory"),
-        ("folder", "cannot be read: Is a directory"),
+        ("none.pem", "cannot be read: it or its folder does not exist: correct the path"),
+        ("folder", "cannot be read: it is a folder, not a file"),
         ("empty.pem", "has no certificates in PEM form"),
         ("text.pem", "has no certificates in PEM form"),
         ("damaged.pem", "has no certificates in PEM form"),
@@ -52,9 +52,10 @@ def test_every_file_is_looked_at(files: Path) -> None:
     store = f"rediss://h?ssl_ca_certs={files / 'none.pem'}&ssl_certfile={files / 'good.pem'}"
     table = {**GOOGLE, "service_account": files / "none.json"}
     settings = Settings.model_validate({"storage": {"shop": table}, "redis_url": store})
+    missing = "cannot be read: it or its folder does not exist: correct the path"
     assert trust_faults(settings) == [
-        f"storage.shop.service_account: {files / 'none.json'} cannot be read: No such file or directory",
-        "redis_url: the file of its option ssl_ca_certs cannot be read: No such file or directory",
+        f"storage.shop.service_account: {files / 'none.json'} {missing}",
+        f"redis_url: the file of its option ssl_ca_certs {missing}",
     ]
 
 
@@ -65,4 +66,4 @@ def test_a_gateway_does_not_start_without_them(tmp_path: Path, command: str) -> 
     done = Gateway(tmp_path, {**variables, "GATEWAY_REDIS_URL": "redis://127.0.0.1:1"}).run(command, code=1)
     [line] = done.stderr.splitlines()
     assert "storage.shop.ca_file:" in line
-    assert "none.pem cannot be read: No such file or directory" in line
+    assert "none.pem cannot be read: it or its folder does not exist: correct the path" in line

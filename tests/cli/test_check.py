@@ -386,7 +386,7 @@ def test_a_front_proxy_that_knows_no_path() -> None:
 def test_a_front_proxy_that_is_away(gateway: Gateway, files: Path) -> None:
     gateway.run("product", "add", "drums", "1", files)
     found = report(gateway, "--proxy", "http://127.0.0.1:1", code=1)
-    assert "http://127.0.0.1:1 cannot be reached (Connection refused)" in found["proxy"]["text"]
+    assert "http://127.0.0.1:1 cannot be reached (the connection is refused)" in found["proxy"]["text"]
     [fault] = gateway.json("check", *FREE, "--proxy", "example.com", code=1)
     assert fault["text"] == "--proxy: must be http://HOST or https://HOST"
 

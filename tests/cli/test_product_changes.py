@@ -8,6 +8,7 @@ import pytest
 
 from gateway.products.left_out import MAX_NAMED
 from tests.support.console import Gateway
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -83,6 +84,14 @@ def test_keys_mint_by_default_and_expire(gateway: Gateway) -> None:
     assert made["expiresAt"] > made["createdAt"]
     assert gateway.json("key", "create", "office", "--role", "admin")["expiresAt"] is None
     assert "never" in gateway.run("key", "list").stdout
+    brief = gateway.json("key", "create", "brief", "--expires", "1s")["keyId"]
+
+    def listed() -> list[tuple[str, str]]:
+        return [(it["name"], it["status"]) for it in gateway.json("key", "list")]
+
+    wait_until(lambda: ("brief", "expired") in listed(), "the key is listed as expired")
+    assert gateway.json("key", "revoke", "brief")["keyId"] == brief
+    assert listed() == [("shop", "active"), ("office", "active")]
     for text in ("0", "-1", "soon", "99999d"):
         assert "--expires" in gateway.fault("key", "create", "x", "--expires", text)
 

@@ -318,10 +318,13 @@ def test_toml_is_checked(text: str, wanted: str, tmp_path: Path) -> None:
 
 def test_an_unreadable_settings_file_is_reported_with_what_named_it(tmp_path: Path) -> None:
     assert faults(toml=Path("none.toml")) == (
-        "--config none.toml: the file cannot be read: No such file or directory",
+        "--config none.toml: the file cannot be read: it or its folder does not exist: correct the path",
     )
     [fault] = faults(env={"GATEWAY_CONFIG": str(tmp_path)})
-    assert fault == f"GATEWAY_CONFIG={tmp_path}: the file cannot be read: Is a directory"
+    assert (
+        fault
+        == f"GATEWAY_CONFIG={tmp_path}: the file cannot be read: it is a folder, not a file: name a file"
+    )
     (tmp_path / "bad.toml").write_bytes(b'listen = "\xff"')
     assert "is not TOML" in faults(toml=Path("bad.toml"))[0]
 

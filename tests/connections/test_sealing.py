@@ -37,7 +37,7 @@ def test_a_sealed_value_is_of_one_row(tmp_path: Path) -> None:
 
 def test_another_or_no_key_says_what_to_do(tmp_path: Path) -> None:
     sealed = SecretBox(tmp_path / "one").seal(SECRET, "c1")
-    with pytest.raises(SealError, match="No such file"):
+    with pytest.raises(SealError, match="it or its folder does not exist"):
         SecretBox(tmp_path / "two").open(sealed, "c1")
     (tmp_path / "three").mkdir()
     (tmp_path / "three" / KEY_FILE).write_bytes(b"short")

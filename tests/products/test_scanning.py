@@ -178,5 +178,5 @@ def test_unreadable_files_and_folders_are_faults() -> None:
             (top / "closed").chmod(0o700)
     assert len(found) == 2
     assert any("file may not be read" in fault for fault in found)
-    assert any("closed cannot be listed: Permission denied" in fault for fault in found)
-    assert "cannot be reached: Permission denied" in single
+    assert any("closed cannot be listed: this user may not do that" in fault for fault in found)
+    assert "cannot be reached: this user may not do that" in single

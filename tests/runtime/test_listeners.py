@@ -74,12 +74,18 @@ def test_ipv6_and_both() -> None:
 @pytest.mark.parametrize(
     ("address", "fault"),
     [
-        ("203.0.113.7:0", "cannot listen on 203.0.113.7:0: cannot assign requested address; change listen"),
+        (
+            "203.0.113.7:0",
+            "cannot listen on 203.0.113.7:0: this machine does not have that address; change listen",
+        ),
         (
             "no-such-host.invalid:1",
             "cannot listen on no-such-host.invalid:1: this host name is not known here",
         ),
-        ("unix:/no/such/folder/x", "cannot listen on unix:/no/such/folder/x: no such file or directory"),
+        (
+            "unix:/no/such/folder/x",
+            "cannot listen on unix:/no/such/folder/x: it or its folder does not exist",
+        ),
     ],
 )
 def test_an_address_that_cannot_work_is_one_line(address: str, fault: str) -> None:

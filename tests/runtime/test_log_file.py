@@ -146,7 +146,7 @@ def test_a_folder_that_vanishes_is_told_once_and_used_again_when_it_is_back(
     shutil.rmtree(path.parent)
     write(log, *"2345")
     assert caplog.messages == [
-        f"access_log: {path} cannot be written (No such file or directory): "
+        f"access_log: {path} cannot be written (it or its folder does not exist): "
         "lines may be lost until it can be, and downloads go on"
     ]
     path.parent.mkdir()
@@ -187,6 +187,8 @@ def test_a_full_disk_is_told_once_and_damages_one_line_at_most(
     assert log.write(b"fifth\n", 1) == 0
     assert path.read_text() == "first\nsec\nfifth\n"
     assert len(caplog.messages) == 2
-    assert caplog.messages[0].startswith(f"access_log: {path} cannot be written (File too large)")
+    assert caplog.messages[0].startswith(
+        f"access_log: {path} cannot be written (it is larger than files may be here)"
+    )
     assert caplog.messages[1].endswith("lines that are lost: 3")
     log.close()

@@ -214,7 +214,7 @@ async def test_a_permission_that_only_requests_need_is_told_and_shown(
 async def test_an_idle_connection_that_is_closed_is_no_fault(
     own_store: StoreServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.store.heartbeat.BEAT_SECONDS", 1000)
+    monkeypatch.setattr("gateway.store.primary_watch.ASK_SECONDS", 1000)
     caplog.set_level(logging.INFO)
     name = StoreName(own_store.socket)
     async with topology(name.url) as made:

@@ -31,7 +31,7 @@ class ByteStore:
         self.commands: asyncio.Queue[list[bytes]] = asyncio.Queue()
         self.writer: asyncio.StreamWriter | None = None
         self.greeted = 0
-        self.beats = 0
+        self.probes = 0
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -49,7 +49,7 @@ class ByteStore:
                         writer.write(b"+OK\r\n")
                     elif command[0] == b"ROLE" or command[1:2] == [PROBE.sha.encode()]:
                         writer.write(b"*1\r\n$6\r\nmaster\r\n")
-                        self.beats += command[0] == b"EVALSHA"
+                        self.probes += command[0] == b"EVALSHA"
                     else:
                         self.commands.put_nowait(command)
         writer.close()
@@ -66,9 +66,9 @@ class ByteStore:
 
 
 @pytest.fixture(autouse=True)
-def one_beat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The heartbeat beats once, at the connection: this server would answer further beats out of turn."""
-    monkeypatch.setattr("gateway.store.heartbeat.BEAT_SECONDS", 1000)
+def one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The role is asked for once, at the connection. Later questions would be answered out of turn."""
+    monkeypatch.setattr("gateway.store.primary_watch.ASK_SECONDS", 1000)
 
 
 @asynccontextmanager
@@ -78,7 +78,7 @@ async def connected(path: Path, queue: int = 100) -> AsyncIterator[tuple[ByteSto
     pipeline = Pipeline(f"unix://{store.path}", timeout=TIMEOUT, queue=queue, scripts=(ECHO,))
     pipeline.start()
     try:
-        await until(lambda: pipeline.is_ready and store.beats == 1)
+        await until(lambda: pipeline.is_ready and store.probes == 1)
         yield store, pipeline
     finally:
         await pipeline.stop()
@@ -178,7 +178,7 @@ async def test_a_lost_connection_fails_what_waits_and_comes_back(tmp_path: Path)
         store.writer.close()
         for one in asked:
             assert not isinstance(await refused(one), NotExecuted)  # it may have been carried out
-        await until(lambda: store.greeted >= greeted + 2 and pipeline.is_ready and store.beats == 2)
+        await until(lambda: store.greeted >= greeted + 2 and pipeline.is_ready and store.probes == 2)
         again = pipeline.call("GET", "b").as_future()
         await asyncio.sleep(0)
         store.answer(b":1\r\n")

@@ -156,7 +156,7 @@ def test_a_log_folder_that_vanishes_stops_no_download_and_is_told_once(up: Share
 
     def told() -> int:
         assert download(up) == b"kit"
-        return up.errors().count("access.log cannot be written (No such file or directory)")
+        return up.errors().count("access.log cannot be written (it or its folder does not exist)")
 
     wait_until(lambda: told() >= 1, "it is told")
     for _ in range(20):

@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.cli.checks import Finding, failed, passed, warned
 from gateway.config.units import format_size
+from gateway.runtime.system_errors import describe
 
 SUBJECT: Final = "cache"
 _BLOCK: Final = 512
@@ -24,7 +25,7 @@ def check_cache(path: Path, max_bytes: int) -> Finding:
         return _check_access(path) or _check_owner(path) or _check_room(path, max_bytes)
     except OSError as error:
         return failed(
-            SUBJECT, f"{path} cannot be examined ({error.strerror})", "repair it, or change cache.path"
+            SUBJECT, f"{path} cannot be examined ({describe(error)})", "repair it, or change cache.path"
         )
 
 

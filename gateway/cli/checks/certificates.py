@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.redis_options import files_of
 from gateway.config.settings import Settings
+from gateway.runtime.system_errors import advise
 
 
 def trust_faults(settings: Settings) -> list[str]:
@@ -46,4 +47,4 @@ def _unreadable(path: Path) -> str:
         with path.open("rb"):
             return ""
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return f"cannot be read: {advise(error)}"

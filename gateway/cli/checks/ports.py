@@ -19,6 +19,7 @@ from gateway.cli.checks import Finding, Level, failed, passed, warned
 from gateway.config.settings import LISTENERS, Settings
 from gateway.config.sources import toml_name
 from gateway.runtime.addresses import Address
+from gateway.runtime.system_errors import describe
 from gateway.supervisor.services import SERVICES
 
 ANSWER_SECONDS: Final = 2.0
@@ -56,7 +57,7 @@ def _check(name: str, address: Address) -> Finding:
         )
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            return failed(name, f"{address} cannot be used ({error.strerror})", f"change {name}")
+            return failed(name, f"{address} cannot be used ({describe(error)})", f"change {name}")
         state = _gateway_state(address)
         if state == "ok":
             return passed(name, f"{address} is served by a running gateway")

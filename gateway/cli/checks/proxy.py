@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
-import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +18,7 @@ from urllib.parse import quote, urlsplit
 from gateway.cli.checks import Finding, failed, passed, warned
 from gateway.http.ranges import MAX_PARTS
 from gateway.manifest import Manifest, ManifestFile
+from gateway.runtime.system_errors import describe
 from gateway.secrets import new_token
 
 TOKEN_SECONDS: Final = 60
@@ -279,10 +278,6 @@ def _code(response: Response) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid: {error.verify_message}"
-    if isinstance(error, socket.gaierror):
-        return "its host is not known"
     if isinstance(error, TimeoutError):
         return f"no response within {ANSWER_SECONDS:g} s"
-    return getattr(error, "strerror", None) or type(error).__name__
+    return describe(error)

@@ -7,6 +7,7 @@ import os
 from typing import Final
 
 from gateway.errors import StorageError
+from gateway.runtime.system_errors import advise
 from gateway.storage.interface import FilePart, Stream
 from gateway.storage.local.page_cache import read_into_memory
 
@@ -18,7 +19,7 @@ def read_part(part: FilePart, start: int, length: int) -> bytes:
     try:
         data = os.pread(part.fd, length, start)
     except OSError as error:
-        raise StorageError(f"a stored part of a file cannot be read: {error.strerror}") from error
+        raise StorageError(f"a stored part of a file cannot be read: {advise(error)}") from error
     if len(data) != length:
         raise StorageError(_TRUNCATED)
     return data
@@ -31,7 +32,7 @@ def read_into_memory_and_close(fd: int, start: int, stop: int) -> None:
     except EOFError:
         raise StorageError(_TRUNCATED) from None
     except OSError as error:
-        raise StorageError(f"a stored part of a file cannot be read: {error.strerror}") from error
+        raise StorageError(f"a stored part of a file cannot be read: {advise(error)}") from error
     finally:
         os.close(fd)
 

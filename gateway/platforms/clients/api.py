@@ -27,6 +27,7 @@ import aiohttp
 from gateway.errors import GatewayError
 from gateway.http.strict_json import JsonFault, parse
 from gateway.platforms.fields import Fields
+from gateway.runtime.system_errors import describe
 
 MAX_RESPONSE: Final = 8 * 1024 * 1024
 """Bytes. A page of 20 orders with 500 lines each has about 6 MiB."""
@@ -197,10 +198,10 @@ class Api:
                 return parse(bytes(body)), response.headers
         except TimeoutError:
             raise ApiUnavailable(f"{title} did not answer within {TIMEOUT_SECONDS:.0f} s.", 0) from None
+        except JsonFault as failure:
+            raise ApiRefused(f"The answer of {title} is not what it promises: {failure}") from None
         except (aiohttp.ClientError, OSError, ValueError) as failure:
-            if isinstance(failure, JsonFault):
-                raise ApiRefused(f"The answer of {title} is not what it promises: {failure}") from None
-            raise ApiUnavailable(f"{title} cannot be reached: {type(failure).__name__}.", 0) from None
+            raise ApiUnavailable(f"{title} cannot be reached: {describe(failure)}.", 0) from None
 
 
 _HINTS: Final = {

@@ -30,6 +30,7 @@ from typing import Final
 
 from gateway.errors import StorageError
 from gateway.runtime.metrics import CACHE_BYPASSED, CACHE_DAMAGED, CACHE_FAILURES, CACHE_HITS, CACHE_WAITED
+from gateway.runtime.system_errors import advise
 from gateway.storage.cache.budget import CacheBudget
 from gateway.storage.cache.fetching import (
     MAX_FETCHES,
@@ -233,5 +234,5 @@ class SliceCache:
             _log.warning(
                 "the cache at %s fails, objects are read from their storages meanwhile: %s",
                 self._path,
-                error.strerror or error,
+                advise(error),
             )

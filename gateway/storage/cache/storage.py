@@ -76,10 +76,14 @@ class CachedStorage:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await origin.check()
-        except (TimeoutError, StorageUnreachable) as error:
-            self._silent_until = time.monotonic() + ASK_AGAIN_SECONDS
-            why = str(error) or f"no answer in {PATIENCE_SECONDS:g} s"
-            _log.warning("storage %s: what is cached is served without asking: %s", self.name, why)
+        except TimeoutError:
+            self._serve_without_asking(f"no answer in {PATIENCE_SECONDS:g} s")
+        except StorageUnreachable as error:
+            self._serve_without_asking(str(error))
+
+    def _serve_without_asking(self, why: str) -> None:
+        self._silent_until = time.monotonic() + ASK_AGAIN_SECONDS
+        _log.warning("storage %s: what is cached is served without asking: %s", self.name, why)
 
     def _wrap(self, blob: Blob | None, file: ManifestFile) -> Blob | None:
         origin = None if blob is None else blob.as_object

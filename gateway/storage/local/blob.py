@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from gateway.errors import StorageError
+from gateway.runtime.system_errors import describe
 from gateway.storage.local.page_cache import READ_BYTES, Probe, choose_probe, is_in_memory, read_into_memory
 
 KEPT_BYTES: Final = 16 * 1024
@@ -249,7 +250,7 @@ def _other_facts(facts: os.stat_result) -> tuple[int, int, int, int]:
 
 def reason(error: OSError) -> str:
     """Say in a few words what a failed system call means. The text follows the name of the file."""
-    return _REASONS.get(error.errno or 0) or f"cannot be read: {error.strerror}"
+    return _REASONS.get(error.errno or 0) or f"cannot be read: {describe(error)}"
 
 
 def close(fd: int) -> None:

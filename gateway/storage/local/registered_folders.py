@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.errors import ConfigurationError, StorageError
+from gateway.runtime.system_errors import advise
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def read_registry(data: Path) -> dict[str, Registered]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+        raise StorageError(f"{path} cannot be read: {advise(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError):
         raise StorageError(
             f'{path} is damaged: it should hold {{"NAME": {{"type": "local", "root": "…"}}}}'
@@ -111,7 +112,7 @@ def register_entries(data: Path, entries: Iterable[Registered]) -> None:
     except StorageError as error:
         raise ConfigurationError([str(error)]) from error
     except OSError as error:
-        raise ConfigurationError([f"{data / REGISTRY} cannot be written: {error.strerror}"]) from error
+        raise ConfigurationError([f"{data / REGISTRY} cannot be written: {advise(error)}"]) from error
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from gateway.runtime.system_errors import describe
 from gateway.storage.retries import TransientError
 from gateway.storage.s3.connection import StorageConnection
-from gateway.storage.s3.opening import explain
 from gateway.storage.s3.responses import Head, PermanentError
 
 READ_BYTES: Final = 64 * 1024
@@ -33,7 +33,7 @@ async def read_body(connection: StorageConnection, head: Head, most: int, second
     except TimeoutError:
         raise TransientError("the storage sent nothing in time (read_timeout)") from None
     except OSError as error:
-        raise TransientError(f"the connection was lost: {explain(error)}") from None
+        raise TransientError(f"the connection was lost: {describe(error)}") from None
 
 
 async def _read_chunks(reader: _Reader, most: int) -> bytes:

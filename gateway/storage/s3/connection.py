@@ -14,7 +14,8 @@ import socket
 import ssl
 from typing import Final
 
-from gateway.storage.s3.opening import explain, wait_writable
+from gateway.runtime.system_errors import describe
+from gateway.storage.s3.opening import wait_writable
 from gateway.storage.s3.receive_buffer import ReceiveBuffer
 from gateway.storage.s3.responses import MAX_HEAD_BYTES, Head, PermanentError, parse_head
 
@@ -106,7 +107,7 @@ class StorageConnection:
             raise
         except OSError as error:
             raise ConnectionLost(
-                f"the connection to the storage was lost: {explain(error)}", begun=begun
+                f"the connection to the storage was lost: {describe(error)}", begun=begun
             ) from None
         raise PermanentError("cannot be read: the storage sent interim responses only")
 

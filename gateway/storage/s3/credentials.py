@@ -172,9 +172,12 @@ def explain_no_keys(name: str, error: Exception) -> str:
             "AWS_SECRET_ACCESS_KEY"
         )
     if isinstance(error, exceptions.ProfileNotFound):
-        return f"{error}: correct storage.{name}.profile, or add it with `aws configure --profile`"
+        return (
+            f"the profile ({error.kwargs.get('profile')}) is not in the AWS files: correct "
+            f"storage.{name}.profile, or add it with `aws configure --profile`"
+        )
     if isinstance(error, exceptions.PartialCredentialsError):
-        return f"only half of the keys was found: {error}"
+        return "only half of the keys was found: set the access key and the secret key in the same place"
     return (
         f"the keys could not be fetched ({type(error).__name__}): check the profile, the role or "
         "the metadata service"

@@ -30,8 +30,8 @@ def parse_page(body: bytes) -> Page:
         raise ValueError("a document type")
     try:
         root = ElementTree.fromstring(body)  # noqa: S314 - it declares no entities
-    except ElementTree.ParseError as error:
-        raise ValueError(str(error)) from None
+    except ElementTree.ParseError:
+        raise ValueError("no well-formed XML") from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     if root.tag != "ListBucketResult":

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from gateway.runtime.system_errors import advise
 from gateway.storage.proxies import proxy_hint
 from gateway.storage.retries import TransientError
 from gateway.storage.s3.bucket import Bucket
@@ -24,7 +25,7 @@ def make_tls_context(bucket: Bucket) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=None if bucket.ca_file is None else str(bucket.ca_file))
     except OSError as error:
-        raise PermanentError(f"cannot be read: ca_file {str(bucket.ca_file)!r}: {explain(error)}") from error
+        raise PermanentError(f"cannot be read: ca_file {str(bucket.ca_file)!r}: {advise(error)}") from error
     context.set_alpn_protocols(["http/1.1"])
     if not bucket.verify:
         context.check_hostname = False
@@ -46,7 +47,7 @@ async def open_socket(bucket: Bucket, context: ssl.SSLContext | None) -> socket.
     except TimeoutError:
         raise TransientError(f"looking up {bucket.host} takes too long (connect_timeout)") from None
     except OSError as error:
-        raise TransientError(f"{bucket.host} cannot be looked up: {explain(error)}{proxy_hint()}") from None
+        raise TransientError(f"{bucket.host} cannot be looked up: {advise(error)}{proxy_hint()}") from None
     fault = f"{bucket.host} has no address"
     for tried, (family, kind, protocol, _, address) in enumerate(found):
         share = (deadline - loop.time()) / (len(found) - tried)
@@ -61,7 +62,7 @@ async def open_socket(bucket: Bucket, context: ssl.SSLContext | None) -> socket.
                 "check `ca_file` and `endpoint`"
             ) from None
         except OSError as error:
-            fault = f"{server} cannot be reached: {explain(error)}"
+            fault = f"{server} cannot be reached: {advise(error)}"
     raise TransientError(fault + proxy_hint())
 
 
@@ -124,8 +125,3 @@ async def _wait_for(fd: int, add: Callable[..., None], remove: Callable[[int], b
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def explain(error: OSError) -> str:
-    """Say in a few words what an OSError means."""
-    return error.strerror or str(error) or type(error).__name__

@@ -15,12 +15,12 @@ from typing import Final, ParamSpec
 
 from gateway.manifest import ManifestFile
 from gateway.runtime.metrics import UPSTREAM_BYTES
+from gateway.runtime.system_errors import describe
 from gateway.storage.object_storage import describe_object
 from gateway.storage.resuming_stream import ResumingStream
 from gateway.storage.retries import TransientError
 from gateway.storage.s3.client import Client
 from gateway.storage.s3.connection import StorageConnection
-from gateway.storage.s3.opening import explain
 from gateway.storage.s3.responses import ExpectedObject
 
 SLOW_BYTES: Final = 256 * 1024
@@ -80,7 +80,7 @@ class S3Stream(ResumingStream[StorageConnection]):
             self._break_off(_timed_out())
             raise BlockingIOError from None
         except OSError as error:
-            self._break_off(TransientError(f"the connection was lost: {explain(error)}"))
+            self._break_off(TransientError(f"the connection was lost: {describe(error)}"))
             raise BlockingIOError from None
         if not moved:
             self._break_off(TransientError("the storage closed the connection before the end"))

@@ -30,7 +30,7 @@ async def test_a_disk_that_times_out_is_reported(
     await rig.settled()
     assert rig.counts[counters.CACHE_FAILURES] == 1
     [line] = [record.getMessage() for record in caplog.records if "the cache at" in record.getMessage()]
-    assert os.strerror(errno.ETIMEDOUT) in line
+    assert "no answer came in time" in line
     assert not list(rig.path.glob("??/*"))
 
 

@@ -189,7 +189,7 @@ def test_what_is_not_there(shop: Shop, looked: S3Catalog) -> None:
             {"region": "eu-west-9"},
             "is stored elsewhere (400 AuthorizationHeaderMalformed): set `region` to 'us-east-1'",
         ),
-        ({"endpoint": "http://127.0.0.1:1"}, "127.0.0.1:1 cannot be reached: Connection refused"),
+        ({"endpoint": "http://127.0.0.1:1"}, "127.0.0.1:1 cannot be reached: the connection is refused"),
         ({"access_key": None, "secret_key": None, "profile": "none"}, "correct storage.shop.profile"),
     ],
 )

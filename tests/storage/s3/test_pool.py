@@ -221,7 +221,7 @@ async def test_certificates_are_checked(everywhere: Upstream, counted: Counted) 
     with pytest.raises(StorageError, match=r"the certificate of 127\.0\.0\.2:.* is not valid"):
         await read(another, file)
     missing = S3Storage(secure.bucket(ca_file="/nowhere/ca.pem"), counted.add)
-    with pytest.raises(StorageError, match=r"ca_file '/nowhere/ca\.pem': No such file"):
+    with pytest.raises(StorageError, match=r"ca_file '/nowhere/ca\.pem': it or its folder does not exist"):
         await read(missing, file)
     unchecked = S3Storage(secure.bucket(ca_file=None, verify=False), counted.add)
     assert await read(unchecked, file, 0, 5) == CONTENT[:5]

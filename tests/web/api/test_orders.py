@@ -138,8 +138,11 @@ async def test_the_seller_grants_and_overrides(sales: Sales) -> None:
     assert changed["entitlement"]["status"] == "revoked"
     assert changed["entitlement"]["reasons"] == ["seller_revoked"]
     assert await sales.ask("GET", path) == (200, changed)
-    _, changed = await sales.ask("PATCH", path, {"override": None})
-    assert changed["entitlement"]["status"] == "active"
+    for null in (None, ""):
+        await sales.ask("PATCH", path, {"override": "revoke"})
+        _, changed = await sales.ask("PATCH", path, {"override": null})
+        assert changed["entitlement"]["status"] == "active"
+        assert changed["entitlement"]["override"] is None
     assert (await sales.ask("PATCH", path, {"reason": "x"}))[0] == 400
     assert (await sales.ask("POST", "/entitlements", {**body, "productId": "no"}))[0] == 404
     assert (await sales.ask("POST", "/entitlements", {**body, "scope": "version"}))[0] == 400

@@ -1,9 +1,9 @@
 """Asks a server twice a second whether it is the primary and can serve what the ledger needs.
 
 After a failover the old primary may keep its connections and go on answering reads, which are out of date.
-Requests that only read would never notice. So each beat asks for the role, and runs a script that changes
-nothing but fails where a claim would fail. The beats also keep the connection from being idle, which servers
-and firewalls close.
+Requests that only read would never notice. So the role is asked for each time, and a script is run that
+changes nothing but fails where a claim would fail. The questions also keep the connection from being idle,
+which servers and firewalls close.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gateway.store.pipeline_connection import PipelineConnection
 from gateway.store.replies import ROLE_QUESTIONS, Consequence, is_primary
 from gateway.store.scripts import PROBE
 
-BEAT_SECONDS: Final = 0.5
+ASK_SECONDS: Final = 0.5
 """For so long at most a replica's reads are believed. With a pause of less than a second, no `timeout` of
 Redis (whole seconds) finds the connection idle."""
 
@@ -32,7 +32,7 @@ class RoleQuestion(Command):
 
 
 class Probe(ScriptCall):
-    """The script that shows whether a claim would work. Its error reply is judged by `Heartbeat.judge`."""
+    """The script that shows whether a claim would work. Its error reply is judged by `PrimaryWatch.judge`."""
 
     def __init__(self) -> None:
         super().__init__(PROBE, PROBE_KEY)
@@ -41,8 +41,8 @@ class Probe(ScriptCall):
 OWN_QUESTIONS: Final = (RoleQuestion, Probe)
 
 
-class Heartbeat:
-    """The beats on one connection. pending: how many of its questions are not answered yet."""
+class PrimaryWatch:
+    """The questions on one connection. pending: how many of them are not answered yet."""
 
     def __init__(
         self, connection: PipelineConnection, question: int, timeout: float, faults: Faults, give_up: GiveUp
@@ -61,14 +61,14 @@ class Heartbeat:
         self.pending = 0
 
     def hurry(self) -> None:
-        """Let the next beat be due now: a request has met a fault."""
+        """Let the next questions be due now: a request has met a fault."""
         self._due = 0.0
 
-    def beat(self, now: float) -> None:
-        """Ask, if a beat is due and the last one has been answered. now: by the event loop's clock."""
+    def ask_if_due(self, now: float) -> None:
+        """Ask, if it is time and the last questions have been answered. now: by the event loop's clock."""
         if now < self._due or self.pending:
             return
-        self._due = now + BEAT_SECONDS
+        self._due = now + ASK_SECONDS
         if self._question < len(ROLE_QUESTIONS):
             role = RoleQuestion()
             self._send(role, pack(ROLE_QUESTIONS[self._question]), self._take_role)
