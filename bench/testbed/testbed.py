@@ -38,6 +38,8 @@ OBJECT = "object.bin"
 
 SIZES = {SMALL: 1024, BIG: 1 << 30, OBJECT: 1 << 30}
 LIFETIME_MS = 86_400_000
+ANY_TIME = 0
+"""In place of the time of a new token: the script takes the server's time."""
 ENOUGH_DOWNLOADS = 1_000_000
 
 COUNT = """
@@ -191,7 +193,8 @@ class Testbed:
         if limited:
             fields += ["max", ENOUGH_DOWNLOADS, "size", SIZES[name]]
         for token in tokens:
-            yield ("EVALSHA", CREATE.sha, 1, token_key(token_id(token)), "in", LIFETIME_MS, *fields)
+            key = token_key(token_id(token))
+            yield ("EVALSHA", CREATE.sha, 1, key, "in", LIFETIME_MS, ANY_TIME, *fields)
 
     def unknown_tokens(self) -> list[str]:
         """Well-formed tokens that were never minted."""

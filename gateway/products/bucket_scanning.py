@@ -43,6 +43,11 @@ class ScannedObject:
         return self.facts.modified
 
     @property
+    def in_bucket(self) -> bool:
+        """Whether it is an object and not a file."""
+        return True
+
+    @property
     def has_digests(self) -> bool:
         """Whether the storage has SHA-256 and CRC-32 of the content."""
         return bool(self.facts.sha256 and self.facts.crc32)

@@ -59,6 +59,11 @@ class ScannedFile:
         """The path, as it is shown to the user."""
         return printable(self.path)
 
+    @property
+    def in_bucket(self) -> bool:
+        """Whether it is an object and not a file."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Publication:

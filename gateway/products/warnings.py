@@ -30,15 +30,20 @@ class Scanned(Protocol):
     def modified(self) -> int:
         """In nanoseconds since 1970."""
 
+    @property
+    def in_bucket(self) -> bool:
+        """Whether it is an object: its ETag or version shows a change, whatever its date."""
+
 
 def publication_warnings(files: Sequence[Scanned], now: float) -> list[str]:
     """Every warning about these files. now: seconds since 1970."""
     return [*_dates(files, now), *_names([file.name for file in files])]
 
 
-def _dates(files: Sequence[Scanned], now: float) -> Iterator[str]:
+def _dates(scanned: Sequence[Scanned], now: float) -> Iterator[str]:
+    files = [file for file in scanned if not file.in_bucket]
     old = [file for file in files if file.modified < OLDEST_REAL * NANOSECONDS]
-    late = [file for file in files if file.modified > (now + CLOCK_SECONDS) * NANOSECONDS]
+    late = [file for file in scanned if file.modified > (now + CLOCK_SECONDS) * NANOSECONDS]
     if old:
         yield f"{_count(old)} dated 1970 or 1980, which a build or an archive sets: {_example(old)}; {_TOLD}"
     if late:

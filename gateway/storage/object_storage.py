@@ -108,9 +108,13 @@ class ObjectStorage:
         """Begin to read a span, which also shows that the object is there. Raises StorageError."""
         assert start < stop, "there is nothing to fetch"
         try:
-            stream = await self.begin(self.current(file), start, stop)
-        except NotAsPublished as error:
-            stream = await self.begin(await self._adopt(file, error), start, stop)
+            try:
+                stream = await self.begin(self.current(file), start, stop)
+            except NotAsPublished as error:
+                stream = await self.begin(await self._adopt(file, error), start, stop)
+        except StorageError:
+            self._checked_at.pop(file, None)  # or HEAD would say for a while that all is well
+            raise
         self._remember(file)
         return stream
 

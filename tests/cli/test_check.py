@@ -263,6 +263,8 @@ class Front:
             extra["Content-Range"] = f"bytes 0-{last}/{len(CONTENT)}"
         if self.fault == "no ranges" and status == 206:
             status, body, extra = 200, CONTENT, {"ETag": ETAG}
+        if span and span.count(",") >= 255 and self.fault in ("few ranges", "firewall"):
+            status = 200 if self.fault == "few ranges" else 403
         if self.fault == "compresses":
             body = gzip.compress(body)
             extra |= {"Content-Encoding": "gzip", "ETag": f"W/{ETAG}"}
@@ -311,16 +313,51 @@ def serve(front: Front) -> Iterator[str]:
         thread.join()
 
 
+class Healthz(Front):
+    """A listener that answers /healthz."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        self.text = text
+
+    def answer(self, _method: str, path: str, _headers: Any) -> tuple[int, dict[str, str], bytes]:
+        assert path == "/healthz"
+        return self.status, {}, self.text.encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "level", "words"),
+    [
+        (200, '{"status": "ok"}', Level.OK, "served by a running gateway"),
+        (503, '{"status": "degraded", "children": []}', Level.WARN, "a running gateway, which is degraded"),
+        (404, '{"status": "ok"}', Level.FAIL, "in use by another program"),
+        (200, '{"state": "ok"}', Level.FAIL, "in use by another program"),
+        (200, '["status"]', Level.FAIL, "in use by another program"),
+        (503, '{"status": 503}', Level.FAIL, "in use by another program"),
+        (503, "<html>", Level.FAIL, "in use by another program"),
+    ],
+)
+def test_who_listens_at_an_address(status: int, text: str, level: Level, words: str) -> None:
+    """A gateway that starts, or of which a process does not work, is no other program."""
+    with serve(Healthz(status, text)) as url:
+        address = url.removeprefix("http://")
+        found = check_ports(Settings(listen="127.0.0.1:0", admin_listen=address))
+    [finding] = [each for each in found if each.subject == "admin_listen"]
+    assert (finding.level, words in finding.text) == (level, True), finding
+
+
 FILE = ManifestFile("a b.bin", len(CONTENT), "application/zip", "0" * 64, "0" * 8, "main", "a b.bin", 7)
-PROXY = ("range", "compression", "ETag", "HEAD", "If-Range", "refusal")
+PROXY = ("range", "ranges", "compression", "ETag", "HEAD", "If-Range", "refusal")
 
 
 @pytest.mark.parametrize(
     ("fault", "wrong"),
     [
         ("", set()),
-        ("no ranges", {"range", "If-Range"}),
+        ("no ranges", {"range", "ranges", "If-Range"}),
         ("slices", {"range"}),
+        ("few ranges", {"ranges"}),
+        ("firewall", {"ranges"}),
         ("compresses", {"compression", "ETag", "HEAD", "range", "If-Range"}),
         ("drops ETag", {"ETag"}),
         ("caches", {"cache"}),

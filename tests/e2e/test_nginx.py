@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from gateway.cli.checks import Level
+from gateway.cli.checks.proxy import Target, check_proxy
 from gateway.http.file_names import media_type
 from gateway.manifest import Manifest
 from gateway.runtime.metrics import BYTES_SENT
@@ -403,6 +405,18 @@ def test_nginx_sends_no_more_than_is_charged(start: Callable[..., Nginx], limit:
     before = nginx.plane.charged(link)
     assert nginx.get(link, f"Range: {apart(255)}").status == 206  # as zchunk asks
     assert nginx.plane.charged(link) - before == 255
+
+
+@pytest.mark.parametrize(("limit", "level"), [("256", Level.OK), ("16", Level.FAIL), ("255", Level.FAIL)])
+def test_check_sees_an_nginx_that_sends_the_whole_file_for_ranges_that_were_paid(
+    start: Callable[..., Nginx], limit: str, level: Level
+) -> None:
+    nginx = start("auth_request.conf", changes={"max_ranges 256;": f"max_ranges {limit};"})
+    published = nginx.plane.publish(CONTENT)
+    target = Target("http://{}:{}".format(*nginx.address), published.file, nginx.plane.token(published))
+    findings = {each.subject: each.level for each in check_proxy(target)}
+    assert findings.pop("proxy ranges") is level
+    assert set(findings.values()) == {Level.OK}, findings
 
 
 def test_a_client_that_vanishes_behind_nginx_gets_its_bytes_back(start: Callable[[str], Nginx]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import http.client
 import ipaddress
+import json
 import os
 import socket
 from typing import Final
@@ -22,6 +23,8 @@ from gateway.runtime.system_errors import describe
 from gateway.supervisor.services import SERVICES
 
 ANSWER_SECONDS: Final = 2.0
+MAX_ANSWER: Final = 1 << 20
+"""Bytes of an answer to read: it names each process of the gateway."""
 PUBLIC: Final = frozenset(service.listen for service in SERVICES if service.is_public)
 """The settings whose addresses strangers may reach."""
 
@@ -55,8 +58,12 @@ def _check(name: str, address: Address) -> Finding:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             return failed(name, f"{address} cannot be used ({describe(error)})", f"change {name}")
-        if _is_gateway(address):
+        state = _gateway_state(address)
+        if state == "ok":
             return passed(name, f"{address} is served by a running gateway")
+        if state:
+            text = f"{address} is served by a running gateway, which is {state}"
+            return warned(name, text, f"wait while it starts, then see {address.url()}/healthz")
         return failed(name, f"{address} is in use by another program", remedy)
     return passed(name, f"{address} is free")
 
@@ -100,15 +107,20 @@ def _check_unix(name: str, address: Address, remedy: str) -> Finding:
     return passed(name, f"{address} is served by a running gateway")
 
 
-def _is_gateway(address: Address) -> bool:
-    """Whether one of our services listens at the address: each of them answers /healthz."""
+def _gateway_state(address: Address) -> str:
+    """What the gateway that listens at the address says of itself; "" if none of our services listens there.
+
+    Each of them answers /healthz, with 503 while one of its processes is starting or does not work.
+    """
     parts = urlsplit(address.url())
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/healthz")
         response = connection.getresponse()
-        return response.status == 200 and b'"status"' in response.read(1000)
-    except (OSError, http.client.HTTPException):
-        return False
+        state = json.loads(response.read(MAX_ANSWER))["status"]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return ""
+    else:
+        return state if response.status in (200, 503) and isinstance(state, str) else ""
     finally:
         connection.close()

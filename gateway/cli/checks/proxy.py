@@ -1,8 +1,9 @@
 """Checks the front proxy: makes downloads through it as a customer would, with a token valid for a minute.
 
-What front proxies do wrong: they answer a range with the whole file or from a cache; they fetch the whole
-file for a range (Varnish, nginx with `proxy_cache`, most caches), which is charged to the link's limit; they
-compress, which also makes the ETag weak; they replace refusals by their own pages; they answer HEAD wrongly.
+What front proxies do wrong: they answer a range with the whole file or from a cache, or many ranges with the
+whole file (nginx with a small `max_ranges`); they fetch the whole file for a range (Varnish, nginx with
+`proxy_cache`, most caches), which is charged to the link's limit; they compress, which also makes the ETag
+weak; they replace refusals by their own pages; they answer HEAD wrongly.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from gateway.cli.checks import Finding, failed, passed, warned
+from gateway.http.ranges import MAX_PARTS
 from gateway.manifest import Manifest, ManifestFile
 from gateway.runtime.system_errors import describe
 from gateway.secrets import new_token
@@ -24,8 +26,15 @@ ANSWER_SECONDS: Final = 10.0
 SPAN: Final = 1000
 """Bytes of the range: large enough that a proxy which compresses would do so."""
 
+FEWEST_RANGES: Final = 2
+"""A file with fewer bytes than twice this has no several ranges."""
+
 NGINX_HINT: Final = "let the proxy pass on the status and body of refusals (see config/nginx)"
 RANGE_HINT: Final = "let the proxy pass Range and If-Range on, and neither cache nor slice /download"
+RANGES_HINT: Final = (
+    f"let the proxy send {MAX_PARTS} ranges as they are asked for (nginx: max_ranges {MAX_PARTS}, see "
+    "config/nginx/auth_request.conf), and let no rule of a firewall count them"
+)
 COST_HINT: Final = (
     "let the proxy pass Range on, and cache nothing of /download "
     "(Varnish: return (pipe), see config/varnish; nginx: proxy_cache off, no slice)"
@@ -131,6 +140,26 @@ def _ranges(target: Target, response: Response) -> Iterator[Finding]:
         yield passed("proxy range", f"206 with {expected}")
 
 
+def _many_ranges(target: Target, _: Response) -> Iterator[Finding]:
+    """Ask for the most ranges that the gateway charges by themselves, and not as the whole file."""
+    number = min(MAX_PARTS, target.file.size // 2)
+    if number < FEWEST_RANGES:
+        return
+    asked = "bytes=" + ",".join(f"{2 * each}-{2 * each}" for each in range(number))
+    status = target.request(Range=asked).status
+    if status == 200:
+        text = (
+            f"the whole file is sent where {number} ranges are asked for, which a link pays as {number} bytes"
+        )
+        yield failed("proxy ranges", text, RANGES_HINT)
+    elif status != 206:
+        yield failed(
+            "proxy ranges", f"{number} ranges are answered with {status} and not with 206", RANGES_HINT
+        )
+    else:
+        yield passed("proxy ranges", f"{number} ranges are sent as they are asked for")
+
+
 def _encoding(_: Target, response: Response) -> Iterator[Finding]:
     encoding = response.header("Content-Encoding")
     if encoding:
@@ -199,6 +228,7 @@ def _refusal(target: Target, _: Response) -> Iterator[Finding]:
 
 CHECKS: Final[tuple[Callable[[Target, Response], Iterator[Finding]], ...]] = (
     _ranges,
+    _many_ranges,
     _encoding,
     _etag,
     _head,

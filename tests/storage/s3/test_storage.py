@@ -65,6 +65,20 @@ async def test_reading_is_a_check(upstream: Upstream, make: Make) -> None:
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("status", [404, 412, 403])
+async def test_a_read_that_fails_ends_what_a_check_is_remembered(
+    upstream: Upstream, make: Make, status: int
+) -> None:
+    """A download that is 502 and a HEAD after it say the same."""
+    file = upstream.put("a", CONTENT)
+    storage = make()
+    await storage.lookup(file).check()
+    upstream.always = Fault(status=status)
+    for look in (read(storage, file, 0, 1), storage.lookup(file).check()):
+        with pytest.raises(StorageError):
+            await look
+
+
 async def test_checks_remember_a_bounded_number(
     upstream: Upstream, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
