@@ -11,6 +11,8 @@ from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
+LAST: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999, the last year that RFC 3339 can write."""
 _DATE_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII
 )
@@ -34,4 +36,7 @@ def parse_time(text: str) -> int:
         moment = datetime.fromisoformat(f"{day}T{clock}{offset or '+00:00'}")
     except ValueError:
         raise ValueError("must be a time that exists, such as 2026-01-31T12:00:00.000Z") from None
-    return (moment - EPOCH) // MILLISECOND + int(f"{fraction or ''}000"[:3])
+    milliseconds = (moment - EPOCH) // MILLISECOND + int(f"{fraction or ''}000"[:3])
+    if not 0 <= milliseconds <= LAST:
+        raise ValueError("must be a time from the year 1970 to the year 9999")
+    return milliseconds
