@@ -194,15 +194,16 @@ class Claims:
             raise Refused(TOKEN_INVALID)
 
     async def claim_rest(
-        self, identifier: str, file: int, amount: int, size: int, first: int, least: int
+        self, identifier: str, file: int, amount: int, size: int, first: int, least: int, *, waits: bool
     ) -> int:
         """Reserve what is left for a request that asks for `amount` bytes, which are more than that.
 
         first: the first byte that the request asks for. Once as many downloads were charged as the token
         allows, nothing is reserved for a request that begins in the first eighth of the file. least: fewer
-        bytes are not reserved. Returns the reserved bytes. Raises as `claim` does.
+        bytes are not reserved. waits: nothing is reserved for a request that will fit when the leases of the
+        file have ended. Returns the reserved bytes. Raises as `claim` does.
         """
-        command = _Claim(self, identifier, file, amount, size, first, least, script=CLAIM_REST)
+        command = _Claim(self, identifier, file, amount, size, first, least, int(waits), script=CLAIM_REST)
         self._post(command, command.packed(), identifier)
         reply = await command
         if reply == _Claim.USED_UP:

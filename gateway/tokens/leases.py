@@ -76,6 +76,9 @@ class Delivery(Protocol):
     def cut(self, most: int) -> int:
         """Send no more than `most` bytes of files in all; returns how many will be sent at most."""
 
+    def has_lost_client(self) -> bool:
+        """Whether the client has broken the connection, also where the event loop has not seen it yet."""
+
     def break_off(self) -> None:
         """Break the connection."""
 

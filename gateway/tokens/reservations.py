@@ -92,7 +92,7 @@ class Reservation:
             try:
                 running = await in_task(self._takeovers.make_room(question))
             except Refused as error:
-                return await self._reserve_rest(file, plan, size, error.refusal)
+                return await self._reserve_rest(file, plan, size, error.refusal, waits=True)
             try:
                 await self._claims.claim(self._identifier, file, plan.amount, size)
             except Refused as error:
@@ -102,17 +102,23 @@ class Reservation:
                 return plan.amount
         refusal = DOWNLOADED_ALREADY if running and demand is Demand.STALLED else LIMIT_REACHED
         try:
-            return await self._reserve_rest(file, plan, size, refusal)
+            return await self._reserve_rest(file, plan, size, refusal, waits=not running)
         except Refused:
             self._takeovers.note_fruitless(question, refusal)
             raise
 
-    async def _reserve_rest(self, file: int, plan: Plan, size: int, refusal: Refusal) -> int:
-        """Reserve what is left of the allowance. refusal: the one to raise where nothing can be reserved."""
+    async def _reserve_rest(self, file: int, plan: Plan, size: int, refusal: Refusal, *, waits: bool) -> int:
+        """Reserve what is left of the allowance.
+
+        refusal: the one to raise where nothing can be reserved. waits: whether what is leased belongs to
+        workers that are gone, since no transfer runs that could give it up. It comes back soon.
+        """
         if refusal is not LIMIT_REACHED or size < LEAST_CUT_SIZE:
             raise Refused(refusal)
         first = min(segment.span.start for segment in plan.segments)
-        return await self._claims.claim_rest(self._identifier, file, plan.amount, size, first, LEAST_REST)
+        return await self._claims.claim_rest(
+            self._identifier, file, plan.amount, size, first, LEAST_REST, waits=waits
+        )
 
     def lease_to(self, delivery: Delivery, plan: Plan) -> None:
         """Lease what is reserved, if anything, as long as the delivery sends the plan, or what fits of it."""

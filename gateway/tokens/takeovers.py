@@ -3,7 +3,7 @@
 A customer whose connection broke without our noticing begins again, a download manager asks for the second
 half while its first connection has reserved the whole: nobody misuses anything, and yet their own reservation
 refuses them. So before such a request is refused, the transfers of the same file by the same token give up
-bytes that they have not sent:
+bytes that they have not sent. Those whose client has gone end. Beyond that:
 
 1. For a range, the transfers that would still send a byte of it are cut where it begins. What they have sent
    already still arrives, and then their connections close. If that is not enough, transfers give up their
@@ -228,15 +228,16 @@ class Takeovers:
         leases = self._leases.of_file(question.identifier, question.file)
         if not leases:
             return 0
+        ended = [lease for lease in leases if lease.delivery and lease.delivery.has_lost_client()]
+        others = [lease for lease in leases if lease not in ended]
         if question.demand is Demand.STALLED:
             now = asyncio.get_running_loop().time()
-            ended = [lease for lease in leases if lease.idle_seconds(now) >= STALLED_SECONDS]
+            ended += [lease for lease in others if lease.idle_seconds(now) >= STALLED_SECONDS]
         elif question.demand is Demand.FROM_RANGE:
-            ended = []
-            for lease in leases:
+            for lease in others:
                 await self._cut_where_it_begins(lease, question.spans)
         else:
-            ended = await self._take_by_force(leases, question)
+            ended += await self._take_by_force(others, question)
         for lease in ended:
             if lease.delivery is not None:
                 lease.delivery.break_off()

@@ -16,7 +16,11 @@ CLIENTS = {
     "curl": ("curl -sSf --limit-rate 30M -o FILE URL", "curl -sSf -C - -o FILE URL"),
     "wget": ("wget -q --limit-rate=30M -O FILE URL", "wget -q -c -O FILE URL"),
     "aria2c-1": (f"{ARIA2C} -x1 -s1 --max-download-limit=30M", f"{ARIA2C} -x1 -s1"),
-    "aria2c-16": (f"{ARIA2C} -x16 -s16 -k1M --max-download-limit=30M", f"{ARIA2C} -x16 -s16 -k1M"),
+    # On loopback, sixteen receive buffers of usual size hold the whole file, which then was received.
+    "aria2c-16": (
+        f"{ARIA2C} -x16 -s16 -k1M --max-download-limit=30M --socket-recv-buffer-size=65536",
+        f"{ARIA2C} -x16 -s16 -k1M",
+    ),
     "wget2": (None, "wget2 -q --progress=none -O FILE URL"),
     "axel": (None, "axel -q -n8 -o FILE URL"),
 }
@@ -25,8 +29,10 @@ CASES = [
     (name, after)
     for name, (begin, _) in CLIENTS.items()
     for after in (ABORTED_AFTER, SIZE // 4 * 3)
-    if begin is not None or after == ABORTED_AFTER
+    if after == ABORTED_AFTER or (begin is not None and name != "aria2c-16")
 ]
+"""When they are stopped. Sixteen connections have received the end of the file long before its three quarters are
+on the disk: then nothing is left that aria2c, which asks for the whole file first, could be given."""
 
 
 @pytest.fixture(scope="module")

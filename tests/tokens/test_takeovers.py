@@ -186,6 +186,19 @@ async def test_only_stalled_transfers_end_for_a_whole_file(
     assert asking.charged == SIZE // 2 + 30
 
 
+@pytest.mark.parametrize("demand", Demand)
+async def test_a_transfer_whose_client_has_gone_ends(
+    workers: list[Worker], request: pytest.FixtureRequest, demand: Demand
+) -> None:
+    asking, owning = workers
+    delivery = await owning.begin(*WHOLE, sent=30)
+    await leased(owning, request)
+    delivery.lost = True
+    assert await asking.ask(demand, *WHOLE) == 0
+    assert delivery.broken
+    assert asking.charged == SIZE // 2 + 30
+
+
 async def test_a_settled_transfer_gives_nothing(workers: list[Worker]) -> None:
     asking, owning = workers
     delivery = await owning.begin(*WHOLE, sent=SIZE)

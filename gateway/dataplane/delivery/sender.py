@@ -304,6 +304,10 @@ class Sender:
             end = start
         return content + min(amount, end)
 
+    def has_lost_client(self) -> bool:
+        """Whether the connection has ended. Once the kernel has all bytes, that is looked at now and then."""
+        return self._socket is not None and self._socket.has_ended()
+
     def break_off(self) -> None:
         """Break the connection. What has not left this machine was not sent."""
         self._uncount_unsent()
