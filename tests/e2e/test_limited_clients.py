@@ -31,8 +31,8 @@ CASES = [
     for after in (ABORTED_AFTER, SIZE // 4 * 3)
     if after == ABORTED_AFTER or (begin is not None and name != "aria2c-16")
 ]
-"""When they are stopped. Sixteen connections have received the end of the file long before its three quarters are
-on the disk: then nothing is left that aria2c, which asks for the whole file first, could be given."""
+"""When they are stopped. Sixteen connections have received the end of the file long before three quarters of
+it are on the disk: then nothing is left that aria2c, which asks for the whole file first, could be given."""
 
 
 @pytest.fixture(scope="module")
