@@ -71,7 +71,8 @@ def _operation(row: Route[Any]) -> dict[str, Any]:
     operation["responses"] = _responses(row)
     if row.body is not None:
         schema = _reference(row.body)
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        content = {"application/json": {"schema": schema}}
+        operation["requestBody"] = {"required": row.needs_body, "content": content}
     parameters = [*row.headers, *(_query_parameters(row.query) if row.query is not None else ())]
     if parameters:
         operation["parameters"] = parameters

@@ -44,6 +44,7 @@ class Route(Generic[Context]):
     checks_key: False when the handler checks the API key itself.
     audit: of a request that changes something, what its audit line says was done.
     any_query: True when parameters are ignored; else parameters that `query` does not name are refused.
+    needs_body: False when a request may come without one.
     headers: OpenAPI parameter objects of header fields. refusals: statuses of refusals, beside those that
     follow from the other columns. creates: whether it answers 201 where it has made something new.
     """
@@ -63,6 +64,7 @@ class Route(Generic[Context]):
     headers: tuple[Mapping[str, Any], ...] = ()
     refusals: tuple[int, ...] = ()
     creates: bool = False
+    needs_body: bool = True
     audit: str = ""
 
     async def handle(self, request: web.BaseRequest, context: Context) -> web.StreamResponse:

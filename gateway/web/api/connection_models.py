@@ -26,7 +26,7 @@ DEFAULT_LIMIT: Final = 50
 Kind = Literal["stripe", "shopify", "woocommerce", "fastspring", "paddle", "lemonsqueezy", "gumroad", "polar"]
 assert set(get_args(Kind)) == set(PLATFORMS)
 State = Literal["received", "applied", "waiting", "ignored", "failed"]
-Secret = Annotated[str, StringConstraints(min_length=8, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Secret = Annotated[str, StringConstraints(min_length=6, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Secrets = Annotated[list[Secret], Field(max_length=MAX_SECRETS)]
 ApiKey = Annotated[str, StringConstraints(min_length=8, max_length=1000, pattern=r"^[!-~]+$")]
 ShopUrl = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[!-~]+$")]

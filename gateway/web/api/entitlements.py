@@ -87,8 +87,11 @@ async def update_entitlement(request: web.Request, context: AdminContext) -> web
 
 
 async def create_url(request: web.Request, context: AdminContext) -> web.Response:
-    """Make a token from an entitlement, and the URL that carries it. Raises Problem, Declined."""
-    body = validate(EntitlementUrl, await read_json(request))
+    """Make a token from an entitlement, and the URL that carries it. Raises Problem, Declined.
+
+    All fields may be left out, and so may the body.
+    """
+    body = validate(EntitlementUrl, await read_json(request) if request.body_exists else {})
     if body.expiresIn is not None and body.expiresIn > context.max_ttl:
         raise invalid([("expiresIn", f"must be at most {context.max_ttl}, the setting mint.max_ttl")])
     identifier = request.match_info["entitlementId"]
@@ -172,6 +175,7 @@ ENTITLEMENT_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         "Make a download URL from an entitlement",
         EntitlementUrlResponse,
         body=EntitlementUrl,
+        needs_body=False,
         refusals=(404, 409),
         audit="entitlement.mint",
     ),
