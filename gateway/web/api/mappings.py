@@ -8,6 +8,7 @@ from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.connections.applying import renew_connection
 from gateway.database.tables import CONNECTION
 from gateway.orders.applying import remap
 from gateway.orders.facts import Identifier, ItemKey
@@ -54,7 +55,10 @@ async def put_all(request: web.Request, context: AdminContext) -> web.Response:
         for each in body.mappings
     }
     changed = await remap(context.database, identifier, mappings)
+    async with context.database.writing() as sql:
+        await renew_connection(sql, identifier)
     context.enforcer.wake()
+    context.desk.applier.wake()
     note_change(request, connection=identifier, mappings=len(mappings), orders=changed)
     return _mappings_response(mappings)
 

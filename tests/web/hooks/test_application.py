@@ -38,10 +38,12 @@ async def connect(api: Api, kind: str = "stripe", **options: Any) -> dict[str, A
     return found
 
 
-async def deliver(api: Api, connection: dict[str, Any], body: Any = EVENT, **headers: str) -> tuple[int, str]:
+async def deliver(
+    api: Api, connection: dict[str, Any], body: Any = EVENT, *, signs: bytes = EVENT, **headers: str
+) -> tuple[int, str]:
     now = int(time.time())
     kind = connection["kind"]
-    signed = {**signature(kind, EVENT, SECRETS[kind], now), **headers}
+    signed = {**signature(kind, signs, SECRETS[kind], now), **headers}
     path = connection["url"].removeprefix(PUBLIC_URL)
     async with api.session.post(api.url + path, data=body, headers=signed) as response:
         return response.status, await response.text()
@@ -82,6 +84,33 @@ async def test_a_signed_webhook_is_taken_shown_and_replayed(api: Api) -> None:
     assert (status, answer) == (202, {"success": True})
     status, answer, _ = await api.ask("POST", path.replace(event["id"], "x" * 26))
     assert (status, answer["code"]) == (404, "event_unknown")
+
+
+async def test_what_waits_is_applied_once_its_item_is_mapped(api: Api) -> None:
+    shop = await connect(api, "shopify")
+    order = fixture("shopify", "order_paid")
+    bought = json.dumps(order | {"line_items": order["line_items"][:1]}).encode()
+    topic = {"x-shopify-topic": "orders/paid"}
+    assert (await deliver(api, shop, bought, signs=bought, **topic))[0] == 200
+
+    async def becomes(state: str) -> None:
+        async with asyncio.timeout(5):
+            while (await events(api, shop))[0]["state"] != state:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    await becomes("waiting")
+    _, answer, _ = await api.ask("GET", "/api/unmapped")
+    mappings = [
+        {"key": item["key"], "value": item["value"], "products": [{"productId": "drums", "scope": "all"}]}
+        for item in answer["unmapped"]
+    ]
+    assert mappings
+    path = f"/api/connections/{shop['id']}/mappings"
+    status, answer, _ = await api.ask("PUT", path, {"mappings": mappings})
+    assert status == 200, answer.get("errors", answer)
+    await becomes("applied")
+    _, answer, _ = await api.ask("GET", "/api/unmapped")
+    assert answer["unmapped"] == []
 
 
 async def test_what_is_refused(api: Api) -> None:
