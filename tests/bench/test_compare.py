@@ -33,6 +33,7 @@ def bench_compare(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(not (tool_path("wrk") and find_redis()), reason="needs wrk and a Redis server")
 @pytest.mark.slow
+@pytest.mark.alone
 def test_one_round_of_the_gateway_and_plain(tmp_path: Path) -> None:
     before = set(descendants(os.getpid()))
     scratch, page = tmp_path / "scratch", tmp_path / "page.html"

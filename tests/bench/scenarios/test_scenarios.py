@@ -21,6 +21,7 @@ from bench.testbed.testbed import BIG, OBJECT, SMALL
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,  # where no network of its own is allowed, two of these would use the same ports
     pytest.mark.skipif(
         not (find_redis() and tool_path("nginx") and tool_path("wrk")), reason="needs nginx, Redis and wrk"
     ),
