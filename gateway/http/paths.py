@@ -23,6 +23,7 @@ _ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE | re.ASCII)
 _AMPERSAND: Final = re.compile(r"&#(?:0*+38|[xX]0*+26);")
 _DOTS: Final = re.compile(r"/(?:\.|%2[eE]){1,2}(?=/|\Z)")
 _ENCODED_DOT: Final = re.compile(r"%2[eE]")
+_DOT_SEGMENTS: Final = (".", "..")
 _LONGEST_DOTS: Final = len("%2e%2e")
 _ENCODED_QUERY: Final = re.compile(r"%3[fF](?=token(?:=|%3[dD]))")
 
@@ -50,8 +51,10 @@ def remove_dot_segments(path: str) -> str:
     kept: list[str] = []
     is_folder = False
     for segment in path.split("/")[1:]:
-        plain = _ENCODED_DOT.sub(".", segment) if len(segment) <= _LONGEST_DOTS else segment
-        is_folder = plain in (".", "..")
+        plain = segment
+        if "%" in segment and len(segment) <= _LONGEST_DOTS:
+            plain = _ENCODED_DOT.sub(".", segment)
+        is_folder = plain in _DOT_SEGMENTS
         if plain == "..":
             del kept[-1:]
         elif plain != ".":

@@ -29,6 +29,8 @@ from gateway.secrets import TOKEN_FORM
 MAX_TEXT: Final = 1024
 """Characters of a text in which a token is searched for: a token three times encoded, and what is glued."""
 MAX_ENCODINGS: Final = 3
+MAX_NAME: Final = 4096
+"""The longest name that is repaired, in characters: a file's longest name, encoded once more."""
 MAX_GLUED: Final = 16
 """Characters that a name may lose at its end."""
 
@@ -74,7 +76,7 @@ def find_token_alone(text: str) -> str | None:
 
 def likely_names(name: str) -> Iterator[str]:
     """Names that may be meant by one that no file has, the likeliest first."""
-    plain = _plain(name)
+    plain = _plain(name) if len(name) <= MAX_NAME else None
     if plain is None:
         return
     for text in dict.fromkeys((plain, _NEXT_PART.sub("", plain))):
