@@ -30,16 +30,9 @@ from gateway.orders.facts import (
 )
 from gateway.orders.states import DisputeState, OrderStatus, RefundState
 from gateway.platforms.fields import MAX_QUANTITY, Fields, identifiers
-from gateway.platforms.interface import LookUp, Message, Platform, Reading, Reason, Verdict, Wanted
+from gateway.platforms.interface import LookUp, Message, Platform, Reading, Verdict, Wanted
 from gateway.platforms.reading import NOT_USED, Envelope, Ignored, Told, read_json
-from gateway.platforms.signatures import (
-    MAX_SIGNATURES,
-    check_hex,
-    check_time,
-    keys_of,
-    only_value,
-    precheck,
-)
+from gateway.platforms.signatures import check_timed_hex
 
 SIGNATURE: Final = "paddle-signature"
 
@@ -53,19 +46,7 @@ _REFUNDS: Final = {
 
 def verify(message: Message, secrets: Sequence[str], now: float) -> Verdict:
     """Check `Paddle-Signature`. now: seconds since 1970."""
-    if reason := precheck(message, secrets):
-        return Verdict(reason)
-    header = only_value(message, SIGNATURE)
-    if isinstance(header, Reason):
-        return Verdict(header)
-    pairs = [part.partition("=") for part in header.split(";", 4 * MAX_SIGNATURES)]
-    times = [value for name, _, value in pairs if name == "ts"]
-    given = [value for name, _, value in pairs if name == "h1"]
-    if len(times) != 1 or not given or len(given) > MAX_SIGNATURES:
-        return Verdict(Reason.SIGNATURE_MALFORMED)
-    if reason := check_time(times[0], now):
-        return Verdict(reason)
-    return check_hex((times[0].encode(), b":", message.body), keys_of(secrets), given)
+    return check_timed_hex(message, secrets, now, SIGNATURE, words=("ts", "h1"), marks=(";", ":"))
 
 
 def read(message: Message) -> tuple[Reading, ...]:

@@ -64,6 +64,36 @@ def check_hex(signed: Sequence[bytes], keys: Sequence[bytes], given: Iterable[st
     return _check([[key] for key in keys], signed, found, lambda digest: digest.hex().encode())
 
 
+def check_timed_hex(
+    message: Message,
+    secrets: Sequence[str],
+    now: float,
+    name: str,
+    *,
+    words: tuple[str, str],
+    marks: tuple[str, str],
+) -> Verdict:
+    """Check a header field that has a time and signatures in hex, as Stripe and Paddle send it.
+
+    name: of the field. words: what stands before the time, and before each signature. marks: what separates
+    the parts of the field, and the time from the body in what is signed. now: seconds since 1970.
+    """
+    if reason := precheck(message, secrets):
+        return Verdict(reason)
+    header = only_value(message, name)
+    if isinstance(header, Reason):
+        return Verdict(header)
+    separator, joint = marks
+    pairs = [part.partition("=") for part in header.split(separator, 4 * MAX_SIGNATURES)]
+    times = [value for word, _, value in pairs if word == words[0]]
+    given = [value for word, _, value in pairs if word == words[1]]
+    if len(times) != 1 or not given or len(given) > MAX_SIGNATURES:
+        return Verdict(Reason.SIGNATURE_MALFORMED)
+    if reason := check_time(times[0], now):
+        return Verdict(reason)
+    return check_hex((times[0].encode(), joint.encode(), message.body), keys_of(secrets), given)
+
+
 def check_base64(signed: Sequence[bytes], forms: Sequence[Sequence[bytes]], given: Iterable[str]) -> Verdict:
     """Compare signatures in base64. forms: for each secret, the keys that it may stand for."""
     found = [each.encode() for each in given if _BASE64.fullmatch(each)]

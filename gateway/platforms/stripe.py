@@ -33,16 +33,9 @@ from gateway.orders.facts import (
 from gateway.orders.states import DisputeState, OrderStatus, RefundState, SubscriptionState
 from gateway.platforms import stripe_invoices
 from gateway.platforms.fields import Fields, identifiers, metadata_identifiers
-from gateway.platforms.interface import LookUp, Message, Platform, Reading, Reason, Verdict, Wanted
+from gateway.platforms.interface import LookUp, Message, Platform, Reading, Verdict, Wanted
 from gateway.platforms.reading import NOT_USED, Envelope, Ignored, Told, read_json
-from gateway.platforms.signatures import (
-    MAX_SIGNATURES,
-    check_hex,
-    check_time,
-    keys_of,
-    only_value,
-    precheck,
-)
+from gateway.platforms.signatures import check_timed_hex
 
 HEADER: Final = "stripe-signature"
 
@@ -69,19 +62,7 @@ _DISPUTE_STATES: Final = {
 
 def verify(message: Message, secrets: Sequence[str], now: float) -> Verdict:
     """Check `Stripe-Signature`. now: seconds since 1970."""
-    if reason := precheck(message, secrets):
-        return Verdict(reason)
-    header = only_value(message, HEADER)
-    if isinstance(header, Reason):
-        return Verdict(header)
-    pairs = [part.partition("=") for part in header.split(",", 4 * MAX_SIGNATURES)]
-    times = [value for name, _, value in pairs if name == "t"]
-    given = [value for name, _, value in pairs if name == "v1"]
-    if len(times) != 1 or not given or len(given) > MAX_SIGNATURES:
-        return Verdict(Reason.SIGNATURE_MALFORMED)
-    if reason := check_time(times[0], now):
-        return Verdict(reason)
-    return check_hex((times[0].encode(), b".", message.body), keys_of(secrets), given)
+    return check_timed_hex(message, secrets, now, HEADER, words=("t", "v1"), marks=(",", "."))
 
 
 def read(message: Message) -> tuple[Reading, ...]:
