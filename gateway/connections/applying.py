@@ -8,7 +8,6 @@ repeated for hours, and never delays what the event itself says.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -34,13 +33,10 @@ from gateway.platforms.clients.registry import CLIENTS
 from gateway.platforms.fields import FieldFault
 from gateway.platforms.interface import LookUp, Message, Reading, mode_fault
 from gateway.platforms.registry import PLATFORMS
+from gateway.runtime.background import repeat
 
 AT_ONCE: Final = 50
 """Events that are looked for together."""
-LOOK_SECONDS: Final = 0.5
-"""How often the inbox is looked at, for what other processes have taken and for what is due again."""
-RETRY_SECONDS: Final = 1.0
-"""After a fault of the database."""
 MOST_ATTEMPTS: Final = 20
 """Look-ups of one event. With pauses of up to an hour they last for 17 hours."""
 LONGEST_PAUSE: Final = 3600.0
@@ -50,7 +46,7 @@ _log = logging.getLogger("gateway.connections")
 
 
 class Applier:
-    """Applies what is due, when `wake` is called and every LOOK_SECONDS. For one event loop."""
+    """Applies what is due, when `wake` is called and now and then. For one event loop."""
 
     def __init__(
         self,
@@ -78,22 +74,8 @@ class Applier:
             tasks.create_task(self._repeat(lambda: self.look_up_due(session), asyncio.Event()))
 
     async def _repeat(self, work: Callable[[], Awaitable[bool]], wakes: asyncio.Event) -> None:
-        failing = False
-        while True:
-            wakes.clear()
-            pause = LOOK_SECONDS
-            try:
-                while await work():
-                    pass
-                failing = False
-            except (DatabaseError, SealError) as error:
-                if not failing:
-                    _log.warning("events of platforms cannot be applied now: %s", error)
-                failing = True
-                pause = RETRY_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await wakes.wait()
+        faults = (DatabaseError, SealError)
+        await repeat(work, wakes, faults, _log, "events of platforms cannot be applied now: %s")
 
     async def apply_due(self) -> bool:
         """Apply the own facts of some events. Returns whether there may be more. Raises DatabaseError."""

@@ -26,20 +26,17 @@ from gateway.database.types import now
 from gateway.errors import Declined, StoreUnavailable
 from gateway.orders.entitlement_rules import EntitlementStatus
 from gateway.orders.privacy import ERASED
+from gateway.runtime.background import repeat
 from gateway.tokens.repository import TokenRepository
 
 AT_ONCE: Final = 200
 """Entitlements that are looked at together."""
-LOOK_SECONDS: Final = 0.5
-"""How often the tables are looked at, for what other processes have committed, and after a crash."""
-RETRY_SECONDS: Final = 1.0
-"""After a fault of the store or the database."""
 
 _log = logging.getLogger("gateway.orders")
 
 
 class Enforcer:
-    """Ends tokens, when `wake` is called and every LOOK_SECONDS."""
+    """Ends tokens, when `wake` is called and now and then."""
 
     def __init__(self, database: Database, tokens: TokenRepository) -> None:
         self._database = database
@@ -52,22 +49,9 @@ class Enforcer:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        failing = False
-        while True:
-            self._wakes.clear()
-            pause = LOOK_SECONDS
-            try:
-                while await self.enforce():
-                    pass
-                failing = False
-            except (DatabaseError, StoreUnavailable) as error:
-                if not failing:
-                    _log.warning("tokens of revoked entitlements cannot be ended now: %s", error)
-                failing = True
-                pause = RETRY_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wakes.wait()
+        faults = (DatabaseError, StoreUnavailable)
+        message = "tokens of revoked entitlements cannot be ended now: %s"
+        await repeat(self.enforce, self._wakes, faults, _log, message)
 
     async def enforce(self) -> bool:
         """End the tokens of some entitlements. Returns whether there may be more.
