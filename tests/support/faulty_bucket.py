@@ -26,7 +26,7 @@ import ssl
 import termios
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -226,6 +226,14 @@ class Upstream:
         """How many connections are open now."""
         with self.lock:
             return len(self._open)
+
+    @property
+    def fetched(self) -> Counter[str]:
+        """How often each range was asked for by GET, without the byte that a check reads (`bytes=0-0`)."""
+        with self.lock:
+            return Counter(
+                asked.range for asked in self.requests if asked.method == "GET" and asked.range != "bytes=0-0"
+            )
 
     def cut(self) -> None:
         """Reset every connection, whatever happens on it."""
