@@ -96,7 +96,8 @@ class Exchange:
 
     keep_alive: whether the connection serves another request afterwards. begun: whether the head has been
     sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
-    looks. started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file
+    looks. started, answered, ended: seconds of the monotonic clock; answered is when the head was begun, and
+    0 where the whole answer was sent at once, as it ended. token_id, status, code, sent (bytes of file
     content) and whole (all that was asked for was sent): for the log, filled in while the request is
     answered.
     """
@@ -114,6 +115,7 @@ class Exchange:
     code = ""
     status = 0
     sent = 0
+    answered = 0.0
     ended = 0.0
     whole = False
     begun = False
@@ -158,6 +160,7 @@ class Exchange:
             self.keep_alive = False
         self.status = status
         self.begun = True
+        self.answered = monotonic()
         if server.cors_origins:
             head += cors_fields(server.cors_origins, self.headers.get("Origin"))
         if self.headers is not NO_HEADERS:

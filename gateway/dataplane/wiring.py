@@ -7,6 +7,7 @@ need.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gateway.config.settings import Settings, base_url
@@ -24,7 +25,14 @@ from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.http.client_address import TrustedProxies
 from gateway.runtime.descriptors import Shares, descriptor_limit, share_descriptors
-from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
+from gateway.runtime.metrics import (
+    FIRST_BYTE,
+    REFUSALS,
+    RESPONSE_OTHER,
+    RESPONSES,
+    STORE_REPLY,
+    Counters,
+)
 from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
@@ -55,6 +63,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         queue=settings.redis_queue,
         scripts=SCRIPTS,
     )
+    topology.call_when_timed(partial(counters.observe, STORE_REPLY))
     claims = Claims(topology)
     proxies = TrustedProxies(settings.trusted_proxies)
     access_log = (
@@ -131,11 +140,13 @@ class Recorder:
 
     def __init__(self, counters: Counters, log: AccessLog | None) -> None:
         self._count = counters.add
+        self._observe = counters.observe
         self._log = log
 
     def record(self, exchange: Exchange) -> None:
         """Record a request that has ended."""
         self._count(RESPONSES.get(exchange.status, RESPONSE_OTHER))
+        self._observe(FIRST_BYTE, (exchange.answered or exchange.ended) - exchange.started)
         if exchange.code:
             self._count(REFUSALS[exchange.code])
         if self._log is not None:
