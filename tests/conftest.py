@@ -6,7 +6,6 @@ import gc
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -62,13 +61,7 @@ def shared_store() -> Iterator[StoreServer]:
 @pytest.fixture
 def store(shared_store: StoreServer) -> StoreServer:
     """The shared store, emptied."""
-    with socket.socket(socket.AF_UNIX) as link:
-        link.connect(str(shared_store.socket))
-        link.sendall(b"FLUSHALL\r\nSCRIPT FLUSH\r\n")
-        answer = b""
-        while answer.count(b"\r\n") < 2:
-            answer += link.recv(64)
-        assert answer == b"+OK\r\n+OK\r\n"
+    shared_store.empty()
     return shared_store
 
 

@@ -18,17 +18,27 @@ QUESTION = "are you there?"
 
 
 @dataclass
+class Inbox:
+    """What arrives. questions: those of `until_it_listens`, also one whose answer came too late."""
+
+    received: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+
+    def receive(self, text: str) -> None:
+        (self.questions if text == QUESTION else self.received).append(text)
+
+
+@dataclass
 class Worker:
     """One end of the channels `all` and `one`."""
 
     channel: Channel
     pipeline: Pipeline
-    received: list[str] = field(default_factory=list)
-    questions: list[str] = field(default_factory=list)
-    """Those of `until_it_listens`: one whose answer came too late arrives all the same."""
+    inbox: Inbox
 
-    def receive(self, text: str) -> None:
-        (self.questions if text == QUESTION else self.received).append(text)
+    @property
+    def received(self) -> list[str]:
+        return self.inbox.received
 
 
 @pytest.fixture
@@ -36,10 +46,10 @@ async def worker(own_store: StoreServer) -> AsyncIterator[Worker]:
     pipeline = Pipeline(own_store.url, timeout=0.5, queue=100)
     pipeline.start()
     await until(lambda: pipeline.is_ready)
-    channel = Channel(own_store.url, pipeline, ("all", "one"), lambda text: made.receive(text))
-    made = Worker(channel, pipeline)
+    inbox = Inbox()
+    channel = Channel(own_store.url, pipeline, ("all", "one"), inbox.receive)
     channel.start()
-    yield made
+    yield Worker(channel, pipeline, inbox)
     await channel.stop()
     await pipeline.stop()
 
@@ -53,8 +63,8 @@ async def until_it_listens(worker: Worker) -> None:
             except StoreUnavailable:
                 pass
             await asyncio.sleep(0.02)
-    await until(lambda: bool(worker.questions))
-    worker.questions.clear()
+    await until(lambda: bool(worker.inbox.questions))
+    worker.inbox.questions.clear()
 
 
 async def test_a_message_reaches_those_who_listen(worker: Worker) -> None:

