@@ -30,7 +30,7 @@ from tests.support.examples import try_thoroughly  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
 from tests.support.postgres import PostgresServer  # noqa: E402
 from tests.support.shop import Shop  # noqa: E402
-from tests.support.store_server import StoreServer  # noqa: E402
+from tests.support.store_server import StoreServer, run_store  # noqa: E402
 from tests.support.swift import NoFolderError, SharedS3  # noqa: E402
 from tests.support.timing import hold_limits  # noqa: E402
 
@@ -50,12 +50,8 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 @pytest.fixture(scope="session")
 def shared_store() -> Iterator[StoreServer]:
     """One store for the tests that only need an empty one; see `store`."""
-    folder = Path(tempfile.mkdtemp(prefix="dg-store-"))
-    server = StoreServer(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with run_store() as server:
+        yield server
 
 
 @pytest.fixture
@@ -68,12 +64,8 @@ def store(shared_store: StoreServer) -> StoreServer:
 @pytest.fixture
 def own_store() -> Iterator[StoreServer]:
     """A store that the test may stop and start as it likes."""
-    folder = Path(tempfile.mkdtemp(prefix="dg-store-"))
-    server = StoreServer(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with run_store() as server:
+        yield server
 
 
 @pytest.fixture

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +76,19 @@ class StoreServer:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+@contextmanager
+def run_store() -> Iterator[StoreServer]:
+    """A store in a folder of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="dg-store-"))
+    server = StoreServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
 
 
 def send_signal(store: StoreServer, signum: signal.Signals) -> None:

@@ -5,30 +5,24 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from gateway.catalogue.catalogue import Catalogue
 from gateway.web.api.application import ROUTES
-from gateway.web.service import serve
-from tests.support.control_plane import Api, check_problem, make_settings, run_api
-from tests.support.store_server import StoreServer
+from tests.support.control_plane import Api, check_problem
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PRODUCTS = "/api/products"
 PUBLIC = ("/api/openapi.json", "/healthz", "/readyz")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def api(shared_store: StoreServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
-    """One service for all tests here: what is refused changes nothing."""
-    shared_store.empty()
-    async with run_api(serve, make_settings(shared_store.url, tmp_path_factory.mktemp("api"))) as running:
-        yield running
+@pytest.fixture
+def api(refusing: Api) -> Api:
+    """One service for all tests here."""
+    return refusing
 
 
 def fill(path: str) -> str:
