@@ -85,7 +85,7 @@ def events_key(number: int) -> str:
 
 
 def idempotency_record_key(digest: str) -> str:
-    """The key of the record of one Idempotency-Key; see gateway.mint.idempotency for the digest."""
+    """The key of the record of one Idempotency-Key; see gateway.tokens.idempotency for the digest."""
     return f"dg:idem:{{{digest}}}"
 
 
