@@ -23,6 +23,25 @@ def unite(spans: Iterable[tuple[int, int]]) -> Spans:
     return tuple(found)
 
 
+def subtract(spans: Spans, taken: Spans) -> Spans:
+    """The set of all numbers that are in `spans` and not in `taken`."""
+    found: list[tuple[int, int]] = []
+    place = 0
+    for first, stop in spans:
+        start = first
+        while place < len(taken) and taken[place][1] <= start:
+            place += 1
+        number = place
+        while number < len(taken) and taken[number][0] < stop:
+            if taken[number][0] > start:
+                found.append((start, taken[number][0]))
+            start = max(start, taken[number][1])
+            number += 1
+        if start < stop:
+            found.append((start, stop))
+    return tuple(found)
+
+
 def count(spans: Spans) -> int:
     """How many numbers are in a set."""
     return sum(stop - start for start, stop in spans)

@@ -8,11 +8,14 @@ cut of the attempts into batches give the same downloads:
 2. A download is completed at the first moment at which what had ended until then covers the file.
 3. An attempt that began after that moment begins the next download; so does one that began PERIOD after the
    first attempt of the download. Every other attempt belongs to the download that is under way.
+4. An attempt that repairs begins no download. The last bytes of an attempt that was cut may have been lost in
+   the client's buffer (UNREAD), so the client asks for them again, also after rule 2 found the file covered.
+   What lies within such bytes, and begins within REPAIR of the completion, repairs.
 
 So resumes, parallel parts and two downloads at the same time are one download. SKEW is how much later than
 its last byte an attempt may be said to have ended.
 
-Of a download with very many attempts, old ones are put together (`compact`); then rule 2 is right to the end
+Of a download with very many attempts, old ones are put together (`compact`). Then rule 2 is right to the end
 of what was put together.
 """
 
@@ -21,13 +24,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from gateway.usage.coverage import Spans, count, unite
+from gateway.usage.coverage import Spans, count, subtract, unite
 
 DAY: Final = 86_400 * 1_000_000
 """Microseconds."""
 PERIOD: Final = 30 * DAY
 SKEW: Final = 1_000
 """Microseconds. The clock of one machine, as two of its workers read it, differs by less."""
+UNREAD: Final = 8 * 2**20
+"""Bytes. Linux has 6 MiB at the most for what a program has not read from a connection, unless it is told
+more."""
+REPAIR: Final = 600 * 1_000_000
+"""Microseconds. A program that continues a download asks at once for what it lacks, as fast as its line
+is."""
 MOST_ATTEMPTS: Final = 2_000
 """Attempts of one download that are kept apart."""
 
@@ -36,7 +45,7 @@ class Attempt(NamedTuple):
     """What one request sent; or, where `times` is more than 1, what so many did.
 
     worker, number: its name. token: the token's id. started, ended: microseconds since 1970 UTC. sent: bytes.
-    spans: of the file, in any order. client: address. agent: User-Agent.
+    spans: of the file. client: address. agent: User-Agent. whole: all that was asked for was sent.
     """
 
     started: int
@@ -48,6 +57,7 @@ class Attempt(NamedTuple):
     spans: Spans
     client: str
     agent: str
+    whole: bool = True
     times: int = 1
 
 
@@ -97,10 +107,7 @@ def add_up(attempts: Iterable[Attempt], size: int) -> list[Download]:
         if last is not None and (attempt.worker, attempt.number) == (last.worker, last.number):
             continue
         last = attempt
-        if current and (
-            (completed is not None and attempt.started >= completed - SKEW)
-            or attempt.started - current[0].started >= PERIOD
-        ):
+        if current and _begins_next(attempt, current, completed):
             found.append(Download(tuple(current), completed))
             current, sent, completed = [], 0, None
         current.append(attempt)
@@ -109,6 +116,38 @@ def add_up(attempts: Iterable[Attempt], size: int) -> list[Download]:
             completed = _completion(current, size)
     if current:
         found.append(Download(tuple(current), completed))
+    return found
+
+
+def _begins_next(attempt: Attempt, current: Sequence[Attempt], completed: int | None) -> bool:
+    """Whether an attempt begins the next download."""
+    if attempt.started - current[0].started >= PERIOD:
+        return True
+    if completed is None or attempt.started < completed - SKEW:
+        return False
+    return attempt.started >= completed + REPAIR or not _repairs(attempt, current)
+
+
+def _repairs(attempt: Attempt, current: Sequence[Attempt]) -> bool:
+    """Whether all that an attempt sent may have been lost before, and was not sent as a whole since."""
+    lost = unite(span for each in current if not each.whole for span in _tail(each.spans, UNREAD))
+    if not lost:
+        return False
+    sure = unite(span for each in current if each.whole for span in each.spans)
+    return all(
+        any(start <= first and last <= stop for start, stop in subtract(lost, sure))
+        for first, last in attempt.spans
+    )
+
+
+def _tail(spans: Spans, most: int) -> list[tuple[int, int]]:
+    """The last bytes of spans."""
+    found = []
+    for start, stop in reversed(spans):
+        if most <= 0:
+            break
+        found.append((max(start, stop - most), stop))
+        most -= stop - start
     return found
 
 
@@ -144,6 +183,7 @@ def _put_together(attempts: Sequence[Attempt]) -> Attempt:
         ended=max(attempt.ended for attempt in attempts),
         sent=sum(attempt.sent for attempt in attempts),
         spans=unite(span for attempt in attempts for span in attempt.spans),
+        whole=True,
         times=sum(attempt.times for attempt in attempts),
     )
 

@@ -284,6 +284,7 @@ def _attempt(event: Event) -> Attempt:
         unite(event.spans),
         event.client,
         event.agent,
+        event.whole,
     )
 
 
@@ -307,7 +308,7 @@ def read_download(row: Any) -> Download:
     texts = row.attempts["texts"]
     attempts = []
     for values in row.attempts["rows"]:
-        started, worker, number, ended, token, sent, spans, client, agent, times = values
+        started, worker, number, ended, token, sent, spans, client, agent, whole, times = values
         attempts.append(
             Attempt(
                 started,
@@ -319,6 +320,7 @@ def read_download(row: Any) -> Download:
                 tuple((start, stop) for start, stop in spans),
                 texts[client],
                 texts[agent],
+                whole,
                 times,
             )
         )

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.usage.coverage import contains, count, unite
+from gateway.usage.coverage import Spans, contains, count, subtract, unite
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30))))
@@ -18,3 +18,15 @@ def test_a_union_is_the_union(spans: list[tuple[int, int]]) -> None:
     assert count(found) == len(expected)
     assert all(first[1] < second[0] for first, second in pairwise(found))
     assert [number for number in range(31) if contains(found, number)] == sorted(expected)
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30))).map(unite)
+
+
+@given(SPANS, SPANS)
+def test_a_difference_is_the_difference(spans: Spans, taken: Spans) -> None:
+    found = subtract(spans, taken)
+    assert [number for number in range(31) if contains(found, number)] == [
+        number for number in range(31) if contains(spans, number) and not contains(taken, number)
+    ]
+    assert unite(found) == found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,15 +29,16 @@ def attempt(number: int, start: float, end: float, *spans: tuple[int, int]) -> A
 
 @dataclass(frozen=True)
 class Case:
-    """attempts: start, end and spans of each. expected: for each download its attempts and when it
-    completed."""
+    """attempts: start, end and spans of each, and whether it was cut. expected: for each download its
+    attempts and when it completed."""
 
     name: str
-    attempts: tuple[tuple[float, float, tuple[tuple[int, int], ...]], ...]
+    attempts: tuple[tuple[Any, ...], ...]
     expected: tuple[tuple[int, float | None], ...]
 
 
 WHOLE = ((0, SIZE),)
+CUT = "cut"
 CASES = (
     Case("one", ((0, 1, WHOLE),), ((1, 1),)),
     Case("broken off", ((0, 1, ((0, 50),)),), ((1, None),)),
@@ -54,6 +56,14 @@ CASES = (
     Case("a piece of the next", ((0, 1, WHOLE), (2, 3, ((0, 10),))), ((1, 1), (1, None))),
     Case("several spans of one answer", ((0, 1, ((0, 60), (60, 100))),), ((1, 1),)),
     Case("overlapping parts that leave a hole", ((0, 1, ((0, 60),)), (2, 3, ((10, 99),))), ((2, None),)),
+    Case("what was lost when it was broken off is asked for again at the end",
+         ((0, 5, ((0, 50),), CUT), (6, 7, ((50, 100),)), (8, 9, ((40, 50),)), (10, 11, ((30, 40),))), ((4,
+         7),)), Case("lost bytes are repaired once",
+         ((0, 5, ((0, 50),), CUT), (6, 7, ((50, 100),)), (8, 9, ((40, 50),)), (10, 11, ((40, 50),))), ((3, 7),
+         (1, None))), Case("a repair that is too late",
+         ((0, 5, ((0, 50),), CUT), (6, 7, ((50, 100),)), (608, 609, ((40, 50),))), ((2, 7), (1, None))),
+    Case("whole again after one that was broken off",
+         ((0, 5, ((0, 50),), CUT), (6, 7, ((50, 100),)), (8, 9, WHOLE)), ((2, 7), (1, 9))),
     Case("30 days later", ((0, 1, ((0, 50),)), (PERIOD / SECOND, PERIOD / SECOND + 1, WHOLE)), ((1, None), (1,
     PERIOD / SECOND + 1))), Case("just before 30 days", ((0, 1, ((0, 50),)), (PERIOD / SECOND - 1, PERIOD /
     SECOND, ((50, 100),))), ((2, PERIOD / SECOND),)), )  # fmt: skip
@@ -62,7 +72,10 @@ CASES = (
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("seed", range(3))
 def test_cases(case: Case, seed: int) -> None:
-    made = [attempt(number, start, end, *spans) for number, (start, end, spans) in enumerate(case.attempts)]
+    made = [
+        attempt(number, start, end, *spans)._replace(whole=not cut)
+        for number, (start, end, spans, *cut) in enumerate(case.attempts)
+    ]
     random.Random(seed).shuffle(made)
     found = add_up(made, SIZE)
     assert [
@@ -70,24 +83,20 @@ def test_cases(case: Case, seed: int) -> None:
     ] == list(case.expected)
 
 
-SOME = st.lists(
-    st.builds(
-        lambda start, length, first, last: (start, start + length, ((min(first, last), max(first, last) +
-        1),)), st.integers(0, 40),
-        st.integers(1, 10),
-        st.integers(0, SIZE - 1),
-        st.integers(0, SIZE - 1),
-    ),
-    max_size=12,
-)  # fmt: skip
+PLACE = st.integers(0, SIZE - 1)
+SPAN = st.tuples(PLACE, PLACE).map(lambda both: (min(both), max(both) + 1))
+SOME = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 10), SPAN, st.booleans()), max_size=12)
 
 
 @given(SOME, st.randoms(use_true_random=False))
 def test_neither_order_nor_repetition_nor_cuts_matter(
-    cases: list[tuple[int, int, tuple[tuple[int, int], ...]]], order: random.Random
+    cases: list[tuple[int, int, tuple[int, int], bool]], order: random.Random
 ) -> None:
     """Whatever comes in whatever batches, what is kept of the earlier ones adds up to the same."""
-    made = [attempt(number, start, end, *spans) for number, (start, end, spans) in enumerate(cases)]
+    made = [
+        attempt(number, start, start + length, span)._replace(whole=whole)
+        for number, (start, length, span, whole) in enumerate(cases)
+    ]
     expected = add_up(made, SIZE)
     left = made + [each for each in made if order.random() < 0.3]
     order.shuffle(left)

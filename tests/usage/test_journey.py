@@ -19,7 +19,7 @@ from gateway.secrets import token_id
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
 from tests.support.plane import Plane
-from tests.support.programs import needs
+from tests.support.programs import need
 from tests.support.store_server import StoreServer
 from tests.support.timing import patience
 
@@ -31,22 +31,19 @@ async def entitle(database: Database, *tokens: str) -> None:
     """Write down that these tokens came from one entitlement."""
     async with database.writing() as sql:
         await sql.execute(CUSTOMER.insert().values(id=CUSTOMER_ID, created=1))
-        await sql.execute(
-            ENTITLEMENT.insert().values(
-                id=ENTITLEMENT_ID,
-                customer_id=CUSTOMER_ID,
-                product_id="p",
-                scope="all",
-                bought=1,
-                base={},
-                quantity=1,
-                status="active",
-                reasons=[],
-                enforced="active",
-                created=1,
-                updated=1,
-            )  # fmt: skip
-        )
+        values = {
+            "id": ENTITLEMENT_ID,
+            "customer_id": CUSTOMER_ID,
+            "product_id": "p",
+            "scope": "all",
+            "bought": 1,
+            "base": {},
+            "quantity": 1,
+            "status": "active",
+            "reasons": [],
+            "enforced": "active",
+        }
+        await sql.execute(ENTITLEMENT.insert().values(**values, created=1, updated=1))
         for token in tokens:
             row = {"token_id": token_id(token), "entitlement_id": ENTITLEMENT_ID, "version": "1"}
             await sql.execute(LINK.insert().values(**row, created=1, expires=2))
@@ -58,13 +55,13 @@ def aria2(plane: Plane, token: str, folder: Path, *options: str) -> subprocess.P
     return subprocess.Popen([*command, *options, "-d", str(folder), "-o", "kit.bin", url])
 
 
-@needs("aria2c")
 @pytest.mark.slow
 async def test_parallel_parts_an_abort_and_a_resume_under_a_fresh_token_are_one_download(
     make_plane: Callable[..., Plane], own_store: StoreServer, database: Database, tmp_path: Path
 ) -> None:
     """With a HEAD before, and two workers. Bytes that arrived twice are counted as bytes, and as nothing
     else."""
+    need("aria2c")
     plane = make_plane(workers=2)
     content = os.urandom(SIZE)
     published = plane.publish(content, names=["kit.bin"])
