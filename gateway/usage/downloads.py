@@ -11,6 +11,9 @@ cut of the attempts into batches give the same downloads:
 4. An attempt that repairs begins no download. The last bytes of an attempt that was cut may have been lost in
    the client's buffer (UNREAD), so the client asks for them again, also after rule 2 found the file covered.
    What lies within such bytes, and begins within REPAIR of the completion, repairs.
+5. Nor does a part that was given up: a program with several connections may ask for a part before it has read
+   what the others have brought, and then break it off. It is a cut attempt that is not from the start of the
+   file, within GIVEN_UP of the completion of a download of several attempts.
 
 So resumes, parallel parts and two downloads at the same time are one download. SKEW is how much later than
 its last byte an attempt may be said to have ended.
@@ -37,6 +40,8 @@ more."""
 REPAIR: Final = 600 * 1_000_000
 """Microseconds. A program that continues a download asks at once for what it lacks, as fast as its line
 is."""
+GIVEN_UP: Final = 10 * 1_000_000
+"""Microseconds."""
 MOST_ATTEMPTS: Final = 2_000
 """Attempts of one download that are kept apart."""
 
@@ -124,6 +129,9 @@ def _begins_next(attempt: Attempt, current: Sequence[Attempt], completed: int | 
     if attempt.started - current[0].started >= PERIOD:
         return True
     if completed is None or attempt.started < completed - SKEW:
+        return False
+    is_later_part = not attempt.whole and len(current) > 1 and attempt.spans[0][0] > 0
+    if is_later_part and attempt.started < completed + GIVEN_UP:
         return False
     return attempt.started >= completed + REPAIR or not _repairs(attempt, current)
 

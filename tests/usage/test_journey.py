@@ -51,7 +51,17 @@ async def entitle(database: Database, *tokens: str) -> None:
 
 def aria2(plane: Plane, token: str, folder: Path, *options: str) -> subprocess.Popen[bytes]:
     url = f"http://127.0.0.1:{plane.address[1]}/download/{token}/kit.bin"
-    command = ["aria2c", "-x8", "-s8", "-k1M", "--no-conf", "-q", "--auto-file-renaming=false", "-c"]
+    command = [
+        "aria2c",
+        "-x8",
+        "-s8",
+        "-k1M",
+        "--no-conf",
+        "-q",
+        "--auto-file-renaming=false",
+        "--file-allocation=none",
+        "-c",
+    ]
     return subprocess.Popen([*command, *options, "-d", str(folder), "-o", "kit.bin", url])
 
 
