@@ -39,6 +39,7 @@ async def test_show(api: Api) -> None:
             "bytesCharged": 150,
             "customer": {"email": "a@b.example", "name": "Ada"},
             "metadata": {"n": 1},
+            "usage": {"bytes": 0, "files": []},
         },
     }
 
