@@ -19,6 +19,8 @@ from gateway.errors import PASSWORD_MISSING, TOKEN_MISSING, Refusal
 from gateway.http.fields import prefers_html, prefers_json
 from gateway.http.forward_auth import Dialect, refusal_fields
 from gateway.http.pages import refusal_answer
+from gateway.http.plans import Representation
+from gateway.http.ranges import Span
 from gateway.http.request_tokens import waits_for_challenge
 
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
@@ -99,7 +101,8 @@ class Exchange:
     looks. started, answered, ended: seconds of the monotonic clock; answered is when the head was begun, and
     0 where the whole answer was sent at once, as it ended. token_id, status, code, sent (bytes of file
     content) and whole (all that was asked for was sent): for the log, filled in while the request is
-    answered.
+    answered. served, spans, handed_over: for the event of usage: the file that is sent; the spans of it, None
+    for the whole; and when the kernel had all that a transfer sends (0: when it ended).
     """
 
     # Defaults of the class, which most exchanges never change. Setting them would cost time for each request.
@@ -116,6 +119,9 @@ class Exchange:
     status = 0
     sent = 0
     answered = 0.0
+    served: Representation | None = None
+    spans: Sequence[Span] | None = None
+    handed_over = 0.0
     ended = 0.0
     whole = False
     begun = False

@@ -1,7 +1,7 @@
 """A child's sign of life: its event loop writes the time into the memory that the supervisor reads.
 
 A process that was stopped, that waits for a disk in the kernel, or whose event loop is blocked, gives none.
-`supervisor/watch.py` says what follows from that. How late each sign comes is a metric: other work waits as long.
+`supervisor/watch.py` says what follows from that. How late it is, is a metric.
 """
 
 from __future__ import annotations

@@ -138,6 +138,13 @@ STORE_REPLY: Final = _declare_histogram(
 EVENT_LOOP_LAG: Final = _declare_histogram(
     "event_loop_lag_seconds", "How late a process' event loop did what was due, twice a second."
 )
+EVENTS_WAITING: Final = _declare(
+    "usage_events_waiting", "Events of usage that wait in a worker until the store takes them.", gauge=True
+)
+EVENTS_DROPPED: Final = _declare(
+    "usage_events_dropped_total",
+    "Events of usage that were lost, because there was no room or they were damaged.",
+)
 FAULTS: Final = _declare("faults_total", "Unexpected exceptions. The log has each of them.")
 
 RESPONSE_OTHER: Final = _declare("responses_total", "Responses by status.", 'status="other"')
