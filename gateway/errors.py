@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 RETRY_AFTER_SECONDS: Final = 2
@@ -167,6 +168,12 @@ TABLE: Final[tuple[Refusal, ...]] = (
     RANGE_NOT_SATISFIABLE,
     NOT_FOUND,
 )
+
+
+@lru_cache(maxsize=256)
+def with_retry_after(refusal: Refusal, seconds: int) -> Refusal:
+    """The same refusal, which asks the client to wait for so long."""
+    return replace(refusal, headers=(("Retry-After", str(seconds)),))
 
 
 def storage_failed(retry_after: int | None) -> Refusal:

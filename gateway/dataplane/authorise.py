@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from aiohttp import hdrs
 
+from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.resolve import ResolvedIndex, Resolver
@@ -45,12 +46,14 @@ class Authorisation:
         proxies: TrustedProxies,
         accel_prefixes: dict[str, str],
         fast_path: FastPath,
+        guard: AttemptGuard | None = None,
     ) -> None:
         self._claims = claims
         self._resolver = resolver
         self._proxies = proxies
         self._accel_prefixes = accel_prefixes
         self._fast_path = fast_path
+        self._guard = guard or AttemptGuard()
         self._file_fields = lru_cache(maxsize=FIELDS_KEPT)(self._describe)
 
     async def answer(self, exchange: Exchange, command: TokenRead | None = None) -> None:
@@ -89,9 +92,11 @@ class Authorisation:
             authorization = exchange.headers.getall(hdrs.AUTHORIZATION, ())
             token = request_token(target.token, authorization, target.file)
             exchange.token_id = token_id(token)
+            self._guard.check(exchange)
             command = self._claims.read_token(exchange.token_id)
         reply = await command
         digest = opened_manifest(reply)
+        self._guard.note_valid(exchange.token_id)
         resolved = await self._resolver.resolve(digest, target.file)
         if isinstance(resolved, ResolvedIndex):
             return b""

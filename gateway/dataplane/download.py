@@ -27,6 +27,7 @@ from typing import Any
 
 from aiohttp import hdrs
 
+from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.authorise import Authorisation
 from gateway.dataplane.delivery.batched_span import BatchedSpan, send_in_batch
 from gateway.dataplane.delivery.relay import Relay
@@ -79,6 +80,7 @@ class Downloads:
         public_url: str,
         base_url: str,
         counters: Counters,
+        guard: AttemptGuard | None = None,
     ) -> None:
         self._claims = claims
         self._leases = leases
@@ -92,16 +94,24 @@ class Downloads:
         self._base_url = base_url
         self._count = counters.add
         self._add_file = counters.add_file
+        self._guard = guard or AttemptGuard()
+        self._over = self._guard.over
 
     def begin(self, exchange: Exchange) -> None:
         """Begin to answer one request, which is answered whatever happens. Never raises."""
         if exchange.token:
             exchange.token_id = token_id(exchange.token)
+            if self._over and self._fast_path.refuse_attempt(exchange):
+                self._endings.end(exchange)
+                return
             read = self._claims.read_token if exchange.range else self._claims.read_and_claim
             read(exchange.token_id).add_done_callback(self._on_token_read, exchange)
         elif exchange.asked_token and self._proxies.trusts(exchange.connection.peer):
             exchange.dialect = NGINX
             exchange.token_id = token_id(exchange.asked_token)
+            if self._over and self._guard.seconds_over(exchange):
+                step(self._endings.run(exchange, self._route))
+                return
             self._claims.read_token(exchange.token_id).add_done_callback(self._on_token_read, exchange)
         else:
             step(self._endings.run(exchange, self._route))
@@ -172,9 +182,11 @@ class Downloads:
         """
         if command is None:
             exchange.token_id = token_id(token)
+            self._guard.check(exchange)
             command = self._claims.read_token(exchange.token_id)
         reply = await command
         digest = opened_manifest(reply)
+        self._guard.note_valid(exchange.token_id)
         reservation = None
         if reply.limit is not None:
             reserved = max(0, reply.reserved)

@@ -21,10 +21,11 @@ from enum import Enum
 from time import monotonic
 from typing import Final, TypeVar
 
+from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.delivery.batched_span import BatchedSpan, batch_span, fits_batch
 from gateway.dataplane.delivery.transfer import SMALL_BYTES
 from gateway.dataplane.exchange import Exchange
-from gateway.errors import TOKEN_INVALID, StorageError
+from gateway.errors import TOKEN_INVALID, TOO_MANY_ATTEMPTS, Refusal, StorageError, with_retry_after
 from gateway.http.forward_auth import permission_head
 from gateway.http.pages import refusal_answer
 from gateway.http.plans import Representation
@@ -96,12 +97,14 @@ class KeptAnswer:
 class FastPath:
     """Keeps answers and sends them. One worker has one."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, guard: AttemptGuard | None = None) -> None:
+        self._guard = guard or AttemptGuard()
+        self._note_valid = self._guard.note_valid
         self._add_file = counters.add_file
         self._files: dict[AnswerKey, KeptAnswer] = {}
         self._permissions: dict[AnswerKey, KeptAnswer] = {}
+        self._refusals: dict[tuple[int, bool], tuple[Refusal, bytes, bytes]] = {}
         self._locations: dict[AnswerKey, tuple[Storage, Representation]] = {}
-        self._refusals = {html: refusal_answer(TOKEN_INVALID, None, html=html) for html in (False, True)}
 
     def answer(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Answer a plain request, if that is possible at once. The caller ends the exchange.
@@ -118,10 +121,9 @@ class FastPath:
         if exchange.range:
             return self._answer_span(exchange, reply)
         if reply.manifest is None or reply.revoked is not None:
-            head, body = self._refusals[bool(exchange.accept) and exchange.prefers_html()]
-            exchange.status, exchange.code = TOKEN_INVALID.status, TOKEN_INVALID.code
-            transport.write(b"".join((head, server.plain_tail, body)))
+            self._refuse(exchange, self._guard.note_refused(exchange))
             return ANSWERED
+        self._note_valid(exchange.token_id)
         key = (reply.manifest, exchange.file)
         kept = self._files.get(key)
         if kept is None or (reply.limit is not None and reply.reserved != kept.amount):
@@ -139,6 +141,32 @@ class FastPath:
             self._add_file(kept.amount)
         return ANSWERED
 
+    def refuse_attempt(self, exchange: Exchange) -> bool:
+        """Refuse a plain request of a client over the line of refused attempts, without asking the store.
+
+        Returns False, and does nothing, where the request is to be answered in another way. To be called only
+        while `AttemptGuard.over` is not empty.
+        """
+        if exchange.connection.transport is None or exchange.connection.server.draining:
+            return False
+        seconds = self._guard.seconds_over(exchange)
+        if seconds:
+            self._refuse(exchange, seconds)
+        return seconds > 0
+
+    def _refuse(self, exchange: Exchange, seconds: int) -> None:
+        """Answer that the token is not valid, or that there were too many attempts: wait so many seconds."""
+        connection = exchange.connection
+        html = bool(exchange.accept) and exchange.prefers_html()
+        kept = self._refusals.get((seconds, html))
+        if kept is None:
+            refusal = with_retry_after(TOO_MANY_ATTEMPTS, seconds) if seconds else TOKEN_INVALID
+            kept = self._refusals[seconds, html] = (refusal, *refusal_answer(refusal, None, html))
+        refusal, head, body = kept
+        exchange.status, exchange.code = refusal.status, refusal.code
+        assert connection.transport is not None
+        connection.transport.write(b"".join((head, connection.server.plain_tail, body)))
+
     def _answer_question(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Tell a front proxy what to send."""
         if reply.manifest is None or reply.revoked is not None or reply.limit is not None:
@@ -147,6 +175,7 @@ class FastPath:
         kept = self._permissions.get(key)
         if kept is None:
             return NOT_POSSIBLE
+        self._note_valid(exchange.token_id)
         if monotonic() - kept.checked >= FRESH_SECONDS and not kept.check():
             del self._permissions[key]
             return NOT_POSSIBLE
@@ -177,6 +206,7 @@ class FastPath:
         if file is None or not fits_batch(exchange, file, spans[0]):
             blob.release()
             return NOT_POSSIBLE
+        self._note_valid(exchange.token_id)
         exchange.status = 206
         head = representation.part_head(spans[0]) + exchange.connection.server.plain_tail
         return batch_span(exchange, file, head, spans[0])

@@ -12,6 +12,7 @@ from typing import Any
 from gateway.config.settings import Settings, base_url
 from gateway.config.storages import LocalSettings
 from gateway.dataplane.access_log import AccessLog
+from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.authorise import Authorisation
 from gateway.dataplane.download import Downloads
 from gateway.dataplane.ending import Endings
@@ -23,6 +24,7 @@ from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.http.client_address import TrustedProxies
+from gateway.runtime.attempts import Attempts, AttemptTable
 from gateway.runtime.descriptors import Shares, descriptor_limit, share_descriptors
 from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
 from gateway.storage.registry import CacheSettings, Storages
@@ -45,8 +47,16 @@ class Worker:
     access_log: AccessLog | None
 
 
-def build_worker(settings: Settings, counters: Counters, lease_times: Times | None = None) -> Worker:
-    """Build the parts; to be called while the event loop runs. `settings.redis_url` must be set."""
+def build_worker(
+    settings: Settings,
+    counters: Counters,
+    lease_times: Times | None = None,
+    attempts: AttemptTable | None = None,
+) -> Worker:
+    """Build the parts; to be called while the event loop runs. `settings.redis_url` must be set.
+
+    attempts: the table that the workers of this machine share; without it, this worker counts by itself.
+    """
     assert settings.redis_url is not None
     shares = _share_descriptors(settings)
     topology = Topology.connect(
@@ -77,8 +87,9 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         for name, table in settings.storage.items()
         if isinstance(table, LocalSettings)
     }
-    endings = Endings(counters)
-    fast_path = FastPath(counters)
+    guard = AttemptGuard(Attempts(settings.max_attempts, attempts), proxies)
+    endings = Endings(counters, guard)
+    fast_path = FastPath(counters, guard)
     resolver = Resolver(claims, ManifestCache(), storages)
     leases = Leases(topology, lease_times)
     takeovers = Takeovers(topology, leases, [settings.redis_url])
@@ -87,13 +98,14 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         leases,
         takeovers,
         resolver,
-        Authorisation(claims, resolver, proxies, accel_prefixes, fast_path),
+        Authorisation(claims, resolver, proxies, accel_prefixes, fast_path, guard),
         fast_path,
         endings,
         proxies,
         settings.public_url or "",
         base_url(settings),
         counters,
+        guard,
     )
     recorder = Recorder(counters, access_log)
     health = HealthAndPreflight(claims, endings, proxies)
@@ -115,6 +127,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         ),
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
+        every_second=(guard.tick,),
     )
     return Worker(server, claims, takeovers, topology, storages, access_log)
 

@@ -24,6 +24,7 @@ from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
+from gateway.web.attempts import ClientAttempts
 from gateway.web.hooks.application import PREFIX as HOOKS
 from gateway.web.hooks.application import HooksContext, make_hooks
 from gateway.web.server import STOP_SECONDS, Server, run_service
@@ -59,7 +60,8 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
             context = AdminContext(
                 catalogue, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
             )
-            runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
+            hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
+            runner = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
             async with (
                 Server(runner, sockets, settings, _log),
                 running(enforcer.run()),
@@ -84,7 +86,7 @@ async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             await task
 
 
-def make_root(context: AdminContext) -> web.Application:
+def make_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
     """Mount the parts of the process in one application."""
     return make_application(
         HEALTH_ROUTES,
@@ -92,7 +94,7 @@ def make_root(context: AdminContext) -> web.Application:
         _log,
         mounted={
             PREFIX: make_api(context, _log),
-            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver), _log),
+            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log),
         },
         not_found=NOT_FOUND,
     )

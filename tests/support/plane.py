@@ -32,6 +32,7 @@ import redis
 from gateway.config.settings import Settings
 from gateway.http.file_names import media_type
 from gateway.manifest import Manifest, ManifestFile
+from gateway.runtime.attempts import new_table
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import FAULTS, Counters, new_block
 from gateway.secrets import new_token, token_id
@@ -281,6 +282,7 @@ class Plane:
         listener.grow(self.settings.workers)
         self.address = ("127.0.0.1", listener.address.port)
         self.path = listener.address.path
+        self._attempts = new_table()
         started = [self._spawn(slot, listener) for slot in range(self.settings.workers)]
         for worker, ready in started:
             self.workers.append(worker)
@@ -311,7 +313,7 @@ class Plane:
         limit = self.options.get("descriptors")
         if limit is None and "COVERAGE_PROCESS_CONFIG" not in os.environ:
             arguments = ["worker", str(slot), *times]
-            return worker_server().start(arguments, settings, sockets, memory, announce, log)
+            return worker_server().start(arguments, settings, sockets, memory, announce, log, self._attempts)
         program = (
             [str(Path(__file__).with_name("short_leases.py"))]
             if times
@@ -323,11 +325,12 @@ class Plane:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            pass_fds=(*sockets, memory, announce),
+            pass_fds=(*sockets, memory, announce, self._attempts),
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         assert process.stdin is not None
-        process.stdin.write(ChildInput(settings, sockets, memory, announce, os.getpid()).encode())
+        given = ChildInput(settings, sockets, memory, announce, os.getpid(), self._attempts)
+        process.stdin.write(given.encode())
         process.stdin.close()
         return process
 
@@ -349,6 +352,7 @@ class Plane:
             assert worker.counters.values()[FAULTS] == 0
             worker.counters.close()
         self.workers.clear()
+        os.close(self._attempts)
         if self._listener is not None:
             self._listener.close()
         self.store.close()
