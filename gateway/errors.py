@@ -69,6 +69,12 @@ TOKEN_INVALID: Final = _row(
     "It may have expired or been revoked. Ask the shop for a new one. With a new link for the same version, "
     "a download that has begun can be resumed.",
 )
+BOUND_ELSEWHERE: Final = _row(
+    "bound_elsewhere",
+    403,
+    "This link works elsewhere",
+    "It belongs to the device or network that used it first. Use it there, or ask the shop for a new one.",
+)
 LIMIT_REACHED: Final = _row(
     "limit_reached",
     403,
@@ -152,6 +158,7 @@ STORAGE_COMPARING: Final = replace(
 TABLE: Final[tuple[Refusal, ...]] = (
     TOKEN_MISSING,
     TOKEN_INVALID,
+    BOUND_ELSEWHERE,
     LIMIT_REACHED,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_ATTEMPTS,

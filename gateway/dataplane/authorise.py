@@ -20,6 +20,7 @@ from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.resolve import ResolvedIndex, Resolver
+from gateway.dataplane.token_limits import TokenLimits
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Refused
 from gateway.http.client_address import TrustedProxies
 from gateway.http.forward_auth import NGINX, Original, permission_head, read_original
@@ -46,14 +47,16 @@ class Authorisation:
         proxies: TrustedProxies,
         accel_prefixes: dict[str, str],
         fast_path: FastPath,
-        guard: AttemptGuard | None = None,
+        guard: AttemptGuard,
+        limits: TokenLimits,
     ) -> None:
         self._claims = claims
         self._resolver = resolver
         self._proxies = proxies
         self._accel_prefixes = accel_prefixes
         self._fast_path = fast_path
-        self._guard = guard or AttemptGuard()
+        self._guard = guard
+        self._limits = limits
         self._file_fields = lru_cache(maxsize=FIELDS_KEPT)(self._describe)
 
     async def answer(self, exchange: Exchange, command: TokenRead | None = None) -> None:
@@ -86,6 +89,7 @@ class Authorisation:
         if original.method not in _METHODS:
             raise Refused(METHOD_NOT_ALLOWED)
         target = read_target(original.target)
+        token = exchange.asked_token
         if target.kind is TargetKind.OTHER:
             raise Refused(NOT_FOUND)
         if command is None:
@@ -97,6 +101,9 @@ class Authorisation:
         reply = await command
         digest = opened_manifest(reply)
         self._guard.note_valid(exchange.token_id)
+        caps = self._limits.of(reply.caps)
+        if caps is not None:
+            await self._limits.check_client(exchange, token, caps, binds=original.method == "GET")
         resolved = await self._resolver.resolve(digest, target.file)
         if isinstance(resolved, ResolvedIndex):
             return b""

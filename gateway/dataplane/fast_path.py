@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 
 from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.delivery.batched_span import BatchedSpan, batch_span, fits_batch
-from gateway.dataplane.delivery.transfer import SMALL_BYTES
+from gateway.dataplane.delivery.paced import SMALL_BYTES
 from gateway.dataplane.exchange import Exchange
 from gateway.errors import TOKEN_INVALID, TOO_MANY_ATTEMPTS, Refusal, StorageError, with_retry_after
 from gateway.http.forward_auth import permission_head
@@ -36,6 +36,9 @@ from gateway.tokens.claims import TokenReply
 
 ANSWERS_KEPT: Final = 1024
 """How many answers of each kind a worker keeps. With the largest of small files they take 32 MiB."""
+
+_FREE: Final = (None, None, None)
+"""Of a TokenReply revoked, limit and caps, where nothing limits the token."""
 
 T = TypeVar("T")
 AnswerKey = tuple[bytes, str]
@@ -97,7 +100,9 @@ class KeptAnswer:
 class FastPath:
     """Keeps answers and sends them. One worker has one."""
 
-    def __init__(self, counters: Counters, guard: AttemptGuard | None = None) -> None:
+    def __init__(self, counters: Counters, guard: AttemptGuard | None = None, *, keeps: bool = True) -> None:
+        """keeps: False where every token has limits that the ordinary way has to look at."""
+        self._keeps = keeps
         self._guard = guard or AttemptGuard()
         self._note_valid = self._guard.note_valid
         self._add_file = counters.add_file
@@ -126,7 +131,11 @@ class FastPath:
         self._note_valid(exchange.token_id)
         key = (reply.manifest, exchange.file)
         kept = self._files.get(key)
-        if kept is None or (reply.limit is not None and reply.reserved != kept.amount):
+        if (
+            kept is None
+            or reply.caps is not None
+            or (reply.limit is not None and reply.reserved != kept.amount)
+        ):
             return NOT_POSSIBLE
         if monotonic() - kept.checked >= FRESH_SECONDS and not kept.check():
             del self._files[key]
@@ -169,7 +178,7 @@ class FastPath:
 
     def _answer_question(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Tell a front proxy what to send."""
-        if reply.manifest is None or reply.revoked is not None or reply.limit is not None:
+        if reply.manifest is None or reply[1:4] != _FREE:
             return NOT_POSSIBLE
         key = (reply.manifest, exchange.file)
         kept = self._permissions.get(key)
@@ -190,7 +199,7 @@ class FastPath:
 
     def _answer_span(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Send one span of a file."""
-        if reply.manifest is None or reply.revoked is not None or reply.limit is not None:
+        if reply.manifest is None or reply[1:4] != _FREE:
             return NOT_POSSIBLE
         location = self._locations.get((reply.manifest, exchange.file))
         if location is None:
@@ -215,6 +224,8 @@ class FastPath:
         self, key: AnswerKey, storage: Storage, representation: Representation, blob: FileBlob
     ) -> None:
         """Keep the whole answer for a small file; for a larger one keep its location, to send its spans."""
+        if not self._keeps:
+            return
         if representation.file.size > SMALL_BYTES:
             _keep(self._locations, key, (storage, representation))
             return
@@ -235,6 +246,8 @@ class FastPath:
         blob: FileBlob,
     ) -> None:
         """Keep the fields that tell a front proxy about a file; `permission_head` comes before them."""
+        if not self._keeps:
+            return
         _keep(self._permissions, key, KeptAnswer(fields, b"", storage, representation, blob))
 
 

@@ -23,6 +23,7 @@ from gateway.dataplane.manifest_cache import ManifestCache
 from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
+from gateway.dataplane.token_limits import TokenLimits
 from gateway.http.client_address import TrustedProxies
 from gateway.runtime.attempts import Attempts, AttemptTable
 from gateway.runtime.descriptors import Shares, descriptor_limit, share_descriptors
@@ -30,9 +31,12 @@ from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counter
 from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
+from gateway.tokens.caps import BINDINGS, Caps
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases, Times
+from gateway.tokens.places import Places
 from gateway.tokens.takeovers import Takeovers
+from gateway.tokens.transfers import Transfers
 
 
 @dataclass(frozen=True)
@@ -89,16 +93,26 @@ def build_worker(
     }
     guard = AttemptGuard(Attempts(settings.max_attempts, attempts), proxies)
     endings = Endings(counters, guard)
-    fast_path = FastPath(counters, guard)
+    default = Caps(
+        settings.max_token_connections,
+        settings.max_token_rate,
+        settings.max_connection_rate,
+        settings.token_binding if settings.token_binding in BINDINGS else "",
+    )
+    fast_path = FastPath(counters, guard, keeps=not (default.is_paced or default.binding))
     resolver = Resolver(claims, ManifestCache(), storages)
     leases = Leases(topology, lease_times)
     takeovers = Takeovers(topology, leases, [settings.redis_url])
+    places = Places(topology, takeovers, lease_times)
+    limits = TokenLimits(topology, places, proxies, default)
+    transfers = Transfers(topology)
+    takeovers.on_revoked = transfers.break_off
     downloads = Downloads(
         claims,
         leases,
         takeovers,
         resolver,
-        Authorisation(claims, resolver, proxies, accel_prefixes, fast_path, guard),
+        Authorisation(claims, resolver, proxies, accel_prefixes, fast_path, guard, limits),
         fast_path,
         endings,
         proxies,
@@ -106,6 +120,8 @@ def build_worker(
         base_url(settings),
         counters,
         guard,
+        limits,
+        transfers,
     )
     recorder = Recorder(counters, access_log)
     health = HealthAndPreflight(claims, endings, proxies)
@@ -127,7 +143,7 @@ def build_worker(
         ),
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
-        every_second=(guard.tick,),
+        every_second=(guard.tick, places.tick, transfers.tick),
     )
     return Worker(server, claims, takeovers, topology, storages, access_log)
 

@@ -114,6 +114,7 @@ def _terms(body: GenerateDownloadUrl) -> dict[str, Any]:
         "email": customer.email if customer else None,
         "name": customer.name if customer else None,
         "metadata": body.metadata,
+        "caps": body.caps(),
     }
 
 

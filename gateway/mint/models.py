@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, create_model
 
 from gateway.web.models import (
+    CapFields,
     DisplayName,
     Email,
     MaxDownloads,
@@ -27,7 +28,7 @@ class Customer(RequestModel):
     name: DisplayName | None = None
 
 
-class GenerateDownloadUrl(RequestModel):
+class GenerateDownloadUrl(CapFields):
     """What to make a download URL for. `mint_model` adds the limit of `expiresIn` that the settings give."""
 
     productId: Name

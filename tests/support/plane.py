@@ -449,8 +449,10 @@ class Plane:
         """Put another file in the place of a version's first."""
         self.files.put(published.file.key, content)
 
-    def token(self, published: Published, maximum: int | None = None, ttl_ms: int = 3_600_000) -> str:
-        """A fresh token for the version."""
+    def token(
+        self, published: Published, maximum: int | None = None, ttl_ms: int = 3_600_000, caps: str = ""
+    ) -> str:
+        """A fresh token for the version. caps: its other limits, as in tokens/caps.py."""
         token = new_token()
         key = token_key(token_id(token))
         now = time.time_ns() // 1_000_000
@@ -465,6 +467,8 @@ class Plane:
             values["max"] = maximum
             if len(published.manifest.files) == 1:
                 values["size"] = published.file.size
+        if caps:
+            values["caps"] = caps
         pipe = self.store.pipeline(transaction=True)
         pipe.hset(key, mapping=values)
         pipe.pexpireat(key, now + ttl_ms)

@@ -68,6 +68,19 @@ CLAIM_REST: Final = Script.load("claim_rest")
 CHECKPOINT: Final = Script.load("checkpoint")
 TRIM: Final = Script.load("trim")
 SETTLE: Final = Script.load("settle")
+HOLD_PLACE: Final = Script.load("hold_place")
+BIND_TOKEN: Final = Script.load("bind_token")
+TAKE_RATE: Final = Script.load("take_rate")
 PROBE: Final = Script.load("probe")
-SCRIPTS: Final = (CLAIM, READ_AND_CLAIM, CLAIM_REST, CHECKPOINT, TRIM, SETTLE)
-"""The ledger's scripts, which a worker loads at each connection."""
+SCRIPTS: Final = (
+    CLAIM,
+    READ_AND_CLAIM,
+    CLAIM_REST,
+    CHECKPOINT,
+    TRIM,
+    SETTLE,
+    HOLD_PLACE,
+    BIND_TOKEN,
+    TAKE_RATE,
+)
+"""The scripts of the data plane, which a worker loads at each connection."""
