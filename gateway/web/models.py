@@ -132,8 +132,8 @@ class CapFields(RequestModel):
     )
     bindTo: Literal["address", "network"] | None = Field(
         default=None,
-        description="The token belongs to the first client that downloads with it: to its IPv4 address or IPv6 "
-        "/64, or to its IPv4 /24 or IPv6 /48. Others get 403 `bound_elsewhere`.",
+        description="The token belongs to the first client that downloads with it: to its IPv4 address or "
+        "IPv6 /64, or to its IPv4 /24 or IPv6 /48. Others get 403 `bound_elsewhere`.",
     )
 
     def caps(self) -> Caps:

@@ -58,7 +58,14 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
             )
             catalogue = Catalogue(database, store)
             context = AdminContext(
-                catalogue, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
+                catalogue,
+                storages,
+                settings.mint_max_ttl,
+                settings.mint_default_ttl,
+                database,
+                enforcer,
+                base_url(settings),
+                desk,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
             runner = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)

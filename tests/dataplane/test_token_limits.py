@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -91,8 +92,8 @@ def test_a_transfer_that_lasts_keeps_its_place(plane: Plane) -> None:
     key = f"dg:running:{{{token_id(token)}}}"
 
     def ends() -> float:
-        [(_, moment)] = plane.store.zrange(key, 0, -1, withscores=True)  # type: ignore[misc]
-        return float(moment)
+        found: Any = plane.store.zrange(key, 0, -1, withscores=True)
+        return float(found[0][1])
 
     first = ends()
     deadline = time.monotonic() + 15
