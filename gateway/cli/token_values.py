@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway.cli.options import fail
 from gateway.config.settings import Settings
-from gateway.config.units import format_duration, parse_duration, parse_size
+from gateway.config.units import format_duration, parse_duration
 from gateway.errors import ConfigurationError
 from gateway.web.times import parse_time
-
-if TYPE_CHECKING:  # redis-py is slow to import, and --help does not need it
-    from gateway.tokens.caps import Caps
 
 FLAGS: Final = {
     "expiresIn": "--expires-in",
@@ -67,32 +64,6 @@ def read_moment(text: str) -> int:
         return parse_time(text)
     except ValueError as error:
         raise fail(f"--expires-at: {error}, not {text[:40]!r}") from None
-
-
-def read_caps(
-    connections: int | None, rate: str | None, connection_rate: str | None, bind_to: str | None
-) -> Caps:
-    """Read the options that limit a token beside its downloads."""
-    from gateway.tokens.caps import Caps  # noqa: PLC0415
-
-    return Caps(
-        connections or 0,
-        _read_rate("--max-rate", rate),
-        _read_rate("--max-connection-rate", connection_rate),
-        str(bind_to or ""),
-    )
-
-
-def _read_rate(flag: str, text: str | None) -> int:
-    if text is None:
-        return 0
-    try:
-        rate = parse_size(text)
-    except ValueError as error:
-        raise fail(f"{flag}: {error}") from None
-    if rate < 1:
-        raise fail(f"{flag}: must be at least 1 byte a second")
-    return rate
 
 
 def read_pairs(texts: list[str]) -> dict[str, str]:

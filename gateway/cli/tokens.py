@@ -10,7 +10,8 @@ import typer
 
 from gateway.cli.options import CLI, STORE, YES, Invocation, command, confirm, fail
 from gateway.cli.output import count_of, note, show_record, show_table, show_time
-from gateway.cli.token_values import faults_name_flags, read_caps, read_lifetime, read_moment, read_pairs
+from gateway.cli.token_caps import BindTo, MaxConnectionRate, MaxConnections, MaxRate, read_caps, show_caps
+from gateway.cli.token_values import faults_name_flags, read_lifetime, read_moment, read_pairs
 from gateway.config.settings import base_url
 from gateway.config.units import format_size
 from gateway.http.links import download_path
@@ -41,41 +42,6 @@ MaxDownloads = Annotated[
         min=1,
         metavar="N",
         help="How often each file may be downloaded: N times its size in bytes, and half more.",
-        show_default=False,
-    ),
-]
-
-
-MaxConnections = Annotated[
-    int | None,
-    typer.Option(
-        min=1, metavar="N", help="How many downloads may run at once, in all workers.", show_default=False
-    ),
-]
-MaxRate = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SIZE",
-        help="How many bytes a second all downloads get together: a number, or 500 KB, 2 MiB.",
-        show_default=False,
-    ),
-]
-MaxConnectionRate = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="The same for each download.", show_default=False)
-]
-
-
-class Binding(StrEnum):
-    """What a token may be bound to."""
-
-    ADDRESS = "address"
-    NETWORK = "network"
-
-
-BindTo = Annotated[
-    Binding | None,
-    typer.Option(
-        help="Only the first client that downloads may go on: its address, or also others of its network.",
         show_default=False,
     ),
 ]
@@ -371,10 +337,7 @@ def show_token(token: TokenRecord, manifest: Manifest | None) -> None:
         ("expires", show_time(token.expires)),
         ("revoked", revoked),
         ("downloads", limit),
-        ("connections", token.caps.connections or None),
-        ("rate", _show_rate(token.caps.rate)),
-        ("rate of each", _show_rate(token.caps.connection_rate)),
-        ("bound to", token.caps.binding or None),
+        *show_caps(token.caps),
         ("made by key", token.key),
         ("email", token.email),
         ("name", token.name),
@@ -388,10 +351,6 @@ def show_token(token: TokenRecord, manifest: Manifest | None) -> None:
             for index, file in enumerate(manifest.files)
         ]
         show_table(("FILE", "SIZE", "DOWNLOADED"), rows)
-
-
-def _show_rate(rate: int) -> str | None:
-    return f"{format_size(rate)}/s" if rate else None
 
 
 def _row(token: TokenRecord) -> tuple[object, ...]:

@@ -86,19 +86,9 @@ def build_worker(
         cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
     storages.prepare()
-    accel_prefixes = {
-        name: table.accel_prefix
-        for name, table in settings.storage.items()
-        if isinstance(table, LocalSettings)
-    }
     guard = AttemptGuard(Attempts(settings.max_attempts, attempts), proxies)
     endings = Endings(counters, guard)
-    default = Caps(
-        settings.max_token_connections,
-        settings.max_token_rate,
-        settings.max_connection_rate,
-        settings.token_binding if settings.token_binding in BINDINGS else "",
-    )
+    default = _default_caps(settings)
     fast_path = FastPath(counters, guard, keeps=not (default.is_paced or default.binding))
     resolver = Resolver(claims, ManifestCache(), storages)
     leases = Leases(topology, lease_times)
@@ -112,7 +102,7 @@ def build_worker(
         leases,
         takeovers,
         resolver,
-        Authorisation(claims, resolver, proxies, accel_prefixes, fast_path, guard, limits),
+        Authorisation(claims, resolver, proxies, _accel_prefixes(settings), fast_path, guard, limits),
         fast_path,
         endings,
         proxies,
@@ -146,6 +136,22 @@ def build_worker(
         every_second=(guard.tick, places.tick, transfers.tick),
     )
     return Worker(server, claims, takeovers, topology, storages, access_log)
+
+
+def _accel_prefixes(settings: Settings) -> dict[str, str]:
+    return {
+        name: table.accel_prefix
+        for name, table in settings.storage.items()
+        if isinstance(table, LocalSettings)
+    }
+
+
+def _default_caps(settings: Settings) -> Caps:
+    """The limits of tokens that have none of their own."""
+    binding = settings.token_binding if settings.token_binding in BINDINGS else ""
+    return Caps(
+        settings.max_token_connections, settings.max_token_rate, settings.max_connection_rate, binding
+    )
 
 
 def _share_descriptors(settings: Settings) -> Shares:

@@ -63,7 +63,6 @@ TRIALS: Final[dict[str, Command]] = {
     "zadd": ("ZADD", PROBE_KEY, "none", "probe"),  # this is no number
     "zcard": ("ZCARD", PROBE_KEY),
     "zremrangebyscore": ("ZREMRANGEBYSCORE", PROBE_KEY, "0", "1"),
-    "pexpire": ("PEXPIRE", PROBE_KEY, 1),
     "zrange": ("ZRANGE", PROBE_KEY, "[t", "(u", "BYLEX"),
     "zrem": ("ZREM", PROBE_KEY, "probe"),
     "publish": ("PUBLISH", "dg:probe", ""),  # nobody listens there

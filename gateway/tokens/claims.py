@@ -58,8 +58,8 @@ class TokenReply(NamedTuple):
 
     manifest: the digest of the manifest that the token opens; None when the token is unknown or has expired.
     revoked: when it was revoked, in ms since 1970 UTC; else None. limit: the number of downloads that it
-    allows; None: any number, and nothing is charged. caps: its other limits (caps.py), if any. reserved: bytes
-    of the version's only file that reading the token has reserved, or NOT_RESERVED.
+    allows; None: any number, and nothing is charged. caps: its other limits (caps.py), or None. reserved:
+    bytes of the version's only file that reading the token has reserved, or NOT_RESERVED.
     """
 
     manifest: bytes | None

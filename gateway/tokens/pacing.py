@@ -49,7 +49,7 @@ class Pacer:
         self.most: Final = max(1, math.floor(rate * AT_ONCE_SECONDS))
         self.users = 0
         self._piece = max(1, math.floor(rate * PIECE_SECONDS))
-        self._least = min(SHARE_BYTES, self._piece)
+        self._share = self._least = min(SHARE_BYTES, self._piece)
         self._seconds = self._piece / rate
         self._topology = topology
         self._key = rate_key(identifier)
@@ -82,8 +82,7 @@ class Pacer:
         try:
             while self._queue and self._left > 0:
                 ticket = self._queue[0]
-                share = max(self._left // len(self._queue), self._least)
-                granted = min(ticket.wanted, share)
+                granted = min(ticket.wanted, self._share)
                 if not ticket.done and granted > self._left:
                     break  # it is the first to get a share of the next piece
                 self._queue.popleft()
@@ -120,6 +119,7 @@ class Pacer:
         self._interval, self._last_at = now - self._last_at, now
         self._is_awaited = False
         self._left += self._piece  # what was left was less than a share
+        self._share = max(self._piece // max(1, len(self._queue)), self._least)
         self._serve()
 
 

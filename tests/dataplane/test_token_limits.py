@@ -125,6 +125,7 @@ def test_revoking_breaks_what_runs(plane: Plane, maximum: int | None, caps: str)
     spared.socket.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["delete", "pexpire"])
 def test_a_token_that_is_gone_ends_no_download(plane: Plane, end: str) -> None:
     published = plane.publish(b"x", names=["a.bin"], sparse=BIG)

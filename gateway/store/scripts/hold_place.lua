@@ -5,6 +5,7 @@
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 local places = tonumber(ARGV[2])
 if places > 0 and redis.call('ZCARD', KEYS[1]) >= places then return 0 end
-redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[3])), ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local ends = string.format('%.0f', now + tonumber(ARGV[3]))
+redis.call('ZADD', KEYS[1], ends, ARGV[1])
+redis.call('PEXPIREAT', KEYS[1], ends)
 return 1
