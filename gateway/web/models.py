@@ -1,4 +1,3 @@
-# ruff: noqa: N815 - the fields are named as the API names them
 """Models that several APIs share: the bases of requests and responses, types of fields, common responses.
 
 Request models are strict: they accept no unknown field and convert nothing. Where null is allowed it means
@@ -32,7 +31,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from gateway.products.validation import MAX_DISPLAY_NAME, NAME_PATTERN, display_name_faults
-from gateway.tokens.caps import MAX_CONNECTIONS, MAX_RATE, Caps
+from gateway.tokens.caps import MAX_CONNECTIONS, MAX_RATE
 from gateway.tokens.validation import (
     EMAIL_PATTERN,
     MAX_DOWNLOADS,
@@ -118,29 +117,6 @@ class ResponseModel(BaseModel):
     """The base of responses and their parts. No response has a field that its model lacks."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-class CapFields(RequestModel):
-    """The fields of a new token that limit it beside its downloads. Without them the settings decide."""
-
-    maxConnections: MaxConnections | None = None
-    maxRate: Rate | None = Field(
-        default=None, description="Bytes a second that all downloads of the token get together."
-    )
-    maxConnectionRate: Rate | None = Field(
-        default=None, description="Bytes a second that each download gets."
-    )
-    bindTo: Literal["address", "network"] | None = Field(
-        default=None,
-        description="The token belongs to the first client that downloads with it: to its IPv4 address or "
-        "IPv6 /64, or to its IPv4 /24 or IPv6 /48. Others get 403 `bound_elsewhere`.",
-    )
-
-    def caps(self) -> Caps:
-        """The limits that were given."""
-        return Caps(
-            self.maxConnections or 0, self.maxRate or 0, self.maxConnectionRate or 0, self.bindTo or ""
-        )
 
 
 class NoParameters(Parameters):
