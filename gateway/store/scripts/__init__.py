@@ -72,6 +72,7 @@ HOLD_PLACE: Final = Script.load("hold_place")
 BIND_TOKEN: Final = Script.load("bind_token")
 TAKE_RATE: Final = Script.load("take_rate")
 PROBE: Final = Script.load("probe")
+ADD_EVENTS: Final = Script.load("add_events")
 SCRIPTS: Final = (
     CLAIM,
     READ_AND_CLAIM,
@@ -82,5 +83,6 @@ SCRIPTS: Final = (
     HOLD_PLACE,
     BIND_TOKEN,
     TAKE_RATE,
+    ADD_EVENTS,
 )
 """The scripts of the data plane, which a worker loads at each connection."""
