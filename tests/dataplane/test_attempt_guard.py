@@ -69,11 +69,11 @@ def test_over_the_line_the_store_is_not_asked(behind: Plane) -> None:
     with behind.connect() as one:
         assert is_over(one.get(f"/download?token={new_token()}", client))
         before = commands(behind)
-        for target in ("/download?token={}", "/download/{}/x", "/download/y?token={}&z=1") * 20:
+        for target in ("/download?token={}", "/download/{}/x", "/download/y?token={}&z=1") * 60:
             assert is_over(one.get(target.format(new_token()), client))
         page = one.get(f"/download?token={new_token()}", client, "Accept: text/html")
         assert (page.status, page["Content-Type"]) == (429, "text/html; charset=utf-8")
-        assert commands(behind) - before <= 10  # the workers ask for the server's role now and then
+        assert commands(behind) - before < 90  # the workers have a few commands a second of their own
 
 
 def test_valid_links_go_on(behind: Plane) -> None:
