@@ -36,7 +36,6 @@ COVERED_BY = {
     "cli.products": "cli/test_commands",
     "cli.serving": "supervisor/test_up",
     "cli.token_values": "cli/test_faults",
-    "cli.token_caps": "cli/test_token_caps",
     "dataplane.delivery.paced": "dataplane/test_token_rates",
     "tokens.binding": "dataplane/test_token_limits",
     "tokens.deliveries": "tokens/test_leases",
