@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.config.settings import Settings, base_url
+from gateway.config.settings import Settings, address_of, base_url
 from gateway.config.storages import LocalSettings
 from gateway.dataplane.access_log import AccessLog
 from gateway.dataplane.authorise import Authorisation
@@ -19,6 +19,7 @@ from gateway.dataplane.exchange import Exchange, unread_exchange
 from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.health import HealthAndPreflight
 from gateway.dataplane.manifest_cache import ManifestCache
+from gateway.dataplane.passing import Passing
 from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
@@ -97,24 +98,27 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
     )
     recorder = Recorder(counters, access_log)
     health = HealthAndPreflight(claims, endings, proxies)
+    limits = Limits(
+        header_timeout=settings.header_timeout,
+        keepalive_timeout=settings.keepalive_timeout,
+        stall_timeout=settings.stall_timeout,
+        max_connections=shares.connections,
+        max_line=settings.max_line,
+        max_field=settings.max_field,
+        max_headers=settings.max_headers,
+        max_head=settings.max_head,
+    )
+    passing = Passing(address_of(settings, "web_listen"), endings, proxies, limits)
     server = Server(
         downloads.begin,
         health.answer,
         recorder.record,
         recorder.record_unread,
         counters,
-        Limits(
-            header_timeout=settings.header_timeout,
-            keepalive_timeout=settings.keepalive_timeout,
-            stall_timeout=settings.stall_timeout,
-            max_connections=shares.connections,
-            max_line=settings.max_line,
-            max_field=settings.max_field,
-            max_headers=settings.max_headers,
-            max_head=settings.max_head,
-        ),
+        limits,
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
+        pass_on=passing.begin,
     )
     return Worker(server, claims, takeovers, topology, storages, access_log)
 

@@ -19,7 +19,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -51,6 +51,9 @@ class ChildInput:
 
     parent: int
     """The supervisor's process id."""
+
+    passed: list[int] = field(default_factory=list)
+    """The sockets on which it takes what workers pass on."""
 
     def encode(self) -> bytes:
         """Make the JSON text for the child's standard input."""
@@ -96,6 +99,9 @@ class ChildContext:
     ready: Callable[[], None]
     """The service calls it in its event loop, once it accepts connections. From then on it is watched."""
 
+    passed: list[socket.socket] = field(default_factory=list)
+    """Like `sockets`: those on which it takes the requests that workers pass on."""
+
 
 Program: TypeAlias = Callable[[ChildContext], None]
 
@@ -122,15 +128,18 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
         log.configure(settings)
         counters = Counters(given.counters)
         os.close(given.counters)
-        for descriptor in (*given.sockets, given.ready):
+        for descriptor in (*given.sockets, *given.passed, given.ready):
             os.set_inheritable(descriptor, False)
-        sockets = [socket.socket(fileno=descriptor) for descriptor in given.sockets]
+        sockets, passed = (
+            [socket.socket(fileno=descriptor) for descriptor in each]
+            for each in (given.sockets, given.passed)
+        )
 
         def accept() -> None:
             heartbeat.start(counters)
             ready()
 
-        programs[name](ChildContext(settings, sockets, int(slot), counters, accept))
+        programs[name](ChildContext(settings, sockets, int(slot), counters, accept, passed))
     except GatewayError as error:
         if not ready.fail(str(error)):
             _log.error("%s", error)
