@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gateway.cli.checks.proxy import check_hooks
 from gateway.dataplane.ending import Endings
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.passing import Bounds, Passing, Room
@@ -509,6 +510,7 @@ def test_without_the_web_process_it_is_503(plane: Plane, path: str) -> None:
         assert (answer.status, answer.code) == (503, "web_unavailable")
         assert int(answer["Retry-After"]) > 0
     assert entry_of(plane, path)["code"] == "web_unavailable"
+    assert "does not reach" in check_hooks("http://{}:{}".format(*plane.address)).text
     page = plane.get("/my", "Accept: text/html")
     assert (page.status, page["Content-Type"]) == (503, "text/html; charset=utf-8")
 

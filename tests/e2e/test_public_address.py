@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from gateway.cli.checks import Level
+from gateway.cli.checks.proxy import check_hooks
 from tests.support.listening import found_addresses
 from tests.support.plane import Client, request
 from tests.support.processes import ROOT
@@ -195,6 +197,17 @@ def test_a_web_process_that_is_killed_comes_back_and_loses_nothing(gateway: Gate
         taken += 1
     wait_until(lambda: len(entitlements(gateway, "killed@example.com")) == taken, "all are applied")
     assert gateway.web() != former
+
+
+def test_check_says_whether_webhooks_reach_the_web_process(gateway: Gateway) -> None:
+    base = f"http://127.0.0.1:{gateway.up.port}"
+    for url, level, text in (
+        (base, Level.OK, "reaches the web process"),
+        (f"{base}/elsewhere", Level.WARN, "answered with 404 not_found"),
+        ("http://127.0.0.1:1", Level.WARN, "cannot be reached"),
+    ):
+        finding = check_hooks(url)
+        assert (finding.level, text in finding.text) == (level, True), finding
 
 
 @pytest.mark.slow
