@@ -74,7 +74,14 @@ async def serve(
             )
             catalogue = Catalogue(database, store)
             context = AdminContext(
-                catalogue, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
+                catalogue,
+                storages,
+                settings.mint_max_ttl,
+                settings.mint_default_ttl,
+                database,
+                enforcer,
+                base_url(settings),
+                desk,
             )
             private = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
             public = web.AppRunner(make_public_root(context), shutdown_timeout=STOP_SECONDS)
