@@ -77,7 +77,8 @@ class Target:
     def request(self, method: str = "GET", token: str | None = None, **headers: str) -> Response:
         """Make one request on a new connection. Raises OSError and HTTPException."""
         connection = _connection(self.base)
-        path = f"{urlsplit(self.base).path.rstrip('/')}/download/{quote(self.file.name, safe='')}?token={token or self.token}"
+        folder = urlsplit(self.base).path.rstrip("/")
+        path = f"{folder}/download/{quote(self.file.name, safe='')}?token={token or self.token}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.request(method, path, headers={"Accept-Encoding": "gzip, br, zstd", **named})
@@ -269,8 +270,8 @@ def check_cost(target: Target, read_charged: Callable[[], int]) -> Finding:
 def check_hooks(base: str) -> Finding:
     """Check that /hooks of the public address reaches the web process, as webhooks of platforms must.
 
-    Where it does not, that is a warning: without connections nobody needs it. base: the URL at which customers
-    reach the gateway.
+    Where it does not, that is a warning: without connections nobody needs it. base: the URL at which
+    customers reach the gateway.
     """
     path = f"{urlsplit(base).path.rstrip('/')}/hooks/{NOBODY}"
     connection = _connection(base)
