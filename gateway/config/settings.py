@@ -62,6 +62,7 @@ from gateway.config.sources import (
     toml_path,
 )
 from gateway.config.storages import LocalSettings, StorageSettings, explain
+from gateway.config.usage_settings import UsageSettings
 from gateway.errors import ConfigurationError
 from gateway.runtime.addresses import Address
 from gateway.runtime.descriptors import FOR_FILES, FOR_OBJECTS
@@ -85,7 +86,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(BaseSettings):
+class Settings(UsageSettings, BaseSettings):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(
@@ -153,8 +154,7 @@ class Settings(BaseSettings):
     )
     web_listen: ListenAddress | None = setting(
         None,
-        "Where the web process takes the requests that workers, or a front proxy, pass on to it: /hooks and "
-        "/my. Workers on other machines are given its address there.",
+        "Where the web process takes what workers pass on to it: /hooks and /my. Set it on all machines.",
         unit=UNIT_ADDRESS,
         default_text="the unix socket web.sock below `data`",
     )
@@ -314,7 +314,7 @@ LISTENERS: Final = tuple(
 def address_of(settings: Settings, name: str) -> Address:
     """Where one of LISTENERS listens; `web_listen` is a socket below `data` unless it is set."""
     text = getattr(settings, name)
-    return Address(path=str(settings.data / "web.sock")) if text is None else Address.parse(text)
+    return Address.parse(text) if text else Address(path=f"{settings.data}/web.sock")
 
 
 def base_url(settings: Settings) -> str:
