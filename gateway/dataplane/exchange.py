@@ -101,8 +101,8 @@ class Exchange:
     keep_alive: whether the connection serves another request afterwards. begun: whether the head has been
     sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
     looks. started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file
-    content) and whole (all that was asked for was sent): for the log, filled in while the request is
-    answered. served, spans, handed_over: for the event of usage: the file that is sent; the spans of it, None
+    content, or of the body that the web process answers) and whole (all that was asked for was sent): for the
+    log, filled in while the request is answered. served, spans, handed_over: for the event of usage: the file that is sent; the spans of it, None
     for the whole; and when the kernel had all that a transfer sends (0: when it ended).
     """
 
