@@ -156,7 +156,7 @@ class Recorder:
         self._count(RESPONSES.get(exchange.status, RESPONSE_OTHER))
         if exchange.code:
             self._count(REFUSALS[exchange.code])
-        if exchange.served is not None and exchange.sent:  # else it was the web process that answered
+        if exchange.served is not None and exchange.sent:
             self._add_event(exchange)
         if self._log is not None:
             self._log.add(exchange)
