@@ -65,6 +65,8 @@ COVERED_BY = {
     "connections.desk": "web/hooks/test_application",
     "connections.inbox": "connections/test_receiving",
     "connections.reconciling": "connections/test_looking_up",
+    "dataplane.connection_server": "dataplane/test_connection",
+    "dataplane.passage": "dataplane/test_passing",
     "dataplane.delivery.client_socket": "dataplane/delivery/test_transfer",
     "dataplane.delivery.file_parts": "dataplane/delivery/test_relay",
     "dataplane.delivery.sender": "dataplane/delivery/test_transfer",

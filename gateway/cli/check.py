@@ -148,6 +148,7 @@ def _check_proxy(run: StoreRunner, manifests: list[Manifest], base: str) -> Iter
             proxy.Target(base, file, minted.token),
             lambda: run(lambda store: _read_charged(store, minted.record.id)),
         )
+    yield proxy.check_hooks(base)
 
 
 @contextmanager
