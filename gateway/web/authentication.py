@@ -49,9 +49,9 @@ async def admit(
 
     reply: to `key_command`. Raises Problem: key_invalid, key_expired, forbidden; and StoreUnavailable.
     """
-    request[CALLER] = key_id(key) or ""
     record = key_record(key_hash(key), reply)
     if record is None:
+        request[CALLER] = key_id(key) or ""
         moment = await store.keys.expired_at(key)
         raise key_invalid() if moment is None else key_expired(format_time(moment))
     request[CALLER] = record.id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,3 +57,44 @@ def test_secrets_are_cut_out_wherever_they_are(capsys: pytest.CaptureFixture[str
     assert key not in text
     assert text.count("[secret]") == 3
     assert "ValueError" in json.loads(text)["exception"]
+
+
+def test_an_event_without_a_record_has_the_line_of_one_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(Level("info"))
+    logger = logging.getLogger("gateway.test.events")
+    fields = {"by": "é", "what": {"token": "x", "key": new_key()}, "number": 7, "nothing": None}
+    logger.info("change", extra=fields)
+    log.log_event(logger, "change", fields)
+    one, other = map(json.loads, capsys.readouterr().err.splitlines())
+    assert len(one.pop("time")) == len(other.pop("time")) == len("2026-01-31T12:00:00.000Z")
+    assert one == other
+    assert other["what"]["key"] == "[secret]"
+
+
+def test_an_event_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(Level("warning"))
+    log.log_event(logging.getLogger("gateway.test.events"), "change", {})
+    assert capsys.readouterr().err == ""
+
+
+def test_an_event_reaches_others_who_listen(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    log.configure(Level("info"))
+    logger = logging.getLogger("gateway.test.events")
+    logger.addHandler(caplog.handler)
+    try:
+        log.log_event(logger, "change", {"by": "x"})
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert [vars(record)["by"] for record in caplog.records] == ["x"]
+    assert json.loads(capsys.readouterr().err)["by"] == "x"
+
+
+def test_an_event_for_a_closed_stream_is_dropped() -> None:
+    log.configure(Level("info"))
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, log.LineHandler)
+    with open(os.devnull, "w") as stream:
+        handler.setStream(stream)
+    log.log_event(logging.getLogger("gateway.test.events"), "change", {})
