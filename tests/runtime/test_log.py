@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import logging
 import os
@@ -98,3 +100,37 @@ def test_an_event_for_a_closed_stream_is_dropped() -> None:
     with open(os.devnull, "w") as stream:
         handler.setStream(stream)
     log.log_event(logging.getLogger("gateway.test.events"), "change", {})
+
+
+async def test_events_of_one_turn_leave_in_writes_that_a_pipe_keeps_whole() -> None:
+    log.configure(Level("info"))
+    (handler,) = logging.getLogger().handlers
+    writes: list[str] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    assert isinstance(handler, log.LineHandler)
+    handler.setStream(Stream())
+    logger = logging.getLogger("gateway.test.events")
+    for number in range(100):
+        log.log_event(logger, "change", {"number": number, "text": "é" * 50})
+    assert len(writes) < 10
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert all(len(text.encode()) <= 4096 and text.endswith("\n") for text in writes)
+    lines = [json.loads(line) for text in writes for line in text.splitlines()]
+    assert [line["number"] for line in lines] == list(range(100))
+
+
+async def test_a_record_writes_the_events_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(Level("info"))
+    logger = logging.getLogger("gateway.test.events")
+    log.log_event(logger, "change", {})
+    logger.info("something else")
+    assert {json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()} == {
+        "change",
+        "something else",
+    }
