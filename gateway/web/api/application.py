@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.orders.limits import SOURCE_PATTERN
 from gateway.products.validation import NAME_PATTERN
 from gateway.web.api.connections import CONNECTION_ROUTES
 from gateway.web.api.context import AdminContext
@@ -15,11 +17,12 @@ from gateway.web.api.customers import CUSTOMER_ROUTES
 from gateway.web.api.entitlements import ENTITLEMENT_ROUTES
 from gateway.web.api.mappings import MAPPING_ROUTES
 from gateway.web.api.models import TOKEN_ID_PATTERN
-from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN, SOURCE_PATTERN
+from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN
 from gateway.web.api.orders import ORDER_ROUTES
 from gateway.web.api.products import PRODUCT_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES
 from gateway.web.application import make_application
+from gateway.web.download_urls import TokenTerms, limit_lifetime
 from gateway.web.health import health_routes
 from gateway.web.openapi import describe
 from gateway.web.responses import json_response
@@ -33,9 +36,9 @@ _DESCRIPTION: Final = (
 )
 
 
-async def get_openapi(_request: web.Request, _context: AdminContext) -> web.Response:
+async def get_openapi(_request: web.Request, context: AdminContext) -> web.Response:
     """Answer with the description of this API."""
-    return json_response(_document())
+    return json_response(_document(context.max_ttl))
 
 
 API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
@@ -53,10 +56,17 @@ ROUTES: Final[tuple[Route[AdminContext], ...]] = (*below(PREFIX, API_ROUTES), *H
 """Every URL of the process, as callers see it."""
 
 
+def _limited(route: Route[AdminContext], max_ttl: int) -> Route[AdminContext]:
+    """The row with the limit of `expiresIn` that the settings give."""
+    if route.body is None or not issubclass(route.body, TokenTerms):
+        return route
+    return replace(route, body=limit_lifetime(route.body, max_ttl))
+
+
 @cache
-def _document() -> dict[str, Any]:
+def _document(max_ttl: int) -> dict[str, Any]:
     return describe(
-        ROUTES,
+        [_limited(route, max_ttl) for route in ROUTES],
         title="Download gateway: admin API",
         description=_DESCRIPTION,
         patterns={

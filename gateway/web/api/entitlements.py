@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.database.engine import Database
 from gateway.database.types import now
 from gateway.orders.email_addresses import normalise
 from gateway.orders.entitlement_rules import Override
@@ -18,7 +19,10 @@ from gateway.orders.entitlements import (
     override_entitlement,
 )
 from gateway.orders.mappings import Scope, Share
-from gateway.orders.minting import Terms, mint_from_entitlement
+from gateway.orders.minting import Repeat, Terms, mint_from_entitlement
+from gateway.secrets import token_id
+from gateway.tokens.idempotency import digest_body
+from gateway.tokens.repositories import Repositories
 from gateway.web.api.context import AdminContext
 from gateway.web.api.order_documents import entitlement_document, page_of
 from gateway.web.api.order_models import (
@@ -27,14 +31,15 @@ from gateway.web.api.order_models import (
     ListEntitlements,
     UpdateEntitlement,
 )
-from gateway.web.api.order_responses import EntitlementResponse, EntitlementsResponse, EntitlementUrlResponse
+from gateway.web.api.order_responses import EntitlementResponse, EntitlementsResponse
 from gateway.web.auditing import note_change
-from gateway.web.authentication import caller_of
+from gateway.web.authentication import bearer_key, caller_of
 from gateway.web.bodies import read_json
-from gateway.web.problems import Problem, invalid
+from gateway.web.download_urls import DownloadUrl, download_url_document, limit_lifetime
+from gateway.web.idempotency import PARAMETER, idempotency_key
+from gateway.web.problems import Problem
 from gateway.web.responses import json_response
 from gateway.web.routes import Route
-from gateway.web.times import format_time
 from gateway.web.validation import validate, validate_query
 
 
@@ -60,17 +65,22 @@ async def get_one(request: web.Request, context: AdminContext) -> web.Response:
 async def create_entitlement(request: web.Request, context: AdminContext) -> web.Response:
     """Grant a product by hand. Raises Problem: product_unknown, version_unknown."""
     body = validate(CreateEntitlement, await read_json(request))
-    product = await context.store.products.get(body.productId)
+    identifier = await grant_product(context.database, context.store, body)
+    note_change(request, entitlement=identifier, product=body.productId)
+    return await _response(context, identifier, 201)
+
+
+async def grant_product(database: Database, store: Repositories, body: CreateEntitlement) -> str:
+    """Grant a product by hand; returns the entitlement's id. Raises Problem, DatabaseError."""
+    product = await store.products.get(body.productId)
     if product is None:
         raise Problem("product_unknown", "There is no such product; register it first.")
     if body.version is not None and body.version not in product.versions:
         raise Problem("version_unknown", "The product has no such version.")
     share = Share(body.productId, Scope(body.scope or "all"), body.version, body.until)
     given = HandGrant(normalise(body.email), body.email, share, body.name, body.quantity or 1, body.reason)
-    async with context.database.writing() as sql:
-        identifier = await grant_by_hand(sql, given, now())
-    note_change(request, entitlement=identifier, product=body.productId)
-    return await _response(context, identifier, 201)
+    async with database.writing() as sql:
+        return await grant_by_hand(sql, given, now())
 
 
 async def update_entitlement(request: web.Request, context: AdminContext) -> web.Response:
@@ -89,25 +99,27 @@ async def update_entitlement(request: web.Request, context: AdminContext) -> web
 async def create_url(request: web.Request, context: AdminContext) -> web.Response:
     """Make a token from an entitlement, and the URL that carries it. Raises Problem, Declined.
 
-    All fields may be left out, and so may the body.
+    All fields may be left out, and so may the body. They and Idempotency-Key are those of the mint service.
     """
-    body = validate(EntitlementUrl, await read_json(request) if request.body_exists else {})
-    if body.expiresIn is not None and body.expiresIn > context.max_ttl:
-        raise invalid([("expiresIn", f"must be at most {context.max_ttl}, the setting mint.max_ttl")])
+    name = idempotency_key(request)
+    document = await read_json(request) if request.body_exists else {}
+    body = validate(limit_lifetime(EntitlementUrl, context.max_ttl), document)
     identifier = request.match_info["entitlementId"]
-    terms = Terms(body.version, body.expiresIn, body.maxDownloads, body.metadata, caller_of(request))
-    minted = await mint_from_entitlement(context.database, context.store, identifier, terms)
-    record = minted.record
-    note_change(request, entitlement=identifier, token=record.id, version=record.version)
+    terms = Terms(
+        body.version,
+        body.expiresIn or context.default_ttl,
+        body.values(),
+        caller_of(request),
+        context.base_url,
+        None
+        if name is None
+        else Repeat(bearer_key(request), name, digest_body({"entitlement": identifier, "body": document})),
+    )
+    url = await mint_from_entitlement(context.database, context.store, identifier, terms)
+    note_change(request, entitlement=identifier, token=token_id(url.token), version=url.version)
+    file = await context.store.products.only_file(url.manifest)
     return json_response(
-        {
-            "success": True,
-            "productId": record.product,
-            "version": record.version,
-            "downloadToken": minted.token,
-            "downloadUrl": f"{context.base_url}/download?token={minted.token}",
-            "expiresAt": format_time(record.expires),
-        }
+        download_url_document(url.base, url.product, url.version, url.token, url.expires, file)
     )
 
 
@@ -173,10 +185,11 @@ ENTITLEMENT_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         create_url,
         "createEntitlementUrl",
         "Make a download URL from an entitlement",
-        EntitlementUrlResponse,
+        DownloadUrl,
         body=EntitlementUrl,
         needs_body=False,
-        refusals=(404, 409),
+        headers=(PARAMETER,),
+        refusals=(404, 409, 422),
         audit="entitlement.mint",
     ),
 )
