@@ -235,6 +235,8 @@ CACHES: Final = {
     "gateway.dataplane.access_log": 1,  # _request: path and agent
     "gateway.http.client_address": 3,  # addresses, and X-Forwarded-For of up to CACHED_CHARACTERS
     "gateway.http.fields": 2,  # _kept_prefers_html: Accept; one is keyed by a number
+    "gateway.orders.email_addresses": 1,  # _domain: what follows the @ of an address
+    "gateway.usage.client_classes": 1,  # classify: an agent as an event has it
     # keyed by what a seller has published, by the settings, or by numbers
     "gateway.dataplane.authorise": 1,
     "gateway.http.file_names": 1,
