@@ -117,7 +117,6 @@ COVERED_BY = {
     "products.locating": "e2e/test_moved_files",
     "products.relocating": "e2e/test_moved_files",
     "products.validation": "products/test_repository",
-    "runtime.background": "orders/test_enforcing",
     "runtime.descriptors": "dataplane/test_descriptors",
     "runtime.heartbeat": "supervisor/test_watch",
     "runtime.parent_death": "supervisor/test_supervisor",

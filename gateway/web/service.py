@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -19,6 +17,7 @@ from gateway.config.settings import Settings, base_url
 from gateway.connections.desk import ConnectionDesk
 from gateway.database.engine import Database
 from gateway.orders.enforcing import Enforcer
+from gateway.runtime.background import running
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
@@ -81,18 +80,6 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                     yield
                 finally:
                     context.stop.set()
-
-
-@asynccontextmanager
-async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do some work in the background while the context is entered."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def make_root(context: AdminContext) -> web.Application:

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from gateway.config.settings import Settings
 from gateway.database.engine import Database
 from gateway.database.errors import DatabaseError
-from gateway.database.migrating import CHAIN, migrate, open_database, prepare, read_state
+from gateway.database.migrating import CHAIN, migrate, open_database, prepare, read_state, steps_of
 from gateway.database.tables import METADATA
 from tests.support.databases import Databases, url_of
 from tests.support.processes import ROOT
@@ -100,6 +101,17 @@ async def test_the_chain_makes_the_tables_that_the_code_has(empty: Database) -> 
     assert await migrate(empty) == ()
     state = await read_state(empty)
     assert (state.current, state.pending, state.is_known) == (STEPS[-1], (), True)
+
+
+def test_the_steps_are_those_that_alembic_reads(longer_chain: Path) -> None:
+    for chain in (CHAIN, longer_chain):
+        read = [step.revision for step in ScriptDirectory(str(chain)).walk_revisions()]
+        assert list(steps_of(chain)) == read[::-1]
+
+
+def test_the_web_process_does_not_import_alembic_until_a_step_is_missing() -> None:
+    program = "import sys, gateway.web.service, gateway.cli.app; sys.exit('alembic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 @pytest.mark.slow
