@@ -50,7 +50,6 @@ COVERED_BY = {
     "database.migrations.versions.v0002_usage": "database/test_migrating",
     "database.usage_tables": "database/test_migrating",
     "usage.client_classes": "usage/test_downloads",
-    "orders.usage_erasing": "usage/test_applying",
     "usage.queries": "web/api/test_usage",
     "usage.token_copies": "web/api/test_usage",
     "web.api.usage_models": "web/api/test_usage",

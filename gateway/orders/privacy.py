@@ -29,7 +29,6 @@ from gateway.orders.fact_store import chunks, customer_reference, facts_of, key_
 from gateway.orders.fact_text import write_fact
 from gateway.orders.facts import CustomerFact, Fact, OrderSnapshot, Person, Reference, order_reference
 from gateway.orders.knowledge import Part
-from gateway.orders.usage_erasing import erase_usage
 
 Each = TypeVar("Each", bound=Part)
 
@@ -119,7 +118,6 @@ async def erase_customer(sql: AsyncConnection, identifier: str, moment: int) -> 
         .where(ENTITLEMENT.c.customer_id == identifier)
         .values(enforced=ERASED, reason=None, updated=moment)
     )
-    await erase_usage(sql, identifier)
     await sql.execute(delete(CUSTOMER_EMAIL).where(CUSTOMER_EMAIL.c.customer_id == identifier))
     await sql.execute(update(CUSTOMER).where(CUSTOMER.c.id == identifier).values(name=None, erased=moment))
 

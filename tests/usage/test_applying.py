@@ -10,9 +10,7 @@ from sqlalchemy import func, select
 
 from gateway.database.engine import Database
 from gateway.database.errors import DatabaseError
-from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL
 from gateway.database.usage_tables import DOWNLOAD, TOKEN
-from gateway.orders.privacy import erase_customer
 from gateway.store.key_names import EVENT_STREAMS, events_key, token_key
 from gateway.store.scripts import ADD_EVENTS
 from gateway.tokens.repositories import Repositories
@@ -165,32 +163,6 @@ async def test_tokens_are_recorded_with_whom_they_are_for(
     assert (known.email, known.max_downloads, known.test) == ("Ann@Example.org", 3, False)
     assert known.customer.startswith("m:")
     assert (forgotten.product, forgotten.version) == ("drums", "1.0.0")
-
-
-async def test_an_erased_customer_leaves_tokens_and_downloads(
-    database: Database, repos: Repositories
-) -> None:
-    """The bytes stay counted. Also of a token that came from no entitlement, by its address."""
-    async with database.writing() as sql:
-        await sql.execute(CUSTOMER.insert().values(id="c" * 26, name="Ann", created=1))
-        row = {"email": "ann@example.org", "written": "Ann@example.org", "main": True, "created": 1}
-        await sql.execute(CUSTOMER_EMAIL.insert().values(customer_id="c" * 26, **row))
-    pairs = ("created", 5, "expires", 9, "email", "Ann@Example.org", "name", "Ann")
-    await repos.client.call("HSET", token_key(SOMEBODY), *pairs)
-    await put(repos, batch([event(0), event(1, token="f" * 32, client="198.51.100.9")]))
-    await work(EventReader(database, repos.client))
-    async with database.writing() as sql:
-        await erase_customer(sql, "c" * 26, 10)
-    assert await applied(database) == (2, 2000)
-    async with database.reading() as sql:
-        tokens = str(list(await sql.execute(select(TOKEN))))
-        downloads = str(list(await sql.execute(select(DOWNLOAD))))
-    assert "nn" not in tokens.replace("None", "")
-    assert "192.0.2.1" not in downloads
-    assert "198.51.100.9" in downloads
-    await put(repos, batch([event(2)]))
-    await work(EventReader(database, repos.client))
-    assert await applied(database) == (3, 3000)
 
 
 async def test_several_processes_share_the_work(database: Database, repos: Repositories) -> None:
