@@ -13,6 +13,7 @@ from gateway.cli.audit import add_audit
 from gateway.cli.backups import add_backups
 from gateway.cli.check import add_check
 from gateway.cli.options import CONFIG, DEBUG, set_root_options, setting_option
+from gateway.cli.usage_report import add_usage
 
 root = typer.Typer(
     add_completion=False,
@@ -54,3 +55,4 @@ root.add_typer(database.group, name="database")
 add_check(root)
 add_audit(root)
 add_backups(root)
+add_usage(root)

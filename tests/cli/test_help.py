@@ -36,7 +36,7 @@ def test_these_are_the_commands() -> None:
         "product relocate",
         "token create", "token show", "token list", "token revoke", "token extend",
         "key create", "key list", "key revoke",
-        "database status", "database migrate", "backup", "restore",
+        "database status", "database migrate", "backup", "restore", "usage",
     }  # fmt: skip
 
 
