@@ -18,7 +18,7 @@ from gateway.cli import main
 from gateway.config.settings import Settings, load
 from gateway.config.sources import CONFIG_VARIABLE, DEBUG_VARIABLE, PREFIX
 from gateway.config.storages import STORAGE_TYPES, LocalSettings
-from gateway.mint.models import DownloadUrl
+from gateway.web.download_urls import DownloadUrl
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")])

@@ -34,13 +34,13 @@ from gateway.http.ranges import most_bytes, select_ranges
 from gateway.http.repairs import likely_names
 from gateway.http.request_tokens import request_token
 from gateway.http.targets import is_auth_target, is_file_target, read_target
-from gateway.mint.idempotency import idempotency_key
 from gateway.mint.models import mint_model
 from gateway.platforms.interface import Message
 from gateway.platforms.registry import PLATFORMS
 from gateway.secrets import redact, redact_url
 from gateway.web.authentication import bearer_key
 from gateway.web.bodies import BODY_LIMIT, check_expectation, parse_json
+from gateway.web.idempotency import idempotency_key
 from gateway.web.models import NoParameters
 from gateway.web.problems import Problem
 from gateway.web.validation import validate, validate_query
@@ -243,6 +243,7 @@ CACHES: Final = {
     "gateway.storage.s3.signing": 2,
     "gateway.tokens.index": 1,
     "gateway.web.api.application": 1,
+    "gateway.web.download_urls": 1,
     "gateway.web.models": 1,
     "gateway.database.migrating": 1,
     "gateway.web.quick_response": 1,

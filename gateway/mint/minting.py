@@ -3,27 +3,25 @@
 It takes two round trips to the store. The first looks up the API key and the version together; the second
 writes the token. The name of a version's only file is read once, and remembered. Where the body is long or
 still arriving, the key is looked up before it is read. With an Idempotency-Key the first also reads the
-record of that key, and two more round trips write it (see gateway.mint.idempotency).
+record of that key, and two more round trips write it (see gateway.tokens.idempotency).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from gateway.errors import Declined
-from gateway.http.links import download_path
-from gateway.mint import idempotency
 from gateway.mint.context import MintContext
 from gateway.mint.models import GenerateDownloadUrl
 from gateway.products.repository import ResolvedVersion, read_resolved_version, resolve_version_command
+from gateway.tokens import idempotency
 from gateway.tokens.records import TokenRecord
 from gateway.web.authentication import MINT, admit, authenticate, bearer_key, key_command
 from gateway.web.bodies import is_at_hand, read_json
+from gateway.web.download_urls import download_url_document
+from gateway.web.idempotency import idempotency_key
 from gateway.web.problems import Problem
 from gateway.web.quick_response import QuickResponse
-from gateway.web.times import format_time
 from gateway.web.validation import validate
 
 
@@ -33,7 +31,7 @@ async def generate_download_url(request: web.BaseRequest, context: MintContext) 
     if not is_at_hand(request):
         await authenticate(request, context.store, MINT)
     try:
-        name = idempotency.idempotency_key(request)
+        name = idempotency_key(request)
         document = await read_json(request)
         body = validate(context.mint_model, document)
     except Problem:  # only a caller with a valid key learns what is wrong with the request
@@ -71,7 +69,7 @@ async def _mint_once(
     context: MintContext, body: GenerateDownloadUrl, version: ResolvedVersion, caller: str
 ) -> QuickResponse:
     minted = await context.store.tokens.create(
-        version, expires_in=body.expiresIn or context.default_ttl, key=caller, **_terms(body)
+        version, expires_in=body.expiresIn or context.default_ttl, key=caller, **body.values()
     )
     record = minted.record
     await _record(context, record)
@@ -91,7 +89,7 @@ async def _create_recorded(
     version = ResolvedVersion(record.product, record.version, record.manifest, claimed)
     try:
         minted = await context.store.tokens.create(
-            version, expires_at=record.expires, token=token, key=caller, **_terms(body)
+            version, expires_at=record.expires, token=token, key=caller, **body.values()
         )
     except Declined as declined:
         # the process crashed before it wrote the token, and the request came again after the token's expiry
@@ -107,30 +105,8 @@ async def _record(context: MintContext, token: TokenRecord) -> None:
     await context.store.audit.record(token.key or "", "token.create", what, keep=False)
 
 
-def _terms(body: GenerateDownloadUrl) -> dict[str, Any]:
-    customer = body.customer
-    return {
-        "max_downloads": body.maxDownloads,
-        "email": customer.email if customer else None,
-        "name": customer.name if customer else None,
-        "metadata": body.metadata,
-    }
-
-
 def _response(
     base_url: str, product: str, version: str, token: str, expires: int, file: str
 ) -> QuickResponse:
     """The answer. file: the name of the version's only file; empty if there are several."""
-    urls = {"downloadUrl": f"{base_url}/download?token={token}"}
-    if file:
-        urls["directUrl"] = base_url + download_path(token, file)
-    return QuickResponse(
-        {
-            "success": True,
-            "productId": product,
-            "version": version,
-            "downloadToken": token,
-            **urls,
-            "expiresAt": format_time(expires),
-        }
-    )
+    return QuickResponse(download_url_document(base_url, product, version, token, expires, file))

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.mint import idempotency
 from gateway.mint.context import MintContext
 from gateway.mint.minting import generate_download_url
-from gateway.mint.models import DownloadUrl, GenerateDownloadUrl
+from gateway.mint.models import GenerateDownloadUrl
 from gateway.web.authentication import MINT
+from gateway.web.download_urls import DownloadUrl
 from gateway.web.health import health_routes
+from gateway.web.idempotency import PARAMETER
 from gateway.web.openapi import describe
 from gateway.web.quick_response import QuickResponse
 from gateway.web.routes import Route
@@ -21,13 +22,6 @@ _DESCRIPTION: Final = (
     "Makes download tokens. Private: for shops, not for customers. "
     "Times are RFC 3339, UTC, with milliseconds. The admin API is another service, on `dashboard.listen`."
 )
-_IDEMPOTENCY_KEY: Final = {
-    "name": idempotency.HEADER,
-    "in": "header",
-    "required": False,
-    "description": "The same key and body within 24 hours get the same response.",
-    "schema": {"type": "string", "pattern": idempotency.KEY_PATTERN},
-}
 
 
 async def get_openapi(_request: web.BaseRequest, context: MintContext) -> QuickResponse:
@@ -48,7 +42,7 @@ def make_routes(model: type[GenerateDownloadUrl]) -> tuple[Route[MintContext], .
             body=model,
             roles=MINT,
             checks_key=False,  # the handler does so in the round trip that looks up the version
-            headers=(_IDEMPOTENCY_KEY,),
+            headers=(PARAMETER,),
             refusals=(404, 409, 422),
         ),
         Route("GET", "/api/openapi.json", get_openapi, "describe", "This document", None, roles=None),

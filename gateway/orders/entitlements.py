@@ -144,9 +144,11 @@ async def add_link(
     if status.scalar_one_or_none() != EntitlementStatus.ACTIVE:
         return False
     await sql.execute(
-        insert(sql, LINK).values(
+        insert(sql, LINK)
+        .values(
             token_id=token_id, entitlement_id=entitlement_id, version=version, created=moment, expires=expires
         )
+        .on_conflict_do_nothing(index_elements=["token_id"])  # the same request again
     )
     return True
 

@@ -76,7 +76,7 @@ def old_key_key(digest: str) -> str:
 
 
 def idempotency_record_key(digest: str) -> str:
-    """The key of the record of one Idempotency-Key; see gateway.mint.idempotency for the digest."""
+    """The key of the record of one Idempotency-Key; see gateway.tokens.idempotency for the digest."""
     return f"dg:idem:{{{digest}}}"
 
 

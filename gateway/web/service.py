@@ -57,7 +57,14 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
             )
             catalogue = Catalogue(database, store)
             context = AdminContext(
-                catalogue, storages, settings.mint_max_ttl, database, enforcer, base_url(settings), desk
+                catalogue,
+                storages,
+                settings.mint_max_ttl,
+                settings.mint_default_ttl,
+                database,
+                enforcer,
+                base_url(settings),
+                desk,
             )
             runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
             async with (

@@ -22,6 +22,7 @@ from gateway.orders.minting import Terms, choose_version, mint_from_entitlement
 from gateway.orders.order_writer import Source
 from gateway.orders.states import DisputeState
 from gateway.products.repository import Product
+from gateway.secrets import token_id
 from gateway.tokens.records import MintedToken
 from gateway.tokens.repositories import Repositories
 from tests.support.control_plane import manifest
@@ -48,7 +49,11 @@ def enforcer(database: Database, repos: Repositories) -> Enforcer:
 
 
 async def mint(database: Database, repos: Repositories, entitlement: str, **terms: Any) -> MintedToken:
-    return await mint_from_entitlement(database, repos, entitlement, Terms(**terms))
+    url = await mint_from_entitlement(database, repos, entitlement, Terms(**terms))
+    record = await repos.tokens.get(token_id(url.token))
+    assert record is not None
+    assert record.expires == url.expires
+    return MintedToken(url.token, record)
 
 
 async def is_live(repos: Repositories, minted: MintedToken) -> bool:
@@ -71,7 +76,9 @@ async def test_a_token_is_ended_when_its_entitlement_is_suspended_or_revoked(
     assert refused.value.code == "entitlement_not_active"
     await tell(database, WORD, [Dispute("d", PAYMENT, 3000, DisputeState.WON)])
     await enforcer.enforce()
-    second = await mint(database, repos, entitlement, version="2.0", max_downloads=1, expires_in=60)
+    second = await mint(
+        database, repos, entitlement, version="2.0", values={"max_downloads": 1}, expires_in=60
+    )
     await tell(database, WORD, [RefundSnapshot(PAYMENT, 4000, whole=True)])
     await enforcer.enforce()
     assert not await is_live(repos, second)

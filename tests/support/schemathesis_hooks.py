@@ -84,8 +84,6 @@ def _mend_sales(case: Case[Any], body: dict[str, Any]) -> None:
         body["override"] = "grant"
     if label == "POST /api/entitlements":
         _mend_share(body)
-    if "expiresIn" in body and label.endswith("/download-url"):  # the settings limit it
-        body["expiresIn"] = 60
     for mapping in body.get("mappings", ()) if label.startswith("PUT /api/connections") else ():
         mapping["products"] = mapping["products"][:1]
         for product in mapping["products"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from gateway.web.api.orders import ORDER_ROUTES
 from gateway.web.api.products import PRODUCT_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES
 from gateway.web.application import make_application
+from gateway.web.download_urls import TokenTerms, limit_lifetime
 from gateway.web.health import health_routes
 from gateway.web.openapi import describe
 from gateway.web.responses import json_response
@@ -34,9 +36,9 @@ _DESCRIPTION: Final = (
 )
 
 
-async def get_openapi(_request: web.Request, _context: AdminContext) -> web.Response:
+async def get_openapi(_request: web.Request, context: AdminContext) -> web.Response:
     """Answer with the description of this API."""
-    return json_response(_document())
+    return json_response(_document(context.max_ttl))
 
 
 API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
@@ -54,10 +56,17 @@ ROUTES: Final[tuple[Route[AdminContext], ...]] = (*below(PREFIX, API_ROUTES), *H
 """Every URL of the process, as callers see it."""
 
 
+def _limited(route: Route[AdminContext], max_ttl: int) -> Route[AdminContext]:
+    """The row with the limit of `expiresIn` that the settings give."""
+    if route.body is None or not issubclass(route.body, TokenTerms):
+        return route
+    return replace(route, body=limit_lifetime(route.body, max_ttl))
+
+
 @cache
-def _document() -> dict[str, Any]:
+def _document(max_ttl: int) -> dict[str, Any]:
     return describe(
-        ROUTES,
+        [_limited(route, max_ttl) for route in ROUTES],
         title="Download gateway: admin API",
         description=_DESCRIPTION,
         patterns={

@@ -16,7 +16,10 @@ from gateway.tokens.repositories import Repositories
 
 @dataclass(frozen=True)
 class AdminContext:
-    """The parts of the admin API. max_ttl: seconds from now that a token's expiry may be moved to.
+    """The parts of the admin API.
+
+    max_ttl: seconds from now that a token's expiry may be moved to. default_ttl: the lifetime of a token, in
+    seconds, when a request gives none.
 
     enforcer: ends the tokens of what was revoked; it is woken after each commit that may revoke. base_url:
     what public URLs begin with. desk: what works for connections to platforms.
@@ -28,6 +31,7 @@ class AdminContext:
     catalogue: Catalogue
     storages: Storages
     max_ttl: int
+    default_ttl: int
     database: Database
     enforcer: Enforcer
     base_url: str

@@ -19,7 +19,9 @@ from gateway.orders.entitlements import (
     override_entitlement,
 )
 from gateway.orders.mappings import Scope, Share
-from gateway.orders.minting import Terms, mint_from_entitlement
+from gateway.orders.minting import Repeat, Terms, mint_from_entitlement
+from gateway.secrets import token_id
+from gateway.tokens.idempotency import digest_body
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.context import AdminContext
 from gateway.web.api.order_documents import entitlement_document, page_of
@@ -29,14 +31,15 @@ from gateway.web.api.order_models import (
     ListEntitlements,
     UpdateEntitlement,
 )
-from gateway.web.api.order_responses import EntitlementResponse, EntitlementsResponse, EntitlementUrlResponse
+from gateway.web.api.order_responses import EntitlementResponse, EntitlementsResponse
 from gateway.web.auditing import note_change
-from gateway.web.authentication import caller_of
+from gateway.web.authentication import bearer_key, caller_of
 from gateway.web.bodies import read_json
-from gateway.web.problems import Problem, invalid
+from gateway.web.download_urls import DownloadUrl, download_url_document, limit_lifetime
+from gateway.web.idempotency import PARAMETER, idempotency_key
+from gateway.web.problems import Problem
 from gateway.web.responses import json_response
 from gateway.web.routes import Route
-from gateway.web.times import format_time
 from gateway.web.validation import validate, validate_query
 
 
@@ -96,25 +99,27 @@ async def update_entitlement(request: web.Request, context: AdminContext) -> web
 async def create_url(request: web.Request, context: AdminContext) -> web.Response:
     """Make a token from an entitlement, and the URL that carries it. Raises Problem, Declined.
 
-    All fields may be left out, and so may the body.
+    All fields may be left out, and so may the body. They and Idempotency-Key are those of the mint service.
     """
-    body = validate(EntitlementUrl, await read_json(request) if request.body_exists else {})
-    if body.expiresIn is not None and body.expiresIn > context.max_ttl:
-        raise invalid([("expiresIn", f"must be at most {context.max_ttl}, the setting mint.max_ttl")])
+    name = idempotency_key(request)
+    document = await read_json(request) if request.body_exists else {}
+    body = validate(limit_lifetime(EntitlementUrl, context.max_ttl), document)
     identifier = request.match_info["entitlementId"]
-    terms = Terms(body.version, body.expiresIn, body.maxDownloads, body.metadata, caller_of(request))
-    minted = await mint_from_entitlement(context.database, context.store, identifier, terms)
-    record = minted.record
-    note_change(request, entitlement=identifier, token=record.id, version=record.version)
+    terms = Terms(
+        body.version,
+        body.expiresIn or context.default_ttl,
+        body.values(),
+        caller_of(request),
+        context.base_url,
+        None
+        if name is None
+        else Repeat(bearer_key(request), name, digest_body({"entitlement": identifier, "body": document})),
+    )
+    url = await mint_from_entitlement(context.database, context.store, identifier, terms)
+    note_change(request, entitlement=identifier, token=token_id(url.token), version=url.version)
+    file = await context.store.products.only_file(url.manifest)
     return json_response(
-        {
-            "success": True,
-            "productId": record.product,
-            "version": record.version,
-            "downloadToken": minted.token,
-            "downloadUrl": f"{context.base_url}/download?token={minted.token}",
-            "expiresAt": format_time(record.expires),
-        }
+        download_url_document(url.base, url.product, url.version, url.token, url.expires, file)
     )
 
 
@@ -180,10 +185,11 @@ ENTITLEMENT_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         create_url,
         "createEntitlementUrl",
         "Make a download URL from an entitlement",
-        EntitlementUrlResponse,
+        DownloadUrl,
         body=EntitlementUrl,
         needs_body=False,
-        refusals=(404, 409),
+        headers=(PARAMETER,),
+        refusals=(404, 409, 422),
         audit="entitlement.mint",
     ),
 )

@@ -11,11 +11,10 @@ from gateway.orders.email_addresses import MAX_LENGTH, AddressError, normalise
 from gateway.orders.limits import MAX_ID, MAX_LINES, MAX_QUANTITY, MAX_TEXT
 from gateway.orders.mappings import is_period
 from gateway.tokens.listing import DEFAULT_LIMIT, MAX_LIMIT
+from gateway.web.download_urls import TokenTerms
 from gateway.web.models import (
     NO_NUL_PATTERN,
     DisplayName,
-    MaxDownloads,
-    Metadata,
     Name,
     Parameters,
     ReadNumber,
@@ -184,13 +183,10 @@ class UpdateEntitlement(RequestModel):
     reason: Text | None = None
 
 
-class EntitlementUrl(RequestModel):
-    """What to make a download URL for."""
+class EntitlementUrl(TokenTerms):
+    """What to make a download URL for. Without a customer, the token is for the entitlement's."""
 
     version: Name | None = Field(default=None, description="The active one, or the latest that is open.")
-    expiresIn: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Seconds.")
-    maxDownloads: MaxDownloads | None = None
-    metadata: Metadata | None = None
 
 
 class MappedProduct(_Share):

@@ -186,14 +186,3 @@ class UnmappedResponse(ResponseModel):
     success: Literal[True]
     unmapped: list[UnmappedDocument]
     nextCursor: str | None
-
-
-class EntitlementUrlResponse(ResponseModel):
-    """A new token and its URL. The token is shown in this response only, and stored nowhere."""
-
-    success: Literal[True]
-    productId: str
-    version: str
-    downloadToken: str
-    downloadUrl: str
-    expiresAt: Time

@@ -23,27 +23,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiohttp import web
-
-from gateway.errors import StoreUnavailable
+from gateway.errors import Declined, StoreUnavailable
 from gateway.products.repository import ResolvedVersion
 from gateway.secrets import TOKEN_PREFIX, encode_secret, key_hash
 from gateway.store.key_names import idempotency_record_key
 from gateway.store.scripts import Script
 from gateway.tokens.repositories import Repositories
-from gateway.web.problems import Problem, invalid
 
 HEADER: Final = "Idempotency-Key"
-KEY_PATTERN: Final = r"^[!-~](?:[ -~]{0,253}[!-~])?$"
 KEEP_SECONDS: Final = 86_400
 """How long a record is kept."""
 SALT_BYTES: Final = 16
-_KEY: Final = re.compile(KEY_PATTERN[1:-1])
 _PURPOSE: Final = b"download-gateway token for an Idempotency-Key\0"
 
 CLAIM: Final = Script.load("claim_idempotency_key")
@@ -68,16 +62,6 @@ class IdempotencyRecord:
     manifest: str
 
 
-def idempotency_key(request: web.BaseRequest) -> str | None:
-    """Read the Idempotency-Key of a request; None when it has none. Raises Problem: invalid_request."""
-    values = request.headers.getall(HEADER, [])
-    if not values:
-        return None
-    if len(values) > 1 or not _KEY.fullmatch(values[0]):
-        raise invalid([(HEADER, "must be 1 to 255 printable ASCII characters, once")])
-    return values[0]
-
-
 def record_key(api_key: str, name: str) -> str:
     """Make the store's key of a record. The same Idempotency-Key of another API key is another record."""
     digest = hashlib.sha256(f"{key_hash(api_key)}\n{name}".encode()).hexdigest()
@@ -96,14 +80,14 @@ def derive_token(api_key: str, name: str, record: IdempotencyRecord) -> str:
 
 
 def read_record(text: str, body: str) -> IdempotencyRecord:
-    """Read a record. Raises Problem (idempotency_key_reused) when it was made for another body."""
+    """Read a record. Raises Declined (idempotency_key_reused) when it was made for another body."""
     try:
         state, expires, fields = text.split(" ", 2)
         record = IdempotencyRecord(state == "done", int(expires), **json.loads(fields))
     except (ValueError, TypeError):
         raise StoreUnavailable("the store holds an idempotency record that cannot be read") from None
     if record.body != body:
-        raise Problem(
+        raise Declined(
             "idempotency_key_reused",
             f"Use a new {HEADER} for each different request; a key is remembered for one day.",
         )
@@ -113,7 +97,7 @@ def read_record(text: str, body: str) -> IdempotencyRecord:
 async def claim(
     store: Repositories, key: str, body: str, base: str, version: ResolvedVersion, lifetime: int
 ) -> IdempotencyRecord:
-    """Take step 1. key: of the record. lifetime: of the token, seconds. Raises Problem, StoreUnavailable."""
+    """Take step 1. key: of the record. lifetime: of the token, seconds. Raises Declined, StoreUnavailable."""
     salt = secrets.token_hex(SALT_BYTES)
     fields = {
         "body": body,
