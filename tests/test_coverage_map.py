@@ -19,6 +19,7 @@ COVERED_BY = {
     "cli.audit": "cli/test_product_changes",
     "cli.app": "cli/test_help",
     "cli.backups": "backup/test_restoring",
+    "cli.connection_events": "cli/test_connections",
     "cli.customers": "cli/test_sales",
     "cli.entitlements": "cli/test_sales",
     "cli.mappings": "cli/test_connections",

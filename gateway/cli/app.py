@@ -10,6 +10,7 @@ import typer
 from gateway import __version__
 from gateway.cli import (
     PROGRAM,
+    connection_events,  # noqa: F401
     connections,
     customers,
     database,

@@ -1,4 +1,4 @@
-"""`connection add | list | show | change | remove | test | events | replay`. mappings.py has the rest."""
+"""`connection add | list | show | change | remove`. connection_events.py and mappings.py have the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.options import CLI, STORE, YES, Invocation, command, confirm, fail
-from gateway.cli.orders import Limit
 from gateway.cli.output import note, show_record, show_table
 from gateway.cli.secret_input import STDIN, ask, read_lines, read_one
 from gateway.cli.working import change, look
@@ -61,16 +60,6 @@ class Kind(StrEnum):
     LEMONSQUEEZY = "lemonsqueezy"
     GUMROAD = "gumroad"
     POLAR = "polar"
-
-
-class State(StrEnum):
-    """The states of an event in the inbox."""
-
-    RECEIVED = "received"
-    APPLIED = "applied"
-    WAITING = "waiting"
-    IGNORED = "ignored"
-    FAILED = "failed"
 
 
 def repository(invocation: Invocation, catalogue: Catalogue) -> ConnectionRepository:
@@ -330,80 +319,3 @@ def remove(invocation: Invocation, which: Which, *, yes: Annotated[bool, YES] = 
     change(invocation, work)
     data = {"id": identifier, "removed": True}
     invocation.print_result(data, lambda: note(f"The connection {name} is removed; its orders stay."))
-
-
-@command(group, "test", example="download-gateway connection test shop")
-def test_(invocation: Invocation, which: Which) -> int:
-    """Say whether the last event came, when, and what was wrong; and whether the API key is accepted.
-
-    Exits with 1 if something keeps orders away.
-    """
-
-    async def work(catalogue: Catalogue) -> dict[str, Any]:
-        from gateway.connections.health import examine  # noqa: PLC0415
-        from gateway.web.api.connections import health_document  # noqa: PLC0415
-
-        connection = await find(repository(invocation, catalogue), which)
-        loopback = invocation.settings.loopback_shops
-        health = await examine(catalogue.database, connection, asks=True, allow_loopback=loopback)
-        return health_document(health)
-
-    found = look(invocation, work)
-    rows = [
-        (each["check"], each["result"], f"{each['text']}: {each['mend']}" if each["mend"] else each["text"])
-        for each in found["findings"]
-    ]
-    invocation.print_result(found, lambda: show_table(("CHECK", "RESULT", "WHAT"), rows, wrap_last=True))
-    return int(not found["works"])
-
-
-@command(group, "events", example="download-gateway connection events shop --state failed")
-def events(
-    invocation: Invocation,
-    which: Which,
-    *,
-    state: Annotated[State | None, typer.Option(help="Only in this state.", show_default=False)] = None,
-    limit: Limit = 50,
-) -> None:
-    """List what a connection sent, the newest first."""
-
-    async def work(catalogue: Catalogue) -> list[dict[str, Any]]:
-        from gateway.connections.inbox import Inbox  # noqa: PLC0415
-        from gateway.web.api.connections import event_document  # noqa: PLC0415
-
-        connection = await find(repository(invocation, catalogue), which)
-        word = None if state is None else state.value
-        return [
-            event_document(each)
-            for each in await Inbox(catalogue.database).list_page(connection.id, limit, None, word)
-        ]
-
-    found = look(invocation, work)
-    rows = [
-        (each["id"], each["receivedAt"], each["type"], each["state"], each["error"] or "") for each in found
-    ]
-    columns = ("EVENT", "RECEIVED", "TYPE", "STATE", "WHY")
-    invocation.print_result(found, lambda: show_table(columns, rows, wrap_last=True))
-
-
-@command(group, "replay", example="download-gateway connection replay shop 01m8ha41ekbt8je95d2qs4bga7")
-def replay(
-    invocation: Invocation,
-    which: Which,
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's id (from `connection events`).")],
-) -> None:
-    """Apply an event once more: by the running gateway, within a second, or as soon as it runs."""
-
-    async def work(catalogue: Catalogue) -> str:
-        from gateway.connections.inbox import Inbox  # noqa: PLC0415
-
-        connection = await find(repository(invocation, catalogue), which)
-        await Inbox(catalogue.database).replay(connection.id, event)
-        await catalogue.store.audit.record(CLI, "event.replay", {"connection": connection.id, "event": event})
-        return connection.id
-
-    identifier = change(invocation, work)
-    data = {"connectionId": identifier, "eventId": event, "replayed": True}
-    invocation.print_result(
-        data, lambda: note(f"The event {event} is applied once more by the running gateway.")
-    )
