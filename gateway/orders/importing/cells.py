@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from gateway.database.types import MAX_MOMENT
+from gateway.config.units import LAST_MOMENT
 from gateway.orders.email_addresses import AddressError, normalise
 from gateway.orders.importing.columns import Column, Fault, Header
 from gateway.orders.limits import MAX_ID, MAX_QUANTITY, MAX_TEXT
@@ -248,7 +248,7 @@ def read_moment(text: str, *, end_of_day: bool = False) -> int:
     except ValueError:
         raise CellFault("must be a day and a time that exist, such as 2026-01-31 12:00:00") from None
     milliseconds = (moment - _EPOCH) // _MILLISECOND + int(f"{fraction or ''}000"[:3])
-    if not 0 <= milliseconds <= MAX_MOMENT:
+    if not 0 <= milliseconds <= LAST_MOMENT:
         raise CellFault("must be from the year 1970 to the year 9999")
     return milliseconds
 
