@@ -85,6 +85,11 @@ async def write_order(sql: AsyncConnection, source: Source, external_id: str, mo
     return Written(("mapping",) if granted.unmapped else ())
 
 
+async def read_order(sql: AsyncConnection, source: str, external_id: str) -> OrderState | None:
+    """Work an order out without writing it. None while no snapshot of it has come."""
+    return decide(await _read_facts(sql, source, external_id))
+
+
 async def _read_facts(sql: AsyncConnection, source: str, external_id: str) -> OrderFacts:
     """Read everything that is known of an order, and note the references that lead to it."""
     own = order_reference(external_id)

@@ -18,6 +18,7 @@ from gateway.config.database_url import locate_database
 from gateway.config.settings import Settings, base_url
 from gateway.connections.desk import ConnectionDesk
 from gateway.database.engine import Database
+from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
@@ -56,6 +57,7 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 database, settings.data, enforcer.wake, allow_loopback=settings.loopback_shops
             )
             catalogue = Catalogue(database, store)
+            cleaner = Cleaner(database, store.client)
             context = AdminContext(
                 catalogue,
                 storages,
@@ -65,12 +67,15 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 enforcer,
                 base_url(settings),
                 desk,
+                settings.data,
+                cleaner,
             )
             runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
             async with (
                 Server(runner, sockets, settings, _log),
                 running(enforcer.run()),
                 running(desk.run()),
+                running(cleaner.run()),
                 running(store.tokens.index.keep()),
             ):
                 try:

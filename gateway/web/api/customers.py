@@ -8,17 +8,16 @@ from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.database.tables import CUSTOMER_EMAIL, LINK
+from gateway.database.tables import LINK
 from gateway.database.types import now
 from gateway.orders.customer_store import Customer, get_customer, list_customers, move_customer
 from gateway.orders.email_addresses import normalise
 from gateway.orders.entitlements import EntitlementFilter, list_entitlements
+from gateway.orders.erasing import erase
 from gateway.orders.fact_store import chunks, facts_of, lock_orders
 from gateway.orders.fact_text import write_fact
 from gateway.orders.facts import order_reference
 from gateway.orders.order_queries import OrderFilter, list_orders
-from gateway.orders.privacy import erase_customer
-from gateway.tokens.erasing import end_tokens_of
 from gateway.web.api.context import AdminContext
 from gateway.web.api.order_documents import (
     customer_document,
@@ -36,6 +35,8 @@ from gateway.web.routes import Route
 from gateway.web.times import format_time
 from gateway.web.validation import validate, validate_query
 
+CLEAN_SECONDS: Final = 10.0
+"""How long an answer waits until the files are written anew. If it takes longer, it is done afterwards."""
 _AT_ONCE: Final = 500
 """Rows of an export that are read together."""
 
@@ -131,24 +132,13 @@ async def move(request: web.Request, context: AdminContext) -> web.Response:
     return json_response({"success": True, "customer": customer_document(moved)})
 
 
-async def erase(request: web.Request, context: AdminContext) -> web.Response:
+async def erase_one(request: web.Request, context: AdminContext) -> web.Response:
     """Erase a customer. Raises Problem: customer_unknown; StoreUnavailable."""
-    async with context.database.reading() as sql:
-        customer = await _find(sql, request)
-        rows = await sql.execute(
-            select(CUSTOMER_EMAIL.c.email, CUSTOMER_EMAIL.c.written).where(
-                CUSTOMER_EMAIL.c.customer_id == customer.id
-            )
-        )
-        addresses = {address for row in rows for address in row}
-    # the store first: when it fails, the addresses are still known, and the caller asks again
-    await end_tokens_of(context.store, addresses)
-    async with context.database.writing() as sql:
-        await lock_orders(sql)
-        await erase_customer(sql, customer.id, now())
+    identifier = request.match_info["customerId"].replace("\0", "")
+    await erase(context.database, context.store, context.data, identifier)
     context.enforcer.wake()
-    await end_tokens_of(context.store, addresses)  # those that were made meanwhile
-    note_change(request, customer=customer.id)
+    await context.cleaner.wait(CLEAN_SECONDS)
+    note_change(request, customer=identifier)
     return web.Response(status=204)
 
 
@@ -175,7 +165,7 @@ CUSTOMER_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     Route(
         "DELETE",
         _CUSTOMER,
-        erase,
+        erase_one,
         "eraseCustomer",
         "Erase a customer; orders stay, without the person",
         None,
