@@ -22,7 +22,10 @@ from sqlalchemy.types import TypeDecorator
 MAX_MOMENT: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, the last year that RFC 3339 can write."""
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
 _ID_LENGTH: Final = 26
 
 
@@ -55,7 +58,7 @@ class Json(TypeDecorator[Any]):
         """Write the value."""
         if value is None and self.nullable:
             return None
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _ENCODER.encode(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
         """Read the value."""
@@ -74,4 +77,4 @@ def new_id() -> str:
     nobody can guess one. (https://github.com/ulid/spec, in lower case)
     """
     number = now() << 80 | secrets.randbits(80)
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(5 * (_ID_LENGTH - 1), -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(5 * (_ID_LENGTH - 2), -1, -10)])

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 import idna
@@ -32,6 +33,9 @@ MAX_LOCAL: Final = 64
 """Bytes of a local part (RFC 5321 section 4.5.3.1.1)."""
 _MAX_WRITTEN: Final = 2000
 """Characters that are looked at. A longer text is none, whatever its normal form would be."""
+
+_DOMAINS: Final = 1000
+"""Domains whose normal form is kept in memory: most customers share few, and each takes 0.2 ms."""
 
 _SIGN: Final = r"[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]"
 """A character of an atom (RFC 5322 section 3.2.3, RFC 6531 section 3.3)."""
@@ -53,7 +57,9 @@ def normalise(text: str) -> str:
     if len(text) > _MAX_WRITTEN:
         raise AddressError(f"is longer than {MAX_LENGTH} bytes")
     text = text.strip(" \t\r\n\u00a0")
-    if any(unicodedata.category(each) in _REFUSED_CATEGORIES and each not in _JOINERS for each in text):
+    if not (text.isascii() and text.isprintable()) and any(
+        unicodedata.category(each) in _REFUSED_CATEGORIES and each not in _JOINERS for each in text
+    ):
         raise AddressError("has a line break or another character that cannot be seen")
     local, at, domain = text.rpartition("@")
     if not at or not local or not domain:
@@ -83,6 +89,7 @@ def _local(text: str) -> str:
     return local
 
 
+@lru_cache(_DOMAINS)
 def _domain(text: str) -> str:
     try:
         domain = idna.encode(text, uts46=True, std3_rules=True, strict=True).decode("ascii")

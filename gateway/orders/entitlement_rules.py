@@ -28,7 +28,7 @@ from enum import StrEnum
 from typing import Final
 
 from gateway.orders.facts import Identifier
-from gateway.orders.mappings import Mappings, Share, find
+from gateway.orders.mappings import Mappings, Scope, Share, find
 from gateway.orders.order_rules import LineState, OrderState
 from gateway.orders.states import OrderStatus
 
@@ -104,10 +104,17 @@ def grant(order: OrderState, mappings: Mappings) -> Granted:
             continue
         mapped[line.id] = identifier
         grants += [
-            Grant(line.id, product.share(placed_at), line.quantity, standing)
+            Grant(line.id, _narrowed(product.share(placed_at), line), line.quantity, standing)
             for product in mappings[identifier]
         ]
     return Granted(tuple(grants), mapped, tuple(unmapped))
+
+
+def _narrowed(share: Share, line: LineState) -> Share:
+    """How much of a product a line gives, where the line itself says so."""
+    if line.scope is None:
+        return share
+    return Share(share.product_id, Scope(line.scope), line.version, line.until)
 
 
 def _standing(order: OrderState, line: LineState) -> Standing:

@@ -25,6 +25,8 @@ _LOCK: Final = 0x6467_6F72_6465_7273
 _CUSTOMER: Final = "@customer"
 """The kind of reference from a platform's customer to orders. No platform's word begins with `@`."""
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
+
 Each = TypeVar("Each")
 
 
@@ -57,7 +59,7 @@ def leads_of(part: Part) -> tuple[Reference, ...]:
 
 def key_text(part: Part) -> str:
     """Write a fact's key for the database."""
-    return json.dumps(part.key, ensure_ascii=True, separators=(",", ":"))
+    return _ENCODER.encode(part.key)
 
 
 async def keep_facts(sql: AsyncConnection, source: str, facts: Iterable[Fact], moment: int) -> list[Part]:

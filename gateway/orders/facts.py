@@ -103,7 +103,8 @@ class Line:
     quantity: what was bought, before refunds. refunded: how many of them the snapshot itself says were
     returned; 0 where the platform tells of refunds by other facts. subscription: the one that this line
     belongs to, where the order has lines of several; one that is in the order's references is of all other
-    lines.
+    lines. scope, version, until: how much of the product was bought, where whoever tells the order knows that
+    (`gateway.orders.mappings.Share`); None where the mapping says it.
     """
 
     id: str
@@ -112,6 +113,9 @@ class Line:
     quantity: int = 1
     refunded: int = 0
     subscription: Reference | None = None
+    scope: str | None = None
+    version: str | None = None
+    until: int | None = None
 
 
 def line_id(identifiers: tuple[Identifier, ...], place: int) -> str:

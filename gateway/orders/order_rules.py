@@ -54,7 +54,7 @@ class LineState:
     """A line as it is now.
 
     identifiers: the most specific first. quantity: bought. refunded: of them returned. ended: whether its
-    subscription has ended.
+    subscription has ended. scope, version, until: as in `Line`.
     """
 
     id: str
@@ -63,6 +63,9 @@ class LineState:
     quantity: int
     refunded: int = 0
     ended: bool = False
+    scope: str | None = None
+    version: str | None = None
+    until: int | None = None
 
     @property
     def left(self) -> int:
@@ -199,6 +202,9 @@ def _lines(snapshot: OrderSnapshot, facts: OrderFacts, refunds: list[Refund]) ->
             line.quantity,
             max(0, min(line.quantity, max(line.refunded, returned[line.id]))),
             line.subscription in ended if line.subscription else bool(of_the_rest),
+            line.scope,
+            line.version,
+            line.until,
         )
         for line in lines
     )

@@ -116,19 +116,7 @@ async def _write_row(
 ) -> tuple[str, str | None]:
     """Write the row of an order. Returns its id, and the customer who may download."""
     snapshot = state.snapshot
-    values: dict[str, Any] = {
-        "number": snapshot.number,
-        "status": state.status.value,
-        "placed": snapshot.placed_at if snapshot.placed_at is not None else snapshot.as_of,
-        "test": snapshot.test,
-        "country": snapshot.country,
-        "details": {
-            "ip": snapshot.ip,
-            "total": _money(snapshot.total),
-            "unassigned": [_money(each) for each in state.unassigned],
-        },
-        "updated": moment,
-    }
+    values = order_values(state, moment)
     if row is not None and row.erased is not None:
         values["details"]["ip"] = None
         await sql.execute(update(ORDER).where(ORDER.c.id == row.id).values(**values))
@@ -153,6 +141,24 @@ async def _write_row(
         return order_id, values["recipient_id"]
     await sql.execute(update(ORDER).where(ORDER.c.id == row.id).values(**values))
     return row.id, values["recipient_id"]
+
+
+def order_values(state: OrderState, moment: int) -> dict[str, Any]:
+    """The columns of an order that its state decides, without those of its persons. moment: now, ms."""
+    snapshot = state.snapshot
+    return {
+        "number": snapshot.number,
+        "status": state.status.value,
+        "placed": snapshot.placed_at if snapshot.placed_at is not None else snapshot.as_of,
+        "test": snapshot.test,
+        "country": snapshot.country,
+        "details": {
+            "ip": snapshot.ip,
+            "total": _money(snapshot.total),
+            "unassigned": [_money(each) for each in state.unassigned],
+        },
+        "updated": moment,
+    }
 
 
 async def _person(
@@ -180,17 +186,7 @@ async def _write_lines(
     new: list[dict[str, Any]] = []
     items: list[dict[str, str]] = []
     for position, line in enumerate(lines):
-        item = granted.mapped.get(line.id) or next(iter(line.identifiers), None)
-        values = {
-            "position": position,
-            "item_key": item.key.value if item else None,
-            "item_value": item.value if item else None,
-            "title": line.title,
-            "quantity": line.quantity,
-            "refunded": line.refunded,
-            "waits": line.id in waiting,
-            "gone": False,
-        }
+        values = line_values(line, position, granted, waits=line.id in waiting)
         row = known.pop(line.id, None)
         ids[line.id] = row.id if row is not None else new_id()
         if row is None:
@@ -213,6 +209,21 @@ async def _write_lines(
     if items:
         await sql.execute(insert(sql, LINE_ITEM), items)
     return ids
+
+
+def line_values(line: LineState, position: int, granted: Granted, *, waits: bool) -> dict[str, Any]:
+    """The columns of a line that its state decides. position: in its order, from 0."""
+    item = granted.mapped.get(line.id) or next(iter(line.identifiers), None)
+    return {
+        "position": position,
+        "item_key": item.key.value if item else None,
+        "item_value": item.value if item else None,
+        "title": line.title,
+        "quantity": line.quantity,
+        "refunded": line.refunded,
+        "waits": waits,
+        "gone": False,
+    }
 
 
 @dataclass(frozen=True)

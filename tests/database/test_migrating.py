@@ -19,18 +19,19 @@ from sqlalchemy import Connection, inspect, text
 from gateway.config.settings import Settings
 from gateway.database.engine import Database
 from gateway.database.errors import DatabaseError
-from gateway.database.migrating import CHAIN, migrate, open_database, prepare, read_state
+from gateway.database.migrating import CHAIN, known_steps, migrate, open_database, prepare, read_state
 from gateway.database.tables import METADATA
 from tests.support.databases import Databases, url_of
 from tests.support.processes import ROOT
 
+LAST = known_steps()[-1]
 SECOND = """
 import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "LAST"
 
 def upgrade():
     op.create_table("later", sa.Column("id", sa.Integer(), primary_key=True))
@@ -40,7 +41,7 @@ def upgrade():
     op.execute("UPDATE product SET later = 'yes'")
     if os.environ.get("KILL_IN_THE_MIDDLE"):
         os.kill(os.getpid(), signal.SIGKILL)
-"""
+""".replace("LAST", LAST)
 
 MIGRATE = """
 import asyncio, sys
@@ -71,7 +72,7 @@ def longer_chain(tmp_path: Path) -> Path:
     """The chain of a later version of the program."""
     chain = tmp_path / "100 % later"
     shutil.copytree(CHAIN, chain)
-    (chain / "versions" / "v0002_later.py").write_text(SECOND)
+    (chain / "versions" / "v9999_later.py").write_text(SECOND)
     return chain
 
 
@@ -91,12 +92,12 @@ async def test_the_chain_makes_the_tables_that_the_code_has(empty: Database) -> 
         options = {"compare_type": True, "compare_server_default": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
 
-    assert await migrate(empty) == ("0001",)
+    assert await migrate(empty) == known_steps()
     async with empty.reading() as connection:
         assert await connection.run_sync(differences) == []
     assert await migrate(empty) == ()
     state = await read_state(empty)
-    assert (state.current, state.pending, state.is_known) == ("0001", (), True)
+    assert (state.current, state.pending, state.is_known) == (LAST, (), True)
 
 
 @pytest.mark.slow
@@ -116,7 +117,7 @@ async def test_a_migration_that_is_killed_leaves_nothing_and_is_made_by_the_next
     killed = start(database, longer_chain, KILL_IN_THE_MIDDLE="1")
     assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
     assert await tables(database) == before
-    assert (await read_state(database, longer_chain)).pending == ("0002",)
+    assert (await read_state(database, longer_chain)).pending == ("9999",)
     async with database.reading() as connection:
         assert await connection.scalar(text("SELECT name FROM product")) == "Name"
     await database.close()
@@ -135,14 +136,14 @@ async def test_a_first_migration_that_is_killed_leaves_an_empty_database(
     assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
     assert await tables(empty) == set()
     await prepare(empty)
-    assert (await read_state(empty)).current == "0001"
+    assert (await read_state(empty)).current == LAST
 
 
 async def test_a_newer_database_is_refused_in_one_line(database: Database, longer_chain: Path) -> None:
     await migrate(database, longer_chain)
     for use in (prepare, migrate):
         with pytest.raises(
-            DatabaseError, match=r"newer version of this program \(migration 0002\)"
+            DatabaseError, match=r"newer version of this program \(migration 9999\)"
         ) as raised:
             await use(database)
         assert raised.value.kind == "newer"

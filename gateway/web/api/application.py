@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.orders.limits import SOURCE_PATTERN
 from gateway.products.validation import NAME_PATTERN
 from gateway.web.api.connections import CONNECTION_ROUTES
 from gateway.web.api.context import AdminContext
@@ -16,7 +17,7 @@ from gateway.web.api.customers import CUSTOMER_ROUTES
 from gateway.web.api.entitlements import ENTITLEMENT_ROUTES
 from gateway.web.api.mappings import MAPPING_ROUTES
 from gateway.web.api.models import TOKEN_ID_PATTERN
-from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN, SOURCE_PATTERN
+from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN
 from gateway.web.api.orders import ORDER_ROUTES
 from gateway.web.api.products import PRODUCT_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES

@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.database.engine import Database
 from gateway.database.types import now
 from gateway.orders.email_addresses import normalise
 from gateway.orders.entitlement_rules import Override
@@ -21,6 +22,7 @@ from gateway.orders.mappings import Scope, Share
 from gateway.orders.minting import Repeat, Terms, mint_from_entitlement
 from gateway.secrets import token_id
 from gateway.tokens.idempotency import digest_body
+from gateway.tokens.repositories import Repositories
 from gateway.web.api.context import AdminContext
 from gateway.web.api.order_documents import entitlement_document, page_of
 from gateway.web.api.order_models import (
@@ -63,17 +65,22 @@ async def get_one(request: web.Request, context: AdminContext) -> web.Response:
 async def create_entitlement(request: web.Request, context: AdminContext) -> web.Response:
     """Grant a product by hand. Raises Problem: product_unknown, version_unknown."""
     body = validate(CreateEntitlement, await read_json(request))
-    product = await context.store.products.get(body.productId)
+    identifier = await grant_product(context.database, context.store, body)
+    note_change(request, entitlement=identifier, product=body.productId)
+    return await _response(context, identifier, 201)
+
+
+async def grant_product(database: Database, store: Repositories, body: CreateEntitlement) -> str:
+    """Grant a product by hand; returns the entitlement's id. Raises Problem, DatabaseError."""
+    product = await store.products.get(body.productId)
     if product is None:
         raise Problem("product_unknown", "There is no such product; register it first.")
     if body.version is not None and body.version not in product.versions:
         raise Problem("version_unknown", "The product has no such version.")
     share = Share(body.productId, Scope(body.scope or "all"), body.version, body.until)
     given = HandGrant(normalise(body.email), body.email, share, body.name, body.quantity or 1, body.reason)
-    async with context.database.writing() as sql:
-        identifier = await grant_by_hand(sql, given, now())
-    note_change(request, entitlement=identifier, product=body.productId)
-    return await _response(context, identifier, 201)
+    async with database.writing() as sql:
+        return await grant_by_hand(sql, given, now())
 
 
 async def update_entitlement(request: web.Request, context: AdminContext) -> web.Response:

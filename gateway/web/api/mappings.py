@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any, Final
 
 from aiohttp import web
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections.applying import renew_connection
+from gateway.database.engine import Database
 from gateway.database.tables import CONNECTION
 from gateway.orders.applying import remap
 from gateway.orders.facts import Identifier, ItemKey
 from gateway.orders.mapping_store import get_mappings
 from gateway.orders.mappings import MappedProduct, Mappings, Scope, is_period
 from gateway.orders.order_queries import list_unmapped
+from gateway.tokens.repositories import Repositories
 from gateway.web.api import order_models
 from gateway.web.api.context import AdminContext
 from gateway.web.api.order_documents import page_of
@@ -38,29 +40,40 @@ async def get_all(request: web.Request, context: AdminContext) -> web.Response:
     async with context.database.reading() as sql:
         await _require_connection(sql, identifier)
         mappings = await get_mappings(sql, identifier)
-    return _mappings_response(mappings)
+    return json_response({"success": True, "mappings": mapping_documents(mappings)})
 
 
 async def put_all(request: web.Request, context: AdminContext) -> web.Response:
     """Replace the mappings of a connection. Raises Problem: connection_unknown, product_unknown."""
     body = validate(PutMappings, await read_json(request, PUT_LIMIT))
     identifier = request.match_info["connectionId"]
+    mappings, changed = await put_mappings(context.database, context.store, identifier, body)
+    context.enforcer.wake()
+    context.desk.applier.wake()
+    note_change(request, connection=identifier, mappings=len(mappings), orders=changed)
+    return json_response({"success": True, "mappings": mapping_documents(mappings)})
+
+
+async def put_mappings(
+    database: Database, store: Repositories, identifier: str, body: PutMappings
+) -> tuple[Mappings, int]:
+    """Replace the mappings of a connection. Returns them, and how many orders changed. Raises Problem.
+
+    What has waited is granted. Events that waited are applied again by the web process.
+    """
     for product in sorted({each.productId for mapping in body.mappings for each in mapping.products}):
-        if await context.store.products.get(product) is None:
+        if await store.products.get(product) is None:
             raise Problem("product_unknown", f"There is no product {product}; register it first.")
-    async with context.database.reading() as sql:
+    async with database.reading() as sql:
         await _require_connection(sql, identifier)
     mappings = {
         Identifier(ItemKey(each.key), each.value): tuple(_read(product) for product in each.products)
         for each in body.mappings
     }
-    changed = await remap(context.database, identifier, mappings)
-    async with context.database.writing() as sql:
+    changed = await remap(database, identifier, mappings)
+    async with database.writing() as sql:
         await renew_connection(sql, identifier)
-    context.enforcer.wake()
-    context.desk.applier.wake()
-    note_change(request, connection=identifier, mappings=len(mappings), orders=changed)
-    return _mappings_response(mappings)
+    return mappings, changed
 
 
 async def get_unmapped(request: web.Request, context: AdminContext) -> web.Response:
@@ -69,18 +82,20 @@ async def get_unmapped(request: web.Request, context: AdminContext) -> web.Respo
     offset = int(query.cursor or 0)
     async with context.database.reading() as sql:
         rows = await list_unmapped(sql, query.limit, offset)
-    documents = [
-        {
-            "connectionId": row.source,
-            "key": row.item_key,
-            "value": row.item_value,
-            "title": row.title,
-            "customers": row.customers,
-        }
-        for row in rows
-    ]
+    documents = [unmapped_document(row) for row in rows]
     cursor = str(offset + query.limit) if len(rows) == query.limit else None
     return json_response(page_of(documents, "unmapped", cursor))
+
+
+def unmapped_document(row: Row[Any]) -> dict[str, Any]:
+    """The document of an item that waits for a mapping."""
+    return {
+        "connectionId": row.source,
+        "key": row.item_key,
+        "value": row.item_value,
+        "title": row.title,
+        "customers": row.customers,
+    }
 
 
 async def _require_connection(sql: AsyncConnection, identifier: str) -> None:
@@ -95,8 +110,9 @@ def _read(product: order_models.MappedProduct) -> MappedProduct:
     return MappedProduct(product.productId, Scope(product.scope or "all"), product.version, moment, period)
 
 
-def _mappings_response(mappings: Mappings) -> web.Response:
-    documents: list[dict[str, Any]] = [
+def mapping_documents(mappings: Mappings) -> list[dict[str, Any]]:
+    """The documents of mappings."""
+    return [
         {
             "key": identifier.key.value,
             "value": identifier.value,
@@ -104,7 +120,6 @@ def _mappings_response(mappings: Mappings) -> web.Response:
         }
         for identifier, products in mappings.items()
     ]
-    return json_response({"success": True, "mappings": documents})
 
 
 def _product(product: MappedProduct) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from gateway.orders.email_addresses import MAX_LENGTH, AddressError, normalise
+from gateway.orders.limits import MAX_ID, MAX_LINES, MAX_QUANTITY, MAX_TEXT
 from gateway.orders.mappings import is_period
 from gateway.tokens.listing import DEFAULT_LIMIT, MAX_LIMIT
 from gateway.web.download_urls import TokenTerms
@@ -23,14 +24,8 @@ from gateway.web.models import (
 from gateway.web.times import parse_time
 from gateway.web.validation import fault
 
-MAX_LINES: Final = 1000
-"""Lines of one order. Shops allow some hundreds."""
-MAX_QUANTITY: Final = 1_000_000
-MAX_ID: Final = 255
-MAX_TEXT: Final = 500
 MAX_MAPPINGS: Final = 5000
 MAX_PRODUCTS: Final = 50
-SOURCE_PATTERN: Final = r"^[a-z0-9-]{1,64}$"
 ORDER_ID_PATTERN: Final = r"^[^/\x00]{1,255}$"
 ID_PATTERN: Final = r"^[0-9a-z]{26}$"
 

@@ -8,17 +8,20 @@ from typing import Final
 from aiohttp import web
 from sqlalchemy import select
 
+from gateway.database.engine import Database
 from gateway.database.tables import CONNECTION
 from gateway.orders.applying import put_snapshot
 from gateway.orders.email_addresses import normalise
 from gateway.orders.facts import Identifier, ItemKey, Line, OrderSnapshot, Person
+from gateway.orders.limits import MAX_ID, SOURCE_PATTERN
 from gateway.orders.order_queries import OrderFilter, get_order, list_orders
 from gateway.orders.order_writer import Source
 from gateway.orders.states import OrderStatus
 from gateway.products.validation import is_text
+from gateway.tokens.repositories import Repositories
 from gateway.web.api.context import AdminContext
 from gateway.web.api.order_documents import order_document, page_of
-from gateway.web.api.order_models import MAX_ID, SOURCE_PATTERN, ListOrders, NewLine, PutOrder
+from gateway.web.api.order_models import ListOrders, NewLine, PutOrder
 from gateway.web.api.order_responses import OrderResponse, OrdersResponse
 from gateway.web.auditing import note_change
 from gateway.web.bodies import read_json
@@ -57,15 +60,28 @@ async def put_order(request: web.Request, context: AdminContext) -> web.Response
     """Take an order as it is now. Raises Problem."""
     body = validate(PutOrder, await read_json(request, PUT_LIMIT))
     source, order_id = request.match_info["source"], request.match_info["orderId"]
+    is_new = await take_order(context.database, context.store, source, order_id, body)
+    context.enforcer.wake()
+    note_change(request, source=source, order=order_id, status=body.status)
+    return await _order_response(context, source, order_id, 201 if is_new else 200)
+
+
+async def take_order(
+    database: Database, store: Repositories, source: str, order_id: str, body: PutOrder
+) -> bool:
+    """Take an order as it is now, and return whether it is a new one. Raises Problem, DatabaseError.
+
+    Tokens of what it revokes end afterwards (`gateway.orders.enforcing`).
+    """
     if _SOURCE.fullmatch(source) is None:
         raise invalid([("source", "must be 1 to 64 lower-case letters, digits and '-'")])
     if not (is_text(order_id) and 0 < len(order_id) <= MAX_ID):
         raise invalid([("orderId", f"must be 1 to {MAX_ID} characters without NUL")])
-    async with context.database.reading() as sql:
+    async with database.reading() as sql:
         if (await sql.execute(select(CONNECTION.c.id).where(CONNECTION.c.id == source))).first():
             raise Problem("source_taken", "The source is a connection, which tells of its orders itself.")
     for product in sorted({line.productId for line in body.lines if line.productId}):
-        if await context.store.products.get(product) is None:
+        if await store.products.get(product) is None:
             raise Problem("product_unknown", f"There is no product {product}; register it first.")
 
     def make(moment: int) -> OrderSnapshot:
@@ -81,10 +97,8 @@ async def put_order(request: web.Request, context: AdminContext) -> web.Response
             lines=tuple(_line(line) for line in body.lines),
         )
 
-    _, is_new = await put_snapshot(context.database, Source(source), make)
-    context.enforcer.wake()
-    note_change(request, source=source, order=order_id, status=body.status)
-    return await _order_response(context, source, order_id, 201 if is_new else 200)
+    _, is_new = await put_snapshot(database, Source(source), make)
+    return is_new
 
 
 def _line(line: NewLine) -> Line:
