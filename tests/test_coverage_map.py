@@ -74,6 +74,7 @@ COVERED_BY = {
     "orders.minting": "orders/test_enforcing",
     "orders.order_writer": "orders/test_applying",
     "orders.order_queries": "web/api/test_orders",
+    "config.customer_data": "test_docs",
     "database.cleaning": "web/api/test_erasing",
     "orders.cleaning": "web/api/test_erasing",
     "orders.erasing": "web/api/test_erasing",

@@ -82,9 +82,14 @@ def default_text(field: FieldInfo) -> str:
 
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """The fields in the order of their declaration, but first the type of a table and what it requires."""
+    """The fields in the order of their declaration, but first the type of a table and what it requires.
+
+    Those of a base, which are declared in a module of their own, come last.
+    """
+    own = model.__annotations__
     fields = sorted(
-        model.model_fields.items(), key=lambda item: (item[0] != "type", not item[1].is_required())
+        model.model_fields.items(),
+        key=lambda item: (item[0] != "type", not item[1].is_required(), item[0] not in own),
     )
     return ((name, field) for name, field in fields if name != TABLES)
 
@@ -140,6 +145,8 @@ NAMES: Final = {"local": "files", "s3": "bucket", "gs": "google", "az": "azure"}
 """The name of each type's storage in the example."""
 
 EXAMPLES: Final = {
+    "secrets_key": "/etc/gateway/secrets.key",
+    "secrets_old_key": "/etc/gateway/secrets.old.key",
     "redis_url": "redis://localhost:6379/0",
     "database_url": "postgresql://gateway:PASSWORD@db.example.com/gateway",
     "tls_cert": "/etc/gateway/fullchain.pem",

@@ -13,7 +13,8 @@ that child processes and commands agree. A Redis password is part of `redis_url`
 are in its table. Both are in the JSON that child processes are given, but never in a repr, a fault or a help
 text.
 
-The keys of a storage's table are declared in `storages.py`.
+The keys of a storage's table are declared in `storages.py`, settings about customers' data in
+`customer_data.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Annotated, Any, Final
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.customer_data import CustomerDataSettings
 from gateway.config.database_url import locate_database
 from gateway.config.messages import describe
 from gateway.config.readers import (
@@ -85,7 +87,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(BaseSettings):
+class Settings(CustomerDataSettings):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(

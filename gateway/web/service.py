@@ -17,9 +17,11 @@ from gateway.catalogue.watching import Watch
 from gateway.config.database_url import locate_database
 from gateway.config.settings import Settings, base_url
 from gateway.connections.desk import ConnectionDesk
+from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
 from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
+from gateway.orders.retention import Days, Retention
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
@@ -54,10 +56,16 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
         enforcer = Enforcer(database, store.tokens)
         with closing(Storages.of(settings, OPEN_FILES)) as storages:
             desk = ConnectionDesk(
-                database, settings.data, enforcer.wake, allow_loopback=settings.loopback_shops
+                database, SecretBox.of(settings), enforcer.wake, allow_loopback=settings.loopback_shops
             )
             catalogue = Catalogue(database, store)
             cleaner = Cleaner(database, store.client)
+            days = Days(
+                settings.retention_inbox,
+                settings.retention_events,
+                settings.retention_audit,
+                settings.retention_customers,
+            )
             context = AdminContext(
                 catalogue,
                 storages,
@@ -76,6 +84,7 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 running(enforcer.run()),
                 running(desk.run()),
                 running(cleaner.run()),
+                running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
             ):
                 try:
