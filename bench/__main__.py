@@ -12,10 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench import inbox
 from bench.compare import ComparisonPlan, choose_peers, choose_scenarios, compare, print_progress
 from bench.deployment import KINDS, LoadPlan, load, mint_tokens, read_tokens, require_loopback
 from bench.errors import BenchError
 from bench.load.control import LoadOptions
+from bench.load.webhooks import WEBHOOKS
 from bench.report.page import write_page
 from bench.report.tables import facts_line, show, show_load, write_json, write_markdown
 from bench.scenarios import SCENARIOS
@@ -50,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_load(commands.add_parser("load", help="load a gateway that runs already"))
+    _add_inbox(
+        commands.add_parser("inbox", help="measure how many webhooks the inbox takes, and that none is lost")
+    )
     _add_compare(commands.add_parser("compare", help="measure the gateway and its peers side by side"))
     return parser
 
@@ -128,6 +133,30 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_compare)
 
 
+def _add_inbox(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--database",
+        default="sqlite",
+        metavar="KIND",
+        help="sqlite, postgresql (Debian's, started for this), or a database_url (default: sqlite)",
+    )
+    parser.add_argument("--rate", type=float, default=1000.0, help="events a second (default: 1000)")
+    parser.add_argument("--seconds", type=_seconds, default=60.0, help="how long to send (default: 60)")
+    parser.add_argument("--connections", type=_count, default=64, help="of the platforms (default: 64)")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=[kind.name for kind in WEBHOOKS],
+        default=[kind.name for kind in WEBHOOKS],
+        help="the platforms that send, in turn (default: all)",
+    )
+    parser.add_argument("--kill", action="store_true", help="kill the web process in the middle")
+    parser.add_argument("--junk", action="store_true", help="send wrong signatures: nothing may be stored")
+    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one (a real disk)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.set_defaults(run=run_inbox)
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -172,6 +201,28 @@ def run_load(options: argparse.Namespace) -> int:
     if options.json:
         options.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
     return 0
+
+
+def run_inbox(options: argparse.Namespace) -> int:
+    """Run the command `inbox`. Returns 1 where an event was lost, or was stored twice."""
+    if not 0 < options.rate <= MAX_RATE:
+        raise BenchError(f"--rate must be more than 0 and at most {MAX_RATE:g}")
+    report = inbox.measure(
+        inbox.InboxPlan(
+            options.database,
+            options.rate,
+            options.seconds,
+            options.connections,
+            tuple(options.kinds),
+            options.kill,
+            options.junk,
+            options.scratch,
+        )
+    )
+    inbox.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    if options.json:
+        inbox.write_json(report, options.json)
+    return int(bool(report.lost or report.doubled or (options.junk and report.stored)))
 
 
 def run_compare(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import json
 import os
 import select
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bench.load.downloads import download_and_discard
 from bench.load.loops import ClosedLoop, OpenLoop
 from bench.load.slow_clients import Pace, run_slow_clients
 from bench.load.tally import Tally
+from bench.load.webhooks import WebhookLoop
 from bench.testbed.certificate import unverified_tls
 
 
@@ -66,6 +68,22 @@ def run_closed_loop(job: dict[str, Any]) -> None:
         return await loop.run(job["seconds"])
 
     print_line(run_on_uvloop(load).to_json())
+
+
+def run_webhooks(job: dict[str, Any]) -> None:
+    """Send signed webhooks at a fixed rate; tells also which were taken, and the CPU seconds it took."""
+    taken: list[int] = []
+
+    async def load() -> Tally:
+        loop = WebhookLoop(
+            _endpoint(job), [b""], job["connections"], job["rate"], paths=job["paths"], junk=job["junk"]
+        )
+        tally = await loop.run(job["seconds"])
+        taken[:] = loop.taken
+        return tally
+
+    tally = run_on_uvloop(load)
+    print_line({**tally.to_json(), "taken": taken, "cpu": time.process_time()})
 
 
 def _yield_cpu() -> None:
@@ -113,6 +131,7 @@ JOBS = {
     "downloads": run_downloads,
     "slow-clients": run_slow,
     "cold-reads": run_cold,
+    "webhooks": run_webhooks,
 }
 
 

@@ -32,7 +32,13 @@ class ConnectionDesk:
         """
         self.connections = ConnectionRepository(database, box)
         self.inbox = Inbox(database)
-        self.applier = Applier(database, self.connections, applied, allow_loopback=allow_loopback)
+        self.applier = Applier(
+            database,
+            self.connections,
+            applied,
+            is_pressed=lambda: self.inbox.is_pressed,
+            allow_loopback=allow_loopback,
+        )
         self.receiver = Receiver(self.connections, self.inbox, self.applier.wake)
         self._reconciler = Reconciler(
             self.connections, self.inbox, self.applier.wake, allow_loopback=allow_loopback

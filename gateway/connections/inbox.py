@@ -28,6 +28,10 @@ AT_ONCE: Final = 200
 """Deliveries of one transaction."""
 MOST_WAITING: Final = 64 * 1024 * 1024
 """Bytes of deliveries that wait to be committed. Beyond, deliveries are refused, and come again."""
+PRESSED_AT: Final = 4
+"""So many deliveries of one transaction come faster than commits are made, one by one."""
+PRESSED_SECONDS: Final = 1.0
+"""How long the inbox counts as pressed after such a transaction."""
 WAIT_SECONDS: Final = 4.0
 """How long a delivery waits for its commit. Platforms wait 5 s for an answer, and ask again without one."""
 
@@ -60,6 +64,12 @@ class Inbox:
         self._queue: list[_Delivery] = []
         self._waiting = 0
         self._writer: asyncio.Task[None] | None = None
+        self._pressed_until = 0.0
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether so many deliveries come that other work should let them go first."""
+        return asyncio.get_running_loop().time() < self._pressed_until
 
     async def take(self, connection: Connection, readings: Sequence[Reading]) -> frozenset[str]:
         """Commit events. Returns the dedupe keys of those that are there now. Raises DatabaseError."""
@@ -85,26 +95,27 @@ class Inbox:
         try:
             while self._queue:
                 batch, self._queue = self._queue[:AT_ONCE], self._queue[AT_ONCE:]
+                if len(batch) >= PRESSED_AT:
+                    self._pressed_until = asyncio.get_running_loop().time() + PRESSED_SECONDS
                 await self._write_together(batch)
                 self._waiting -= sum(delivery.size for delivery in batch)
         finally:
             self._writer = None
 
-    async def _write_together(self, batch: list[_Delivery]) -> None:
+    async def _write_together(self, batch: list[_Delivery], *, again: bool = True) -> None:
         try:
             async with self._database.writing() as sql:
-                for delivery in batch:
-                    await _insert(sql, delivery)
+                there = await _insert(sql, batch)
         except Duplicate as failure:
-            # one names a connection that was removed meanwhile; the others are not to suffer from it
-            if len(batch) == 1:
+            if again:  # a connection was removed at this very moment; the next look does not find it
+                await self._write_together(batch, again=False)
+            else:
                 _fail(batch, DatabaseError("failed", str(failure)))
-                return
-            for delivery in batch:
-                await self._write_together([delivery])
         except Exception as failure:
             _fail(batch, failure)
         else:
+            gone = [delivery for delivery in batch if delivery.connection_id not in there]
+            _fail(gone, DatabaseError("failed", "the connection of a webhook was removed"))
             for delivery in batch:
                 if not delivery.done.done():
                     delivery.done.set_result(None)
@@ -151,10 +162,13 @@ class Inbox:
             raise Declined("event_unknown", "There is no such event in this connection's inbox.")
 
 
-async def _insert(sql: AsyncConnection, delivery: _Delivery) -> None:
-    there = await sql.execute(select(CONNECTION.c.id).where(CONNECTION.c.id == delivery.connection_id))
-    if there.first() is None:
-        raise Duplicate("the connection was removed")
+async def _insert(sql: AsyncConnection, batch: Sequence[_Delivery]) -> set[str]:
+    """Insert the events of deliveries, all with one statement. Returns the connections that there are.
+
+    The events of another connection, which was removed meanwhile, are left out.
+    """
+    asked = select(CONNECTION.c.id).where(CONNECTION.c.id.in_({each.connection_id for each in batch}))
+    there = {identifier for (identifier,) in await sql.execute(asked)}
     moment = now()
     rows: list[dict[str, Any]] = [
         {
@@ -169,10 +183,14 @@ async def _insert(sql: AsyncConnection, delivery: _Delivery) -> None:
             "headers": [list(pair) for pair in reading.message.headers],
             "body": reading.message.body,
         }
+        for delivery in batch
+        if delivery.connection_id in there
         for reading in delivery.readings
     ]
-    statement = insert(sql, INBOX).on_conflict_do_nothing(index_elements=["connection_id", "dedupe_key"])
-    await sql.execute(statement, rows)
+    if rows:
+        statement = insert(sql, INBOX).on_conflict_do_nothing(index_elements=["connection_id", "dedupe_key"])
+        await sql.execute(statement, rows)
+    return there
 
 
 def _fail(batch: list[_Delivery], failure: Exception) -> None:

@@ -58,7 +58,7 @@ class Receiver:
         verdict = platform.verify(message, connection.secrets, time.time())
         if verdict.reason is not None:
             return self._refuse(connection, verdict.reason)
-        readings = platform.read(message)
+        readings = platform.read(message, tells=False)
         keys = await self._inbox.take(connection, readings)
         self._counted.setdefault(connection.id, _Counted()).event = message.received_at
         self._taken()

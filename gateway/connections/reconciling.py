@@ -67,9 +67,8 @@ class Reconciler:
             cursor = begin(cursor, now())
             while cursor.since is not None:
                 page = await client.list_changes(api, cursor, now())
-                readings = [
-                    each for message in page.messages for each in PLATFORMS[connection.kind].read(message)
-                ]
+                read = PLATFORMS[connection.kind].read
+                readings = [each for message in page.messages for each in read(message, tells=False)]
                 await self._inbox.take(connection, readings)
                 cursor = advance(cursor, page.next, page.mark, now())
                 await self._connections.keep_cursor(connection.id, write_cursor(cursor))

@@ -12,7 +12,8 @@ Rules:
    waiting works, and never in its middle, where SQLite would refuse at once. Within one process, the writers
    also wait in a queue of ours, because SQLite's own waiting is by trying again and is not fair.
 3. Every exception of SQLAlchemy and the drivers leaves as one of `gateway.database.errors`.
-4. No statement and no value appears in an exception or a log (`hide_parameters`).
+4. Work in the background is stopped before or after a transaction, never in it (`runtime/background.py`).
+5. No statement and no value appears in an exception or a log (`hide_parameters`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from gateway.config.database_url import DatabaseLocation
 from gateway.database.errors import DatabaseError, explain, is_foreign
+from gateway.runtime.background import finished_before_stop
 
 BUSY_SECONDS: Final = 5.0
 """How long a transaction waits for SQLite's lock. The longest transactions of ours take milliseconds."""
@@ -135,16 +137,17 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _transaction(self, begin: str) -> AsyncIterator[AsyncConnection]:
-        with self.translating():
-            async with self.engine.connect() as connection:
-                if self.location.is_sqlite:
-                    await connection.execution_options(**{_MODE: begin})
-                elif begin == "BEGIN":
-                    await connection.execution_options(
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
-                async with connection.begin():
-                    yield connection
+        async with finished_before_stop():
+            with self.translating():
+                async with self.engine.connect() as connection:
+                    if self.location.is_sqlite:
+                        await connection.execution_options(**{_MODE: begin})
+                    elif begin == "BEGIN":
+                        await connection.execution_options(
+                            isolation_level="REPEATABLE READ", postgresql_readonly=True
+                        )
+                    async with connection.begin():
+                        yield connection
 
     @contextlib.contextmanager
     def translating(self) -> Any:

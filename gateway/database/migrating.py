@@ -1,5 +1,9 @@
 """Migrations: the chain of steps in `migrations/versions/`, applied by Alembic.
 
+Alembic costs half a second of CPU to import, so only `upgrade` does that. Which steps there are is told by
+the names of their files, `vREVISION_what.py` in the order of their revisions (a test compares them with the
+chain that Alembic reads), and which step a database has by the one row of Alembic's table.
+
 Rules:
 
 1. One chain serves SQLite and PostgreSQL.
@@ -12,17 +16,14 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, column, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.config.database_url import locate_database
@@ -32,6 +33,8 @@ from gateway.database.errors import DatabaseError
 
 CHAIN: Final = Path(__file__).with_name("migrations")
 COMMAND: Final = "download-gateway database migrate"
+_TABLE: Final = "alembic_version"
+_FILE: Final = re.compile(r"v([0-9]{4})_\w+\.py")
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,8 @@ def outdated(database: Database) -> DatabaseError:
 
 
 async def _state(connection: AsyncConnection, chain: Path) -> MigrationState:
-    current = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
-    steps = _steps(chain)
+    current = await connection.run_sync(_current)
+    steps = steps_of(chain)
     if current is None:
         return MigrationState(None, steps)
     if current not in steps:
@@ -124,18 +127,29 @@ async def _state(connection: AsyncConnection, chain: Path) -> MigrationState:
 
 def known_steps() -> tuple[str, ...]:
     """The names of all steps of this version, the first one first."""
-    return _steps(CHAIN)
+    return steps_of(CHAIN)
+
+
+def _current(connection: Connection) -> str | None:
+    """The last step of a database; None where it has no table of Alembic's, or no row in it."""
+    if not connection.dialect.has_table(connection, _TABLE):
+        return None
+    found = connection.execute(select(column("version_num")).select_from(table(_TABLE))).scalar_one_or_none()
+    return None if found is None else str(found)
 
 
 @lru_cache
-def _steps(chain: Path) -> tuple[str, ...]:
+def steps_of(chain: Path) -> tuple[str, ...]:
     """The names of all steps, the first one first."""
-    directory = ScriptDirectory(str(chain))
-    return tuple(reversed([step.revision for step in directory.walk_revisions()]))
+    names = (_FILE.fullmatch(path.name) for path in (chain / "versions").iterdir())
+    return tuple(sorted(name[1] for name in names if name))
 
 
 def upgrade(connection: Connection, chain: Path = CHAIN) -> None:
     """Apply the steps that are missing, in a transaction that has begun."""
+    from alembic import command  # noqa: PLC0415 - slow, and rarely needed
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(chain).replace("%", "%%"))
     command.upgrade(config, "head")

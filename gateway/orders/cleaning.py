@@ -39,6 +39,9 @@ TABLES: Final = (
     "fact",
     "inbox",
     "inbox_reference",
+    "token",
+    "download",
+    "usage_customer",
 )
 """What an erasure changes."""
 PAUSES: Final = 10.0

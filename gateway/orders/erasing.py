@@ -30,6 +30,7 @@ from gateway.orders.fact_store import customer_reference, facts_of, lock_orders
 from gateway.orders.facts import CustomerFact, OrderSnapshot
 from gateway.orders.privacy import erase_customer, references_of_order
 from gateway.orders.traces import ERASED, Traces
+from gateway.orders.usage_traces import erase_usage
 from gateway.tokens.erasing import blank_changes, end_tokens_of
 from gateway.tokens.repositories import Repositories
 
@@ -72,14 +73,16 @@ async def erase(database: Database, store: Repositories, data: Path, identifier:
     async with database.writing() as sql:
         await lock_orders(sql)
         await erase_customer(sql, identifier, now(), traces, events)
+        await erase_usage(sql, identifier, traces)
         tokens = await _tokens(sql, identifier)
         await ask_to_clean(sql)
     await end_tokens_of(store, traces.addresses, tokens)
     late, _ = await _events_that_mention(database, traces, last)
-    if late:
-        async with database.writing() as sql:
+    async with database.writing() as sql:
+        if late:
             await erase_customer(sql, identifier, now(), traces, late)
-            await ask_to_clean(sql)
+        await erase_usage(sql, identifier, traces)  # tokens that were copied meanwhile
+        await ask_to_clean(sql)
 
 
 async def _find(sql: AsyncConnection, identifier: str) -> _Person:

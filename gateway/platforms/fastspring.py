@@ -77,7 +77,7 @@ def verify(message: Message, secrets: Sequence[str], _now: float) -> Verdict:
     return check_base64((message.body,), [[key] for key in keys_of(secrets)], (given,))
 
 
-def read(message: Message) -> tuple[Reading, ...]:
+def read(message: Message, *, tells: bool = True) -> tuple[Reading, ...]:
     """Read a batch: a reading for each event, which keeps a batch of that event alone."""
     try:
         events = as_object(parse(message.body)).values.get("events")
@@ -86,18 +86,18 @@ def read(message: Message) -> tuple[Reading, ...]:
     if not isinstance(events, list) or len(events) > MAX_EVENTS:
         return (unreadable(message.keep(), f"events must be an array of at most {MAX_EVENTS} objects."),)
     if len(events) == 1:
-        return (_read_one(message.keep(), events[0]),)
-    return tuple(_read_one(message.keep(body=_alone(event)), event) for event in events)
+        return (_read_one(message.keep(), events[0], tells=tells),)
+    return tuple(_read_one(message.keep(body=_alone(event)), event, tells=tells) for event in events)
 
 
 def _alone(event: Any) -> bytes:
     return json.dumps({"events": [event]}, separators=(",", ":")).encode()
 
 
-def _read_one(message: Message, event: Any) -> Reading:
+def _read_one(message: Message, event: Any, *, tells: bool) -> Reading:
     if not isinstance(event, dict):
         return unreadable(message, "events[0] must be an object.")
-    return read_fields(message, Fields(event, "events[0]"), _open, _tell)
+    return read_fields(message, Fields(event, "events[0]"), _open, _tell, tells=tells)
 
 
 def answer(readings: Sequence[Reading], taken: Iterable[str]) -> Answer:

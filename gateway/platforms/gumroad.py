@@ -47,7 +47,7 @@ def verify(message: Message, secrets: Sequence[str], _now: float) -> Verdict:
     return check_text(message.url_secret, secrets)
 
 
-def read(message: Message) -> tuple[Reading, ...]:
+def read(message: Message, *, tells: bool = True) -> tuple[Reading, ...]:
     """Read a ping: one reading, without facts, that asks for the sale."""
     kept = message.keep()
     try:
@@ -60,7 +60,7 @@ def read(message: Message) -> tuple[Reading, ...]:
     for name, value in pairs:
         if values.setdefault(name, value) != value:
             return (unreadable(kept, "The body has a field twice, with different values."),)
-    return (read_fields(kept, Fields(values), _open, _tell),)
+    return (read_fields(kept, Fields(values), _open, _tell, tells=tells),)
 
 
 def _open(_message: Message, form: Fields) -> Envelope:

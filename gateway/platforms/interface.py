@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.orders.facts import Event
 
@@ -172,21 +172,28 @@ def _no_change(secret: str) -> str:
     return secret
 
 
+class Read(Protocol):
+    """How a platform's messages are read."""
+
+    def __call__(self, message: Message, *, tells: bool = True) -> tuple[Reading, ...]:
+        """Read a message. Without `tells` only what the inbox needs: half of the work."""
+
+
 @dataclass(frozen=True)
 class Platform:
     """A platform: a row of the table in `registry.py`.
 
     kind: its name in APIs. title: its name for people. verify(message, secrets, now): now is the time in
-    seconds since 1970 UTC. read(message). answer(readings, taken): taken are the dedupe keys of the readings
-    that are in the inbox now, or were before. is_ping(message): whether it is an unsigned greeting, to be
-    answered with 200 and forgotten. events: which types of events the seller ticks. needs_api_key: nothing
-    can be granted without one.
+    seconds since 1970 UTC. read: see `Read`. answer(readings, taken): taken are the dedupe keys of the
+    readings that are in the inbox now, or were before. is_ping(message): whether it is an unsigned greeting,
+    to be answered with 200 and forgotten. events: which types of events the seller ticks. needs_api_key:
+    nothing can be granted without one.
     """
 
     kind: str
     title: str
     verify: Callable[[Message, Sequence[str], float], Verdict]
-    read: Callable[[Message], tuple[Reading, ...]]
+    read: Read
     answer: Callable[[Sequence[Reading], Iterable[str]], Answer] = field(default=_all_or_nothing)
     is_ping: Callable[[Message], bool] = field(default=_never)
     events: tuple[str, ...] = ()

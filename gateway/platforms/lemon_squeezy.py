@@ -51,9 +51,9 @@ def verify(message: Message, secrets: Sequence[str], _now: float) -> Verdict:
     return check_hex((message.body,), keys_of(secrets), (given,))
 
 
-def read(message: Message) -> tuple[Reading, ...]:
+def read(message: Message, *, tells: bool = True) -> tuple[Reading, ...]:
     """Read a webhook: one reading."""
-    return (read_json(message, (), _open, _tell),)
+    return (read_json(message, (), _open, _tell, tells=tells),)
 
 
 def _open(message: Message, body: Fields) -> Envelope:

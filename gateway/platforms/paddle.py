@@ -49,9 +49,9 @@ def verify(message: Message, secrets: Sequence[str], now: float) -> Verdict:
     return check_timed_hex(message, secrets, now, SIGNATURE, words=("ts", "h1"), marks=(";", ":"))
 
 
-def read(message: Message) -> tuple[Reading, ...]:
+def read(message: Message, *, tells: bool = True) -> tuple[Reading, ...]:
     """Read an event: one reading."""
-    return (read_json(message, (), _open, _tell),)
+    return (read_json(message, (), _open, _tell, tells=tells),)
 
 
 def _open(_message: Message, event: Fields) -> Envelope:

@@ -35,9 +35,9 @@ _STATES: Final = {
 }
 
 
-def read(message: Message) -> tuple[Reading, ...]:
+def read(message: Message, *, tells: bool = True) -> tuple[Reading, ...]:
     """Read a webhook: one reading."""
-    return (read_json(message, (*ID, *TIMESTAMP), _open, _tell),)
+    return (read_json(message, (*ID, *TIMESTAMP), _open, _tell, tells=tells),)
 
 
 def _open(message: Message, body: Fields) -> Envelope:

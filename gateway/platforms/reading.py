@@ -59,13 +59,15 @@ def read_json(
     kept: tuple[str, ...],
     open_envelope: Callable[[Message, Fields], Envelope],
     tell: Callable[[Message, Fields, Envelope], Told],
+    *,
+    tells: bool = True,
 ) -> Reading:
     """Read a message that is one event in JSON. kept: the header fields that these functions look at."""
     try:
         fields = as_object(parse(message.body))
     except (JsonFault, FieldFault) as fault:
         return unreadable(message.keep(*kept), str(fault))
-    return read_fields(message.keep(*kept), fields, open_envelope, tell)
+    return read_fields(message.keep(*kept), fields, open_envelope, tell, tells=tells)
 
 
 def unreadable(message: Message, fault: str) -> Reading:
@@ -78,15 +80,17 @@ def read_fields(
     fields: Fields,
     open_envelope: Callable[[Message, Fields], Envelope],
     tell: Callable[[Message, Fields, Envelope], Told],
+    *,
+    tells: bool = True,
 ) -> Reading:
-    """Read one event. message: what the inbox keeps of it."""
+    """Read one event. message: what the inbox keeps of it. tells: whether its facts are wanted."""
     try:
         envelope = open_envelope(message, fields)
     except FieldFault as fault:
         return unreadable(message, f"{fault}.")
     told, ignored, wrong = Told(()), None, None
     try:
-        told = tell(message, fields, envelope)
+        told = tell(message, fields, envelope) if tells else told
     except Ignored as why:
         ignored = str(why)
     except FieldFault as fault:

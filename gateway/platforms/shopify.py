@@ -78,9 +78,9 @@ def verify(message: Message, secrets: Sequence[str], _now: float) -> Verdict:
     return check_base64((message.body,), [[key] for key in keys_of(secrets)], (given,))
 
 
-def read(message: Message) -> tuple[Reading, ...]:
+def read(message: Message, *, tells: bool = True) -> tuple[Reading, ...]:
     """Read a webhook: one reading."""
-    return (read_json(message, KEPT, _open, _tell),)
+    return (read_json(message, KEPT, _open, _tell, tells=tells),)
 
 
 def _open(message: Message, body: Fields) -> Envelope:

@@ -86,9 +86,9 @@ def is_ping(message: Message) -> bool:
     return _PING.fullmatch(message.body) is not None and not message.values(SIGNATURE)
 
 
-def read(message: Message) -> tuple[Reading, ...]:
+def read(message: Message, *, tells: bool = True) -> tuple[Reading, ...]:
     """Read a webhook: one reading."""
-    return (read_json(message, (TOPIC,), _open, _tell),)
+    return (read_json(message, (TOPIC,), _open, _tell, tells=tells),)
 
 
 def _open(message: Message, order: Fields) -> Envelope:

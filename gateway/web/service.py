@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -22,8 +20,11 @@ from gateway.database.engine import Database
 from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.orders.retention import Days, Retention
+from gateway.runtime.background import running
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
+from gateway.usage.applying import EventReader
+from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
@@ -86,23 +87,13 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 running(cleaner.run()),
                 running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
+                running(EventReader(database, store.client).run()),
+                running(TokenCopies(database, store.client).run()),
             ):
                 try:
                     yield
                 finally:
                     context.stop.set()
-
-
-@asynccontextmanager
-async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do some work in the background while the context is entered."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def make_root(context: AdminContext) -> web.Application:

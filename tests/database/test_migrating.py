@@ -14,24 +14,24 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from gateway.config.settings import Settings
 from gateway.database.engine import Database
 from gateway.database.errors import DatabaseError
-from gateway.database.migrating import CHAIN, known_steps, migrate, open_database, prepare, read_state
+from gateway.database.migrating import CHAIN, migrate, open_database, prepare, read_state, steps_of
 from gateway.database.tables import METADATA
 from tests.support.databases import Databases, url_of
 from tests.support.processes import ROOT
 
-LAST = known_steps()[-1]
 SECOND = """
 import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision = "9999"
-down_revision = "LAST"
+revision = "later"
+down_revision = "HEAD"
 
 def upgrade():
     op.create_table("later", sa.Column("id", sa.Integer(), primary_key=True))
@@ -41,7 +41,10 @@ def upgrade():
     op.execute("UPDATE product SET later = 'yes'")
     if os.environ.get("KILL_IN_THE_MIDDLE"):
         os.kill(os.getpid(), signal.SIGKILL)
-""".replace("LAST", LAST)
+"""
+
+STEPS = tuple(sorted(path.name[1:5] for path in (CHAIN / "versions").glob("v*.py")))
+"""The steps of the chain, by the numbers in the names of their files."""
 
 MIGRATE = """
 import asyncio, sys
@@ -72,7 +75,7 @@ def longer_chain(tmp_path: Path) -> Path:
     """The chain of a later version of the program."""
     chain = tmp_path / "100 % later"
     shutil.copytree(CHAIN, chain)
-    (chain / "versions" / "v9999_later.py").write_text(SECOND)
+    (chain / "versions" / "v9999_later.py").write_text(SECOND.replace("HEAD", STEPS[-1]))
     return chain
 
 
@@ -92,12 +95,23 @@ async def test_the_chain_makes_the_tables_that_the_code_has(empty: Database) -> 
         options = {"compare_type": True, "compare_server_default": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
 
-    assert await migrate(empty) == known_steps()
+    assert await migrate(empty) == STEPS
     async with empty.reading() as connection:
         assert await connection.run_sync(differences) == []
     assert await migrate(empty) == ()
     state = await read_state(empty)
-    assert (state.current, state.pending, state.is_known) == (LAST, (), True)
+    assert (state.current, state.pending, state.is_known) == (STEPS[-1], (), True)
+
+
+def test_the_steps_are_those_that_alembic_reads(longer_chain: Path) -> None:
+    for chain in (CHAIN, longer_chain):
+        read = [step.revision for step in ScriptDirectory(str(chain)).walk_revisions()]
+        assert list(steps_of(chain)) == read[::-1]
+
+
+def test_the_web_process_does_not_import_alembic_until_a_step_is_missing() -> None:
+    program = "import sys, gateway.web.service, gateway.cli.app; sys.exit('alembic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 @pytest.mark.slow
@@ -117,7 +131,7 @@ async def test_a_migration_that_is_killed_leaves_nothing_and_is_made_by_the_next
     killed = start(database, longer_chain, KILL_IN_THE_MIDDLE="1")
     assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
     assert await tables(database) == before
-    assert (await read_state(database, longer_chain)).pending == ("9999",)
+    assert (await read_state(database, longer_chain)).pending == ("later",)
     async with database.reading() as connection:
         assert await connection.scalar(text("SELECT name FROM product")) == "Name"
     await database.close()
@@ -136,14 +150,14 @@ async def test_a_first_migration_that_is_killed_leaves_an_empty_database(
     assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
     assert await tables(empty) == set()
     await prepare(empty)
-    assert (await read_state(empty)).current == LAST
+    assert (await read_state(empty)).current == STEPS[-1]
 
 
 async def test_a_newer_database_is_refused_in_one_line(database: Database, longer_chain: Path) -> None:
     await migrate(database, longer_chain)
     for use in (prepare, migrate):
         with pytest.raises(
-            DatabaseError, match=r"newer version of this program \(migration 9999\)"
+            DatabaseError, match=r"newer version of this program \(migration later\)"
         ) as raised:
             await use(database)
         assert raised.value.kind == "newer"

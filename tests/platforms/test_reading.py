@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.orders.fact_text import read_fact, write_fact
 from gateway.orders.facts import OrderSnapshot
-from gateway.platforms.interface import MAX_BODY, Message
+from gateway.platforms.interface import MAX_BODY, Message, Reading
 from gateway.platforms.registry import PLATFORMS
 from tests.support.webhooks import FIXTURES, NOW_MS, fixture
 
@@ -35,8 +35,17 @@ def deliver(kind: str, body: bytes) -> Message:
     return Message(tuple(HEADERS.get(kind, {}).items()), body, NOW_MS)
 
 
+def _taken(found: Reading) -> tuple[object, ...]:
+    """What the inbox needs of a reading."""
+    event = found.event
+    return event.dedupe_key, event.type, event.test, event.occurred_at, found.message, found.platform_id
+
+
 def check(kind: str, body: bytes) -> None:
-    for found in PLATFORMS[kind].read(deliver(kind, body)):
+    told = PLATFORMS[kind].read(deliver(kind, body))
+    untold = PLATFORMS[kind].read(deliver(kind, body), tells=False)
+    assert [_taken(each) for each in told] == [_taken(each) for each in untold]
+    for found in told:
         assert not (found.ignored and found.fault)
         assert not found.event.facts or not (found.ignored or found.fault)
         assert 0 < len(found.event.dedupe_key) <= 300

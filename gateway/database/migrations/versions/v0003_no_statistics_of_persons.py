@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -25,6 +25,7 @@ COLUMNS = {
     "order_line": ("external_id", "item_value", "title"),
     "order_reference": ("value",),
     "seat": ("email", "name"),
+    "token": ("customer", "email", "name", "metadata"),
 }
 
 

@@ -1,0 +1,26 @@
+"""A seller's machine on each kind of database, shared by the tests that only add to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.databases import ENGINES
+from tests.support.storefront import Storefront
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def storefront(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Storefront]:
+    """`up` on a database of its own. Its processes can be killed (tests/support/faults.py)."""
+    url = None
+    if request.param == "postgresql":
+        url = asyncio.run(request.getfixturevalue("postgres").create("storefront"))
+    made = Storefront(tmp_path_factory.mktemp(f"storefront-{request.param}"), url)
+    try:
+        yield made.open()
+    finally:
+        made.close()
