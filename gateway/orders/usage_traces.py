@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
 from gateway.database.tables import ENTITLEMENT
-from gateway.database.usage_tables import DOWNLOAD, TOKEN, USAGE_CUSTOMER
+from gateway.database.usage_tables import DOWNLOAD, TOKEN, TOKEN_SERIES, USAGE_CUSTOMER
 from gateway.orders.fact_store import chunks
 from gateway.orders.traces import Traces
 from gateway.tokens.index import is_token_id
@@ -37,7 +37,8 @@ async def erase_usage(sql: AsyncConnection, identifier: str, traces: Traces) -> 
     for ids in chunks(found):
         nobody = {"email": None, "name": None, "metadata": None, "customer": identifier}
         await sql.execute(update(TOKEN).where(TOKEN.c.id.in_(ids)).values(**nobody))
-        await _erase_downloads(sql, DOWNLOAD.c.token_id.in_(ids), identifier)
+        series = select(TOKEN_SERIES.c.series_id).where(TOKEN_SERIES.c.token_id.in_(ids))
+        await _erase_downloads(sql, DOWNLOAD.c.series_id.in_(series), identifier)
     await _erase_downloads(sql, DOWNLOAD.c.customer.in_([identifier, *sorted(marks)]), identifier)
     if marks:
         await _count_by_id(sql, sorted(marks), identifier)
