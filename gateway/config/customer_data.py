@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel, BeforeValidator
 
 from gateway.config.readers import setting, whole
 from gateway.config.secret_keys import check_key
@@ -15,7 +14,7 @@ _DAYS = whole(1, 36_500)
 KeyText = Annotated[str | None, BeforeValidator(check_key)]
 
 
-class CustomerDataSettings(BaseSettings):
+class CustomerDataSettings(BaseModel):
     """A part of `Settings`, which has the rest."""
 
     secrets_key: KeyText = setting(

@@ -86,10 +86,10 @@ def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
 
     Those of a base, which are declared in a module of their own, come last.
     """
-    own = model.__annotations__
+    last = model.model_fields.keys() - model.__annotations__.keys() if model is Settings else ()
     fields = sorted(
         model.model_fields.items(),
-        key=lambda item: (item[0] != "type", not item[1].is_required(), item[0] not in own),
+        key=lambda item: (item[0] != "type", not item[1].is_required(), item[0] in last),
     )
     return ((name, field) for name, field in fields if name != TABLES)
 

@@ -43,7 +43,7 @@ async def _look(settings: Settings) -> list[Finding]:
         if not rows:
             return [passed(SUBJECT, "there are none")]
         found = [*_address(settings), *_key_file(settings)]
-        repository = ConnectionRepository(database, SecretBox(settings.data))
+        repository = ConnectionRepository(database, SecretBox.of(settings))
         for row in rows:
             found += await _look_at(settings, repository, row)
         return found
