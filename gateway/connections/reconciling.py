@@ -56,11 +56,21 @@ class Reconciler:
         async with new_session() as session:
             while True:
                 try:
-                    for connection in await self._connections.list_all():
-                        await self.look_through(connection, session)
-                except (DatabaseError, SealError) as error:
+                    for identifier in await self._connections.list_ids():
+                        await self._look_through(identifier, session)
+                except DatabaseError as error:
                     _log.warning("lost webhooks cannot be looked for now: %s", error)
                 await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look_through(self, identifier: str, session: aiohttp.ClientSession) -> None:
+        """Look through a connection, if it is there and its secrets can be read. Raises DatabaseError."""
+        try:
+            connection = await self._connections.get(identifier)
+        except SealError as error:
+            _log.warning("lost webhooks of %s cannot be looked for: %s", identifier, error)
+            return
+        if connection is not None:
+            await self.look_through(connection, session)
 
     async def look_through(self, connection: Connection, session: aiohttp.ClientSession) -> None:
         """Do a run of one connection, if it is due, as far as its API answers. Raises DatabaseError."""

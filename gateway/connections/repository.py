@@ -110,6 +110,11 @@ class ConnectionRepository:
                 self._read(row) for row in await sql.execute(select(CONNECTION).order_by(CONNECTION.c.id))
             ]
 
+    async def list_ids(self) -> list[str]:
+        """The ids of all connections, also of those whose secrets cannot be read."""
+        async with self.database.reading() as sql:
+            return list(await sql.scalars(select(CONNECTION.c.id).order_by(CONNECTION.c.id)))
+
     async def create(
         self,
         kind: str,

@@ -202,15 +202,17 @@ class Storefront(Shop):
     ) -> int | None:
         """Send a signed webhook. Returns the status; None where no answer came.
 
-        payload: a value of JSON, or bytes. options: secret, now, identity of the signature.
+        payload: a value of JSON, or bytes. options: secret, now, identity of the signature; the port of
+        another web process.
         """
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         options.setdefault("now", int(time.time()))
+        port = options.pop("port", self.dashboard)
         signed = signature(
             connection["kind"], body, options.pop("secret", SECRETS[connection["kind"]]), **options
         )
         path = urlsplit(connection["url"]).path
-        url = f"http://127.0.0.1:{self.dashboard}{path}"
+        url = f"http://127.0.0.1:{port}{path}"
         fields = {"Content-Type": "application/json", **signed, **(headers or {})}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, body, fields), timeout=30) as response:
