@@ -16,6 +16,7 @@ that pyproject.toml names.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,16 +33,22 @@ def main(arguments: list[str]) -> int:
     # Tests start hundreds of Python processes: without compiled files each would compile the gateway again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     together = ["-n", str(processes()), "--dist", "worksteal"]
+    alone = chosen or modules_with("alone")
+    timed = chosen or modules_with("alone", "timing")
     parts = []
     if "--slow" not in arguments:
         parts = [
-            ("in parallel", [*together, "-m", "not slow and not alone"]),
-            ("alone", ["-m", "alone and not slow"]),
+            ("in parallel", [*together, "-m", "not slow and not alone", *chosen]),
+            ("alone", ["-m", "alone and not slow", *alone]),
         ]
     if "--slow" in arguments or "--all" in arguments:
+        slow = "(slow or hypothesis) and not (alone or timing)"
         parts += [
-            ("slowly", [*together, "--thorough", "-m", "(slow or hypothesis) and not (alone or timing)"]),
-            ("within limits of time, or slowly and alone", ["--timing", "-m", "timing or (slow and alone)"]),
+            ("slowly", [*together, "--thorough", "-m", slow, *chosen]),
+            (
+                "within limits of time, or slowly and alone",
+                ["--timing", "-m", "timing or (slow and alone)", *timed],
+            ),
         ]
     measured = ["coverage", "run", "-m"] if coverage else []
     if coverage:
@@ -49,7 +56,7 @@ def main(arguments: list[str]) -> int:
     codes = []
     for name, selection in parts:
         print(f"Tests that run {name}:", flush=True)
-        codes.append(run(*measured, "pytest", *selection, *chosen))
+        codes.append(run(*measured, "pytest", *selection))
         if codes[-1] not in {0, NOTHING_COLLECTED}:
             return codes[-1]
     if "--slow" not in arguments and "--all" not in arguments:
@@ -57,6 +64,13 @@ def main(arguments: list[str]) -> int:
     if all(code == NOTHING_COLLECTED for code in codes):
         return NOTHING_COLLECTED
     return hold_floor(whole=not chosen) if coverage else 0
+
+
+def modules_with(*markers: str) -> list[str]:
+    """The test modules that name one of these markers: only these need to be collected for it."""
+    named = re.compile(rf"\bmark\.({'|'.join(markers)})\b")
+    modules = sorted((ROOT / "tests").glob("**/test_*.py"))
+    return [str(each.relative_to(ROOT)) for each in modules if named.search(each.read_text())]
 
 
 def processes() -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,7 +30,7 @@ from tests.support.examples import try_thoroughly  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
 from tests.support.postgres import PostgresServer  # noqa: E402
 from tests.support.shop import Shop  # noqa: E402
-from tests.support.store_server import StoreServer  # noqa: E402
+from tests.support.store_server import StoreServer, run_store  # noqa: E402
 from tests.support.swift import NoFolderError, SharedS3  # noqa: E402
 from tests.support.timing import hold_limits  # noqa: E402
 
@@ -50,36 +50,22 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 @pytest.fixture(scope="session")
 def shared_store() -> Iterator[StoreServer]:
     """One store for the tests that only need an empty one; see `store`."""
-    folder = Path(tempfile.mkdtemp(prefix="dg-store-"))
-    server = StoreServer(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with run_store() as server:
+        yield server
 
 
 @pytest.fixture
 def store(shared_store: StoreServer) -> StoreServer:
     """The shared store, emptied."""
-    with socket.socket(socket.AF_UNIX) as link:
-        link.connect(str(shared_store.socket))
-        link.sendall(b"FLUSHALL\r\nSCRIPT FLUSH\r\n")
-        answer = b""
-        while answer.count(b"\r\n") < 2:
-            answer += link.recv(64)
-        assert answer == b"+OK\r\n+OK\r\n"
+    shared_store.empty()
     return shared_store
 
 
 @pytest.fixture
 def own_store() -> Iterator[StoreServer]:
     """A store that the test may stop and start as it likes."""
-    folder = Path(tempfile.mkdtemp(prefix="dg-store-"))
-    server = StoreServer(folder)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
+    with run_store() as server:
+        yield server
 
 
 @pytest.fixture
@@ -229,6 +215,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The main process of a run makes what its workers (of pytest-xdist) share."""
+    gc.disable()  # until everything is collected
     hold_limits(config.getoption("--timing"))
     try_thoroughly(config.getoption("--thorough"))
     workers = getattr(config, "workerinput", None)
@@ -275,6 +262,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         if not item.nodeid.startswith("tests/database/"):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector never looks again at what stays for the whole run.
+
+    Modules and tests are a million objects: each full collection of them would take half a second.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

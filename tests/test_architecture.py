@@ -25,7 +25,7 @@ LAYERS = (
     ("connections",),
     ("platforms.clients",),
     ("platforms",),
-    ("backup", "orders"),
+    ("backup", "orders", "usage"),
     ("catalogue",),
     ("tokens",),
     ("products",),
@@ -62,6 +62,10 @@ PURE_MODULES = (
     "gateway.orders.mappings",
     "gateway.orders.order_rules",
     "gateway.orders.states",
+    "gateway.usage.client_classes",
+    "gateway.usage.coverage",
+    "gateway.usage.downloads",
+    "gateway.usage.events",
 )
 """Pure modules in rooms that are not; the pure rooms may import them."""
 

@@ -62,6 +62,7 @@ from gateway.config.sources import (
     toml_path,
 )
 from gateway.config.storages import LocalSettings, StorageSettings, explain
+from gateway.config.usage_settings import UsageSettings
 from gateway.errors import ConfigurationError
 from gateway.runtime.addresses import Address
 from gateway.runtime.descriptors import FOR_FILES, FOR_OBJECTS
@@ -85,7 +86,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(BaseSettings):
+class Settings(UsageSettings, BaseSettings):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(

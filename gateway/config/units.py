@@ -28,6 +28,9 @@ it could mean either 50 GB or 50 GiB."""
 SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 """How many seconds each unit is. A number without a unit is in seconds."""
 
+LAST_MOMENT: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999 (since 1970 UTC). RFC 3339 and HTTP dates have no later year."""
+
 _UNIT_OF_WORD: Final = {
     word: unit
     for unit, words in {

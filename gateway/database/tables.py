@@ -1,4 +1,4 @@
-"""The tables. `migrations/` makes them; a test compares the two.
+"""The tables, but for those of usage (usage_tables.py). `migrations/` makes them; a test compares the two.
 
 Rules:
 
@@ -22,7 +22,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -31,17 +30,12 @@ from sqlalchemy import (
     text,
 )
 
+from gateway.database import metadata, usage_tables
 from gateway.database.types import Json, Moment
 
-METADATA: Final = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+METADATA: Final = metadata.METADATA
+USAGE: Final = (usage_tables.TOKEN, usage_tables.DOWNLOAD)
+"""Two of the tables of usage: whoever imports this module has all tables in METADATA."""
 
 
 def _id(name: str = "id") -> Column[str]:

@@ -19,8 +19,7 @@ from sqlalchemy import BigInteger, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-MAX_MOMENT: Final = 253_402_300_799_999
-"""The last millisecond of the year 9999, the last year that RFC 3339 can write."""
+from gateway.config.units import LAST_MOMENT
 
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -39,7 +38,7 @@ class Moment(TypeDecorator[int]):
         """Refuse what is no count of milliseconds, such as seconds with a fraction or a datetime."""
         if value is None:
             return None
-        if type(value) is not int or not 0 <= value <= MAX_MOMENT:
+        if type(value) is not int or not 0 <= value <= LAST_MOMENT:
             raise ValueError("a moment is a whole number of milliseconds since 1970 UTC")
         return value
 

@@ -41,7 +41,7 @@ from gateway.http.forward_auth import NGINX
 from gateway.http.index_page import Terms
 from gateway.http.links import download_path, relative_base
 from gateway.http.pages import index_answer
-from gateway.http.plans import REDIRECT, Plan, Representation, plan_answer, plan_range, plan_redirect
+from gateway.http.plans import PARTIAL, REDIRECT, Plan, Representation, plan_answer, plan_range, plan_redirect
 from gateway.http.request_tokens import request_token
 from gateway.http.targets import TargetKind, is_auth_target, read_target
 from gateway.runtime.deferred import Deferred, in_task, step
@@ -201,6 +201,7 @@ class Downloads:
                     return
                 if reservation is not None and plan.amount > reservation.amount:
                     await reservation.reserve(number, plan, representation.file.size)
+                exchange.served = representation
                 await self._deliver(exchange, blob, plan, reservation)
                 if exchange.token and blob.as_file is not None and name in (None, representation.file.name):
                     self._fast_path.keep_file((digest, name or ""), storage, representation, blob.as_file)
@@ -234,6 +235,8 @@ class Downloads:
     ) -> None:
         """Send a plan in the way that suits the blob."""
         file, remote = blob.as_file, blob.as_object
+        if plan.status == PARTIAL:
+            exchange.spans = [segment.span for segment in plan.segments]
         try:
             if file is None and remote is not None and plan.segments:
                 await self._run(Relay(exchange, (remote,)), plan, reservation)

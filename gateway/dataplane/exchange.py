@@ -19,6 +19,8 @@ from gateway.errors import PASSWORD_MISSING, TOKEN_MISSING, Refusal
 from gateway.http.fields import prefers_html, prefers_json
 from gateway.http.forward_auth import Dialect, refusal_fields
 from gateway.http.pages import refusal_answer
+from gateway.http.plans import Representation
+from gateway.http.ranges import Span
 from gateway.http.request_tokens import waits_for_challenge
 
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
@@ -98,7 +100,8 @@ class Exchange:
     sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
     looks. started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file
     content) and whole (all that was asked for was sent): for the log, filled in while the request is
-    answered.
+    answered. served, spans, handed_over: for the event of usage: the file that is sent; the spans of it, None
+    for the whole; and when the kernel had all that a transfer sends (0: when it ended).
     """
 
     # Defaults of the class, which most exchanges never change. Setting them would cost time for each request.
@@ -114,6 +117,9 @@ class Exchange:
     code = ""
     status = 0
     sent = 0
+    served: Representation | None = None
+    spans: Sequence[Span] | None = None
+    handed_over = 0.0
     ended = 0.0
     whole = False
     begun = False

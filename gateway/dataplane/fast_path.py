@@ -64,7 +64,7 @@ class KeptAnswer:
     text: the fields that change with the time, as last used, and the whole answer with them.
     """
 
-    __slots__ = ("_body", "_head", "_representation", "_storage", "amount", "checked", "tail", "text")
+    __slots__ = ("_body", "_head", "_storage", "amount", "checked", "representation", "tail", "text")
 
     def __init__(
         self, head: bytes, body: bytes, storage: Storage, representation: Representation, blob: FileBlob
@@ -75,7 +75,7 @@ class KeptAnswer:
         self._head = head
         self._body = body
         self._storage = storage
-        self._representation = representation
+        self.representation = representation
 
     def complete(self, tail: bytes) -> None:
         """Put the answer together with the fields that change with the time; they end with the empty line."""
@@ -84,7 +84,7 @@ class KeptAnswer:
 
     def check(self) -> bool:
         """Look at the file on its storage. Return whether it is still the one that was published."""
-        blob = self._storage.lookup(self._representation.file)
+        blob = self._storage.lookup(self.representation.file)
         if blob is None:
             return False
         with blob:
@@ -133,6 +133,7 @@ class FastPath:
             kept.complete(server.plain_tail)
         exchange.status = 200
         exchange.sent = kept.amount
+        exchange.served = kept.representation
         exchange.whole = True
         transport.write(kept.text)
         if kept.amount:
@@ -178,6 +179,8 @@ class FastPath:
             blob.release()
             return NOT_POSSIBLE
         exchange.status = 206
+        exchange.served = representation
+        exchange.spans = spans
         head = representation.part_head(spans[0]) + exchange.connection.server.plain_tail
         return batch_span(exchange, file, head, spans[0])
 

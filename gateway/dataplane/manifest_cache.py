@@ -31,7 +31,9 @@ class LoadedManifest:
         """File number `index` as HTTP shows it."""
         representation = self._representations[index]
         if representation is None:
-            representation = Representation(self.manifest.files[index], time.time())
+            manifest = self.manifest
+            file = manifest.files[index]
+            representation = Representation(file, time.time(), manifest.product, manifest.version)
             self._representations[index] = representation
         return representation
 

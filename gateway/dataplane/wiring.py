@@ -15,6 +15,7 @@ from gateway.dataplane.access_log import AccessLog
 from gateway.dataplane.authorise import Authorisation
 from gateway.dataplane.download import Downloads
 from gateway.dataplane.ending import Endings
+from gateway.dataplane.event_log import EventLog
 from gateway.dataplane.exchange import Exchange, unread_exchange
 from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.health import HealthAndPreflight
@@ -26,11 +27,13 @@ from gateway.http.client_address import TrustedProxies
 from gateway.runtime.descriptors import Shares, descriptor_limit, share_descriptors
 from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
 from gateway.storage.registry import CacheSettings, Storages
+from gateway.store.key_names import EVENT_STREAMS
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases, Times
 from gateway.tokens.takeovers import Takeovers
+from gateway.usage.event_queue import EventQueue
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,13 @@ class Worker:
     topology: Topology
     storages: Storages
     access_log: AccessLog | None
+    event_log: EventLog
+    events: EventQueue
 
 
-def build_worker(settings: Settings, counters: Counters, lease_times: Times | None = None) -> Worker:
+def build_worker(
+    settings: Settings, counters: Counters, lease_times: Times | None = None, slot: int = 0
+) -> Worker:
     """Build the parts; to be called while the event loop runs. `settings.redis_url` must be set."""
     assert settings.redis_url is not None
     shares = _share_descriptors(settings)
@@ -57,14 +64,20 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
     )
     claims = Claims(topology)
     proxies = TrustedProxies(settings.trusted_proxies)
-    access_log = (
-        None
-        if settings.access_log == "off"
-        else AccessLog(
-            str(settings.access_log),
-            lambda exchange: proxies.client(exchange.connection.peer, exchange.headers, exchange.forwarded),
-        )
+
+    def client(exchange: Exchange) -> str:
+        return proxies.client(exchange.connection.peer, exchange.headers, exchange.forwarded)
+
+    access_log = None if settings.access_log == "off" else AccessLog(str(settings.access_log), client)
+    events = EventQueue(
+        topology,
+        counters,
+        settings.data,
+        slot,
+        most=settings.usage_max_bytes // EVENT_STREAMS,
+        file_most=settings.usage_file_max_bytes,
     )
+    event_log = EventLog(events.worker, events.put, client)
     storages = Storages.of(
         settings,
         shares.files,
@@ -95,7 +108,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         base_url(settings),
         counters,
     )
-    recorder = Recorder(counters, access_log)
+    recorder = Recorder(counters, access_log, event_log)
     health = HealthAndPreflight(claims, endings, proxies)
     server = Server(
         downloads.begin,
@@ -116,7 +129,7 @@ def build_worker(settings: Settings, counters: Counters, lease_times: Times | No
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
     )
-    return Worker(server, claims, takeovers, topology, storages, access_log)
+    return Worker(server, claims, takeovers, topology, storages, access_log, event_log, events)
 
 
 def _share_descriptors(settings: Settings) -> Shares:
@@ -127,10 +140,11 @@ def _share_descriptors(settings: Settings) -> Shares:
 
 
 class Recorder:
-    """Counts answers, and hands ended exchanges to the access log, if there is one."""
+    """Counts answers, and hands ended exchanges to the access log, if any, and to the log of events."""
 
-    def __init__(self, counters: Counters, log: AccessLog | None) -> None:
+    def __init__(self, counters: Counters, log: AccessLog | None, events: EventLog) -> None:
         self._count = counters.add
+        self._add_event = events.add
         self._log = log
 
     def record(self, exchange: Exchange) -> None:
@@ -138,6 +152,8 @@ class Recorder:
         self._count(RESPONSES.get(exchange.status, RESPONSE_OTHER))
         if exchange.code:
             self._count(REFUSALS[exchange.code])
+        if exchange.sent:
+            self._add_event(exchange)
         if self._log is not None:
             self._log.add(exchange)
 

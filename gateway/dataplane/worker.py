@@ -60,7 +60,7 @@ def run(
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         raise GatewayError("aiohttp's C parser is missing: install a wheel of aiohttp for this platform")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        worker = partial(build_worker, settings, counters, lease_times)
+        worker = partial(build_worker, settings, counters, lease_times, slot)
         runner.run(_serve(settings, sockets, slot, worker, ready))
 
 
@@ -79,6 +79,8 @@ async def _serve(
     worker.topology.start()
     worker.takeovers.start()
     worker.server.start()
+    worker.events.start()
+    worker.event_log.start()
     if worker.access_log is not None:
         loop.add_signal_handler(signals.REOPEN, worker.access_log.reopen)
         worker.access_log.start()
@@ -111,6 +113,8 @@ async def _serve(
     await _drained(worker.server.connections, BREAK_SECONDS)
     worker.storages.close()
     await worker.takeovers.stop()
+    worker.event_log.stop()
+    await worker.events.stop()
     await worker.topology.stop()
     if worker.claims.owed:
         _log.error("%d refunds are lost: the store was away until the end", worker.claims.owed)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from gateway.config.units import LAST_MOMENT
 from gateway.http.ranges import Span, Spans
 
 PRESENT_YEAR: Final = 2026
@@ -25,7 +26,7 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 _MONTH_NUMBER: Final = {name: number for number, name in enumerate(_MONTHS, 1)}
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _EARLIEST: Final = -62_135_596_800
-_LATEST: Final = 253_402_300_799
+_LATEST: Final = LAST_MOMENT // 1000
 """The years 0001 to 9999: the format has no others."""
 
 _TIME: Final = r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)"

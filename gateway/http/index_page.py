@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from gateway.config.units import format_size
+from gateway.config.units import LAST_MOMENT, format_size
 from gateway.http.file_names import shown
 from gateway.http.page_frame import frame
 from gateway.manifest import Manifest, ManifestFile, composed
 
 MAX_CURL_FILES: Final = 20
 """Files up to which a line for curl names all of them: it grows by a link for each."""
-LAST_SECOND: Final = 253_402_300_799
-"""The end of the year 9999."""
 _MONTHS: Final = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
@@ -79,7 +77,7 @@ def rfc3339(milliseconds: int) -> str:
 
 def _moment(milliseconds: int) -> datetime:
     """A moment in UTC. It is cut to what a calendar has."""
-    return datetime.fromtimestamp(min(max(milliseconds, 0) / 1000, LAST_SECOND), UTC)
+    return datetime.fromtimestamp(min(max(milliseconds, 0) / 1000, LAST_MOMENT // 1000), UTC)
 
 
 def _facts(files: Sequence[Entry], terms: Terms) -> str:

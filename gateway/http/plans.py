@@ -29,6 +29,7 @@ from gateway.http.file_names import content_disposition
 from gateway.http.ranges import UNSATISFIABLE, Span, select_ranges
 from gateway.manifest import ManifestFile
 
+PARTIAL: Final = 206
 REDIRECT: Final = 302
 NANOSECONDS: Final = 1_000_000_000
 _MEDIA_TYPE: Final = re.compile(
@@ -52,8 +53,8 @@ class Segment(NamedTuple):
 class Representation:
     """One file of a manifest as HTTP shows it. A worker makes it once and uses it for every request.
 
-    now: seconds since 1970 UTC. A file that is dated later (by a wrong clock) counts as modified now, because
-    Last-Modified must not be later than Date (RFC 9110 section 8.8.2.1).
+    product, version: of the manifest. now: seconds since 1970 UTC. A file that is dated later (by a wrong
+    clock) counts as modified now, because Last-Modified must not be later than Date (RFC 9110, 8.8.2.1).
     """
 
     __slots__ = (
@@ -64,12 +65,18 @@ class Representation:
         "etag",
         "file",
         "modified",
+        "product",
         "type",
         "validators",
+        "version",
     )
 
-    def __init__(self, file: ManifestFile, now: float = math.inf) -> None:
+    def __init__(
+        self, file: ManifestFile, now: float = math.inf, product: str = "", version: str = ""
+    ) -> None:
         self.file = file
+        self.product = product
+        self.version = version
         self.etag = entity_tag(file.sha256)
         self.modified = int(min(file.modified // NANOSECONDS, now))
         self.type = file.type if _MEDIA_TYPE.fullmatch(file.type) else "application/octet-stream"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from gateway.config.units import LAST_MOMENT
 from gateway.orders.facts import Identifier, ItemKey, Money
 
 MAX_ID: Final = 255
@@ -24,8 +25,6 @@ MAX_INTEGER: Final = 2**63 - 1
 """What a database's largest integer holds; Shopify's ids use 60 bits."""
 MAX_QUANTITY: Final = 1_000_000
 """Of one line. It is far more than anybody sells at once, and sums of it fit everywhere."""
-MAX_MILLISECONDS: Final = 253_402_300_799_999
-"""The last moment of the year 9999, beyond which times cannot be written as RFC 3339."""
 
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 """NUL, which PostgreSQL refuses, and lone surrogates, which UTF-8 cannot encode."""
@@ -158,7 +157,7 @@ class Fields:
         value = self.values.get(field)
         if value is None:
             return None
-        if type(value) is not int or not 0 <= value * factor <= MAX_MILLISECONDS:
+        if type(value) is not int or not 0 <= value * factor <= LAST_MOMENT:
             raise self.fault(field, "must be a time since 1970")
         return value * factor
 

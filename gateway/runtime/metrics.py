@@ -94,6 +94,13 @@ STORE_ERRORS: Final = _declare(
     "store_errors_total", "Commands that failed in the store or were not answered in time."
 )
 STORAGE_ERRORS: Final = _declare("storage_errors_total", "Blobs that were missing, changed or unreachable.")
+EVENTS_WAITING: Final = _declare(
+    "usage_events_waiting", "Events of usage that wait in a worker until the store takes them.", gauge=True
+)
+EVENTS_DROPPED: Final = _declare(
+    "usage_events_dropped_total",
+    "Events of usage that were lost, because there was no room or they were damaged.",
+)
 FAULTS: Final = _declare("faults_total", "Unexpected exceptions. The log has each of them.")
 
 RESPONSE_OTHER: Final = _declare("responses_total", "Responses by status.", 'status="other"')

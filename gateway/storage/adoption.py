@@ -5,6 +5,8 @@ object a new identity. The manifest does not know it, but it has the SHA-256. Th
 
 - An object that differs from the manifest in its identity, and not in its size, is read once. If its SHA-256
   is that of the manifest, its new identity is *adopted*: requests are pinned to it from then on.
+- Where versions were switched on after the object was published, and it was replaced since, the bucket still
+  has its bytes as the version named null. Their ETag is the published one, so they are not read for that.
 - The result, also that the bytes are others, is kept in a file below the data folder. So it is found out once
   for all workers, and is known after a restart. Where no file can be written, each worker finds out itself.
 - One process compares an object (a lock on that file), and each process compares one object at a time.
@@ -26,7 +28,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from gateway.errors import NotAsPublished, StorageUnreachable
+from gateway.errors import NotAsPublished, StorageError, StorageUnreachable
 from gateway.manifest import ManifestFile
 from gateway.runtime.system_errors import advise
 from gateway.storage.catalog import ObjectFacts
@@ -62,6 +64,8 @@ class Source(Protocol):
     async def describe(self, key: str) -> ObjectFacts: ...
 
     async def begin(self, file: ManifestFile, start: int, stop: int) -> Stream: ...
+
+    def older(self, file: ManifestFile) -> ManifestFile | None: ...
 
 
 class NotCompared(NotAsPublished):
@@ -169,6 +173,8 @@ class Adoption:
         if file.size <= SMALL_BYTES:
             await self.adopt(file, error)
             return
+        if await self._find_older(file) is not None:
+            return
         found = await self._describe(file, error)
         if found == file:
             return
@@ -204,6 +210,9 @@ class Adoption:
         self._pauses[file] = (time.monotonic() + pause, pause)
 
     async def _find(self, file: ManifestFile, error: NotAsPublished) -> ManifestFile:
+        older = await self._find_older(file)
+        if older is not None:
+            return older
         found = await self._describe(file, error)
         if found == file:
             return file
@@ -227,6 +236,24 @@ class Adoption:
         if not same:
             raise NotAsPublished(f"{error}; its SHA-256 is another, too")
         return found
+
+    async def _find_older(self, file: ManifestFile) -> ManifestFile | None:
+        """Return the entry of what the key held before the bucket kept versions, if that is still there."""
+        older = self._storage.older(file)
+        if older is None or not file.size:
+            return None
+        try:
+            (await self._storage.begin(older, 0, 1)).close()
+        except StorageUnreachable:
+            raise
+        except StorageError:
+            return None
+        _log.warning(
+            "storage %s: the object %r was replaced; the bucket still has the published one, which is served",
+            self._storage.name,
+            file.key,
+        )
+        return older
 
     async def _describe(self, file: ManifestFile, error: NotAsPublished) -> ManifestFile:
         """Ask for the object under the key, whatever it is. Raises NotAsPublished if its size is another."""

@@ -79,6 +79,13 @@ class ObjectStorage:
         """Describe the object under a key, by a range of one byte. Raises StorageError."""
         raise NotImplementedError
 
+    def older(self, file: ManifestFile) -> ManifestFile | None:  # noqa: ARG002
+        """Return the entry to ask for where the key may have held the object before the bucket kept versions.
+
+        None: a storage that has a name for that overrides this.
+        """
+        return None
+
     async def check_root(self) -> str:
         """See `Catalog`."""
         raise NotImplementedError

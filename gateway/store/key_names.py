@@ -22,6 +22,8 @@
     dg:oldkey:{HASH}    string   when an API key expires or has expired (ms); kept for a while after that, so
                                  that its user learns why it is refused
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
+    dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
+                                 dg:events:{N}:bytes counts the bytes that wait
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
 The part in braces is Redis Cluster's hash tag: keys with the same tag lie in the same slot, and so on the
@@ -38,6 +40,8 @@ PRODUCTS_KEY: Final = "dg:products"
 CATALOGUE_KEY: Final = "dg:catalogue"
 AUDIT_KEY: Final = "dg:audit"
 TOKEN_INDEX_KEY: Final = "dg:tokens"  # noqa: S105 - the name of a key
+EVENT_STREAMS: Final = 4
+"""How many streams of events there are, so that they may lie on several servers."""
 API_KEY_PATTERN: Final = "dg:key:*"
 TOKEN_PATTERN: Final = "dg:token:{*}"  # noqa: S105 - a pattern of key names
 """Patterns for SCAN."""
@@ -73,6 +77,11 @@ def api_key_key(digest: str) -> str:
 def old_key_key(digest: str) -> str:
     """The key of what is known of an API key after its expiry; it has the same hash tag as the API key."""
     return f"dg:oldkey:{{{digest}}}"
+
+
+def events_key(number: int) -> str:
+    """The key of a stream of events. number: any, such as a worker's: its remainder chooses the stream."""
+    return f"dg:events:{{{number % EVENT_STREAMS}}}"
 
 
 def idempotency_record_key(digest: str) -> str:

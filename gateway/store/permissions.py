@@ -57,6 +57,16 @@ TRIALS: Final[dict[str, Command]] = {
     "smembers": ("SMEMBERS", PROBE_KEY),
     "srem": ("SREM", PROBE_KEY, "probe"),
     "xadd": ("XADD", PROBE_KEY, "NOMKSTREAM", "*", "probe", "1"),  # there is no stream
+    "xlen": ("XLEN", PROBE_KEY),
+    "xrange": ("XRANGE", PROBE_KEY, "-", "+", "COUNT", 1),
+    "xgroup|create": ("XGROUP", "CREATE", PROBE_KEY, "probe", "$"),  # there is no stream
+    "xreadgroup": ("XREADGROUP", "GROUP", "probe", "probe", "STREAMS", PROBE_KEY, ">"),  # nor a group
+    "xpending": ("XPENDING", PROBE_KEY, "probe"),
+    "xautoclaim": ("XAUTOCLAIM", PROBE_KEY, "probe", "probe", 0, "0"),
+    "xack": ("XACK", PROBE_KEY, "probe", "0-1"),
+    "xdel": ("XDEL", PROBE_KEY, "0-1"),
+    "incrby": ("INCRBY", PROBE_KEY, "none"),  # this is no number
+    "decrby": ("DECRBY", PROBE_KEY, "none"),
     "xrevrange": ("XREVRANGE", PROBE_KEY, "+", "-", "COUNT", 1),
     "zadd": ("ZADD", PROBE_KEY, "none", "probe"),  # this is no number
     "zrange": ("ZRANGE", PROBE_KEY, "[t", "(u", "BYLEX"),
@@ -83,6 +93,7 @@ KEY_TRIALS: Final[dict[str, str]] = {
     "dg:oldkey:*": old_key_key("probe"),
     AUDIT_KEY: AUDIT_KEY,
     TOKEN_INDEX_KEY: TOKEN_INDEX_KEY,
+    "dg:events:*": "dg:events:{probe}",
     "dg:idem:*": idempotency_record_key("probe"),
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""

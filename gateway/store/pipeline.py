@@ -78,6 +78,8 @@ class Pipeline:
         self._aside: PipelineConnection | None = None
         self._retired: set[PipelineConnection] = set()
         self._task: asyncio.Task[None] | None = None
+        self.connections = 0
+        """How many connections have been made until now."""
         self.on_ready: Callable[[], None] = lambda: None
         """Called when the pipeline becomes READY, and CHECKS_PER_TIMEOUT times a time-out while it is."""
 
@@ -184,6 +186,7 @@ class Pipeline:
                 connection, question, self._timeout, self._faults, self._give_up
             )
             self._move(Event.CONNECTED)
+            self.connections += 1
             began = self._loop.time()
             self.on_ready()
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gateway.web.times import format_time
@@ -9,6 +10,7 @@ from gateway.web.times import format_time
 if TYPE_CHECKING:  # the commands' --help must not wait until redis-py is imported
     from gateway.catalogue.rules import ProductRecord
     from gateway.tokens.records import TokenRecord
+    from gateway.usage.queries import FileUsage
 
 
 def product_document(product: ProductRecord) -> dict[str, Any]:
@@ -46,4 +48,24 @@ def token_document(token: TokenRecord) -> dict[str, Any]:
         "bytesCharged": sum(token.charged.values()),
         "customer": {"email": token.email, "name": token.name},
         "metadata": dict(token.metadata),
+    }
+
+
+def usage_document(files: Iterable[FileUsage]) -> dict[str, Any]:
+    """Describe what a token received, as the model `UsageDocument` of the admin API says."""
+    listed = list(files)
+    return {
+        "bytes": sum(each.bytes for each in listed),
+        "files": [
+            {
+                "name": each.name,
+                "bytes": each.bytes,
+                "started": each.started,
+                "completed": each.completed,
+                "attempts": each.attempts,
+                "firstAt": format_time(each.first_at),
+                "lastAt": format_time(each.last_at),
+            }
+            for each in listed
+        ],
     }

@@ -81,9 +81,11 @@ def _operation(row: Route[Any]) -> dict[str, Any]:
 
 def _responses(row: Route[Any]) -> dict[str, Any]:
     schema = {"type": "object"} if row.response is None else _reference(row.response)
+    if row.media != "application/json":
+        schema = {"type": "string"}
     done: dict[str, Any] = {"description": "Done."}
     if row.status != 204:
-        done["content"] = {"application/json": {"schema": schema}}
+        done["content"] = {row.media: {"schema": schema}}
     responses: dict[str, Any] = {str(row.status): done}
     if row.creates:
         responses["201"] = {**done, "description": "Made."}

@@ -46,7 +46,8 @@ class Route(Generic[Context]):
     any_query: True when parameters are ignored; else parameters that `query` does not name are refused.
     needs_body: False when a request may come without one.
     headers: OpenAPI parameter objects of header fields. refusals: statuses of refusals, beside those that
-    follow from the other columns. creates: whether it answers 201 where it has made something new.
+    follow from the other columns. media: the type of what a request that succeeds is answered with. creates:
+    whether it answers 201 where it has made something new.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Route(Generic[Context]):
     creates: bool = False
     needs_body: bool = True
     audit: str = ""
+    media: str = "application/json"
 
     async def handle(self, request: web.BaseRequest, context: Context) -> web.StreamResponse:
         """Check the API key, refuse parameters if there may be none, and call the handler.

@@ -20,6 +20,8 @@ from gateway.orders.enforcing import Enforcer
 from gateway.runtime.background import running
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
+from gateway.usage.applying import EventReader
+from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
@@ -71,6 +73,8 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 running(enforcer.run()),
                 running(desk.run()),
                 running(store.tokens.index.keep()),
+                running(EventReader(database, store.client).run()),
+                running(TokenCopies(database, store.client).run()),
             ):
                 try:
                     yield

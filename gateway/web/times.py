@@ -9,10 +9,10 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from gateway.config.units import LAST_MOMENT
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
-LAST: Final = 253_402_300_799_999
-"""The last millisecond of the year 9999, the last year that RFC 3339 can write."""
 _DATE_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII
 )
@@ -37,6 +37,6 @@ def parse_time(text: str) -> int:
     except ValueError:
         raise ValueError("must be a time that exists, such as 2026-01-31T12:00:00.000Z") from None
     milliseconds = (moment - EPOCH) // MILLISECOND + int(f"{fraction or ''}000"[:3])
-    if not 0 <= milliseconds <= LAST:
+    if not 0 <= milliseconds <= LAST_MOMENT:
         raise ValueError("must be a time from the year 1970 to the year 9999")
     return milliseconds

@@ -83,6 +83,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "cors_origins": ["https://a"], "open_files": 9, "access_log": "off", "log_level": "debug",
         "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB", "loopback_shops": True,
+            "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {

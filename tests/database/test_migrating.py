@@ -30,8 +30,8 @@ import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "later"
+down_revision = "HEAD"
 
 def upgrade():
     op.create_table("later", sa.Column("id", sa.Integer(), primary_key=True))
@@ -42,6 +42,9 @@ def upgrade():
     if os.environ.get("KILL_IN_THE_MIDDLE"):
         os.kill(os.getpid(), signal.SIGKILL)
 """
+
+STEPS = tuple(sorted(path.name[1:5] for path in (CHAIN / "versions").glob("v*.py")))
+"""The steps of the chain, by the numbers in the names of their files."""
 
 MIGRATE = """
 import asyncio, sys
@@ -72,7 +75,7 @@ def longer_chain(tmp_path: Path) -> Path:
     """The chain of a later version of the program."""
     chain = tmp_path / "100 % later"
     shutil.copytree(CHAIN, chain)
-    (chain / "versions" / "v0002_later.py").write_text(SECOND)
+    (chain / "versions" / "v9999_later.py").write_text(SECOND.replace("HEAD", STEPS[-1]))
     return chain
 
 
@@ -92,12 +95,12 @@ async def test_the_chain_makes_the_tables_that_the_code_has(empty: Database) -> 
         options = {"compare_type": True, "compare_server_default": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
 
-    assert await migrate(empty) == ("0001",)
+    assert await migrate(empty) == STEPS
     async with empty.reading() as connection:
         assert await connection.run_sync(differences) == []
     assert await migrate(empty) == ()
     state = await read_state(empty)
-    assert (state.current, state.pending, state.is_known) == ("0001", (), True)
+    assert (state.current, state.pending, state.is_known) == (STEPS[-1], (), True)
 
 
 def test_the_steps_are_those_that_alembic_reads(longer_chain: Path) -> None:
@@ -128,7 +131,7 @@ async def test_a_migration_that_is_killed_leaves_nothing_and_is_made_by_the_next
     killed = start(database, longer_chain, KILL_IN_THE_MIDDLE="1")
     assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
     assert await tables(database) == before
-    assert (await read_state(database, longer_chain)).pending == ("0002",)
+    assert (await read_state(database, longer_chain)).pending == ("later",)
     async with database.reading() as connection:
         assert await connection.scalar(text("SELECT name FROM product")) == "Name"
     await database.close()
@@ -147,14 +150,14 @@ async def test_a_first_migration_that_is_killed_leaves_an_empty_database(
     assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
     assert await tables(empty) == set()
     await prepare(empty)
-    assert (await read_state(empty)).current == "0001"
+    assert (await read_state(empty)).current == STEPS[-1]
 
 
 async def test_a_newer_database_is_refused_in_one_line(database: Database, longer_chain: Path) -> None:
     await migrate(database, longer_chain)
     for use in (prepare, migrate):
         with pytest.raises(
-            DatabaseError, match=r"newer version of this program \(migration 0002\)"
+            DatabaseError, match=r"newer version of this program \(migration later\)"
         ) as raised:
             await use(database)
         assert raised.value.kind == "newer"

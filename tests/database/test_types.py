@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from gateway.config.units import LAST_MOMENT
 from gateway.database.engine import Database
 from gateway.database.errors import DatabaseError
 from gateway.database.tables import API_KEY, CONNECTION, STATE
-from gateway.database.types import MAX_MOMENT, new_id, now
+from gateway.database.types import new_id, now
 
 VALUES: list[Any] = [
     None,
@@ -51,7 +52,7 @@ async def test_no_json_is_null_where_a_column_may_be_empty(database: Database) -
         assert await connection.scalar(query) == "1"
 
 
-@pytest.mark.parametrize("moment", [0, 1, 1_764_327_600_123, MAX_MOMENT])
+@pytest.mark.parametrize("moment", [0, 1, 1_764_327_600_123, LAST_MOMENT])
 async def test_moments_come_back_to_the_millisecond(database: Database, moment: int) -> None:
     async with database.writing() as connection:
         row = {"hash": "h", "name": "n", "role": "mint", "created": moment, "revision": 1}
@@ -62,7 +63,7 @@ async def test_moments_come_back_to_the_millisecond(database: Database, moment: 
         )
 
 
-@pytest.mark.parametrize("moment", [-1, MAX_MOMENT + 1, 1.5, True, "2026", datetime(2026, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("moment", [-1, LAST_MOMENT + 1, 1.5, True, "2026", datetime(2026, 1, 1, tzinfo=UTC)])
 async def test_what_is_no_moment_is_refused(database: Database, moment: Any) -> None:
     row = {"hash": "h", "name": "n", "role": "mint", "created": moment, "revision": 1}
     with pytest.raises(DatabaseError, match="a moment is a whole number of milliseconds"):

@@ -34,6 +34,10 @@ TOLERANCE = SIZE // 2
 FIRST = 8_000_000
 TIMES = (0.1, 0.1, 1.0)
 KINDS = ("plain", "parts", "tls", "object", "object-tls")
+MAIN_KINDS = [
+    pytest.param(kind, marks=() if kind in {"plain", "object"} else pytest.mark.slow) for kind in KINDS
+]
+"""For what each kind does in the same way once it has a lease."""
 PARTS = "Range: bytes=0-9999999,15000000-39999999"
 
 
@@ -193,7 +197,7 @@ def test_a_killed_worker_gives_back_what_it_had_not_sent(
     assert download.leases == [f"{unsent}:swept"]
 
 
-@pytest.mark.parametrize("twins", KINDS, indirect=True)
+@pytest.mark.parametrize("twins", MAIN_KINDS, indirect=True)
 def test_a_frozen_worker_goes_on(twins: Twins, request: pytest.FixtureRequest) -> None:
     """Its bytes were free for a while, and nobody took them: the download goes on, and is charged once."""
     fields = [PARTS] if "parts" in request.node.name else []
@@ -213,7 +217,7 @@ def test_a_frozen_worker_goes_on(twins: Twins, request: pytest.FixtureRequest) -
     assert download.charged == reserved
 
 
-@pytest.mark.parametrize("twins", KINDS, indirect=True)
+@pytest.mark.parametrize("twins", MAIN_KINDS, indirect=True)
 def test_a_frozen_worker_whose_bytes_others_got_is_broken_off(
     twins: Twins, request: pytest.FixtureRequest
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.journey import CONTENT, SIZE, Shop
+from tests.support.journey import SIZE, Shop, content
 from tests.support.shop import Shop as Bucket
 from tests.support.waiting import wait_until
 
@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 @pytest.fixture
 def seller(tmp_path: Path, shop: Bucket) -> Iterator[Shop]:
     """A machine whose only storage is the bucket."""
-    shop.put("drums/kit.bin", CONTENT)
+    shop.put("drums/kit.bin", content())
     seller = Shop(tmp_path)
     seller.variables = shop.variables("bucket")
     yield seller

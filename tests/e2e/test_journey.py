@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.journey import CONTENT, SIZE, Shop
+from tests.support.journey import SIZE, Shop, content
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    (tmp_path / "kit.bin").write_bytes(CONTENT)
+    (tmp_path / "kit.bin").write_bytes(content())
     shop = Shop(tmp_path)
     yield shop
     if shop.process is not None and shop.process.poll() is None:
@@ -74,8 +74,8 @@ def test_a_folder_is_a_product_with_an_index(shop: Shop) -> None:
     folder = shop.folder / "Drum Kit"
     (folder / "loops").mkdir(parents=True)
     files = {"read me.txt": b"hello", "loops/Ünder & über.wav": b"w" * 70_000, "loops/b#1?.wav": b""}
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    for name, text in files.items():
+        (folder / name).write_bytes(text)
     [url] = shop.start("Drum Kit")
     index = json.loads(shop.run("curl", "-sSf", "-H", "Accept: application/json", url))
     assert {file["name"]: file["size"] for file in index["files"]} == {
@@ -99,7 +99,7 @@ def test_a_limit_counts_downloads_and_not_attempts(shop: Shop) -> None:
     assert code == b"200"  # HEAD costs nothing
     charged = shop.ask("token", "list")[0]["bytesCharged"]  # a little more than arrived: what was on its way
     rest = shop.run("curl", "-sSf", "-r", f"{charged}-", url)
-    assert rest == CONTENT[charged:]
+    assert rest == content()[charged:]
     refused = shop.run("curl", "-sS", "-w", "\n%{http_code}", url)
     problem, _, code = refused.rpartition(b"\n")
     assert (json.loads(problem)["code"], code) == ("limit_reached", b"403")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.journey import ABORTED_AFTER, CONTENT, SIZE, Shop
+from tests.support.journey import ABORTED_AFTER, SIZE, Shop, content
 
 PROBES = ("0-0", "0-1", "0-32767")
 
@@ -38,7 +38,7 @@ it are on the disk: then nothing is left that aria2c, which asks for the whole f
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("shop")
-    (folder / "kit.bin").write_bytes(CONTENT)
+    (folder / "kit.bin").write_bytes(content())
     shop = Shop(folder)
     shop.start("kit.bin")
     yield shop

@@ -111,7 +111,7 @@ def test_what_is_remembered_is_bounded(lines: Lines) -> None:
     gc.collect()
     tracemalloc.start()
     try:
-        for _ in range(4):
+        for _ in range(2):
             for line in strangers():
                 lines[line]
         kept = tracemalloc.get_traced_memory()[0]

@@ -117,8 +117,24 @@ async def test_versions_that_are_switched_on_later(storages: Storages, shop: Sho
     assert pinned.version_id not in ("", "null")
     store(shop, OTHER)
     assert await read(served, pinned) == CONTENT
-    with pytest.raises(NotAsPublished, match="has changed since it was published"):
+    await served.check(plain)
+    assert await read(served, plain, 5, 50) == CONTENT[5:50], "S3 keeps it as the version named null"
+    assert "versionId=null" in (served.handoff(plain, "a/b", "attachment") or "")
+    [finding] = check_blobs([Manifest("p", "1", (plain,))], storages)
+    assert "all as they were published" in finding.line
+    shop.server.delete(shop.bucket, "a.bin", "null")
+    with pytest.raises(NotAsPublished, match=r"has changed|is not there in the version"):
         await read(served, plain)
+
+
+async def test_an_object_replaced_in_a_bucket_without_versions(
+    storages: Storages, shop: Shop, served: S3Storage
+) -> None:
+    store(shop, CONTENT)
+    [file] = publish(storages, shop).files
+    store(shop, OTHER)
+    with pytest.raises(NotAsPublished, match="has changed since it was published"):
+        await read(served, file)
 
 
 async def test_a_version_that_was_removed_and_stored_again(

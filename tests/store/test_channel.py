@@ -14,6 +14,19 @@ from gateway.store.pipeline import Pipeline
 from tests.support.store_server import StoreServer
 from tests.support.waiting import until
 
+QUESTION = "are you there?"
+
+
+@dataclass
+class Inbox:
+    """What arrives. questions: those of `until_it_listens`, also one whose answer came too late."""
+
+    received: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+
+    def receive(self, text: str) -> None:
+        (self.questions if text == QUESTION else self.received).append(text)
+
 
 @dataclass
 class Worker:
@@ -21,18 +34,22 @@ class Worker:
 
     channel: Channel
     pipeline: Pipeline
-    received: list[str] = field(default_factory=list)
+    inbox: Inbox
+
+    @property
+    def received(self) -> list[str]:
+        return self.inbox.received
 
 
 @pytest.fixture
 async def worker(own_store: StoreServer) -> AsyncIterator[Worker]:
-    received: list[str] = []
     pipeline = Pipeline(own_store.url, timeout=0.5, queue=100)
     pipeline.start()
     await until(lambda: pipeline.is_ready)
-    channel = Channel(own_store.url, pipeline, ("all", "one"), received.append)
+    inbox = Inbox()
+    channel = Channel(own_store.url, pipeline, ("all", "one"), inbox.receive)
     channel.start()
-    yield Worker(channel, pipeline, received)
+    yield Worker(channel, pipeline, inbox)
     await channel.stop()
     await pipeline.stop()
 
@@ -41,13 +58,13 @@ async def until_it_listens(worker: Worker) -> None:
     async with asyncio.timeout(30):
         while True:
             try:
-                if await worker.channel.publish("one", "are you there?"):
+                if await worker.channel.publish("one", QUESTION):
                     break
             except StoreUnavailable:
                 pass
             await asyncio.sleep(0.02)
-    await until(lambda: bool(worker.received))
-    worker.received.clear()
+    await until(lambda: bool(worker.inbox.questions))
+    worker.inbox.questions.clear()
 
 
 async def test_a_message_reaches_those_who_listen(worker: Worker) -> None:

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -21,7 +22,11 @@ from tests.support.processes import is_running
 from tests.support.up import Up
 from tests.support.waiting import wait_until
 
-CONTENT = random.Random(1).randbytes(24 << 20)
+
+@cache
+def content() -> bytes:
+    """What is sold here: made when it is needed, since it takes a while."""
+    return random.Random(1).randbytes(24 << 20)
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def download_stubbornly(url: str) -> bytes:
     """As a download manager does: what breaks off is resumed."""
     got = b""
     deadline = time.monotonic() + 30
-    while len(got) < len(CONTENT):
+    while len(got) < len(content()):
         assert time.monotonic() < deadline, f"only {len(got)} bytes"
         try:
             link, answer = open_download(url, len(got))
@@ -69,12 +74,12 @@ def download_stubbornly(url: str) -> bytes:
 
 @pytest.mark.slow
 def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
-    (up.folder / "Épic Kit.zip").write_bytes(CONTENT)
+    (up.folder / "Épic Kit.zip").write_bytes(content())
     (up.folder / "kit" / "sub").mkdir(parents=True)
     (up.folder / "kit" / "sub" / "a.wav").write_bytes(b"a" * 1000)
     (up.folder / "kit" / "z.wav").write_bytes(b"z")
     one, several = up.start("Épic Kit.zip", "kit")
-    assert download(one) == CONTENT
+    assert download(one) == content()
     assert b"sub/a.wav" in download(several)
     assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.output
     key = up.command("key", "create", "operator", "--role", "admin", "--json")
@@ -92,13 +97,13 @@ def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
     again = up.start("Épic Kit.zip", "kit")
     assert "epic-kit.zip, version 1: 1 file, 24.0 MiB\n" in up.output
     assert not {one, several} & set(again)
-    assert download(one) == CONTENT
+    assert download(one) == content()
     assert up.stop(signal.SIGINT) == 0
 
 
 @pytest.mark.slow
 def test_a_download_outlives_a_reload_and_sigterm(up: Up) -> None:
-    (up.folder / "kit.zip").write_bytes(CONTENT)
+    (up.folder / "kit.zip").write_bytes(content())
     [url] = up.start("kit.zip")
     assert up.process
     former = [child["pid"] for child in up.health()["children"]]
@@ -107,7 +112,7 @@ def test_a_download_outlives_a_reload_and_sigterm(up: Up) -> None:
     up.process.send_signal(signal.SIGHUP)
     wait_until(lambda: '"reloaded"' in up.errors(), "it is reloaded")
     assert not set(former) & {child["pid"] for child in up.health()["children"]}
-    assert download(url) == CONTENT
+    assert download(url) == content()
     other, second = open_download(url)
     up.process.send_signal(signal.SIGTERM)
 
@@ -119,8 +124,8 @@ def test_a_download_outlives_a_reload_and_sigterm(up: Up) -> None:
         return False
 
     wait_until(is_refused, "new connections are refused")
-    assert hashlib.sha256(head + answer.read()).digest() == hashlib.sha256(CONTENT).digest()
-    assert second.read() == CONTENT
+    assert hashlib.sha256(head + answer.read()).digest() == hashlib.sha256(content()).digest()
+    assert second.read() == content()
     link.close()
     other.close()
     up.process.communicate(timeout=15)
@@ -130,13 +135,13 @@ def test_a_download_outlives_a_reload_and_sigterm(up: Up) -> None:
 
 @pytest.mark.slow
 def test_a_worker_killed_under_load_costs_nobody_the_download(up: Up) -> None:
-    (up.folder / "kit.zip").write_bytes(CONTENT)
+    (up.folder / "kit.zip").write_bytes(content())
     [url] = up.start("kit.zip")
     with ThreadPoolExecutor(6) as pool:
         downloads = [pool.submit(download_stubbornly, url) for _ in range(18)]
         wait_until(downloads[0].done, "the load is on")
         os.kill(up.health()["children"][0]["pid"], signal.SIGKILL)
-        assert all(each.result() == CONTENT for each in downloads)
+        assert all(each.result() == content() for each in downloads)
     wait_until(lambda: up.health()["status"] == "ok", "the worker is back")
     assert up.health()["children"][0]["restarts"] == 1
     assert up.stop() == 0

@@ -27,6 +27,8 @@ from tests.support.databases import new_database_url
 PUBLIC_URL = "https://downloads.example"
 CONTENT = b"0123456789" * 10
 MAX_TTL = 100_000
+PATIENCE_SECONDS = 30
+"""How long a busy machine may take for an answer, or for an end."""
 
 PROCESS = """
 import importlib, os, socket, sys
@@ -109,7 +111,7 @@ class Api:
         """Send bytes whose last request ends the connection; return the whole answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(request)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             answer = await reader.read()
         writer.close()
         return answer
@@ -135,7 +137,7 @@ def ask(url: str, document: Any = None, key: str = "", method: str | None = None
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     request = urllib.request.Request(url, data, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as refused:
         with refused:
@@ -171,7 +173,7 @@ class ServiceProcess:
     def stop(self) -> str:
         """End the process with SIGTERM; return its log."""
         self.process.terminate()
-        assert self.process.wait(5) == 0
+        assert self.process.wait(PATIENCE_SECONDS) == 0
         assert self.process.stderr is not None
         return self.process.stderr.read().decode()
 

@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,13 @@ from tests.support.up import Up
 from tests.support.waiting import wait_until
 
 SIZE = 64 << 20
-CONTENT = random.Random(7).randbytes(SIZE)
 ABORTED_AFTER = 4 << 20
+
+
+@cache
+def content() -> bytes:
+    """What is sold here: made when it is needed, since it takes a while."""
+    return random.Random(7).randbytes(SIZE)
 
 
 class Shop(Up):
@@ -67,7 +73,7 @@ class Shop(Up):
         return str(made["downloadUrl"])
 
     def got(self, name: str) -> bool:
-        return (self.customer / name).read_bytes() == CONTENT
+        return (self.customer / name).read_bytes() == content()
 
     def entries(self, token: str) -> list[dict[str, Any]]:
         """The access log's lines about a token, by its id."""

@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -39,11 +37,11 @@ from gateway.store.key_names import token_key
 from gateway.supervisor.child import ChildInput
 from tests.support.backends import Backend, Folder
 from tests.support.processes import ROOT
-from tests.support.store_server import StoreServer
+from tests.support.store_server import run_store
 from tests.support.waiting import wait_until
 from tests.support.worker_server import ForkedProcess, worker_server
 
-READY_SECONDS = 20
+READY_SECONDS = 60
 
 Process = subprocess.Popen[bytes] | ForkedProcess
 NO_SETTINGS = ("own_url", "lease_times", "descriptors", "restarts")
@@ -525,15 +523,11 @@ class Plane:
 @contextmanager
 def run_plane(folder: Path, backend: Backend | None = None, /, **options: Any) -> Iterator[Plane]:
     """Workers with a store of their own. options: their settings, by name."""
-    store = Path(tempfile.mkdtemp(prefix="dg-store-"))
-    server = StoreServer(store)
-    server.start()
-    running = Plane(folder, server.url, options, backend=backend)
-    try:
-        running.start()
-        yield running
-        running.stop()
-    finally:
-        running.kill()
-        server.stop()
-        shutil.rmtree(store)
+    with run_store() as server:
+        running = Plane(folder, server.url, options, backend=backend)
+        try:
+            running.start()
+            yield running
+            running.stop()
+        finally:
+            running.kill()

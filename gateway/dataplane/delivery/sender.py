@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Sequence
 from itertools import chain
+from time import monotonic
 from typing import Final
 
 from gateway.dataplane.delivery.client_socket import ClientSocket
@@ -82,6 +83,7 @@ class Sender:
         is broken, and this raises ClientGone.
         """
         self._stop_watching()
+        self._exchange.handed_over = monotonic()
         pause = FIRST_LOOK_SECONDS
         before, since = 0, self._loop.time()
         while self._socket is not None and (unsent := self._socket.unsent()):

@@ -1,8 +1,8 @@
 """What obstore's exceptions mean: the one place where they are turned into ours.
 
-The texts of obstore are never passed on: they hold whole responses, requests and addresses, over many lines.
-What is worth reporting is searched for in them: the status, the code in the response, and the kind of a
-broken connection.
+The class of an exception names the status where obstore has a class for it. All other statuses, the code in
+the response, and the kind of a broken connection stand only in its text, and are searched for there. The
+texts themselves are never passed on: they hold whole responses, requests and addresses, over many lines.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 
 from gateway.errors import NotAsPublished, StorageError
 from gateway.storage.catalog import ObjectMissing
@@ -22,6 +22,13 @@ OBSTORE_ERRORS: Final = (BaseError, OSError, ValueError)
 """All that obstore raises: FileNotFoundError for a missing object, ValueError for a key that it cannot
 use."""
 
+_STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (UnauthenticatedError, 401),
+    (PermissionDeniedError, 403),
+    (FileNotFoundError, 404),
+    (PreconditionError, 412),
+)
+"""The classes that stand for one status each; every other response is a GenericError."""
 _STATUS: Final = re.compile(r"returned non-2xx status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 _KIND: Final = re.compile(r"\bkind: (Connect|Timeout|Decode)\b")
@@ -52,6 +59,9 @@ _RETRY_STATUSES: Final = RETRY_STATUSES | {408}
 
 def status_of(error: Exception) -> int:
     """Return the status of the response that an exception is about, 0 if it is about none."""
+    for kind, status in _STATUSES:
+        if isinstance(error, kind):
+            return status
     match = _STATUS.search(str(error))
     return int(match[1]) if match else 0
 

@@ -15,6 +15,8 @@ from gateway.storage.s3.client import Client
 from gateway.storage.s3.connection import StorageConnection
 from gateway.storage.s3.responses import Head, PermanentError, size_of_range
 
+UNVERSIONED: Final = "null"
+"""The version of what was stored while the bucket kept no versions. An upload at such a time replaces it."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _CRC32: Final = re.compile(r"[0-9a-f]{8}")
 _NOT_SATISFIABLE: Final = 416
@@ -39,7 +41,7 @@ async def describe(client: Client, key: str) -> ObjectFacts:
         size=size,
         modified=0 if modified is None else modified * 10**9,
         etag=head.fields.get("etag", ""),
-        version_id="" if version == "null" else version,  # the next upload replaces the version named null
+        version_id="" if version == UNVERSIONED else version,
         encoding=head.fields.get("content-encoding", ""),
     )
     sha256, crc32 = await _digests(client, facts)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from gateway.errors import StorageError
 from gateway.manifest import ManifestFile
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.object_storage import ObjectStorage, describe_object
+from gateway.storage.published import is_strong
 from gateway.storage.retries import RetryBudget
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.client import Client
-from gateway.storage.s3.describing import describe
+from gateway.storage.s3.describing import UNVERSIONED, describe
 from gateway.storage.s3.listing import PAGE_KEYS, Page, page_parameters, parse_page
 from gateway.storage.s3.responses import PermanentError
 from gateway.storage.s3.stream import S3Stream
@@ -39,6 +41,16 @@ class S3Storage(ObjectStorage):
     async def ask(self, file: ManifestFile) -> None:
         """See `ObjectStorage`."""
         await self._client.check(file)
+
+    def older(self, file: ManifestFile) -> ManifestFile | None:
+        """Return the entry of the version named null: S3 keeps under it what has no version of its own.
+
+        Source: Amazon S3 User Guide, "Working with objects in a versioning-enabled bucket". None without a
+        strong ETag, by which the object is known to be the published one.
+        """
+        if file.version_id or not is_strong(file.etag):
+            return None
+        return replace(file, version_id=UNVERSIONED)
 
     async def describe(self, key: str) -> ObjectFacts:
         """See `ObjectStorage`."""

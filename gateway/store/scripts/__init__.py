@@ -69,5 +69,6 @@ CHECKPOINT: Final = Script.load("checkpoint")
 TRIM: Final = Script.load("trim")
 SETTLE: Final = Script.load("settle")
 PROBE: Final = Script.load("probe")
-SCRIPTS: Final = (CLAIM, READ_AND_CLAIM, CLAIM_REST, CHECKPOINT, TRIM, SETTLE)
-"""The ledger's scripts, which a worker loads at each connection."""
+ADD_EVENTS: Final = Script.load("add_events")
+SCRIPTS: Final = (CLAIM, READ_AND_CLAIM, CLAIM_REST, CHECKPOINT, TRIM, SETTLE, ADD_EVENTS)
+"""The scripts that a worker loads at each connection: the ledger's, and the one that adds events of usage."""

@@ -21,6 +21,7 @@ from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN
 from gateway.web.api.orders import ORDER_ROUTES
 from gateway.web.api.products import PRODUCT_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES
+from gateway.web.api.usage import USAGE_ROUTES
 from gateway.web.application import make_application
 from gateway.web.download_urls import TokenTerms, limit_lifetime
 from gateway.web.health import health_routes
@@ -49,6 +50,7 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *ENTITLEMENT_ROUTES,
     *MAPPING_ROUTES,
     *CONNECTION_ROUTES,
+    *USAGE_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
 HEALTH_ROUTES: Final = health_routes(json_response)

@@ -163,13 +163,32 @@ class CustomerDocument(ResponseModel):
     name: str | None
 
 
+class FileUsageDocument(ResponseModel):
+    """What a token received of one file."""
+
+    name: str
+    bytes: int
+    started: int = Field(description="Downloads of it: resumes and parallel parts are one.")
+    completed: int = Field(description="Downloads that covered the file.")
+    attempts: int = Field(description="Requests that sent bytes.")
+    firstAt: Time
+    lastAt: Time
+
+
+class UsageDocument(ResponseModel):
+    """What a token received. It is right a few seconds after a download ends."""
+
+    bytes: int = Field(description="Bytes of all files together.")
+    files: list[FileUsageDocument]
+
+
 class TokenDocument(ResponseModel):
-    """What is known of a token, without the token itself. An expired token is not known any more."""
+    """What is known of a token, without the token itself."""
 
     tokenId: TokenId
     productId: str
     version: str
-    status: TokenStatus
+    status: Literal[TokenStatus, "expired"]
     createdAt: Time
     expiresAt: Time
     revokedAt: Time | None
@@ -178,6 +197,9 @@ class TokenDocument(ResponseModel):
     bytesCharged: int = Field(description="Bytes of all files together; counted only with maxDownloads.")
     customer: CustomerDocument
     metadata: Metadata
+    usage: UsageDocument | None = Field(
+        default=None, description="Where one token is shown; null while the database is away."
+    )
 
 
 class TokenResponse(ResponseModel):

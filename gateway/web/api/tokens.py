@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.errors import DatabaseError
+from gateway.tokens.index import is_token_id
 from gateway.tokens.listing import TokenFilter, describe_damage
 from gateway.tokens.records import TokenRecord
 from gateway.tokens.repository import KEEP
+from gateway.usage.queries import get_token as read_token
+from gateway.usage.queries import token_usage
 from gateway.web.api.context import AdminContext
 from gateway.web.api.models import ListTokens, TokenResponse, TokensResponse, UpdateToken
 from gateway.web.auditing import note_change
 from gateway.web.bodies import read_json
-from gateway.web.documents import token_document
+from gateway.web.documents import token_document, usage_document
 from gateway.web.problems import Problem
 from gateway.web.responses import json_response
 from gateway.web.routes import Route
@@ -40,10 +45,47 @@ async def list_tokens(request: web.Request, context: AdminContext) -> web.Respon
 
 async def get_token(request: web.Request, context: AdminContext) -> web.Response:
     """Answer with one token. Raises Problem: token_unknown."""
-    record = await context.store.tokens.get(request.match_info["tokenId"])
+    identifier = request.match_info["tokenId"]
+    record = await context.store.tokens.get(identifier)
     if record is None:
-        raise Problem("token_unknown", "There is no such token; it may have expired.")
-    return _token_response(record)
+        document = await _forgotten_token(context, identifier)
+        if document is None:
+            raise Problem("token_unknown", "There is no such token, and never was.")
+    else:
+        document = token_document(record)
+        with contextlib.suppress(DatabaseError):  # what the store knows is shown without the database
+            document["usage"] = await _usage(context, identifier)
+    return json_response({"success": True, "token": document})
+
+
+async def _forgotten_token(context: AdminContext, identifier: str) -> dict[str, Any] | None:
+    """What the database knows of a token that the store has forgotten: it has expired."""
+    if not is_token_id(identifier):
+        return None
+    async with context.database.reading() as sql:
+        row = await read_token(sql, identifier)
+    if row is None:
+        return None
+    record = TokenRecord(
+        row.id,
+        row.product or "",
+        row.version or "",
+        "",
+        row.created,
+        row.expires,
+        "expired",
+        row.max_downloads,
+        row.email,
+        row.name,
+        row.key,
+        row.metadata or {},
+    )
+    return token_document(record) | {"usage": await _usage(context, identifier)}
+
+
+async def _usage(context: AdminContext, identifier: str) -> dict[str, Any]:
+    async with context.database.reading() as sql:
+        return usage_document(await token_usage(sql, identifier))
 
 
 async def revoke_token(request: web.Request, context: AdminContext) -> web.Response:

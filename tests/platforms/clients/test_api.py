@@ -94,7 +94,7 @@ async def test_repetitions_end() -> None:
         (status(302, Location="http://127.0.0.1:1/"), "the address leads elsewhere"),
         (status(204), "Acme answered 204."),
         (lambda _: web.Response(text="<html>"), "not what it promises"),
-        (lambda _: web.Response(body=b"[" * 5000), "nested too deeply"),
+        (lambda _: web.Response(body=b"[" * 5000 + b"]" * 5000), "nested too deeply"),
         (lambda _: web.Response(body=b" " * (MAX_RESPONSE + 1)), "has more than"),
         (lambda _: web.Response(body=b"x", headers={"Content-Encoding": "gzip"}), "compressed its answer"),
         ([], "something else than an object"),

@@ -39,6 +39,7 @@ async def test_show(api: Api) -> None:
             "bytesCharged": 150,
             "customer": {"email": "a@b.example", "name": "Ada"},
             "metadata": {"n": 1},
+            "usage": {"bytes": 0, "files": []},
         },
     }
 
@@ -49,8 +50,9 @@ async def test_show(api: Api) -> None:
 @pytest.mark.parametrize(
     ("method", "json"), [("GET", None), ("DELETE", None), ("PATCH", {"maxDownloads": 1})]
 )
-async def test_unknown(api: Api, identifier: str, method: str, json: Any) -> None:
-    status, body, _ = await api.ask(method, f"{PATH}/{identifier}", json)
+@pytest.mark.asyncio(loop_scope="session")
+async def test_unknown(refusing: Api, identifier: str, method: str, json: Any) -> None:
+    status, body, _ = await refusing.ask(method, f"{PATH}/{identifier}", json)
     assert (status, body["code"]) == (404, "token_unknown")
     assert "ct_" not in str(body)
 
@@ -100,12 +102,13 @@ async def test_change(api: Api) -> None:
         ({"status": "active"}, "status"),
     ],
 )
-async def test_wrong_changes(api: Api, change: dict[str, Any], field: str) -> None:
-    identifier = await create(api, max_downloads=5)
-    before = await api.store.tokens.get(identifier)
-    status, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", change)
+@pytest.mark.asyncio(loop_scope="session")
+async def test_wrong_changes(refusing: Api, change: dict[str, Any], field: str) -> None:
+    identifier = await create(refusing, max_downloads=5)
+    before = await refusing.store.tokens.get(identifier)
+    status, body, _ = await refusing.ask("PATCH", f"{PATH}/{identifier}", change)
     assert (status, body["errors"][0]["field"]) == (400, field)
-    assert await api.store.tokens.get(identifier) == before
+    assert await refusing.store.tokens.get(identifier) == before
 
 
 async def test_how_far_an_expiry_may_be_moved(api: Api) -> None:
@@ -164,8 +167,9 @@ async def test_tokens_of_a_key(api: Api) -> None:
         ("token=ct_" + "a" * 43, "token"),
     ],
 )
-async def test_wrong_parameters(api: Api, query: str, field: str) -> None:
-    status, body, _ = await api.ask("GET", f"{PATH}?{query}")
+@pytest.mark.asyncio(loop_scope="session")
+async def test_wrong_parameters(refusing: Api, query: str, field: str) -> None:
+    status, body, _ = await refusing.ask("GET", f"{PATH}?{query}")
     assert (status, [fault["field"] for fault in body["errors"]]) == (400, [field])
     assert "ct_a" not in str(body)
 

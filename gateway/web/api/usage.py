@@ -1,0 +1,174 @@
+"""/api/reports and /api/analytics: what was downloaded, as a table for spreadsheets and as sums."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final
+
+from aiohttp import web
+
+from gateway.usage.csv_cells import lines
+from gateway.usage.downloads import COMPLETED, UNDER_WAY
+from gateway.usage.queries import (
+    DAY_MS,
+    ReportFilter,
+    ReportPosition,
+    Sum,
+    position_of,
+    report_page,
+    sum_up,
+)
+from gateway.usage.repository import read_download
+from gateway.web.api.context import AdminContext
+from gateway.web.api.usage_models import Analyse, ReportDownloads, SumsResponse
+from gateway.web.problems import invalid
+from gateway.web.responses import json_response
+from gateway.web.routes import Route
+from gateway.web.times import LAST, format_time
+from gateway.web.validation import validate_query
+
+_log = logging.getLogger("gateway.web")
+
+COLUMNS: Final = (
+    "startedAt",
+    "lastAt",
+    "productId",
+    "version",
+    "file",
+    "size",
+    "bytes",
+    "attempts",
+    "status",
+    "tokenId",
+    "orderNumber",
+    "customerEmail",
+    "clientAddress",
+    "userAgent",
+    "country",
+)
+PAGE: Final = 500
+"""Rows that are read at once: each page is a transaction, so that a slow client holds none open."""
+DEFAULT_DAYS: Final = 30
+MAX_PERIODS: Final = 400
+"""Periods of one answer. Each takes a query of its own for its customers."""
+
+
+async def report_downloads(request: web.Request, context: AdminContext) -> web.StreamResponse:
+    """Answer with the report as CSV, page after page. Raises Problem, DatabaseError."""
+    query = validate_query(ReportDownloads, request)
+    only = ReportFilter(query.start, query.end, query.productId, query.status)
+    left = query.limit if query.limit is not None else 2**62
+    rows = await _page(context, only, None, left)
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/csv; charset=utf-8; header=present",
+            "Content-Disposition": 'attachment; filename="downloads.csv"',
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        }
+    )
+    await response.prepare(request)
+    try:
+        await response.write(lines([COLUMNS]))
+        while rows:
+            await response.write(lines(map(_cells, rows)))
+            left -= len(rows)
+            full = len(rows) == PAGE
+            rows = await _page(context, only, position_of(rows[-1]), left) if full and left else []
+        await response.write_eof()
+    except Exception as error:  # the head has been sent: a broken connection tells that rows are missing
+        if not isinstance(error, ConnectionError):
+            _log.error("a report was broken off: %s", error)
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+async def _page(context: AdminContext, only: ReportFilter, after: ReportPosition | None, left: int) -> Any:
+    async with context.database.reading() as sql:
+        return await report_page(sql, only, after, min(left, PAGE))
+
+
+def _cells(row: Any) -> tuple[str | int | None, ...]:
+    last = read_download(row).attempts[-1]
+    return (
+        format_time(row.first),
+        format_time(row.last),
+        row.product,
+        row.version,
+        row.name,
+        row.size,
+        row.bytes,
+        row.times,
+        UNDER_WAY if row.completed is None else COMPLETED,
+        row.token_id,
+        row.order_number or row.order_id,
+        row.customer_email or row.email,
+        last.client,
+        last.agent,
+        row.country,
+    )
+
+
+async def analyse(request: web.Request, context: AdminContext) -> web.Response:
+    """Answer with sums for each period. Raises Problem."""
+    query = validate_query(Analyse, request)
+    now = time.time_ns() // 1_000_000
+    end = now if query.end is None else query.end
+    stop = min(-(-max(end, 1) // DAY_MS), LAST // DAY_MS + 1)
+    first = stop - DEFAULT_DAYS if query.start is None else query.start // DAY_MS
+    first = max(0, first)
+    if first >= stop:
+        raise invalid([("from", "must be before `to`")])
+    days = {"day": 1, "week": 7, "month": 28}[query.period]
+    if (stop - first) / days > MAX_PERIODS:
+        raise invalid([("from", f"asks for more than {MAX_PERIODS} periods: choose a longer period")])
+    async with context.database.reading() as sql:
+        sums = await sum_up(sql, first, stop, query.period, query.groupBy, query.productId)
+    return json_response({"success": True, "rows": [sum_document(each) for each in sums]})
+
+
+def sum_document(each: Sum) -> dict[str, Any]:
+    """Describe the sums of a period, as the model `SumDocument` says."""
+    groups = {"productId": each.product, "version": each.version, "client": each.client}
+    return {
+        "from": format_time(each.start),
+        **{name: value for name, value in groups.items() if value is not None},
+        "started": each.started,
+        "completed": each.completed,
+        "bytes": each.bytes,
+        "customers": each.customers,
+    }
+
+
+USAGE_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
+    Route(
+        "GET",
+        "/reports/downloads",
+        report_downloads,
+        "reportDownloads",
+        "Downloads as CSV",
+        None,
+        query=ReportDownloads,
+        media="text/csv",
+    ),
+    Route(
+        "GET",
+        "/analytics/downloads",
+        analyse,
+        "analyseDownloads",
+        "Downloads by period",
+        SumsResponse,
+        query=Analyse,
+    ),
+    Route(
+        "GET",
+        "/analytics/bandwidth",
+        analyse,
+        "analyseBandwidth",
+        "Bytes sent by period",
+        SumsResponse,
+        query=Analyse,
+    ),
+)
