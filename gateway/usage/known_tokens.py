@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.config.units import LAST_MOMENT
 from gateway.database.statements import insert
 from gateway.database.tables import CUSTOMER_EMAIL, ENTITLEMENT, LINK
-from gateway.database.types import MAX_MOMENT
 from gateway.database.usage_tables import TOKEN
 
 T = TypeVar("T")
@@ -136,4 +136,4 @@ def _text(value: str | None) -> str | None:
 
 
 def _number(value: str | None) -> int | None:
-    return min(int(value), MAX_MOMENT) if value is not None and value.isascii() and value.isdigit() else None
+    return min(int(value), LAST_MOMENT) if value is not None and value.isascii() and value.isdigit() else None

@@ -43,6 +43,14 @@ def publish(plane: Plane, file: ManifestFile, product: str = "product") -> Publi
     return Published(manifest, [])
 
 
+def begin(plane: Plane, target: str, length: int = 100_000) -> tuple[Client, bytes]:
+    """A download under way: its first bytes are read, and the client's buffers are small."""
+    client = plane.connect(receive_buffer=65536)
+    client.send(request(target))
+    assert client.read_head().status == 200
+    return client, client.read_bytes(length)
+
+
 def read_all(client: Client, target: str, content: bytes | Pattern) -> None:
     """Download, and compare each part with the content as it arrives."""
     client.send(request(target))

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.config.units import LAST_MOMENT
 from gateway.usage.csv_cells import lines
 from gateway.usage.downloads import COMPLETED, UNDER_WAY
 from gateway.usage.queries import (
@@ -25,7 +26,7 @@ from gateway.web.api.usage_models import Analyse, ReportDownloads, SumsResponse
 from gateway.web.problems import invalid
 from gateway.web.responses import json_response
 from gateway.web.routes import Route
-from gateway.web.times import LAST, format_time
+from gateway.web.times import format_time
 from gateway.web.validation import validate_query
 
 _log = logging.getLogger("gateway.web")
@@ -116,7 +117,7 @@ async def analyse(request: web.Request, context: AdminContext) -> web.Response:
     query = validate_query(Analyse, request)
     now = time.time_ns() // 1_000_000
     end = now if query.end is None else query.end
-    stop = min(-(-max(end, 1) // DAY_MS), LAST // DAY_MS + 1)
+    stop = min(-(-max(end, 1) // DAY_MS), LAST_MOMENT // DAY_MS + 1)
     first = stop - DEFAULT_DAYS if query.start is None else query.start // DAY_MS
     first = max(0, first)
     if first >= stop:
