@@ -122,7 +122,9 @@ def test_an_order_with_500_lines(storefront: Storefront) -> None:
     first = order["line_items"][0]
     order = {**order, "line_items": [{**first, "id": first["id"] + 10 * place} for place in range(500)]}
     assert storefront.deliver(shop, order, headers) == 200
-    wait_until(lambda: len(storefront.order(shop, story.order_id).get("lines", [])) == 500, "all are there")
+    wait_until(
+        lambda: len(storefront.order(shop, story.order_id).get("lines", [])) == 500, "all are there", 120
+    )
     lines = storefront.order(shop, story.order_id)["lines"]
     assert len({identifier for line in lines for identifier in line["entitlementIds"]}) == 500
     refunded = {**order, "financial_status": "refunded", "updated_at": "2026-09-21T18:00:00+02:00"}
@@ -132,6 +134,7 @@ def test_an_order_with_500_lines(storefront: Storefront) -> None:
             {each["status"] for each in storefront.listed("entitlements", email=story.email)} == {"revoked"}
         ),
         "all are revoked",
+        120,
     )
 
 
