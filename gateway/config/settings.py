@@ -27,6 +27,7 @@ from typing import Annotated, Any, Final
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.caps import CapSettings
 from gateway.config.database_url import locate_database
 from gateway.config.messages import describe
 from gateway.config.readers import (
@@ -86,7 +87,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(UsageSettings, BaseSettings):
+class Settings(CapSettings, UsageSettings, BaseSettings):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(

@@ -26,6 +26,7 @@ from typing import Any, Final, TypeAlias
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
 from gateway.runtime import heartbeat, log, signals
+from gateway.runtime.attempts import AttemptTable
 from gateway.runtime.descriptors import raise_limit
 from gateway.runtime.metrics import Counters
 from gateway.runtime.parent_death import die_with_parent
@@ -51,6 +52,9 @@ class ChildInput:
 
     parent: int
     """The supervisor's process id."""
+
+    attempts: int | None = None
+    """The memory in which the processes of a service count refused attempts (see `runtime.attempts`)."""
 
     def encode(self) -> bytes:
         """Make the JSON text for the child's standard input."""
@@ -96,6 +100,9 @@ class ChildContext:
     ready: Callable[[], None]
     """The service calls it in its event loop, once it accepts connections. From then on it is watched."""
 
+    attempts: AttemptTable | None = None
+    """Counts of refused attempts, which all workers of this machine share."""
+
 
 Program: TypeAlias = Callable[[ChildContext], None]
 
@@ -122,6 +129,10 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
         log.configure(settings)
         counters = Counters(given.counters)
         os.close(given.counters)
+        attempts = None
+        if given.attempts is not None:
+            attempts = AttemptTable(given.attempts)
+            os.close(given.attempts)
         for descriptor in (*given.sockets, given.ready):
             os.set_inheritable(descriptor, False)
         sockets = [socket.socket(fileno=descriptor) for descriptor in given.sockets]
@@ -130,7 +141,7 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
             heartbeat.start(counters)
             ready()
 
-        programs[name](ChildContext(settings, sockets, int(slot), counters, accept))
+        programs[name](ChildContext(settings, sockets, int(slot), counters, accept, attempts))
     except GatewayError as error:
         if not ready.fail(str(error)):
             _log.error("%s", error)

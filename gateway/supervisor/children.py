@@ -104,6 +104,9 @@ class ChildStarter:
     """Every child inherits these: the store's URL may refer to one of them."""
 
     program: Sequence[str] = PROGRAM
+    attempts: int | None = None
+    """The memory of an AttemptTable (`runtime.attempts`), which every child inherits."""
+
     children: set[Child] = field(default_factory=set)
     """All children that run, including those that drain."""
 
@@ -112,7 +115,10 @@ class ChildStarter:
         sockets = [each.fileno() for each in listening.listener.share(slot, listening.count(settings))]
         memory = new_block()
         ready_reader, ready_writer = os.pipe()
-        given = ChildInput(settings.model_dump(mode="json"), sockets, memory, ready_writer, os.getpid())
+        shared = () if self.attempts is None else (self.attempts,)
+        given = ChildInput(
+            settings.model_dump(mode="json"), sockets, memory, ready_writer, os.getpid(), self.attempts
+        )
         stdin = os.memfd_create("gateway-child-input")  # a pipe would block on text longer than its buffer
         try:
             with open(stdin, "wb", closefd=False) as text:
@@ -122,7 +128,7 @@ class ChildStarter:
                 process = subprocess.Popen(
                     [*self.program, listening.name, str(slot)],
                     stdin=stdin,
-                    pass_fds=(*sockets, memory, ready_writer, *self.descriptors),
+                    pass_fds=(*sockets, memory, ready_writer, *shared, *self.descriptors),
                     env=_environment(),
                 )
             child = Child(listening.name, slot, process, ready_reader, Counters(memory), self)

@@ -25,6 +25,7 @@ from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
+from gateway.web.attempts import ClientAttempts
 from gateway.web.hooks.application import PREFIX as HOOKS
 from gateway.web.hooks.application import HooksContext, make_hooks
 from gateway.web.server import STOP_SECONDS, Server, run_service
@@ -67,7 +68,8 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 base_url(settings),
                 desk,
             )
-            runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
+            hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
+            runner = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
             async with (
                 Server(runner, sockets, settings, _log),
                 running(enforcer.run()),
@@ -82,7 +84,7 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                     context.stop.set()
 
 
-def make_root(context: AdminContext) -> web.Application:
+def make_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
     """Mount the parts of the process in one application."""
     return make_application(
         HEALTH_ROUTES,
@@ -90,7 +92,7 @@ def make_root(context: AdminContext) -> web.Application:
         _log,
         mounted={
             PREFIX: make_api(context, _log),
-            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver), _log),
+            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log),
         },
         not_found=NOT_FOUND,
     )
