@@ -24,6 +24,8 @@ from typing import Final
 RETRY_AFTER_SECONDS: Final = 2
 """How long a client is asked to wait when the store is away. The store is used again within a second after
 its return."""
+WEB_RETRY_AFTER_SECONDS: Final = 5
+"""The same when the web process is away, which is started again within a second or two."""
 RETRY_STEPS: Final = (1, 2, 5, 10, 20, 60, 120, 300)
 """The values of Retry-After while a file is compared: few, because answers are kept ready."""
 
@@ -110,6 +112,17 @@ STORAGE_FAILED: Final = _row(
 OVERLOADED: Final = _row(
     "overloaded", 503, "The server is busy", "Try again in a moment.", Retry_After=str(RETRY_AFTER_SECONDS)
 )
+WEB_UNAVAILABLE: Final = _row(
+    "web_unavailable",
+    503,
+    "This page is not available at the moment",
+    "Try again in a moment.",
+    Retry_After=str(WEB_RETRY_AFTER_SECONDS),
+)
+REQUEST_TIMEOUT: Final = _row(
+    "request_timeout", 408, "The request took too long", "Its body did not come in time. Send it again."
+)
+TOO_LARGE: Final = _row("too_large", 413, "The request is too large", "Send a shorter body.")
 BAD_REQUEST: Final = _row(
     "bad_request", 400, "The request cannot be understood", "Check the link and try again."
 )
@@ -166,6 +179,9 @@ TABLE: Final[tuple[Refusal, ...]] = (
     STORE_UNAVAILABLE,
     STORAGE_FAILED,
     OVERLOADED,
+    WEB_UNAVAILABLE,
+    REQUEST_TIMEOUT,
+    TOO_LARGE,
     BAD_REQUEST,
     URI_TOO_LONG,
     HEAD_TOO_LARGE,

@@ -145,6 +145,7 @@ NAMES: Final = {"local": "files", "s3": "bucket", "gs": "google", "az": "azure"}
 EXAMPLES: Final = {
     "redis_url": "redis://localhost:6379/0",
     "database_url": "postgresql://gateway:PASSWORD@db.example.com/gateway",
+    "web_listen": "unix:/run/download-gateway/web.sock",
     "tls_cert": "/etc/gateway/fullchain.pem",
     "tls_key": "/etc/gateway/privkey.pem",
     "workers": 2,

@@ -153,6 +153,12 @@ class Settings(CapSettings, UsageSettings, BaseSettings):
     dashboard_listen: ListenAddress = setting(
         "127.0.0.1:8083", "Where the admin API listens. Keep it private.", unit=UNIT_ADDRESS
     )
+    web_listen: ListenAddress | None = setting(
+        None,
+        "Where the web process takes what workers pass on to it: /hooks and /my. Set it on all machines.",
+        unit=UNIT_ADDRESS,
+        default_text="the unix socket web.sock below `data`",
+    )
     tls_cert: AbsolutePath | None = setting(
         None,
         "A PEM certificate chain. With it, downloads are served by HTTPS, and browsers are told to use HTTPS "
@@ -306,6 +312,12 @@ LISTENERS: Final = tuple(
 """The settings that say where something listens, in the order of their declaration."""
 
 
+def address_of(settings: Settings, name: str) -> Address:
+    """Where one of LISTENERS listens; `web_listen` is a socket below `data` unless it is set."""
+    text = getattr(settings, name)
+    return Address.parse(text) if text else Address(path=f"{settings.data}/web.sock")
+
+
 def base_url(settings: Settings) -> str:
     """What download links begin with: `public_url`, or a URL made from `listen`. It has no final slash."""
     scheme = "http" if settings.tls_cert is None else "https"
@@ -332,7 +344,7 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
             if path[0] == TABLES:
                 path, text = explain(path, detail, values)
             else:
-                text = _describe(detail)
+                text = describe(detail)
             faults.append(f"{_name(sources, path)}: {text}")
             faulty.add(path[0])
         settings = Settings(**{name: value for name, value in values.items() if name not in faulty})
@@ -352,22 +364,17 @@ def _name(sources: Sequence[Source], path: SettingPath) -> str:
     return toml_path(path)
 
 
-def _describe(detail: Any) -> str:
-    """Describe a fault of the model in a sentence for people."""
-    return describe(detail)
-
-
 def _check_together(settings: Settings, faulty: set[str], sources: Sequence[Source]) -> Iterator[str]:
     """Find settings that are right by themselves but not together. A fault names one that the user gave."""
     pairs = [(name, earlier) for index, name in enumerate(LISTENERS) for earlier in LISTENERS[:index]]
     for pair in pairs:
-        if faulty.isdisjoint(pair) and _address(settings, pair[0]).clashes(_address(settings, pair[1])):
+        if faulty.isdisjoint(pair) and address_of(settings, pair[0]).clashes(address_of(settings, pair[1])):
             given = [name for name in pair if any(source.has((name,)) for source in sources)]
             name = (given or pair)[0]
             other = pair[1] if name == pair[0] else pair[0]
             yield (
-                f"{_name(sources, (name,))}: {_address(settings, name)} collides with "
-                f"{_name(sources, (other,))} ({_address(settings, other)}): give each an address of its own"
+                f"{_name(sources, (name,))}: {address_of(settings, name)} collides with "
+                f"{_name(sources, (other,))} ({address_of(settings, other)}): give each an address of its own"
             )
     if settings.tls_key is not None and settings.tls_cert is None and "tls_cert" not in faulty:
         yield f"{_name(sources, ('tls_key',))}: has no effect without {_name(sources, ('tls_cert',))}"
@@ -392,7 +399,3 @@ def _check_names(settings: Settings, sources: Sequence[Source]) -> Iterator[str]
     for name in settings.storage:
         if not STORAGE_NAME.fullmatch(name):
             yield f"{_name(sources, ('storage', name))}: a storage's name is made of a-z, 0-9, - and _"
-
-
-def _address(settings: Settings, name: str) -> Address:
-    return Address.parse(getattr(settings, name))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.config.settings import Settings, base_url
+from gateway.config.settings import Settings, address_of, base_url
 from gateway.config.storages import LocalSettings
 from gateway.dataplane.access_log import AccessLog
 from gateway.dataplane.attempt_guard import AttemptGuard
@@ -21,6 +21,7 @@ from gateway.dataplane.exchange import Exchange, unread_exchange
 from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.health import HealthAndPreflight
 from gateway.dataplane.manifest_cache import ManifestCache
+from gateway.dataplane.passing import Passing
 from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
@@ -106,7 +107,7 @@ def build_worker(
     leases = Leases(topology, lease_times)
     takeovers = Takeovers(topology, leases, [settings.redis_url])
     places = Places(topology, takeovers, lease_times)
-    limits = TokenLimits(topology, places, proxies, default)
+    token_limits = TokenLimits(topology, places, proxies, default)
     transfers = Transfers(topology)
     takeovers.on_revoked = transfers.break_off
     downloads = Downloads(
@@ -114,7 +115,7 @@ def build_worker(
         leases,
         takeovers,
         resolver,
-        Authorisation(claims, resolver, proxies, _accel_prefixes(settings), fast_path, guard, limits),
+        Authorisation(claims, resolver, proxies, _accel_prefixes(settings), fast_path, guard, token_limits),
         fast_path,
         endings,
         proxies,
@@ -122,30 +123,33 @@ def build_worker(
         base_url(settings),
         counters,
         guard,
-        limits,
+        token_limits,
         transfers,
     )
     recorder = Recorder(counters, access_log, event_log)
     health = HealthAndPreflight(claims, endings, proxies)
+    limits = Limits(
+        header_timeout=settings.header_timeout,
+        keepalive_timeout=settings.keepalive_timeout,
+        stall_timeout=settings.stall_timeout,
+        max_connections=shares.connections,
+        max_line=settings.max_line,
+        max_field=settings.max_field,
+        max_headers=settings.max_headers,
+        max_head=settings.max_head,
+    )
+    passing = Passing(address_of(settings, "web_listen"), endings, proxies, limits)
     server = Server(
         downloads.begin,
         health.answer,
         recorder.record,
         recorder.record_unread,
         counters,
-        Limits(
-            header_timeout=settings.header_timeout,
-            keepalive_timeout=settings.keepalive_timeout,
-            stall_timeout=settings.stall_timeout,
-            max_connections=shares.connections,
-            max_line=settings.max_line,
-            max_field=settings.max_field,
-            max_headers=settings.max_headers,
-            max_head=settings.max_head,
-        ),
+        limits,
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
         every_second=(guard.tick, places.tick, transfers.tick),
+        pass_on=passing.begin,
     )
     return Worker(server, claims, takeovers, topology, storages, access_log, event_log, events)
 
@@ -186,7 +190,7 @@ class Recorder:
         self._count(RESPONSES.get(exchange.status, RESPONSE_OTHER))
         if exchange.code:
             self._count(REFUSALS[exchange.code])
-        if exchange.sent:
+        if exchange.served is not None and exchange.sent:
             self._add_event(exchange)
         if self._log is not None:
             self._log.add(exchange)

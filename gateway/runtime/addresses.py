@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,6 +72,24 @@ class Address:
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@contextmanager
+def short_socket_path(path: str) -> Iterator[str]:
+    """A path by which a unix socket can be bound or connected to while the context is entered.
+
+    It is the path itself, or where that is longer than MAX_SOCKET_PATH, one that goes through an open
+    descriptor of the folder. Raises OSError when the folder cannot be opened.
+    """
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        yield path
+        return
+    folder, name = os.path.split(path)
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
 
 
 def _socket_path(text: str) -> str:

@@ -19,7 +19,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -55,6 +55,8 @@ class ChildInput:
 
     attempts: int | None = None
     """The memory in which the processes of a service count refused attempts (see `runtime.attempts`)."""
+    passed: list[int] = field(default_factory=list)
+    """The sockets on which it takes what workers pass on."""
 
     def encode(self) -> bytes:
         """Make the JSON text for the child's standard input."""
@@ -102,6 +104,8 @@ class ChildContext:
 
     attempts: AttemptTable | None = None
     """Counts of refused attempts, which all workers of this machine share."""
+    passed: list[socket.socket] = field(default_factory=list)
+    """Like `sockets`: those on which it takes the requests that workers pass on."""
 
 
 Program: TypeAlias = Callable[[ChildContext], None]
@@ -133,15 +137,18 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
         if given.attempts is not None:
             attempts = AttemptTable(given.attempts)
             os.close(given.attempts)
-        for descriptor in (*given.sockets, given.ready):
+        for descriptor in (*given.sockets, *given.passed, given.ready):
             os.set_inheritable(descriptor, False)
-        sockets = [socket.socket(fileno=descriptor) for descriptor in given.sockets]
+        sockets, passed = (
+            [socket.socket(fileno=descriptor) for descriptor in each]
+            for each in (given.sockets, given.passed)
+        )
 
         def accept() -> None:
             heartbeat.start(counters)
             ready()
 
-        programs[name](ChildContext(settings, sockets, int(slot), counters, accept, attempts))
+        programs[name](ChildContext(settings, sockets, int(slot), counters, accept, attempts, passed))
     except GatewayError as error:
         if not ready.fail(str(error)):
             _log.error("%s", error)

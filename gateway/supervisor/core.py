@@ -251,7 +251,7 @@ class Supervisor:
         for slot in self._slots:
             slot.stop()
         for listening in self._services:
-            listening.listener.close()
+            listening.close()
         children = list(self._starter.children)
         if children:
             _log.info("stopping: downloads may finish for %g s", self.settings.drain_timeout)

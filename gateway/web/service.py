@@ -1,11 +1,17 @@
-"""The `web` process: the admin API and webhooks on `dashboard.listen`, health, and the work behind them."""
+"""The `web` process: what it serves in private and in public, and the work behind that.
+
+On `dashboard.listen`: the admin API, webhooks and health. On `web.listen`, where workers and front proxies
+pass requests of strangers on: webhooks, and health for `check`. These are two applications, so that nothing
+of the first can be reached through the second, whatever a request looks like.
+"""
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -36,16 +42,27 @@ OPEN_FILES: Final = 16
 """Descriptors that the storages may keep open here: this process looks at files, and does not serve them."""
 
 
-def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
+def run(
+    settings: Settings,
+    sockets: list[socket.socket],
+    ready: Callable[[], None],
+    passed: Sequence[socket.socket] = (),
+) -> None:
     """Answer requests on the listening sockets until SIGTERM, finish what is under way, and return.
 
-    settings.redis_url must be set. ready: called once connections are accepted.
+    settings.redis_url must be set. ready: called once connections are accepted. passed: the sockets on which
+    the public part is served.
     """
-    run_service("web", serve, settings, sockets, ready, _log)
+    run_service("web", partial(serve, passed=passed), settings, sockets, ready, _log)
 
 
 @asynccontextmanager
-async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
+async def serve(
+    store: Repositories,
+    sockets: list[socket.socket],
+    settings: Settings,
+    passed: Sequence[socket.socket] = (),
+) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
     location = locate_database(settings.database_url, settings.data)
     async with (
@@ -69,9 +86,11 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 desk,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
-            runner = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
+            private = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
+            public = web.AppRunner(make_public_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
             async with (
-                Server(runner, sockets, settings, _log),
+                Server(private, sockets, settings, _log),
+                Server(public, passed, settings, _log),
                 running(enforcer.run()),
                 running(desk.run()),
                 running(store.tokens.index.keep()),
@@ -82,6 +101,14 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                     yield
                 finally:
                     context.stop.set()
+
+
+def make_public_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
+    """Mount the parts that strangers reach through workers and front proxies."""
+    hooks = make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log)
+    return make_application(
+        HEALTH_ROUTES, context, _log, mounted={HOOKS: hooks}, not_found="There is nothing here."
+    )
 
 
 def make_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:

@@ -75,7 +75,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "database_url": "postgresql://x/y", "database_migrate": False,
         "listen": "127.0.0.1:1",
         "mint_listen": "127.0.0.1:2", "admin_listen": "127.0.0.1:3", "dashboard_listen": "127.0.0.1:4",
-        "workers": 3, "public_url": "https://x",
+        "web_listen": "127.0.0.1:5", "workers": 3, "public_url": "https://x",
         "trusted_proxies": ["10.0.0.0/8", "::1"], "data": "/d", "mint_max_ttl": 99, "mint_default_ttl": 9,
         "hang_timeout": 3.5,
         "drain_timeout": 1.5, "header_timeout": 1.5, "keepalive_timeout": 1.5, "stall_timeout": 1.5,
@@ -551,6 +551,7 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
         "tls_key",
         "workers",
         "cache_path",
+        "web_listen",
         "storage",
     }
     assert changed <= own
