@@ -67,7 +67,7 @@ def repository(invocation: Invocation, catalogue: Catalogue) -> ConnectionReposi
     from gateway.connections.repository import ConnectionRepository  # noqa: PLC0415 - slow to import
     from gateway.connections.sealing import SecretBox  # noqa: PLC0415
 
-    return ConnectionRepository(catalogue.database, SecretBox(invocation.settings.data))
+    return ConnectionRepository(catalogue.database, SecretBox.of(invocation.settings))
 
 
 async def find(connections: ConnectionRepository, which: str) -> Connection:

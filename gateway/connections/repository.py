@@ -110,6 +110,11 @@ class ConnectionRepository:
                 self._read(row) for row in await sql.execute(select(CONNECTION).order_by(CONNECTION.c.id))
             ]
 
+    async def list_ids(self) -> list[str]:
+        """The ids of all connections, also of those whose secrets cannot be read."""
+        async with self.database.reading() as sql:
+            return list(await sql.scalars(select(CONNECTION.c.id).order_by(CONNECTION.c.id)))
+
     async def create(
         self,
         kind: str,
@@ -197,10 +202,17 @@ class ConnectionRepository:
         self._forget()
         return sealed, failed
 
-    async def keep_cursor(self, identifier: str, cursor: dict[str, Any]) -> None:
-        """Write down how far the connection was looked through."""
+    async def keep_cursor(self, identifier: str, cursor: dict[str, Any], before: Any) -> bool:
+        """Write down how far the connection was looked through. Returns whether that was done.
+
+        before: what was written there. Where it is something else now, another process goes on.
+        """
+        same = CONNECTION.c.cursor.is_(None) if before is None else CONNECTION.c.cursor == before
         async with self.database.writing() as sql:
-            await sql.execute(update(CONNECTION).where(CONNECTION.c.id == identifier).values(cursor=cursor))
+            done = await sql.execute(
+                update(CONNECTION).where(CONNECTION.c.id == identifier, same).values(cursor=cursor)
+            )
+        return bool(done.rowcount)
 
     async def count(self, identifier: str, *, events: int | None, refused: int, reason: str | None) -> None:
         """Add what was counted: the last event, and refused deliveries with the last reason."""
