@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 RETRY_AFTER_SECONDS: Final = 2
@@ -69,6 +70,12 @@ TOKEN_INVALID: Final = _row(
     "This link is not valid",
     "It may have expired or been revoked. Ask the shop for a new one. With a new link for the same version, "
     "a download that has begun can be resumed.",
+)
+BOUND_ELSEWHERE: Final = _row(
+    "bound_elsewhere",
+    403,
+    "This link works elsewhere",
+    "It belongs to the device or network that used it first. Use it there, or ask the shop for a new one.",
 )
 LIMIT_REACHED: Final = _row(
     "limit_reached",
@@ -164,6 +171,7 @@ STORAGE_COMPARING: Final = replace(
 TABLE: Final[tuple[Refusal, ...]] = (
     TOKEN_MISSING,
     TOKEN_INVALID,
+    BOUND_ELSEWHERE,
     LIMIT_REACHED,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_ATTEMPTS,
@@ -183,6 +191,12 @@ TABLE: Final[tuple[Refusal, ...]] = (
     RANGE_NOT_SATISFIABLE,
     NOT_FOUND,
 )
+
+
+@lru_cache(maxsize=256)
+def with_retry_after(refusal: Refusal, seconds: int) -> Refusal:
+    """The same refusal, which asks the client to wait for so long."""
+    return replace(refusal, headers=(("Retry-After", str(seconds)),))
 
 
 def storage_failed(retry_after: int | None) -> Refusal:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from gateway.config.caps import CapSettings
 from gateway.config.readers import describe_default, unit_of
 from gateway.config.settings import Settings
 from gateway.config.sources import GROUPS, TABLES, flag_name, toml_name, variable_name
@@ -83,8 +84,10 @@ def default_text(field: FieldInfo) -> str:
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
     """The fields in the order of their declaration, but first the type of a table and what it requires."""
+    last = CapSettings.model_fields if model is Settings else {}
     fields = sorted(
-        model.model_fields.items(), key=lambda item: (item[0] != "type", not item[1].is_required())
+        model.model_fields.items(),
+        key=lambda item: (item[0] != "type", not item[1].is_required(), item[0] in last),
     )
     return ((name, field) for name, field in fields if name != TABLES)
 

@@ -27,6 +27,7 @@ from typing import Annotated, Any, Final
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.caps import CapSettings
 from gateway.config.database_url import locate_database
 from gateway.config.messages import describe
 from gateway.config.readers import (
@@ -86,7 +87,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(UsageSettings, BaseSettings):
+class Settings(CapSettings, UsageSettings, BaseSettings):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(
@@ -313,8 +314,7 @@ LISTENERS: Final = tuple(
 
 def address_of(settings: Settings, name: str) -> Address:
     """Where one of LISTENERS listens; `web_listen` is a socket below `data` unless it is set."""
-    text = getattr(settings, name)
-    return Address.parse(text) if text else Address(path=f"{settings.data}/web.sock")
+    return Address.parse(getattr(settings, name) or f"unix:{settings.data}/web.sock", is_short=False)
 
 
 def base_url(settings: Settings) -> str:

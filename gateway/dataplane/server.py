@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from gateway.dataplane.connection import ClientConnection
@@ -60,6 +60,7 @@ class Server:
     that ended before a request of it was read.
     pass_on: passes requests on to the web process; without it none is.
     date_field: Date, and over HTTPS Strict-Transport-Security, which every answer has.
+    every_second: is called about so often. They must not raise.
     plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
     """
 
@@ -74,6 +75,7 @@ class Server:
         cors_origins: tuple[str, ...] = (),
         is_https: bool = False,
         pass_on: PassOn | None = None,
+        every_second: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.connections: dict[ClientConnection, asyncio.Transport] = {}
@@ -93,6 +95,7 @@ class Server:
         self._pass_on = pass_on
         self._timer: asyncio.TimerHandle | None = None
         self._second = 0
+        self._every_second = every_second
         self._to_sweep: list[ClientConnection] = []
         self._shares, self._share = MIN_SHARES, 0
         shortest = min(limits.header_timeout, limits.keepalive_timeout, limits.stall_timeout)
@@ -155,6 +158,8 @@ class Server:
             self.date_field = b"Date: %b\r\n%b" % (format_date(second).encode(), self._secure_field)
             cors = cors_fields(self.cors_origins, None) if self.cors_origins else b""
             self.plain_tail = b"%b%b\r\n" % (cors, self.date_field)
+            for each in self._every_second:
+                each()
 
 
 def _is_download(exchange: Exchange) -> bool:

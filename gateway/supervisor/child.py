@@ -26,6 +26,7 @@ from typing import Any, Final, TypeAlias
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
 from gateway.runtime import heartbeat, log, signals
+from gateway.runtime.attempts import AttemptTable
 from gateway.runtime.descriptors import raise_limit
 from gateway.runtime.metrics import Counters
 from gateway.runtime.parent_death import die_with_parent
@@ -51,6 +52,9 @@ class ChildInput:
 
     parent: int
     """The supervisor's process id."""
+
+    attempts: int | None = None
+    """The memory in which the processes of a service count refused attempts (see `runtime.attempts`)."""
 
     passed: list[int] = field(default_factory=list)
     """The sockets on which it takes what workers pass on."""
@@ -99,6 +103,9 @@ class ChildContext:
     ready: Callable[[], None]
     """The service calls it in its event loop, once it accepts connections. From then on it is watched."""
 
+    attempts: AttemptTable | None = None
+    """Counts of refused attempts, which all workers of this machine share."""
+
     passed: list[socket.socket] = field(default_factory=list)
     """Like `sockets`: those on which it takes the requests that workers pass on."""
 
@@ -128,6 +135,10 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
         log.configure(settings)
         counters = Counters(given.counters)
         os.close(given.counters)
+        attempts = None
+        if given.attempts is not None:
+            attempts = AttemptTable(given.attempts)
+            os.close(given.attempts)
         for descriptor in (*given.sockets, *given.passed, given.ready):
             os.set_inheritable(descriptor, False)
         sockets, passed = (
@@ -139,7 +150,7 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
             heartbeat.start(counters)
             ready()
 
-        programs[name](ChildContext(settings, sockets, int(slot), counters, accept, passed))
+        programs[name](ChildContext(settings, sockets, int(slot), counters, accept, attempts, passed))
     except GatewayError as error:
         if not ready.fail(str(error)):
             _log.error("%s", error)

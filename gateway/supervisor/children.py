@@ -118,6 +118,9 @@ class ChildStarter:
     """Every child inherits these: the store's URL may refer to one of them."""
 
     program: Sequence[str] = PROGRAM
+    attempts: int | None = None
+    """The memory of an AttemptTable (`runtime.attempts`), which every child inherits."""
+
     children: set[Child] = field(default_factory=set)
     """All children that run, including those that drain."""
 
@@ -128,7 +131,8 @@ class ChildStarter:
         memory = new_block()
         ready_reader, ready_writer = os.pipe()
         values = settings.model_dump(mode="json")
-        given = ChildInput(values, sockets, memory, ready_writer, os.getpid(), passed)
+        shared = () if self.attempts is None else (self.attempts,)
+        given = ChildInput(values, sockets, memory, ready_writer, os.getpid(), self.attempts, passed)
         stdin = os.memfd_create("gateway-child-input")  # a pipe would block on text longer than its buffer
         try:
             with open(stdin, "wb", closefd=False) as text:
@@ -138,7 +142,7 @@ class ChildStarter:
                 process = subprocess.Popen(
                     [*self.program, listening.name, str(slot)],
                     stdin=stdin,
-                    pass_fds=(*sockets, *passed, memory, ready_writer, *self.descriptors),
+                    pass_fds=(*sockets, *passed, memory, ready_writer, *shared, *self.descriptors),
                     env=_environment(),
                 )
             child = Child(listening.name, slot, process, ready_reader, Counters(memory), self)

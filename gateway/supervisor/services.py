@@ -84,7 +84,7 @@ SERVICES: Final = (
     Service(
         name="worker",
         runner="gateway.dataplane.worker:run",
-        arguments=("settings", "sockets", "slot", "counters", "ready"),
+        arguments=("settings", "sockets", "slot", "counters", "ready", "attempts"),
         listen="listen",
         command="serve",
         help="Serve downloads with worker processes. Ends at Ctrl-C or SIGTERM, letting downloads finish.",

@@ -31,6 +31,7 @@ from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
+from gateway.web.attempts import ClientAttempts
 from gateway.web.hooks.application import PREFIX as HOOKS
 from gateway.web.hooks.application import HooksContext, make_hooks
 from gateway.web.server import STOP_SECONDS, Server, run_service
@@ -84,8 +85,10 @@ async def serve(
                 base_url(settings),
                 desk,
             )
-            private = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
-            public = web.AppRunner(make_public_root(context), shutdown_timeout=STOP_SECONDS)
+            hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
+            hooks = HooksContext(context.store, desk.receiver, hook_attempts)
+            private = web.AppRunner(make_root(context, hooks), shutdown_timeout=STOP_SECONDS)
+            public = web.AppRunner(make_public_root(context, hooks), shutdown_timeout=STOP_SECONDS)
             async with (
                 Server(private, sockets, settings, _log),
                 Server(public, passed, settings, _log),
@@ -101,15 +104,18 @@ async def serve(
                     context.stop.set()
 
 
-def make_public_root(context: AdminContext) -> web.Application:
+def make_public_root(context: AdminContext, hooks: HooksContext) -> web.Application:
     """Mount the parts that strangers reach through workers and front proxies."""
-    hooks = make_hooks(HooksContext(context.store, context.desk.receiver), _log)
     return make_application(
-        HEALTH_ROUTES, context, _log, mounted={HOOKS: hooks}, not_found="There is nothing here."
+        HEALTH_ROUTES,
+        context,
+        _log,
+        mounted={HOOKS: make_hooks(hooks, _log)},
+        not_found="There is nothing here.",
     )
 
 
-def make_root(context: AdminContext) -> web.Application:
+def make_root(context: AdminContext, hooks: HooksContext) -> web.Application:
     """Mount the parts of the process in one application."""
     return make_application(
         HEALTH_ROUTES,
@@ -117,7 +123,7 @@ def make_root(context: AdminContext) -> web.Application:
         _log,
         mounted={
             PREFIX: make_api(context, _log),
-            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver), _log),
+            HOOKS: make_hooks(hooks, _log),
         },
         not_found=NOT_FOUND,
     )
