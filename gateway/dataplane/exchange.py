@@ -103,8 +103,8 @@ class Exchange:
     looks. started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file
     content, or of the body that the web process answers) and whole (all that was asked for was sent): for the
     log, filled in while the request is answered. served, spans, handed_over: for the event of usage: the
-    file that is sent; the spans of it, None for the whole; and when the kernel had all that a transfer
-    sends (0: when it ended).
+    file that is sent; the spans of it, None for the whole; and when the kernel had all that a transfer sends
+    (0: when it ended).
     """
 
     # Defaults of the class, which most exchanges never change. Setting them would cost time for each request.

@@ -74,8 +74,8 @@ class Server:
         limits: Limits,
         cors_origins: tuple[str, ...] = (),
         is_https: bool = False,
-        pass_on: PassOn | None = None,
         every_second: Sequence[Callable[[], None]] = (),
+        pass_on: PassOn | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.connections: dict[ClientConnection, asyncio.Transport] = {}

@@ -107,7 +107,7 @@ def build_worker(
     leases = Leases(topology, lease_times)
     takeovers = Takeovers(topology, leases, [settings.redis_url])
     places = Places(topology, takeovers, lease_times)
-    limits = TokenLimits(topology, places, proxies, default)
+    token_limits = TokenLimits(topology, places, proxies, default)
     transfers = Transfers(topology)
     takeovers.on_revoked = transfers.break_off
     downloads = Downloads(
@@ -115,7 +115,7 @@ def build_worker(
         leases,
         takeovers,
         resolver,
-        Authorisation(claims, resolver, proxies, _accel_prefixes(settings), fast_path, guard, limits),
+        Authorisation(claims, resolver, proxies, _accel_prefixes(settings), fast_path, guard, token_limits),
         fast_path,
         endings,
         proxies,
@@ -123,12 +123,12 @@ def build_worker(
         base_url(settings),
         counters,
         guard,
-        limits,
+        token_limits,
         transfers,
     )
     recorder = Recorder(counters, access_log, event_log)
     health = HealthAndPreflight(claims, endings, proxies)
-    connection_limits = Limits(
+    limits = Limits(
         header_timeout=settings.header_timeout,
         keepalive_timeout=settings.keepalive_timeout,
         stall_timeout=settings.stall_timeout,
@@ -138,18 +138,18 @@ def build_worker(
         max_headers=settings.max_headers,
         max_head=settings.max_head,
     )
-    passing = Passing(address_of(settings, "web_listen"), endings, proxies, connection_limits)
+    passing = Passing(address_of(settings, "web_listen"), endings, proxies, limits)
     server = Server(
         downloads.begin,
         health.answer,
         recorder.record,
         recorder.record_unread,
         counters,
-        connection_limits,
+        limits,
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
-        pass_on=passing.begin,
         every_second=(guard.tick, places.tick, transfers.tick),
+        pass_on=passing.begin,
     )
     return Worker(server, claims, takeovers, topology, storages, access_log, event_log, events)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.store.client_server import Command
+from gateway.store.client_connection import Command
 from gateway.store.key_names import (
     AUDIT_KEY,
     CATALOGUE_KEY,

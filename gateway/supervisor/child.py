@@ -55,7 +55,6 @@ class ChildInput:
 
     attempts: int | None = None
     """The memory in which the processes of a service count refused attempts (see `runtime.attempts`)."""
-
     passed: list[int] = field(default_factory=list)
     """The sockets on which it takes what workers pass on."""
 
@@ -105,7 +104,6 @@ class ChildContext:
 
     attempts: AttemptTable | None = None
     """Counts of refused attempts, which all workers of this machine share."""
-
     passed: list[socket.socket] = field(default_factory=list)
     """Like `sockets`: those on which it takes the requests that workers pass on."""
 

@@ -130,8 +130,8 @@ class ChildStarter:
         passed = listening.share_passed()
         memory = new_block()
         ready_reader, ready_writer = os.pipe()
-        values = settings.model_dump(mode="json")
         shared = () if self.attempts is None else (self.attempts,)
+        values = settings.model_dump(mode="json")
         given = ChildInput(values, sockets, memory, ready_writer, os.getpid(), self.attempts, passed)
         stdin = os.memfd_create("gateway-child-input")  # a pipe would block on text longer than its buffer
         try:

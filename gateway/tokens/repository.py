@@ -105,8 +105,9 @@ class TokenRepository:
         if metadata:
             fields["metadata"] = encode_metadata(metadata).decode()
         token = token or new_token()
-        await self._write_new(token_id(token), fields, resolved.read_at, expires_in, expires_at)
-        return MintedToken(token, token_record(token_id(token), fields))
+        identifier = token_id(token)
+        await self._write_new(identifier, fields, resolved.read_at, expires_in, expires_at)
+        return MintedToken(token, token_record(identifier, fields))
 
     async def _write_new(
         self,

@@ -56,9 +56,9 @@ async def admit(
     reply: to `key_command`. Raises Problem: key_invalid, key_expired, too_many_attempts, forbidden; and
     StoreUnavailable.
     """
-    request[CALLER] = key_id(key) or ""
     record = key_record(key_hash(key), reply)
     if record is None:
+        request[CALLER] = key_id(key) or ""
         _attempts(request).refuse(request, request[CALLER])
         moment = await store.keys.expired_at(key)
         raise key_invalid() if moment is None else key_expired(format_time(moment))

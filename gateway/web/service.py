@@ -86,9 +86,8 @@ async def serve(
                 desk,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
-            hooks = HooksContext(context.store, desk.receiver, hook_attempts)
-            private = web.AppRunner(make_root(context, hooks), shutdown_timeout=STOP_SECONDS)
-            public = web.AppRunner(make_public_root(context, hooks), shutdown_timeout=STOP_SECONDS)
+            private = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
+            public = web.AppRunner(make_public_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
             async with (
                 Server(private, sockets, settings, _log),
                 Server(public, passed, settings, _log),
@@ -104,18 +103,15 @@ async def serve(
                     context.stop.set()
 
 
-def make_public_root(context: AdminContext, hooks: HooksContext) -> web.Application:
+def make_public_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
     """Mount the parts that strangers reach through workers and front proxies."""
+    hooks = make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log)
     return make_application(
-        HEALTH_ROUTES,
-        context,
-        _log,
-        mounted={HOOKS: make_hooks(hooks, _log)},
-        not_found="There is nothing here.",
+        HEALTH_ROUTES, context, _log, mounted={HOOKS: hooks}, not_found="There is nothing here."
     )
 
 
-def make_root(context: AdminContext, hooks: HooksContext) -> web.Application:
+def make_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
     """Mount the parts of the process in one application."""
     return make_application(
         HEALTH_ROUTES,
@@ -123,7 +119,7 @@ def make_root(context: AdminContext, hooks: HooksContext) -> web.Application:
         _log,
         mounted={
             PREFIX: make_api(context, _log),
-            HOOKS: make_hooks(hooks, _log),
+            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log),
         },
         not_found=NOT_FOUND,
     )
