@@ -125,11 +125,11 @@ def export(
     """Print everything that is known of a customer, as JSON: for a request to see what is stored."""
 
     async def read(catalogue: Catalogue) -> dict[str, Any]:
-        from gateway.web.api.customer_work import export_document  # noqa: PLC0415
+        from gateway.web.api.customer_export import export_document  # noqa: PLC0415
 
         async with catalogue.database.reading() as sql:
             customer = await find(sql, who)
-            document = await export_document(sql, customer)
+            document = await export_document(sql, customer, catalogue.store)
         await catalogue.store.audit.record(CLI, "customer.export", {"customer": customer.id})
         return document
 
@@ -157,9 +157,11 @@ def erase(invocation: Invocation, who: Who, *, yes: Annotated[bool, YES] = False
     confirm(invocation, f"Erase customer {identifier}, and end all links", yes)
 
     async def work(catalogue: Catalogue) -> None:
+        from gateway.orders.cleaning import clean  # noqa: PLC0415
         from gateway.web.api.customer_work import erase_person  # noqa: PLC0415
 
-        await erase_person(catalogue.database, catalogue.store, identifier)
+        await erase_person(catalogue.database, catalogue.store, invocation.settings.data, identifier)
+        await clean(catalogue.database, catalogue.store.client)
         await catalogue.store.audit.record(CLI, "customer.erase", {"customer": identifier})
 
     change(invocation, work)

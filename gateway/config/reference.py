@@ -15,7 +15,6 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from gateway.config.caps import CapSettings
 from gateway.config.readers import describe_default, unit_of
 from gateway.config.settings import Settings
 from gateway.config.sources import GROUPS, TABLES, flag_name, toml_name, variable_name
@@ -83,11 +82,14 @@ def default_text(field: FieldInfo) -> str:
 
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """The fields in the order of their declaration, but first the type of a table and what it requires."""
-    last = CapSettings.model_fields if model is Settings else {}
+    """The fields in the order of their declaration, but first the type of a table and what it requires.
+
+    Those of a base, which are declared in a module of their own, come last.
+    """
+    own = model.__annotations__
     fields = sorted(
         model.model_fields.items(),
-        key=lambda item: (item[0] != "type", not item[1].is_required(), item[0] in last),
+        key=lambda item: (item[0] != "type", not item[1].is_required(), item[0] not in own),
     )
     return ((name, field) for name, field in fields if name != TABLES)
 
@@ -143,6 +145,8 @@ NAMES: Final = {"local": "files", "s3": "bucket", "gs": "google", "az": "azure"}
 """The name of each type's storage in the example."""
 
 EXAMPLES: Final = {
+    "secrets_key": "/etc/gateway/secrets.key",
+    "secrets_old_key": "/etc/gateway/secrets.old.key",
     "redis_url": "redis://localhost:6379/0",
     "database_url": "postgresql://gateway:PASSWORD@db.example.com/gateway",
     "web_listen": "unix:/run/download-gateway/web.sock",

@@ -13,7 +13,8 @@ that child processes and commands agree. A Redis password is part of `redis_url`
 are in its table. Both are in the JSON that child processes are given, but never in a repr, a fault or a help
 text.
 
-The keys of a storage's table are declared in `storages.py`.
+The keys of a storage's table are declared in `storages.py`, settings about customers' data in
+`customer_data.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from typing import Annotated, Any, Final
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.cache_settings import CacheSettings
 from gateway.config.caps import CapSettings
+from gateway.config.customer_data import CustomerDataSettings
 from gateway.config.database_url import locate_database
 from gateway.config.messages import describe
 from gateway.config.readers import (
@@ -45,7 +48,6 @@ from gateway.config.readers import (
     ServerChoice,
     Switch,
     WholeSeconds,
-    at_least,
     seconds_from,
     setting,
     unit_of,
@@ -70,10 +72,6 @@ from gateway.runtime.descriptors import FOR_FILES, FOR_OBJECTS
 
 STORAGE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 DEFAULT_TTL: Final = 86_400
-DEFAULT_CACHE: Final = 10 * 2**30
-MIN_CACHE: Final = 64 * 2**20
-"""Eight slices. In a smaller cache, one download's read-ahead would evict what another is being sent."""
-
 MIN_HANG: Final = 2.0
 """Four signs of life (`runtime/heartbeat.py`): one or two may be late on a busy machine."""
 
@@ -87,7 +85,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(CapSettings, UsageSettings, BaseSettings):
+class Settings(CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, BaseSettings):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(
@@ -242,18 +240,6 @@ class Settings(CapSettings, UsageSettings, BaseSettings):
     )
     log_level: LogLevel = setting(
         "info", "The least serious messages that are logged: debug, info, warning or error."
-    )
-    cache_path: AbsolutePath | None = setting(
-        None,
-        "A folder on a local disk, which caches what was read from object storages. All workers share it.",
-        unit="path",
-        default_text="no cache",
-    )
-    cache_max_bytes: Annotated[int, at_least(MIN_CACHE)] = setting(
-        DEFAULT_CACHE,
-        "The largest size of the cache. The parts that were not requested for the longest time are removed "
-        "first.",
-        unit="size",
     )
     storage: dict[str, StorageSettings] = setting(dict, "Storages by name.", default_text="none")
 

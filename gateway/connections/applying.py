@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import aiohttp
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections.repository import Connection, ConnectionRepository
@@ -29,6 +29,7 @@ from gateway.orders.fact_store import leads_of
 from gateway.orders.facts import Fact
 from gateway.orders.knowledge import split
 from gateway.orders.order_writer import Source
+from gateway.orders.privacy import empty_event
 from gateway.platforms.clients.api import Api, ApiRefused, ApiUnavailable, new_session
 from gateway.platforms.clients.registry import CLIENTS
 from gateway.platforms.fields import FieldFault
@@ -173,7 +174,11 @@ class Applier:
                 if not await _claim(sql, row):
                     return
                 applied = await apply_facts(sql, source, facts)
-                await _refer(sql, row.id, facts)
+                if applied.forgotten:
+                    await empty_event(sql, row.id)
+                    again = None
+                else:
+                    await _refer(sql, row.id, facts)
                 state = "waiting" if applied.waits else "applied"
                 text = f"it waits for {' and '.join(sorted(applied.waits))}" if applied.waits else None
                 await _set(sql, row, state, text, again)
@@ -239,6 +244,7 @@ async def _renew_waiting(sql: AsyncConnection, row: Row[Any]) -> None:
                 INBOX.c.state == "waiting",
                 INBOX.c.due.is_(None),
                 INBOX.c.id != row.id,
+                func.length(INBOX.c.body) > 0,
                 INBOX.c.id.in_(about),
             )
             .values(due=now(), attempts=0)
@@ -250,5 +256,6 @@ async def renew_connection(sql: AsyncConnection, connection_id: str) -> None:
     await sql.execute(
         update(INBOX)
         .where(INBOX.c.connection_id == connection_id, INBOX.c.state == "waiting", INBOX.c.due.is_(None))
+        .where(func.length(INBOX.c.body) > 0)
         .values(due=now(), attempts=0)
     )

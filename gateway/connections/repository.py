@@ -171,6 +171,32 @@ class ConnectionRepository:
         if not done.rowcount:
             raise _unknown()
 
+    async def seal_anew(self) -> tuple[int, dict[str, SealError]]:
+        """Seal with the key of now what has an older one. Raises DatabaseError.
+
+        Returns how many connections it was, and why others cannot be opened, by their names.
+        """
+        async with self.database.reading() as sql:
+            rows = (await sql.execute(select(CONNECTION.c.id, CONNECTION.c.name, CONNECTION.c.secrets))).all()
+        sealed, failed = 0, dict[str, SealError]()
+        for row in rows:
+            try:
+                if self._box.is_current(row.secrets, row.id):
+                    continue
+                new = self._box.seal(self._box.open(row.secrets, row.id), row.id)
+            except SealError as failure:
+                failed[row.name] = failure
+                continue
+            async with self.database.writing() as sql:
+                done = await sql.execute(
+                    update(CONNECTION)
+                    .where(CONNECTION.c.id == row.id, CONNECTION.c.secrets == row.secrets)
+                    .values(secrets=new)
+                )
+            sealed += done.rowcount
+        self._forget()
+        return sealed, failed
+
     async def keep_cursor(self, identifier: str, cursor: dict[str, Any]) -> None:
         """Write down how far the connection was looked through."""
         async with self.database.writing() as sql:

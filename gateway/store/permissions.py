@@ -109,6 +109,8 @@ UNTRIED: Final = ("subscribe",)
 
 COMMANDS: Final = tuple(sorted((*TRIALS, *TEMPORARY, *UNTRIED)))
 OPTIONAL: Final = {
+    "xtrim": "changes that are older than `retention.audit` leave the store",
+    "bgrewriteaof": "an erased customer leaves the append-only file at once",
     "info": "`check` looks at version, memory and persistence",
     "config|get": "`check` looks at snapshots",
     "role": "the gateway asks for the server's role by ROLE; without it by HELLO, which everybody may send",

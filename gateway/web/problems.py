@@ -60,6 +60,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "version_conflict": Row(409, "The version exists with other files"),
     "entitlement_not_active": Row(409, "The entitlement is not active"),
     "version_not_included": Row(409, "The entitlement does not open such a version"),
+    "event_emptied": Row(409, "The event has no content any more"),
     "connection_exists": Row(409, "The connection exists already"),
     "source_taken": Row(409, "The source is a connection"),
     "token_revoked": Row(409, "The token is revoked"),

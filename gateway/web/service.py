@@ -21,8 +21,11 @@ from gateway.catalogue.watching import Watch
 from gateway.config.database_url import locate_database
 from gateway.config.settings import Settings, base_url
 from gateway.connections.desk import ConnectionDesk
+from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
+from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
+from gateway.orders.retention import Days, Retention
 from gateway.runtime.background import running
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
@@ -72,9 +75,16 @@ async def serve(
         enforcer = Enforcer(database, store.tokens)
         with closing(Storages.of(settings, OPEN_FILES)) as storages:
             desk = ConnectionDesk(
-                database, settings.data, enforcer.wake, allow_loopback=settings.loopback_shops
+                database, SecretBox.of(settings), enforcer.wake, allow_loopback=settings.loopback_shops
             )
             catalogue = Catalogue(database, store)
+            cleaner = Cleaner(database, store.client)
+            days = Days(
+                settings.retention_inbox,
+                settings.retention_events,
+                settings.retention_audit,
+                settings.retention_customers,
+            )
             context = AdminContext(
                 catalogue,
                 storages,
@@ -84,6 +94,8 @@ async def serve(
                 enforcer,
                 base_url(settings),
                 desk,
+                settings.data,
+                cleaner,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
             private = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
@@ -93,6 +105,8 @@ async def serve(
                 Server(public, passed, settings, _log),
                 running(enforcer.run()),
                 running(desk.run()),
+                running(cleaner.run()),
+                running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
                 running(EventReader(database, store.client).run()),
                 running(TokenCopies(database, store.client).run()),

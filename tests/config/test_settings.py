@@ -84,6 +84,8 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB", "loopback_shops": True,
             "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
+        "secrets_key": "/k", "secrets_old_key": "11" * 32, "retention_inbox": 1, "retention_events": 2,
+        "retention_audit": 3, "retention_customers": 4,
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {
@@ -552,6 +554,8 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
         "workers",
         "cache_path",
         "web_listen",
+        "secrets_key",
+        "secrets_old_key",
         "storage",
     }
     assert changed <= own

@@ -289,7 +289,7 @@ CONNECTION_ROUTES: Final[tuple[Route[Any], ...]] = (
         "Apply an event once more",
         DoneResponse,
         status=202,
-        refusals=(404,),
+        refusals=(404, 409),
         audit="event.replay",
     ),
 )

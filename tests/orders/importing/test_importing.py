@@ -33,6 +33,7 @@ from gateway.orders.importing.spool import Spool
 from gateway.orders.importing.writer import Written
 from gateway.orders.order_writer import Source
 from gateway.orders.privacy import erase_customer
+from gateway.orders.traces import Traces
 from gateway.web.api.customer_work import move_to
 from tests.support.orders import entitlements, orders
 from tests.support.past_customers import import_text, terms
@@ -181,7 +182,7 @@ async def test_nobody_who_was_erased_comes_back(database: Database) -> None:
         for email in ("ann@example.com", "bob@example.com"):
             identifier = await find_customer(sql, email)
             assert identifier is not None
-            await erase_customer(sql, identifier, 1)
+            await erase_customer(sql, identifier, 1, Traces([email]))
     assert await import_text(database, FILE) == Written(same=6)
     changed = FILE.replace("bob@example.com,,drums,,", "bob@example.com,,drums,,7")
     assert await import_text(database, changed) == Written(changed=1, same=5)
