@@ -83,7 +83,9 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "cors_origins": ["https://a"], "open_files": 9, "access_log": "off", "log_level": "debug",
         "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB", "loopback_shops": True,
-            "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
+            "max_attempts": 1, "max_key_attempts": 2, "max_hook_attempts": 3, "max_token_connections": 4,
+        "max_token_rate": 5, "max_connection_rate": 6, "token_binding": "network",
+        "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
         "secrets_key": "/k", "secrets_old_key": "11" * 32, "retention_inbox": 1, "retention_events": 2,
         "retention_audit": 3, "retention_customers": 4,
     }  # fmt: skip
