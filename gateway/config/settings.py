@@ -300,8 +300,7 @@ LISTENERS: Final = tuple(
 
 def address_of(settings: Settings, name: str) -> Address:
     """Where one of LISTENERS listens; `web_listen` is a socket below `data` unless it is set."""
-    text = getattr(settings, name)
-    return Address.parse(text) if text else Address(path=f"{settings.data}/web.sock")
+    return Address.parse(getattr(settings, name) or f"unix:{settings.data}/web.sock", is_short=False)
 
 
 def base_url(settings: Settings) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,10 +32,13 @@ class Address:
     path: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Address:
-        """Read an address. A unix path becomes absolute. Raises ValueError that says what to write."""
+    def parse(cls, text: str, *, is_short: bool = True) -> Address:
+        """Read an address. A unix path becomes absolute. Raises ValueError that says what to write.
+
+        is_short: refuse the path of a unix socket that is longer than MAX_SOCKET_PATH.
+        """
         if text.startswith("unix:"):
-            return cls(path=_socket_path(text))
+            return cls(path=_socket_path(text, MAX_SOCKET_PATH if is_short else sys.maxsize))
         host, colon, port = text.rpartition(":")
         if not colon or not (port.isascii() and port.isdigit()):
             raise ValueError(f"{text[:80]!r} is not an address: {FORMS}")
@@ -92,14 +96,14 @@ def short_socket_path(path: str) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _socket_path(text: str) -> str:
+def _socket_path(text: str, longest: int) -> str:
     path = text.removeprefix("unix:")
     if path.startswith("//"):
         path = path[2:]  # unix:///run/x.sock, as in URLs
     if not path or "\0" in path:
         raise ValueError(f"{text[:80]!r} names no socket: write unix:PATH")
     path = os.path.abspath(os.path.expanduser(path))
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+    if len(os.fsencode(path)) > longest:
         raise ValueError(f"the socket's path is longer than {MAX_SOCKET_PATH} bytes: choose a shorter one")
     return path
 
