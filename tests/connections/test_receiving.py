@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from gateway.config.secret_keys import KEY_BYTES
 from gateway.connections import inbox as inbox_module
-from gateway.connections.sealing import KEY_BYTES, KEY_FILE
+from gateway.connections.sealing import KEY_FILE
 from gateway.database.engine import Database
 from gateway.errors import DatabaseError, Declined
 from gateway.orders.applying import remap
