@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 RETRY_AFTER_SECONDS: Final = 2
 """How long a client is asked to wait when the store is away. The store is used again within a second after
 its return."""
+WEB_RETRY_AFTER_SECONDS: Final = 5
+"""The same when the web process is away, which is started again within a second or two."""
 RETRY_STEPS: Final = (1, 2, 5, 10, 20, 60, 120, 300)
 """The values of Retry-After while a file is compared: few, because answers are kept ready."""
 
@@ -68,6 +71,12 @@ TOKEN_INVALID: Final = _row(
     "It may have expired or been revoked. Ask the shop for a new one. With a new link for the same version, "
     "a download that has begun can be resumed.",
 )
+BOUND_ELSEWHERE: Final = _row(
+    "bound_elsewhere",
+    403,
+    "This link works elsewhere",
+    "It belongs to the device or network that used it first. Use it there, or ask the shop for a new one.",
+)
 LIMIT_REACHED: Final = _row(
     "limit_reached",
     403,
@@ -103,6 +112,17 @@ STORAGE_FAILED: Final = _row(
 OVERLOADED: Final = _row(
     "overloaded", 503, "The server is busy", "Try again in a moment.", Retry_After=str(RETRY_AFTER_SECONDS)
 )
+WEB_UNAVAILABLE: Final = _row(
+    "web_unavailable",
+    503,
+    "This page is not available at the moment",
+    "Try again in a moment.",
+    Retry_After=str(WEB_RETRY_AFTER_SECONDS),
+)
+REQUEST_TIMEOUT: Final = _row(
+    "request_timeout", 408, "The request took too long", "Its body did not come in time. Send it again."
+)
+TOO_LARGE: Final = _row("too_large", 413, "The request is too large", "Send a shorter body.")
 BAD_REQUEST: Final = _row(
     "bad_request", 400, "The request cannot be understood", "Check the link and try again."
 )
@@ -151,6 +171,7 @@ STORAGE_COMPARING: Final = replace(
 TABLE: Final[tuple[Refusal, ...]] = (
     TOKEN_MISSING,
     TOKEN_INVALID,
+    BOUND_ELSEWHERE,
     LIMIT_REACHED,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_ATTEMPTS,
@@ -158,6 +179,9 @@ TABLE: Final[tuple[Refusal, ...]] = (
     STORE_UNAVAILABLE,
     STORAGE_FAILED,
     OVERLOADED,
+    WEB_UNAVAILABLE,
+    REQUEST_TIMEOUT,
+    TOO_LARGE,
     BAD_REQUEST,
     URI_TOO_LONG,
     HEAD_TOO_LARGE,
@@ -167,6 +191,12 @@ TABLE: Final[tuple[Refusal, ...]] = (
     RANGE_NOT_SATISFIABLE,
     NOT_FOUND,
 )
+
+
+@lru_cache(maxsize=256)
+def with_retry_after(refusal: Refusal, seconds: int) -> Refusal:
+    """The same refusal, which asks the client to wait for so long."""
+    return replace(refusal, headers=(("Retry-After", str(seconds)),))
 
 
 def storage_failed(retry_after: int | None) -> Refusal:
@@ -195,7 +225,8 @@ class Declined(GatewayError):
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
         active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
     expiry_too_far, tokens_live, version_active, key_unknown, key_ambiguous, connection_exists,
-        connection_unknown, event_unknown, invalid (with `faults`: pairs of field and message).
+    connection_unknown, event_unknown, event_emptied, customer_unknown, invalid (with `faults`: pairs of
+    field and message).
     """
 
     def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:

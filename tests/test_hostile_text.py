@@ -232,14 +232,17 @@ def test_every_body_is_refused_with_a_problem() -> None:
 
 CACHES: Final = {
     # keyed by texts of clients, which are short where they are kept
-    "gateway.dataplane.access_log": 2,  # _request: path and agent; _clock: a number
+    "gateway.dataplane.access_log": 1,  # _request: path and agent
     "gateway.http.client_address": 3,  # addresses, and X-Forwarded-For of up to CACHED_CHARACTERS
     "gateway.http.fields": 2,  # _kept_prefers_html: Accept; one is keyed by a number
+    "gateway.orders.email_addresses": 1,  # _domain: what follows the @ of an address
+    "gateway.usage.client_classes": 1,  # classify: an agent as an event has it
     # keyed by what a seller has published, by the settings, or by numbers
     "gateway.dataplane.authorise": 1,
     "gateway.http.file_names": 1,
     "gateway.http.pages": 2,
     "gateway.mint.routes": 1,
+    "gateway.runtime.log": 1,
     "gateway.storage.s3.signing": 2,
     "gateway.tokens.index": 1,
     "gateway.web.api.application": 1,

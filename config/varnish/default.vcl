@@ -15,7 +15,8 @@ backend gateway {
 }
 
 sub vcl_recv {
-    if (req.url !~ "^/+download([/?]|$)") {
+    # Downloads; and webhooks of shops and the customers' pages, which the gateway passes on to its web process.
+    if (req.url !~ "^/+(download|hooks|my)([/?]|$)" && req.url !~ "^/\.well-known/jwks\.json([?]|$)") {
         return (synth(404));
     }
     unset req.http.Forwarded;  # the client's own; the gateway refuses two fields that differ

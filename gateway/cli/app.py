@@ -8,11 +8,27 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import PROGRAM, database, keys, product_changes, products, serving, tokens  # noqa: F401
+from gateway.cli import (
+    PROGRAM,
+    connection_events,  # noqa: F401
+    connections,
+    customers,
+    database,
+    entitlements,
+    keys,
+    order_import,  # noqa: F401
+    orders,
+    product_changes,  # noqa: F401
+    products,
+    serving,
+    tokens,
+)
 from gateway.cli.audit import add_audit
 from gateway.cli.backups import add_backups
 from gateway.cli.check import add_check
+from gateway.cli.mappings import add_unmapped
 from gateway.cli.options import CONFIG, DEBUG, set_root_options, setting_option
+from gateway.cli.usage_report import add_usage
 
 root = typer.Typer(
     add_completion=False,
@@ -50,7 +66,13 @@ serving.add_commands(root)
 root.add_typer(products.group, name="product")
 root.add_typer(tokens.group, name="token")
 root.add_typer(keys.group, name="key")
+root.add_typer(orders.group, name="order")
+root.add_typer(customers.group, name="customer")
+root.add_typer(entitlements.group, name="entitlement")
+root.add_typer(connections.group, name="connection")
 root.add_typer(database.group, name="database")
+add_unmapped(root)
 add_check(root)
 add_audit(root)
 add_backups(root)
+add_usage(root)

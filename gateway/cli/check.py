@@ -46,7 +46,7 @@ def add_check(root: typer.Typer) -> None:
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Do not check every published file.")] = False,
     ) -> int:
-        """Check settings, database, store, storages, addresses, front proxy; exits with 1 if one fails."""
+        """Check settings, database, connections, store, storages, front proxy; exits with 1 if one fails."""
         findings = list(_findings(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = [
@@ -79,6 +79,9 @@ def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterato
     from gateway.cli.checks.database import check_database  # noqa: PLC0415 - slow to import
 
     yield from check_database(settings)
+    from gateway.cli.checks.connections import check_connections  # noqa: PLC0415 - slow to import
+
+    yield from check_connections(settings)
     yield from _check_contents(invocation, settings, base, quick)
 
 
@@ -148,6 +151,7 @@ def _check_proxy(run: StoreRunner, manifests: list[Manifest], base: str) -> Iter
             proxy.Target(base, file, minted.token),
             lambda: run(lambda store: _read_charged(store, minted.record.id)),
         )
+    yield proxy.check_hooks(base)
 
 
 @contextmanager

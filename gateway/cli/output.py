@@ -76,13 +76,16 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def count_progress(total: int, label: str) -> Iterator[Callable[[], None]]:
-    """Draw a progress bar on standard error if that is a terminal. Yields what to call after each item."""
+def count_progress(total: int, label: str) -> Iterator[Callable[..., None]]:
+    """Draw a progress bar on standard error if that is a terminal.
+
+    Yields what to call after each item, or with a number after some.
+    """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda: bar.advance(task)
+        yield lambda count=1: bar.advance(task, count)
 
 
 def count_of(number: int, noun: str) -> str:

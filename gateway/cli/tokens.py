@@ -10,6 +10,7 @@ import typer
 
 from gateway.cli.options import CLI, STORE, YES, Invocation, command, confirm, fail
 from gateway.cli.output import count_of, note, show_record, show_table, show_time
+from gateway.cli.token_caps import BindTo, MaxConnectionRate, MaxConnections, MaxRate, read_caps, show_caps
 from gateway.cli.token_values import faults_name_flags, read_lifetime, read_moment, read_pairs
 from gateway.config.settings import base_url
 from gateway.config.units import format_size
@@ -79,6 +80,10 @@ def create(
     *,
     expires_in: ExpiresIn = None,
     max_downloads: MaxDownloads = None,
+    max_connections: MaxConnections = None,
+    max_rate: MaxRate = None,
+    max_connection_rate: MaxConnectionRate = None,
+    bind_to: BindTo = None,
     email: Annotated[
         str | None, typer.Option(help="The customer's e-mail address.", show_default=False)
     ] = None,
@@ -96,6 +101,7 @@ def create(
     settings = invocation.settings
     lifetime = read_lifetime(expires_in, settings)
     pairs = read_pairs(metadata or [])
+    caps = read_caps(max_connections, max_rate, max_connection_rate, bind_to)
 
     async def make(store: Repositories) -> tuple[MintedToken, str]:
         minted = await store.tokens.create(
@@ -106,6 +112,7 @@ def create(
             email=email,
             name=name,
             metadata=pairs,
+            caps=caps,
         )
         record = minted.record
         await store.audit.record(
@@ -330,6 +337,7 @@ def show_token(token: TokenRecord, manifest: Manifest | None) -> None:
         ("expires", show_time(token.expires)),
         ("revoked", revoked),
         ("downloads", limit),
+        *show_caps(token.caps),
         ("made by key", token.key),
         ("email", token.email),
         ("name", token.name),

@@ -82,9 +82,14 @@ def default_text(field: FieldInfo) -> str:
 
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """The fields in the order of their declaration, but first the type of a table and what it requires."""
+    """The fields in the order of their declaration, but first the type of a table and what it requires.
+
+    Those of a base, which are declared in a module of their own, come last.
+    """
+    last = model.model_fields.keys() - model.__annotations__.keys() if model is Settings else ()
     fields = sorted(
-        model.model_fields.items(), key=lambda item: (item[0] != "type", not item[1].is_required())
+        model.model_fields.items(),
+        key=lambda item: (item[0] != "type", not item[1].is_required(), item[0] in last),
     )
     return ((name, field) for name, field in fields if name != TABLES)
 
@@ -140,8 +145,11 @@ NAMES: Final = {"local": "files", "s3": "bucket", "gs": "google", "az": "azure"}
 """The name of each type's storage in the example."""
 
 EXAMPLES: Final = {
+    "secrets_key": "/etc/gateway/secrets.key",
+    "secrets_old_key": "/etc/gateway/secrets.old.key",
     "redis_url": "redis://localhost:6379/0",
     "database_url": "postgresql://gateway:PASSWORD@db.example.com/gateway",
+    "web_listen": "unix:/run/download-gateway/web.sock",
     "tls_cert": "/etc/gateway/fullchain.pem",
     "tls_key": "/etc/gateway/privkey.pem",
     "workers": 2,

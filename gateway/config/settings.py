@@ -13,7 +13,8 @@ that child processes and commands agree. A Redis password is part of `redis_url`
 are in its table. Both are in the JSON that child processes are given, but never in a repr, a fault or a help
 text.
 
-The keys of a storage's table are declared in `storages.py`.
+The keys of a storage's table are declared in `storages.py`, settings about customers' data in
+`customer_data.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from typing import Annotated, Any, Final
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.config.cache_settings import CacheSettings
+from gateway.config.caps import CapSettings
+from gateway.config.customer_data import CustomerDataSettings
 from gateway.config.database_url import locate_database
 from gateway.config.messages import describe
 from gateway.config.readers import (
@@ -44,7 +48,6 @@ from gateway.config.readers import (
     ServerChoice,
     Switch,
     WholeSeconds,
-    at_least,
     seconds_from,
     setting,
     unit_of,
@@ -69,10 +72,6 @@ from gateway.runtime.descriptors import FOR_FILES, FOR_OBJECTS
 
 STORAGE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 DEFAULT_TTL: Final = 86_400
-DEFAULT_CACHE: Final = 10 * 2**30
-MIN_CACHE: Final = 64 * 2**20
-"""Eight slices. In a smaller cache, one download's read-ahead would evict what another is being sent."""
-
 MIN_HANG: Final = 2.0
 """Four signs of life (`runtime/heartbeat.py`): one or two may be late on a busy machine."""
 
@@ -86,7 +85,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(UsageSettings, BaseSettings):
+class Settings(CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, BaseSettings):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(
@@ -151,6 +150,12 @@ class Settings(UsageSettings, BaseSettings):
     )
     dashboard_listen: ListenAddress = setting(
         "127.0.0.1:8083", "Where the admin API listens. Keep it private.", unit=UNIT_ADDRESS
+    )
+    web_listen: ListenAddress | None = setting(
+        None,
+        "Where the web process takes what workers pass on to it: /hooks and /my. Set it on all machines.",
+        unit=UNIT_ADDRESS,
+        default_text="the unix socket web.sock below `data`",
     )
     tls_cert: AbsolutePath | None = setting(
         None,
@@ -236,18 +241,6 @@ class Settings(UsageSettings, BaseSettings):
     log_level: LogLevel = setting(
         "info", "The least serious messages that are logged: debug, info, warning or error."
     )
-    cache_path: AbsolutePath | None = setting(
-        None,
-        "A folder on a local disk, which caches what was read from object storages. All workers share it.",
-        unit="path",
-        default_text="no cache",
-    )
-    cache_max_bytes: Annotated[int, at_least(MIN_CACHE)] = setting(
-        DEFAULT_CACHE,
-        "The largest size of the cache. The parts that were not requested for the longest time are removed "
-        "first.",
-        unit="size",
-    )
     storage: dict[str, StorageSettings] = setting(dict, "Storages by name.", default_text="none")
 
     @property
@@ -305,6 +298,11 @@ LISTENERS: Final = tuple(
 """The settings that say where something listens, in the order of their declaration."""
 
 
+def address_of(settings: Settings, name: str) -> Address:
+    """Where one of LISTENERS listens; `web_listen` is a socket below `data` unless it is set."""
+    return Address.parse(getattr(settings, name) or f"unix:{settings.data}/web.sock", is_short=False)
+
+
 def base_url(settings: Settings) -> str:
     """What download links begin with: `public_url`, or a URL made from `listen`. It has no final slash."""
     scheme = "http" if settings.tls_cert is None else "https"
@@ -331,7 +329,7 @@ def load(flags: Mapping[str, Any], config: Path | None, environ: Mapping[str, st
             if path[0] == TABLES:
                 path, text = explain(path, detail, values)
             else:
-                text = _describe(detail)
+                text = describe(detail)
             faults.append(f"{_name(sources, path)}: {text}")
             faulty.add(path[0])
         settings = Settings(**{name: value for name, value in values.items() if name not in faulty})
@@ -351,22 +349,17 @@ def _name(sources: Sequence[Source], path: SettingPath) -> str:
     return toml_path(path)
 
 
-def _describe(detail: Any) -> str:
-    """Describe a fault of the model in a sentence for people."""
-    return describe(detail)
-
-
 def _check_together(settings: Settings, faulty: set[str], sources: Sequence[Source]) -> Iterator[str]:
     """Find settings that are right by themselves but not together. A fault names one that the user gave."""
     pairs = [(name, earlier) for index, name in enumerate(LISTENERS) for earlier in LISTENERS[:index]]
     for pair in pairs:
-        if faulty.isdisjoint(pair) and _address(settings, pair[0]).clashes(_address(settings, pair[1])):
+        if faulty.isdisjoint(pair) and address_of(settings, pair[0]).clashes(address_of(settings, pair[1])):
             given = [name for name in pair if any(source.has((name,)) for source in sources)]
             name = (given or pair)[0]
             other = pair[1] if name == pair[0] else pair[0]
             yield (
-                f"{_name(sources, (name,))}: {_address(settings, name)} collides with "
-                f"{_name(sources, (other,))} ({_address(settings, other)}): give each an address of its own"
+                f"{_name(sources, (name,))}: {address_of(settings, name)} collides with "
+                f"{_name(sources, (other,))} ({address_of(settings, other)}): give each an address of its own"
             )
     if settings.tls_key is not None and settings.tls_cert is None and "tls_cert" not in faulty:
         yield f"{_name(sources, ('tls_key',))}: has no effect without {_name(sources, ('tls_cert',))}"
@@ -391,7 +384,3 @@ def _check_names(settings: Settings, sources: Sequence[Source]) -> Iterator[str]
     for name in settings.storage:
         if not STORAGE_NAME.fullmatch(name):
             yield f"{_name(sources, ('storage', name))}: a storage's name is made of a-z, 0-9, - and _"
-
-
-def _address(settings: Settings, name: str) -> Address:
-    return Address.parse(getattr(settings, name))

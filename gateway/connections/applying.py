@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import aiohttp
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections.repository import Connection, ConnectionRepository
@@ -29,6 +29,7 @@ from gateway.orders.fact_store import leads_of
 from gateway.orders.facts import Fact
 from gateway.orders.knowledge import split
 from gateway.orders.order_writer import Source
+from gateway.orders.privacy import empty_event
 from gateway.platforms.clients.api import Api, ApiRefused, ApiUnavailable, new_session
 from gateway.platforms.clients.registry import CLIENTS
 from gateway.platforms.fields import FieldFault
@@ -41,6 +42,8 @@ AT_ONCE: Final = 50
 MOST_ATTEMPTS: Final = 20
 """Look-ups of one event. With pauses of up to an hour they last for 17 hours."""
 LONGEST_PAUSE: Final = 3600.0
+SEALED_PAUSE: Final = 60.0
+"""Seconds after which an event is looked at again whose connection's secrets could not be read."""
 GIVE_WAY: Final = 3.0
 """While the inbox is pressed, the pause after an event is so many times what it took to apply it."""
 NEEDS_KEY: Final = "the connection has no API key, and without one this event proves nothing"
@@ -83,15 +86,14 @@ class Applier:
             tasks.create_task(self._repeat(lambda: self.look_up_due(session), asyncio.Event()))
 
     async def _repeat(self, work: Callable[[], Awaitable[bool]], wakes: asyncio.Event) -> None:
-        faults = (DatabaseError, SealError)
-        await repeat(work, wakes, faults, _log, "events of platforms cannot be applied now: %s")
+        await repeat(work, wakes, (DatabaseError,), _log, "events of platforms cannot be applied now: %s")
 
     async def apply_due(self) -> bool:
         """Apply the own facts of some events. Returns whether there may be more. Raises DatabaseError."""
         rows = await self._due(INBOX.c.attempts == 0)
         for row in rows:
             began = time.monotonic()
-            await self._apply(row)
+            await self._work_on(row, self._apply(row))
             if self._is_pressed():
                 await asyncio.sleep(GIVE_WAY * (time.monotonic() - began))
         return bool(rows)
@@ -100,8 +102,18 @@ class Applier:
         """Ask the API about some events. Returns whether there may be more."""
         rows = await self._due(INBOX.c.attempts > 0)
         for row in rows:
-            await self._look_up(row, session)
+            await self._work_on(row, self._look_up(row, session))
         return bool(rows)
+
+    async def _work_on(self, row: Row[Any], work: Coroutine[Any, Any, None]) -> None:
+        """Do some work for an event. Where its connection's secrets cannot be read, the event waits alone."""
+        try:
+            await work
+        except SealError as failure:
+            async with self._database.writing() as sql:
+                later = now() + int(1000 * SEALED_PAUSE)
+                same = INBOX.c.id == row.id, INBOX.c.due == row.due, INBOX.c.attempts == row.attempts
+                await sql.execute(update(INBOX).where(*same).values(due=later, error=str(failure)))
 
     async def _due(self, which: Any) -> Sequence[Row[Any]]:
         async with self._database.reading() as sql:
@@ -173,7 +185,11 @@ class Applier:
                 if not await _claim(sql, row):
                     return
                 applied = await apply_facts(sql, source, facts)
-                await _refer(sql, row.id, facts)
+                if applied.forgotten:
+                    await empty_event(sql, row.id)
+                    again = None
+                else:
+                    await _refer(sql, row.id, facts)
                 state = "waiting" if applied.waits else "applied"
                 text = f"it waits for {' and '.join(sorted(applied.waits))}" if applied.waits else None
                 await _set(sql, row, state, text, again)
@@ -239,6 +255,7 @@ async def _renew_waiting(sql: AsyncConnection, row: Row[Any]) -> None:
                 INBOX.c.state == "waiting",
                 INBOX.c.due.is_(None),
                 INBOX.c.id != row.id,
+                func.length(INBOX.c.body) > 0,
                 INBOX.c.id.in_(about),
             )
             .values(due=now(), attempts=0)
@@ -250,5 +267,6 @@ async def renew_connection(sql: AsyncConnection, connection_id: str) -> None:
     await sql.execute(
         update(INBOX)
         .where(INBOX.c.connection_id == connection_id, INBOX.c.state == "waiting", INBOX.c.due.is_(None))
+        .where(func.length(INBOX.c.body) > 0)
         .values(due=now(), attempts=0)
     )

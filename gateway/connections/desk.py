@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 from gateway.connections.applying import Applier
 from gateway.connections.inbox import Inbox
 from gateway.connections.receiving import Receiver
 from gateway.connections.reconciling import Reconciler
 from gateway.connections.repository import ConnectionRepository
+from gateway.connections.rotating import seal_anew
 from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
 
@@ -19,13 +19,18 @@ class ConnectionDesk:
     """The parts. For one event loop."""
 
     def __init__(
-        self, database: Database, data: Path, applied: Callable[[], None], *, allow_loopback: bool = False
+        self,
+        database: Database,
+        box: SecretBox,
+        applied: Callable[[], None],
+        *,
+        allow_loopback: bool = False,
     ) -> None:
-        """data: the folder with the key of the secrets. applied: called when orders may have changed.
+        """box: seals the secrets. applied: called when orders may have changed.
 
         allow_loopback: whether a shop's address may be plain http to this machine.
         """
-        self.connections = ConnectionRepository(database, SecretBox(data))
+        self.connections = ConnectionRepository(database, box)
         self.inbox = Inbox(database)
         self.applier = Applier(
             database,
@@ -44,6 +49,7 @@ class ConnectionDesk:
         """Apply events, look for lost ones, and write down what was counted, until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(seal_anew(self.connections))
                 for work in (self.applier.run(), self._reconciler.run(), self.receiver.run()):
                     tasks.create_task(work)
         finally:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.connections.repository import Connection
@@ -138,8 +138,21 @@ class Inbox:
             return [Stored(*row) for row in await sql.execute(query)]
 
     async def replay(self, connection_id: str, event_id: str) -> None:
-        """Let an event be applied once more. Raises DatabaseError, Declined: event_unknown."""
+        """Let an event be applied once more.
+
+        Raises DatabaseError, Declined: event_unknown, event_emptied.
+        """
         async with self._database.writing() as sql:
+            size = await sql.execute(
+                select(func.length(INBOX.c.body)).where(
+                    INBOX.c.connection_id == connection_id, INBOX.c.id == event_id
+                )
+            )
+            if size.scalar_one_or_none() == 0:
+                raise Declined(
+                    "event_emptied",
+                    "What the event said was removed, because its customer was erased or its time was over.",
+                )
             done = await sql.execute(
                 update(INBOX)
                 .where(INBOX.c.connection_id == connection_id, INBOX.c.id == event_id)

@@ -110,6 +110,11 @@ class ConnectionRepository:
                 self._read(row) for row in await sql.execute(select(CONNECTION).order_by(CONNECTION.c.id))
             ]
 
+    async def list_ids(self) -> list[str]:
+        """The ids of all connections, also of those whose secrets cannot be read."""
+        async with self.database.reading() as sql:
+            return list(await sql.scalars(select(CONNECTION.c.id).order_by(CONNECTION.c.id)))
+
     async def create(
         self,
         kind: str,
@@ -171,10 +176,43 @@ class ConnectionRepository:
         if not done.rowcount:
             raise _unknown()
 
-    async def keep_cursor(self, identifier: str, cursor: dict[str, Any]) -> None:
-        """Write down how far the connection was looked through."""
+    async def seal_anew(self) -> tuple[int, dict[str, SealError]]:
+        """Seal with the key of now what has an older one. Raises DatabaseError.
+
+        Returns how many connections it was, and why others cannot be opened, by their names.
+        """
+        async with self.database.reading() as sql:
+            rows = (await sql.execute(select(CONNECTION.c.id, CONNECTION.c.name, CONNECTION.c.secrets))).all()
+        sealed, failed = 0, dict[str, SealError]()
+        for row in rows:
+            try:
+                if self._box.is_current(row.secrets, row.id):
+                    continue
+                new = self._box.seal(self._box.open(row.secrets, row.id), row.id)
+            except SealError as failure:
+                failed[row.name] = failure
+                continue
+            async with self.database.writing() as sql:
+                done = await sql.execute(
+                    update(CONNECTION)
+                    .where(CONNECTION.c.id == row.id, CONNECTION.c.secrets == row.secrets)
+                    .values(secrets=new)
+                )
+            sealed += done.rowcount
+        self._forget()
+        return sealed, failed
+
+    async def keep_cursor(self, identifier: str, cursor: dict[str, Any], before: Any) -> bool:
+        """Write down how far the connection was looked through. Returns whether that was done.
+
+        before: what was written there. Where it is something else now, another process goes on.
+        """
+        same = CONNECTION.c.cursor.is_(None) if before is None else CONNECTION.c.cursor == before
         async with self.database.writing() as sql:
-            await sql.execute(update(CONNECTION).where(CONNECTION.c.id == identifier).values(cursor=cursor))
+            done = await sql.execute(
+                update(CONNECTION).where(CONNECTION.c.id == identifier, same).values(cursor=cursor)
+            )
+        return bool(done.rowcount)
 
     async def count(self, identifier: str, *, events: int | None, refused: int, reason: str | None) -> None:
         """Add what was counted: the last event, and refused deliveries with the last reason."""

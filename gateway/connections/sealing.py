@@ -1,6 +1,8 @@
 """Secrets of connections at rest: encrypted with a key that is not in the database.
 
-The key is 32 random bytes in a file below `data`, mode 0600, made when the first secret is stored. Sealed is
+The key is 32 random bytes in a file below `data`, mode 0600, made when the first secret is stored; or it is
+a setting. What was sealed with the key before that one, which is another setting or that file, is opened,
+too, and is sealed anew by the web process. Sealed is
 JSON, by AES-256-GCM with a random nonce and the connection's id as associated data: a sealed value put into
 another row cannot be opened. A copy of the database alone tells nothing.
 """
@@ -17,11 +19,12 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from gateway.config.secret_keys import KEY_BYTES, load_key
+from gateway.config.settings import Settings
 from gateway.errors import DatabaseError
 from gateway.runtime.system_errors import advise
 
 KEY_FILE: Final = "secrets.key"
-KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 """As NIST SP 800-38D recommends for GCM. A random nonce is safe for 2^32 values of one key."""
 
@@ -34,43 +37,70 @@ class SealError(DatabaseError):
 
 
 class SecretBox:
-    """Seals and opens values. The key is read when it is needed first."""
+    """Seals and opens values. The keys are read when they are needed first."""
 
-    def __init__(self, folder: Path) -> None:
-        """folder: the setting `data`."""
+    def __init__(self, folder: Path, key: str | None = None, old_key: str | None = None) -> None:
+        """folder, key, old_key: the settings `data`, `secrets_key` and `secrets_old_key`."""
         self.path: Final = folder / KEY_FILE
-        self._cipher: AESGCM | None = None
+        self._key: Final = key
+        self._old_key: Final = old_key
+        self._ciphers: list[AESGCM] = []
+
+    @classmethod
+    def of(cls, settings: Settings) -> SecretBox:
+        """The box of the settings."""
+        return cls(settings.data, settings.secrets_key, settings.secrets_old_key)
 
     def seal(self, value: dict[str, Any], name: str) -> bytes:
         """Encrypt a value of JSON. name: of the row that it is for. Raises SealError."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._open_key(make=True).encrypt(nonce, json.dumps(value).encode(), name.encode())
+        cipher = self._open_keys(make=True)[0]
+        return nonce + cipher.encrypt(nonce, json.dumps(value).encode(), name.encode())
 
     def open(self, sealed: bytes, name: str) -> dict[str, Any]:
-        """Decrypt what `seal` made for this row. Raises SealError."""
-        cipher = self._open_key(make=False)
-        try:
-            content = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
-        except (InvalidTag, ValueError):
-            raise SealError(
-                f"The secrets of a connection were stored with another key than that in {self.path}. Put "
-                "that file back from a backup, or give the connection its secrets again."
-            ) from None
-        value: dict[str, Any] = json.loads(content)
-        return value
+        """Decrypt what `seal` made for this row, with this key or the old one. Raises SealError."""
+        return self._open(sealed, name)[0]
 
-    def _open_key(self, *, make: bool) -> AESGCM:
-        if self._cipher is None:
-            try:
-                self._cipher = AESGCM(self._read(make=make))
-            except OSError as error:
-                text = f"The key of the secrets, {self.path}, cannot be used: {advise(error)}."
-                raise SealError(text) from None
-            except ValueError:
-                raise SealError(
-                    f"{self.path} is damaged: it must have {KEY_BYTES} bytes. Put it back."
-                ) from None
-        return self._cipher
+    def is_current(self, sealed: bytes, name: str) -> bool:
+        """Whether a value was sealed with the key that is used now. Raises SealError."""
+        return self._open(sealed, name)[1] == 0
+
+    def _open(self, sealed: bytes, name: str) -> tuple[dict[str, Any], int]:
+        for place, cipher in enumerate(self._open_keys(make=False)):
+            with contextlib.suppress(InvalidTag, ValueError):
+                content = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
+                value: dict[str, Any] = json.loads(content)
+                return value, place
+        raise SealError(
+            f"The secrets of a connection were stored with another key than {self.label}. Give that key back"
+            ", as `secrets_old_key` if it was replaced, or give the connection its secrets again."
+        )
+
+    @property
+    def label(self) -> str:
+        """Names the key to people."""
+        return f"that in {self.path}" if self._key is None else "the setting `secrets_key`"
+
+    def _open_keys(self, *, make: bool) -> list[AESGCM]:
+        """The ciphers, the one that seals first."""
+        if not self._ciphers:
+            key = self._key
+            ciphers = [self._of_file(make=make) if key is None else _of_setting("secrets_key", key)]
+            if self._old_key is not None:
+                ciphers.append(_of_setting("secrets_old_key", self._old_key))
+            if self._key is not None and self.path.exists():  # it was the key before there was a setting
+                ciphers.append(self._of_file(make=False))
+            self._ciphers = ciphers
+        return self._ciphers
+
+    def _of_file(self, *, make: bool) -> AESGCM:
+        try:
+            return AESGCM(self._read(make=make))
+        except OSError as error:
+            text = f"The key of the secrets, {self.path}, cannot be used: {advise(error)}."
+            raise SealError(text) from None
+        except ValueError:
+            raise SealError(f"{self.path} is damaged: it must have {KEY_BYTES} bytes. Put it back.") from None
 
     def _read(self, *, make: bool) -> bytes:
         try:
@@ -102,3 +132,12 @@ class SecretBox:
         if len(key) != KEY_BYTES:
             raise ValueError("damaged")
         return key
+
+
+def _of_setting(name: str, value: str) -> AESGCM:
+    try:
+        return AESGCM(load_key(value))
+    except OSError as error:
+        raise SealError(f"The file of the setting {name} cannot be used: {advise(error)}.") from None
+    except ValueError as error:
+        raise SealError(f"The file of the setting {name} {error}.") from None

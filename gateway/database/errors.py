@@ -6,7 +6,6 @@ The text of those exceptions has the statement and its parameters, and so custom
 from __future__ import annotations
 
 import errno
-import re
 import sqlite3
 from typing import Final
 
@@ -60,7 +59,40 @@ _POSTGRES_KINDS: Final = (
 )
 """By the beginning of SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
 
-_REASON_LENGTH: Final = 200
+_SQLITE_REASONS: Final = {
+    sqlite3.SQLITE_ERROR: "a table or a column is missing, or a statement is wrong",
+    sqlite3.SQLITE_PERM: "the file may not be opened",
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only",
+    sqlite3.SQLITE_IOERR: "reading or writing the file failed",
+    sqlite3.SQLITE_CORRUPT: "the file has content that does not fit together",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+    sqlite3.SQLITE_AUTH: "the operation is not allowed",
+    sqlite3.SQLITE_NOTADB: "the file is not one of SQLite",
+    sqlite3.SQLITE_NOMEM: "there is not enough memory",
+    sqlite3.SQLITE_INTERRUPT: "the operation was interrupted",
+}
+
+_POSTGRES_REASONS: Final = (
+    ("53300", "it has too many connections"),
+    ("53200", "it has not enough memory"),
+    ("53", "it lacks resources"),
+    ("57P03", "it is starting up or shutting down"),
+    ("57P01", "it is shutting down"),
+    ("57014", "the statement was cancelled"),
+    ("57", "an operator intervened"),
+    ("3D000", "there is no database of this name"),
+    ("28P01", "the password is wrong"),
+    ("28000", "the user is unknown, or may not connect from here"),
+    ("28", "the user is not accepted"),
+    ("42501", "the user lacks a permission"),
+    ("42P01", "a table is missing"),
+    ("42", "a table or a column is missing, or a statement is wrong"),
+    ("25006", "it is read-only, as a standby is"),
+    ("08", "the connection was lost"),
+    ("22", "a value does not fit its column"),
+    ("XX", "its files are damaged"),
+)
+"""By the beginning of SQLSTATE, the longest first."""
 
 
 def explain(error: BaseException, label: str) -> GatewayError:
@@ -102,11 +134,19 @@ def _kind(error: BaseException, cause: BaseException) -> str:
 
 
 def _reason(cause: BaseException) -> str:
-    """The first line of the cause's own text, without what may be a value."""
+    """Why, in our own words: a driver's text may have values, and is not written for the reader."""
     if isinstance(cause, TimeoutError | PoolTimeout):
         return "it did not answer in time"
     if isinstance(cause, OSError):
         return describe(cause)
-    line = (str(cause).splitlines() or [""])[0]
-    text = re.sub(r"'[^']*'|\"[^\"]*\"|://\S+", "…", line)[:_REASON_LENGTH].rstrip(". ")
-    return text or type(cause).__name__
+    state = getattr(cause, "sqlstate", None)
+    if isinstance(state, str):
+        words = next(
+            (text for start, text in _POSTGRES_REASONS if state.startswith(start)), "it gives no reason"
+        )
+        return f"{words} (SQLSTATE {state})"
+    code = getattr(cause, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        words = _SQLITE_REASONS.get(code & 0xFF, "it gives no reason")
+        return f"{words} ({getattr(cause, 'sqlite_errorname', code)})"
+    return f"its driver gives no reason ({type(cause).__name__})"

@@ -32,6 +32,7 @@ from aiohttp.hdrs import RANGE, USER_AGENT
 from gateway.dataplane.exchange import NO_HEADERS, Exchange
 from gateway.http.percent import percent_decode
 from gateway.http.repairs import find_token_alone
+from gateway.runtime.log import format_second
 from gateway.runtime.log_file import LogFile
 from gateway.secrets import MAX_TOKEN_LENGTH, REDACTED, TOKEN_LENGTH, redact
 
@@ -162,16 +163,11 @@ def format_line(exchange: Exchange, client: str, ended: float) -> str:
     if quoted_range:
         result += f', "range": {quoted_range}'
     return (
-        f'{{"time": "{_clock(second)}.{rest:03}Z", "client": "{client}"'
+        f'{{"time": "{format_second(second)}.{rest:03}Z", "client": "{client}"'
         f'{members(exchange.method, path, agent)}, "status": {status}, "sent": {exchange.sent}, '
         f'"seconds": {exchange.ended - exchange.started:.4f}'
         f"{token}{result}}}\n"
     )
-
-
-@lru_cache(maxsize=4)
-def _clock(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _make_members(method: str, path: str, agent: str) -> str:

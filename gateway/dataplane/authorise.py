@@ -16,9 +16,11 @@ from urllib.parse import quote
 
 from aiohttp import hdrs
 
+from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.resolve import ResolvedIndex, Resolver
+from gateway.dataplane.token_limits import TokenLimits
 from gateway.errors import BAD_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND, Refused
 from gateway.http.client_address import TrustedProxies
 from gateway.http.forward_auth import NGINX, Original, permission_head, read_original
@@ -45,12 +47,16 @@ class Authorisation:
         proxies: TrustedProxies,
         accel_prefixes: dict[str, str],
         fast_path: FastPath,
+        guard: AttemptGuard,
+        limits: TokenLimits,
     ) -> None:
         self._claims = claims
         self._resolver = resolver
         self._proxies = proxies
         self._accel_prefixes = accel_prefixes
         self._fast_path = fast_path
+        self._guard = guard
+        self._limits = limits
         self._file_fields = lru_cache(maxsize=FIELDS_KEPT)(self._describe)
 
     async def answer(self, exchange: Exchange, command: TokenRead | None = None) -> None:
@@ -83,15 +89,21 @@ class Authorisation:
         if original.method not in _METHODS:
             raise Refused(METHOD_NOT_ALLOWED)
         target = read_target(original.target)
+        token = exchange.asked_token
         if target.kind is TargetKind.OTHER:
             raise Refused(NOT_FOUND)
         if command is None:
             authorization = exchange.headers.getall(hdrs.AUTHORIZATION, ())
             token = request_token(target.token, authorization, target.file)
             exchange.token_id = token_id(token)
+            self._guard.check(exchange)
             command = self._claims.read_token(exchange.token_id)
         reply = await command
         digest = opened_manifest(reply)
+        self._guard.note_valid(exchange.token_id)
+        caps = self._limits.of(reply.caps)
+        if caps is not None:
+            await self._limits.check_client(exchange, token, caps, binds=original.method == "GET")
         resolved = await self._resolver.resolve(digest, target.file)
         if isinstance(resolved, ResolvedIndex):
             return b""

@@ -12,7 +12,7 @@ The rules:
 - A connection gives one answer at a time, and no answer while the client leaves earlier ones unread.
 - A request body is dropped before the request is answered. When it is longer than MAX_BODY_BYTES, invalid or
   late, or when the client wants to be told to send it, the answer is given without it, and the connection
-  closes.
+  closes. The body of a request that is passed on to the web process (passing.py) goes on as it arrives.
 - A client may end its side at once. The requests that it sent before are still answered.
 - We end our side first, and go on reading for a moment before we close, because a reset could overtake our
   answer.
@@ -24,13 +24,13 @@ import asyncio
 import contextlib
 import socket
 import struct
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
+from gateway.dataplane.connection_server import ConnectionServer
 from gateway.dataplane.connection_state import TIMEOUTS, WAITING_FOR_A_REQUEST, Event, State, after
 from gateway.dataplane.delivery.client_socket import ClientSocket
-from gateway.dataplane.exchange import ClientGone, Exchange, ServerState
-from gateway.dataplane.request_reader import RequestReader
-from gateway.dataplane.timeouts import Limits, Timeout, Watch
+from gateway.dataplane.exchange import ClientGone, Exchange
+from gateway.dataplane.timeouts import Timeout, Watch
 from gateway.errors import OVERLOADED, Refusal, Refused
 from gateway.http.framing import HEAD_END, Body, check_beginning
 from gateway.http.pages import refusal_answer
@@ -59,26 +59,6 @@ _BETWEEN: Final = frozenset((State.NEW, State.IDLE))
 _ENDING: Final = frozenset((State.LINGERING, State.CLOSED))
 _IDLE: Final = State.IDLE
 _ANSWERING: Final = State.ANSWERING
-
-
-class ConnectionServer(ServerState, Protocol):
-    """The part of the server that a connection needs, in addition to its exchanges' part: see server.py."""
-
-    limits: Limits
-    reader: RequestReader
-    connections: dict[ClientConnection, asyncio.Transport]
-
-    def begin(self, exchange: Exchange, /) -> None:
-        """Begin to answer a request. Whatever happens, it is answered, and the exchange ended."""
-
-    def begin_any(self, exchange: Exchange, /) -> None:
-        """The same for a request that may ask for something else than a download or an authorisation."""
-
-    def record(self, exchange: Exchange, /) -> None:
-        """Count and log an exchange that has ended."""
-
-    def record_unread(self, peer: Any, status: int, code: str, /) -> None:
-        """Count and log what ended before a request was read: a refusal, or a head that came too late."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -169,6 +149,8 @@ class ClientConnection(asyncio.Protocol):
             self.exchange.keep_alive = False
         if self.state is State.READING_BODY:
             self._answer_without_body()
+        elif self.exchange is not None and self.exchange.body is not None:
+            self.sender.client_ended()
         elif self._is_waiting_for_a_request():
             self.state = _AFTER_CLIENT_EOF[self.state]
         return self.state is not State.LINGERING and not self.is_tls()
@@ -235,6 +217,9 @@ class ClientConnection(asyncio.Protocol):
         if body is None:
             self._begin(exchange)
             return
+        if self.server.passes_on(exchange):
+            self._begin_with_body(exchange, body)
+            return
         self.state = _AFTER_BODY_AWAITED[self.state]
         self._body = body
         if "Expect" in exchange.headers or (body.length or 0) > MAX_BODY_BYTES:
@@ -264,6 +249,14 @@ class ClientConnection(asyncio.Protocol):
         self._body = None
         self._begin(self.exchange)
 
+    def _begin_with_body(self, exchange: Exchange, body: Body) -> None:
+        """Begin to answer a request whose sender takes the body as it arrives."""
+        exchange.body = body
+        data, self._pending = self._pending, b""
+        self._begin(exchange)
+        if data and self.state is _ANSWERING:
+            self._keep(data)
+
     def _begin(self, exchange: Exchange) -> None:
         """Begin to answer."""
         self.state = _AFTER_REQUEST[self.state]
@@ -278,8 +271,11 @@ class ClientConnection(asyncio.Protocol):
     # One answer after the other.
 
     def _keep(self, data: bytes) -> None:
-        """Keep what arrives during an answer, to read it afterwards."""
-        if self.exchange is not None and not self.exchange.keep_alive:
+        """Keep what arrives during an answer, to read it afterwards. A body that is passed on goes on."""
+        exchange = self.exchange
+        if exchange is not None and exchange.body is not None:
+            data = self.sender.take_body(data)
+        if exchange is not None and not exchange.keep_alive:
             return  # the connection closes after this answer, so these bytes are not needed
         self._pending += data
         if len(self._pending) > MAX_PENDING_BYTES and self.transport is not None:
@@ -337,6 +333,10 @@ class ClientConnection(asyncio.Protocol):
     def is_tls(self) -> bool:
         """Whether bytes go through TLS."""
         return self.transport is not None and self.transport.get_extra_info("sslcontext") is not None
+
+    def is_full(self) -> bool:
+        """Whether the client leaves unread what it was sent."""
+        return self._paused
 
     def reset(self) -> None:
         """Break the connection with a reset: the kernel sends nothing more, and keeps nothing."""

@@ -27,6 +27,7 @@ from typing import Any
 
 from aiohttp import hdrs
 
+from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.authorise import Authorisation
 from gateway.dataplane.delivery.batched_span import BatchedSpan, send_in_batch
 from gateway.dataplane.delivery.relay import Relay
@@ -35,6 +36,7 @@ from gateway.dataplane.ending import Endings
 from gateway.dataplane.exchange import Exchange
 from gateway.dataplane.fast_path import ANSWERED, NOT_POSSIBLE, FastPath
 from gateway.dataplane.resolve import ResolvedIndex, Resolver
+from gateway.dataplane.token_limits import TokenLimits
 from gateway.errors import BAD_REQUEST, NOT_FOUND, Refused
 from gateway.http.client_address import FORWARDED, TrustedProxies
 from gateway.http.forward_auth import NGINX
@@ -54,10 +56,12 @@ from gateway.runtime.metrics import (
 )
 from gateway.secrets import token_id
 from gateway.storage.interface import Blob, ObjectBlob, Storage
+from gateway.tokens.caps import Caps
 from gateway.tokens.claims import Claims, TokenRead, opened_manifest
 from gateway.tokens.leases import Leases
 from gateway.tokens.reservations import Reservation
 from gateway.tokens.takeovers import Takeovers
+from gateway.tokens.transfers import Transfers
 
 
 class Downloads:
@@ -79,6 +83,9 @@ class Downloads:
         public_url: str,
         base_url: str,
         counters: Counters,
+        guard: AttemptGuard,
+        limits: TokenLimits,
+        transfers: Transfers,
     ) -> None:
         self._claims = claims
         self._leases = leases
@@ -92,16 +99,26 @@ class Downloads:
         self._base_url = base_url
         self._count = counters.add
         self._add_file = counters.add_file
+        self._guard = guard
+        self._over = guard.over
+        self._limits = limits
+        self._transfers = transfers
 
     def begin(self, exchange: Exchange) -> None:
         """Begin to answer one request, which is answered whatever happens. Never raises."""
         if exchange.token:
             exchange.token_id = token_id(exchange.token)
+            if self._over and self._fast_path.refuse_attempt(exchange):
+                self._endings.end(exchange)
+                return
             read = self._claims.read_token if exchange.range else self._claims.read_and_claim
             read(exchange.token_id).add_done_callback(self._on_token_read, exchange)
         elif exchange.asked_token and self._proxies.trusts(exchange.connection.peer):
             exchange.dialect = NGINX
             exchange.token_id = token_id(exchange.asked_token)
+            if self._over and self._guard.seconds_over(exchange):
+                step(self._endings.run(exchange, self._route))
+                return
             self._claims.read_token(exchange.token_id).add_done_callback(self._on_token_read, exchange)
         else:
             step(self._endings.run(exchange, self._route))
@@ -172,9 +189,12 @@ class Downloads:
         """
         if command is None:
             exchange.token_id = token_id(token)
+            self._guard.check(exchange)
             command = self._claims.read_token(exchange.token_id)
         reply = await command
         digest = opened_manifest(reply)
+        self._guard.note_valid(exchange.token_id)
+        caps = self._limits.of(reply.caps)
         reservation = None
         if reply.limit is not None:
             reserved = max(0, reply.reserved)
@@ -184,25 +204,30 @@ class Downloads:
         try:
             resolved = await self._resolver.resolve(digest, name)
             if isinstance(resolved, ResolvedIndex):
+                await self._limits.check_client(exchange, token, caps, binds=False)
                 limited = len(resolved.manifest.files) if reply.limit is not None else 0
                 terms = await self._claims.terms(exchange.token_id, resolved.manifest.product, limited)
                 self._send_index(exchange, resolved, token if in_url else "", terms)
                 return
             number, representation, storage, blob = resolved
             with blob:
-                if exchange.token:
-                    plan = plan_range(exchange.range, representation)
-                else:
-                    plan = plan_answer(exchange.method, exchange.headers, representation)
+                plan = (
+                    plan_range(exchange.range, representation)
+                    if exchange.token
+                    else plan_answer(exchange.method, exchange.headers, representation)
+                )
                 if blob.as_object is not None:
                     plan = await _check_object(exchange, storage, blob.as_object, representation, plan)
+                if caps is not None:
+                    binds = bool(plan.segments) or plan.status == REDIRECT
+                    await self._limits.check_client(exchange, token, caps, binds=binds)
                 if plan.refusal is not None:
                     exchange.refuse(plan.refusal, fields=plan.head)
                     return
                 if reservation is not None and plan.amount > reservation.amount:
                     await reservation.reserve(number, plan, representation.file.size)
                 exchange.served = representation
-                await self._deliver(exchange, blob, plan, reservation)
+                await self._deliver(exchange, blob, plan, reservation, caps)
                 if exchange.token and blob.as_file is not None and name in (None, representation.file.name):
                     self._fast_path.keep_file((digest, name or ""), storage, representation, blob.as_file)
                 if plan.status == REDIRECT and reservation is not None:
@@ -231,21 +256,22 @@ class Downloads:
         exchange.respond(200, *answer)
 
     async def _deliver(
-        self, exchange: Exchange, blob: Blob, plan: Plan, reservation: Reservation | None
+        self, exchange: Exchange, blob: Blob, plan: Plan, reservation: Reservation | None, caps: Caps | None
     ) -> None:
         """Send a plan in the way that suits the blob."""
         file, remote = blob.as_file, blob.as_object
+        is_paced = caps is not None and caps.is_paced and bool(plan.segments)
         if plan.status == PARTIAL:
             exchange.spans = [segment.span for segment in plan.segments]
         try:
             if file is None and remote is not None and plan.segments:
-                await self._run(Relay(exchange, (remote,)), plan, reservation)
+                await self._run(exchange, Relay(exchange, (remote,)), plan, reservation, caps)
             elif file is None:
                 exchange.respond(plan.status, plan.head)
-            elif not send_at_once(exchange, file, plan):
-                batched = send_in_batch(exchange, file, plan)
+            elif is_paced or not send_at_once(exchange, file, plan):
+                batched = None if is_paced else send_in_batch(exchange, file, plan)
                 if batched is None or not await batched:
-                    await self._run(Transfer(exchange, (file,)), plan, reservation)
+                    await self._run(exchange, Transfer(exchange, (file,)), plan, reservation, caps)
         finally:
             self._count_sent(exchange, plan.amount if plan.segments else 0)
 
@@ -255,19 +281,33 @@ class Downloads:
         with batched.blob as blob:
             try:
                 await batched
-                await self._run(Transfer(exchange, (blob,)), plan, None)
+                await self._run(exchange, Transfer(exchange, (blob,)), plan, None, None)
             finally:
                 self._count_sent(exchange, plan.amount)
 
-    async def _run(self, delivery: Transfer | Relay, plan: Plan, reservation: Reservation | None) -> None:
+    async def _run(
+        self,
+        exchange: Exchange,
+        delivery: Transfer | Relay,
+        plan: Plan,
+        reservation: Reservation | None,
+        caps: Caps | None,
+    ) -> None:
         """Send a plan, which may take a while. The reserved bytes are leased until the delivery ends."""
-        if reservation is not None:
-            reservation.lease_to(delivery, plan)
+        held = None
+        if caps is not None and not exchange.begun:
+            held = await self._limits.begin(exchange.token_id, delivery, caps)
+        self._transfers.begin(exchange.token_id, delivery)
         self._count(DOWNLOADS_RUNNING)
         try:
+            if reservation is not None:
+                reservation.lease_to(delivery, plan)
             await delivery.run(plan)
         finally:
             self._count(DOWNLOADS_RUNNING, -1)
+            self._transfers.end(delivery)
+            if held is not None:
+                held.end()
 
     def _count_sent(self, exchange: Exchange, amount: int) -> None:
         """Count what was sent of a file. amount: bytes that the answer promised, or 0."""

@@ -2,7 +2,7 @@
 
 As long as no head has been sent, an exception becomes an answer:
 
-    Refused             the refusal that it carries
+    Refused             the refusal that it carries; for `token_invalid`, see attempt_guard.py
     no descriptor left  `overloaded`, whatever exception says so
     StoreUnavailable    `store_unavailable`; counted
     StorageError        `storage_failed`; counted and logged. With `Retry-After`, if the error says when
@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import (
     OVERLOADED,
@@ -38,8 +39,9 @@ _log = logging.getLogger("gateway")
 class Endings:
     """Ends the exchanges of one worker. Its methods never raise."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, guard: AttemptGuard | None = None) -> None:
         self._count = counters.add
+        self._guard = guard or AttemptGuard()
 
     async def run(
         self,
@@ -68,7 +70,7 @@ class Endings:
         """Answer what can be answered; break the connection otherwise."""
         detail = None
         if isinstance(error, Refused):
-            refusal, detail = error.refusal, error.detail
+            refusal, detail = self._guard.judge(exchange, error.refusal), error.detail
         elif isinstance(error, StoreUnavailable):
             self._count(STORE_ERRORS)
             refusal = STORE_UNAVAILABLE

@@ -18,6 +18,7 @@ from gateway.dataplane.delivery.send_scheduler import SendScheduler
 from gateway.errors import PASSWORD_MISSING, TOKEN_MISSING, Refusal
 from gateway.http.fields import prefers_html, prefers_json
 from gateway.http.forward_auth import Dialect, refusal_fields
+from gateway.http.framing import Body
 from gateway.http.pages import refusal_answer
 from gateway.http.plans import Representation
 from gateway.http.ranges import Span
@@ -96,13 +97,11 @@ class Exchange:
     What a client sent is kept only until the answer is decided, because sending it may take long. After that,
     target and headers have what the log needs, cut to KEPT_CHARACTERS: `forget_head`.
 
+    body: of a request that is passed on; any other one is dropped.
     keep_alive: whether the connection serves another request afterwards. begun: whether the head has been
     sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
-    looks. started, answered, ended: seconds of the monotonic clock; answered is when the head was begun, and
-    0 where the whole answer was sent at once, as it ended. token_id, status, code, sent (bytes of file
-    content) and whole (all that was asked for was sent): for the log, filled in while the request is
-    answered. served, spans, handed_over: for the event of usage: the file that is sent; the spans of it, None
-    for the whole; and when the kernel had all that a transfer sends (0: when it ended).
+        self.answered = monotonic()
+        if server.cors_origins and has_cors:
     """
 
     # Defaults of the class, which most exchanges never change. Setting them would cost time for each request.
@@ -126,6 +125,7 @@ class Exchange:
     whole = False
     begun = False
     dialect: Dialect | None = None
+    body: Body | None = None
 
     def __init__(
         self,
@@ -155,11 +155,11 @@ class Exchange:
         complete = self.begin(status, head)
         transport.write(complete if self.method == "HEAD" else complete + body)
 
-    def begin(self, status: int, head: bytes) -> bytes:
+    def begin(self, status: int, head: bytes, has_cors: bool = True) -> bytes:
         """Complete a head, which the caller sends at once. After this call no other answer is possible.
 
-        head: the status line and the fields, each ended by CRLF, without the empty line. Date, CORS and
-        Connection fields are added here.
+        head: the status line and the fields, each ended by CRLF, without the empty line. Date, CORS (unless
+        has_cors is False) and Connection fields are added here.
         """
         server = self.connection.server
         if server.draining:
@@ -167,7 +167,7 @@ class Exchange:
         self.status = status
         self.begun = True
         self.answered = monotonic()
-        if server.cors_origins:
+        if server.cors_origins and has_cors:
             head += cors_fields(server.cors_origins, self.headers.get("Origin"))
         if self.headers is not NO_HEADERS:
             self.forget_head()

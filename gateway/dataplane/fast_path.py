@@ -21,10 +21,11 @@ from enum import Enum
 from time import monotonic
 from typing import Final, TypeVar
 
+from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.delivery.batched_span import BatchedSpan, batch_span, fits_batch
-from gateway.dataplane.delivery.transfer import SMALL_BYTES
+from gateway.dataplane.delivery.paced import SMALL_BYTES
 from gateway.dataplane.exchange import Exchange
-from gateway.errors import TOKEN_INVALID, StorageError
+from gateway.errors import TOKEN_INVALID, TOO_MANY_ATTEMPTS, Refusal, StorageError, with_retry_after
 from gateway.http.forward_auth import permission_head
 from gateway.http.pages import refusal_answer
 from gateway.http.plans import Representation
@@ -35,6 +36,9 @@ from gateway.tokens.claims import TokenReply
 
 ANSWERS_KEPT: Final = 1024
 """How many answers of each kind a worker keeps. With the largest of small files they take 32 MiB."""
+
+_FREE: Final = (None, None, None)
+"""Of a TokenReply revoked, limit and caps, where nothing limits the token."""
 
 T = TypeVar("T")
 AnswerKey = tuple[bytes, str]
@@ -96,12 +100,16 @@ class KeptAnswer:
 class FastPath:
     """Keeps answers and sends them. One worker has one."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, guard: AttemptGuard | None = None, *, keeps: bool = True) -> None:
+        """keeps: False where every token has limits that the ordinary way has to look at."""
+        self._keeps = keeps
+        self._guard = guard or AttemptGuard()
+        self._note_valid = self._guard.note_valid
         self._add_file = counters.add_file
         self._files: dict[AnswerKey, KeptAnswer] = {}
         self._permissions: dict[AnswerKey, KeptAnswer] = {}
+        self._refusals: dict[tuple[int, bool], tuple[Refusal, bytes, bytes]] = {}
         self._locations: dict[AnswerKey, tuple[Storage, Representation]] = {}
-        self._refusals = {html: refusal_answer(TOKEN_INVALID, None, html=html) for html in (False, True)}
 
     def answer(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Answer a plain request, if that is possible at once. The caller ends the exchange.
@@ -118,13 +126,16 @@ class FastPath:
         if exchange.range:
             return self._answer_span(exchange, reply)
         if reply.manifest is None or reply.revoked is not None:
-            head, body = self._refusals[bool(exchange.accept) and exchange.prefers_html()]
-            exchange.status, exchange.code = TOKEN_INVALID.status, TOKEN_INVALID.code
-            transport.write(b"".join((head, server.plain_tail, body)))
+            self._refuse(exchange, self._guard.note_refused(exchange))
             return ANSWERED
+        self._note_valid(exchange.token_id)
         key = (reply.manifest, exchange.file)
         kept = self._files.get(key)
-        if kept is None or (reply.limit is not None and reply.reserved != kept.amount):
+        if (
+            kept is None
+            or reply.caps is not None
+            or (reply.limit is not None and reply.reserved != kept.amount)
+        ):
             return NOT_POSSIBLE
         if monotonic() - kept.checked >= FRESH_SECONDS and not kept.check():
             del self._files[key]
@@ -140,14 +151,41 @@ class FastPath:
             self._add_file(kept.amount)
         return ANSWERED
 
+    def refuse_attempt(self, exchange: Exchange) -> bool:
+        """Refuse a plain request of a client over the line of refused attempts, without asking the store.
+
+        Returns False, and does nothing, where the request is to be answered in another way. To be called only
+        while `AttemptGuard.over` is not empty.
+        """
+        if exchange.connection.transport is None or exchange.connection.server.draining:
+            return False
+        seconds = self._guard.seconds_over(exchange)
+        if seconds:
+            self._refuse(exchange, seconds)
+        return seconds > 0
+
+    def _refuse(self, exchange: Exchange, seconds: int) -> None:
+        """Answer that the token is not valid, or that there were too many attempts: wait so many seconds."""
+        connection = exchange.connection
+        html = bool(exchange.accept) and exchange.prefers_html()
+        kept = self._refusals.get((seconds, html))
+        if kept is None:
+            refusal = with_retry_after(TOO_MANY_ATTEMPTS, seconds) if seconds else TOKEN_INVALID
+            kept = self._refusals[seconds, html] = (refusal, *refusal_answer(refusal, None, html))
+        refusal, head, body = kept
+        exchange.status, exchange.code = refusal.status, refusal.code
+        assert connection.transport is not None
+        connection.transport.write(b"".join((head, connection.server.plain_tail, body)))
+
     def _answer_question(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Tell a front proxy what to send."""
-        if reply.manifest is None or reply.revoked is not None or reply.limit is not None:
+        if reply.manifest is None or reply[1:4] != _FREE:
             return NOT_POSSIBLE
         key = (reply.manifest, exchange.file)
         kept = self._permissions.get(key)
         if kept is None:
             return NOT_POSSIBLE
+        self._note_valid(exchange.token_id)
         if monotonic() - kept.checked >= FRESH_SECONDS and not kept.check():
             del self._permissions[key]
             return NOT_POSSIBLE
@@ -162,7 +200,7 @@ class FastPath:
 
     def _answer_span(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Send one span of a file."""
-        if reply.manifest is None or reply.revoked is not None or reply.limit is not None:
+        if reply.manifest is None or reply[1:4] != _FREE:
             return NOT_POSSIBLE
         location = self._locations.get((reply.manifest, exchange.file))
         if location is None:
@@ -178,6 +216,7 @@ class FastPath:
         if file is None or not fits_batch(exchange, file, spans[0]):
             blob.release()
             return NOT_POSSIBLE
+        self._note_valid(exchange.token_id)
         exchange.status = 206
         exchange.served = representation
         exchange.spans = spans
@@ -188,6 +227,8 @@ class FastPath:
         self, key: AnswerKey, storage: Storage, representation: Representation, blob: FileBlob
     ) -> None:
         """Keep the whole answer for a small file; for a larger one keep its location, to send its spans."""
+        if not self._keeps:
+            return
         if representation.file.size > SMALL_BYTES:
             _keep(self._locations, key, (storage, representation))
             return
@@ -208,6 +249,8 @@ class FastPath:
         blob: FileBlob,
     ) -> None:
         """Keep the fields that tell a front proxy about a file; `permission_head` comes before them."""
+        if not self._keeps:
+            return
         _keep(self._permissions, key, KeptAnswer(fields, b"", storage, representation, blob))
 
 

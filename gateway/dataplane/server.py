@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from gateway.dataplane.connection import ClientConnection
@@ -19,6 +19,7 @@ from gateway.dataplane.request_reader import RequestReader
 from gateway.dataplane.timeouts import Limits
 from gateway.errors import Refused
 from gateway.http.fields import format_date
+from gateway.http.passing import passed_target
 from gateway.http.targets import TargetKind, read_target
 from gateway.runtime.deferred import Deferred, step
 from gateway.runtime.metrics import Counters
@@ -42,6 +43,8 @@ because we do not know them."""
 
 Begin = Callable[[Exchange], None]
 """Begins to answer a request. Whatever happens, it is answered, and its exchange ended. Never raises."""
+PassOn = Callable[[Exchange, str], None]
+"""Begins to pass a request on to the web process, with the target that it has there. Never raises."""
 Answer = Callable[[Exchange], Coroutine[Deferred[Any], None, None]]
 """Answers a request in the same way, as a coroutine that awaits only Deferreds."""
 
@@ -55,7 +58,9 @@ class Server:
     begin: answers downloads and authorisations. answer_other: answers every other request. record: is called
     with each exchange that has ended; record_unread: with the peer, a status and a code of each connection
     that ended before a request of it was read.
+    pass_on: passes requests on to the web process; without it none is.
     date_field: Date, and over HTTPS Strict-Transport-Security, which every answer has.
+    every_second: is called about so often. They must not raise.
     plain_tail: the last fields and the empty line of an answer to a plain request (http/request_heads.py).
     """
 
@@ -69,6 +74,8 @@ class Server:
         limits: Limits,
         cors_origins: tuple[str, ...] = (),
         is_https: bool = False,
+        every_second: Sequence[Callable[[], None]] = (),
+        pass_on: PassOn | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.connections: dict[ClientConnection, asyncio.Transport] = {}
@@ -85,8 +92,10 @@ class Server:
         self._secure_field = STRICT_TRANSPORT if is_https else b""
         self.plain_tail = b""
         self._answer_other = answer_other
+        self._pass_on = pass_on
         self._timer: asyncio.TimerHandle | None = None
         self._second = 0
+        self._every_second = every_second
         self._to_sweep: list[ClientConnection] = []
         self._shares, self._share = MIN_SHARES, 0
         shortest = min(limits.header_timeout, limits.keepalive_timeout, limits.stall_timeout)
@@ -99,8 +108,16 @@ class Server:
         """Begin to answer a request of any kind."""
         if _is_download(exchange):
             self.begin(exchange)
+            return
+        target = passed_target(exchange.target)
+        if target is not None and self._pass_on is not None:
+            self._pass_on(exchange, target)
         else:
             step(self._answer_other(exchange))
+
+    def passes_on(self, exchange: Exchange) -> bool:
+        """Whether a request is passed on to the web process."""
+        return self._pass_on is not None and passed_target(exchange.target) is not None
 
     def start(self) -> None:
         """Begin to keep the date and to sweep over the connections."""
@@ -141,6 +158,8 @@ class Server:
             self.date_field = b"Date: %b\r\n%b" % (format_date(second).encode(), self._secure_field)
             cors = cors_fields(self.cors_origins, None) if self.cors_origins else b""
             self.plain_tail = b"%b%b\r\n" % (cors, self.date_field)
+            for each in self._every_second:
+                each()
 
 
 def _is_download(exchange: Exchange) -> bool:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gateway.config.settings import Settings, base_url
+from gateway.config.settings import Settings, address_of, base_url
 from gateway.config.storages import LocalSettings
 from gateway.dataplane.access_log import AccessLog
+from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.authorise import Authorisation
 from gateway.dataplane.download import Downloads
 from gateway.dataplane.ending import Endings
@@ -21,10 +22,13 @@ from gateway.dataplane.exchange import Exchange, unread_exchange
 from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.health import HealthAndPreflight
 from gateway.dataplane.manifest_cache import ManifestCache
+from gateway.dataplane.passing import Passing
 from gateway.dataplane.resolve import Resolver
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
+from gateway.dataplane.token_limits import TokenLimits
 from gateway.http.client_address import TrustedProxies
+from gateway.runtime.attempts import Attempts, AttemptTable
 from gateway.runtime.descriptors import Shares, descriptor_limit, share_descriptors
 from gateway.runtime.metrics import (
     FIRST_BYTE,
@@ -38,9 +42,12 @@ from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.key_names import EVENT_STREAMS
 from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
+from gateway.tokens.caps import BINDINGS, Caps
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases, Times
+from gateway.tokens.places import Places
 from gateway.tokens.takeovers import Takeovers
+from gateway.tokens.transfers import Transfers
 from gateway.usage.event_queue import EventQueue
 
 
@@ -59,9 +66,16 @@ class Worker:
 
 
 def build_worker(
-    settings: Settings, counters: Counters, lease_times: Times | None = None, slot: int = 0
+    settings: Settings,
+    counters: Counters,
+    lease_times: Times | None = None,
+    slot: int = 0,
+    attempts: AttemptTable | None = None,
 ) -> Worker:
-    """Build the parts; to be called while the event loop runs. `settings.redis_url` must be set."""
+    """Build the parts; to be called while the event loop runs. `settings.redis_url` must be set.
+
+    attempts: the table that the workers of this machine share; without it, this worker counts by itself.
+    """
     assert settings.redis_url is not None
     shares = _share_descriptors(settings)
     topology = Topology.connect(
@@ -94,51 +108,75 @@ def build_worker(
         cache=CacheSettings(settings.cache_path, settings.cache_max_bytes) if settings.cache_path else None,
     )
     storages.prepare()
-    accel_prefixes = {
-        name: table.accel_prefix
-        for name, table in settings.storage.items()
-        if isinstance(table, LocalSettings)
-    }
-    endings = Endings(counters)
-    fast_path = FastPath(counters)
+    guard = AttemptGuard(Attempts(settings.max_attempts, attempts), proxies)
+    endings = Endings(counters, guard)
+    default = _default_caps(settings)
+    fast_path = FastPath(counters, guard, keeps=not (default.is_paced or default.binding))
     resolver = Resolver(claims, ManifestCache(), storages)
     leases = Leases(topology, lease_times)
     takeovers = Takeovers(topology, leases, [settings.redis_url])
+    places = Places(topology, takeovers, lease_times)
+    token_limits = TokenLimits(topology, places, proxies, default)
+    transfers = Transfers(topology)
+    takeovers.on_revoked = transfers.break_off
     downloads = Downloads(
         claims,
         leases,
         takeovers,
         resolver,
-        Authorisation(claims, resolver, proxies, accel_prefixes, fast_path),
+        Authorisation(claims, resolver, proxies, _accel_prefixes(settings), fast_path, guard, token_limits),
         fast_path,
         endings,
         proxies,
         settings.public_url or "",
         base_url(settings),
         counters,
+        guard,
+        token_limits,
+        transfers,
     )
     recorder = Recorder(counters, access_log, event_log)
     health = HealthAndPreflight(claims, endings, proxies)
+    limits = Limits(
+        header_timeout=settings.header_timeout,
+        keepalive_timeout=settings.keepalive_timeout,
+        stall_timeout=settings.stall_timeout,
+        max_connections=shares.connections,
+        max_line=settings.max_line,
+        max_field=settings.max_field,
+        max_headers=settings.max_headers,
+        max_head=settings.max_head,
+    )
+    passing = Passing(address_of(settings, "web_listen"), endings, proxies, limits)
     server = Server(
         downloads.begin,
         health.answer,
         recorder.record,
         recorder.record_unread,
         counters,
-        Limits(
-            header_timeout=settings.header_timeout,
-            keepalive_timeout=settings.keepalive_timeout,
-            stall_timeout=settings.stall_timeout,
-            max_connections=shares.connections,
-            max_line=settings.max_line,
-            max_field=settings.max_field,
-            max_headers=settings.max_headers,
-            max_head=settings.max_head,
-        ),
+        limits,
         settings.cors_origins,
         is_https=settings.tls_cert is not None,
+        every_second=(guard.tick, places.tick, transfers.tick),
+        pass_on=passing.begin,
     )
     return Worker(server, claims, takeovers, topology, storages, access_log, event_log, events)
+
+
+def _accel_prefixes(settings: Settings) -> dict[str, str]:
+    return {
+        name: table.accel_prefix
+        for name, table in settings.storage.items()
+        if isinstance(table, LocalSettings)
+    }
+
+
+def _default_caps(settings: Settings) -> Caps:
+    """The limits of tokens that have none of their own."""
+    binding = settings.token_binding if settings.token_binding in BINDINGS else ""
+    return Caps(
+        settings.max_token_connections, settings.max_token_rate, settings.max_connection_rate, binding
+    )
 
 
 def _share_descriptors(settings: Settings) -> Shares:
@@ -163,7 +201,7 @@ class Recorder:
         self._observe(FIRST_BYTE, (exchange.answered or exchange.ended) - exchange.started)
         if exchange.code:
             self._count(REFUSALS[exchange.code])
-        if exchange.sent:
+        if exchange.served is not None and exchange.sent:
             self._add_event(exchange)
         if self._log is not None:
             self._log.add(exchange)

@@ -22,6 +22,7 @@ from gateway.dataplane.tls_listeners import OVERLOADED, TlsListeners
 from gateway.dataplane.wiring import Worker, build_worker
 from gateway.errors import GatewayError
 from gateway.runtime import log, signals
+from gateway.runtime.attempts import AttemptTable
 from gateway.runtime.metrics import CONNECTIONS_REFUSED, Counters
 from gateway.runtime.tls import server_context
 from gateway.tokens.leases import Times
@@ -50,17 +51,19 @@ def run(
     counters: Counters,
     ready: Callable[[], None],
     lease_times: Times | None = None,
+    attempts: AttemptTable | None = None,
 ) -> None:
     """Serve downloads on the listening sockets until SIGTERM, then drain, and return.
 
     settings.redis_url must be set. slot: this worker's number, for the log. ready: is called once connections
-    are accepted. lease_times: replaces the usual ones. Raises GatewayError when aiohttp has no C parser.
+    are accepted. lease_times: replaces the usual ones. attempts: shared with the other workers. Raises
+    GatewayError when aiohttp has no C parser.
     """
     log.configure(settings)
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         raise GatewayError("aiohttp's C parser is missing: install a wheel of aiohttp for this platform")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        worker = partial(build_worker, settings, counters, lease_times, slot)
+        worker = partial(build_worker, settings, counters, lease_times, slot, attempts)
         runner.run(_serve(settings, sockets, slot, worker, ready))
 
 

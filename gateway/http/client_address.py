@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from multidict import CIMultiDictProxy
@@ -45,6 +45,8 @@ CACHED_CHARACTERS: Final = 128
 """A longer text is read anew each time, so that no client can fill the memory with what it invents."""
 CACHE_ENTRIES: Final = 4096
 MAX_PORT: Final = 65535
+HOST_BITS: Final = 64
+"""Of an IPv6 address, these are chosen by the client itself (RFC 4291 section 2.5.4)."""
 MAPPED_PREFIX: Final = 96
 """IPv4 addresses as IPv6 ones are the network ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)."""
 
@@ -96,6 +98,17 @@ class TrustedProxies:
         said = self._by_list(host, headers)
         return said if said == self._by_forwarded(host, headers) else host
 
+    def client_group(self, peer: Peer, headers: CIMultiDictProxy[str], said: str = "") -> str:
+        """Return what counts as one client: its IPv4 address, or the /64 of its IPv6 address.
+
+        Empty where nobody knows which client it is: behind a trusted proxy that names none. The arguments are
+        those of `client`.
+        """
+        host = self.client(peer, headers, said)
+        if not host or (self.trusts(peer) and self._trusts_host(host)):
+            return ""
+        return address_group(host)
+
     def disputes(self, peer: Peer, headers: CIMultiDictProxy[str]) -> bool:
         """Whether a trusted peer's X-Forwarded-For and Forwarded name different clients."""
         if FORWARDED not in headers or FORWARDED_FOR not in headers or not self.trusts(peer):
@@ -123,6 +136,30 @@ class TrustedProxies:
     def _is_inside(self, host: str) -> bool:
         address = read_node(host.partition("%")[0])
         return address is not None and any(address in network for network in self._networks)
+
+
+@lru_cache(maxsize=CACHE_ENTRIES)
+def address_group(host: str) -> str:
+    """Return an IPv4 address as it is, and the /64 of an IPv6 address, which one client has to itself."""
+    if ":" not in host:
+        return host
+    try:
+        address = IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{IPv6Address(int(address) >> HOST_BITS << HOST_BITS)}/{128 - HOST_BITS}"
+
+
+def network_group(host: str) -> str:
+    """Return the network of an address that one site usually has: an IPv4 /24, or an IPv6 /48."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    address = getattr(address, "ipv4_mapped", None) or address
+    return str(ip_network((address, 24 if address.version == 4 else 48), strict=False))
 
 
 def peer_address(peer: Peer) -> str:

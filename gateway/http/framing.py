@@ -172,15 +172,17 @@ class Body:
     """Finds the end of a request's body (RFC 9112 sections 6.2 and 7.1).
 
     length: its bytes; None for a chunked one. size: how many bytes of it have arrived. ended: it is complete.
-    broken: its framing is invalid, so that nothing after it can be read.
+    broken: its framing is invalid, so that nothing after it can be read. pieces: where its content is put,
+    without its framing; None for a body that is dropped.
     """
 
-    __slots__ = ("_expects", "_left", "_line", "broken", "ended", "length", "size")
+    __slots__ = ("_expects", "_left", "_line", "broken", "ended", "length", "pieces", "size")
 
     def __init__(self, length: int | None) -> None:
         self.length = length
         self.size = 0
         self.ended = self.broken = False
+        self.pieces: list[bytes] | None = None
         self._left = length or 0
         self._expects = b"size"  # or "end" (of a chunk's data) or "trailers"
         self._line = b""
@@ -192,6 +194,8 @@ class Body:
             if self._left:
                 taken = min(self._left, len(data) - position)
                 self._left -= taken
+                if self.pieces is not None:
+                    self.pieces.append(data[position : position + taken])
                 position += taken
                 self.ended = self.length is not None and not self._left
             else:

@@ -72,7 +72,7 @@ async def _mint_once(
         version, expires_in=body.expiresIn or context.default_ttl, key=caller, **body.values()
     )
     record = minted.record
-    await _record(context, record)
+    _write_audit(context, record)
     base, file = context.base_url, await context.store.products.only_file(record.manifest)
     return _response(base, record.product, record.version, minted.token, record.expires, file)
 
@@ -96,13 +96,13 @@ async def _create_recorded(
         if declined.code != "expiry_past":
             raise
     else:
-        await _record(context, minted.record)
+        _write_audit(context, minted.record)
 
 
-async def _record(context: MintContext, token: TokenRecord) -> None:
+def _write_audit(context: MintContext, token: TokenRecord) -> None:
     """Write the audit line of a new token. The token's own record keeps the rest."""
     what = {"token": token.id, "product": token.product, "version": token.version}
-    await context.store.audit.record(token.key or "", "token.create", what, keep=False)
+    context.store.audit.write(token.key or "", "token.create", what)
 
 
 def _response(

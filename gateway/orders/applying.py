@@ -25,24 +25,29 @@ from gateway.orders.privacy import forget_buyers
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of facts. changed: whether any was new. waits: for an order, a customer or a mapping."""
+    """What became of facts.
+
+    changed: whether any was new. waits: for an order, a customer or a mapping. forgotten: whether they were
+    told of somebody who was erased.
+    """
 
     changed: bool
     waits: frozenset[str] = frozenset()
+    forgotten: bool = False
 
 
 async def apply_facts(sql: AsyncConnection, source: Source, facts: Iterable[Fact]) -> Applied:
     """Add facts to what is known, and write what follows, within the caller's transaction."""
     moment = now()
     await lock_orders(sql)
-    told = list(await forget_buyers(sql, source.name, facts))
+    told, forgotten = await forget_buyers(sql, source.name, facts)
     changed = await keep_facts(sql, source.name, told, moment)
     waits: set[str] = set()
     orders = sorted(await orders_of(sql, source.name, changed or told))
     for external_id in orders:
         written = await write_order(sql, source, external_id, moment)
         waits.update(written.waits)
-    return Applied(bool(changed), frozenset(waits if orders or not told else {"order"}))
+    return Applied(bool(changed), frozenset(waits if orders or not told else {"order"}), forgotten)
 
 
 async def tell(database: Database, source: Source, facts: Iterable[Fact]) -> Applied:

@@ -6,9 +6,9 @@ guessed:
 
 | part | rule | source |
 | --- | --- | --- |
-| domain | lower case; Unicode as its ASCII form (IDNA 2008 with the mapping of UTS 46) | RFC 5321 2.3.11, RFC
-5891, UTS 46 | | local part | quotes are taken away where they are not needed, and put where they are | RFC
-5321 4.1.2 | | local part | composed Unicode (NFC) | RFC 6532 3.1 |
+| domain | lower case; Unicode as its ASCII form (IDNA 2008, mapped by UTS 46) | RFC 5321 2.3.11, RFC 5891 |
+| local part | quotes are taken away where they are not needed, and put where they are | RFC 5321 4.1.2 |
+| local part | composed Unicode (NFC) | RFC 6532 3.1 |
 | local part | **kept**: case, dots, `+tag`, everything else | RFC 5321 2.4 |
 | both | white space around the address is taken away | what people paste |
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Row, select, update
@@ -25,12 +26,13 @@ from gateway.database.tables import ENTITLEMENT, LINK
 from gateway.database.types import now
 from gateway.errors import Declined, StoreUnavailable
 from gateway.orders.entitlement_rules import EntitlementStatus
+from gateway.orders.fact_store import chunks
 from gateway.orders.privacy import ERASED
 from gateway.runtime.background import repeat
 from gateway.tokens.repository import TokenRepository
 
 AT_ONCE: Final = 200
-"""Entitlements that are looked at together."""
+"""Entitlements that are looked at together: an order of 500 lines takes three transactions, not 500."""
 
 _log = logging.getLogger("gateway.orders")
 
@@ -67,37 +69,45 @@ class Enforcer:
                     .limit(AT_ONCE)
                 )
             )
-        for row in rows:
-            await self._enforce(row)
+        if rows:
+            await self._enforce(rows)
         return len(rows) == AT_ONCE
 
-    async def _enforce(self, row: Row[Any, Any, Any]) -> None:
+    async def _enforce(self, rows: Sequence[Row[Any, Any, Any]]) -> None:
+        """End the tokens of these entitlements, and write down that this was done, all together."""
+        inactive = [
+            row.id for row in rows if row.status != EntitlementStatus.ACTIVE or row.enforced == ERASED
+        ]
         ended: list[str] = []
-        if row.status != EntitlementStatus.ACTIVE or row.enforced == ERASED:
+        if inactive:
             async with self._database.reading() as sql:
                 live = await sql.execute(
-                    select(LINK.c.token_id).where(LINK.c.entitlement_id == row.id, LINK.c.ended.is_(None))
+                    select(LINK.c.token_id).where(LINK.c.entitlement_id.in_(inactive), LINK.c.ended.is_(None))
                 )
                 ended = [token_id for (token_id,) in live]
             for token_id in ended:
                 await self._end(token_id)
         moment = now()
+        changes: dict[tuple[str, str], list[str]] = {}
+        for row in rows:
+            changes.setdefault((row.status, row.enforced), []).append(row.id)
         async with self._database.writing() as sql:
-            if ended:
+            for tokens in chunks(ended):
                 await sql.execute(
                     update(LINK)
-                    .where(LINK.c.token_id.in_(ended), LINK.c.ended.is_(None))
+                    .where(LINK.c.token_id.in_(tokens), LINK.c.ended.is_(None))
                     .values(ended=moment)
                 )
-            await sql.execute(
-                update(ENTITLEMENT)
-                .where(
-                    ENTITLEMENT.c.id == row.id,
-                    ENTITLEMENT.c.status == row.status,
-                    ENTITLEMENT.c.enforced == row.enforced,
+            for (status, enforced), entitlements in changes.items():
+                await sql.execute(
+                    update(ENTITLEMENT)
+                    .where(
+                        ENTITLEMENT.c.id.in_(entitlements),
+                        ENTITLEMENT.c.status == status,
+                        ENTITLEMENT.c.enforced == enforced,
+                    )
+                    .values(enforced=status)
                 )
-                .values(enforced=row.status)
-            )
 
     async def _end(self, token_id: str) -> None:
         with contextlib.suppress(Declined):  # it has expired, or was never told to anybody

@@ -14,7 +14,8 @@ From then on its status is that of the first row that holds, whatever the order 
 | active | | otherwise |
 
 What is granted no more keeps its row, so that its tokens can be found and ended: `line_removed` when the
-order has no such line any more, `mapping_changed` when the item is mapped to other products. What the seller
+order has no such line any more, `mapping_changed` when the item is mapped to other products, `same_purchase`
+when another order of the same purchase grants it. What the seller
 grants by hand has no order: it is active until the seller's override revokes it.
 
 The quantity is what is left of the line. An override `grant` of something that was returned keeps what was
@@ -86,7 +87,10 @@ _BY_ORDER: Final = {
 
 
 def grant(order: OrderState, mappings: Mappings) -> Granted:
-    """Work out what an order gives its customer."""
+    """Work out what an order gives its customer.
+
+    A line that nothing identifies gives nothing, and waits for nothing.
+    """
     if not order.paid:
         return Granted((), {}, ())
     grants: list[Grant] = []
@@ -99,7 +103,7 @@ def grant(order: OrderState, mappings: Mappings) -> Granted:
         standing = _standing(order, line)
         identifier = find(mappings, line.identifiers)
         if identifier is None:
-            if standing.status is not EntitlementStatus.REVOKED:
+            if line.identifiers and standing.status is not EntitlementStatus.REVOKED:
                 unmapped.append(line)
             continue
         mapped[line.id] = identifier

@@ -69,6 +69,10 @@ class Reference:
     value: str
 
 
+INVOICE: Final = "invoice"
+"""The kind of a reference to another order, the invoice of the same purchase."""
+
+
 def order_reference(order_id: str) -> Reference:
     """Make the reference that names an order by its own id."""
     return Reference("order", order_id)
@@ -190,6 +194,7 @@ class OrderSnapshot(Content):
     ip: str | None = None
     total: Money | None = None
     lines: tuple[Line, ...] | None = None
+    beside: bool = False
 
     @property
     def rank(self) -> tuple[int, ...]:

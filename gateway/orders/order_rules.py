@@ -35,6 +35,7 @@ from gateway.orders.facts import (
     SPECIFICITY,
     Dispute,
     Identifier,
+    ItemKey,
     Line,
     Money,
     OrderSnapshot,
@@ -78,7 +79,8 @@ class OrderState:
     """An order as it is now.
 
     paid: whether it was paid for at some time. buyer, recipient: who bought, and who may download, as far as
-    it is known. unassigned: what refunds of amounts alone have returned, for the seller to look at.
+    it is known. unassigned: what refunds of amounts alone have returned, for the seller to look at, each
+    amount once.
     """
 
     snapshot: OrderSnapshot
@@ -110,8 +112,27 @@ def decide(facts: OrderFacts) -> OrderState | None:
         buyer,
         next((each for each in snapshot.recipients if each.email), buyer),
         lines,
-        tuple(each.money for each in refunds if each.lines is None and not each.whole and each.money),
+        _unassigned(facts, refunds),
     )
+
+
+def _unassigned(facts: OrderFacts, refunds: list[Refund]) -> tuple[Money, ...]:
+    """What was returned as amounts alone.
+
+    Each refund tells its own. What the newest snapshot of all refunds tells beyond the sum of those that are
+    known is of refunds that are not.
+    """
+    told = [each.money for each in refunds if each.lines is None and not each.whole and each.money]
+    newest = max(facts.refund_snapshots, key=lambda each: each.precedence, default=None)
+    if newest is None or newest.money is None or newest.whole or _has_failed_since(newest, facts.refunds):
+        return tuple(told)
+    known = sum(each.money.amount for each in refunds if each.money and _same(each.money, newest.money))
+    more = newest.money.amount - known
+    return (*told, Money(more, newest.money.currency)) if more > 0 else tuple(told)
+
+
+def _same(one: Money, other: Money) -> bool:
+    return one.currency == other.currency
 
 
 def _status(snapshot: OrderSnapshot, facts: OrderFacts, *, whole: bool) -> OrderStatus:
@@ -214,15 +235,20 @@ def _known_lines(snapshot: OrderSnapshot, facts: OrderFacts) -> tuple[Line, ...]
     """The lines as they were told, each with an id of its own and its identifiers sorted.
 
     The first has the identifiers of the order as a whole, too. Where no lines are known, those stand for one.
+    A line that nothing else identifies, such as a gift wrap, is known by its title, so that it can be mapped.
     """
     whole = snapshot.identifiers
     told = facts.lines.lines if facts.lines else (Line(line_id(whole, 1), ()),) if whole else ()
     lines: dict[str, Line] = {}
     for place, line in enumerate(told):
         name = line.id if line.id not in lines else f"{line.id}#{place + 1}"
-        identifiers = _sorted(line.identifiers + (() if place else whole))
+        identifiers = _sorted(line.identifiers + (() if place else whole)) or _by_title(line)
         lines[name] = replace(line, id=name, identifiers=identifiers, quantity=max(0, line.quantity))
     return tuple(lines.values())
+
+
+def _by_title(line: Line) -> tuple[Identifier, ...]:
+    return (Identifier(ItemKey.METADATA, f"title={line.title}"),) if line.title else ()
 
 
 def _sorted(identifiers: tuple[Identifier, ...]) -> tuple[Identifier, ...]:

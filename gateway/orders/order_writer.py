@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, and_, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
@@ -31,13 +31,17 @@ from gateway.orders.entitlement_rules import (
     removed,
 )
 from gateway.orders.fact_store import customer_reference, facts_of
-from gateway.orders.facts import Alias, Money, Person, Reference, order_reference
+from gateway.orders.facts import INVOICE, Alias, Money, Person, Reference, order_reference
 from gateway.orders.knowledge import OrderFacts, collect
 from gateway.orders.mapping_store import mappings_for
 from gateway.orders.order_rules import LineState, OrderState, decide
 
+NOTHING: Final = Granted((), {}, ())
+PAYMENTS: Final = ("payment_intent", "charge")
+"""Kinds of references that two orders share only where both are of one purchase."""
 LINE_GONE: Final = "line_removed"
 MAPPING_CHANGED: Final = "mapping_changed"
+SAME_PURCHASE: Final = "same_purchase"
 
 
 @dataclass(frozen=True)
@@ -59,30 +63,89 @@ class Written:
 
 
 async def write_order(sql: AsyncConnection, source: Source, external_id: str, moment: int) -> Written:
-    """Work an order out and write it. external_id: the platform's id of it. moment: now, ms."""
+    """Work an order out and write it. external_id: the platform's id of it. moment: now, ms.
+
+    Orders that are told beside it, of the same purchase, are written anew, too.
+    """
+    written, others = await _write_one(sql, source, external_id, moment)
+    for other in others:
+        await _write_one(sql, source, other, moment)
+    return written
+
+
+async def _write_one(
+    sql: AsyncConnection, source: Source, external_id: str, moment: int
+) -> tuple[Written, list[str]]:
+    """Write an order. Returns the ids of orders that are told beside it, too."""
     facts = await _read_facts(sql, source.name, external_id)
     state = decide(facts)
     if state is None:
-        return Written(("order",))
+        return Written(("order",)), []
+    main, beside = await _same_purchase(sql, source.name, state)
     row = (
         await sql.execute(
             select(ORDER).where(ORDER.c.source == source.name, ORDER.c.external_id == external_id)
         )
     ).first()
     order_id, recipient = await _write_row(sql, source, state, row, moment)
-    granted = grant(
-        state,
-        await mappings_for(
-            sql, source.connection_id, (each for line in state.lines for each in line.identifiers)
-        ),
-    )
+    items = (each for line in state.lines for each in line.identifiers)
+    found = await mappings_for(sql, source.connection_id, items)
+    granted = NOTHING if main else grant(state, found)
     lines = await _write_lines(sql, order_id, state.lines, granted, is_new=row is None)
     if recipient is None:
-        return Written(("customer",) if state.paid else ())
+        return Written(("customer",) if state.paid and not main else ()), beside
     await _write_entitlements(
         sql, _Owner(order_id, recipient, state.snapshot.test), lines, granted, moment, is_new=row is None
     )
-    return Written(("mapping",) if granted.unmapped else ())
+    return Written(("mapping",) if granted.unmapped else ()), beside
+
+
+async def _same_purchase(sql: AsyncConnection, source: str, state: OrderState) -> tuple[list[str], list[str]]:
+    """Other orders of the same purchase: those that grant in place of this one, and those beside it."""
+    own, snapshot = state.snapshot.order_id, state.snapshot
+    shared = (
+        select(ORDER_REFERENCE.c.value)
+        .where(
+            ORDER_REFERENCE.c.source == source,
+            ORDER_REFERENCE.c.external_id == own,
+            ORDER_REFERENCE.c.kind == INVOICE,
+        )
+        .scalar_subquery()
+    )
+    mine, theirs = ORDER_REFERENCE.alias("mine"), ORDER_REFERENCE.alias("theirs")
+    by_payment = (
+        select(theirs.c.external_id)
+        .select_from(
+            mine.join(
+                theirs,
+                and_(
+                    theirs.c.source == mine.c.source,
+                    theirs.c.kind == mine.c.kind,
+                    theirs.c.value == mine.c.value,
+                    theirs.c.external_id != mine.c.external_id,
+                ),
+            )
+        )
+        .where(mine.c.source == source, mine.c.external_id == own, mine.c.kind.in_(PAYMENTS))
+    )
+    to_it = select(ORDER_REFERENCE.c.external_id).where(
+        ORDER_REFERENCE.c.source == source, ORDER_REFERENCE.c.kind == INVOICE, ORDER_REFERENCE.c.value == own
+    )
+    which = ORDER.c.external_id.in_(to_it) | ORDER.c.external_id.in_(by_payment)
+    if not snapshot.beside:
+        which = which | ORDER.c.external_id.in_(shared)
+    rows = await sql.execute(
+        select(ORDER.c.external_id, ORDER.c.details).where(ORDER.c.source == source, which)
+    )
+    others = {external_id: bool(details.get("beside")) for external_id, details in rows}
+    if snapshot.beside:
+        return [each for each, beside in others.items() if not beside], []
+    return [], [each for each, beside in others.items() if beside]
+
+
+async def read_order(sql: AsyncConnection, source: str, external_id: str) -> OrderState | None:
+    """Work an order out without writing it. None while no snapshot of it has come."""
+    return decide(await _read_facts(sql, source, external_id))
 
 
 async def _read_facts(sql: AsyncConnection, source: str, external_id: str) -> OrderFacts:
@@ -151,6 +214,7 @@ def order_values(state: OrderState, moment: int) -> dict[str, Any]:
             "ip": snapshot.ip,
             "total": _money(snapshot.total),
             "unassigned": [_money(each) for each in state.unassigned],
+            **({"beside": True} if snapshot.beside else {}),
         },
         "updated": moment,
     }
@@ -270,7 +334,9 @@ async def _write_entitlements(
     if new:
         await sql.execute(insert(sql, ENTITLEMENT), new)
     for row in known.values():
-        reason = MAPPING_CHANGED if row.line_id in lines.values() else LINE_GONE
+        reason = LINE_GONE
+        if row.line_id in lines.values():
+            reason = SAME_PURCHASE if granted is NOTHING else MAPPING_CHANGED
         await update_entitlement(sql, row, standing_values(removed(reason), row.override, row.bought), moment)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.orders.facts import (
+    INVOICE,
     Dispute,
     ItemKey,
     Line,
@@ -124,7 +125,11 @@ def read_session(session: Fields, status: OrderStatus, as_of: int, test: bool) -
         test=test,
         references=tuple(
             Reference(kind, value)
-            for kind, value in (("payment_intent", payment), ("subscription", subscription))
+            for kind, value in (
+                ("payment_intent", payment),
+                ("subscription", subscription),
+                (INVOICE, None if subscription else session.id_or_object("invoice", "id")),
+            )
             if value
         ),
         identifiers=(

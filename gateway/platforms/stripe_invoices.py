@@ -5,6 +5,9 @@ Since the API version "basil" (2025-03-31) the price of a line is at `pricing.pr
 `subscription`; the payment is not in the invoice any more, and comes as `invoice_payment.paid`
 (docs.stripe.com/changelog/basil). All forms are read. Lines that correct earlier ones (prorations, credits)
 sell nothing.
+
+A Checkout session with `invoice_creation` has an invoice, too. Both tell of one purchase: the session names
+the invoice, or they share a payment. Then the session grants, and the invoice does not.
 """
 
 from __future__ import annotations
@@ -76,6 +79,7 @@ def read_invoice(invoice: Fields, as_of: int, test: bool) -> OrderSnapshot:
         country=invoice.maybe("customer_address").country("country"),
         total=invoice.minor_money("amount_paid", invoice.currency("currency")),
         lines=None if lines.values.get("has_more") is True else read_invoice_lines(lines, 0),
+        beside=not subscription,
     )
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,10 +32,13 @@ class Address:
     path: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Address:
-        """Read an address. A unix path becomes absolute. Raises ValueError that says what to write."""
+    def parse(cls, text: str, *, is_short: bool = True) -> Address:
+        """Read an address. A unix path becomes absolute. Raises ValueError that says what to write.
+
+        is_short: refuse the path of a unix socket that is longer than MAX_SOCKET_PATH.
+        """
         if text.startswith("unix:"):
-            return cls(path=_socket_path(text))
+            return cls(path=_socket_path(text, MAX_SOCKET_PATH if is_short else sys.maxsize))
         host, colon, port = text.rpartition(":")
         if not colon or not (port.isascii() and port.isdigit()):
             raise ValueError(f"{text[:80]!r} is not an address: {FORMS}")
@@ -72,14 +78,32 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _socket_path(text: str) -> str:
+@contextmanager
+def short_socket_path(path: str) -> Iterator[str]:
+    """A path by which a unix socket can be bound or connected to while the context is entered.
+
+    It is the path itself, or where that is longer than MAX_SOCKET_PATH, one that goes through an open
+    descriptor of the folder. Raises OSError when the folder cannot be opened.
+    """
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        yield path
+        return
+    folder, name = os.path.split(path)
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
+
+
+def _socket_path(text: str, longest: int) -> str:
     path = text.removeprefix("unix:")
     if path.startswith("//"):
         path = path[2:]  # unix:///run/x.sock, as in URLs
     if not path or "\0" in path:
         raise ValueError(f"{text[:80]!r} names no socket: write unix:PATH")
     path = os.path.abspath(os.path.expanduser(path))
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+    if len(os.fsencode(path)) > longest:
         raise ValueError(f"the socket's path is longer than {MAX_SOCKET_PATH} bytes: choose a shorter one")
     return path
 

@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.errors import GatewayError
-from gateway.runtime.addresses import Address
+from gateway.runtime.addresses import Address, short_socket_path
 from gateway.runtime.system_errors import describe
 
 BACKLOG: Final = 4096
@@ -42,14 +42,14 @@ UNIX_MODE: Final = 0o660
 class Listener:
     """One listening address and its sockets."""
 
-    def __init__(self, address: str, setting: str) -> None:
+    def __init__(self, address: str | Address, setting: str) -> None:
         """Listen. setting: the name of the setting with the address.
 
         Raises GatewayError that names the address, and the setting to change.
         """
-        self.configured = address
+        self.configured = str(address)
         self.setting = setting
-        self.address = Address.parse(address)
+        self.address = Address.parse(address) if isinstance(address, str) else address
         self._made: os.stat_result | None = None
         try:
             first = self._listen_unix() if self.address.is_unix else self._listen_tcp()
@@ -107,18 +107,22 @@ class Listener:
 
     def _listen_unix(self) -> socket.socket:
         path = self.address.path
+        with short_socket_path(path) as short:
+            return self._bind_unix(path, short)
+
+    def _bind_unix(self, path: str, short: str) -> socket.socket:
         with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(os.stat(path).st_mode):
                 raise OSError(errno.EEXIST, "a file that is no socket has this name")
             try:
-                probe.connect(path)
+                probe.connect(short)
             except ConnectionRefusedError:
                 os.unlink(path)  # a killed process left it: nothing listens there
             else:
                 raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            listening.bind(path)
+            listening.bind(short)
             os.chmod(path, UNIX_MODE)
             listening.listen(BACKLOG)
         except OSError:

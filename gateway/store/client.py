@@ -21,7 +21,8 @@ from typing import Any, Final, NoReturn
 from redis.exceptions import NoScriptError
 
 from gateway.errors import StoreUnavailable
-from gateway.store.client_server import Argument, ClientServer, Command, WrongKind
+from gateway.store.client_connection import Argument, Command
+from gateway.store.client_server import ClientServer, WrongKind
 from gateway.store.key_names import server_number
 from gateway.store.replies import ErrorReply, read_error
 from gateway.store.scripts import Script

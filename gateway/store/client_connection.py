@@ -6,14 +6,19 @@ nothing.
 
 This overrides two methods that redis-py calls in `connect_check_health` and `send_packed_command`;
 `tests/store/test_failover.py` shows that they are called.
+
+`ask` sends a batch without redis-py's pipeline object. That one packs each argument in Python, and looks at
+metrics that nobody reads: half of the time of a batch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
@@ -22,6 +27,9 @@ from gateway.store.replies import ROLE_QUESTIONS, is_primary
 
 ROLE_SECONDS: Final = 0.5
 """For so long at most a replica's reads are believed."""
+
+Argument: TypeAlias = str | bytes | int
+Command: TypeAlias = tuple[Argument, ...]
 
 
 class NotPrimary(RedisConnectionError):
@@ -58,6 +66,35 @@ class _OnlyPrimary(AbstractConnection):
                 break
             self._question += 1
         self._role_due = asyncio.get_running_loop().time() + ROLE_SECONDS
+
+
+async def ask(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    """Send commands in one write, and return their replies as the server sends them.
+
+    An error reply is a value: raised, it would contain the arguments of a command. Raises what redis-py does
+    where the connection fails; it is closed then, as it is when the caller is cancelled.
+    """
+    await connection.send_packed_command([b"".join(map(_pack, commands))])
+    replies: list[Any] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+def _pack(command: Any) -> bytes:
+    packed: bytes
+    try:
+        packed = hiredis.pack_command(command)
+    except UnicodeEncodeError:  # it has bytes that are not UTF-8, in the form that replies have them
+        packed = hiredis.pack_command(tuple(map(_encode, command)))
+    return packed
+
+
+def _encode(argument: Argument) -> Any:
+    return argument.encode("utf-8", "surrogateescape") if isinstance(argument, str) else argument
 
 
 class _TCPConnection(_OnlyPrimary, Connection):

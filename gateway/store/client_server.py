@@ -2,8 +2,7 @@
 
 - Commands that are sent in one turn of the event loop, or while others are under way, leave together.
 - A replica is never used: client_connection.py asks for the role, and an error reply that shows a replica
-  closes
-  the connections, so that the server's name is looked up again.
+  closes the connections, so that the server's name is looked up again.
 - Each reason why the store cannot be used is logged once, in services; a command has no log (see faults.py).
 """
 
@@ -11,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any, Final
 
 from redis import asyncio as aioredis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -25,7 +24,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.errors import ConfigurationError, StoreUnavailable
 from gateway.runtime.system_errors import describe
-from gateway.store.client_connection import ONLY_PRIMARY, NotPrimary
+from gateway.store.client_connection import ONLY_PRIMARY, Command, NotPrimary, ask
 from gateway.store.faults import REPLICA, TIMEOUT, Fault, Faults, fault_of_failure, fault_of_reply
 from gateway.store.key_names import PROBE_KEY
 from gateway.store.pipeline_opening import server_address
@@ -35,8 +34,6 @@ POOL_SIZE: Final = 4
 """Connections to a server, and so batches under way at once: one is enough for speed, and a long listing or a
 large manifest should not delay the others."""
 
-Argument = str | bytes | int
-Command = tuple[Argument, ...]
 PendingCall = tuple[Sequence[Command], "asyncio.Future[list[Any]]"]
 """Commands that leave together, and the future that gets their replies."""
 
@@ -77,8 +74,12 @@ class ClientServer:
         self._address = server_address(pool.connection_kwargs)
         self._faults = Faults(logger, self._address)
         self._is_unfit = False
+        self._times_unfit = 0
         self._timeout = timeout
+        self._pool = pool
         self._client = aioredis.Redis(connection_pool=pool)
+        # how redis-py makes replies handier, by the command's name
+        self._readers: dict[Any, Callable[[Any], Any]] = {**self._client.response_callbacks}
         self._waiting: list[PendingCall] = []
         self._senders: set[asyncio.Task[None] | None] = set()
 
@@ -91,7 +92,7 @@ class ClientServer:
             if not future.done():
                 future.set_exception(StoreUnavailable("the connection to the store was closed"))
         await self._client.aclose()
-        await self._client.connection_pool.disconnect()
+        await self._pool.disconnect()
 
     def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """Send commands together; an error reply is a value, for `translate`.
@@ -105,40 +106,60 @@ class ClientServer:
         return future
 
     async def _send_waiting(self) -> None:
-        """Send the waiting commands, and those that arrive meanwhile, in as few batches as possible."""
+        """Send the waiting commands, and those that arrive meanwhile, in as few batches as possible.
+
+        One connection is kept for all of them, because to take one from redis-py's pool and to give it back
+        takes as long as half a batch.
+        """
+        connection: AbstractConnection | None = None
+        times_unfit = self._times_unfit
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                await self._send_batch(batch)
+                try:
+                    async with asyncio.timeout(
+                        self._timeout
+                    ):  # redis-py closes a connection that is interrupted
+                        if self._is_unfit:  # connect anew, and look the server's name up again
+                            self._is_unfit = False
+                            await self._pool.disconnect(inuse_connections=False)
+                        if connection is None:
+                            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+                        elif times_unfit != self._times_unfit:
+                            await connection.disconnect()
+                        times_unfit = self._times_unfit
+                        replies = await self._exchange(
+                            connection, [command for commands, _ in batch for command in commands]
+                        )
+                except BaseException as error:
+                    self._fail(batch, error)
+                    if not isinstance(error, Exception):
+                        raise
+                else:
+                    _distribute(batch, replies)
         finally:
             # Not in a callback, which runs one turn later: a command sent in that turn would wait for ever.
             self._senders.discard(asyncio.current_task())
+            if connection is not None:
+                await self._pool.release(connection)
 
-    async def _send_batch(self, batch: Sequence[PendingCall]) -> None:
+    async def _exchange(self, connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+        """Send commands and return their replies, where redis-py has a handier form in that form."""
         try:
-            replies = iter(await self._exchange([command for commands, _ in batch for command in commands]))
-        except BaseException as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(self.translate(error))
-            if not isinstance(error, Exception):
-                raise
-        else:
-            for commands, future in batch:
-                own = list(islice(replies, len(commands)))
-                if not future.done():
-                    future.set_result(own)
+            replies = await ask(connection, commands)
+        except RedisConnectionError:  # the server closed it while it was idle: once more, on a new one
+            await connection.disconnect()
+            replies = await ask(connection, commands)
+        for index, command in enumerate(commands):
+            read = self._readers.get(command[0])
+            if read is not None and not isinstance(replies[index], Exception):
+                replies[index] = read(replies[index])
+        return replies
 
-    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        if self._is_unfit:  # connect anew, and look the server's name up again
-            self._is_unfit = False
-            await self._client.connection_pool.disconnect(inuse_connections=False)
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            async with asyncio.timeout(self._timeout):  # redis-py closes a connection that is interrupted
-                # Error replies are returned as values: raised, they would contain the command's arguments.
-                return await pipeline.execute(raise_on_error=False)
+    def _fail(self, batch: Sequence[PendingCall], error: BaseException) -> None:
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(self.translate(error))
 
     async def ping(self) -> None:
         """Return when the server answers. Raises StoreUnavailable."""
@@ -184,7 +205,9 @@ class ClientServer:
         consequence, meaning = reply.meaning
         if consequence is Consequence.COMMAND:
             return StoreUnavailable(text)
-        self._is_unfit = self._is_unfit or consequence is Consequence.RECONNECT
+        if consequence is Consequence.RECONNECT:
+            self._is_unfit = True
+            self._times_unfit += 1
         is_checked = is_checked or self._is_unfit
         return self._report(fault_of_reply(reply), f"{text}: {meaning}", is_checked=is_checked)
 
@@ -192,3 +215,13 @@ class ClientServer:
         now = asyncio.get_running_loop().time()
         self._faults.begin(replace(fault, event=text), now, is_checked=is_checked)
         return StoreUnavailable(text, fault.public)
+
+
+def _distribute(batch: Sequence[PendingCall], replies: Sequence[Any]) -> None:
+    """Hand each call its own replies."""
+    start = 0
+    for commands, future in batch:
+        end = start + len(commands)
+        if not future.done():
+            future.set_result(list(replies[start:end]))
+        start = end

@@ -55,6 +55,7 @@ OPTIONS: Final = {
     "appendfsync": "everysec",
     "aof-load-truncated": "yes",  # an incomplete last record after a crash is cut off, and the log says so
     "save": "",
+    "slowlog-log-slower-than": "-1",  # it would keep commands, and customers' addresses in them
     "maxmemory-policy": "noeviction",  # a token must never vanish before its time
     "logfile": "store.log",
     "daemonize": "no",

@@ -7,8 +7,13 @@
                                  optional max (downloads), size (bytes; with max and a manifest of one file),
                                  email, name, metadata (JSON), key (the id of the API key that made it),
                                  revoked (ms); charged:N (bytes of file number N); while it is downloaded also
-                                 lease:N:NAME and leased (store/scripts/).
+                                 lease:N:NAME and leased (store/scripts/); where they are limited also caps
+                                 (tokens/caps.py) and bound (tokens/binding.py).
                                  The key lives exactly until `expires` (PEXPIREAT)
+    dg:running:{ID}     zset     of a token with a limit of connections: its running transfers, and when each
+                                 place ends (ms), by which the key lives (tokens/places.py)
+    dg:rate:{ID}        string   of a token with a rate: to which moment (ms) its bytes are taken; lives as
+                                 long (tokens/pacing.py)
     dg:tokens           zset     the index of all tokens (tokens/index.py)
     dg:manifest:{D}     string   a manifest as JSON; D is the SHA-256 of this text, so it never changes
     dg:product:{ID}     hash     name, status (active | archived), active (the version), created (ms);
@@ -52,6 +57,16 @@ PROBE_KEY: Final = "dg:token:{probe}"
 def token_key(identifier: str) -> str:
     """The key of a token, by the token's id."""
     return f"dg:token:{{{identifier}}}"
+
+
+def running_key(identifier: str) -> str:
+    """The key of a token's running transfers; it has the same hash tag as the token's own key."""
+    return f"dg:running:{{{identifier}}}"
+
+
+def rate_key(identifier: str) -> str:
+    """The key of what is taken of a token's rate; it has the same hash tag as the token's own key."""
+    return f"dg:rate:{{{identifier}}}"
 
 
 def manifest_key(digest: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.store.client_server import Command
+from gateway.store.client_connection import Command
 from gateway.store.key_names import (
     AUDIT_KEY,
     CATALOGUE_KEY,
@@ -22,6 +22,8 @@ from gateway.store.key_names import (
     manifest_key,
     old_key_key,
     product_key,
+    rate_key,
+    running_key,
     version_key,
 )
 from gateway.store.replies import ErrorReply
@@ -69,6 +71,8 @@ TRIALS: Final[dict[str, Command]] = {
     "decrby": ("DECRBY", PROBE_KEY, "none"),
     "xrevrange": ("XREVRANGE", PROBE_KEY, "+", "-", "COUNT", 1),
     "zadd": ("ZADD", PROBE_KEY, "none", "probe"),  # this is no number
+    "zcard": ("ZCARD", PROBE_KEY),
+    "zremrangebyscore": ("ZREMRANGEBYSCORE", PROBE_KEY, "0", "1"),
     "zrange": ("ZRANGE", PROBE_KEY, "[t", "(u", "BYLEX"),
     "zrem": ("ZREM", PROBE_KEY, "probe"),
     "publish": ("PUBLISH", "dg:probe", ""),  # nobody listens there
@@ -84,6 +88,8 @@ REMOVE: Final[dict[str, Command]] = {"del": ("DEL", _TEMPORARY), "pexpireat": ("
 
 KEY_TRIALS: Final[dict[str, str]] = {
     "dg:token:*": PROBE_KEY,
+    "dg:running:*": running_key("probe"),
+    "dg:rate:*": rate_key("probe"),
     "dg:manifest:*": manifest_key("probe"),
     "dg:product:*": product_key(":probe"),
     "dg:version:*": version_key(":probe"),
@@ -103,6 +109,8 @@ UNTRIED: Final = ("subscribe",)
 
 COMMANDS: Final = tuple(sorted((*TRIALS, *TEMPORARY, *UNTRIED)))
 OPTIONAL: Final = {
+    "xtrim": "changes that are older than `retention.audit` leave the store",
+    "bgrewriteaof": "an erased customer leaves the append-only file at once",
     "info": "`check` looks at version, memory and persistence",
     "config|get": "`check` looks at snapshots",
     "role": "the gateway asks for the server's role by ROLE; without it by HELLO, which everybody may send",

@@ -19,13 +19,14 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from gateway.config.settings import Settings
 from gateway.errors import GatewayError
 from gateway.runtime import heartbeat, log, signals
+from gateway.runtime.attempts import AttemptTable
 from gateway.runtime.descriptors import raise_limit
 from gateway.runtime.metrics import Counters
 from gateway.runtime.parent_death import die_with_parent
@@ -51,6 +52,11 @@ class ChildInput:
 
     parent: int
     """The supervisor's process id."""
+
+    attempts: int | None = None
+    """The memory in which the processes of a service count refused attempts (see `runtime.attempts`)."""
+    passed: list[int] = field(default_factory=list)
+    """The sockets on which it takes what workers pass on."""
 
     def encode(self) -> bytes:
         """Make the JSON text for the child's standard input."""
@@ -96,6 +102,11 @@ class ChildContext:
     ready: Callable[[], None]
     """The service calls it in its event loop, once it accepts connections. From then on it is watched."""
 
+    attempts: AttemptTable | None = None
+    """Counts of refused attempts, which all workers of this machine share."""
+    passed: list[socket.socket] = field(default_factory=list)
+    """Like `sockets`: those on which it takes the requests that workers pass on."""
+
 
 Program: TypeAlias = Callable[[ChildContext], None]
 
@@ -122,15 +133,22 @@ def main(arguments: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -
         log.configure(settings)
         counters = Counters(given.counters)
         os.close(given.counters)
-        for descriptor in (*given.sockets, given.ready):
+        attempts = None
+        if given.attempts is not None:
+            attempts = AttemptTable(given.attempts)
+            os.close(given.attempts)
+        for descriptor in (*given.sockets, *given.passed, given.ready):
             os.set_inheritable(descriptor, False)
-        sockets = [socket.socket(fileno=descriptor) for descriptor in given.sockets]
+        sockets, passed = (
+            [socket.socket(fileno=descriptor) for descriptor in each]
+            for each in (given.sockets, given.passed)
+        )
 
         def accept() -> None:
             heartbeat.start(counters)
             ready()
 
-        programs[name](ChildContext(settings, sockets, int(slot), counters, accept))
+        programs[name](ChildContext(settings, sockets, int(slot), counters, accept, attempts, passed))
     except GatewayError as error:
         if not ready.fail(str(error)):
             _log.error("%s", error)

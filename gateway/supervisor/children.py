@@ -79,10 +79,14 @@ class Reaper:
 
 @dataclass(frozen=True)
 class ListeningService:
-    """A service of the table, and the address that it is served on."""
+    """A service of the table, and the address that it is served on.
+
+    passed: where it takes what workers pass on, if it does.
+    """
 
     service: Service
     listener: Listener
+    passed: Listener | None = None
 
     @property
     def name(self) -> str:
@@ -92,6 +96,16 @@ class ListeningService:
     def count(self, settings: Settings) -> int:
         """How many processes the settings ask for."""
         return self.service.count(settings)
+
+    def share_passed(self) -> list[int]:
+        """The descriptors of the sockets on which it takes what workers pass on: each child has all."""
+        return [] if self.passed is None else [each.fileno() for each in self.passed.sockets]
+
+    def close(self) -> None:
+        """Close the listeners."""
+        self.listener.close()
+        if self.passed is not None:
+            self.passed.close()
 
 
 @dataclass(frozen=True)
@@ -104,15 +118,21 @@ class ChildStarter:
     """Every child inherits these: the store's URL may refer to one of them."""
 
     program: Sequence[str] = PROGRAM
+    attempts: int | None = None
+    """The memory of an AttemptTable (`runtime.attempts`), which every child inherits."""
+
     children: set[Child] = field(default_factory=set)
     """All children that run, including those that drain."""
 
     def start(self, listening: ListeningService, slot: int, settings: Settings) -> Child:
         """Start one child; await `Child.ready` for the result. Raises GatewayError."""
         sockets = [each.fileno() for each in listening.listener.share(slot, listening.count(settings))]
+        passed = listening.share_passed()
         memory = new_block()
         ready_reader, ready_writer = os.pipe()
-        given = ChildInput(settings.model_dump(mode="json"), sockets, memory, ready_writer, os.getpid())
+        shared = () if self.attempts is None else (self.attempts,)
+        values = settings.model_dump(mode="json")
+        given = ChildInput(values, sockets, memory, ready_writer, os.getpid(), self.attempts, passed)
         stdin = os.memfd_create("gateway-child-input")  # a pipe would block on text longer than its buffer
         try:
             with open(stdin, "wb", closefd=False) as text:
@@ -122,7 +142,7 @@ class ChildStarter:
                 process = subprocess.Popen(
                     [*self.program, listening.name, str(slot)],
                     stdin=stdin,
-                    pass_fds=(*sockets, memory, ready_writer, *self.descriptors),
+                    pass_fds=(*sockets, *passed, memory, ready_writer, *shared, *self.descriptors),
                     env=_environment(),
                 )
             child = Child(listening.name, slot, process, ready_reader, Counters(memory), self)

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from gateway.config.settings import Settings, base_url
+from gateway.config.settings import Settings, address_of, base_url
+from gateway.errors import GatewayError
 from gateway.runtime import log, signals
 from gateway.runtime.descriptors import Shares, hard_limit, share_descriptors
 from gateway.runtime.listeners import Listener
+from gateway.runtime.system_errors import describe
 from gateway.store.embedded import EmbeddedStore
 from gateway.supervisor.children import PROGRAM, ListeningService
 from gateway.supervisor.core import Reload, Started, Supervisor
@@ -151,7 +153,8 @@ class RunningCommand(contextlib.ExitStack):
 
     def listen_for(self, service: Service) -> ListeningService:
         """Listen where a service's setting says, and have `supervise` run the service there."""
-        listening = ListeningService(service, self._listen(service.listen))
+        passed = self._listen(service.takes_passed) if service.takes_passed else None
+        listening = ListeningService(service, self._listen(service.listen), passed)
         self._services.append(listening)
         return listening
 
@@ -189,7 +192,10 @@ class RunningCommand(contextlib.ExitStack):
             signals.ignore(signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signals.REOPEN)
 
     def _listen(self, setting: str) -> Listener:
-        listener = Listener(getattr(self.settings, setting), setting)
+        address = address_of(self.settings, setting)
+        if getattr(self.settings, setting) is None:
+            _make_folder(self.settings.data)
+        listener = Listener(address, setting)
         self.callback(listener.close)
         self._listeners[setting] = listener
         _log.info("listening", extra={"setting": setting, "address": str(listener.address)})
@@ -208,6 +214,17 @@ class RunningCommand(contextlib.ExitStack):
             if getattr(settings, name) == listener.configured
         }
         return settings.model_copy(update=found)
+
+
+def _make_folder(data: Path) -> None:
+    """Make the data folder, in which a socket is to be made. Raises GatewayError."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise GatewayError(
+            f"{data} cannot be used ({describe(error)}): "
+            "make it writable, or choose another folder with --data"
+        ) from None
 
 
 def log_descriptors(settings: Settings, limit: int | None = None) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
@@ -28,6 +29,7 @@ from typing import Any, Final, TypeAlias
 from gateway.config.settings import LISTENERS, Settings
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.runtime import log, signals
+from gateway.runtime.attempts import new_table
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Totals
 from gateway.store.embedded import EmbeddedStore
@@ -94,8 +96,9 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._stop, self._end_now, self._hang_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
         reaper = Reaper(loop)
+        attempts = new_table()
         self._starter = ChildStarter(
-            reaper, self._totals, self._store.descriptors if self._store else (), self._program
+            reaper, self._totals, self._store.descriptors if self._store else (), self._program, attempts
         )
         self._keeper = StoreKeeper(self._store, self._command, reaper) if self._store else None
         for signum, react in (
@@ -125,6 +128,7 @@ class Supervisor:
             await self._end_children()
             for task in keeping:
                 task.cancel()
+            os.close(attempts)
             if health_server is not None:
                 health_server.stop()
 
@@ -247,7 +251,7 @@ class Supervisor:
         for slot in self._slots:
             slot.stop()
         for listening in self._services:
-            listening.listener.close()
+            listening.close()
         children = list(self._starter.children)
         if children:
             _log.info("stopping: downloads may finish for %g s", self.settings.drain_timeout)

@@ -66,6 +66,9 @@ class Service:
     reads_storages: bool = False
     """Whether storages and the TLS certificate must be there before it starts."""
 
+    takes_passed: str = ""
+    """The setting that says where it takes the requests that workers pass on to it, if it does."""
+
     def count(self, settings: Settings) -> int:
         """How many processes the settings ask for."""
         return settings.workers if self.one_per_cpu else 1
@@ -81,7 +84,7 @@ SERVICES: Final = (
     Service(
         name="worker",
         runner="gateway.dataplane.worker:run",
-        arguments=("settings", "sockets", "slot", "counters", "ready"),
+        arguments=("settings", "sockets", "slot", "counters", "ready", "attempts"),
         listen="listen",
         command="serve",
         help="Serve downloads with worker processes. Ends at Ctrl-C or SIGTERM, letting downloads finish.",
@@ -106,12 +109,13 @@ SERVICES: Final = (
     Service(
         name="web",
         runner="gateway.web.service:run",
-        arguments=("settings", "sockets", "ready"),
+        arguments=("settings", "sockets", "passed", "ready"),
         listen="dashboard_listen",
         command="serve-web",
-        help="Run the admin API, which manages products and tokens. Ends at Ctrl-C or SIGTERM.",
+        help="Run the admin API, and take webhooks of shops. Ends at Ctrl-C or SIGTERM.",
         example="download-gateway serve-web --dashboard-listen 127.0.0.1:8083",
         log_text="serving the admin API",
         up_text="Admin API at {url}: needs a key of the role admin\n  {create_key} --role admin",
+        takes_passed="web_listen",
     ),
 )

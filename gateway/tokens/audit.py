@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 
 from gateway.errors import StoreUnavailable
 from gateway.runtime.line_budget import LineBudget
+from gateway.runtime.log import log_event
 from gateway.store.client import StoreClient
 from gateway.store.key_names import AUDIT_KEY
 
@@ -51,19 +52,18 @@ class AuditTrail:
     def __init__(self, client: StoreClient) -> None:
         self._client = client
 
-    async def record(
-        self, by: str, action: str, what: Mapping[str, object], *, keep: bool = True, write: bool = True
-    ) -> None:
+    def write(self, by: str, action: str, what: Mapping[str, str]) -> None:
+        """Write the line of a change that is not kept in the store. what: as for `record`."""
+        log_event(_log, "change", {"action": action, "by": by, "what": what})
+
+    async def record(self, by: str, action: str, what: Mapping[str, object], *, write: bool = True) -> None:
         """Record a change that has been made. It never fails: a fault of the store is logged.
 
-        keep: in the store. write: to the log. what: the ids of what was changed, and what it was changed to.
-        None is left out.
+        write: to the log. what: the ids of what was changed, and what it was changed to. None is left out.
         """
         given = {name: str(value) for name, value in what.items() if value is not None}
         if write:
-            _log.info("change", extra={"action": action, "by": by, "what": given})
-        if not keep:
-            return
+            self.write(by, action, given)
         fields = [text for pair in given.items() for text in pair]
         try:
             await self._client.call(

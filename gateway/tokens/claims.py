@@ -38,7 +38,7 @@ def _template(*arguments: bytes | str) -> bytes:
     return pack(arguments).replace(_SOME_ID.encode(), b"%b")
 
 
-_READ: Final = _template(b"HMGET", token_key(_SOME_ID), b"manifest", b"revoked", b"max")
+_READ: Final = _template(b"HMGET", token_key(_SOME_ID), b"manifest", b"revoked", b"max", b"caps")
 _READ_AND_CLAIM: Final = _template(b"EVALSHA", READ_AND_CLAIM.sha, b"1", token_key(_SOME_ID))
 
 REFUNDS_KEPT: Final = 10_000
@@ -58,13 +58,14 @@ class TokenReply(NamedTuple):
 
     manifest: the digest of the manifest that the token opens; None when the token is unknown or has expired.
     revoked: when it was revoked, in ms since 1970 UTC; else None. limit: the number of downloads that it
-    allows; None: any number, and nothing is charged. reserved: bytes of the version's only file that reading
-    the token has reserved, or NOT_RESERVED.
+    allows; None: any number, and nothing is charged. caps: its other limits (caps.py), or None. reserved:
+    bytes of the version's only file that reading the token has reserved, or NOT_RESERVED.
     """
 
     manifest: bytes | None
     revoked: bytes | None
     limit: bytes | None
+    caps: bytes | None
     reserved: int
 
 

@@ -174,6 +174,12 @@ class TokenIndex:
 
         self._start(replace())
 
+    async def unname(self, identifier: str, created: int, expires: int, product: str, email: str) -> None:
+        """Take the customer's mark from a token's entry: nobody finds it by that address any more."""
+        await self._forget([b"t" + pack_entry(identifier, created, expires, product, email)])
+        self.put(pack_entry(identifier, created, expires, product, None))
+        await self.drain()
+
     async def drain(self) -> None:
         """Wait until what was put is written."""
         while self._tasks:

@@ -21,7 +21,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from gateway.errors import StoreUnavailable
 from gateway.http.ranges import Span
@@ -29,6 +29,7 @@ from gateway.store.commands import NotExecuted, ScriptCall
 from gateway.store.key_names import token_key
 from gateway.store.scripts import CHECKPOINT
 from gateway.store.topology import Topology
+from gateway.tokens.deliveries import Delivery, Watched
 
 _log = logging.getLogger("gateway")
 
@@ -62,28 +63,7 @@ class Times:
     lasts: float = 30.0
 
 
-class Delivery(Protocol):
-    """What a lease needs of the delivery that sends the reserved bytes. sent: bytes the kernel has taken."""
-
-    sent: int
-
-    def left_machine(self) -> int:
-        """Bytes of the file that have left this machine."""
-
-    def progress(self) -> int | None:
-        """A number that grows by the bytes that the client takes; None while the storage is awaited."""
-
-    def cut(self, most: int) -> int:
-        """Send no more than `most` bytes of files in all; returns how many will be sent at most."""
-
-    def has_lost_client(self) -> bool:
-        """Whether the client has broken the connection, also where the event loop has not seen it yet."""
-
-    def break_off(self) -> None:
-        """Break the connection."""
-
-
-class Lease:
+class Lease(Watched):
     """The lease of one transfer, for which `amount` bytes of file number `file` are reserved.
 
     spans: of the file, in the order in which they are sent. delivery: sends them; None once the transfer has
@@ -92,11 +72,8 @@ class Lease:
     """
 
     __slots__ = (
-        "_progress",
-        "_progress_at",
         "_unanswered",
         "amount",
-        "delivery",
         "due",
         "file",
         "identifier",
@@ -109,15 +86,13 @@ class Lease:
     def __init__(
         self, identifier: str, file: int, amount: int, size: int, name: str, spans: Sequence[Span] = ()
     ) -> None:
+        super().__init__()
         self.identifier = identifier
         self.file = file
         self.spans = spans
         self.amount = amount
         self.size = size
-        self._progress: int | None = None
-        self._progress_at = 0.0
         self.name = name
-        self.delivery: Delivery | None = None
         self.due = 0.0
         self.is_held = False
         self._unanswered = 0
@@ -136,13 +111,6 @@ class Lease:
     def ending(self) -> tuple[str, int]:
         """The arguments of SETTLE that end the lease."""
         return self.name, int(self.in_doubt)
-
-    def idle_seconds(self, now: float) -> float:
-        """For how long the client has taken nothing, as far as earlier calls can tell."""
-        progress = None if self.delivery is None else self.delivery.progress()
-        if progress is None or progress != self._progress:
-            self._progress, self._progress_at = progress, now
-        return now - self._progress_at
 
     def checkpoint(self, unsent: int, lasts: float) -> Checkpoint:
         """Make the next checkpoint; its `record` must be called when it has been answered or has failed.

@@ -13,6 +13,7 @@ from gateway.errors import StoreUnavailable
 from gateway.manifest import Manifest
 from gateway.store.client import StoreClient
 from gateway.store.key_names import manifest_key
+from gateway.tokens.caps import NO_CAPS, Caps, read_caps
 
 _log = logging.getLogger("gateway")
 
@@ -29,7 +30,8 @@ class TokenRecord:
 
     key: the id of the API key that made it, None for a token made by a command.
     charged: the bytes charged to each file, by the file's number in the manifest (only tokens with
-    `max_downloads` are charged). status: active, revoked or exhausted (every file's allowance is used up).
+    `max_downloads` are charged). caps: its other limits. status: active, revoked or exhausted (every file's
+    allowance is used up).
     """
 
     id: str
@@ -46,6 +48,7 @@ class TokenRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     revoked: int | None = None
     charged: Mapping[int, int] = field(default_factory=dict)
+    caps: Caps = NO_CAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ def token_record(identifier: str, fields: Mapping[str, str], sizes: tuple[int, .
         metadata=json.loads(fields["metadata"]) if "metadata" in fields else {},
         revoked=revoked,
         charged=charged,
+        caps=read_caps(fields.get("caps", "").encode()) or NO_CAPS,
     )
 
 

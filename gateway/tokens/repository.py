@@ -18,6 +18,7 @@ from gateway.secrets import new_token, token_id
 from gateway.store.client import StoreClient
 from gateway.store.key_names import token_key
 from gateway.store.scripts import Script
+from gateway.tokens.caps import Caps, cap_faults
 from gateway.tokens.index import TokenIndex, is_token_id, pack_entry
 from gateway.tokens.listing import (
     DEFAULT_LIMIT,
@@ -69,15 +70,16 @@ class TokenRepository:
         metadata: Mapping[str, object] | None = None,
         token: str | None = None,
         key: str | None = None,
+        caps: Caps | None = None,
     ) -> MintedToken:
         """Create a token for a version of a product; version None: the active one.
 
         expires_in: seconds from now by the store's clock; expires_at: ms since 1970 UTC; neither: a day. key:
-        the id of the API key that makes it.
+        the id of the API key that makes it. caps: its limits beside its downloads.
         Creating the same `token` again changes nothing and returns it with its first times. Raises Declined:
         invalid, product_unknown, product_archived, version_unknown, version_missing, expiry_past.
         """
-        faults = _token_faults(max_downloads, email, name, metadata or {})
+        faults = _token_faults(max_downloads, email, name, metadata or {}) + cap_faults(caps)
         if expires_in is not None and expires_in < 1:
             faults.append(("expiresIn", "must be at least 1 second"))
         if faults:
@@ -96,13 +98,16 @@ class TokenRepository:
             sizes = await self._reader.file_sizes(resolved.manifest)
             if len(sizes) == 1:
                 fields["size"] = str(sizes[0])
+        if caps is not None and any(caps):
+            fields["caps"] = caps.encode()
         given = {"email": email, "name": name, "key": key}
         fields |= {field: text for field, text in given.items() if text is not None}
         if metadata:
             fields["metadata"] = encode_metadata(metadata).decode()
         token = token or new_token()
-        await self._write_new(token_id(token), fields, resolved.read_at, expires_in, expires_at)
-        return MintedToken(token, token_record(token_id(token), fields))
+        identifier = token_id(token)
+        await self._write_new(identifier, fields, resolved.read_at, expires_in, expires_at)
+        return MintedToken(token, token_record(identifier, fields))
 
     async def _write_new(
         self,
@@ -160,7 +165,7 @@ class TokenRepository:
 
     async def revoke(self, identifier: str) -> TokenRecord:
         """Revoke a token at once and for ever, if it is not revoked yet. Raises Declined: token_unknown."""
-        reply = await self._client.run(REVOKE, [_key(identifier)])
+        reply = await self._client.run(REVOKE, [_key(identifier)], identifier)
         if not reply:
             raise _declined("token_unknown")
         return await self._reader.record(identifier, _pairs(reply))

@@ -27,7 +27,8 @@ from gateway.errors import LIMIT_REACHED, Refusal, Refused
 from gateway.http.plans import Plan
 from gateway.runtime.deferred import in_task
 from gateway.tokens.claims import Claims
-from gateway.tokens.leases import Delivery, Lease, Leases
+from gateway.tokens.deliveries import Delivery
+from gateway.tokens.leases import Lease, Leases
 from gateway.tokens.takeovers import DOWNLOADED_ALREADY, Demand, Question, Takeovers
 
 PARTIAL_CONTENT: Final = HTTPStatus.PARTIAL_CONTENT.value

@@ -31,7 +31,7 @@ import itertools
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,6 +42,7 @@ from gateway.store.commands import NotExecuted
 from gateway.store.key_names import token_key
 from gateway.store.scripts import TRIM
 from gateway.store.topology import Topology
+from gateway.tokens.deliveries import Watched
 from gateway.tokens.leases import Lease, Leases
 
 _log = logging.getLogger("gateway")
@@ -58,6 +59,8 @@ FRUITLESS_KEPT: Final = 1024
 """For how many files that is remembered, the newest ones."""
 MAX_SPANS: Final = 256
 """A question names at most so many spans; further ones count as the last."""
+PLACES: Final = -1
+"""In place of a file's number: a question for places of the token (places.py)."""
 EVERY_WORKER: Final = "dg:workers"
 """The channel that all workers listen to."""
 
@@ -144,6 +147,10 @@ class Takeovers:
 
     def __init__(self, topology: Topology, leases: Leases, urls: Sequence[str] = ()) -> None:
         """urls: of the topology's servers, by which other workers are asked; without them none is."""
+        self.places_of: Callable[[str], Sequence[Watched]] = lambda _: ()
+        """Finds the places that transfers of a token hold here (places.py)."""
+        self.on_revoked: Callable[[str], None] = lambda _: None
+        """Called with the id of a token that was revoked just now."""
         self._topology = topology
         self._leases = leases
         self._name = f"dg:worker:{secrets.token_hex(8)}"
@@ -166,19 +173,19 @@ class Takeovers:
         for channel in self._channels.values():
             await channel.stop()
 
-    async def make_room(self, question: Question) -> int:
+    async def make_room(self, question: Question, refusal: Refusal = LIMIT_REACHED) -> int:
         """Have unsent bytes returned by every worker. Returns how many transfers of the file still run.
 
         Raises Refused when nothing is asked: so soon after a question that did not help, or with too many
-        under way.
+        under way. refusal: the one to raise, unless the earlier question had another.
         """
         file = question.subject
         now = asyncio.get_running_loop().time()
-        until, refusal = self._fruitless.get(file, (0.0, LIMIT_REACHED))
+        until, earlier = self._fruitless.get(file, (0.0, refusal))
         if until > now:
-            raise Refused(refusal)
+            raise Refused(earlier)
         if len(self._answers) >= MAX_ASKS:
-            raise Refused(LIMIT_REACHED)
+            raise Refused(refusal)
         number = str(next(self._numbers))
         answers = self._answers[number] = asyncio.Queue()
         try:
@@ -209,6 +216,8 @@ class Takeovers:
         kind, sender, number, *words = [*text.split(" "), "", "", ""][: MAX_SPANS + 6]
         if kind == "answer" and sender == self._name and number in self._answers:
             self._answers[number].put_nowait(int(words[0]) if words[0].isdecimal() else 0)
+        elif kind == "revoked":
+            self.on_revoked(sender)
         elif kind == "ask" and sender != self._name:
             task = asyncio.get_running_loop().create_task(self._answer(sender, number, words))
             self._tasks.add(task)
@@ -225,24 +234,40 @@ class Takeovers:
 
     async def _yield_to(self, question: Question) -> int:
         """Give up bytes of this worker's transfers. Returns how many transfers still run afterwards."""
+        if question.file == PLACES:
+            return await self._end_stalled(self.places_of(question.identifier), question)
         leases = self._leases.of_file(question.identifier, question.file)
         if not leases:
             return 0
+        if question.demand is Demand.STALLED:
+            return await self._end_stalled(leases, question)
         ended = [lease for lease in leases if lease.delivery and lease.delivery.has_lost_client()]
         others = [lease for lease in leases if lease not in ended]
-        if question.demand is Demand.STALLED:
-            now = asyncio.get_running_loop().time()
-            ended += [lease for lease in others if lease.idle_seconds(now) >= STALLED_SECONDS]
-        elif question.demand is Demand.FROM_RANGE:
+        if question.demand is Demand.FROM_RANGE:
             for lease in others:
                 await self._cut_where_it_begins(lease, question.spans)
         else:
             ended += await self._take_by_force(others, question)
-        for lease in ended:
-            if lease.delivery is not None:
-                lease.delivery.break_off()
-        await self._until_settled(ended, question.identifier)
+        await self._end(ended, question.identifier)
         return len(leases) - len(ended)
+
+    async def _end_stalled(self, watched: Sequence[Watched], question: Question) -> int:
+        """End what has lost its client, or whose client takes nothing. Returns how many go on."""
+        now = asyncio.get_running_loop().time()
+        ended = [
+            each
+            for each in watched
+            if each.delivery
+            and (each.delivery.has_lost_client() or each.idle_seconds(now) >= STALLED_SECONDS)
+        ]
+        await self._end(ended, question.identifier)
+        return len(watched) - len(ended)
+
+    async def _end(self, ended: Sequence[Watched], identifier: str) -> None:
+        for each in ended:
+            if each.delivery is not None:
+                each.delivery.break_off()
+        await self._until_settled(ended, identifier)
 
     async def _cut_where_it_begins(self, lease: Lease, wanted: Sequence[Span]) -> None:
         if lease.delivery is not None:
@@ -286,7 +311,7 @@ class Takeovers:
             _log.warning("a refund of %d bytes was perhaps lost: the store did not answer", returned)
         return returned
 
-    async def _until_settled(self, leases: Sequence[Lease], identifier: str) -> None:
+    async def _until_settled(self, leases: Sequence[Watched], identifier: str) -> None:
         """Wait until the store has what the ended transfers return."""
         if not leases:
             return

@@ -41,6 +41,7 @@ from gateway.http.client_address import peer_address
 from gateway.http.framing import HEAD_END, HeadLimits, check_head
 from gateway.runtime.line_budget import LineBudget
 from gateway.runtime.peers import PeerName, read_peer
+from gateway.web.attempts import ClientAttempts
 from gateway.web.problems import (
     Problem,
     head_too_large,
@@ -70,13 +71,14 @@ _lines = LineBudget()  # one a process: its services share it
 class ConnectionLimits:
     """The settings of the same names. max_connections: also bounded by the descriptors of this process.
 
-    head: the limits of a head.
+    head: the limits of a head. key_attempts: counts API keys that are not valid.
     """
 
     header_timeout: float
     stall_timeout: float
     max_connections: int
     head: HeadLimits
+    key_attempts: ClientAttempts
 
 
 class ProblemConnection(RequestHandler):

@@ -10,7 +10,7 @@ from gateway.web.times import format_time
 if TYPE_CHECKING:  # the commands' --help must not wait until redis-py is imported
     from gateway.catalogue.rules import ProductRecord
     from gateway.tokens.records import TokenRecord
-    from gateway.usage.queries import FileUsage
+    from gateway.usage.queries import FileUsage, Sum
 
 
 def product_document(product: ProductRecord) -> dict[str, Any]:
@@ -44,6 +44,10 @@ def token_document(token: TokenRecord) -> dict[str, Any]:
         "expiresAt": format_time(token.expires),
         "revokedAt": None if token.revoked is None else format_time(token.revoked),
         "maxDownloads": token.max_downloads,
+        "maxConnections": token.caps.connections or None,
+        "maxRate": token.caps.rate or None,
+        "maxConnectionRate": token.caps.connection_rate or None,
+        "bindTo": token.caps.binding or None,
         "keyId": token.key,
         "bytesCharged": sum(token.charged.values()),
         "customer": {"email": token.email, "name": token.name},
@@ -68,4 +72,17 @@ def usage_document(files: Iterable[FileUsage]) -> dict[str, Any]:
             }
             for each in listed
         ],
+    }
+
+
+def sum_document(each: Sum) -> dict[str, Any]:
+    """Describe the sums of a period, as the model `SumDocument` says."""
+    groups = {"productId": each.product, "version": each.version, "client": each.client}
+    return {
+        "from": format_time(each.start),
+        **{name: value for name, value in groups.items() if value is not None},
+        "started": each.started,
+        "completed": each.completed,
+        "bytes": each.bytes,
+        "customers": each.customers,
     }

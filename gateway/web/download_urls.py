@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, create_model
 
 from gateway.http.links import download_path
+from gateway.tokens.caps import Caps
 from gateway.web.models import (
     DisplayName,
     Email,
+    MaxConnections,
     MaxDownloads,
     Metadata,
+    Rate,
     RequestModel,
     ResponseModel,
     Time,
@@ -29,7 +32,30 @@ class Customer(RequestModel):
     name: DisplayName | None = None
 
 
-class TokenTerms(RequestModel):
+class CapFields(RequestModel):
+    """The fields of a new token that limit it beside its downloads. Without them the settings decide."""
+
+    maxConnections: MaxConnections | None = None
+    maxRate: Rate | None = Field(
+        default=None, description="Bytes a second that all downloads of the token get together."
+    )
+    maxConnectionRate: Rate | None = Field(
+        default=None, description="Bytes a second that each download gets."
+    )
+    bindTo: Literal["address", "network"] | None = Field(
+        default=None,
+        description="The token belongs to the first client that downloads with it: to its IPv4 address or "
+        "IPv6 /64, or to its IPv4 /24 or IPv6 /48. Others get 403 `bound_elsewhere`.",
+    )
+
+    def caps(self) -> Caps:
+        """The limits that were given."""
+        return Caps(
+            self.maxConnections or 0, self.maxRate or 0, self.maxConnectionRate or 0, self.bindTo or ""
+        )
+
+
+class TokenTerms(CapFields):
     """What may be asked of a token, however it is made. `limit_lifetime` adds the limit of `expiresIn`."""
 
     expiresIn: int | None = Field(default=None, description="Seconds.")
@@ -45,6 +71,7 @@ class TokenTerms(RequestModel):
             "email": customer.email if customer else None,
             "name": customer.name if customer else None,
             "metadata": self.metadata,
+            "caps": self.caps(),
         }
 
 

@@ -31,6 +31,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from gateway.products.validation import MAX_DISPLAY_NAME, NAME_PATTERN, display_name_faults
+from gateway.tokens.caps import MAX_CONNECTIONS, MAX_RATE
 from gateway.tokens.validation import (
     EMAIL_PATTERN,
     MAX_DOWNLOADS,
@@ -185,6 +186,16 @@ MaxDownloads = Annotated[
         description="How often each file may be downloaded, in bytes: N times its size, and half more.",
     ),
 ]
+MaxConnections = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MAX_CONNECTIONS,
+        description="How many downloads of the token may run at once. One more gets 429 "
+        "`too_many_connections`.",
+    ),
+]
+Rate = Annotated[int, Field(ge=1, le=MAX_RATE)]
 Metadata = Annotated[
     dict[str, Any],
     AfterValidator(_check_metadata),

@@ -21,9 +21,9 @@ from gateway.web.routes import Route
 _REFERENCE: Final = "#/components/schemas/{model}"
 _EVERY: Final = (400, 405, 417, 431, 500)
 """Refusals that every URL has."""
-_WITH_KEY: Final = (401, 403, 503)
+_WITH_KEY: Final = (401, 403, 429, 503)
 _WITH_BODY: Final = (408, 413, 415)
-_REQUIRED_FIELDS: Final = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+_REQUIRED_FIELDS: Final = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 """The header field that a refusal of that status always has."""
 
 

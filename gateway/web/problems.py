@@ -60,6 +60,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "version_conflict": Row(409, "The version exists with other files"),
     "entitlement_not_active": Row(409, "The entitlement is not active"),
     "version_not_included": Row(409, "The entitlement does not open such a version"),
+    "event_emptied": Row(409, "The event has no content any more"),
     "connection_exists": Row(409, "The connection exists already"),
     "source_taken": Row(409, "The source is a connection"),
     "token_revoked": Row(409, "The token is revoked"),
@@ -68,6 +69,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "unsupported_media_type": Row(415, "The body must be JSON"),
     "expectation_failed": Row(417, "The expectation cannot be met"),
     "idempotency_key_reused": Row(422, "The Idempotency-Key was used with another body"),
+    "too_many_attempts": Row(429, "Too many attempts"),
     "head_too_large": Row(431, "The request has too many or too long header fields"),
     "internal_error": Row(500, "Something went wrong here"),
     "http_version_not_supported": Row(505, "This version of HTTP is not spoken here"),
@@ -186,6 +188,15 @@ def key_expired(moment: str) -> Problem:
         "key_expired",
         f"The API key expired at {moment}; `download-gateway key create` makes another.",
         headers=[("WWW-Authenticate", f'{CHALLENGE}, error="invalid_token"')],
+    )
+
+
+def too_many_attempts(seconds: int) -> Problem:
+    """Make the 429 for a client whose attempts were refused too often. seconds: how long it is to wait."""
+    return Problem(
+        "too_many_attempts",
+        "Too many attempts of this address were refused; wait a little and try again.",
+        headers=[("Retry-After", str(seconds))],
     )
 
 

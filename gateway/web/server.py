@@ -15,6 +15,7 @@ from gateway.config.settings import Settings
 from gateway.runtime.descriptors import FOR_REQUESTS, descriptor_limit, share_descriptors
 from gateway.runtime.process import run_until_sigterm
 from gateway.tokens.repositories import Repositories
+from gateway.web.attempts import ClientAttempts
 from gateway.web.connection import LINGER_SECONDS, ConnectionLimits, ProblemConnection
 
 BACKLOG: Final = 1024
@@ -92,7 +93,11 @@ class Server:
         }
         shares = share_descriptors(descriptor_limit(), settings.max_connections, 1, FOR_REQUESTS)
         self._limits = ConnectionLimits(
-            settings.header_timeout, settings.stall_timeout, shares.connections, settings
+            settings.header_timeout,
+            settings.stall_timeout,
+            shares.connections,
+            settings,
+            ClientAttempts(settings.max_key_attempts, settings.trusted_proxies),
         )
         self._sweep_seconds = min(SWEEP_SECONDS, settings.header_timeout / 4, settings.stall_timeout / 4)
         self._connections: set[ProblemConnection] = set()

@@ -1,11 +1,17 @@
-"""The `web` process: the admin API and webhooks on `dashboard.listen`, health, and the work behind them."""
+"""The `web` process: what it serves in private and in public, and the work behind that.
+
+On `dashboard.listen`: the admin API, webhooks and health. On `web.listen`, where workers and front proxies
+pass requests of strangers on: webhooks, and health for `check`. These are two applications, so that nothing
+of the first can be reached through the second, whatever a request looks like.
+"""
 
 from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -15,8 +21,11 @@ from gateway.catalogue.watching import Watch
 from gateway.config.database_url import locate_database
 from gateway.config.settings import Settings, base_url
 from gateway.connections.desk import ConnectionDesk
+from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
+from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
+from gateway.orders.retention import Days, Retention
 from gateway.runtime.background import running
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
@@ -25,6 +34,7 @@ from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
+from gateway.web.attempts import ClientAttempts
 from gateway.web.hooks.application import PREFIX as HOOKS
 from gateway.web.hooks.application import HooksContext, make_hooks
 from gateway.web.server import STOP_SECONDS, Server, run_service
@@ -35,16 +45,27 @@ OPEN_FILES: Final = 16
 """Descriptors that the storages may keep open here: this process looks at files, and does not serve them."""
 
 
-def run(settings: Settings, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
+def run(
+    settings: Settings,
+    sockets: list[socket.socket],
+    ready: Callable[[], None],
+    passed: Sequence[socket.socket] = (),
+) -> None:
     """Answer requests on the listening sockets until SIGTERM, finish what is under way, and return.
 
-    settings.redis_url must be set. ready: called once connections are accepted.
+    settings.redis_url must be set. ready: called once connections are accepted. passed: the sockets on which
+    the public part is served.
     """
-    run_service("web", serve, settings, sockets, ready, _log)
+    run_service("web", partial(serve, passed=passed), settings, sockets, ready, _log)
 
 
 @asynccontextmanager
-async def serve(store: Repositories, sockets: list[socket.socket], settings: Settings) -> AsyncIterator[None]:
+async def serve(
+    store: Repositories,
+    sockets: list[socket.socket],
+    settings: Settings,
+    passed: Sequence[socket.socket] = (),
+) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
     location = locate_database(settings.database_url, settings.data)
     async with (
@@ -54,9 +75,16 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
         enforcer = Enforcer(database, store.tokens)
         with closing(Storages.of(settings, OPEN_FILES)) as storages:
             desk = ConnectionDesk(
-                database, settings.data, enforcer.wake, allow_loopback=settings.loopback_shops
+                database, SecretBox.of(settings), enforcer.wake, allow_loopback=settings.loopback_shops
             )
             catalogue = Catalogue(database, store)
+            cleaner = Cleaner(database, store.client)
+            days = Days(
+                settings.retention_inbox,
+                settings.retention_events,
+                settings.retention_audit,
+                settings.retention_customers,
+            )
             context = AdminContext(
                 catalogue,
                 storages,
@@ -66,12 +94,19 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                 enforcer,
                 base_url(settings),
                 desk,
+                settings.data,
+                cleaner,
             )
-            runner = web.AppRunner(make_root(context), shutdown_timeout=STOP_SECONDS)
+            hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
+            private = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
+            public = web.AppRunner(make_public_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
             async with (
-                Server(runner, sockets, settings, _log),
+                Server(private, sockets, settings, _log),
+                Server(public, passed, settings, _log),
                 running(enforcer.run()),
                 running(desk.run()),
+                running(cleaner.run()),
+                running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
                 running(EventReader(database, store.client).run()),
                 running(TokenCopies(database, store.client).run()),
@@ -82,7 +117,15 @@ async def serve(store: Repositories, sockets: list[socket.socket], settings: Set
                     context.stop.set()
 
 
-def make_root(context: AdminContext) -> web.Application:
+def make_public_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
+    """Mount the parts that strangers reach through workers and front proxies."""
+    hooks = make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log)
+    return make_application(
+        HEALTH_ROUTES, context, _log, mounted={HOOKS: hooks}, not_found="There is nothing here."
+    )
+
+
+def make_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
     """Mount the parts of the process in one application."""
     return make_application(
         HEALTH_ROUTES,
@@ -90,7 +133,7 @@ def make_root(context: AdminContext) -> web.Application:
         _log,
         mounted={
             PREFIX: make_api(context, _log),
-            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver), _log),
+            HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log),
         },
         not_found=NOT_FOUND,
     )

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway.config.units import LAST_MOMENT
+from gateway.runtime.log import format_second
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
@@ -20,7 +21,8 @@ _DATE_TIME: Final = re.compile(
 
 def format_time(moment: int) -> str:
     """Write a time (ms since 1970) like 2026-01-31T12:00:00.000Z."""
-    return (EPOCH + moment * MILLISECOND).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, rest = divmod(moment, 1000)
+    return f"{format_second(second)}.{rest:03}Z"
 
 
 def parse_time(text: str) -> int:

@@ -36,7 +36,13 @@ def test_these_are_the_commands() -> None:
         "product relocate",
         "token create", "token show", "token list", "token revoke", "token extend",
         "key create", "key list", "key revoke",
-        "database status", "database migrate", "backup", "restore",
+        "order add", "order import", "order list", "order show",
+        "customer list", "customer show", "customer export", "customer erase", "customer move",
+        "entitlement list", "entitlement add", "entitlement override",
+        "connection add", "connection list", "connection show", "connection change", "connection remove",
+        "connection test", "connection events", "connection replay",
+        "connection mappings", "connection map", "connection unmap", "unmapped",
+        "database status", "database migrate", "backup", "restore", "usage",
     }  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "database_url": "postgresql://x/y", "database_migrate": False,
         "listen": "127.0.0.1:1",
         "mint_listen": "127.0.0.1:2", "admin_listen": "127.0.0.1:3", "dashboard_listen": "127.0.0.1:4",
-        "workers": 3, "public_url": "https://x",
+        "web_listen": "127.0.0.1:5", "workers": 3, "public_url": "https://x",
         "trusted_proxies": ["10.0.0.0/8", "::1"], "data": "/d", "mint_max_ttl": 99, "mint_default_ttl": 9,
         "hang_timeout": 3.5,
         "drain_timeout": 1.5, "header_timeout": 1.5, "keepalive_timeout": 1.5, "stall_timeout": 1.5,
@@ -83,7 +83,11 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "cors_origins": ["https://a"], "open_files": 9, "access_log": "off", "log_level": "debug",
         "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB", "loopback_shops": True,
-            "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
+            "max_attempts": 1, "max_key_attempts": 2, "max_hook_attempts": 3, "max_token_connections": 4,
+        "max_token_rate": 5, "max_connection_rate": 6, "token_binding": "network",
+        "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
+        "secrets_key": "/k", "secrets_old_key": "11" * 32, "retention_inbox": 1, "retention_events": 2,
+        "retention_audit": 3, "retention_customers": 4,
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {
@@ -551,6 +555,9 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
         "tls_key",
         "workers",
         "cache_path",
+        "web_listen",
+        "secrets_key",
+        "secrets_old_key",
         "storage",
     }
     assert changed <= own

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway.connections import reconciling
 from gateway.connections.reconciling import Reconciler
 from gateway.connections.repository import Connection
 from gateway.database.engine import Database
 from gateway.platforms.clients import gumroad as gumroad_client
 from gateway.platforms.clients import stripe as stripe_client
 from gateway.platforms.clients.api import Access, new_session
+from gateway.platforms.reconciliation import begin, first_cursor, write_cursor
 from tests.support.connections import Shops
 from tests.support.orders import orders
 from tests.support.platform_api import numbered_list, platform_api, stripe_list
@@ -110,3 +112,59 @@ async def test_lost_webhooks_are_found_once_an_hour(shops: Shops, monkeypatch: p
     connection = await shops.connections.get(shop.id)
     assert connection
     assert connection.cursor["finished"]
+
+
+async def test_of_two_processes_one_looks_for_lost_webhooks(
+    shops: Shops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await shops.connect("woocommerce", api_key="ck:cs", shop="https://shop.example")
+    first, second = (Reconciler(shops.connections, shops.inbox, lambda: None) for _ in range(2))
+    orders = [changed(fixture("woocommerce", "order_updated"), id=number) for number in range(1, 42)]
+    pages = numbered_list(orders)
+    others: list[Connection | None] = []
+
+    async def look(reconciler: Reconciler, session: Any) -> None:
+        connection = await shops.connections.get(shop.id)
+        assert connection
+        await reconciler.look_through(connection, session)
+
+    access = Access("Acme", "https://api.example", "k")
+    async with platform_api(access, {"/orders": pages}) as (api, server), new_session() as session:
+        lead_there(monkeypatch, api.access.base)
+        old = await shops.connections.get(shop.id)
+        assert old
+        take = shops.inbox.take
+
+        async def take_and_let_the_other_look(*given: Any) -> Any:
+            monkeypatch.setattr(shops.inbox, "take", take)
+            await look(second, session)  # it sees a run in progress
+            await second.look_through(old, session)  # it saw the connection before that began
+            others.append(await shops.connections.get(shop.id))
+            return await take(*given)
+
+        monkeypatch.setattr(shops.inbox, "take", take_and_let_the_other_look)
+        await look(first, session)
+        assert len(server.requests) == 3
+    assert len(others) == 1
+    assert len(await shops.states()) == 41
+
+
+async def test_a_run_that_its_process_left_is_gone_on_with(
+    shops: Shops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = await shops.connect("woocommerce", api_key="ck:cs", shop="https://shop.example")
+    connection = await shops.connections.get(shop.id)
+    assert connection
+    begun = write_cursor(begin(first_cursor(connection.created), connection.created))
+    assert await shops.connections.keep_cursor(shop.id, begun, None)
+    assert not await shops.connections.keep_cursor(shop.id, begun, None)
+    access = Access("Acme", "https://api.example", "k")
+    async with platform_api(access, {"/orders": []}) as (api, server), new_session() as session:
+        lead_there(monkeypatch, api.access.base)
+        reconciler = Reconciler(shops.connections, shops.inbox, lambda: None)
+        for seconds, requests in ((180.0, 0), (0.0, 1)):
+            monkeypatch.setattr(reconciling, "TAKEN_SECONDS", seconds)
+            connection = await shops.connections.get(shop.id)
+            assert connection
+            await reconciler.look_through(connection, session)
+            assert len(server.requests) == requests

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from gateway.config.secret_keys import KEY_BYTES
 from gateway.connections import inbox as inbox_module
+from gateway.connections.sealing import KEY_FILE
 from gateway.database.engine import Database
 from gateway.errors import DatabaseError, Declined
 from gateway.orders.applying import remap
@@ -177,3 +179,17 @@ async def test_an_event_is_replayed(shops: Shops) -> None:
     for connection, event in (("other", stored.id), (shop.id, "other")):
         with pytest.raises(Declined):
             await shops.inbox.replay(connection, event)
+
+
+async def test_a_connection_whose_secrets_are_lost_holds_no_other_up(shops: Shops, tmp_path: Path) -> None:
+    lost = await shops.connect("shopify", name="lost")
+    await shops.deliver(lost, ORDER, PAID)
+    (tmp_path / KEY_FILE).write_bytes(bytes(KEY_BYTES))
+    after = Shops(shops.database, tmp_path)  # the process after a restart
+    shop = await after.connect("shopify")
+    await after.deliver(shop, ORDER, PAID)
+    await after.apply()
+    (_, first, why), (_, second, _) = await after.states()
+    assert (first, second) == ("received", "waiting")
+    assert why
+    assert "stored with another key" in why

@@ -54,3 +54,31 @@ def test_processes_that_begin_together_have_one_key(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert [SecretBox(tmp_path).open(each, "c") for each in sealed] == [SECRET] * 8
+
+
+ONE, TWO = "11" * 32, "22" * 32
+
+
+def test_a_key_may_be_a_setting_and_be_replaced(tmp_path: Path) -> None:
+    of_file = SecretBox(tmp_path).seal(SECRET, "c1")
+    first = SecretBox(tmp_path, ONE)
+    assert first.open(of_file, "c1") == SECRET, "the file was the key before"
+    assert not first.is_current(of_file, "c1")
+    sealed = first.seal(SECRET, "c1")
+    assert first.is_current(sealed, "c1")
+    second = SecretBox(tmp_path / "elsewhere", TWO, ONE)
+    assert second.open(sealed, "c1") == SECRET
+    assert not second.is_current(sealed, "c1")
+    assert SecretBox(tmp_path / "elsewhere", TWO).open(second.seal(SECRET, "c1"), "c1") == SECRET
+    with pytest.raises(SealError, match="another key than the setting `secrets_key`"):
+        SecretBox(tmp_path / "elsewhere", TWO).open(sealed, "c1")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_that_has_no_key_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SealError, match="The file of the setting secrets_key cannot be used") as told:
+        SecretBox(tmp_path, str(tmp_path / "none")).seal(SECRET, "c1")
+    assert "\n" not in str(told.value)
+    (tmp_path / "short").write_text("hunter2")
+    with pytest.raises(SealError, match="The file of the setting secrets_old_key must be 32 bytes"):
+        SecretBox(tmp_path, ONE, str(tmp_path / "short")).open(b"", "c1")

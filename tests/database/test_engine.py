@@ -77,6 +77,8 @@ async def test_a_failed_statement_tells_no_value(database: Database) -> None:
             await connection.execute(text("SELECT :value FROM nowhere"), {"value": PERSON})
     assert raised.value.kind == "failed"
     assert PERSON not in str(raised.value)
+    assert "a table" in str(raised.value), "our own words, not the driver's"
+    assert "nowhere" not in str(raised.value)
 
 
 async def test_an_insert_may_do_nothing_or_update(database: Database) -> None:

@@ -30,7 +30,7 @@ import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision = "later"
+revision = "9999"
 down_revision = "HEAD"
 
 def upgrade():
@@ -131,7 +131,7 @@ async def test_a_migration_that_is_killed_leaves_nothing_and_is_made_by_the_next
     killed = start(database, longer_chain, KILL_IN_THE_MIDDLE="1")
     assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
     assert await tables(database) == before
-    assert (await read_state(database, longer_chain)).pending == ("later",)
+    assert (await read_state(database, longer_chain)).pending == ("9999",)
     async with database.reading() as connection:
         assert await connection.scalar(text("SELECT name FROM product")) == "Name"
     await database.close()

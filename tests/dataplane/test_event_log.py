@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from gateway.dataplane.delivery.transfer import SMALL_BYTES
+from gateway.dataplane.delivery.paced import SMALL_BYTES
 from gateway.secrets import token_id
 from gateway.usage.events import Event
 from tests.support.plane import Plane

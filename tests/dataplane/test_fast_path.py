@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dataplane.delivery.transfer import SMALL_BYTES
+from gateway.dataplane.delivery.paced import SMALL_BYTES
 from gateway.dataplane.fast_path import FastPath
 from gateway.errors import StorageError
 from gateway.http.plans import Representation

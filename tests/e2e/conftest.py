@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -16,10 +15,8 @@ def storefront(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Storefront]:
     """`up` on a database of its own. Its processes can be killed (tests/support/faults.py)."""
-    url = None
-    if request.param == "postgresql":
-        url = asyncio.run(request.getfixturevalue("postgres").create("storefront"))
-    made = Storefront(tmp_path_factory.mktemp(f"storefront-{request.param}"), url)
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    made = Storefront(tmp_path_factory.mktemp(f"storefront-{request.param}"), server)
     try:
         yield made.open()
     finally:

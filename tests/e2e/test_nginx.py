@@ -23,13 +23,14 @@ from gateway.runtime.metrics import BYTES_SENT
 from tests.support.downloads import publish, table
 from tests.support.faulty_bucket import Upstream
 from tests.support.link_forms import LINKS, link_forms
-from tests.support.plane import Client, Plane, Published, Response
+from tests.support.plane import Client, Plane, Published, Response, request
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
 from tests.support.range_cases import FRONT_PROXY_FIELDS, FRONT_PROXY_SIZE, apart, file_bytes
 from tests.support.store_server import StoreServer
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
+from tests.support.web_stand_in import WebStandIn
 
 EXAMPLES = Path(__file__).parents[2] / "config" / "nginx"
 CONTENT = os.urandom(300_000)
@@ -340,6 +341,25 @@ def test_a_token_as_a_bearer(start: Callable[[str], Nginx], example: str) -> Non
     nginx = start(example)
     token = nginx.plane.token(nginx.plane.publish(CONTENT))
     assert nginx.get("/download", f"Authorization: Bearer {token}").body == CONTENT
+
+
+@BOTH
+def test_webhooks_and_pages_reach_the_web_process(start: Callable[[str], Nginx], example: str) -> None:
+    nginx = start(example)
+    body = os.urandom(200_000)
+    with WebStandIn(nginx.plane.folder / "data" / "web.sock") as web, nginx.connect() as client:
+        client.send(request("/hooks/a/secret", f"Content-Length: {len(body)}", method="POST") + body)
+        assert (client.read().status, web.taken[0].body) == (200, body)
+        for target in ("/my", "/my/orders?x=1", "/.well-known/jwks.json"):
+            assert client.get(target, "X-Forwarded-For: 203.0.113.9").status == 200
+        assert client.get("/hooks/../api/orders").status == 404
+    assert [each.split(b" ")[1] for each in web.heads] == [
+        b"/hooks/a/secret", b"/my", b"/my/orders?x=1", b"/.well-known/jwks.json",
+    ]  # fmt: skip
+    assert all(b"\r\nX-Forwarded-For: 127.0.0.1\r\n" in each for each in web.heads[:1])
+    assert nginx.entries(5)[0]["path"] == "/hooks/a/[secret]"
+    answer = nginx.get("/hooks/a")
+    assert (answer.status, answer.code, answer["Retry-After"]) == (503, "web_unavailable", "5")
 
 
 @BOTH

@@ -19,11 +19,12 @@ import pytest
 from gateway.cli.checks import Level
 from gateway.cli.checks.proxy import Target, check_cost
 from tests.support.link_forms import link_forms
-from tests.support.plane import Client, Plane, Response
+from tests.support.plane import Client, Plane, Response, request
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
 from tests.support.range_cases import FRONT_PROXY_FIELDS, FRONT_PROXY_SIZE, file_bytes
 from tests.support.waiting import wait_until
+from tests.support.web_stand_in import WebStandIn
 
 CONFIG = Path(__file__).parents[2] / "config"
 CONTENT = os.urandom(300_000)
@@ -229,6 +230,27 @@ def test_downloads_and_refusals_come_through_as_they_are(front: Front) -> None:
         asked.request("GET", target)
         assert asked.getresponse().status == 404
         asked.close()
+
+
+def test_webhooks_and_pages_reach_the_web_process(front: Front) -> None:
+    body = os.urandom(200_000)
+    with WebStandIn(front.plane.folder / "data" / "web.sock") as web:
+        with Client(front.address) as client:
+            client.send(request("/hooks/a/very-secret", f"Content-Length: {len(body)}", method="POST") + body)
+            assert (client.read().status, web.taken[0].body) == (200, body)
+        for target in ("/my", "/my/orders?x=1", "/.well-known/jwks.json"):
+            assert front.get(target).status == 200
+        for target in ("/api/orders", "/mys", "/hooks/../api/orders"):
+            with Client(front.address) as client:
+                client.send(request(target, "Connection: close"))
+                assert client.read_until_closed()[9:12] in (b"400", b"404")
+    assert [each.split(b" ")[1] for each in web.heads] == [
+        b"/hooks/a/very-secret", b"/my", b"/my/orders?x=1", b"/.well-known/jwks.json",
+    ]  # fmt: skip
+    assert b"\r\nX-Forwarded-For: 127.0.0.1\r\n" in web.heads[0]
+    assert "very-secret" not in front.log.read_text()
+    answer = front.get("/hooks/a")
+    assert (answer.status, answer.code) == (503, "web_unavailable")
 
 
 def test_the_store_is_away(front: Front) -> None:

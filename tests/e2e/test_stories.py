@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from tests.support.platform_stories import STORIES
-from tests.support.storefront import DRUMS, REFUSED_SECONDS, Storefront
+from tests.support.storefront import BROKEN_SECONDS, DRUMS, REFUSED_SECONDS, Storefront
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 
@@ -52,9 +52,12 @@ def test_from_the_sale_to_the_refund_and_through_a_dispute(storefront: Storefron
     storefront.becomes(first.email, status="active", quantity=first.left)
     assert storefront.probe(link) == 206
 
-    assert storefront.deliver(shop, *first.all_refunded) == 200
-    with lasts(most=REFUSED_SECONDS):
-        wait_until(lambda: storefront.probe(link) == 403, "the link is refused")
+    with storefront.downloading(link) as download:
+        assert storefront.deliver(shop, *first.all_refunded) == 200
+        with lasts(most=BROKEN_SECONDS):
+            with lasts(most=REFUSED_SECONDS):
+                wait_until(lambda: storefront.probe(link) == 403, "the link is refused")
+            wait_until(download.is_broken, "the download ends")
     for product in ("drums.bin", "loops.bin"):
         gone = storefront.becomes(first.email, product, status="revoked")
         status, answer = storefront.mint(gone)

@@ -42,6 +42,24 @@ PLAIN = [
         LINE + HOST + b"X-Forwarded-For: 192.0.2.1, 10.0.0.1\r\nX-Real-IP: 192.0.2.1\r\n",
         PlainHead("", TOKEN, forwarded="192.0.2.1, 10.0.0.1"),
     ),
+    (
+        "lines of proxies right behind the host",
+        LINE
+        + HOST
+        + b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Amz-Cf-Id: x=\xe4\t;\r\n"
+        + AGENT,
+        PlainHead("", TOKEN, "curl/8.1 (x)", forwarded="192.0.2.1"),
+    ),
+    (
+        "more lines of proxies than the first expression reads",
+        LINE + HOST + b"X-Real-IP: 192.0.2.1\r\n" * 9 + b"X-Forwarded-For: 192.0.2.1\r\n" + AGENT,
+        PlainHead("", TOKEN, "curl/8.1 (x)", forwarded="192.0.2.1"),
+    ),
+    (
+        "nothing behind the lines of proxies",
+        LINE + HOST + b"X-Request-Id: 7\r\n",
+        PlainHead("", TOKEN),
+    ),
     ("an origin, without cors", LINE + HOST + b"Origin: https://a.example\r\n", PlainHead("", TOKEN)),
 ]
 PLAIN += [
@@ -69,6 +87,19 @@ OTHER = [
     ("a token in the path, another parameter", DIRECT.replace(b"/ HTTP", b"/?utm_source=x HTTP") + HOST, {}),
     ("a token in the path, a name in a folder", DIRECT.replace(b"/ HTTP", b"/x/y HTTP") + HOST, {}),
     ("a token in the path, HEAD", b"HEAD" + DIRECT[3:] + HOST, {}),
+    (
+        "two clients",
+        LINE + HOST + b"X-Forwarded-For: 192.0.2.1\r\n" + AGENT + b"X-Forwarded-For: 192.0.2.2\r\n",
+        {"user-agent": ["curl/8.1 (x)"], "x-forwarded-for": ["192.0.2.1", "192.0.2.2"]},
+    ),
+    *(
+        (
+            f"{name} behind the host",
+            LINE + HOST + b"X-Real-IP: 192.0.2.1\r\n%b: /download\r\n" % name.encode(),
+            {name.lower(): ["/download"]},
+        )
+        for name in ("X-Forwarded-Uri", "X-FORWARDED-METHOD", "X-original-URI", "X-ORIGINAL-METHOD")
+    ),
     ("two ranges", LINE + HOST + RANGE + RANGE, {"range": ["bytes=5-9"] * 2}),
     ("a suffix", LINE + HOST + b"Range: bytes=-5\r\n", {"range": ["bytes=-5"]}),
     ("several spans", LINE + HOST + b"Range: bytes=0-1,3-4\r\n", {"range": ["bytes=0-1,3-4"]}),

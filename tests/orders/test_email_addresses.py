@@ -43,6 +43,8 @@ LONG_DOMAIN = ".".join(["d" * 63] * 2 + ["d" * 61])  # 189 bytes: with a local p
         ("ann@XN--BCHER-KVA.example", "ann@xn--bcher-kva.example"),
         ("ann@bu\u0308cher.example", "ann@xn--bcher-kva.example"),
         ("ann@faß.de", "ann@xn--fa-hia.de"),
+        ("ann@fass.de", "ann@fass.de"),  # another domain, since IDNA 2008
+        ("ann@\u0430pple.com", "ann@xn--pple-43d.com"),  # a Cyrillic a: looks the same, and is not
         ("ann@ｅｘａｍｐｌｅ。com", "ann@example.com"),
         ("نام\u200cها@example.com", "نام\u200cها@example.com"),
         # hosts

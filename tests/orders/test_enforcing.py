@@ -7,7 +7,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from gateway.database.engine import Database
 from gateway.database.tables import ENTITLEMENT, LINK
@@ -210,3 +210,23 @@ PUBLISHED = {"3": 300, "2": 200, "1": 100, "removed": 10}
 )
 def test_the_version_of_a_token(share: Share, wanted: str | None, chosen: str | None) -> None:
     assert choose_version(share, PRODUCT, PUBLISHED, wanted) == chosen
+
+
+async def test_many_entitlements_take_few_transactions(
+    database: Database, repos: Repositories, enforcer: Enforcer
+) -> None:
+    """An order of 450 lines is refunded: each transaction waits for the disk."""
+    await repos.products.register(manifest("drums", "1.0"))
+    lines = [line(str(number), "product:drums") for number in range(450)]
+    await tell(database, WORD, [snapshot(1000, *lines)])
+    async with database.reading() as sql:
+        first, *_, last = await sql.scalars(select(ENTITLEMENT.c.id).order_by(ENTITLEMENT.c.id))
+    minted = [await mint(database, repos, each) for each in (first, first, last)]
+    await tell(database, WORD, [RefundSnapshot(PAYMENT, 4000, whole=True)])
+    assert await enforcer.enforce()
+    assert await enforcer.enforce()
+    assert not await enforcer.enforce()
+    assert not any([await is_live(repos, each) for each in minted])
+    async with database.reading() as sql:
+        left = await sql.scalar(select(func.count()).where(ENTITLEMENT.c.status != ENTITLEMENT.c.enforced))
+    assert left == 0

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from gateway.orders.entitlement_rules import grant
 from gateway.orders.facts import (
     Alias,
     CustomerFact,
@@ -322,6 +323,40 @@ def test_amounts_that_return_no_line_are_shown() -> None:
         Refund("s", ORDER, 2, money=SIX, lines=(returned("7"),)),
     )
     assert decided.unassigned == (FOUR,)
+
+
+@pytest.mark.parametrize(
+    ("facts", "unassigned"),
+    [
+        ((RefundSnapshot(ORDER, 3, money=FOUR),), (FOUR,)),
+        ((RefundSnapshot(ORDER, 3, money=FOUR), Refund("r", ORDER, 2, money=FOUR)), (FOUR,)),
+        ((RefundSnapshot(ORDER, 3, money=TEN), Refund("r", ORDER, 2, money=FOUR)), (FOUR, SIX)),
+        ((RefundSnapshot(ORDER, 3, money=SIX), Refund("r", ORDER, 2, money=SIX, lines=(returned("7"),))), ()),
+        ((RefundSnapshot(ORDER, 3, whole=True, money=TEN),), ()),
+        ((RefundSnapshot(ORDER, 3, money=FOUR), RefundSnapshot(ORDER, 4, money=SIX)), (SIX,)),
+        ((RefundSnapshot(ORDER, 3, money=FOUR), Refund("r", ORDER, 4, RefundState.FAILED, money=FOUR)), ()),
+        (
+            (RefundSnapshot(ORDER, 3, money=Money(Decimal(4), "USD")), Refund("r", ORDER, 2, money=SIX)),
+            (SIX, Money(Decimal(4), "USD")),
+        ),
+    ],
+)
+def test_what_a_snapshot_of_refunds_tells_beyond_the_known_ones_is_shown(
+    facts: tuple[Fact, ...], unassigned: tuple[Money, ...]
+) -> None:
+    assert state(snapshot(1, line("7"), line("8")), *facts).unassigned == unassigned
+
+
+def test_a_line_that_nothing_else_identifies_is_known_by_its_title() -> None:
+    lines = (line("a", "sku:A", title="A"), line("b", title="Gift wrap"), line("c"))
+    decided = state(snapshot(1, *lines))
+    assert [each.identifiers for each in decided.lines] == [
+        (item("sku:A"),),
+        (item("metadata:title=Gift wrap"),),
+        (),
+    ]
+    waiting = grant(decided, {}).unmapped
+    assert [each.id for each in waiting] == ["a", "b"], "what nobody can map waits for nothing"
 
 
 def test_identifiers_are_sorted_and_those_of_the_order_belong_to_its_first_line() -> None:

@@ -19,6 +19,7 @@ from gateway.orders.customer_store import (
 from gateway.orders.facts import CustomerFact, Fact, Person
 from gateway.orders.order_writer import Source
 from gateway.orders.privacy import erase_customer
+from gateway.orders.traces import Traces
 from tests.support.facts import line, snapshot
 from tests.support.orders import entitlements, orders
 
@@ -44,7 +45,7 @@ async def test_the_person_is_gone_and_the_order_stays(database: Database) -> Non
     async with database.writing() as sql:
         customer = await find_customer(sql, "ann@example.com")
         assert customer is not None
-        await erase_customer(sql, customer, 5000)
+        await erase_customer(sql, customer, 5000, Traces(["ann@example.com"]))
     for _ in range(2):
         found = await everything(database)
         assert not [each for each in PERSON if each in found]
@@ -68,7 +69,7 @@ async def test_who_buys_again_is_a_new_customer(database: Database) -> None:
     async with database.writing() as sql:
         customer = await find_customer(sql, "ann@example.com")
         assert customer is not None
-        await erase_customer(sql, customer, 5000)
+        await erase_customer(sql, customer, 5000, Traces(["ann@example.com"]))
     again = snapshot(9000, DRUMS, order_id="1002", references=(), customer=Person("cus_1", "ann@example.com"))
     await tell(database, WORD, [again])
     async with database.reading() as sql:

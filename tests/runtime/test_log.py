@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,3 +59,78 @@ def test_secrets_are_cut_out_wherever_they_are(capsys: pytest.CaptureFixture[str
     assert key not in text
     assert text.count("[secret]") == 3
     assert "ValueError" in json.loads(text)["exception"]
+
+
+def test_an_event_without_a_record_has_the_line_of_one_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(Level("info"))
+    logger = logging.getLogger("gateway.test.events")
+    fields = {"by": "é", "what": {"token": "x", "key": new_key()}, "number": 7, "nothing": None}
+    logger.info("change", extra=fields)
+    log.log_event(logger, "change", fields)
+    one, other = map(json.loads, capsys.readouterr().err.splitlines())
+    assert len(one.pop("time")) == len(other.pop("time")) == len("2026-01-31T12:00:00.000Z")
+    assert one == other
+    assert other["what"]["key"] == "[secret]"
+
+
+def test_an_event_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(Level("warning"))
+    log.log_event(logging.getLogger("gateway.test.events"), "change", {})
+    assert capsys.readouterr().err == ""
+
+
+def test_an_event_reaches_others_who_listen(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    log.configure(Level("info"))
+    logger = logging.getLogger("gateway.test.events")
+    logger.addHandler(caplog.handler)
+    try:
+        log.log_event(logger, "change", {"by": "x"})
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert [vars(record)["by"] for record in caplog.records] == ["x"]
+    assert json.loads(capsys.readouterr().err)["by"] == "x"
+
+
+def test_an_event_for_a_closed_stream_is_dropped() -> None:
+    log.configure(Level("info"))
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, log.LineHandler)
+    with open(os.devnull, "w") as stream:
+        handler.setStream(stream)
+    log.log_event(logging.getLogger("gateway.test.events"), "change", {})
+
+
+async def test_events_of_one_turn_leave_in_writes_that_a_pipe_keeps_whole() -> None:
+    log.configure(Level("info"))
+    (handler,) = logging.getLogger().handlers
+    writes: list[str] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    assert isinstance(handler, log.LineHandler)
+    handler.setStream(Stream())
+    logger = logging.getLogger("gateway.test.events")
+    for number in range(100):
+        log.log_event(logger, "change", {"number": number, "text": "é" * 50})
+    assert len(writes) < 10
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert all(len(text.encode()) <= 4096 and text.endswith("\n") for text in writes)
+    lines = [json.loads(line) for text in writes for line in text.splitlines()]
+    assert [line["number"] for line in lines] == list(range(100))
+
+
+async def test_a_record_writes_the_events_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(Level("info"))
+    logger = logging.getLogger("gateway.test.events")
+    log.log_event(logger, "change", {})
+    logger.info("something else")
+    assert {json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()} == {
+        "change",
+        "something else",
+    }

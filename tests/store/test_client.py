@@ -114,3 +114,23 @@ async def test_a_caller_in_every_turn_of_the_loop_is_served(repos: Repositories)
 
     async with asyncio.timeout(20):
         await asyncio.gather(*(ask_often() for _ in range(8)))
+
+
+async def test_arguments_and_replies_may_hold_any_bytes(repos: Repositories) -> None:
+    text = b"\xff\x00\r\n\xc3\xa9".decode("utf-8", "surrogateescape")
+    await repos.client.call_all(("HSET", "any", text, b"\xfe"), ("HSET", "any", "number", 7))
+    assert await repos.client.call("HGETALL", "any") == {text: "\udcfe", "number": "7"}
+
+
+async def test_a_connection_that_ends_between_two_batches_is_made_again(
+    repos: Repositories, store: StoreServer
+) -> None:
+    async def call_on_and_on() -> set[int]:
+        return {await repos.client.call("CLIENT", "ID") for _ in range(100)}
+
+    number = await repos.client.call("CLIENT", "ID")
+    calls = asyncio.gather(*(call_on_and_on() for _ in range(3)))
+    async with Repositories.connect(store.url) as other:
+        await other.client.call("CLIENT", "KILL", "ID", number)
+    await calls
+    assert await repos.client.call("CLIENT", "ID") != number

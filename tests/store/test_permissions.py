@@ -16,8 +16,9 @@ from gateway.mint.service import serve as serve_mint
 from gateway.runtime.deferred import stepped
 from gateway.secrets import token_id
 from gateway.store.client import StoreClient
+from gateway.store.key_names import rate_key, running_key, token_key
 from gateway.store.permissions import COMMANDS, KEY_TRIALS, OPTIONAL, UNTRIED, acl_rules
-from gateway.store.scripts import SCRIPTS
+from gateway.store.scripts import BIND_TOKEN, HOLD_PLACE, SCRIPTS, TAKE_RATE
 from gateway.store.topology import Topology
 from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Leases
@@ -83,11 +84,12 @@ async def test_the_whole_gateway_runs_with_exactly_these_permissions(
     claims = Claims(topology)
     await stepped(claims.check()).as_future()
     reply = await claims.read_and_claim(identifier).as_future()
-    assert reply[3] == 100
+    assert reply[4] == 100
     await stepped(claims.claim(identifier, 0, 10, 100)).as_future()
     claims.settle(identifier, 0, 100)
     await until(lambda: claims.owed == 0)
     assert await stepped(claims.manifest(reply[0])).as_future()
+    await run_limits(topology, identifier)
     takeovers = Takeovers(topology, Leases(topology), [url])
     takeovers.start()
     await until(lambda: dict(admin.pubsub_numsub(EVERY_WORKER)) == {EVERY_WORKER: 1})
@@ -106,6 +108,16 @@ async def test_the_whole_gateway_runs_with_exactly_these_permissions(
         await repos.keys.revoke("one")
         found = await check_store(repos, "it")
     assert [each for each in found if each.level is Level.FAIL] == []
+
+
+async def run_limits(topology: Topology, identifier: str) -> None:
+    """Run what keeps the other limits of a token."""
+    key = running_key(identifier)
+    assert await topology.run(HOLD_PLACE, key, "one", 1, 1000).as_future() == 1
+    assert await topology.pipeline(key).call(b"ZREM", key, "one").as_future() == 1
+    assert await topology.run(TAKE_RATE, rate_key(identifier), "200.0").as_future() == 0
+    assert await topology.run(BIND_TOKEN, token_key(identifier), "a" * 32, 1).as_future() == 1
+    assert await topology.run(BIND_TOKEN, token_key(identifier), "b" * 32, 1).as_future() == 0
 
 
 async def test_check_names_each_permission_that_is_missing(

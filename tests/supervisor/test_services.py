@@ -34,7 +34,9 @@ def test_the_function_exists_and_takes_the_arguments_of_the_row(service: Service
 
 
 def test_every_address_is_that_of_a_service_or_of_the_supervisor() -> None:
-    assert sorted(LISTENERS) == sorted([HEALTH_SETTING, *(service.listen for service in SERVICES)])
+    passed = [service.takes_passed for service in SERVICES if service.takes_passed]
+    assert passed == ["web_listen"]
+    assert sorted(LISTENERS) == sorted([HEALTH_SETTING, *passed, *(service.listen for service in SERVICES)])
 
 
 def test_customers_reach_one_service() -> None:

@@ -97,7 +97,7 @@ class Api:
     async def ask(
         self, method: str, path: str, json: Any = None, *, key: str | None = None, **options: Any
     ) -> tuple[int, Any, aiohttp.ClientResponse]:
-        """Status, parsed body and response; with the admin key unless another is given ("" for none)."""
+        """Status, body (parsed if it is JSON) and response; with the admin key, or another ("" for none)."""
         headers = dict(options.pop("headers", {}))
         key = self.key if key is None else key
         if key:
@@ -105,7 +105,9 @@ class Api:
         if json is not None:
             options["json"] = json
         async with self.session.request(method, self.url + path, headers=headers, **options) as response:
-            return response.status, await response.json(content_type=None), response
+            is_csv = response.content_type == "text/csv"
+            body = await (response.text() if is_csv else response.json(content_type=None))
+            return response.status, body, response
 
     async def talk(self, request: bytes) -> bytes:
         """Send bytes whose last request ends the connection; return the whole answer."""

@@ -6,6 +6,7 @@ itself knows nothing of it.
 
     faults.arm("inbox.committed")      the next process that comes to this point kills itself there
     faults.stripe_at(url)              Stripe's API is there, for connections that are asked from now on
+    faults.shift_clock(3600)           the clock that signatures are compared with is an hour ahead
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import inspect
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -72,6 +74,10 @@ class Faults:
         """Put Stripe's API at another address."""
         (self.folder / "stripe").write_text(url)
 
+    def shift_clock(self, seconds: float) -> None:
+        """Put the clock of the web process forward, or back."""
+        (self.folder / "clock").write_text(str(seconds))
+
 
 def install() -> None:
     """Wrap functions of modules as they are imported. Called in a process that starts."""
@@ -79,6 +85,7 @@ def install() -> None:
     for point, (module, name, moment) in POINTS.items():
         changes.setdefault(module, []).append(_killing(point, name, moment))
     changes.setdefault("gateway.platforms.clients.stripe", []).append(_move_stripe)
+    changes.setdefault("gateway.connections.receiving", []).append(_shift_clock)
     sys.meta_path.insert(0, _Finder(changes))
 
 
@@ -136,6 +143,20 @@ def _die_if_armed(point: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         (Path(os.environ[VARIABLE]) / point).unlink()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _ShiftedTime:
+    monotonic = staticmethod(time.monotonic)
+
+    @staticmethod
+    def time() -> float:
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() + float((Path(os.environ[VARIABLE]) / "clock").read_text())
+        return time.time()
+
+
+def _shift_clock(module: ModuleType) -> None:
+    module.time = _ShiftedTime  # type: ignore[attr-defined]
 
 
 def _move_stripe(module: ModuleType) -> None:

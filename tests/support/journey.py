@@ -63,7 +63,7 @@ class Shop(Up):
     def ask(self, *arguments: str) -> Any:
         """Run a command of the gateway, and return its JSON."""
         process = self.command(*arguments, "--json")
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
         assert process.returncode == 0, self.errors()
         return json.loads(out)
 

@@ -30,6 +30,7 @@ import redis
 from gateway.config.settings import Settings
 from gateway.http.file_names import media_type
 from gateway.manifest import Manifest, ManifestFile
+from gateway.runtime.attempts import new_table
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import FAULTS, Counters, new_block
 from gateway.secrets import new_token, token_id
@@ -279,6 +280,7 @@ class Plane:
         listener.grow(self.settings.workers)
         self.address = ("127.0.0.1", listener.address.port)
         self.path = listener.address.path
+        self._attempts = new_table()
         started = [self._spawn(slot, listener) for slot in range(self.settings.workers)]
         for worker, ready in started:
             self.workers.append(worker)
@@ -309,7 +311,7 @@ class Plane:
         limit = self.options.get("descriptors")
         if limit is None and "COVERAGE_PROCESS_CONFIG" not in os.environ:
             arguments = ["worker", str(slot), *times]
-            return worker_server().start(arguments, settings, sockets, memory, announce, log)
+            return worker_server().start(arguments, settings, sockets, memory, announce, log, self._attempts)
         program = (
             [str(Path(__file__).with_name("short_leases.py"))]
             if times
@@ -321,11 +323,12 @@ class Plane:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            pass_fds=(*sockets, memory, announce),
+            pass_fds=(*sockets, memory, announce, self._attempts),
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         assert process.stdin is not None
-        process.stdin.write(ChildInput(settings, sockets, memory, announce, os.getpid()).encode())
+        given = ChildInput(settings, sockets, memory, announce, os.getpid(), self._attempts)
+        process.stdin.write(given.encode())
         process.stdin.close()
         return process
 
@@ -347,6 +350,7 @@ class Plane:
             assert worker.counters.values()[FAULTS] == 0
             worker.counters.close()
         self.workers.clear()
+        os.close(self._attempts)
         if self._listener is not None:
             self._listener.close()
         self.store.close()
@@ -443,8 +447,10 @@ class Plane:
         """Put another file in the place of a version's first."""
         self.files.put(published.file.key, content)
 
-    def token(self, published: Published, maximum: int | None = None, ttl_ms: int = 3_600_000) -> str:
-        """A fresh token for the version."""
+    def token(
+        self, published: Published, maximum: int | None = None, ttl_ms: int = 3_600_000, caps: str = ""
+    ) -> str:
+        """A fresh token for the version. caps: its other limits, as in tokens/caps.py."""
         token = new_token()
         key = token_key(token_id(token))
         now = time.time_ns() // 1_000_000
@@ -459,6 +465,8 @@ class Plane:
             values["max"] = maximum
             if len(published.manifest.files) == 1:
                 values["size"] = published.file.size
+        if caps:
+            values["caps"] = caps
         pipe = self.store.pipeline(transaction=True)
         pipe.hset(key, mapping=values)
         pipe.pexpireat(key, now + ttl_ms)

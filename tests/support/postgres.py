@@ -6,6 +6,7 @@ run as root, the server runs as the user `postgres`, because it refuses to be ro
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -102,6 +103,13 @@ class PostgresServer:
                 await connection.execute(statement)
         finally:
             await connection.close()
+
+    def terminate(self) -> None:
+        """Break off all connections of the gateway, as an administrator or a failover does."""
+        ended = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'download-%'"
+        )
+        asyncio.run(self.execute(ended))
 
     async def create(self, name: str, template: str = "template0") -> str:
         """Make a database as a copy of another. Returns its URL."""

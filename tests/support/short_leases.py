@@ -11,7 +11,7 @@ from gateway.tokens.leases import Times
 
 def run_worker(place: child.ChildContext) -> None:
     times = Times(*map(float, sys.argv[3:]))
-    worker.run(place.settings, place.sockets, place.slot, place.counters, place.ready, times)
+    worker.run(place.settings, place.sockets, place.slot, place.counters, place.ready, times, place.attempts)
 
 
 def main() -> int:

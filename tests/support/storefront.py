@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import random
 import socket
+import sqlite3
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,10 +21,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from gateway.config.database_url import DATABASE_FILE
 from tests.support.control_plane import ask
 from tests.support.faults import Faults
 from tests.support.journey import Shop
 from tests.support.listening import found_port
+from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
 from tests.support.webhooks import SECRETS, signature
 
@@ -66,14 +71,17 @@ class ShopApi:
 class Storefront(Shop):
     """`up` with two products, drums.bin and loops.bin, and its admin API."""
 
-    def __init__(self, folder: Path, database_url: str | None = None) -> None:
+    def __init__(self, folder: Path, postgres: PostgresServer | None = None) -> None:
+        """postgres: where its database is made; without it, it is a file of SQLite below `data`."""
         super().__init__(folder)
+        self.postgres = postgres
         self.faults = Faults(folder / "faults")
         self.api = ShopApi()
         self.faults.stripe_at(self.api.url)
         self.variables |= {**self.faults.variables, "GATEWAY_LOOPBACK_SHOPS": "true"}
-        if database_url is not None:
-            self.variables["GATEWAY_DATABASE_URL"] = database_url
+        if postgres is not None:
+            url = asyncio.run(postgres.create(f"storefront_{time.time_ns()}"))
+            self.variables["GATEWAY_DATABASE_URL"] = url
         self.key = ""
         self.dashboard = 0
 
@@ -91,6 +99,40 @@ class Storefront(Shop):
         if self.process is not None and self.process.poll() is None:
             self.stop()
         self.api.close()
+
+    @property
+    def data(self) -> Path:
+        """Its data folder."""
+        return self.folder / ".download-gateway"
+
+    def web_pid(self) -> int:
+        """The web process."""
+        [pid] = [each["pid"] for each in self.health()["children"] if each["name"].split()[0] == "web"]
+        return int(pid)
+
+    def call_store(self, *words: str) -> bytes:
+        """Send a command to the store; returns the first bytes of the reply."""
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(str(next(self.data.rglob("*.sock"))))
+            link.sendall(" ".join(words).encode() + b"\r\n")
+            return link.recv(4096)
+
+    @contextmanager
+    def database_away(self) -> Iterator[None]:
+        """PostgreSQL is stopped, or another process holds the lock of SQLite."""
+        if self.postgres is not None:
+            self.postgres.stop()
+            try:
+                yield
+            finally:
+                self.postgres.start()
+            return
+        other = sqlite3.connect(self.data / DATABASE_FILE, isolation_level=None)
+        try:
+            other.execute("BEGIN EXCLUSIVE")
+            yield
+        finally:
+            other.close()
 
     # The seller.
 
@@ -160,15 +202,17 @@ class Storefront(Shop):
     ) -> int | None:
         """Send a signed webhook. Returns the status; None where no answer came.
 
-        payload: a value of JSON, or bytes. options: secret, now, identity of the signature.
+        payload: a value of JSON, or bytes. options: secret, now, identity of the signature; the port of
+        another web process.
         """
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         options.setdefault("now", int(time.time()))
+        port = options.pop("port", self.dashboard)
         signed = signature(
             connection["kind"], body, options.pop("secret", SECRETS[connection["kind"]]), **options
         )
         path = urlsplit(connection["url"]).path
-        url = f"http://127.0.0.1:{self.dashboard}{path}"
+        url = f"http://127.0.0.1:{port}{path}"
         fields = {"Content-Type": "application/json", **signed, **(headers or {})}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, body, fields), timeout=30) as response:
@@ -178,6 +222,25 @@ class Storefront(Shop):
                 return refused.code
         except OSError:
             return None
+
+    def send_junk(self, connection: dict[str, Any], count: int) -> Counter[int]:
+        """Send webhooks with wrong signatures, over one connection. Returns how often each status came."""
+        body = json.dumps({"id": 1, "note": "x" * 2000}).encode()
+        head = (
+            f"POST {urlsplit(connection['url']).path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+            f"X-Shopify-Hmac-Sha256: {'A' * 43}=\r\n\r\n"
+        )
+        statuses: Counter[int] = Counter()
+        with (
+            socket.create_connection(("127.0.0.1", self.dashboard), 60) as link,
+            link.makefile("rb") as answers,
+        ):
+            for _ in range(count):
+                link.sendall(head.encode() + body)
+                statuses[int(answers.readline().split()[1])] += 1
+                while (line := answers.readline()) != b"\r\n":
+                    assert not line.lower().startswith(b"content-length:") or line.split()[1] == b"0"
+        return statuses
 
     def deliver_until_taken(
         self, connection: dict[str, Any], payload: Any, headers: dict[str, str] | None = None

@@ -62,10 +62,11 @@ class WorkerServer:
         counters: int,
         ready: int,
         errors: int,
+        attempts: int,
     ) -> ForkedProcess:
         """Start a worker with these descriptors. errors: its standard error."""
         request = json.dumps({"arguments": arguments, "settings": settings}).encode()
-        socket.send_fds(self._socket, [request], [errors, counters, ready, *sockets])
+        socket.send_fds(self._socket, [request], [errors, counters, ready, attempts, *sockets])
         while "code" in (told := json.loads(self._socket.recv(MAX_MESSAGE))):
             self._codes[told["pid"]] = told["code"]  # another worker ended meanwhile
         self._codes.pop(told["pid"], None)  # of a former process that had this number
@@ -166,7 +167,13 @@ def report_ends(link: socket.socket) -> None:
 
 
 def become(
-    parent: int, request: dict[str, Any], errors: int, counters: int, ready: int, *sockets: int
+    parent: int,
+    request: dict[str, Any],
+    errors: int,
+    counters: int,
+    ready: int,
+    attempts: int,
+    *sockets: int,
 ) -> NoReturn:
     """Be a worker from now on."""
     from tests.support import short_leases  # noqa: PLC0415
@@ -175,7 +182,7 @@ def become(
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(errors, 2)
     os.close(errors)
-    given = child.ChildInput(request["settings"], list(sockets), counters, ready, parent)
+    given = child.ChildInput(request["settings"], list(sockets), counters, ready, parent, attempts)
     with tempfile.TemporaryFile() as told:
         told.write(given.encode())
         told.seek(0)

@@ -107,7 +107,7 @@ async def test_reading_and_claiming_only_reads_where_there_are_several_files(
     claims: Claims, client: redis.Redis
 ) -> None:
     put(client, max=2)
-    assert await run(claims.read_and_claim(TOKEN)) == (DIGEST.encode(), None, b"2", 0)
+    assert await run(claims.read_and_claim(TOKEN)) == (DIGEST.encode(), None, b"2", None, 0)
     assert charged(client) is None
 
 

@@ -75,7 +75,7 @@ def test_no_default_is_null(routes: tuple[Route[Any], ...]) -> None:
 
 def test_refusals_follow_from_the_row() -> None:
     paths = make()["paths"]
-    every, with_key = {"400", "405", "417", "431", "500"}, {"401", "403", "503"}
+    every, with_key = {"400", "405", "417", "431", "500"}, {"401", "403", "429", "503"}
     assert set(paths["/x/open"]["get"]["responses"]) == {"200", *every}
     assert set(paths["/x/things"]["get"]["responses"]) == {"200", *every, *with_key}
     put = paths["/x/things/{thingId}"]["put"]["responses"]

@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 from sqlalchemy import text
 
 from gateway.cli.checks import Finding, failed, passed, warned
 from gateway.config.database_url import locate_database
 from gateway.config.settings import Settings
+from gateway.config.units import format_size
 from gateway.database.engine import Database
 from gateway.database.migrating import COMMAND, newer, read_state
 from gateway.errors import DatabaseError
 
+FULL: Final = 64 * 1024 * 1024
+"""Bytes. Below this, a journal of a large transaction may not fit."""
+NEARLY_FULL: Final = 1024 * 1024 * 1024
+
 
 def check_database(settings: Settings) -> Iterator[Finding]:
     """Look at the database of the settings. Nothing is changed, except that a missing file is made."""
+    location = locate_database(settings.database_url, settings.data)
     try:
         yield asyncio.run(_look(settings))
+        if location.path is not None:
+            yield from check_file(location.path)
     except DatabaseError as error:
         yield failed("database", str(error))
+
+
+def check_file(path: Path) -> Iterator[Finding]:
+    """Look at the file of an SQLite database: who may read it, and how much room its disk has."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        text_ = f"{path}, with all customers, can be read by others (mode {mode:o})"
+        yield failed("database", text_, f"chmod 600 {path}")
+    folder = path.resolve().parent
+    if not os.access(folder, os.W_OK):
+        text_ = f"{folder} cannot be written to, and SQLite needs a journal beside the file"
+        yield failed("database", text_, "give the folder to the user that runs the gateway")
+    room, size = shutil.disk_usage(folder).free, path.stat().st_size
+    said = f"{format_size(room)} free on its disk, {format_size(size)} used by the database"
+    if room < FULL:
+        yield failed("database room", said, "make room: without it no order is taken")
+    elif room < max(NEARLY_FULL, size):  # a migration makes tables anew, beside the old ones
+        yield warned("database room", said, "make room: a migration or a backup may need as much again")
+    else:
+        yield passed("database room", said)
 
 
 async def _look(settings: Settings) -> Finding:

@@ -16,9 +16,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.cli.checks import Finding, Level, failed, passed, warned
-from gateway.config.settings import LISTENERS, Settings
+from gateway.config.settings import LISTENERS, Settings, address_of
 from gateway.config.sources import toml_name
-from gateway.runtime.addresses import Address
+from gateway.runtime.addresses import Address, short_socket_path
 from gateway.runtime.system_errors import describe
 from gateway.supervisor.services import SERVICES
 
@@ -28,13 +28,18 @@ MAX_ANSWER: Final = 1 << 20
 PUBLIC: Final = frozenset(service.listen for service in SERVICES if service.is_public)
 """The settings whose addresses strangers may reach."""
 
+WEB: Final = toml_name("web_listen")
+
 
 def check_ports(settings: Settings) -> list[Finding]:
     """Check the address of each setting that says where something listens."""
     findings = []
     for name in LISTENERS:
-        address = Address.parse(getattr(settings, name))
-        finding = _check(toml_name(name), address)
+        address = address_of(settings, name)
+        if getattr(settings, name) is None and not settings.data.exists():
+            finding = passed(toml_name(name), f"{address} is free")  # its folder is made when it is needed
+        else:
+            finding = _check(toml_name(name), address)
         reach = "" if name in PUBLIC or finding.level is not Level.OK else _reach(address)
         if reach:
             remedy = (
@@ -56,6 +61,8 @@ def _check(name: str, address: Address) -> Finding:
             name, f"{address} may not be used by this user", f"choose a port from 1024 on for {name}"
         )
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL and name == WEB:
+            return _check_far(address)
         if error.errno != errno.EADDRINUSE:
             return failed(name, f"{address} cannot be used ({describe(error)})", f"change {name}")
         state = _gateway_state(address)
@@ -66,6 +73,16 @@ def _check(name: str, address: Address) -> Finding:
             return warned(name, text, f"wait while it starts, then see {address.url()}/healthz")
         return failed(name, f"{address} is in use by another program", remedy)
     return passed(name, f"{address} is free")
+
+
+def _check_far(address: Address) -> Finding:
+    """Check the address of a web process on another machine, to which workers pass requests on."""
+    try:
+        with socket.create_connection((address.host, address.port), timeout=ANSWER_SECONDS):
+            return passed(WEB, f"{address} is on another machine, and answers")
+    except OSError as error:
+        text = f"{address} is on another machine, and cannot be reached ({describe(error)})"
+        return failed(WEB, text, "start serve-web there, or change web.listen")
 
 
 def _reach(address: Address) -> str:
@@ -99,7 +116,8 @@ def _check_unix(name: str, address: Address, remedy: str) -> Finding:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(ANSWER_SECONDS)
         try:
-            probe.connect(address.path)
+            with short_socket_path(address.path) as path:
+                probe.connect(path)
         except ConnectionRefusedError:
             return passed(name, f"{address} is free (a socket nobody listens on)")
         except OSError:

@@ -39,6 +39,11 @@ COST_HINT: Final = (
     "let the proxy pass Range on, and cache nothing of /download "
     "(Varnish: return (pipe), see config/varnish; nginx: proxy_cache off, no slice)"
 )
+HOOKS_HINT: Final = (
+    "let the proxy pass /hooks and /my on to the gateway, with POST and its body (see config/)"
+)
+NOBODY: Final = "check"
+"""No connection has this id: theirs are longer."""
 ESSENTIAL: Final = ("proxy", "proxy range")
 """When one of these fails, what a range costs cannot be checked."""
 PROBES: Final = 2
@@ -71,12 +76,9 @@ class Target:
 
     def request(self, method: str = "GET", token: str | None = None, **headers: str) -> Response:
         """Make one request on a new connection. Raises OSError and HTTPException."""
-        parts = urlsplit(self.base)
-        connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = connect(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
-        path = (
-            f"{parts.path.rstrip('/')}/download/{quote(self.file.name, safe='')}?token={token or self.token}"
-        )
+        connection = _connection(self.base)
+        folder = urlsplit(self.base).path.rstrip("/")
+        path = f"{folder}/download/{quote(self.file.name, safe='')}?token={token or self.token}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             connection.request(method, path, headers={"Accept-Encoding": "gzip, br, zstd", **named})
@@ -263,6 +265,37 @@ def check_cost(target: Target, read_charged: Callable[[], int]) -> Finding:
         text = f"{probed}: a cache answers, so neither limits nor revoking links hold"
         return failed("proxy cost", text, COST_HINT)
     return passed("proxy cost", "a range is charged as its own length")
+
+
+def check_hooks(base: str) -> Finding:
+    """Check that /hooks of the public address reaches the web process, as webhooks of platforms must.
+
+    Where it does not, that is a warning: without connections nobody needs it. base: the URL at which
+    customers reach the gateway.
+    """
+    path = f"{urlsplit(base).path.rstrip('/')}/hooks/{NOBODY}"
+    connection = _connection(base)
+    try:
+        connection.request("POST", path, b"{}", {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        found = Response(response.status, response.headers, response.read(SPAN + 1))
+    except (OSError, http.client.HTTPException) as error:
+        return warned("proxy hooks", f"{base}/hooks cannot be reached ({_reason(error)})", HOOKS_HINT)
+    finally:
+        connection.close()
+    if _code(found) == " web_unavailable":
+        text = "/hooks reaches a worker, and the worker does not reach the web process"
+        return warned("proxy hooks", text, "start serve-web, with the same data folder or web.listen")
+    if found.status == 404 and not found.body and found.header("Cache-Control") == "no-store":
+        return passed("proxy hooks", "/hooks reaches the web process")
+    text = f"/hooks does not reach the web process: an unknown connection is answered with {found.status}"
+    return warned("proxy hooks", f"{text}{_code(found)}", HOOKS_HINT)
+
+
+def _connection(base: str) -> http.client.HTTPConnection:
+    parts = urlsplit(base)
+    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return connect(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)
 
 
 def _last(target: Target) -> int:

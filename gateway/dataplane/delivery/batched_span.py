@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.dataplane.delivery.transfer import SMALL_BYTES
+from gateway.dataplane.delivery.paced import SMALL_BYTES
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.http.plans import Plan, Segment
 from gateway.http.ranges import Span

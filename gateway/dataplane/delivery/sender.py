@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Final
 
 from gateway.dataplane.delivery.client_socket import ClientSocket
+from gateway.dataplane.delivery.paced import Paced
 from gateway.dataplane.delivery.send_scheduler import MOST_BYTES
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import LIMIT_REACHED, Refused, StorageError
@@ -35,17 +36,17 @@ class CutOff(Exception):
     """The delivery has sent all that it may: see `Sender.cut`."""
 
 
-class Sender:
+class Sender(Paced):
     """What every delivery shares. `sent`: bytes of files that the kernel has taken for this client."""
 
     def __init__(self, exchange: Exchange) -> None:
+        super().__init__()
         self._exchange = exchange
         self._connection = exchange.connection
         self._loop = asyncio.get_running_loop()
-        self._waiting: Deferred[None] | None = None  # what the delivery awaits from its client
+        self._waiting = None  # what the delivery awaits from its client
         self._socket: ClientSocket | None = None
         self._is_watching = False  # the event loop tells when the socket is writable
-        self._is_queued = False  # by the scheduler
         self._is_broken_off = False
         self._quota = self._next_quota = DISK_BYTES  # bytes that may leave in this turn, and in the next one
         self._in_memory_to = 0  # up to here the file was in memory a moment ago
@@ -96,11 +97,6 @@ class Sender:
             self._loop.call_later(pause, waiting.set_result, None)
             await self._wait()
             pause = min(2 * pause, LAST_LOOK_SECONDS)
-
-    async def _wait(self) -> None:
-        """Wait until `_waiting`, which was just made, is set. Deliveries that are tasks override this."""
-        assert self._waiting is not None
-        await self._waiting
 
     # Waiting for the client.
 
@@ -164,6 +160,7 @@ class Sender:
 
     async def _send_small(self, pieces: Sequence[tuple[bytes, bytes]]) -> None:
         """Send small spans in one write, through the transport. pieces: framing, and bytes of a file."""
+        await self._all_allowed(sum(len(data) for _, data in pieces))
         self._check_room(sum(len(data) for _, data in pieces))
         self._socket = self._connection.open_client_socket()  # it tells what has left this machine
         self._write(b"".join(chain.from_iterable(pieces)))
@@ -206,6 +203,10 @@ class Sender:
                 self._quota = min(self._next_quota, scheduler.quota)
                 self._next_quota = min(2 * self._next_quota, MOST_BYTES)
             end = await self._load(start, min(start + self._quota, stop))
+            allowed = 0
+            if self._pacers:
+                allowed = await self._allowed(end - start)
+                end = start + allowed
             if self._most is not None:
                 end = min(end, start + self._room())
             try:
@@ -217,6 +218,7 @@ class Sender:
             else:
                 if not moved:
                     raise StorageError("a file was truncated while it was sent")
+            self._give_back(allowed - moved)
             start += moved
             self.sent += moved
             scheduler.count_sent(moved)
@@ -346,9 +348,14 @@ class Sender:
         return self.sent - self._content_of_last(buffered + unsent)
 
     def progress(self) -> int | None:
-        """A number that grows by the bytes that the client acknowledges; None while the source is awaited."""
+        """A number that grows by the bytes that the client acknowledges.
+
+        None while the client is not awaited: the source is, or the client has all that its rate allows.
+        """
         if self._waits_for_source:
             return None
         transport = self._connection.transport
-        buffered = 0 if transport is None else transport.get_write_buffer_size()
-        return self.sent - buffered - (0 if self._socket is None else self._socket.unacknowledged())
+        unread = 0 if transport is None else transport.get_write_buffer_size()
+        if self._socket is not None:
+            unread += self._socket.unacknowledged()
+        return None if self._is_paced and not unread else self.sent - unread

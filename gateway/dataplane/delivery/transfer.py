@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+from gateway.dataplane.delivery.paced import SMALL_BYTES
 from gateway.dataplane.delivery.sender import DISK_BYTES, CutOff, Sender
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import StorageError
@@ -30,8 +31,6 @@ from gateway.http.ranges import Span
 from gateway.runtime.deferred import in_thread
 from gateway.storage.interface import FileBlob
 
-SMALL_BYTES: Final = 16 * 1024
-"""Up to here, copying into one write with the head is cheaper than two system calls."""
 GATHER_BYTES: Final = 64 * 1024
 """Small spans are gathered up to here: 256 parts of 2 KiB leave in nine writes."""
 COPY_BYTES: Final = 256 * 1024
@@ -78,8 +77,9 @@ class Transfer(Sender):
         try:
             segments, head = plan.segments, b""
             self._blob = self._blobs[segments[0].file]
-            if len(segments) == 1 and plan.amount <= SMALL_BYTES:
+            if len(segments) == 1 and plan.amount <= self._most_at_once:
                 body = await self._read(segments[0].span)
+                await self._all_allowed(plan.amount)
                 self._check_room(plan.amount)
                 exchange.respond(plan.status, plan.head, body)
                 self.sent = plan.amount
@@ -104,10 +104,11 @@ class Transfer(Sender):
     async def _send_segments(self, head: bytes, segments: Sequence[Segment], closing: bytes) -> None:
         """Send all that there is. Small spans that follow each other leave together."""
         gathered: list[tuple[bytes, bytes]] = []  # framing, and the bytes of a small span
-        held = 0
+        held, most = 0, self._most_at_once
+        gather = GATHER_BYTES if not self._pacers else most
         for prefix, file, span in segments:
             self._blob = self._blobs[file]
-            if span.stop - span.start > SMALL_BYTES:
+            if span.stop - span.start > most:
                 if gathered:
                     await self._send_small(gathered)
                     gathered, held = [], 0
@@ -115,7 +116,7 @@ class Transfer(Sender):
             else:
                 gathered.append((head + prefix, await self._read(span)))
                 held += len(prefix) + span.stop - span.start
-                if held >= GATHER_BYTES:
+                if held >= gather:
                     await self._send_small(gathered)
                     gathered, held = [], 0
             head = b""
@@ -137,7 +138,10 @@ class Transfer(Sender):
         self._socket = self._connection.open_client_socket()
         start = span.start
         while start < span.stop:
-            data = await self._read(Span(start, min(start + COPY_BYTES, span.stop)))
+            end = min(start + COPY_BYTES, span.stop)
+            if self._pacers:
+                end = start + await self._allowed(end - start)
+            data = await self._read(Span(start, end))
             data = data[: self._room()]
             self._write(data)
             self.sent += len(data)

@@ -68,7 +68,21 @@ CLAIM_REST: Final = Script.load("claim_rest")
 CHECKPOINT: Final = Script.load("checkpoint")
 TRIM: Final = Script.load("trim")
 SETTLE: Final = Script.load("settle")
+HOLD_PLACE: Final = Script.load("hold_place")
+BIND_TOKEN: Final = Script.load("bind_token")
+TAKE_RATE: Final = Script.load("take_rate")
 PROBE: Final = Script.load("probe")
 ADD_EVENTS: Final = Script.load("add_events")
-SCRIPTS: Final = (CLAIM, READ_AND_CLAIM, CLAIM_REST, CHECKPOINT, TRIM, SETTLE, ADD_EVENTS)
-"""The scripts that a worker loads at each connection: the ledger's, and the one that adds events of usage."""
+SCRIPTS: Final = (
+    CLAIM,
+    READ_AND_CLAIM,
+    CLAIM_REST,
+    CHECKPOINT,
+    TRIM,
+    SETTLE,
+    HOLD_PLACE,
+    BIND_TOKEN,
+    TAKE_RATE,
+    ADD_EVENTS,
+)
+"""The scripts of the data plane, which a worker loads at each connection."""

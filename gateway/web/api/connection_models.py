@@ -129,6 +129,30 @@ class EventsResponse(ResponseModel):
     nextCursor: str | None
 
 
+class FindingDocument(ResponseModel):
+    """One thing that was looked at."""
+
+    check: str
+    result: Literal["ok", "warn", "fail", "skip"] = Field(description="`fail`: orders do not arrive.")
+    text: str
+    mend: str | None = Field(description="What to do.")
+
+
+class ConnectionTestDocument(ResponseModel):
+    """Whether a connection works."""
+
+    works: bool
+    lastEvent: EventDocument | None
+    findings: list[FindingDocument]
+
+
+class ConnectionTestResponse(ResponseModel):
+    """Whether a connection works, and why not."""
+
+    success: Literal[True]
+    test: ConnectionTestDocument
+
+
 class DoneResponse(ResponseModel):
     """It was taken, and is done soon."""
 

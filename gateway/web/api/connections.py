@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from gateway.connections.desk import ConnectionDesk
+from gateway.connections.health import Health, examine
 from gateway.connections.inbox import Stored
 from gateway.connections.repository import Connection
 from gateway.errors import Declined
@@ -16,6 +17,7 @@ from gateway.platforms.registry import PLATFORMS
 from gateway.web.api.connection_models import (
     ConnectionResponse,
     ConnectionsResponse,
+    ConnectionTestResponse,
     CreateConnection,
     DoneResponse,
     EventsResponse,
@@ -70,7 +72,8 @@ def connection_document(connection: Connection, base_url: str) -> dict[str, Any]
     }
 
 
-def _event_document(event: Stored) -> dict[str, Any]:
+def event_document(event: Stored) -> dict[str, Any]:
+    """The document of an event in the inbox."""
     return {
         "id": event.id,
         "dedupeKey": event.dedupe_key,
@@ -86,7 +89,7 @@ def _response(connection: Connection, context: HasDesk, status: int = 200) -> we
     return json_response({"success": True, "connection": document}, status)
 
 
-def _check(kind: str, api_key: str | None, shop: str | None, context: HasDesk) -> None:
+def check_access(kind: str, api_key: str | None, shop: str | None, *, allow_loopback: bool) -> None:
     """Refuse an API key or an address that cannot work. Raises Problem."""
     client = CLIENTS.get(kind)
     if api_key is not None and client is None:
@@ -94,7 +97,7 @@ def _check(kind: str, api_key: str | None, shop: str | None, context: HasDesk) -
     if client is None or (api_key is None and shop is None):
         return
     try:
-        client.access(api_key or "", shop, True, context.desk.allow_loopback)
+        client.access(api_key or "", shop, True, allow_loopback)
     except ApiRefused as failure:
         raise invalid([("shopUrl", str(failure))]) from None
 
@@ -110,7 +113,7 @@ async def create_connection(request: web.Request, context: HasDesk) -> web.Respo
     """Make a connection. Raises Problem, Declined, DatabaseError."""
     new = validate(CreateConnection, await read_json(request))
     kind = new.kind
-    _check(kind, new.apiKey, new.shopUrl, context)
+    check_access(kind, new.apiKey, new.shopUrl, allow_loopback=context.desk.allow_loopback)
     made = await context.desk.connections.create(
         kind, new.name, new.secrets, live=new.live, api_key=new.apiKey, shop=new.shopUrl
     )
@@ -135,10 +138,45 @@ async def update_connection(request: web.Request, context: HasDesk) -> web.Respo
     change = validate(UpdateConnection, await read_json(request))
     before = await _get(request, context)
     changes = changes_of(change)
-    _check(before.kind, changes.get("api_key", before.api_key), changes.get("shop", before.shop), context)
+    check_access(
+        before.kind,
+        changes.get("api_key", before.api_key),
+        changes.get("shop", before.shop),
+        allow_loopback=context.desk.allow_loopback,
+    )
     after = await context.desk.connections.change(before.id, **changes)
     note_change(request, connection=after.id, changed=",".join(sorted(change.model_fields_set)))
     return _response(after, context)
+
+
+async def try_connection(request: web.Request, context: HasDesk) -> web.Response:
+    """Say what came last, what was wrong with it, and whether the platform takes the API key.
+
+    Raises Declined, DatabaseError.
+    """
+    connection = await _get(request, context)
+    note_change(request, connection=connection.id)
+    health = await examine(
+        context.desk.connections.database, connection, asks=True, allow_loopback=context.desk.allow_loopback
+    )
+    return json_response({"success": True, "test": health_document(health)})
+
+
+def health_document(health: Health) -> dict[str, Any]:
+    """The document of what is known of a connection."""
+    return {
+        "works": health.works,
+        "lastEvent": None if health.last is None else event_document(health.last),
+        "findings": [
+            {
+                "check": each.check,
+                "result": each.result.value,
+                "text": each.text,
+                "mend": each.mend or None,
+            }
+            for each in health.remarks
+        ],
+    }
 
 
 async def delete_connection(request: web.Request, context: HasDesk) -> web.Response:
@@ -158,7 +196,7 @@ async def list_events(request: web.Request, context: HasDesk) -> web.Response:
     return json_response(
         {
             "success": True,
-            "events": [_event_document(event) for event in page],
+            "events": [event_document(event) for event in page],
             "nextCursor": page[-1].id if len(events) > query.limit else None,
         }
     )
@@ -224,6 +262,16 @@ CONNECTION_ROUTES: Final[tuple[Route[Any], ...]] = (
         audit="connection.delete",
     ),
     Route(
+        "POST",
+        f"{_CONNECTION}/test",
+        try_connection,
+        "testConnection",
+        "Say whether a connection works: what came last, and whether the platform takes the API key",
+        ConnectionTestResponse,
+        refusals=(404,),
+        audit="connection.test",
+    ),
+    Route(
         "GET",
         f"{_CONNECTION}/events",
         list_events,
@@ -241,7 +289,7 @@ CONNECTION_ROUTES: Final[tuple[Route[Any], ...]] = (
         "Apply an event once more",
         DoneResponse,
         status=202,
-        refusals=(404,),
+        refusals=(404, 409),
         audit="event.replay",
     ),
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gateway.catalogue.catalogue import Catalogue
 from gateway.connections.desk import ConnectionDesk
 from gateway.database.engine import Database
+from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
@@ -22,7 +24,8 @@ class AdminContext:
     seconds, when a request gives none.
 
     enforcer: ends the tokens of what was revoked; it is woken after each commit that may revoke. base_url:
-    what public URLs begin with. desk: what works for connections to platforms.
+    what public URLs begin with. desk: what works for connections to platforms. data: the folder of the
+    setting. cleaner: writes files anew after somebody was erased.
 
     stop: set when the service stops, so that files are not read to their end. reading: held by the one
     request that reads files; others wait, because they would only slow each other and the downloads down.
@@ -36,6 +39,8 @@ class AdminContext:
     enforcer: Enforcer
     base_url: str
     desk: ConnectionDesk
+    data: Path
+    cleaner: Cleaner
     stop: threading.Event = field(default_factory=threading.Event)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 

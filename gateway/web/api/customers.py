@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.orders.customer_store import Customer, list_customers
 from gateway.orders.email_addresses import normalise
 from gateway.web.api.context import AdminContext
-from gateway.web.api.customer_work import erase_person, export_document, find_one, move_to
+from gateway.web.api.customer_export import export_document
+from gateway.web.api.customer_work import erase_person, find_one, move_to
 from gateway.web.api.order_documents import customer_document, page_of
 from gateway.web.api.order_models import ListCustomers, MoveCustomer
 from gateway.web.api.order_responses import CustomerResponse, CustomersResponse, ExportResponse
@@ -19,6 +20,9 @@ from gateway.web.bodies import read_json
 from gateway.web.responses import json_response
 from gateway.web.routes import Route
 from gateway.web.validation import validate, validate_query
+
+CLEAN_SECONDS: Final = 10.0
+"""How long an answer waits until the files are written anew. If it takes longer, it is done afterwards."""
 
 
 async def get_customers(request: web.Request, context: AdminContext) -> web.Response:
@@ -42,7 +46,7 @@ async def export_customer(request: web.Request, context: AdminContext) -> web.Re
     """Answer with everything that is known of a customer. Raises Problem: customer_unknown."""
     async with context.database.reading() as sql:
         customer = await _find(sql, request)
-        document = await export_document(sql, customer)
+        document = await export_document(sql, customer, context.store)
     note_change(request, customer=customer.id)
     return json_response({"success": True, **document})
 
@@ -55,10 +59,13 @@ async def move(request: web.Request, context: AdminContext) -> web.Response:
     return json_response({"success": True, "customer": customer_document(moved)})
 
 
-async def erase(request: web.Request, context: AdminContext) -> web.Response:
+async def erase_one(request: web.Request, context: AdminContext) -> web.Response:
     """Erase a customer. Raises Problem: customer_unknown; StoreUnavailable."""
-    identifier = await erase_person(context.database, context.store, request.match_info["customerId"])
+    identifier = await erase_person(
+        context.database, context.store, context.data, request.match_info["customerId"]
+    )
     context.enforcer.wake()
+    await context.cleaner.wait(CLEAN_SECONDS)
     note_change(request, customer=identifier)
     return web.Response(status=204)
 
@@ -83,7 +90,7 @@ CUSTOMER_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     Route(
         "DELETE",
         _CUSTOMER,
-        erase,
+        erase_one,
         "eraseCustomer",
         "Erase a customer; orders stay, without the person",
         None,

@@ -193,6 +193,10 @@ class TokenDocument(ResponseModel):
     expiresAt: Time
     revokedAt: Time | None
     maxDownloads: int | None
+    maxConnections: int | None = Field(description="Null: the settings decide; so it is for the next three.")
+    maxRate: int | None
+    maxConnectionRate: int | None
+    bindTo: Literal["address", "network"] | None
     keyId: str | None = Field(description="The API key that made it; null when a command did.")
     bytesCharged: int = Field(description="Bytes of all files together; counted only with maxDownloads.")
     customer: CustomerDocument

@@ -149,10 +149,14 @@ class ExportResponse(ResponseModel):
 
     success: Literal[True]
     customer: KnownCustomerDocument
-    orders: list[OrderDocument]
+    addresses: list[dict[str, Any]]
+    orders: list[dict[str, Any]] = Field(description="As /api/orders has them, each with the buyer's `ip`.")
     entitlements: list[EntitlementDocument]
+    seats: list[dict[str, Any]] = Field(description="Of the entitlements, and those given to the customer.")
     tokens: list[dict[str, Any]] = Field(description="The tokens made from the entitlements, by their ids.")
+    liveTokens: list[dict[str, Any]] = Field(description="Every live token for the customer's addresses.")
     facts: list[dict[str, Any]] = Field(description="What platforms told of the orders.")
+    events: list[dict[str, Any]] = Field(description="The webhooks in which they did, as they came.")
 
 
 class MappingDocument(ResponseModel):

@@ -15,7 +15,6 @@ from gateway.usage.queries import (
     DAY_MS,
     ReportFilter,
     ReportPosition,
-    Sum,
     position_of,
     report_page,
     sum_up,
@@ -23,6 +22,7 @@ from gateway.usage.queries import (
 from gateway.usage.repository import read_download
 from gateway.web.api.context import AdminContext
 from gateway.web.api.usage_models import Analyse, ReportDownloads, SumsResponse
+from gateway.web.documents import sum_document
 from gateway.web.problems import invalid
 from gateway.web.responses import json_response
 from gateway.web.routes import Route
@@ -128,19 +128,6 @@ async def analyse(request: web.Request, context: AdminContext) -> web.Response:
     async with context.database.reading() as sql:
         sums = await sum_up(sql, first, stop, query.period, query.groupBy, query.productId)
     return json_response({"success": True, "rows": [sum_document(each) for each in sums]})
-
-
-def sum_document(each: Sum) -> dict[str, Any]:
-    """Describe the sums of a period, as the model `SumDocument` says."""
-    groups = {"productId": each.product, "version": each.version, "client": each.client}
-    return {
-        "from": format_time(each.start),
-        **{name: value for name, value in groups.items() if value is not None},
-        "started": each.started,
-        "completed": each.completed,
-        "bytes": each.bytes,
-        "customers": each.customers,
-    }
 
 
 USAGE_ROUTES: Final[tuple[Route[AdminContext], ...]] = (

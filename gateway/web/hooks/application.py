@@ -13,10 +13,11 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.connections.receiving import Receiver
+from gateway.connections.receiving import REFUSED, Receiver
 from gateway.platforms.interface import MAX_BODY, Message
 from gateway.tokens.repositories import Repositories
 from gateway.web.application import make_application
+from gateway.web.attempts import ClientAttempts
 from gateway.web.bodies import read_body
 from gateway.web.routes import Route
 
@@ -29,10 +30,14 @@ class HooksContext:
 
     store: Repositories
     receiver: Receiver
+    attempts: ClientAttempts
+    """Counts deliveries with a wrong signature, for each connection and address."""
 
 
 async def receive(request: web.Request, context: HooksContext) -> web.Response:
     """Take a delivery. Raises Problem, DatabaseError, SealError."""
+    connection = request.match_info["connectionId"]
+    context.attempts.check(request, scope=connection)
     body = await read_body(request, MAX_BODY)
     headers = tuple(
         (name.decode("ascii", "replace").lower(), value.decode("utf-8", "surrogateescape"))
@@ -40,7 +45,9 @@ async def receive(request: web.Request, context: HooksContext) -> web.Response:
     )
     received = time.time_ns() // 1_000_000
     message = Message(headers, body, received, request.match_info.get("secret"))
-    answer = await context.receiver.receive(request.match_info["connectionId"], message)
+    answer = await context.receiver.receive(connection, message)
+    if answer is REFUSED:
+        context.attempts.refuse(request, scope=connection)
     return web.Response(status=answer.status, text=answer.text, headers={"Cache-Control": "no-store"})
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from gateway.dataplane.delivery.batched_span import MAX_SPAN_BYTES, BatchedSpan, batch_span, send_in_batch
-from gateway.dataplane.delivery.transfer import SMALL_BYTES, Transfer
+from gateway.dataplane.delivery.paced import SMALL_BYTES
+from gateway.dataplane.delivery.transfer import Transfer
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.http.plans import Plan, Representation, Segment
 from gateway.http.ranges import Span

@@ -1,0 +1,1 @@
+"""Past customers from a file (CSV): read, checked as a whole, and written as orders."""

@@ -1,0 +1,47 @@
+"""At a start with another key, secrets are encrypted again, or one line says that they cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from gateway.connections.repository import ConnectionRepository
+from gateway.connections.rotating import seal_anew
+from gateway.connections.sealing import SecretBox
+from gateway.database.engine import Database
+
+ONE, TWO, THREE = "11" * 32, "22" * 32, "33" * 32
+
+
+async def test_secrets_get_the_new_key(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.connections")
+    first = ConnectionRepository(database, SecretBox(tmp_path, ONE))
+    made = [await first.create("stripe", name, ["whsec_abc"]) for name in ("a", "b")]
+    both = ConnectionRepository(database, SecretBox(tmp_path, TWO, ONE))
+    await seal_anew(both)
+    assert "secrets of 2 connections were encrypted again" in caplog.text
+    caplog.clear()
+    second = ConnectionRepository(database, SecretBox(tmp_path, TWO))
+    await seal_anew(second)
+    assert caplog.text == ""
+    assert [each.secrets for each in await second.list_all()] == [("whsec_abc",)] * 2
+    assert [each.id for each in made] == [each.id for each in await second.list_all()]
+
+
+async def test_a_wrong_key_is_one_line(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = ConnectionRepository(database, SecretBox(tmp_path, ONE))
+    for number in range(7):
+        await first.create("stripe", f"shop {number}", ["whsec_abc"])
+    await seal_anew(ConnectionRepository(database, SecretBox(tmp_path, THREE, TWO)))
+    [record] = caplog.records
+    said = record.getMessage()
+    assert "secrets of 7 connections cannot be read (shop 0, " in said
+    assert "`secrets_old_key`" in said
+    assert "\n" not in said
+    assert not any(key in said for key in (ONE, TWO, THREE, "whsec"))
