@@ -100,11 +100,8 @@ class Exchange:
     body: of a request that is passed on; any other one is dropped.
     keep_alive: whether the connection serves another request afterwards. begun: whether the head has been
     sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
-    looks. started, ended: seconds of the monotonic clock. token_id, status, code, sent (bytes of file
-    content, or of the body that the web process answers) and whole (all that was asked for was sent): for the
-    log, filled in while the request is answered. served, spans, handed_over: for the event of usage: the
-    file that is sent; the spans of it, None for the whole; and when the kernel had all that a transfer sends
-    (0: when it ended).
+        self.answered = monotonic()
+        if server.cors_origins and has_cors:
     """
 
     # Defaults of the class, which most exchanges never change. Setting them would cost time for each request.
@@ -120,6 +117,7 @@ class Exchange:
     code = ""
     status = 0
     sent = 0
+    answered = 0.0
     served: Representation | None = None
     spans: Sequence[Span] | None = None
     handed_over = 0.0
@@ -168,6 +166,7 @@ class Exchange:
             self.keep_alive = False
         self.status = status
         self.begun = True
+        self.answered = monotonic()
         if server.cors_origins and has_cors:
             head += cors_fields(server.cors_origins, self.headers.get("Origin"))
         if self.headers is not NO_HEADERS:

@@ -7,6 +7,7 @@ need.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gateway.config.settings import Settings, address_of, base_url
@@ -29,7 +30,14 @@ from gateway.dataplane.token_limits import TokenLimits
 from gateway.http.client_address import TrustedProxies
 from gateway.runtime.attempts import Attempts, AttemptTable
 from gateway.runtime.descriptors import Shares, descriptor_limit, share_descriptors
-from gateway.runtime.metrics import REFUSALS, RESPONSE_OTHER, RESPONSES, Counters
+from gateway.runtime.metrics import (
+    FIRST_BYTE,
+    REFUSALS,
+    RESPONSE_OTHER,
+    RESPONSES,
+    STORE_REPLY,
+    Counters,
+)
 from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.key_names import EVENT_STREAMS
 from gateway.store.scripts import SCRIPTS
@@ -76,6 +84,7 @@ def build_worker(
         queue=settings.redis_queue,
         scripts=SCRIPTS,
     )
+    topology.call_when_timed(partial(counters.observe, STORE_REPLY))
     claims = Claims(topology)
     proxies = TrustedProxies(settings.trusted_proxies)
 
@@ -182,12 +191,14 @@ class Recorder:
 
     def __init__(self, counters: Counters, log: AccessLog | None, events: EventLog) -> None:
         self._count = counters.add
+        self._observe = counters.observe
         self._add_event = events.add
         self._log = log
 
     def record(self, exchange: Exchange) -> None:
         """Record a request that has ended."""
         self._count(RESPONSES.get(exchange.status, RESPONSE_OTHER))
+        self._observe(FIRST_BYTE, (exchange.answered or exchange.ended) - exchange.started)
         if exchange.code:
             self._count(REFUSALS[exchange.code])
         if exchange.served is not None and exchange.sent:

@@ -7,27 +7,48 @@ decrease. Gauges (what is open now) disappear with their process.
     counters.add(BYTES_SENT, 65536)
     counters.add(RESPONSES[206])
     counters.add(CONNECTIONS, -1)
+    counters.observe(FIRST_BYTE, 0.0021)
+
+A histogram has a number for each of its ranges and one for the sum, so it is added up like any counter.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from itertools import groupby
+from typing import Final, NamedTuple
 
 from gateway.errors import TABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row of the table: a counter or a gauge of /metrics. `label` is `name="value"` or empty."""
+    """One row of the table: a counter, a gauge, or one number of a histogram. `label` is `name="value"`.
+
+    kind: as Prometheus names it. The rows of a histogram are a row for each range, whose label is its upper
+    end (`le`), and last the sum, in microseconds, without a label.
+    """
 
     name: str
     help: str
     label: str = ""
-    gauge: bool = False
+    kind: str = "counter"
+
+    @property
+    def gauge(self) -> bool:
+        """Whether the number says what is now, so that it disappears with its process."""
+        return self.kind == "gauge"
+
+
+class Histogram(NamedTuple):
+    """Where the numbers of a histogram are: the index of the first range, and that of the sum."""
+
+    first: int
+    total: int
 
 
 STATUSES: Final = (
@@ -41,8 +62,21 @@ METRICS: Final[list[Metric]] = []
 
 
 def _declare(name: str, text: str, label: str = "", *, gauge: bool = False) -> int:
-    METRICS.append(Metric(f"gateway_{name}", text, label, gauge))
+    METRICS.append(Metric(f"gateway_{name}", text, label, "gauge" if gauge else "counter"))
     return len(METRICS) - 1
+
+
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""The upper ends of the ranges of all histograms. A request that waits for nothing takes less than a
+millisecond; one that takes ten seconds has failed for the one who waits."""
+
+
+def _declare_histogram(name: str, text: str) -> Histogram:
+    first = len(METRICS)
+    for end in (*(f"{end:g}" for end in SECONDS), "+Inf"):
+        METRICS.append(Metric(f"gateway_{name}", text, f'le="{end}"', "histogram"))
+    METRICS.append(Metric(f"gateway_{name}", text, "", "histogram"))
+    return Histogram(first, len(METRICS) - 1)
 
 
 CONNECTIONS: Final = _declare("connections", "Connections open now.", gauge=True)
@@ -94,6 +128,16 @@ STORE_ERRORS: Final = _declare(
     "store_errors_total", "Commands that failed in the store or were not answered in time."
 )
 STORAGE_ERRORS: Final = _declare("storage_errors_total", "Blobs that were missing, changed or unreachable.")
+FIRST_BYTE: Final = _declare_histogram(
+    "first_byte_seconds", "From the last byte of a request's head to the first byte of its answer."
+)
+STORE_REPLY: Final = _declare_histogram(
+    "store_reply_seconds",
+    "From sending a command to the store to its reply. Each worker measures one command at a time.",
+)
+EVENT_LOOP_LAG: Final = _declare_histogram(
+    "event_loop_lag_seconds", "How late a process' event loop did what was due, twice a second."
+)
 EVENTS_WAITING: Final = _declare(
     "usage_events_waiting", "Events of usage that wait in a worker until the store takes them.", gauge=True
 )
@@ -141,6 +185,12 @@ class Counters:
         block[DOWNLOADS_STARTED] += 1
         block[DOWNLOADS_FINISHED] += 1
         block[BYTES_SENT] += sent
+
+    def observe(self, histogram: Histogram, seconds: float) -> None:
+        """Add one duration to a histogram."""
+        block = self._block
+        block[histogram.first + bisect_left(SECONDS, seconds)] += 1
+        block[histogram.total] += int(seconds * 1e6)
 
     def beat(self, now: int) -> None:
         """Give a sign of life, which is any number that differs from the one before: the time."""
@@ -196,10 +246,22 @@ class Totals:
 
 def render(values: Iterable[int]) -> Iterator[str]:
     """Write lines of Prometheus' text format, version 0.0.4. The values are in the order of METRICS."""
-    described = ""
-    for metric, value in zip(METRICS, values, strict=True):
-        if metric.name != described:
-            yield f"# HELP {metric.name} {metric.help}"
-            yield f"# TYPE {metric.name} {'gauge' if metric.gauge else 'counter'}"
-            described = metric.name
-        yield f"{metric.name}{{{metric.label}}} {value}" if metric.label else f"{metric.name} {value}"
+    rows = zip(METRICS, values, strict=True)
+    for (name, text, kind), group in groupby(rows, lambda row: (row[0].name, row[0].help, row[0].kind)):
+        yield f"# HELP {name} {text}"
+        yield f"# TYPE {name} {kind}"
+        if kind == "histogram":
+            yield from _render_histogram(name, [(metric.label, value) for metric, value in group])
+        else:
+            for metric, value in group:
+                yield f"{name}{{{metric.label}}} {value}" if metric.label else f"{name} {value}"
+
+
+def _render_histogram(name: str, rows: list[tuple[str, int]]) -> Iterator[str]:
+    """Each range's line counts what is below its upper end, so the last of them counts everything."""
+    count = 0
+    for label, value in rows[:-1]:
+        count += value
+        yield f"{name}_bucket{{{label}}} {count}"
+    yield f"{name}_sum {rows[-1][1] / 1e6:.6f}"
+    yield f"{name}_count {count}"

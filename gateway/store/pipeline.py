@@ -82,6 +82,8 @@ class Pipeline:
         """How many connections have been made until now."""
         self.on_ready: Callable[[], None] = lambda: None
         """Called when the pipeline becomes READY, and CHECKS_PER_TIMEOUT times a time-out while it is."""
+        self.on_timed: Callable[[float], None] = lambda _seconds: None
+        """See PipelineConnection."""
 
     @property
     def state(self) -> State:
@@ -182,6 +184,7 @@ class Pipeline:
             self._connection = connection
             connection.on_error = partial(self._take_error, connection)
             connection.on_garbage = lambda: self._faults.begin(NO_REDIS, self._loop.time())
+            connection.on_timed = self.on_timed
             self._primary_watch = PrimaryWatch(
                 connection, question, self._timeout, self._faults, self._give_up
             )

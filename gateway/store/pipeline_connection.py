@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from itertools import takewhile
+from time import monotonic
 from typing import Any, Final, cast
 
 import hiredis
@@ -34,7 +35,8 @@ class PipelineConnection(asyncio.Protocol):
     ended: set when the connection can no longer be used, to LOST or UNFIT. last_received_at: when the server
     last sent something, in seconds of the event loop's clock. on_error: called with each error reply before
     its command fails. was_idle: whether it ended while nothing was asked and nothing had come for a while.
-    on_garbage: called when the server sends what is no reply.
+    on_garbage: called when the server sends what is no reply. on_timed: called with the seconds from sending
+    a command to its reply; one command is measured at a time, because measuring each would cost too much.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -48,6 +50,9 @@ class PipelineConnection(asyncio.Protocol):
         self.was_idle = False
         self.on_error: Callable[[Command, ErrorReply], None] = lambda _command, _reply: None
         self.on_garbage: Callable[[], None] = lambda: None
+        self.on_timed: Callable[[float], None] = lambda _seconds: None
+        self._timed: Command | None = None
+        self._timed_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -62,6 +67,9 @@ class PipelineConnection(asyncio.Protocol):
         except (hiredis.ProtocolError, IndexError):  # no Redis server, or more replies than commands
             self.on_garbage()
             self.abort()
+        if self._timed is not None and self._timed.done:
+            self._timed = None
+            self.on_timed(monotonic() - self._timed_at)
 
     def _match(self, command: Command, reply: Any) -> None:
         is_error = isinstance(reply, hiredis.ReplyError)
@@ -116,6 +124,8 @@ class PipelineConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._outgoing and self._transport is not None and not self.ended.done():
+            if self._timed is None:
+                self._timed, self._timed_at = self.waiting[-1], monotonic()
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 

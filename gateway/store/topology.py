@@ -62,6 +62,11 @@ class Topology:
         for pipeline in self.pipelines:
             pipeline.on_ready = function
 
+    def call_when_timed(self, function: Callable[[float], None]) -> None:
+        """Call `function` with the seconds that a command took; see PipelineConnection."""
+        for pipeline in self.pipelines:
+            pipeline.on_timed = function
+
     @property
     def is_ready(self) -> bool:
         """Whether every server is ready."""

@@ -88,8 +88,6 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
         "secrets_key": "/k", "secrets_old_key": "11" * 32, "retention_inbox": 1, "retention_events": 2,
         "retention_audit": 3, "retention_customers": 4,
-        "max_attempts": 1, "max_key_attempts": 2, "max_hook_attempts": 3, "max_token_connections": 4,
-        "max_token_rate": 5000, "max_connection_rate": 6000, "token_binding": "network",
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {

@@ -9,6 +9,7 @@ import sys
 from gateway.runtime.metrics import (
     BYTES_SENT,
     CONNECTIONS,
+    FIRST_BYTE,
     METRICS,
     REFUSALS,
     RESPONSES,
@@ -57,7 +58,22 @@ def test_prometheus_text() -> None:
     assert 'gateway_refusals_total{code="limit_reached"} 1' in lines
     assert lines.count("# TYPE gateway_responses_total counter") == 1
     assert lines.count("# TYPE gateway_connections gauge") == 1
-    assert len([line for line in lines if not line.startswith("#")]) == len(METRICS)
+    histograms = {metric.name for metric in METRICS if metric.kind == "histogram"}
+    # a histogram has one line more than numbers: its count
+    assert len([line for line in lines if not line.startswith("#")]) == len(METRICS) + len(histograms)
     assert len({(metric.name, metric.label) for metric in METRICS}) == len(METRICS)
     groups = [metric.name for index, metric in enumerate(METRICS) if metric.name != METRICS[index - 1].name]
     assert len(groups) == len(set(groups)), "the lines of one metric must stand together"
+
+
+def test_a_histogram_counts_what_is_below_each_end() -> None:
+    counters = Counters()
+    for seconds in (0.0, 0.0005, 0.00051, 0.3, 11.0):
+        counters.observe(FIRST_BYTE, seconds)
+    lines = [line for line in render(counters.values()) if line.startswith("gateway_first_byte_seconds")]
+    counts = {line.split('"')[1]: int(line.split()[-1]) for line in lines if "_bucket{" in line}
+    assert counts["0.0005"] == 2
+    assert counts["0.001"] == counts["0.25"] == 3
+    assert counts["0.5"] == counts["10"] == 4
+    assert counts["+Inf"] == 5
+    assert lines[-2:] == ["gateway_first_byte_seconds_sum 11.301010", "gateway_first_byte_seconds_count 5"]

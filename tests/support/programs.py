@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-PACKAGES = {"aria2c": "aria2", "varnishd": "varnish"}
+PACKAGES = {"aria2c": "aria2", "promtool": "prometheus", "varnishd": "varnish"}
 
 
 def need(program: str) -> str:
