@@ -164,6 +164,8 @@ def _secrets(connection: Connection) -> Remark:
     if connection.secrets:
         return Remark("secrets", Result.OK, f"{_count(len(connection.secrets), 'signing secret')}{mode}")
     mend = f"copy it from the platform: connection change {_name(connection)} --secret-file FILE"
+    if connection.unreadable is not None:
+        return Remark("secrets", Result.FAIL, _sentence(connection.unreadable), mend)
     return Remark("secrets", Result.FAIL, f"there is no signing secret{mode}", mend)
 
 

@@ -16,7 +16,6 @@ import aiohttp
 
 from gateway.connections.inbox import Inbox
 from gateway.connections.repository import Connection, ConnectionRepository
-from gateway.connections.sealing import SealError
 from gateway.database.types import now
 from gateway.errors import DatabaseError
 from gateway.platforms.clients.api import Api, ApiError, new_session
@@ -64,12 +63,10 @@ class Reconciler:
 
     async def _look_through(self, identifier: str, session: aiohttp.ClientSession) -> None:
         """Look through a connection, if it is there and its secrets can be read. Raises DatabaseError."""
-        try:
-            connection = await self._connections.get(identifier)
-        except SealError as error:
-            _log.warning("lost webhooks of %s cannot be looked for: %s", identifier, error)
-            return
-        if connection is not None:
+        connection = await self._connections.get(identifier)
+        if connection is not None and connection.unreadable is not None:
+            _log.warning("lost webhooks of %s cannot be looked for: %s", identifier, connection.unreadable)
+        elif connection is not None:
             await self.look_through(connection, session)
 
     async def look_through(self, connection: Connection, session: aiohttp.ClientSession) -> None:

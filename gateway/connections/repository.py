@@ -29,6 +29,7 @@ class Connection:
 
     secrets: of its signatures. api_key: of its API. shop: the shop's address. refused: deliveries with a
     bad signature, and `last_refused` the time of the last one. last_error: what was wrong with it.
+    unreadable: why its secrets cannot be read, if they cannot; then it seems to have none, and no API key.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Connection:
     last_refused: int | None = None
     refused: int = 0
     last_error: str | None = None
+    unreadable: SealError | None = None
 
     def access(self, *, allow_loopback: bool) -> Access | None:
         """How to ask the platform's API; None without a key, or where it has no API. Raises ApiRefused."""
@@ -54,12 +56,16 @@ class Connection:
 
 
 class ConnectionRepository:
-    """Keeps connections. Every method raises DatabaseError, and SealError where secrets cannot be read."""
+    """Keeps connections. Every method raises DatabaseError.
+
+    Where the secrets of a connection cannot be read, `find` raises SealError, because a delivery needs them.
+    It is still listed, shown, given new secrets and removed.
+    """
 
     def __init__(self, database: Database, box: SecretBox) -> None:
         self.database = database
         self._box = box
-        self._kept: dict[str, Connection | SealError] | None = None
+        self._kept: dict[str, Connection] | None = None
         self._read_at = 0.0
         self._changes = 0
         self._reading: asyncio.Task[None] | None = None
@@ -75,20 +81,15 @@ class ConnectionRepository:
                 self._reading.add_done_callback(self._have_read)
             await asyncio.shield(self._reading)
         found = self._kept.get(identifier)
-        if isinstance(found, SealError):
-            raise found
+        if found is not None and found.unreadable is not None:
+            raise found.unreadable
         return found
 
     async def _read_all(self) -> None:
         begin, changes = time.monotonic(), self._changes
         async with self.database.reading() as sql:
             rows = (await sql.execute(select(CONNECTION))).all()
-        kept: dict[str, Connection | SealError] = {}
-        for row in rows:
-            try:
-                kept[row.id] = self._read(row)
-            except SealError as failure:
-                kept[row.id] = failure
+        kept = {row.id: self._read(row) for row in rows}
         if changes == self._changes:
             self._kept, self._read_at = kept, begin
 
@@ -106,9 +107,8 @@ class ConnectionRepository:
     async def list_all(self) -> list[Connection]:
         """Read all connections, in the order in which they were made."""
         async with self.database.reading() as sql:
-            return [
-                self._read(row) for row in await sql.execute(select(CONNECTION).order_by(CONNECTION.c.id))
-            ]
+            rows = await sql.execute(select(CONNECTION).order_by(CONNECTION.c.id))
+            return [self._read(row) for row in rows]
 
     async def list_ids(self) -> list[str]:
         """The ids of all connections, also of those whose secrets cannot be read."""
@@ -146,11 +146,16 @@ class ConnectionRepository:
         return made
 
     async def change(self, identifier: str, **changes: Any) -> Connection:
-        """Change name, live, secrets, api_key or shop. Raises Declined."""
+        """Change name, live, secrets, api_key or shop. Raises Declined, or SealError if nothing can be kept.
+
+        Where the present secrets cannot be read, new ones have to be given; the API key is gone, too.
+        """
         before = await self.get(identifier)
         if before is None:
             raise _unknown()
-        after = Connection(**{**vars(before), **changes})
+        if before.unreadable is not None and not changes.get("secrets"):
+            raise before.unreadable
+        after = Connection(**{**vars(before), "unreadable": None, **changes})
         try:
             async with self.database.writing() as sql:
                 await sql.execute(
@@ -235,7 +240,12 @@ class ConnectionRepository:
         return self._box.seal(value, connection.id)
 
     def _read(self, row: Row[Any]) -> Connection:
-        opened = self._box.open(row.secrets, row.id)
+        opened: dict[str, Any] = {"secrets": (), "api_key": None}
+        unreadable: SealError | None = None
+        try:
+            opened = self._box.open(row.secrets, row.id)
+        except SealError as failure:
+            unreadable = failure
         return Connection(
             row.id,
             row.kind,
@@ -250,6 +260,7 @@ class ConnectionRepository:
             row.last_refused,
             row.refused,
             row.last_error,
+            unreadable,
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.connections.repository import ConnectionRepository
 from gateway.connections.rotating import seal_anew
-from gateway.connections.sealing import SecretBox
+from gateway.connections.sealing import SealError, SecretBox
 from gateway.database.engine import Database
 
 ONE, TWO, THREE = "11" * 32, "22" * 32, "33" * 32
@@ -45,3 +45,23 @@ async def test_a_wrong_key_is_one_line(
     assert "`secrets_old_key`" in said
     assert "\n" not in said
     assert not any(key in said for key in (ONE, TWO, THREE, "whsec"))
+
+
+async def test_a_connection_whose_secrets_are_lost_is_shown_and_takes_new_ones(
+    database: Database, tmp_path: Path
+) -> None:
+    first = ConnectionRepository(database, SecretBox(tmp_path, ONE))
+    made = await first.create("stripe", "shop", ["whsec_abc"])
+    other = ConnectionRepository(database, SecretBox(tmp_path, TWO))
+    [listed] = await other.list_all()
+    assert (listed.id, listed.name, listed.secrets) == (made.id, "shop", ())
+    assert listed.unreadable is not None
+    with pytest.raises(SealError, match="give the connection its secrets again"):
+        await other.find(made.id)
+    with pytest.raises(SealError, match="give the connection its secrets again"):
+        await other.change(made.id, name="shop 2")
+    changed = await other.change(made.id, secrets=("whsec_new",))
+    assert (changed.secrets, changed.unreadable) == (("whsec_new",), None)
+    found = await other.find(made.id)
+    assert found is not None
+    assert found.secrets == ("whsec_new",)

@@ -14,7 +14,7 @@ from gateway.config.database_url import locate_database
 from gateway.config.settings import Settings
 from gateway.connections.health import Result, examine
 from gateway.connections.repository import ConnectionRepository
-from gateway.connections.sealing import KEY_FILE, SealError, SecretBox
+from gateway.connections.sealing import KEY_FILE, SecretBox
 from gateway.database.engine import Database
 from gateway.database.migrating import read_state
 from gateway.database.tables import CONNECTION
@@ -78,12 +78,11 @@ async def _look_at(
     if row.kind not in PLATFORMS:
         text = f"its platform, {row.kind}, is not known to this version"
         return [failed(subject, text, "install the version that made it, or remove it: connection remove")]
-    try:
-        connection = await repository.get(row.id)
-    except SealError as failure:
-        return [failed(subject, str(failure).rstrip("."))]
+    connection = await repository.get(row.id)
     if connection is None:
         return []
+    if connection.unreadable is not None:
+        return [failed(subject, str(connection.unreadable).rstrip("."))]
     found: list[Finding] = []
     try:
         connection.access(allow_loopback=settings.loopback_shops)
