@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import pytest
@@ -38,8 +39,10 @@ from gateway.mint.models import mint_model
 from gateway.platforms.interface import Message
 from gateway.platforms.registry import PLATFORMS
 from gateway.secrets import redact, redact_url
+from gateway.web.attempts import ClientAttempts
 from gateway.web.authentication import bearer_key
 from gateway.web.bodies import BODY_LIMIT, check_expectation, parse_json
+from gateway.web.connection import ProblemConnection
 from gateway.web.idempotency import idempotency_key
 from gateway.web.models import NoParameters
 from gateway.web.problems import Problem
@@ -78,6 +81,12 @@ def logged(target: str, **lines: str) -> None:
     access_log.format_line(exchange, "", 0.0)
 
 
+CONNECTION: Final = ProblemConnection.__new__(ProblemConnection)
+"""The connection of every request here: it counts invalid API keys, and is never over the line."""
+CONNECTION.peer = ("127.0.0.1", 1)
+CONNECTION.limits = SimpleNamespace(key_attempts=ClientAttempts(1_000_000, ()))  # type: ignore[assignment]
+
+
 class Asked:
     """What the readers of a request to an API look at; aiohttp's own stand-in takes long to make."""
 
@@ -86,6 +95,7 @@ class Asked:
     def __init__(self, query: str = "", **lines: str) -> None:
         self.headers = fields(**lines)
         self.rel_url = URL.build(path="/", query_string=query, encoded=True)
+        self.protocol = CONNECTION
 
     @property
     def query(self) -> MultiMapping[str]:
@@ -233,7 +243,7 @@ def test_every_body_is_refused_with_a_problem() -> None:
 CACHES: Final = {
     # keyed by texts of clients, which are short where they are kept
     "gateway.dataplane.access_log": 1,  # _request: path and agent
-    "gateway.http.client_address": 3,  # addresses, and X-Forwarded-For of up to CACHED_CHARACTERS
+    "gateway.http.client_address": 4,  # addresses, and X-Forwarded-For of up to CACHED_CHARACTERS
     "gateway.http.fields": 2,  # _kept_prefers_html: Accept; one is keyed by a number
     "gateway.orders.email_addresses": 1,  # _domain: what follows the @ of an address
     "gateway.usage.client_classes": 1,  # classify: an agent as an event has it
@@ -244,6 +254,8 @@ CACHES: Final = {
     "gateway.mint.routes": 1,
     "gateway.runtime.log": 1,
     "gateway.storage.s3.signing": 2,
+    "gateway.errors": 1,  # with_retry_after: one of a few numbers
+    "gateway.tokens.caps": 1,  # read_caps: the line of a token, which we write
     "gateway.tokens.index": 1,
     "gateway.web.api.application": 1,
     "gateway.web.download_urls": 1,

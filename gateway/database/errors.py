@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from gateway.database.types import InvalidValue
 from gateway.errors import DatabaseError, GatewayError
 from gateway.runtime.system_errors import describe
 
@@ -135,6 +136,8 @@ def _kind(error: BaseException, cause: BaseException) -> str:
 
 def _reason(cause: BaseException) -> str:
     """Why, in our own words: a driver's text may have values, and is not written for the reader."""
+    if isinstance(cause, InvalidValue):
+        return str(cause)
     if isinstance(cause, TimeoutError | PoolTimeout):
         return "it did not answer in time"
     if isinstance(cause, OSError):

@@ -28,6 +28,10 @@ _PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
 _ID_LENGTH: Final = 26
 
 
+class InvalidValue(ValueError):
+    """A value that a column does not take. The text is ours, and does not have the value."""
+
+
 class Moment(TypeDecorator[int]):
     """Milliseconds since 1970 UTC, from the year 1970 to 9999."""
 
@@ -39,7 +43,7 @@ class Moment(TypeDecorator[int]):
         if value is None:
             return None
         if type(value) is not int or not 0 <= value <= LAST_MOMENT:
-            raise ValueError("a moment is a whole number of milliseconds since 1970 UTC")
+            raise InvalidValue("a moment is a whole number of milliseconds since 1970 UTC")
         return value
 
 

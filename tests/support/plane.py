@@ -350,7 +350,9 @@ class Plane:
             assert worker.counters.values()[FAULTS] == 0
             worker.counters.close()
         self.workers.clear()
-        os.close(self._attempts)
+        if self._attempts >= 0:  # it may have been stopped before
+            os.close(self._attempts)
+            self._attempts = -1
         if self._listener is not None:
             self._listener.close()
         self.store.close()

@@ -158,7 +158,7 @@ def test_a_dead_workers_lease_is_swept(wire: Wire, by_reading: bool) -> None:
     wire.expire()
     assert wire.charged == ALLOWANCE  # nobody has asked for it yet
     if by_reading:
-        assert wire.ask(ScriptCall(READ_AND_CLAIM, KEY))[3] == 100
+        assert wire.ask(ScriptCall(READ_AND_CLAIM, KEY))[4] == 100
     else:
         assert wire.claim(100)
     assert (wire.charged, wire.lease(lease)) == (ALLOWANCE, "100:swept")
@@ -171,7 +171,7 @@ def test_what_was_swept_does_not_help_if_it_is_too_little(wire: Wire) -> None:
     wire.fill()
     assert ask(wire, lease, 30) == HELD
     wire.expire()
-    assert wire.ask(ScriptCall(READ_AND_CLAIM, KEY))[3] == -1
+    assert wire.ask(ScriptCall(READ_AND_CLAIM, KEY))[4] == -1
     assert wire.charged == ALLOWANCE - 30
     assert not wire.claim(31)
     assert wire.claim(30)
