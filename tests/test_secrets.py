@@ -187,6 +187,8 @@ def dump(store: redis.Redis) -> str:
             value = store.get(key)
         elif kind == b"hash":
             value = store.hgetall(key)
+        elif kind == b"stream":
+            value = store.xrange(key)
         else:
             raise AssertionError(kind)
         lines.append(f"{key!r} {value!r}")

@@ -157,6 +157,10 @@ def _read_time(value: object) -> int:
     return parse_time(value)
 
 
+MAX_DIGITS: Final = 15
+"""A longer number is cut to so many digits, which is still above every limit."""
+
+
 def _read_number(value: object) -> object:
     """Convert a number in a URL. It is made of digits only; int() accepts more than that."""
     if (
@@ -165,7 +169,7 @@ def _read_number(value: object) -> object:
         and value.isdigit()
         and (value == "0" or not value.startswith("0"))
     ):
-        return int(value[:6])
+        return int(value[:MAX_DIGITS])
     return value
 
 

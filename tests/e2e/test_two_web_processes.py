@@ -24,9 +24,10 @@ def second_port(storefront: Storefront, tmp_path: Path) -> Iterator[int]:
     """Where a second web process of the machine listens. It has the same store, database and secrets."""
     if storefront.postgres is None:
         pytest.skip("a file is for the processes of one machine")
-    [store] = storefront.data.rglob("*.sock")
+    [store] = storefront.data.rglob("store.sock")
     log = tmp_path / "stderr"
     command = ["serve-web", "--redis-url", f"unix://{store}", "--dashboard-listen", "127.0.0.1:0"]
+    command += ["--web-listen", "127.0.0.1:0"]
     environment = os.environ | storefront.variables
     with log.open("w") as errors:
         process = subprocess.Popen(

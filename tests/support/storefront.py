@@ -79,6 +79,7 @@ class Storefront(Shop):
         self.api = ShopApi()
         self.faults.stripe_at(self.api.url)
         self.variables |= {**self.faults.variables, "GATEWAY_LOOPBACK_SHOPS": "true"}
+        self.variables["GATEWAY_MAX_HOOK_ATTEMPTS"] = "0"  # so that junk gets as far as the signature
         if postgres is not None:
             url = asyncio.run(postgres.create(f"storefront_{time.time_ns()}"))
             self.variables["GATEWAY_DATABASE_URL"] = url
@@ -113,7 +114,7 @@ class Storefront(Shop):
     def call_store(self, *words: str) -> bytes:
         """Send a command to the store; returns the first bytes of the reply."""
         with socket.socket(socket.AF_UNIX) as link:
-            link.connect(str(next(self.data.rglob("*.sock"))))
+            link.connect(str(next(self.data.rglob("store.sock"))))
             link.sendall(" ".join(words).encode() + b"\r\n")
             return link.recv(4096)
 

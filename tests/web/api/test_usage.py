@@ -149,7 +149,17 @@ async def test_the_report(sales: Sales) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["status=x", "limit=0", "from=yesterday", "productId=%00", "page=2", "limit=1&limit=2"]
+    "query",
+    [
+        "status=x",
+        "limit=0",
+        "limit=10000001",
+        "limit=99999999999999999999",
+        "from=yesterday",
+        "productId=%00",
+        "page=2",
+        "limit=1&limit=2",
+    ],
 )
 async def test_a_wrong_filter_is_refused(api: Api, query: str) -> None:
     for path in ("reports/downloads", "analytics/downloads"):
