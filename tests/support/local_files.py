@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -36,5 +37,16 @@ def open_compared(storage: LocalStorage, file: ManifestFile) -> LocalBlob:
             error.done.result(10)
 
 
-def count_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def count_descriptors(root: Path | None = None) -> int:
+    """How many descriptors are open. root: only those of files below it.
+
+    Those of other tests may be closed at any moment, when their garbage is collected.
+    """
+    numbers = os.listdir("/proc/self/fd")
+    if root is None:
+        return len(numbers)
+    below = 0
+    for number in numbers:
+        with suppress(FileNotFoundError):  # the listing's own
+            below += os.readlink(f"/proc/self/fd/{number}").startswith(f"{root.resolve()}/")
+    return below

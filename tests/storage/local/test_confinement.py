@@ -293,10 +293,10 @@ def test_permissions(somebody: Callable[[], AbstractContextManager[None]], opene
         folder.rmdir()
 
 
-def test_descriptors_are_closed_on_exec(storage: LocalStorage) -> None:
+def test_descriptors_are_closed_on_exec(storage: LocalStorage, root: Path) -> None:
     fd, _ = storage.open_descriptor("sub/file")
     assert not os.get_inheritable(fd)
     assert os.get_blocking(fd)
-    before = count_descriptors()
+    before = count_descriptors(root)
     os.close(fd)
-    assert count_descriptors() == before - 1
+    assert count_descriptors(root) == before - 1

@@ -205,16 +205,16 @@ def test_evicted_while_in_use(storage: LocalStorage, root: Path, cache: Descript
     for number in range(10):
         (root / f"{number}").write_bytes(b"%d" % number)
         files.append(entry(root, f"{number}"))
-    before = count_descriptors()
+    before = count_descriptors(root)
     first = storage.open(files[0])
     for file in files[1:]:
         storage.open(file).release()
     assert len(cache) == 4
-    assert count_descriptors() == before + 5
+    assert count_descriptors(root) == before + 5
     assert first.pread(0, 1) == b"0"
     first.release()
     assert first.fd == -1
-    assert count_descriptors() == before + 4
+    assert count_descriptors(root) == before + 4
     assert [file.key for file in files if _known(storage, file)] == ["6", "7", "8", "9"]
     assert _known(storage, files[6])  # the least recently used goes first
     storage.open(files[0]).release()
@@ -231,7 +231,7 @@ def _known(storage: LocalStorage, file: ManifestFile) -> bool:
 
 def test_opened_by_many_at_once(storage: LocalStorage, root: Path) -> None:
     file = entry(root, "sub/file")
-    before = count_descriptors()
+    before = count_descriptors(root)
     barrier = threading.Barrier(8)
 
     def work() -> None:
@@ -246,7 +246,7 @@ def test_opened_by_many_at_once(storage: LocalStorage, root: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(work) for _ in range(8)]:
             done.result()
-    assert count_descriptors() == before + 1
+    assert count_descriptors(root) == before + 1
 
 
 def test_a_deleted_file_held_is_served_and_closed(storage: LocalStorage, root: Path) -> None:
