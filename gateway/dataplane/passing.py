@@ -22,10 +22,9 @@ from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.dataplane.passage import Passage, Times, WebLink
 from gateway.dataplane.timeouts import Limits
 from gateway.errors import BAD_REQUEST, OVERLOADED, TOO_LARGE, WEB_UNAVAILABLE, Refused
-from gateway.http.client_address import TrustedProxies
+from gateway.http.client_address import TrustedProxies, address_group
 from gateway.http.passing import (
     MAX_BODY,
-    client_group,
     forwarded_scheme,
     logged_target,
     passed_head,
@@ -144,7 +143,7 @@ class Passing:
             )
             if body is not None and (body.length or 0) > MAX_BODY:
                 raise Refused(TOO_LARGE)
-            group = client_group(client)
+            group = address_group(client)
             self._room.enter(group)
             passage = Passage(exchange, head, self._times, lambda amount: self._room.hold(group, amount))
             try:

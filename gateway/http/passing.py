@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 from multidict import CIMultiDictProxy
@@ -36,8 +35,6 @@ MAX_BODY: Final = 1024 * 1024
 """The longest body that is passed on. Platforms send some KiB, and at most 1 MiB is accepted from them."""
 LOGGED_PARTS: Final = 2
 """So many parts of a path are logged. What follows may be a secret: `/hooks/CONNECTION/SECRET`."""
-CLIENT_PREFIX_IPV6: Final = 64
-"""One client has at least so wide a network of IPv6."""
 
 CONNECTION_FIELDS: Final = frozenset(
     (
@@ -99,17 +96,6 @@ def logged_target(target: str) -> str:
     """The path of a passed target as the log may have it."""
     parts = target.partition("?")[0].split("/", LOGGED_PARTS + 1)
     return "/".join([*parts[:-1], REDACTED] if len(parts) > LOGGED_PARTS + 1 and parts[-1] else parts)
-
-
-def client_group(client: str) -> str:
-    """The network that counts as one client: an IPv4 address, or the /64 of an IPv6 one."""
-    try:
-        address = ip_address(client)
-    except ValueError:
-        return client
-    if isinstance(address, IPv6Address):
-        return str(ip_network((address, CLIENT_PREFIX_IPV6), strict=False))
-    return client
 
 
 def requested_host(target: str, fields: CIMultiDictProxy[str]) -> str:

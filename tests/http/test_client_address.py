@@ -15,6 +15,7 @@ from gateway.http.client_address import (
     MAX_HOPS,
     Peer,
     TrustedProxies,
+    address_group,
     read_node,
     unmapped_network,
 )
@@ -282,3 +283,17 @@ def test_what_clients_invent_is_not_kept() -> None:
     for number in range(100):
         proxies.client(PROXY, listed(f"{number}, " * 100))
     assert proxies._nearest.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize(
+    ("client", "group"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("", ""),
+    ],
+)
+def test_one_client_is_an_address_or_a_network(client: str, group: str) -> None:
+    assert address_group(client) == group

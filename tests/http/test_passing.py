@@ -9,7 +9,6 @@ from gateway.errors import Refused
 from gateway.http.framing import Body
 from gateway.http.passing import (
     MAX_BODY,
-    client_group,
     forwarded_scheme,
     logged_target,
     passed_head,
@@ -98,19 +97,6 @@ def test_what_is_passed_on(target: str, passed: str | None) -> None:
 )
 def test_what_may_be_a_secret_is_not_logged(target: str, logged: str) -> None:
     assert logged_target(target) == logged
-
-
-@pytest.mark.parametrize(
-    ("client", "group"),
-    [
-        ("203.0.113.7", "203.0.113.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-        ("", ""),
-    ],
-)
-def test_one_client_is_an_address_or_a_network(client: str, group: str) -> None:
-    assert client_group(client) == group
 
 
 def head(
