@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # slow to import, and --help does not need it
 
 Result = TypeVar("Result")
 
+PAGE_ROWS: Final = 200
+"""Rows that are read together: few enough for the memory, and one transaction for most lists."""
 FLAGS: Final = {
     "customer.email": "--email",
     "customer.name": "--name",
@@ -96,9 +98,9 @@ async def pages(read: Callable[[int, str | None], Awaitable[list[Any]]], limit: 
     """Read pages of a list until there are `limit` rows. read: is given a limit and the last row's id."""
     found: list[Any] = []
     while len(found) < limit:
-        page = await read(min(limit - len(found), 200), found[-1].id if found else None)
+        page = await read(min(limit - len(found), PAGE_ROWS), found[-1].id if found else None)
         found += page
-        if len(page) < 200:
+        if len(page) < PAGE_ROWS:
             break
     return found
 
