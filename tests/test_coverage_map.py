@@ -67,6 +67,7 @@ COVERED_BY = {
     "database.migrations.env": "database/test_migrating",
     "database.migrations.versions.v0001_first_tables": "database/test_migrating",
     "database.migrations.versions.v0003_no_statistics_of_persons": "web/api/test_erasing",
+    "database.migrations.versions.v0004_searches_of_the_dashboard": "orders/test_searching",
     "database.metadata": "database/test_migrating",
     "database.migrations.versions.v0002_usage": "database/test_migrating",
     "database.usage_tables": "database/test_migrating",
