@@ -77,6 +77,7 @@ PURE_MODULES = (
     "gateway.users.password_rules",
     "gateway.users.relying_party",
     "gateway.users.roles",
+    "gateway.web.dashboard.hosts",
 )
 """Pure modules in rooms that are not; the pure rooms may import them."""
 
