@@ -215,6 +215,9 @@ COVERED_BY = {
     "web.dashboard.audit": "web/dashboard/test_listing",
     "web.dashboard.challenges": "web/dashboard/test_passkeys",
     "web.dashboard.context": "web/dashboard/test_frame",
+    "web.dashboard.own_settings": "web/dashboard/test_settings",
+    "web.dashboard.people": "web/dashboard/test_settings",
+    "web.dashboard.key_settings": "web/dashboard/test_settings",
     "web.dashboard.visitors": "web/dashboard/test_frame",
 }
 """Modules below `gateway`, and the test file of each below `tests`."""

@@ -22,6 +22,7 @@ from gateway.cli import (
     products,
     serving,
     tokens,
+    users,
 )
 from gateway.cli.audit import add_audit
 from gateway.cli.backups import add_backups
@@ -71,6 +72,7 @@ root.add_typer(customers.group, name="customer")
 root.add_typer(entitlements.group, name="entitlement")
 root.add_typer(connections.group, name="connection")
 root.add_typer(database.group, name="database")
+root.add_typer(users.group, name="user")
 add_unmapped(root)
 add_check(root)
 add_audit(root)

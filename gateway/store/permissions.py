@@ -21,6 +21,7 @@ from gateway.store.key_names import (
     challenge_key,
     idempotency_record_key,
     manifest_key,
+    notice_key,
     old_key_key,
     product_key,
     rate_key,
@@ -107,6 +108,7 @@ KEY_TRIALS: Final[dict[str, str]] = {
     "dg:events:*": "dg:events:{probe}",
     "dg:session:*": session_key("probe"),
     "dg:challenge:*": challenge_key("probe"),
+    "dg:notice:*": notice_key("probe"),
     "dg:sessions:*": sessions_key("probe", "probe"),
     "dg:idem:*": idempotency_record_key("probe"),
 }

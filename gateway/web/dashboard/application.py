@@ -17,6 +17,9 @@ from gateway.web.dashboard.audit import AUDIT_SCREENS
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.doors import DOORS
 from gateway.web.dashboard.frame import EVERYBODY, Screen, show
+from gateway.web.dashboard.key_settings import KEY_SCREENS
+from gateway.web.dashboard.own_settings import OWN_SCREENS
+from gateway.web.dashboard.people import PEOPLE_SCREENS
 from gateway.web.pages import Pages, make_pages
 from gateway.web.sessions import DAY, Cookie, Sessions
 
@@ -34,6 +37,9 @@ async def show_welcome(request: web.Request, context: DashboardContext) -> web.S
 SCREENS: Final[tuple[Screen, ...]] = (
     show("/", show_welcome, EVERYBODY),
     *DOORS,
+    *OWN_SCREENS,
+    *PEOPLE_SCREENS,
+    *KEY_SCREENS,
     *AUDIT_SCREENS,
 )
 """Every page. tests/web/dashboard/test_frame.py walks through all of them."""

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from gateway.store.key_names import session_key
+from gateway.store.key_names import notice_key
 from gateway.usage.csv_cells import lines
 from gateway.users.hashing import PasswordHashes
 from gateway.users.repository import UserRepository
@@ -22,8 +22,8 @@ from gateway.web.sessions import Cookie, Sessions
 
 MAX_NOTICE: Final = 1000
 """Characters of a notice: it may quote a name."""
-NOTICE: Final = "notice"
-"""The field of a session that has what the next page says. A text of ours; never a secret."""
+NOTICE_SECONDS: Final = 600
+"""How long a notice waits for the next page."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,8 @@ class DashboardContext:
         if notice:
             text = self.say(request, notice, **values)
             content = json.dumps({"text": text[:MAX_NOTICE], "kind": kind})
-            await self.work.store.client.call(
-                "HSET", session_key(visitor_of(request).session.id), NOTICE, content
-            )
+            key = notice_key(visitor_of(request).session.id)
+            await self.work.store.client.call("SET", key, content, "EX", NOTICE_SECONDS)
         return self.pages.redirect(path)
 
     def say(self, request: web.BaseRequest, text: str, **values: Any) -> str:
@@ -120,11 +119,9 @@ class DashboardContext:
         return query_of(changes)
 
     async def _take_notice(self, session: str) -> Notice | None:
-        key = session_key(session)
-        found = await self.work.store.client.call("HGET", key, NOTICE)
+        found = await self.work.store.client.call("GETDEL", notice_key(session))
         if not found:
             return None
-        await self.work.store.client.call("HDEL", key, NOTICE)
         content = json.loads(found)
         return Notice(content["text"], content["kind"])
 
