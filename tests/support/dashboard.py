@@ -124,6 +124,7 @@ class Markup(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.faults: list[str] = []
+        self.texts = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
@@ -138,10 +139,13 @@ class Markup(HTMLParser):
             if given.get(name, "").lower().strip().startswith(("javascript:", "data:", "vbscript:")):
                 self.faults.append(f"{tag} {given[name]}")
 
+    def handle_data(self, data: str) -> None:
+        self.texts += data
+
 
 def check_markup(page: Answer) -> None:
     """Assert that nothing that somebody has filled in became a part of the page."""
     markup = Markup()
     markup.feed(page.text)
     assert markup.faults == []
-    assert "\u202e" not in page.text, "it would turn the text around"
+    assert "\u202e" not in markup.texts, "it would turn the text around"

@@ -14,12 +14,14 @@ from gateway.users.repository import UserRepository
 from gateway.web.api.context import AdminContext
 from gateway.web.dashboard.attempts import SignInLines
 from gateway.web.dashboard.audit import AUDIT_SCREENS
+from gateway.web.dashboard.connections import CONNECTION_SCREENS
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.doors import DOORS
 from gateway.web.dashboard.frame import EVERYBODY, Screen, show
 from gateway.web.dashboard.key_settings import KEY_SCREENS
 from gateway.web.dashboard.own_settings import OWN_SCREENS
 from gateway.web.dashboard.people import PEOPLE_SCREENS
+from gateway.web.dashboard.unmapped import UNMAPPED_SCREENS
 from gateway.web.pages import Pages, make_pages
 from gateway.web.sessions import DAY, Cookie, Sessions
 
@@ -37,6 +39,8 @@ async def show_welcome(request: web.Request, context: DashboardContext) -> web.S
 SCREENS: Final[tuple[Screen, ...]] = (
     show("/", show_welcome, EVERYBODY),
     *DOORS,
+    *CONNECTION_SCREENS,
+    *UNMAPPED_SCREENS,
     *OWN_SCREENS,
     *PEOPLE_SCREENS,
     *KEY_SCREENS,
