@@ -215,6 +215,7 @@ COVERED_BY = {
     "web.dashboard.audit": "web/dashboard/test_listing",
     "web.dashboard.challenges": "web/dashboard/test_passkeys",
     "web.dashboard.context": "web/dashboard/test_frame",
+    "cli.check_report": "web/dashboard/test_health_report",
     "web.dashboard.own_settings": "web/dashboard/test_settings",
     "web.dashboard.people": "web/dashboard/test_settings",
     "web.dashboard.key_settings": "web/dashboard/test_settings",

@@ -18,6 +18,7 @@ from gateway.web.dashboard.connections import CONNECTION_SCREENS
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.doors import DOORS
 from gateway.web.dashboard.frame import EVERYBODY, Screen, show
+from gateway.web.dashboard.health_report import HEALTH_SCREENS, HealthReport
 from gateway.web.dashboard.key_settings import KEY_SCREENS
 from gateway.web.dashboard.own_settings import OWN_SCREENS
 from gateway.web.dashboard.people import PEOPLE_SCREENS
@@ -44,6 +45,7 @@ SCREENS: Final[tuple[Screen, ...]] = (
     *OWN_SCREENS,
     *PEOPLE_SCREENS,
     *KEY_SCREENS,
+    *HEALTH_SCREENS,
     *AUDIT_SCREENS,
 )
 """Every page. tests/web/dashboard/test_frame.py walks through all of them."""
@@ -54,6 +56,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
     pages = Pages(Look.of(settings), settings.language, PREFIX, settings.dashboard_url)
     secure = (settings.dashboard_url or "").startswith("https://")
     hashes = PasswordHashes()
+    health = HealthReport(settings)
     context = DashboardContext(
         pages,
         work,
@@ -63,6 +66,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
         UserRepository(work.database),
         hashes,
         SignInLines(settings.trusted_proxies),
+        health,
         settings.dashboard_url,
         frozenset(screen.path for screen in SCREENS if screen.method == "GET"),
     )
@@ -70,6 +74,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
 
     async def stop(_application: web.Application) -> None:
         hashes.close()
+        await health.stop()
 
     application.on_cleanup.append(stop)
     return application

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -34,11 +34,25 @@ class Notice:
     kind: str = "good"
 
 
+class Reporter(Protocol):
+    """What checks every part of the gateway: see health_report.py."""
+
+    findings: list[dict[str, Any]]
+    made: int | None
+
+    @property
+    def is_running(self) -> bool: ...
+    async def run(self) -> None:
+        """Check now."""
+        ...
+
+
 @dataclass(frozen=True)
 class DashboardContext:
     """work: the parts of the process, such as the database. sessions, cookie: of users.
 
     challenge_cookie: of a browser that signs in by a passkey. lines: limits of attempts.
+    health: what the last check of every part found.
     url: the setting `dashboard_url`. paths: of the rows of the table, for the navigation.
     """
 
@@ -50,6 +64,7 @@ class DashboardContext:
     users: UserRepository
     hashes: PasswordHashes
     lines: SignInLines
+    health: Reporter
     url: str | None
     paths: frozenset[str] = frozenset()
 
