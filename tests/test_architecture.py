@@ -22,6 +22,7 @@ LAYERS = (
     ("dataplane", "mint", "web.service"),
     ("web.api", "web.hooks"),
     ("web",),
+    ("mail",),
     ("connections",),
     ("platforms.clients",),
     ("platforms",),
@@ -53,7 +54,11 @@ TOP = "gateway"
 
 PURE = ("http", "platforms", "errors", "manifest", "secrets")
 PURE_MODULES = (
+    "gateway.config.mail_url",
     "gateway.config.units",
+    "gateway.mail.kinds",
+    "gateway.mail.languages",
+    "gateway.mail.verdicts",
     "gateway.orders.email_addresses",
     "gateway.orders.entitlement_rules",
     "gateway.orders.fact_text",
