@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from email.utils import parseaddr
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -29,6 +28,9 @@ MOST_NAME: Final = 100
 _FORMS: Final = "write smtp://USER:PASSWORD@HOST:PORT or smtps://USER:PASSWORD@HOST:PORT"
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[^@\s]+")
 """A sender's address. Its local part is ASCII, because not every server of a customer takes another one."""
+_SENDER: Final = re.compile(
+    r"(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<name>[^<>\"]*))\s*<(?P<address>[^<>\s]+)>|(?P<alone>[^<>\s]+)"
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def locate_mail_server(url: str, password: str | None = None) -> MailServer:
 def _credential(text: str | None) -> str | None:
     if not text:
         return None
-    plain = unquote(text, errors="strict")
+    try:
+        plain = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError(f"has a user or password that is not UTF-8: {_FORMS}") from None
     if "\0" in plain:
         raise ValueError(f"has a NUL character in its user or password: {_FORMS}")
     return plain
@@ -156,7 +161,11 @@ def read_sender(text: str) -> Sender:
     form = "must be an address, as in shop@example.com or Example Shop <shop@example.com>"
     if any(unicodedata.category(each) in ("Cc", "Cf", "Zl", "Zp", "Cs") for each in text):
         raise ValueError(f"{form}, without a line break or another character that cannot be seen")
-    name, address = parseaddr(text)
+    found = _SENDER.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(form)
+    name = re.sub(r"\\(.)", r"\1", found["quoted"] or "") or (found["name"] or "").strip()
+    address = found["address"] or found["alone"]
     if not _ADDRESS.fullmatch(address) or len(address) > 254:
         raise ValueError(form)
     if len(name) > MOST_NAME:

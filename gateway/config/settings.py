@@ -153,7 +153,7 @@ class Settings(
         unit=UNIT_ADDRESS,
     )
     dashboard_listen: ListenAddress = setting(
-        "127.0.0.1:8083", "Where the admin API listens. Keep it private.", unit=UNIT_ADDRESS
+        "127.0.0.1:8083", "Where the dashboard and the admin API listen. Keep it private.", unit=UNIT_ADDRESS
     )
     web_listen: ListenAddress | None = setting(
         None,

@@ -139,6 +139,8 @@ CUSTOMER_EMAIL: Final = Table(
     _text("written"),  # as the customer or the platform wrote it
     _flag("main"),  # where mails go
     _moment("created"),
+    # By what an address begins with. PostgreSQL's key sorts as people do, and cannot find that.
+    Index("ix_customer_email_beginning", "email", postgresql_ops={"email": "text_pattern_ops"}),
 )
 
 CONNECTION: Final = Table(
@@ -224,6 +226,9 @@ ORDER: Final = Table(
     UniqueConstraint("source", "external_id"),
     Index(None, "placed", "id"),
     Index(None, "status", "id"),
+    Index(None, "status", "placed", "id"),
+    Index(None, "number"),
+    Index(None, "external_id"),
 )
 
 ORDER_REFERENCE: Final = Table(
@@ -315,6 +320,7 @@ SEAT: Final = Table(
     _text("email", nullable=True),  # normalised; whose seat it is
     _text("name", nullable=True),
     _moment("created"),
+    Index(None, "email"),
 )
 
 LINK: Final = Table(

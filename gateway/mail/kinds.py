@@ -44,8 +44,8 @@ class Rule(NamedTuple):
 RULES: Final = {
     Kind.SIGN_IN: Rule(0, urgent=True, capped=True),
     Kind.ADDRESS_CHANGE: Rule(1, urgent=True, capped=True),
-    Kind.ADDRESS_CHANGED: Rule(1),
-    Kind.SEAT: Rule(1, capped=True),
+    Kind.ADDRESS_CHANGED: Rule(2),
+    Kind.SEAT: Rule(2, capped=True),
     Kind.READY: Rule(2),
     Kind.VERSION: Rule(3, to_many=True),
     Kind.TEST: Rule(0, urgent=True),

@@ -46,7 +46,7 @@ def sign_in(texts: Texts, *, seller: str, link: str, code: str, minutes: int) ->
         _fill(_("Sign in to %(seller)s"), seller=seller),
         (
             _paragraph(_("Open this page and press the button there to see your purchases."), seller=seller),
-            Block("button", _("Sign in"), link),
+            Block("button", _("Open the page to sign in"), link),
             _paragraph(_("Or type this code on the page where you have asked for it:")),
             Block("code", code),
             _small(
@@ -73,7 +73,7 @@ def address_change(
                 old=old,
                 new=new,
             ),
-            Block("button", _("Confirm"), link),
+            Block("button", _("Confirm the new address"), link),
             _paragraph(_("Or type this code on the page where you have asked for it:")),
             Block("code", code),
             _small(
@@ -147,15 +147,13 @@ def ready(
     )
     shown = list(products[:MOST_ITEMS])
     more = len(products) - len(shown)
-    last = (
-        [_fill(texts.ngettext("and %(count)s more", "and %(count)s more", more), count=more)] if more else []
-    )
+    last = [_fill(texts.ngettext("and one more", "and %(count)s more", more), count=more)] if more else []
     return Letter(
         subject,
         (
             Block("paragraph", named),
             *(Block("item", each) for each in (*shown, *last)),
-            Block("button", _("Download"), portal),
+            Block("button", _("Go to your downloads"), portal),
             _small(
                 _(
                     "Sign in with %(address)s; you get a mail with a link for it. Your purchases stay there, "
@@ -183,7 +181,7 @@ def new_version(
                 version=version,
             ),
             *said,
-            Block("button", _("Download"), portal),
+            Block("button", _("Go to your downloads"), portal),
             _small(_("Sign in with %(address)s; you get a mail with a link for it."), address=address),
         ),
     )

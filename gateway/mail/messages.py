@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -63,6 +63,7 @@ def one_line(text: str, most: int = MOST_LINE) -> str:
 
 def make_message(letter: Letter, frame: Frame, envelope: Envelope) -> bytes:
     """Write a mail."""
+    letter = _whole(letter)
     message = EmailMessage(SMTP if envelope.recipient.isascii() else SMTPUTF8)
     name = frame.sender.name or frame.look.name
     message["From"] = _mailbox(name, frame.sender.address)
@@ -90,6 +91,16 @@ def make_message(letter: Letter, frame: Frame, envelope: Envelope) -> bytes:
     return message.as_bytes()
 
 
+def _whole(letter: Letter) -> Letter:
+    """The letter without halves of surrogate pairs, which are no characters; shops do send them."""
+    blocks = tuple(replace(block, text=_valid(block.text)) for block in letter.blocks)
+    return Letter(_valid(letter.subject), blocks)
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
 def _mailbox(name: str, address: str) -> Address:
     local, _, domain = address.rpartition("@")
     if local.startswith('"'):
@@ -111,7 +122,7 @@ def write_text(letter: Letter, frame: Frame, language: str) -> str:
     parts += [f"-- \n{footer}"]
     if frame.reply_to is None:
         parts.insert(-1, _wrap(texts.gettext("Nobody reads answers to this mail.")))
-    return "\n\n".join(parts) + "\n"
+    return _visible("\n\n".join(parts)) + "\n"
 
 
 def _text_of(block: Block) -> str:
@@ -120,18 +131,18 @@ def _text_of(block: Block) -> str:
     if block.kind == "code":
         return f"    {block.text}"
     if block.kind == "item":
-        return f"- {_visible(block.text)}"
+        return f"- {' '.join(block.text.split())}"
     if block.kind == "notes":
         return "\n".join(_wrap(line) for line in block.text.splitlines())
     return _wrap(block.text)
 
 
 def _wrap(text: str) -> str:
-    return textwrap.fill(_visible(text), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _visible(text: str) -> str:
-    return "".join(each if each.isprintable() else " " for each in text)
+    return "".join(each if each.isprintable() or each == "\n" else " " for each in text)
 
 
 def write_html(letter: Letter, frame: Frame, language: str, *, has_logo: bool) -> str:

@@ -72,6 +72,10 @@ class Sender:
             tasks.create_task(repeat(self._fill, asyncio.Event(), (DatabaseError,), _log, message))
             tasks.create_task(repeat(self._tend, asyncio.Event(), (DatabaseError,), _log, message))
 
+    def forget_pause(self) -> None:
+        """Try the mail server at once."""
+        self._paused_until = 0.0
+
     async def _fill(self) -> bool:
         if not await fill(self._database):
             return False
