@@ -124,7 +124,7 @@ SERVICES: Final = (
     Service(
         name="web",
         runner="gateway.web.service:run",
-        arguments=("settings", "sockets", "passed", "ready"),
+        arguments=("settings", "sockets", "passed", "ready", "counters"),
         listen="dashboard_listen",
         command="serve-web",
         help="Run the dashboard and the admin API, and take webhooks of shops. Ends at Ctrl-C or SIGTERM.",
