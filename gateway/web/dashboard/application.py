@@ -20,6 +20,7 @@ from gateway.web.dashboard.doors import DOORS
 from gateway.web.dashboard.frame import EVERYBODY, Screen, show
 from gateway.web.dashboard.health_report import HEALTH_SCREENS, HealthReport
 from gateway.web.dashboard.key_settings import KEY_SCREENS
+from gateway.web.dashboard.mail_settings import MAIL_SCREENS
 from gateway.web.dashboard.own_settings import OWN_SCREENS
 from gateway.web.dashboard.people import PEOPLE_SCREENS
 from gateway.web.dashboard.unmapped import UNMAPPED_SCREENS
@@ -45,6 +46,7 @@ SCREENS: Final[tuple[Screen, ...]] = (
     *OWN_SCREENS,
     *PEOPLE_SCREENS,
     *KEY_SCREENS,
+    *MAIL_SCREENS,
     *HEALTH_SCREENS,
     *AUDIT_SCREENS,
 )
