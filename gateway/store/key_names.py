@@ -29,6 +29,8 @@
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
                                  dg:events:{N}:bytes counts the bytes that wait
+    dg:job:{ID}         string   long work that a page has asked for, as JSON (web/jobs.py); dg:jobs is the
+                                 zset of their ids
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
 The part in braces is Redis Cluster's hash tag: keys with the same tag lie in the same slot, and so on the
@@ -45,6 +47,7 @@ PRODUCTS_KEY: Final = "dg:products"
 CATALOGUE_KEY: Final = "dg:catalogue"
 AUDIT_KEY: Final = "dg:audit"
 TOKEN_INDEX_KEY: Final = "dg:tokens"  # noqa: S105 - the name of a key
+JOBS_KEY: Final = "dg:jobs"
 EVENT_STREAMS: Final = 4
 """How many streams of events there are, so that they may lie on several servers."""
 API_KEY_PATTERN: Final = "dg:key:*"
@@ -97,6 +100,11 @@ def old_key_key(digest: str) -> str:
 def events_key(number: int) -> str:
     """The key of a stream of events. number: any, such as a worker's: its remainder chooses the stream."""
     return f"dg:events:{{{number % EVENT_STREAMS}}}"
+
+
+def job_key(identifier: str) -> str:
+    """The key of a job."""
+    return f"dg:job:{{{identifier}}}"
 
 
 def idempotency_record_key(digest: str) -> str:

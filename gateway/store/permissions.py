@@ -14,11 +14,13 @@ from gateway.store.client_connection import Command
 from gateway.store.key_names import (
     AUDIT_KEY,
     CATALOGUE_KEY,
+    JOBS_KEY,
     PROBE_KEY,
     PRODUCTS_KEY,
     TOKEN_INDEX_KEY,
     api_key_key,
     idempotency_record_key,
+    job_key,
     manifest_key,
     old_key_key,
     product_key,
@@ -100,6 +102,8 @@ KEY_TRIALS: Final[dict[str, str]] = {
     AUDIT_KEY: AUDIT_KEY,
     TOKEN_INDEX_KEY: TOKEN_INDEX_KEY,
     "dg:events:*": "dg:events:{probe}",
+    "dg:job:*": job_key("probe"),
+    JOBS_KEY: JOBS_KEY,
     "dg:idem:*": idempotency_record_key("probe"),
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""
