@@ -315,6 +315,7 @@ SEAT: Final = Table(
     _text("email", nullable=True),  # normalised; whose seat it is
     _text("name", nullable=True),
     _moment("created"),
+    Index(None, "email"),
 )
 
 LINK: Final = Table(

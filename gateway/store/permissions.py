@@ -26,6 +26,8 @@ from gateway.store.key_names import (
     product_key,
     rate_key,
     running_key,
+    session_key,
+    sessions_key,
     version_key,
 )
 from gateway.store.replies import ErrorReply
@@ -76,6 +78,7 @@ TRIALS: Final[dict[str, Command]] = {
     "zcard": ("ZCARD", PROBE_KEY),
     "zremrangebyscore": ("ZREMRANGEBYSCORE", PROBE_KEY, "0", "1"),
     "zrange": ("ZRANGE", PROBE_KEY, "[t", "(u", "BYLEX"),
+    "zscore": ("ZSCORE", PROBE_KEY, "probe"),
     "zrem": ("ZREM", PROBE_KEY, "probe"),
     "publish": ("PUBLISH", "dg:probe", ""),  # nobody listens there
 }
@@ -104,6 +107,8 @@ KEY_TRIALS: Final[dict[str, str]] = {
     "dg:events:*": "dg:events:{probe}",
     "dg:job:*": job_key("probe"),
     JOBS_KEY: JOBS_KEY,
+    "dg:session:*": session_key("probe"),
+    "dg:sessions:*": sessions_key("probe", "probe"),
     "dg:idem:*": idempotency_record_key("probe"),
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""
