@@ -29,8 +29,8 @@
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
                                  dg:events:{N}:bytes counts the bytes that wait
-    dg:job:{ID}         string   long work that a page has asked for, as JSON (web/jobs.py); dg:jobs is the
-                                 zset of their ids
+    dg:job:{ID}         string   long work that a page has asked for, as JSON (web/jobs.py)
+    dg:jobs             zset     the ids of these jobs, by the moments (ms) when they were asked for
     dg:session:{HASH}   hash     who is signed in to pages: kind, subject, agent, created, seen, ends (ms).
                                  HASH: SHA-256 of what the cookie holds. The key lives for the idle time
     dg:sessions:{K:S}   zset     the sessions of one subject S of a kind K, and when each ends at last (ms)
