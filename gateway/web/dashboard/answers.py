@@ -6,7 +6,7 @@ API names is shown beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, Final
 
@@ -20,11 +20,16 @@ MAX_PAIRS: Final = 100
 """Lines of metadata that are read; 4 KiB have no more."""
 
 
-def faults_of(refusal: Problem | Declined) -> dict[str, str]:
-    """What is wrong, by the names of fields; under "" what concerns no field."""
-    if refusal.faults:
-        return dict(reversed(refusal.faults))
-    return {"": text_of(refusal)}
+def faults_of(refusal: Problem | Declined, names: Iterable[str]) -> dict[str, str]:
+    """What is wrong, by the names of a form's fields; under "" what concerns none of them."""
+    known = set(names)
+    found = {name: text for name, text in reversed(refusal.faults) if name in known}
+    others = [
+        text if name == "body" else f"{name} {text}" for name, text in refusal.faults if name not in known
+    ]
+    if others or not refusal.faults:
+        found[""] = "; ".join(others) or text_of(refusal)
+    return found
 
 
 def text_of(refusal: Problem | Declined) -> str:
@@ -86,7 +91,7 @@ def without_nothing(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def day(text: str) -> int | None:
-    """The number of a day (YYYY-MM-DD) since 1970, as `<input type=date>` writes it; None for any other text."""
+    """The number of a day (YYYY-MM-DD) since 1970, as a browser writes it; None for another text."""
     try:
         found = (date.fromisoformat(text) - EPOCH).days if len(text) == 10 else -1
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a seller does for a customer: grant, decide about a right, move to another address, make a link, erase.
+"""What a seller does for a customer: grant, decide about a right, move, make a link, erase.
 
 Each uses the function of the admin API or of the commands, so that no rule is here a second time.
 """
@@ -53,7 +53,9 @@ async def grant(request: web.Request, context: DashboardContext) -> web.StreamRe
         identifier = await grant_product(context.work.database, context.work.store, body)
     except (Problem, Declined) as refusal:
         given = {name: form.text(name) for name in GRANT_FIELDS}
-        return await show_one(request, context, 422, given=given, faults=faults_of(refusal), form="grant")
+        return await show_one(
+            request, context, 422, given=given, faults=faults_of(refusal, GRANT_FIELDS), form="grant"
+        )
     note_change(request, entitlement=identifier, product=body.productId)
     return await context.go(request, f"/customers/{customer.id}", _("The product is granted."))
 
@@ -134,7 +136,7 @@ async def make_link(request: web.Request, context: DashboardContext) -> web.Stre
 
 
 async def move(request: web.Request, context: DashboardContext) -> web.StreamResponse:
-    """Move a customer to another address, and send them there what they need. Raises Problem, DatabaseError."""
+    """Move a customer to another address, and everything of theirs. Raises Problem, DatabaseError."""
     form, identifier = await read_form(request), request.match_info["customer"]
     given = {"email": form.text("email")}
     try:
@@ -143,7 +145,9 @@ async def move(request: web.Request, context: DashboardContext) -> web.StreamRes
     except (Problem, Declined, AddressError) as refusal:
         if isinstance(refusal, Problem) and refusal.code == "customer_unknown":
             raise
-        found = {"email": str(refusal)} if isinstance(refusal, AddressError) else faults_of(refusal)
+        found = (
+            {"email": str(refusal)} if isinstance(refusal, AddressError) else faults_of(refusal, ("email",))
+        )
         return await show_one(request, context, 422, given=given, faults=found, form="move")
     note_change(request, customer=moved.id)
     return await context.go(

@@ -46,7 +46,7 @@ def _cells(row: Row[Any]) -> tuple[str | None, ...]:
     return row.id, row.email, row.name, format_time(row.created), erased
 
 
-async def find(sql: AsyncConnection, request: web.BaseRequest) -> Customer:
+async def find(sql: AsyncConnection, request: web.Request) -> Customer:
     """The customer that the path names. Raises Problem: customer_unknown."""
     return await find_one(sql, request.match_info["customer"].encode("utf-8", "replace").decode())
 

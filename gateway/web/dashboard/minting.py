@@ -1,4 +1,4 @@
-"""**Generate Download Token**: a link for a customer, shown once; and **Test Download**, which is not counted.
+"""*Generate Download Token*: a link for a customer, shown once. *Test Download*: one that is not counted.
 
 A test token is one whose metadata say `test` (`gateway.usage.known_tokens`): what it downloads is kept out of
 usage, and orders know nothing of it.
@@ -118,7 +118,7 @@ async def create(request: web.Request, context: DashboardContext) -> web.StreamR
         )
     except (Problem, Declined) as refusal:
         given = {name: form.text(name) for name in FIELDS}
-        return await _show_form(request, context, product, given, faults_of(refusal))
+        return await _show_form(request, context, product, given, faults_of(refusal, FIELDS))
     return await _show_link(request, context, product, minted, is_test=False)
 
 

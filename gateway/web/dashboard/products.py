@@ -59,7 +59,7 @@ async def list_products(request: web.Request, context: DashboardContext) -> web.
         columns = ("id", "name", "status", "active", "versions", "started", "completed", "bytes")
         return context.csv("products", columns, cells)
     return await context.show(
-        request, "dashboard/products.html", listing=listing, sums=sums, none=Usage(), given={}, faults={}
+        request, "dashboard/products.html", listing=listing, sums=sums, zero=Usage(), given={}, faults={}
     )
 
 
@@ -84,7 +84,7 @@ async def create(request: web.Request, context: DashboardContext) -> web.StreamR
         made = await context.work.catalogue.create(new.productId, new.name)
     except (Problem, Declined) as refusal:
         return await context.show(
-            request, "dashboard/product_new.html", 422, given=given, faults=faults_of(refusal)
+            request, "dashboard/product_new.html", 422, given=given, faults=faults_of(refusal, given)
         )
     note_change(request, product=made.id)
     return await context.go(
@@ -92,7 +92,7 @@ async def create(request: web.Request, context: DashboardContext) -> web.StreamR
     )
 
 
-async def find(request: web.BaseRequest, context: DashboardContext) -> ProductRecord:
+async def find(request: web.Request, context: DashboardContext) -> ProductRecord:
     """The product that the path names. Raises Problem: product_unknown."""
     identifier = request.match_info["product"]
     product = await context.work.catalogue.read(identifier) if is_name(identifier) else None
@@ -125,7 +125,7 @@ async def show_product(request: web.Request, context: DashboardContext) -> web.S
         files_shown=FILES_SHOWN,
         whole=whole,
         by_version=by_version,
-        none=Usage(),
+        zero=Usage(),
         charts=day_charts(only.first, days, texts_of(context.pages.language_of(request))),
     )
 

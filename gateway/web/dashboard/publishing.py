@@ -16,10 +16,10 @@ from aiohttp import web
 from gateway.catalogue.rules import ProductRecord
 from gateway.errors import Declined, StorageError, StoreUnavailable
 from gateway.http.file_names import media_type
-from gateway.manifest import Manifest
+from gateway.manifest import Manifest, ManifestFile
 from gateway.products.browsing import ChosenFile, choose_files, list_folder, list_places
 from gateway.products.hashing import Stopped
-from gateway.products.validation import MAX_BLOB_KEY
+from gateway.products.validation import MAX_BLOB_KEY, Fault
 from gateway.web.api.context import AdminContext
 from gateway.web.api.models import NewFile, RegisterVersion
 from gateway.web.api.version_files import declaration_faults, describe_files
@@ -95,7 +95,11 @@ async def publish(request: web.Request, context: DashboardContext) -> web.Stream
                 "version_conflict", f"The version {new.version} exists, and a version never changes."
             )
     except (Problem, Declined, StorageError) as refusal:
-        found = {"": str(refusal)} if isinstance(refusal, StorageError) else faults_of(refusal)
+        found = (
+            {"": str(refusal)}
+            if isinstance(refusal, StorageError)
+            else faults_of(refusal, ("version", "notes"))
+        )
         given = {name: form.text(name) for name in ("version", "notes", "activate")}
         return await _show_picker(request, context, product, storage, folder, given, found, keys)
     by = visitor_of(request).user.name
@@ -146,7 +150,7 @@ async def register(
 
 async def _read(
     context: AdminContext, files: Sequence[NewFile], known: Sequence[Manifest], progress: Progress
-) -> tuple[tuple[object, ...], list[tuple[str, str]]]:
+) -> tuple[tuple[ManifestFile, ...], list[Fault]]:
     describe = partial(
         describe_files,
         files,

@@ -15,7 +15,6 @@ from gateway.database.errors import DatabaseError
 from gateway.database.types import now
 from gateway.errors import Declined
 from gateway.http.repairs import MAX_TEXT, find_tokens
-from gateway.orders.customer_store import normal_or_none
 from gateway.orders.entitlements import get_entitlement
 from gateway.pages.charts import coverage_strip
 from gateway.pages.formats import write_size
