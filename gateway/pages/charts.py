@@ -28,7 +28,7 @@ AXIS: Final = 22
 ROOM: Final = 14
 """Above the highest bar, for the text of the highest line."""
 CLASSES: Final = ("bar", "bar second")
-"""Of the values of one place."""
+"""Of the values of one place: the last one is drawn in front, and strongest."""
 LEAST_WIDTH: Final = 0.4
 """Of a span in a strip, in parts of a hundred: a narrower one would not be seen."""
 
@@ -71,15 +71,15 @@ def bar_chart(
             HEIGHT + AXIS, label
         )
     ]
-    for value in (top, top // 2) if top > 1 else (top,):
+    for number, bar in enumerate(bars):
+        parts.append(_bar(bar, number, len(bars), top))
+    for value in (top, top // 2) if top > 1 else (top,):  # after the bars, so that the text is before them
         y = _y(value, top)
         parts.append(
             Markup(
                 '<line class="axis" x1="0" x2="100%" y1="{0}" y2="{0}"/><text x="0" y="{1}">{2}</text>'
             ).format(y, y - 3, show(value))
         )
-    for number, bar in enumerate(bars):
-        parts.append(_bar(bar, number, len(bars), top))
     for place, anchor, at in (("0", "start", 0), ("50%", "middle", len(bars) // 2), ("100%", "end", -1)):
         if bars and (len(bars) > 2 or anchor == "start"):
             parts.append(
@@ -107,7 +107,11 @@ def _bar(bar: Bar, number: int, count: int, top: int) -> Markup:
             y = min(_y(value, top), HEIGHT - 1)
             parts.append(
                 Markup('<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>').format(
-                    CLASSES[place], _short(left + inset), y, _short(width - 2 * inset), HEIGHT - y
+                    CLASSES[place - len(bar.values)],
+                    _short(left + inset),
+                    y,
+                    _short(width - 2 * inset),
+                    HEIGHT - y,
                 )
             )
     return _joined(*parts, Markup("</g>"))

@@ -49,7 +49,7 @@ def test_a_bar_for_each_value_and_a_title_for_each_place() -> None:
 
 def test_a_small_value_can_be_seen_beside_a_large_one() -> None:
     text = bar_chart([Bar("a", "", (10**9,)), Bar("b", "", (1,))], "x")
-    assert [int(each.attrib["height"]) > 0 for each in marks(text, "bar")] == [True, True]
+    assert [int(each.attrib["height"]) > 0 for each in marks(text, "bar second")] == [True, True]
 
 
 def test_a_chart_of_nothing_is_a_chart() -> None:
