@@ -16,7 +16,7 @@ from gateway.platforms.reconciliation import Cursor
 from gateway.platforms.shopify import PLATFORM, TOPIC
 
 VERSION: Final = "2026-10"
-"""Shopify answers a version for a year, and then as its oldest one (shopify.dev/docs/api/usage/versioning)."""
+"""Shopify knows a version for a year, and then answers as its oldest one (docs/api/usage/versioning)."""
 PAUSE: Final = 0.5
 """Seconds. A shop allows two requests a second."""
 
