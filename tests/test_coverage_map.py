@@ -81,6 +81,8 @@ COVERED_BY = {
     "database.migrations.versions.v0005_searches_of_the_dashboard": "orders/test_searching",
     "web.dashboard.answers": "web/dashboard/test_minting",
     "web.dashboard.customer_changes": "web/dashboard/test_customers",
+    "web.dashboard.as_customer": "web/dashboard/test_customers",
+    "mail.again": "web/dashboard/test_customers",
     "web.dashboard.figures": "web/dashboard/test_usage",
     "web.dashboard.work": "web/dashboard/test_frame",
     "database.metadata": "database/test_migrating",

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.database.types import now
 from gateway.errors import Declined
+from gateway.mail.again import tell_again
 from gateway.orders.email_addresses import AddressError
 from gateway.orders.entitlement_rules import Override
 from gateway.orders.entitlements import get_entitlement, override_entitlement
@@ -150,9 +151,23 @@ async def move(request: web.Request, context: DashboardContext) -> web.StreamRes
         )
         return await show_one(request, context, 422, given=given, faults=found, form="move")
     note_change(request, customer=moved.id)
-    return await context.go(
-        request, f"/customers/{moved.id}", _("Everything belongs to the new address now.")
-    )
+    here = f"/customers/{moved.id}"
+    if "tell" in form and await tell_again(context.work.database, moved.id):
+        text = _("Everything belongs to the new address now, and a mail says there where it is.")
+        return await context.go(request, here, text)
+    return await context.go(request, here, _("Everything belongs to the new address now."))
+
+
+async def tell(request: web.Request, context: DashboardContext) -> web.StreamResponse:
+    """Send the mails about a customer's purchases once more. Raises Problem, DatabaseError."""
+    async with context.work.database.reading() as sql:
+        customer = await find(sql, request)
+    here = f"/customers/{customer.id}"
+    if customer.email is None or not await tell_again(context.work.database, customer.id):
+        text = _("There is no order of which anything can be downloaded.")
+        return await context.go(request, here, text, "warn")
+    note_change(request, customer=customer.id)
+    return await context.go(request, here, _("The mail about the purchases leaves in a moment."))
 
 
 async def ask_erase(request: web.Request, context: DashboardContext) -> web.StreamResponse:
@@ -195,6 +210,7 @@ async def _erase(context: AdminContext, identifier: str, progress: Progress) -> 
 CUSTOMER_CHANGES: Final = (
     change("/customers/{customer}/grant", grant, EVERYBODY, audit="entitlement.create"),
     change("/customers/{customer}/email", move, EVERYBODY, audit="customer.move"),
+    change("/customers/{customer}/tell", tell, EVERYBODY, audit="customer.tell"),
     show("/customers/{customer}/erase", ask_erase, EVERYBODY),
     change("/customers/{customer}/erase", erase, EVERYBODY, audit="customer.erase"),
     change("/rights/{entitlement}", decide, EVERYBODY, audit="entitlement.override"),

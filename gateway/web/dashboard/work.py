@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.web.dashboard.as_customer import AS_CUSTOMER_SCREENS
 from gateway.web.dashboard.customer_changes import CUSTOMER_CHANGES
 from gateway.web.dashboard.customers import CUSTOMER_SCREENS
 from gateway.web.dashboard.frame import Screen
@@ -24,5 +25,6 @@ WORK_SCREENS: Final[tuple[Screen, ...]] = (
     *ORDER_SCREENS,
     *CUSTOMER_SCREENS,
     *CUSTOMER_CHANGES,
+    *AS_CUSTOMER_SCREENS,
     *USAGE_SCREENS,
 )

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from gateway.config.settings import Settings
 from gateway.database.engine import Database
+from gateway.database.tables import OUTBOX_MAIL
 from gateway.secrets import token_id
 from gateway.usage.known_tokens import KnownToken
 from gateway.usage.repository import apply_events
@@ -205,3 +207,41 @@ async def test_a_customer_is_erased_after_a_confirmation(api: Api, owner: Visito
 async def test_an_unknown_customer_is_not_found(api: Api, owner: Visitor, path: str) -> None:
     assert (await owner.get(f"/customers/{path}")).status == 404
     assert (await owner.post(f"/customers/{path}/export")).status == 404
+
+
+async def mails(database: Database) -> list[str]:
+    """The kinds of the mails in the outbox."""
+    async with database.reading() as sql:
+        return [kind for (kind,) in await sql.execute(select(OUTBOX_MAIL.c.kind))]
+
+
+async def test_a_customer_is_told_again(api: Api, owner: Visitor, database: Database) -> None:
+    customer = await buy(api)
+    before = len(await mails(database))
+    page = await owner.send(f"/customers/{customer}/tell")
+    assert "leaves in a moment" in page.notice
+    assert len(await mails(database)) == before + 1
+    await owner.send(f"/customers/{customer}/email", email="ann@new.example", tell="yes")
+    assert len(await mails(database)) == before + 2
+    await owner.send(f"/customers/{customer}/email", email="ann@newer.example")
+    assert len(await mails(database)) == before + 2
+    await buy(api, status="refunded", email="ann@newer.example")
+    page = await owner.send(f"/customers/{customer}/tell")
+    assert "no order" in page.notice
+    assert (await owner.post("/customers/none/tell")).status == 404
+
+
+async def test_a_seller_sees_what_a_customer_sees_and_can_do_nothing(api: Api, owner: Visitor) -> None:
+    customer = await buy(api)
+    await owner.send("/products/drums/versions/1.0.0", notes=NAUGHTY)
+    page = await owner.get(f"/customers/{customer}/as")
+    assert page.status == 200
+    for text in ("You only look", "drums", "file 0.bin", "Version 1.0.0"):
+        assert text in page.text
+    main = page.text.partition('<main id="content">')[2]
+    assert "<form" not in main
+    assert "<script>" not in main
+    assert "ct_" not in main
+    await buy(api, status="disputed")
+    assert "The payment is disputed." in (await owner.get(f"/customers/{customer}/as")).text
+    assert (await owner.get("/customers/none/as")).status == 404
