@@ -22,11 +22,13 @@ LAYERS = (
     ("dataplane", "mint", "web.service"),
     ("web.api", "web.hooks"),
     ("web",),
+    ("webhooks",),
     ("connections",),
     ("platforms.clients",),
     ("platforms",),
     ("backup", "orders", "usage"),
     ("catalogue",),
+    ("webhooks.outbox",),
     ("tokens",),
     ("products",),
     ("storage",),
@@ -66,6 +68,11 @@ PURE_MODULES = (
     "gateway.usage.coverage",
     "gateway.usage.downloads",
     "gateway.usage.events",
+    "gateway.webhooks.networks",
+    "gateway.webhooks.outbox.announcements",
+    "gateway.webhooks.outcomes",
+    "gateway.webhooks.signing",
+    "gateway.webhooks.urls",
 )
 """Pure modules in rooms that are not; the pure rooms may import them."""
 

@@ -1,4 +1,4 @@
-"""The tables, but for those of usage (usage_tables.py). `migrations/` makes them; a test compares the two.
+"""The tables, but for usage_tables.py and webhook_tables.py. `migrations/` makes them; a test compares both.
 
 Rules:
 
@@ -30,12 +30,12 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.database import metadata, usage_tables
+from gateway.database import metadata, usage_tables, webhook_tables
 from gateway.database.types import Json, Moment
 
 METADATA: Final = metadata.METADATA
-USAGE: Final = (usage_tables.TOKEN, usage_tables.DOWNLOAD)
-"""Two of the tables of usage: whoever imports this module has all tables in METADATA."""
+OTHERS: Final = (usage_tables.TOKEN, webhook_tables.WEBHOOK)
+"""Whoever imports this module has all tables in METADATA."""
 
 
 def _id(name: str = "id") -> Column[str]:

@@ -42,6 +42,8 @@ TABLES: Final = (
     "token",
     "download",
     "usage_customer",
+    "webhook_event",
+    "outbox_webhook",
 )
 """What an erasure changes."""
 PAUSES: Final = 10.0

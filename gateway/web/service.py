@@ -27,9 +27,11 @@ from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.orders.retention import Days, Retention
 from gateway.runtime.background import running
+from gateway.runtime.metrics import Counters
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
+from gateway.usage.lapses import Lapses
 from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
@@ -38,6 +40,7 @@ from gateway.web.attempts import ClientAttempts
 from gateway.web.hooks.application import PREFIX as HOOKS
 from gateway.web.hooks.application import HooksContext, make_hooks
 from gateway.web.server import STOP_SECONDS, Server, run_service
+from gateway.webhooks.desk import WebhookDesk
 
 _log = logging.getLogger("gateway.web")
 
@@ -50,13 +53,15 @@ def run(
     sockets: list[socket.socket],
     ready: Callable[[], None],
     passed: Sequence[socket.socket] = (),
+    counters: Counters | None = None,
 ) -> None:
     """Answer requests on the listening sockets until SIGTERM, finish what is under way, and return.
 
     settings.redis_url must be set. ready: called once connections are accepted. passed: the sockets on which
-    the public part is served.
+    the public part is served. counters: of this process.
     """
-    run_service("web", partial(serve, passed=passed), settings, sockets, ready, _log)
+    service = partial(serve, passed=passed, counters=counters)
+    run_service("web", service, settings, sockets, ready, _log)
 
 
 @asynccontextmanager
@@ -65,6 +70,7 @@ async def serve(
     sockets: list[socket.socket],
     settings: Settings,
     passed: Sequence[socket.socket] = (),
+    counters: Counters | None = None,
 ) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
     location = locate_database(settings.database_url, settings.data)
@@ -76,6 +82,13 @@ async def serve(
         with closing(Storages.of(settings, OPEN_FILES)) as storages:
             desk = ConnectionDesk(
                 database, SecretBox.of(settings), enforcer.wake, allow_loopback=settings.loopback_shops
+            )
+            webhooks = WebhookDesk(
+                database,
+                SecretBox.of(settings),
+                counters or Counters(),
+                allow_loopback=settings.loopback_webhooks,
+                keep_days=settings.retention_webhooks,
             )
             catalogue = Catalogue(database, store)
             cleaner = Cleaner(database, store.client)
@@ -96,6 +109,7 @@ async def serve(
                 desk,
                 settings.data,
                 cleaner,
+                webhooks,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
             private = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
@@ -105,11 +119,13 @@ async def serve(
                 Server(public, passed, settings, _log),
                 running(enforcer.run()),
                 running(desk.run()),
+                running(webhooks.run()),
                 running(cleaner.run()),
                 running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
                 running(EventReader(database, store.client).run()),
                 running(TokenCopies(database, store.client).run()),
+                running(Lapses(database, store.client).run()),
             ):
                 try:
                     yield
