@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,6 @@ FAILURES = [
     ("huge body", 200, None),
 ]
 """How a receiver behaves, the status, and what is said."""
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with run_receiver() as running:
-        yield running
 
 
 @pytest.mark.parametrize(("answer", "status", "why"), FAILURES)
@@ -190,13 +184,12 @@ async def test_a_name_that_leads_elsewhere_a_moment_later_gains_nothing(
     monkeypatch.setattr(sending, "TIMEOUT_SECONDS", QUICK)
     connected: list[tuple[str, int]] = []
     monkeypatch.setattr(sending, "_look_up", answering(["203.0.114.1", "127.0.0.1"], ["127.0.0.1"]))
-    from aiohttp import connector  # noqa: PLC0415
 
     async def connect(addr_infos: list[Any], **_: object) -> socket.socket:
         connected.extend(info[4][:2] for info in addr_infos)
         raise OSError(101, "no way")
 
-    monkeypatch.setattr(connector.aiohappyeyeballs, "start_connection", connect)
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", connect)
     async with Sender() as sender:
         url = f"https://shop.example:{receiver.port}/hook"
         first = await sender.send(url, [SECRET], "msg_1", BODY)

@@ -76,9 +76,10 @@ async def announce(
 
 async def _write(sql: AsyncConnection, some: list[Announcement], subscribers: Subscribers) -> int:
     moment = now()
-    told = {new_id(): each for each in some if any(one.wants(each) for one in subscribers.all)}
-    if not told:
+    wanted = [each for each in some if any(one.wants(each) for one in subscribers.all)]
+    if not wanted:
         return 0
+    told = dict(zip(_new_ids(len(wanted)), wanted, strict=True))
     rows = [
         {
             "id": identifier,
@@ -93,21 +94,30 @@ async def _write(sql: AsyncConnection, some: list[Announcement], subscribers: Su
     ]
     statement = insert(sql, WEBHOOK_EVENT).on_conflict_do_nothing(index_elements=["key"])
     new = list(await sql.scalars(statement.returning(WEBHOOK_EVENT.c.id), rows))
-    deliveries = [
-        delivery_row(identifier, one.id, moment)
+    pairs = [
+        (identifier, one.id)
         for identifier in sorted(new)
         for one in subscribers.all
         if one.wants(told[identifier])
+    ]
+    deliveries = [
+        delivery_row(name, event_id, webhook_id, moment)
+        for name, (event_id, webhook_id) in zip(_new_ids(len(pairs)), pairs, strict=True)
     ]
     if deliveries:
         await sql.execute(insert(sql, OUTBOX_WEBHOOK), deliveries)
     return len(deliveries)
 
 
-def delivery_row(event_id: str, webhook_id: str, moment: int) -> dict[str, Any]:
+def _new_ids(count: int) -> list[str]:
+    """New ids in their order, so that what is announced together is sent in that order."""
+    return sorted(new_id() for _ in range(count))
+
+
+def delivery_row(identifier: str, event_id: str, webhook_id: str, moment: int) -> dict[str, Any]:
     """A new row of the outbox, which is due at once. moment: now, ms."""
     return {
-        "id": new_id(),
+        "id": identifier,
         "webhook_id": webhook_id,
         "event_id": event_id,
         "state": "waiting",
