@@ -20,19 +20,23 @@ LAYERS = (
     ("cli",),
     ("supervisor",),
     ("dataplane", "mint", "web.service"),
+    ("web.dashboard",),
+    ("web.portal",),
     ("web.api", "web.hooks"),
     ("web",),
     ("webhooks",),
+    ("mail",),
     ("connections",),
     ("platforms.clients",),
     ("platforms",),
-    ("backup", "orders", "usage"),
+    ("backup", "orders", "usage", "users"),
     ("catalogue",),
     ("webhooks.outbox",),
     ("tokens",),
     ("products",),
     ("storage",),
     ("store", "database"),
+    ("pages",),
     ("http",),
     ("config",),
     ("runtime",),
@@ -44,18 +48,26 @@ A module belongs to the longest name that it begins with: `web.service` and `web
 `web`, which they share with the mint service.
 """
 
-FRONT_ENDS = ("dataplane", "mint", "web.service", "web.api", "web.hooks")
+FRONT_ENDS = ("dataplane", "mint", "web.service", "web.dashboard", "web.portal", "web.api", "web.hooks")
 """What answers requests from outside. They share the rows below, and never import each other: PARTS has
-the one exception, of a process and what it is made of."""
-PARTS = {"web.service": ("web.api", "web.hooks")}
-"""The parts of which a process is made."""
+the exceptions."""
+PARTS = {
+    "web.service": ("web.dashboard", "web.portal", "web.api", "web.hooks"),
+    "web.dashboard": ("web.portal", "web.api"),
+    "web.portal": ("web.api",),
+}
+"""The parts of which a process is made, and what pages show the work of."""
 
 TOP = "gateway"
 """The package itself holds the version and nothing else; every module may import it."""
 
 PURE = ("http", "platforms", "errors", "manifest", "secrets")
 PURE_MODULES = (
+    "gateway.config.mail_url",
     "gateway.config.units",
+    "gateway.mail.kinds",
+    "gateway.mail.languages",
+    "gateway.mail.verdicts",
     "gateway.orders.email_addresses",
     "gateway.orders.entitlement_rules",
     "gateway.orders.fact_text",
@@ -73,6 +85,11 @@ PURE_MODULES = (
     "gateway.webhooks.outcomes",
     "gateway.webhooks.signing",
     "gateway.webhooks.urls",
+    "gateway.users.common_words",
+    "gateway.users.password_rules",
+    "gateway.users.relying_party",
+    "gateway.users.roles",
+    "gateway.web.dashboard.hosts",
 )
 """Pure modules in rooms that are not; the pure rooms may import them."""
 

@@ -34,6 +34,8 @@ TOKEN: Final = Table(
     Column("expires", Moment, nullable=False),
     Column("expired", Boolean, nullable=False, server_default=false()),  # and it was announced
     Index("ix_token_alive", "expires", sqlite_where=_ALIVE, postgresql_where=_ALIVE),
+    Index(None, "expires", "id"),
+    Index(None, "product", "expires", "id"),
 )
 
 USAGE_FILE: Final = Table(

@@ -44,6 +44,7 @@ TABLES: Final = (
     "usage_customer",
     "webhook_event",
     "outbox_webhook",
+    "outbox_mail",
 )
 """What an erasure changes."""
 PAUSES: Final = 10.0

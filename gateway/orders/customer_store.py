@@ -12,7 +12,7 @@ from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
-from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER
+from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, OUTBOX_MAIL, SEAT
 from gateway.database.types import new_id
 from gateway.orders.email_addresses import AddressError, normalise
 
@@ -95,9 +95,11 @@ async def move_customer(sql: AsyncConnection, identifier: str, email: str, writt
     """Give a customer another address, and everything of theirs with it. Returns the customer's id.
 
     The former address is nobody's afterwards: it may have been a stranger's. Orders that were told with it
-    stay with the customer (`order.customer_told`). Where the new address belongs to another customer, the two
-    become one.
+    stay with the customer (`order.customer_told`), and so do seats of others' purchases. Where the new
+    address belongs to another customer, the two become one.
     """
+    former = select(CUSTOMER_EMAIL.c.email).where(CUSTOMER_EMAIL.c.customer_id == identifier)
+    await sql.execute(update(SEAT).where(SEAT.c.email.in_(former)).values(email=email))
     await sql.execute(delete(CUSTOMER_EMAIL).where(CUSTOMER_EMAIL.c.customer_id == identifier))
     other = await find_customer(sql, email)
     if other is None:
@@ -107,7 +109,13 @@ async def move_customer(sql: AsyncConnection, identifier: str, email: str, writt
             )
         )
         return identifier
-    for column in (ORDER.c.customer_id, ORDER.c.recipient_id, ENTITLEMENT.c.customer_id):
+    columns = (
+        ORDER.c.customer_id,
+        ORDER.c.recipient_id,
+        ENTITLEMENT.c.customer_id,
+        OUTBOX_MAIL.c.customer_id,
+    )
+    for column in columns:
         await sql.execute(update(column.table).where(column == identifier).values({column.name: other}))
     await sql.execute(delete(CUSTOMER).where(CUSTOMER.c.id == identifier))
     return other

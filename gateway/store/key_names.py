@@ -29,6 +29,11 @@
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
                                  dg:events:{N}:bytes counts the bytes that wait
+    dg:session:{HASH}   hash     who is signed in to pages: kind, subject, agent, created, seen, ends (ms).
+                                 HASH: SHA-256 of what the cookie holds. The key lives for the idle time
+    dg:challenge:{HASH} string   what a passkey of one browser is to sign next; it is read once, and lives for
+                                 some minutes. HASH: SHA-256 of what only this browser has
+    dg:sessions:{K:S}   zset     the sessions of one subject S of a kind K, and when each ends at last (ms)
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
 The part in braces is Redis Cluster's hash tag: keys with the same tag lie in the same slot, and so on the
@@ -97,6 +102,21 @@ def old_key_key(digest: str) -> str:
 def events_key(number: int) -> str:
     """The key of a stream of events. number: any, such as a worker's: its remainder chooses the stream."""
     return f"dg:events:{{{number % EVENT_STREAMS}}}"
+
+
+def session_key(digest: str) -> str:
+    """The key of a session, by the SHA-256 (64 hex digits) of what its cookie holds."""
+    return f"dg:session:{{{digest}}}"
+
+
+def challenge_key(digest: str) -> str:
+    """The key of a browser's challenge, by the SHA-256 (64 hex digits) of what only the browser has."""
+    return f"dg:challenge:{{{digest}}}"
+
+
+def sessions_key(kind: str, subject: str) -> str:
+    """The key of the list of one subject's sessions."""
+    return f"dg:sessions:{{{kind}:{subject}}}"
 
 
 def idempotency_record_key(digest: str) -> str:

@@ -18,12 +18,15 @@ from gateway.store.key_names import (
     PRODUCTS_KEY,
     TOKEN_INDEX_KEY,
     api_key_key,
+    challenge_key,
     idempotency_record_key,
     manifest_key,
     old_key_key,
     product_key,
     rate_key,
     running_key,
+    session_key,
+    sessions_key,
     version_key,
 )
 from gateway.store.replies import ErrorReply
@@ -48,6 +51,7 @@ TRIALS: Final[dict[str, Command]] = {
     "setrange": ("SETRANGE", PROBE_KEY, 0, ""),
     "del": ("DEL", PROBE_KEY),
     "pexpireat": ("PEXPIREAT", PROBE_KEY, 1),
+    "getdel": ("GETDEL", PROBE_KEY),
     "hget": ("HGET", PROBE_KEY, "max"),
     "hmget": ("HMGET", PROBE_KEY, "max"),
     "hgetall": ("HGETALL", PROBE_KEY),
@@ -74,6 +78,7 @@ TRIALS: Final[dict[str, Command]] = {
     "zcard": ("ZCARD", PROBE_KEY),
     "zremrangebyscore": ("ZREMRANGEBYSCORE", PROBE_KEY, "0", "1"),
     "zrange": ("ZRANGE", PROBE_KEY, "[t", "(u", "BYLEX"),
+    "zscore": ("ZSCORE", PROBE_KEY, "probe"),
     "zrem": ("ZREM", PROBE_KEY, "probe"),
     "publish": ("PUBLISH", "dg:probe", ""),  # nobody listens there
 }
@@ -100,6 +105,9 @@ KEY_TRIALS: Final[dict[str, str]] = {
     AUDIT_KEY: AUDIT_KEY,
     TOKEN_INDEX_KEY: TOKEN_INDEX_KEY,
     "dg:events:*": "dg:events:{probe}",
+    "dg:session:*": session_key("probe"),
+    "dg:challenge:*": challenge_key("probe"),
+    "dg:sessions:*": sessions_key("probe", "probe"),
     "dg:idem:*": idempotency_record_key("probe"),
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""

@@ -1,14 +1,15 @@
 """The `web` process: what it serves in private and in public, and the work behind that.
 
-On `dashboard.listen`: the admin API, webhooks and health. On `web.listen`, where workers and front proxies
-pass requests of strangers on: webhooks, and health for `check`. These are two applications, so that nothing
-of the first can be reached through the second, whatever a request looks like.
+On `dashboard_listen`: the dashboard, the admin API, webhooks and health. On `web_listen`, where workers and
+front proxies pass requests of strangers on: the portal, webhooks, and health for `check`. These are two
+applications, so that nothing of the first can be reached through the second, whatever a request looks like.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -23,6 +24,7 @@ from gateway.config.settings import Settings, base_url
 from gateway.connections.desk import ConnectionDesk
 from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
+from gateway.mail.desk import MailDesk
 from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.orders.retention import Days, Retention
@@ -37,8 +39,13 @@ from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_a
 from gateway.web.api.context import AdminContext
 from gateway.web.application import make_application
 from gateway.web.attempts import ClientAttempts
+from gateway.web.dashboard.application import PREFIX as DASHBOARD
+from gateway.web.dashboard.application import make_dashboard
 from gateway.web.hooks.application import PREFIX as HOOKS
 from gateway.web.hooks.application import HooksContext, make_hooks
+from gateway.web.pages import moved
+from gateway.web.portal.application import PREFIX as PORTAL
+from gateway.web.portal.application import make_portal
 from gateway.web.server import STOP_SECONDS, Server, run_service
 from gateway.webhooks.desk import WebhookDesk
 
@@ -60,8 +67,7 @@ def run(
     settings.redis_url must be set. ready: called once connections are accepted. passed: the sockets on which
     the public part is served. counters: of this process.
     """
-    service = partial(serve, passed=passed, counters=counters)
-    run_service("web", service, settings, sockets, ready, _log)
+    run_service("web", partial(serve, passed=passed, counters=counters), settings, sockets, ready, _log)
 
 
 @asynccontextmanager
@@ -83,13 +89,8 @@ async def serve(
             desk = ConnectionDesk(
                 database, SecretBox.of(settings), enforcer.wake, allow_loopback=settings.loopback_shops
             )
-            webhooks = WebhookDesk(
-                database,
-                SecretBox.of(settings),
-                counters or Counters(),
-                allow_loopback=settings.loopback_webhooks,
-                keep_days=settings.retention_webhooks,
-            )
+            mails = MailDesk.of(settings, database, counters, print_link)
+            webhooks = WebhookDesk.of(settings, database, counters)
             catalogue = Catalogue(database, store)
             cleaner = Cleaner(database, store.client)
             days = Days(
@@ -109,16 +110,22 @@ async def serve(
                 desk,
                 settings.data,
                 cleaner,
+                mails.mailer,
                 webhooks,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
-            private = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
-            public = web.AppRunner(make_public_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
+            private = web.AppRunner(
+                make_root(settings, context, hook_attempts), shutdown_timeout=STOP_SECONDS
+            )
+            public = web.AppRunner(
+                make_public_root(settings, context, hook_attempts), shutdown_timeout=STOP_SECONDS
+            )
             async with (
                 Server(private, sockets, settings, _log),
                 Server(public, passed, settings, _log),
                 running(enforcer.run()),
                 running(desk.run()),
+                running(mails.sender.run()),
                 running(webhooks.run()),
                 running(cleaner.run()),
                 running(Retention(database, store.client, days).run()),
@@ -133,23 +140,36 @@ async def serve(
                     context.stop.set()
 
 
-def make_public_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
+def print_link(line: str) -> None:
+    """Print a link for signing in, which only a trial on one machine does. It must not be in the log."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def make_public_root(
+    settings: Settings, context: AdminContext, hook_attempts: ClientAttempts
+) -> web.Application:
     """Mount the parts that strangers reach through workers and front proxies."""
     hooks = make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log)
     return make_application(
-        HEALTH_ROUTES, context, _log, mounted={HOOKS: hooks}, not_found="There is nothing here."
+        [*HEALTH_ROUTES, moved(PORTAL, PORTAL + "/")],
+        context,
+        _log,
+        mounted={HOOKS: hooks, PORTAL: make_portal(settings, context, _log)},
+        not_found="There is nothing here.",
     )
 
 
-def make_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
+def make_root(settings: Settings, context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
     """Mount the parts of the process in one application."""
     return make_application(
-        HEALTH_ROUTES,
+        [*HEALTH_ROUTES, *(moved(path, DASHBOARD + "/") for path in ("/", DASHBOARD))],
         context,
         _log,
         mounted={
             PREFIX: make_api(context, _log),
             HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log),
+            DASHBOARD: make_dashboard(settings, context, _log),
         },
         not_found=NOT_FOUND,
     )

@@ -8,6 +8,7 @@ import random
 import time
 from typing import Final, NoReturn
 
+from gateway.config.settings import Settings
 from gateway.connections.rotating import seal_anew
 from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
@@ -56,6 +57,17 @@ class WebhookDesk:
         self._counters = counters
         self._keep_days = keep_days
         self._shown = (0, 0)
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database, counters: Counters | None) -> WebhookDesk:
+        """The parts of the settings. counters: of this process."""
+        return cls(
+            database,
+            SecretBox.of(settings),
+            counters or Counters(),
+            allow_loopback=settings.loopback_webhooks,
+            keep_days=settings.retention_webhooks,
+        )
 
     async def run(self) -> None:
         """Deliver, count and clean until cancelled."""
