@@ -54,9 +54,9 @@ def commands(text: str) -> list[str]:
 
 TOP = (
     "up", "serve", "serve-mint", "serve-web", "product", "token", "key", "database", "backup", "restore",
-    "check",
+    "check", "webhook",
 )  # fmt: skip
-GROUPS = ("product", "token", "key", "database")
+GROUPS = ("product", "token", "key", "database", "webhook")
 
 
 @pytest.mark.parametrize(
