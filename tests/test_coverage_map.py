@@ -241,6 +241,12 @@ COVERED_BY = {
     "web.dashboard.audit": "web/dashboard/test_listing",
     "web.dashboard.challenges": "web/dashboard/test_passkeys",
     "web.dashboard.context": "web/dashboard/test_frame",
+    "cli.check_report": "web/dashboard/test_health_report",
+    "web.dashboard.own_settings": "web/dashboard/test_settings",
+    "web.dashboard.people": "web/dashboard/test_settings",
+    "web.dashboard.key_settings": "web/dashboard/test_settings",
+    "web.dashboard.platform_steps": "web/dashboard/test_connections",
+    "web.dashboard.unmapped": "web/dashboard/test_connections",
     "web.dashboard.visitors": "web/dashboard/test_frame",
 }
 """Modules below `gateway`, and the test file of each below `tests`."""

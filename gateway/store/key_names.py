@@ -35,6 +35,7 @@
                                  HASH: SHA-256 of what the cookie holds. The key lives for the idle time
     dg:challenge:{HASH} string   what a passkey of one browser is to sign next; it is read once, and lives for
                                  some minutes. HASH: SHA-256 of what only this browser has
+    dg:notice:{HASH}    string   what the next page of a session says, JSON; it is read once. Never a secret
     dg:sessions:{K:S}   zset     the sessions of one subject S of a kind K, and when each ends at last (ms)
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
@@ -120,6 +121,11 @@ def session_key(digest: str) -> str:
 def challenge_key(digest: str) -> str:
     """The key of a browser's challenge, by the SHA-256 (64 hex digits) of what only the browser has."""
     return f"dg:challenge:{{{digest}}}"
+
+
+def notice_key(digest: str) -> str:
+    """The key of what the next page of a session says. digest: as for `session_key`."""
+    return f"dg:notice:{{{digest}}}"
 
 
 def sessions_key(kind: str, subject: str) -> str:

@@ -23,6 +23,7 @@ from gateway.store.key_names import (
     idempotency_record_key,
     job_key,
     manifest_key,
+    notice_key,
     old_key_key,
     product_key,
     rate_key,
@@ -111,6 +112,7 @@ KEY_TRIALS: Final[dict[str, str]] = {
     JOBS_KEY: JOBS_KEY,
     "dg:session:*": session_key("probe"),
     "dg:challenge:*": challenge_key("probe"),
+    "dg:notice:*": notice_key("probe"),
     "dg:sessions:*": sessions_key("probe", "probe"),
     "dg:idem:*": idempotency_record_key("probe"),
 }

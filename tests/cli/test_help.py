@@ -45,6 +45,7 @@ def test_these_are_the_commands() -> None:
         "webhook add", "webhook list", "webhook show", "webhook change", "webhook rotate", "webhook enable",
         "webhook disable", "webhook remove", "webhook test", "webhook deliveries", "webhook replay",
         "database status", "database migrate", "backup", "restore", "usage",
+        "user list", "user invite", "user reset", "user remove",
     }  # fmt: skip
 
 
