@@ -18,10 +18,13 @@ from gateway.store.key_names import (
     PRODUCTS_KEY,
     TOKEN_INDEX_KEY,
     api_key_key,
+    challenge_key,
     idempotency_record_key,
+    link_key,
     manifest_key,
     old_key_key,
     product_key,
+    quota_key,
     rate_key,
     running_key,
     session_key,
@@ -105,6 +108,9 @@ KEY_TRIALS: Final[dict[str, str]] = {
     "dg:events:*": "dg:events:{probe}",
     "dg:session:*": session_key("probe"),
     "dg:sessions:*": sessions_key("probe", "probe"),
+    "dg:challenge:*": challenge_key("probe"),
+    "dg:link:*": link_key("probe"),
+    "dg:quota:*": quota_key("probe"),
     "dg:idem:*": idempotency_record_key("probe"),
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""
