@@ -11,7 +11,7 @@ from gateway.pages.colours import Palette, make_palette
 
 LIGHT: Final = "#f5f6f8"
 DARK: Final = "#20232a"
-"""The backgrounds of the two schemes that have the least contrast to a link: `--raised` of static/style.css."""
+"""The backgrounds that have the least contrast to a link: `--raised` in static/style.css."""
 
 
 @dataclass(frozen=True)

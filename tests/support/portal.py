@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from gateway.web.portal.visitors import hash_of_address, subject_of
 from gateway.web.sessions import Sessions
 from tests.support.control_plane import PATIENCE_SECONDS, Api
 from tests.support.facts import line, snapshot
+from tests.support.waiting import until
 
 SHOP = Source("shop")
 DAY = 86_400_000
@@ -198,12 +198,7 @@ class Portal:
     async def letter(self, email: str, number: int = 1) -> Letter:
         """The last of so many mails to an address, once it is there."""
 
-        async def arrived() -> bool:
-            return len(self.letters(email)) >= number
-
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await arrived():
-                await asyncio.sleep(0.05)
+        await until(lambda: len(self.letters(email)) >= number, PATIENCE_SECONDS)
         return self.letters(email)[-1]
 
 

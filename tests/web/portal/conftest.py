@@ -42,7 +42,6 @@ async def portal(
             "database_url": url_of_database(location),
             "trusted_proxies": (ip_network("127.0.0.0/8"),),
             "public_url": None,
-
         }
     )
     sock = listen()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Browser
 
-from tests.support.browser import PHONE, SCREENS, Screen, check_page, open_browser, open_page, take_picture
+from tests.support.browser import SCREENS, Screen, check_page, open_browser, open_page, take_picture
 from tests.support.portal import LIBRARY, Portal
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
@@ -22,8 +21,15 @@ async def test_every_page_can_be_used(portal: Portal, screen: Screen) -> None:
         await page.goto("/my/")
         await check_page(page)
         await take_picture(page, f"sign-in-{screen.name}")
-        await page.context.add_cookies([{"name": name, "value": value, "url": portal.api.url} for name, value in visitor.cookies.items()])
-        for name, path in (("list", "/"), ("kit", f"/purchases/{kit}"), ("library", f"/purchases/{library}"), ("account", "/account")):
+        await page.context.add_cookies(
+            [{"name": name, "value": value, "url": portal.api.url} for name, value in visitor.cookies.items()]
+        )
+        for name, path in (
+            ("list", "/"),
+            ("kit", f"/purchases/{kit}"),
+            ("library", f"/purchases/{library}"),
+            ("account", "/account"),
+        ):
             await page.goto(f"/my{path}")
             await check_page(page)
             await take_picture(page, f"{name}-{screen.name}")
