@@ -27,7 +27,7 @@ LAYERS = (
     ("connections",),
     ("platforms.clients",),
     ("platforms",),
-    ("backup", "orders", "usage"),
+    ("backup", "orders", "usage", "users"),
     ("catalogue",),
     ("tokens",),
     ("products",),
@@ -73,6 +73,11 @@ PURE_MODULES = (
     "gateway.usage.coverage",
     "gateway.usage.downloads",
     "gateway.usage.events",
+    "gateway.users.common_words",
+    "gateway.users.password_rules",
+    "gateway.users.relying_party",
+    "gateway.users.roles",
+    "gateway.web.dashboard.hosts",
 )
 """Pure modules in rooms that are not; the pure rooms may import them."""
 

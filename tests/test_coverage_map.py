@@ -53,8 +53,6 @@ COVERED_BY = {
     "cli.tokens": "cli/test_commands",
     "config.page_settings": "pages/test_look",
     "pages.assets": "web/test_pages",
-    "web.dashboard.application": "web/test_pages",
-    "web.dashboard.context": "web/test_pages",
     "web.portal.application": "web/test_pages",
     "web.portal.context": "web/test_pages",
     "config.readers": "config/test_settings",
@@ -210,6 +208,14 @@ COVERED_BY = {
     "web.responses": "web/test_application",
     "web.routes": "web/test_application",
     "web.validation": "web/api/test_problems",
+    "database.migrations.versions.v0006_users": "database/test_migrating",
+    "users.common_words": "users/test_password_rules",
+    "web.dashboard.application": "web/dashboard/test_frame",
+    "web.dashboard.attempts": "web/dashboard/test_doors",
+    "web.dashboard.audit": "web/dashboard/test_listing",
+    "web.dashboard.challenges": "web/dashboard/test_passkeys",
+    "web.dashboard.context": "web/dashboard/test_frame",
+    "web.dashboard.visitors": "web/dashboard/test_frame",
 }
 """Modules below `gateway`, and the test file of each below `tests`."""
 

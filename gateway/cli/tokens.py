@@ -11,8 +11,15 @@ import typer
 from gateway.cli.options import CLI, STORE, YES, Invocation, command, confirm, fail
 from gateway.cli.output import count_of, note, show_record, show_table, show_time
 from gateway.cli.token_caps import BindTo, MaxConnectionRate, MaxConnections, MaxRate, read_caps, show_caps
-from gateway.cli.token_values import faults_name_flags, read_lifetime, read_moment, read_pairs
-from gateway.config.settings import base_url
+from gateway.cli.token_values import (
+    ExpiresIn,
+    MaxDownloads,
+    faults_name_flags,
+    link_base,
+    read_lifetime,
+    read_moment,
+    read_pairs,
+)
 from gateway.config.units import format_size
 from gateway.http.links import download_path
 from gateway.secrets import TOKEN_PREFIX, token_id
@@ -28,23 +35,6 @@ group = typer.Typer(help="Download tokens: make, show, revoke and extend them.",
 
 ID_HELP = "The token's id (from `token list`), or the token itself."
 TokenId = Annotated[str, typer.Argument(metavar="ID", help=ID_HELP)]
-ExpiresIn = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        help="How long the token is valid from now: seconds, or 90s, 15m, 24h, 7d.",
-        show_default=False,
-    ),
-]
-MaxDownloads = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="How often each file may be downloaded: N times its size in bytes, and half more.",
-        show_default=False,
-    ),
-]
 
 
 class Status(StrEnum):
@@ -122,7 +112,7 @@ def create(
 
     with faults_name_flags():
         minted, file = invocation.with_store(make)
-    base = _base(invocation)
+    base = link_base(invocation)
     link = base + download_path(minted.token, file)
     urls = {"downloadUrl": f"{base}/download?token={minted.token}"} | ({"directUrl": link} if file else {})
 
@@ -357,15 +347,6 @@ def _row(token: TokenRecord) -> tuple[object, ...]:
     limit = "" if token.max_downloads is None else f"max {token.max_downloads}"
     customer = token.email or token.name or ""
     return (token.id, token.product, token.version, token.status, show_time(token.expires), limit, customer)
-
-
-def _base(invocation: Invocation) -> str:
-    """The beginning of a link: from the settings, or from the gateway that runs on this data folder."""
-    from gateway.store.folder import announced_url  # noqa: PLC0415
-
-    settings = invocation.settings
-    is_given = settings.public_url or settings.redis_url or "listen" in invocation.flags
-    return (None if is_given else announced_url(settings.data)) or base_url(settings)
 
 
 def _identifier(which: str) -> str:

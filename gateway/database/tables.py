@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -328,6 +329,45 @@ LINK: Final = Table(
     _moment("expires"),
     _moment("ended", nullable=True),  # when its token was revoked
     Index(None, "entitlement_id", "expires"),
+)
+
+# --- Who works here: gateway/users/ ---
+
+USER: Final = Table(
+    "user",
+    METADATA,
+    _id(),
+    _text("login", unique=True),  # the name in the form that is compared
+    _text("name"),
+    _text("role"),  # owner, staff
+    _text("password", nullable=True),  # Argon2id, with its salt and parameters; NULL: passkeys only
+    _moment("created"),
+    _moment("password_changed", nullable=True),
+    _moment("seen", nullable=True),  # signed in last
+)
+
+PASSKEY: Final = Table(
+    "passkey",
+    METADATA,
+    _text("id", primary_key=True),  # the credential's, in base64url
+    _reference("user_id", "user.id", index=True),
+    _text("name"),
+    Column("public_key", LargeBinary, nullable=False),  # COSE
+    Column("sign_count", BigInteger, nullable=False),
+    _moment("created"),
+    _moment("used", nullable=True),
+)
+
+USER_LINK: Final = Table(
+    "user_link",
+    METADATA,
+    Column("hash", String(64), primary_key=True),  # SHA-256 of the secret in the link
+    _text("purpose"),  # setup, invite, reset
+    _text("role"),
+    _reference("user_id", "user.id", nullable=True, index=True),  # whose password a reset link sets
+    _text("by"),  # who made it
+    _moment("created"),
+    _moment("expires"),
 )
 
 AUDIT: Final = Table(
