@@ -24,6 +24,7 @@ LAYERS = (
     ("web.portal",),
     ("web.api", "web.hooks"),
     ("web",),
+    ("mail",),
     ("connections",),
     ("platforms.clients",),
     ("platforms",),
@@ -60,7 +61,11 @@ TOP = "gateway"
 
 PURE = ("http", "platforms", "errors", "manifest", "secrets")
 PURE_MODULES = (
+    "gateway.config.mail_url",
     "gateway.config.units",
+    "gateway.mail.kinds",
+    "gateway.mail.languages",
+    "gateway.mail.verdicts",
     "gateway.orders.email_addresses",
     "gateway.orders.entitlement_rules",
     "gateway.orders.fact_text",
