@@ -125,12 +125,16 @@ class Letter:
 
 @dataclass
 class Portal:
-    """The public side of a web process, the database behind it, and the folder where its mails are."""
+    """The public side of a web process, the database behind it, and the folder where its mails are.
+
+    read: the mails that were read already, by the names of their files: to whom, and what they say.
+    """
 
     api: Api
     database: Database
     mails: Path
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    read: dict[str, tuple[str, Letter]] = field(default_factory=dict)
 
     def visitor(self) -> Visitor:
         """A browser that knows nothing yet, at an address of its own."""
@@ -184,16 +188,16 @@ class Portal:
         return await self.signed_in(email), email, (await self.purchases(email))[0]
 
     def letters(self, email: str) -> list[Letter]:
-        """The mails to an address, in the order of their ids."""
-        found: list[Letter] = []
-        for file in sorted(self.mails.glob("*.eml")):
-            message = message_from_bytes(file.read_bytes(), policy=policy.default)
-            if email in str(message["To"]):
+        """The mails to an address, in the order of their ids. Each file is read once."""
+        for file in self.mails.glob("*.eml"):
+            if file.name not in self.read:
+                message = message_from_bytes(file.read_bytes(), policy=policy.default)
                 plain, html = message.get_body(("plain",)), message.get_body(("html",))
                 assert plain is not None
                 assert html is not None
-                found.append(Letter(plain.get_content(), html.get_content(), str(message["Subject"])))
-        return found
+                letter = Letter(plain.get_content(), html.get_content(), str(message["Subject"]))
+                self.read[file.name] = (str(message["To"]), letter)
+        return [letter for _, (to, letter) in sorted(self.read.items()) if email in to]
 
     async def letter(self, email: str, number: int = 1) -> Letter:
         """The last of so many mails to an address, once it is there."""

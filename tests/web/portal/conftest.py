@@ -42,6 +42,7 @@ async def portal(
             "database_url": url_of_database(location),
             "trusted_proxies": (ip_network("127.0.0.0/8"),),
             "public_url": None,
+            "mail_per_minute": 1_000_000,
         }
     )
     sock = listen()

@@ -163,7 +163,7 @@ async def test_every_address_gets_the_same_answers(portal: Portal) -> None:
         told[email] = [without_secrets(answer, email) for answer in said]
         assert said[-1].status == 429
     assert told[known] == told[unknown]
-    assert len((await portal.letter(known, MAILS_OF_ADDRESS.limit)).code) == 9
+    await portal.letter(known)
     assert portal.letters(unknown) == []
 
 
