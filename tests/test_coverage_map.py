@@ -54,7 +54,7 @@ COVERED_BY = {
     "config.page_settings": "pages/test_look",
     "config.mail_settings": "config/test_mail_url",
     "database.mail_tables": "database/test_migrating",
-    "database.migrations.versions.v0006_mails": "orders/test_ready_mail",
+    "database.migrations.versions.v0007_mails": "orders/test_ready_mail",
     "mail.composing": "mail/test_sender",
     "mail.desk": "mail/test_sender",
     "mail.faults": "mail/test_smtp",
