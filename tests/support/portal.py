@@ -60,6 +60,10 @@ class Answer:
         """The text without its tags."""
         return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", self.text)))
 
+    def lines_of_code(self) -> list[str]:
+        """What the page shows to be copied."""
+        return [unescape(each) for each in re.findall(r"<pre[^>]*><code>([^<]*)</code>", self.text)]
+
     def values(self, name: str) -> list[str]:
         """The values of all fields and buttons of a name."""
         found = re.findall(rf'<(?:input|button)[^>]*\bname="{name}"[^>]*?\bvalue="([^"]*)"', self.text)
