@@ -65,8 +65,6 @@ COVERED_BY = {
     "mail.outbox": "mail/test_sender",
     "mail.verdicts": "mail/test_smtp",
     "pages.assets": "web/test_pages",
-    "web.portal.application": "web/test_pages",
-    "web.portal.context": "web/test_pages",
     "config.readers": "config/test_settings",
     "config.redis_options": "config/test_settings",
     "config.reference": "test_docs",

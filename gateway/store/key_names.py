@@ -34,7 +34,7 @@
     dg:challenge:{HASH} string   what a passkey of one browser is to sign next; it is read once, and lives for
                                  some minutes. HASH: SHA-256 of what only this browser has
     dg:sessions:{K:S}   zset     the sessions of one subject S of a kind K, and when each ends at last (ms)
-    dg:challenge:{ID}   hash     a code that was sent by mail (web/portal/challenges.py): browser, proof,
+    dg:code:{ID}        hash     a code that was sent by mail (web/portal/challenges.py): browser, proof,
                                  generation, tries. ID and values are hashes; lives as long as the code
     dg:link:{HASH}      string   a link to sign in, by the SHA-256 of its secret: JSON; lives as long as it
     dg:quota:{HASH}     hash     how often something was done within a window of time: count, ends (ms)
@@ -123,9 +123,9 @@ def sessions_key(kind: str, subject: str) -> str:
     return f"dg:sessions:{{{kind}:{subject}}}"
 
 
-def challenge_key(identifier: str) -> str:
-    """The key of a challenge, by the hash of its kind and subject."""
-    return f"dg:challenge:{{{identifier}}}"
+def code_key(identifier: str) -> str:
+    """The key of a code that was sent by mail, by the hash of its kind and subject."""
+    return f"dg:code:{{{identifier}}}"
 
 
 def link_key(digest: str) -> str:

@@ -98,7 +98,7 @@ class Visitor:
         """GET a page."""
         return await self.ask("GET", path, **options)
 
-    async def post(self, path: str, headers: dict[str, str] | None = None, **form: str) -> Answer:
+    async def post(self, path: str, headers: Any = None, **form: str) -> Answer:
         """Send a form."""
         fields = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
         return await self.ask("POST", path, data=urlencode(form), headers=fields)

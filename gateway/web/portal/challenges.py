@@ -15,7 +15,7 @@ import json
 from typing import Any, Final, NamedTuple
 
 from gateway.store.client import StoreClient
-from gateway.store.key_names import challenge_key, link_key
+from gateway.store.key_names import code_key, link_key
 from gateway.store.scripts import Script
 from gateway.web.portal.codes import LIFETIME_MINUTES, MAX_TRIES, hash_of, is_secret, proof_of
 
@@ -40,7 +40,7 @@ class Challenge(NamedTuple):
     @property
     def key(self) -> str:
         """Its key in the store."""
-        return challenge_key(hash_of(self.kind, self.subject))
+        return code_key(hash_of(self.kind, self.subject))
 
 
 class Link(NamedTuple):
