@@ -52,7 +52,8 @@ def describe_portal(settings: Settings, folder: list[str], *, is_demo: bool) -> 
     """Lines for a person. folder: the flag that names the data folder, if it is not the usual one."""
     yield f"Customers find their purchases at {base_url(settings)}/my"
     if has_demo_customer(settings, is_demo=is_demo):
-        yield f"  To try it, open that page and sign in as {DEMO_ADDRESS}, who has bought the demo."
+        yield f"  To try it, open that page and sign in as {DEMO_ADDRESS}, who has bought the demo;"
+        yield "  the link of the mail is printed here."
     else:
         words = ("entitlement", "add", "EMAIL", "PRODUCT", "--reason", "trial")
         grant = shlex.join(["download-gateway", *folder, *words])
