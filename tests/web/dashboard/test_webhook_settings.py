@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from gateway.config.settings import Settings
-from gateway.database.webhook_tables import OUTBOX_WEBHOOK, WEBHOOK_EVENT
 from gateway.database.types import new_id, now
+from gateway.database.webhook_tables import OUTBOX_WEBHOOK, WEBHOOK_EVENT
 from tests.support.control_plane import listen, url_of
 from tests.support.dashboard import Visitor, check_markup, open_database_of
 
