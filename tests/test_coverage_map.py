@@ -60,6 +60,8 @@ COVERED_BY = {
     "database.errors": "database/test_engine",
     "database.migrations.env": "database/test_migrating",
     "database.migrations.versions.v0001_first_tables": "database/test_migrating",
+    "database.migrations.versions.v0004_receipts": "database/test_migrating",
+    "database.attempt_texts": "usage/test_retention",
     "database.migrations.versions.v0003_no_statistics_of_persons": "web/api/test_erasing",
     "database.metadata": "database/test_migrating",
     "database.migrations.versions.v0002_usage": "database/test_migrating",

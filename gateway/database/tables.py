@@ -217,6 +217,8 @@ ORDER: Final = Table(
     _moment("updated"),
     _moment("erased", nullable=True),  # the person was; the same order sent again brings nobody back
     UniqueConstraint("source", "external_id"),
+    Index(None, "external_id"),
+    Index(None, "number"),
     Index(None, "placed", "id"),
     Index(None, "status", "id"),
 )

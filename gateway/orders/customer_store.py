@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.database.statements import insert
 from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER
 from gateway.database.types import new_id
+from gateway.database.usage_tables import DOWNLOAD, TOKEN
 from gateway.orders.email_addresses import AddressError, normalise
 
 
@@ -107,7 +108,8 @@ async def move_customer(sql: AsyncConnection, identifier: str, email: str, writt
             )
         )
         return identifier
-    for column in (ORDER.c.customer_id, ORDER.c.recipient_id, ENTITLEMENT.c.customer_id):
+    of_usage = (TOKEN.c.customer, DOWNLOAD.c.customer)
+    for column in (ORDER.c.customer_id, ORDER.c.recipient_id, ENTITLEMENT.c.customer_id, *of_usage):
         await sql.execute(update(column.table).where(column == identifier).values({column.name: other}))
     await sql.execute(delete(CUSTOMER).where(CUSTOMER.c.id == identifier))
     return other

@@ -28,7 +28,8 @@
                                  that its user learns why it is refused
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
-                                 dg:events:{N}:bytes counts the bytes that wait
+                                 dg:events:{N}:bytes counts the bytes that wait, and dg:events:{N}:aside
+                                 (a stream) has the latest batches that could not be applied
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
 The part in braces is Redis Cluster's hash tag: keys with the same tag lie in the same slot, and so on the
@@ -97,6 +98,11 @@ def old_key_key(digest: str) -> str:
 def events_key(number: int) -> str:
     """The key of a stream of events. number: any, such as a worker's: its remainder chooses the stream."""
     return f"dg:events:{{{number % EVENT_STREAMS}}}"
+
+
+def events_aside_key(number: int) -> str:
+    """The key of a stream of batches that were set aside; it has the same hash tag as the other stream."""
+    return f"{events_key(number)}:aside"
 
 
 def idempotency_record_key(digest: str) -> str:

@@ -30,6 +30,7 @@ from gateway.runtime.background import running
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
+from gateway.usage.retention import UsageDays, UsageRetention
 from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
@@ -85,6 +86,7 @@ async def serve(
                 settings.retention_audit,
                 settings.retention_customers,
             )
+            usage_days = UsageDays(settings.retention_addresses, settings.retention_networks)
             context = AdminContext(
                 catalogue,
                 storages,
@@ -109,6 +111,7 @@ async def serve(
                 running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
                 running(EventReader(database, store.client).run()),
+                running(UsageRetention(database, store.client, usage_days).run()),
                 running(TokenCopies(database, store.client).run()),
             ):
                 try:

@@ -88,6 +88,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
         "secrets_key": "/k", "secrets_old_key": "11" * 32, "retention_inbox": 1, "retention_events": 2,
         "retention_audit": 3, "retention_customers": 4,
+        "retention_addresses": 5, "retention_networks": 6,
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {
