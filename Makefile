@@ -58,7 +58,7 @@ lock: $(VENV)/.run ## Choose the newest allowed dependencies and write requireme
 	@$(LOCK) pyproject.toml --all-extras --group dev -c requirements.txt -c requirements-build.txt -o requirements-dev.txt
 
 clean: ## Remove everything that was made, but not the state in .download-gateway
-	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* tests/support/azurite/node_modules
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* tests/support/azurite/node_modules tests/support/axe/node_modules
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, in three steps. A stamp is newer than what it was made from.

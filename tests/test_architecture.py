@@ -20,6 +20,8 @@ LAYERS = (
     ("cli",),
     ("supervisor",),
     ("dataplane", "mint", "web.service"),
+    ("web.dashboard",),
+    ("web.portal",),
     ("web.api", "web.hooks"),
     ("web",),
     ("connections",),
@@ -31,6 +33,7 @@ LAYERS = (
     ("products",),
     ("storage",),
     ("store", "database"),
+    ("pages",),
     ("http",),
     ("config",),
     ("runtime",),
@@ -42,11 +45,15 @@ A module belongs to the longest name that it begins with: `web.service` and `web
 `web`, which they share with the mint service.
 """
 
-FRONT_ENDS = ("dataplane", "mint", "web.service", "web.api", "web.hooks")
+FRONT_ENDS = ("dataplane", "mint", "web.service", "web.dashboard", "web.portal", "web.api", "web.hooks")
 """What answers requests from outside. They share the rows below, and never import each other: PARTS has
-the one exception, of a process and what it is made of."""
-PARTS = {"web.service": ("web.api", "web.hooks")}
-"""The parts of which a process is made."""
+the exceptions."""
+PARTS = {
+    "web.service": ("web.dashboard", "web.portal", "web.api", "web.hooks"),
+    "web.dashboard": ("web.portal", "web.api"),
+    "web.portal": ("web.api",),
+}
+"""The parts of which a process is made, and what pages show the work of."""
 
 TOP = "gateway"
 """The package itself holds the version and nothing else; every module may import it."""

@@ -154,6 +154,8 @@ EXAMPLES: Final = {
     "tls_key": "/etc/gateway/privkey.pem",
     "workers": 2,
     "public_url": "https://downloads.example.com",
+    "dashboard_url": "https://dashboard.example.com",
+    "seller_logo": "/etc/gateway/logo.svg",
     "mint_default_ttl": 86400,
     "root": "/srv/downloads",
     "accel_prefix": "/_protected/files/",
@@ -173,7 +175,7 @@ EXAMPLES: Final = {
 }
 """Values for settings whose default is not a constant."""
 
-KINDS: Final = ("path", "URL", "address", "CIDRs", "origins", "size")
+KINDS: Final = ("path", "URL", "address", "CIDRs", "origins", "size", "links")
 """Units that describe a text, in contrast to those that a number counts."""
 
 

@@ -33,6 +33,7 @@ from gateway.config.caps import CapSettings
 from gateway.config.customer_data import CustomerDataSettings
 from gateway.config.database_url import locate_database
 from gateway.config.messages import describe
+from gateway.config.page_settings import PageSettings
 from gateway.config.readers import (
     UNIT_ADDRESS,
     AbsolutePath,
@@ -85,7 +86,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, BaseSettings):
+class Settings(CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, PageSettings, BaseSettings):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(
@@ -149,7 +150,7 @@ class Settings(CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, 
         unit=UNIT_ADDRESS,
     )
     dashboard_listen: ListenAddress = setting(
-        "127.0.0.1:8083", "Where the admin API listens. Keep it private.", unit=UNIT_ADDRESS
+        "127.0.0.1:8083", "Where the dashboard and the admin API listen. Keep it private.", unit=UNIT_ADDRESS
     )
     web_listen: ListenAddress | None = setting(
         None,

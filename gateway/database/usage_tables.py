@@ -29,7 +29,8 @@ TOKEN: Final = Table(
     Column("test", Boolean, nullable=False, server_default=false()),
     Column("created", Moment, nullable=False),
     Column("expires", Moment, nullable=False),
-    Index(None, "created", "id"),
+    Index(None, "expires", "id"),
+    Index(None, "product", "expires", "id"),
 )
 
 USAGE_FILE: Final = Table(

@@ -12,7 +12,7 @@ from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
-from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER
+from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, SEAT
 from gateway.database.types import new_id
 from gateway.database.usage_tables import DOWNLOAD, TOKEN
 from gateway.orders.email_addresses import AddressError, normalise
@@ -96,9 +96,11 @@ async def move_customer(sql: AsyncConnection, identifier: str, email: str, writt
     """Give a customer another address, and everything of theirs with it. Returns the customer's id.
 
     The former address is nobody's afterwards: it may have been a stranger's. Orders that were told with it
-    stay with the customer (`order.customer_told`). Where the new address belongs to another customer, the two
-    become one.
+    stay with the customer (`order.customer_told`), and so do seats of others' purchases. Where the new
+    address belongs to another customer, the two become one.
     """
+    former = select(CUSTOMER_EMAIL.c.email).where(CUSTOMER_EMAIL.c.customer_id == identifier)
+    await sql.execute(update(SEAT).where(SEAT.c.email.in_(former)).values(email=email))
     await sql.execute(delete(CUSTOMER_EMAIL).where(CUSTOMER_EMAIL.c.customer_id == identifier))
     other = await find_customer(sql, email)
     if other is None:

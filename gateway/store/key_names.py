@@ -30,6 +30,9 @@
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
                                  dg:events:{N}:bytes counts the bytes that wait, and dg:events:{N}:aside
                                  (a stream) has the latest batches that could not be applied
+    dg:session:{HASH}   hash     who is signed in to pages: kind, subject, agent, created, seen, ends (ms).
+                                 HASH: SHA-256 of what the cookie holds. The key lives for the idle time
+    dg:sessions:{K:S}   zset     the sessions of one subject S of a kind K, and when each ends at last (ms)
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
 The part in braces is Redis Cluster's hash tag: keys with the same tag lie in the same slot, and so on the
@@ -103,6 +106,16 @@ def events_key(number: int) -> str:
 def events_aside_key(number: int) -> str:
     """The key of a stream of batches that were set aside; it has the same hash tag as the other stream."""
     return f"{events_key(number)}:aside"
+
+
+def session_key(digest: str) -> str:
+    """The key of a session, by the SHA-256 (64 hex digits) of what its cookie holds."""
+    return f"dg:session:{{{digest}}}"
+
+
+def sessions_key(kind: str, subject: str) -> str:
+    """The key of the list of one subject's sessions."""
+    return f"dg:sessions:{{{kind}:{subject}}}"
 
 
 def idempotency_record_key(digest: str) -> str:

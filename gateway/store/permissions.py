@@ -24,6 +24,8 @@ from gateway.store.key_names import (
     product_key,
     rate_key,
     running_key,
+    session_key,
+    sessions_key,
     version_key,
 )
 from gateway.store.replies import ErrorReply
@@ -74,6 +76,7 @@ TRIALS: Final[dict[str, Command]] = {
     "zcard": ("ZCARD", PROBE_KEY),
     "zremrangebyscore": ("ZREMRANGEBYSCORE", PROBE_KEY, "0", "1"),
     "zrange": ("ZRANGE", PROBE_KEY, "[t", "(u", "BYLEX"),
+    "zscore": ("ZSCORE", PROBE_KEY, "probe"),
     "zrem": ("ZREM", PROBE_KEY, "probe"),
     "publish": ("PUBLISH", "dg:probe", ""),  # nobody listens there
 }
@@ -100,6 +103,8 @@ KEY_TRIALS: Final[dict[str, str]] = {
     AUDIT_KEY: AUDIT_KEY,
     TOKEN_INDEX_KEY: TOKEN_INDEX_KEY,
     "dg:events:*": "dg:events:{probe}",
+    "dg:session:*": session_key("probe"),
+    "dg:sessions:*": sessions_key("probe", "probe"),
     "dg:idem:*": idempotency_record_key("probe"),
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""

@@ -91,9 +91,10 @@ def verify(text: str, keys: Mapping[str, bytes]) -> bytes:
     public = keys.get(str(header.get("kid")))
     if public is None:
         raise BadSignature("none of the keys has signed it")
+    signature = _decode(parts[2])
     try:
         key = Ed25519PublicKey.from_public_bytes(public)
-        key.verify(_decode(parts[2]), f"{parts[0]}.{parts[1]}".encode())
+        key.verify(signature, f"{parts[0]}.{parts[1]}".encode())
     except (InvalidSignature, ValueError):
         raise BadSignature("the signature is wrong: something was changed") from None
     return _decode(parts[1])

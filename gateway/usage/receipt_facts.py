@@ -26,11 +26,13 @@ from gateway.database.tables import (
 from gateway.database.usage_tables import DOWNLOAD, SERIES, TOKEN_SERIES, USAGE_FILE
 from gateway.usage.coverage import Spans, unite
 from gateway.usage.downloads import Attempt, Download, add_up
-from gateway.usage.queries import DOWNLOADS_READ, get_token
+from gateway.usage.queries import get_token
 from gateway.usage.repository import read_download
 
 FILES_READ: Final = 1_000
 """Files of one receipt, those that were downloaded first."""
+DOWNLOADS_READ: Final = 100
+"""Downloads of one file, the latest ones."""
 EARLIER_READ: Final = 10
 """Earlier orders of the same customer that are looked at, the latest first. Visa asks for two."""
 OF_PERSONS: Final = "@"
@@ -143,8 +145,8 @@ async def _person(sql: AsyncConnection, identifier: str | None) -> Row[Any] | No
     main = and_(CUSTOMER_EMAIL.c.customer_id == CUSTOMER.c.id, CUSTOMER_EMAIL.c.main)
     query = select(CUSTOMER.c.id, CUSTOMER.c.name, CUSTOMER_EMAIL.c.email)
     query = query.outerjoin(CUSTOMER_EMAIL, main).where(CUSTOMER.c.id == identifier)
-    found: Row[Any] | None = (await sql.execute(query)).first()
-    return found
+    found: Any = (await sql.execute(query)).first()
+    return found  # type: ignore[no-any-return]
 
 
 async def _order(sql: AsyncConnection, row: Row[Any]) -> OrderFacts:

@@ -4,17 +4,17 @@ The `web` process is one application with others mounted in it, each with its ow
 
     make_application(HEALTH_ROUTES, context, logger, mounted={"/api": make_application(API_ROUTES, …)})
 
-An application made here refuses requests as a JSON API does: every exception of a handler, an unknown URL and
-a wrong method become a problem (`gateway.web.problems`). HEAD is a method like any other: a URL whose rows
-lack it answers 405.
+Every exception of a handler, an unknown URL and a wrong method become a problem (`gateway.web.problems`),
+which is answered as JSON, or as a page (`gateway.web.pages`). HEAD is a method like any other: a URL whose
+rows lack it answers 405.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -23,57 +23,82 @@ from gateway.web.auditing import write_refusal
 from gateway.web.bodies import check_expectation
 from gateway.web.problems import Problem, method_not_allowed, problem_of
 from gateway.web.responses import problem_response
-from gateway.web.routes import Context, Route
 
 _NAME: Final = re.compile(r"\{(\w+)\}")
+Context = TypeVar("Context")
+_Given_contra = TypeVar("_Given_contra", contravariant=True)
+Refuse = Callable[[web.Request, Problem], web.StreamResponse]
+"""Makes the answer to a request that is refused."""
+
+
+class Row(Protocol[_Given_contra]):
+    """What a row of a table has at least: a method, a path with names in braces, and what answers."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    async def handle(self, request: web.Request, context: _Given_contra, /) -> web.StreamResponse:
+        """Answer a request."""
+        ...
+
+
+def _refuse_as_json(_request: web.Request, problem: Problem) -> web.StreamResponse:
+    return problem_response(problem)
 
 
 def make_application(
-    routes: Iterable[Route[Context]],
+    routes: Iterable[Row[Context]],
     context: Context,
     logger: logging.Logger,
     *,
     mounted: Mapping[str, web.Application] | None = None,
     not_found: str = "This service has no such URL.",
+    refuse: Refuse = _refuse_as_json,
+    middlewares: Sequence[Middleware] = (),
 ) -> web.Application:
     """Make an application of a table. Nothing is opened or started.
 
     mounted: other applications by the prefix of their URLs. not_found: what a caller reads at an unknown URL.
+    refuse: makes the answer to a request that is refused. middlewares: what a request passes before it is
+    answered; what they raise becomes a refusal as well.
     """
     unknown = Problem("not_found", not_found)
-    application = web.Application(middlewares=[_problems(logger, unknown)])
+    application = web.Application(middlewares=[_problems(logger, unknown, refuse), *middlewares])
     application.on_response_prepare.append(_drop_server_field)
-    by_path: dict[str, list[Route[Context]]] = {}
+    by_path: dict[str, list[Row[Context]]] = {}
     for route in routes:
         by_path.setdefault(route.path, []).append(route)
     for path, rows in by_path.items():
         resource = application.router.add_resource(_NAME.sub(r"{\1:[^/]+}", path))
         for route in rows:
             resource.add_route(route.method, _handler(route, context), expect_handler=_expect)
-        refuse = method_not_allowed(route.method for route in rows)
-        resource.add_route("*", _refusing(refuse), expect_handler=_ignore_expectation)
+        wrong = method_not_allowed(route.method for route in rows)
+        resource.add_route("*", _refusing(wrong, refuse), expect_handler=_ignore_expectation)
     for prefix, part in (mounted or {}).items():
         application.add_subapp(prefix, part)
     # last, because the router tries resources of equal depth in the order of their registration
-    application.router.add_route("*", "/{rest:.*}", _refusing(unknown), expect_handler=_ignore_expectation)
+    application.router.add_route(
+        "*", "/{rest:.*}", _refusing(unknown, refuse), expect_handler=_ignore_expectation
+    )
     return application
 
 
-def _handler(route: Route[Context], context: Context) -> Handler:
+def _handler(route: Row[Context], context: Context) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         return await route.handle(request, context)
 
     return handle
 
 
-def _refusing(problem: Problem) -> Handler:
-    async def refuse(_request: web.Request) -> web.StreamResponse:
-        return problem_response(problem)
+def _refusing(problem: Problem, refuse: Refuse) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return refuse(request, problem)
 
-    return refuse
+    return answer
 
 
-def _problems(logger: logging.Logger, unknown: Problem) -> Middleware:
+def _problems(logger: logging.Logger, unknown: Problem, refuse: Refuse) -> Middleware:
     @web.middleware
     async def answer_with_problems(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -81,11 +106,11 @@ def _problems(logger: logging.Logger, unknown: Problem) -> Middleware:
         try:
             return await handler(request)
         except web.HTTPNotFound:  # a mounted application's bare prefix: its own routes begin with a slash
-            return problem_response(unknown)
+            return refuse(request, unknown)
         except Exception as error:
             problem = problem_of(error, logger)
             write_refusal(request, problem)
-            return problem_response(problem)
+            return refuse(request, problem)
 
     return answer_with_problems
 

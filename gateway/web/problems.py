@@ -42,6 +42,7 @@ TABLE: Final[Mapping[str, Row]] = {
     "key_invalid": Row(401, "The API key is not valid"),
     "key_expired": Row(401, "The API key has expired"),
     "forbidden": Row(403, "This API key may not do that"),
+    "cross_origin": Row(403, "This came from another site"),
     "not_found": Row(404, "There is nothing here"),
     "product_unknown": Row(404, "There is no such product"),
     "version_unknown": Row(404, "There is no such version"),

@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 """Of the form of a receipt. New fields do not change it."""
-MOST_ATTEMPTS: Final = 1_000
-"""Requests of one file that are listed: the first and the last ones."""
+MOST_ATTEMPTS: Final = 5_000
+"""Requests that are listed, the first and the last ones of each file, so that a receipt has a few MB at most.
+What is counted is always right."""
+LEAST_ATTEMPTS: Final = 4
+"""Requests that are listed of each file, however many files there are."""
+MOST_SPANS: Final = 1_000
+"""Spans of one file's coverage that are listed; a file that is complete has one."""
+SPANS_OF_ATTEMPT: Final = 16
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LINE_ENDS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -79,7 +85,9 @@ def receipt_document(
         "order": _order(facts),
         "entitlement": _entitlement(facts),
         "summary": _summary(facts.files),
-        "files": [_file(each, attempts=True) for each in facts.files],
+        "files": [
+            _file(each, max(LEAST_ATTEMPTS, MOST_ATTEMPTS // len(facts.files))) for each in facts.files
+        ],
         "evidence": {
             "stripe": stripe_evidence(payment, accesses),
             "visaCompellingEvidence3": visa_evidence(payment, [_earlier(each) for each in facts.earlier]),
@@ -161,7 +169,7 @@ def _entitlement(facts: ReceiptFacts) -> dict[str, Any] | None:
         "quantity": row.quantity,
         "customer": _person(facts.holder, row.customer_id),
         "tokens": len({attempt.token for file in facts.all_files for attempt in file.attempts}),
-        "files": [_file(each, attempts=False) for each in facts.all_files],
+        "files": [_file(each) for each in facts.all_files],
     }
 
 
@@ -183,7 +191,8 @@ def _is_complete(file: FileFacts) -> bool:
     return sum(stop - start for start, stop in file.coverage) == file.size
 
 
-def _file(file: FileFacts, *, attempts: bool) -> dict[str, Any]:
+def _file(file: FileFacts, shown: int | None = None) -> dict[str, Any]:
+    """What was received of one file. shown: how many requests are listed; None: they are left out."""
     completed = [each.completed for each in file.downloads if each.completed is not None]
     coverage = file.coverage
     covered = sum(stop - start for start, stop in coverage)
@@ -194,22 +203,21 @@ def _file(file: FileFacts, *, attempts: bool) -> dict[str, Any]:
         "size": file.size,
         "sha256": file.sha256,
         "bytes": sum(each.bytes for each in file.downloads),
-        "coverage": [[start, stop] for start, stop in coverage],
+        "coverage": [[start, stop] for start, stop in coverage[:MOST_SPANS]],
         "coveredBytes": covered,
         "complete": covered == file.size,
         "started": len(file.downloads),
         "completed": len(completed),
+        "requests": sum(each.times for each in file.downloads),
         "firstAt": _moment(file.downloads[0].first_at),
         "completedAt": _moment(min(completed, default=None)),
         "lastAt": _moment(max(each.last_at for each in file.downloads)),
     }
-    if attempts:
+    if shown is not None:
         listed = file.attempts
-        document["requests"] = sum(each.times for each in file.downloads)
-        shown = listed
-        if len(listed) > MOST_ATTEMPTS:
-            shown = listed[: MOST_ATTEMPTS // 2] + listed[-MOST_ATTEMPTS // 2 :]
-        document["attempts"] = [_attempt(each) for each in shown]
+        if len(listed) > shown:
+            listed = listed[: shown - shown // 2] + listed[-(shown // 2) :]
+        document["attempts"] = [_attempt(each) for each in listed]
     return document
 
 
@@ -220,7 +228,7 @@ def _attempt(each: Attempt) -> dict[str, Any]:
         "address": each.client or None,
         "userAgent": each.agent or None,
         "bytes": each.sent,
-        "spans": [[start, stop] for start, stop in each.spans],
+        "spans": [[start, stop] for start, stop in each.spans[:SPANS_OF_ATTEMPT]],
         "requests": each.times,
     }
 

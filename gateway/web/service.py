@@ -1,8 +1,8 @@
 """The `web` process: what it serves in private and in public, and the work behind that.
 
-On `dashboard.listen`: the admin API, webhooks and health. On `web.listen`, where workers and front proxies
-pass requests of strangers on: webhooks, and health for `check`. These are two applications, so that nothing
-of the first can be reached through the second, whatever a request looks like.
+On `dashboard_listen`: the dashboard, the admin API, webhooks and health. On `web_listen`, where workers and
+front proxies pass requests of strangers on: the portal, webhooks, and health for `check`. These are two
+applications, so that nothing of the first can be reached through the second, whatever a request looks like.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from gateway.database.engine import Database
 from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.orders.retention import Days, Retention
+from gateway.pages.look import Look
 from gateway.runtime.background import running
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
@@ -34,11 +35,18 @@ from gateway.usage.retention import UsageDays, UsageRetention
 from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
+from gateway.web.api.receipts import WELL_KNOWN_ROUTES
 from gateway.web.application import make_application
 from gateway.web.attempts import ClientAttempts
+from gateway.web.dashboard.application import PREFIX as DASHBOARD
+from gateway.web.dashboard.application import make_dashboard
 from gateway.web.hooks.application import PREFIX as HOOKS
 from gateway.web.hooks.application import HooksContext, make_hooks
+from gateway.web.pages import Pages, moved
+from gateway.web.portal.application import PREFIX as PORTAL
+from gateway.web.portal.application import make_portal
 from gateway.web.server import STOP_SECONDS, Server, run_service
+from gateway.web.signing_keys import SigningKeys
 
 _log = logging.getLogger("gateway.web")
 
@@ -98,10 +106,16 @@ async def serve(
                 desk,
                 settings.data,
                 cleaner,
+                SigningKeys(database, SecretBox.of(settings)),
+                Pages(Look.of(settings), settings.language, DASHBOARD, settings.dashboard_url),
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
-            private = web.AppRunner(make_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
-            public = web.AppRunner(make_public_root(context, hook_attempts), shutdown_timeout=STOP_SECONDS)
+            private = web.AppRunner(
+                make_root(settings, context, hook_attempts), shutdown_timeout=STOP_SECONDS
+            )
+            public = web.AppRunner(
+                make_public_root(settings, context, hook_attempts), shutdown_timeout=STOP_SECONDS
+            )
             async with (
                 Server(private, sockets, settings, _log),
                 Server(public, passed, settings, _log),
@@ -120,23 +134,30 @@ async def serve(
                     context.stop.set()
 
 
-def make_public_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
+def make_public_root(
+    settings: Settings, context: AdminContext, hook_attempts: ClientAttempts
+) -> web.Application:
     """Mount the parts that strangers reach through workers and front proxies."""
     hooks = make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log)
     return make_application(
-        HEALTH_ROUTES, context, _log, mounted={HOOKS: hooks}, not_found="There is nothing here."
+        [*HEALTH_ROUTES, *WELL_KNOWN_ROUTES, moved(PORTAL, PORTAL + "/")],
+        context,
+        _log,
+        mounted={HOOKS: hooks, PORTAL: make_portal(settings, context, _log)},
+        not_found="There is nothing here.",
     )
 
 
-def make_root(context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
+def make_root(settings: Settings, context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
     """Mount the parts of the process in one application."""
     return make_application(
-        HEALTH_ROUTES,
+        [*HEALTH_ROUTES, *WELL_KNOWN_ROUTES, *(moved(path, DASHBOARD + "/") for path in ("/", DASHBOARD))],
         context,
         _log,
         mounted={
             PREFIX: make_api(context, _log),
             HOOKS: make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log),
+            DASHBOARD: make_dashboard(settings, context, _log),
         },
         not_found=NOT_FOUND,
     )

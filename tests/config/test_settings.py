@@ -89,6 +89,9 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "secrets_key": "/k", "secrets_old_key": "11" * 32, "retention_inbox": 1, "retention_events": 2,
         "retention_audit": 3, "retention_customers": 4,
         "retention_addresses": 5, "retention_networks": 6,
+        "seller_name": "Shop", "seller_logo": "/logo.svg", "seller_colour": "#ff0000",
+        "seller_links": ["Imprint=https://shop.example/imprint"], "language": "de",
+        "dashboard_url": "https://dashboard.example",
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {
@@ -559,6 +562,8 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
         "web_listen",
         "secrets_key",
         "secrets_old_key",
+        "dashboard_url",
+        "seller_logo",
         "storage",
     }
     assert changed <= own

@@ -197,6 +197,43 @@ class LocalStorage:
             raise
         return fd, facts
 
+    def open_folder(self, folder: str) -> int:
+        """Open a folder below the root ("" is the root itself), for the caller to close. Raises StorageError.
+
+        It is found as files are: below the root whatever links lead to, not hidden, and not private.
+        """
+        try:
+            path = b"/".join(parts_of(folder)) if folder else b"."
+        except ValueError as error:
+            raise StorageError(f"{self._describe(folder)} cannot be opened: {error}") from None
+        if self.only is not None:
+            raise StorageError(f"storage {self.name}: has one file, and no folders")
+        if fault := refuse_key(folder):
+            raise StorageError(f"{self._describe(folder)} {fault}")
+        try:
+            fd, root = self._open_below(path)
+        except OSError as error:
+            raise StorageError(f"{self._describe(folder)} {reason(error)}") from error
+        try:
+            facts = os.fstat(fd)
+            if not stat.S_ISDIR(facts.st_mode):
+                raise StorageError(f"{self._describe(folder)} is not a folder")
+            here = real_path(fd)
+            if here is None or root is None or here == root:
+                fault = "" if here == root else "cannot be looked at, because /proc is not mounted"
+                fault = fault or self._rules.refuse_opened(here or b"", here or b"", facts)
+            else:
+                fault = self._refuse_opened(fd, facts, root, folder)
+            if fault:
+                raise StorageError(f"{self._describe(folder)} {fault}")
+        except OSError as error:
+            os.close(fd)
+            raise StorageError(f"{self._describe(folder)} {reason(error)}") from error
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
     def _open_below(self, path: bytes) -> tuple[int, bytes | None]:
         """Open a file below the root. Returns its descriptor, and where the root really lies."""
         root = os.open(self._root, _ROOT_FLAGS)

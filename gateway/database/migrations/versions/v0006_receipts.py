@@ -1,7 +1,7 @@
-"""The keys that receipts are signed with, and indexes for what sellers ask.
+"""The keys that receipts are signed with, and the downloads of a customer.
 
 PostgreSQL keeps no statistics of the attempts of downloads, because samples of them have clients' addresses
-(see the step before).
+(see `v0003_no_statistics_of_persons`).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table and the indexes."""
+    """Make the table and the index."""
     op.create_table(
         "signing_key",
         sa.Column("id", sa.String(length=43), nullable=False),
@@ -26,9 +26,6 @@ def upgrade() -> None:
         sa.Column("retired", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_signing_key"),
     )
-    op.create_index("ix_order_external_id", "order", ["external_id"], unique=False)
-    op.create_index("ix_order_number", "order", ["number"], unique=False)
     op.create_index("ix_download_customer", "download", ["customer"], unique=False)
-    op.create_index("ix_token_created_id", "token", ["created", "id"], unique=False)
     if op.get_bind().dialect.name == "postgresql":
         op.execute("ALTER TABLE download ALTER COLUMN attempts SET STATISTICS 0")

@@ -1,0 +1,242 @@
+"""What a person may download, as the customers' pages show it: purchases, their versions, their files.
+
+A *holder* is a person who has signed in: a customer, or somebody with a seat of another's purchase, by the
+addresses that they have proved to be theirs. Everything here is found through the holder, so that an id of
+another's purchase is as unknown as one that does not exist.
+
+Not shown is what only explains the tables: entitlements of lines, mappings or orders that something newer has
+replaced (HIDDEN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.database.tables import (
+    CUSTOMER_EMAIL,
+    ENTITLEMENT,
+    ORDER,
+    ORDER_LINE,
+    PRODUCT,
+    SEAT,
+    VERSION,
+)
+from gateway.orders.entitlement_rules import EntitlementStatus
+from gateway.orders.fact_store import chunks
+from gateway.orders.mappings import Scope, Share
+
+HIDDEN: Final = frozenset(("line_removed", "mapping_changed", "same_purchase"))
+"""Reasons of entitlements that something else stands for: see `entitlement_rules`."""
+MOST_SHOWN: Final = 10_000
+"""The most purchases of one holder that are looked through."""
+MOST_SEATS: Final = 1000
+"""The most seats of one holder that are looked for: they go into one statement."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A person who has signed in. emails: their addresses in the normal form; the main one is the first."""
+
+    customer_id: str
+    emails: tuple[str, ...]
+    name: str | None = None
+
+    @property
+    def email(self) -> str:
+        """Where mails go."""
+        return self.emails[0]
+
+
+@dataclass(frozen=True)
+class OrderOf:
+    """The order that a purchase came from. external_id: what stands for a number where there is none."""
+
+    id: str
+    external_id: str
+    number: str | None
+    placed: int
+
+    @property
+    def name(self) -> str:
+        """What the customer knows it by."""
+        return self.number or self.external_id
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version that a purchase opens. published: ms since 1970."""
+
+    name: str
+    notes: str | None
+    published: int
+    manifest: str
+    is_active: bool
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """One entitlement of a holder.
+
+    title: the product's name. order: None of what was granted without one, and of another's purchase. is_own:
+    whether the holder bought it; else they have a seat of it. versions: what it opens now, the latest first.
+    """
+
+    id: str
+    product_id: str
+    title: str
+    share: Share
+    status: EntitlementStatus
+    reasons: tuple[str, ...]
+    quantity: int
+    test: bool
+    granted: int
+    order: OrderOf | None
+    is_own: bool
+    versions: tuple[Version, ...] = ()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it can be downloaded."""
+        return self.status is EntitlementStatus.ACTIVE
+
+    @property
+    def placed(self) -> int:
+        """When it was bought, ms."""
+        return self.order.placed if self.order else self.granted
+
+    @property
+    def offered(self) -> Version | None:
+        """The version that is offered first: the active one where it is open, else the latest."""
+        active = next((version for version in self.versions if version.is_active), None)
+        return active or (self.versions[0] if self.versions else None)
+
+    def version(self, name: str) -> Version | None:
+        """The version of this name, if the purchase opens it."""
+        return next((version for version in self.versions if version.name == name), None)
+
+
+async def find_holder(sql: AsyncConnection, customer_id: str) -> Holder | None:
+    """The customer with their addresses; None of one who has none, or is not there."""
+    rows = await sql.execute(
+        select(CUSTOMER_EMAIL.c.email)
+        .where(CUSTOMER_EMAIL.c.customer_id == customer_id)
+        .order_by(CUSTOMER_EMAIL.c.main.desc(), CUSTOMER_EMAIL.c.created, CUSTOMER_EMAIL.c.email)
+    )
+    emails = tuple(email for (email,) in rows)
+    return Holder(customer_id, emails) if emails else None
+
+
+async def is_known(sql: AsyncConnection, email: str) -> bool:
+    """Whether an address, in its normal form, is a customer's, or has a seat."""
+    customer = select(CUSTOMER_EMAIL.c.email).where(CUSTOMER_EMAIL.c.email == email)
+    seat = select(SEAT.c.email).where(SEAT.c.email == email).limit(1)
+    for query in (customer, seat):
+        if (await sql.execute(query)).first() is not None:
+            return True
+    return False
+
+
+_SELECT: Final = select(
+    ENTITLEMENT,
+    ORDER.c.id.label("order_id"),
+    ORDER.c.external_id,
+    ORDER.c.number,
+    ORDER.c.placed,
+    ORDER_LINE.c.title,
+    PRODUCT.c.name.label("product_name"),
+).select_from(
+    ENTITLEMENT.outerjoin(ORDER_LINE, ORDER_LINE.c.id == ENTITLEMENT.c.line_id)
+    .outerjoin(ORDER, ORDER.c.id == ORDER_LINE.c.order_id)
+    .outerjoin(PRODUCT, PRODUCT.c.id == ENTITLEMENT.c.product_id)
+)
+
+
+async def _theirs(sql: AsyncConnection, holder: Holder) -> ColumnElement[bool]:
+    """The condition for the entitlements of a holder. Seats are looked up first, so that it uses indexes."""
+    rows = await sql.execute(
+        select(ENTITLEMENT.c.id)
+        .select_from(SEAT.join(ENTITLEMENT))
+        .where(SEAT.c.email.in_(holder.emails), SEAT.c.number <= ENTITLEMENT.c.quantity)
+        .limit(MOST_SEATS)
+    )
+    seats = [identifier for (identifier,) in rows]
+    own = ENTITLEMENT.c.customer_id == holder.customer_id
+    return or_(own, ENTITLEMENT.c.id.in_(seats)) if seats else own
+
+
+async def list_purchases(sql: AsyncConnection, holder: Holder) -> list[Purchase]:
+    """Everything that a holder has bought, or has a seat of; the latest first. Without versions."""
+    rows = await sql.execute(
+        _SELECT.where(await _theirs(sql, holder))
+        .order_by(func.coalesce(ORDER.c.placed, ENTITLEMENT.c.created).desc(), ENTITLEMENT.c.id.desc())
+        .limit(MOST_SHOWN)
+    )
+    return [_purchase(row, holder) for row in rows if not _is_hidden(row)]
+
+
+async def get_purchase(sql: AsyncConnection, holder: Holder, identifier: str) -> Purchase | None:
+    """One purchase of a holder with its versions; None for one that is not theirs."""
+    query = _SELECT.where(ENTITLEMENT.c.id == identifier.replace("\0", ""), await _theirs(sql, holder))
+    row = (await sql.execute(query)).first()
+    if row is None or _is_hidden(row):
+        return None
+    [purchase] = await with_versions(sql, [_purchase(row, holder)])
+    return purchase
+
+
+async def with_versions(sql: AsyncConnection, purchases: Sequence[Purchase]) -> list[Purchase]:
+    """The same purchases with the versions that each opens."""
+    by_product = await _versions(sql, {each.product_id for each in purchases})
+    return [
+        Purchase(**{**vars(each), "versions": opened(each.share, by_product.get(each.product_id, ()))})
+        for each in purchases
+    ]
+
+
+def opened(share: Share, versions: Sequence[Version]) -> tuple[Version, ...]:
+    """The versions that a share opens, in their order."""
+    return tuple(version for version in versions if share.opens(version.name, version.published))
+
+
+async def _versions(sql: AsyncConnection, products: Collection[str]) -> Mapping[str, list[Version]]:
+    found: dict[str, list[Version]] = {}
+    for ids in chunks(products):
+        rows = await sql.execute(
+            select(VERSION, PRODUCT.c.active)
+            .select_from(VERSION.join(PRODUCT, PRODUCT.c.id == VERSION.c.product))
+            .where(VERSION.c.product.in_(ids))
+            .order_by(VERSION.c.published.desc(), VERSION.c.created.desc(), VERSION.c.version.desc())
+        )
+        for row in rows:
+            version = Version(row.version, row.notes, row.published, row.manifest, row.version == row.active)
+            found.setdefault(row.product, []).append(version)
+    return found
+
+
+def _is_hidden(row: Row[Any]) -> bool:
+    return row.status != EntitlementStatus.ACTIVE and not HIDDEN.isdisjoint(row.reasons)
+
+
+def _purchase(row: Row[Any], holder: Holder) -> Purchase:
+    is_own = row.customer_id == holder.customer_id
+    order = None
+    if is_own and row.order_id is not None:
+        order = OrderOf(row.order_id, row.external_id, row.number, row.placed)
+    return Purchase(
+        row.id,
+        row.product_id,
+        row.product_name or row.title or row.product_id,
+        Share(row.product_id, Scope(row.scope), row.version, row.updates_until),
+        EntitlementStatus(row.status),
+        tuple(row.reasons),
+        row.quantity,
+        row.test,
+        row.created,
+        order,
+        is_own,
+    )

@@ -1,0 +1,55 @@
+"""The templates, and the one way to fill one in."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from gateway.http.file_names import shown
+from gateway.pages.formats import show_day, show_moment, write_day, write_moment, write_number, write_size
+from gateway.pages.texts import texts_of
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+def render(name: str, language: str, values: dict[str, Any]) -> str:
+    """Fill in a template.
+
+    name: its path below templates/. Those that end with `.txt` are plain text; in all others, values are
+    escaped. language: one of LANGUAGES. Raises jinja2.UndefinedError for a value that is missing.
+    """
+    return _environment(language).get_template(name).render(values)
+
+
+@cache
+def _environment(language: str) -> Environment:
+    texts = texts_of(language)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(disabled_extensions=("txt",), default=True),
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+        cache_size=-1,  # every template is ours, so their number is bounded
+    )
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        texts.gettext, texts.ngettext, newstyle=True
+    )
+    locale = texts.locale
+    environment.globals["language"] = language
+    environment.filters.update(
+        moment=lambda milliseconds: show_moment(milliseconds, locale),
+        day=lambda milliseconds: show_day(milliseconds, locale),
+        moment_text=lambda milliseconds: write_moment(milliseconds, locale),
+        day_text=lambda milliseconds: write_day(milliseconds, locale),
+        size=lambda size: write_size(size, locale),
+        number=lambda value: write_number(value, locale),
+        shown=lambda text: shown(text or ""),
+    )
+    return environment

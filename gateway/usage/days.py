@@ -1,0 +1,78 @@
+"""Sums of whole days, for pages: read from `usage_day` alone, which has few rows however many downloads are.
+
+How many customers there were is not in it: see `sum_up` in queries.py, which takes a search for each period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.database.usage_tables import USAGE_DAY
+
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "day": ("day",),
+    "product": ("product",),
+    "version": ("product", "version"),
+    "client": ("client",),
+}
+"""By what sums are grouped, and the columns of each."""
+MOST_ROWS: Final = 1_000
+"""Groups of one answer: a page shows fewer, and a table of more is the report's (CSV)."""
+
+
+class DayFilter(NamedTuple):
+    """Which usage is summed up. first, stop: days since 1970 UTC; `stop` is not in it. None means any."""
+
+    first: int
+    stop: int
+    product: str | None = None
+    version: str | None = None
+    client: str | None = None
+
+
+class Usage(NamedTuple):
+    """A sum. bytes: of files' content that was sent."""
+
+    started: int = 0
+    completed: int = 0
+    bytes: int = 0
+
+
+async def total(sql: AsyncConnection, only: DayFilter) -> Usage:
+    """The sum of everything that passes."""
+    row = (await sql.execute(_chosen(only))).one()
+    return Usage(*(int(value or 0) for value in row))
+
+
+async def sums_by_day(sql: AsyncConnection, only: DayFilter) -> list[Usage]:
+    """The sum of each day from the first to the last, also of those without any usage."""
+    rows = await sql.execute(_chosen(only, "day"))
+    found = {int(day): Usage(*map(int, values)) for day, *values in rows}
+    return [found.get(day, Usage()) for day in range(only.first, only.stop)]
+
+
+async def sums_by(
+    sql: AsyncConnection, only: DayFilter, group: str, limit: int = MOST_ROWS
+) -> list[tuple[tuple[str, ...], Usage]]:
+    """The sum of each product, version or client, the most downloaded first. group: of GROUPS."""
+    names = GROUPS[group]
+    columns = [USAGE_DAY.c[name] for name in names]
+    query = _chosen(only, *names).order_by(func.sum(USAGE_DAY.c.started).desc(), *columns).limit(limit)
+    return [
+        (tuple(map(str, row[: len(names)])), Usage(*map(int, row[len(names) :])))
+        for row in await sql.execute(query)
+    ]
+
+
+def _chosen(only: DayFilter, *names: str) -> Select[Any]:
+    columns: Sequence[Any] = [USAGE_DAY.c[name] for name in names]
+    sums = [func.sum(USAGE_DAY.c[name]) for name in Usage._fields]
+    query = select(*columns, *sums).where(USAGE_DAY.c.day >= only.first, USAGE_DAY.c.day < only.stop)
+    for name in ("product", "version", "client"):
+        if (value := getattr(only, name)) is not None:
+            query = query.where(USAGE_DAY.c[name] == value)
+    return query.group_by(*columns) if columns else query

@@ -1,0 +1,49 @@
+"""Templates: values are escaped, and a value that is missing is a fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from gateway.config.settings import Settings
+from gateway.pages.look import Look
+from gateway.pages.templates import TEMPLATES, _environment, render
+
+VALUES = {
+    "look": Look.of(Settings.model_validate({"seller_name": "<b>Me & you\u202e</b>"})),
+    "prefix": "/my",
+    "asset": lambda name: f"/my/static/{name}",
+    "has_logo": False,
+    "logo": "logo",
+    "languages": ("en", "de"),
+    "path": '/my/?"><script>',
+}
+
+
+def test_values_are_escaped() -> None:
+    page = render("portal/welcome.html", "en", VALUES)
+    assert "&lt;b&gt;Me &amp; you[U+202E]&lt;/b&gt;" in page
+    assert "<b>" not in page
+    assert 'value="/my/?&#34;&gt;&lt;script&gt;"' in page
+
+
+def test_a_missing_value_is_a_fault() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        render("portal/welcome.html", "en", {**VALUES, "prefix": jinja2.StrictUndefined("prefix")})
+
+
+def test_the_language() -> None:
+    assert '<html lang="de">' in (page := render("portal/welcome.html", "de", VALUES))
+    assert "Zum Inhalt" in page
+
+
+@pytest.mark.parametrize(
+    "template", sorted(str(each.relative_to(TEMPLATES)) for each in TEMPLATES.rglob("*.*"))
+)
+def test_every_template_can_be_read(template: str) -> None:
+    _environment("en").get_template(template)
+    text = Path(TEMPLATES / template).read_text()
+    for part in ("|safe", "style=", "onclick", "javascript:", "{% autoescape"):
+        assert part not in text, f"{template} has {part}: pages have nothing inline and escape every value"

@@ -1,0 +1,1 @@
+"""axe-core, which finds what keeps people with disabilities from using a page."""
