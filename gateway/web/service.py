@@ -32,6 +32,7 @@ from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
 from gateway.usage.retention import UsageDays, UsageRetention
+from gateway.usage.sharing_report import sharing_limits
 from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
@@ -108,6 +109,7 @@ async def serve(
                 cleaner,
                 SigningKeys(database, SecretBox.of(settings)),
                 Pages(Look.of(settings), settings.language, DASHBOARD, settings.dashboard_url),
+                sharing_limits(settings),
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
             private = web.AppRunner(

@@ -23,6 +23,7 @@ from gateway.web.api.products import PRODUCT_ROUTES
 from gateway.web.api.receipts import RECEIPT_ROUTES, WELL_KNOWN_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES
 from gateway.web.api.usage import USAGE_ROUTES
+from gateway.web.api.usage_reports import USAGE_REPORT_ROUTES
 from gateway.web.application import make_application
 from gateway.web.download_urls import TokenTerms, limit_lifetime
 from gateway.web.health import health_routes
@@ -52,6 +53,7 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *MAPPING_ROUTES,
     *CONNECTION_ROUTES,
     *USAGE_ROUTES,
+    *USAGE_REPORT_ROUTES,
     *RECEIPT_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
