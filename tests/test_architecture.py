@@ -24,10 +24,11 @@ LAYERS = (
     ("web.portal",),
     ("web.api", "web.hooks"),
     ("web",),
+    ("mail",),
     ("connections",),
     ("platforms.clients",),
     ("platforms",),
-    ("backup", "orders", "usage"),
+    ("backup", "orders", "usage", "users"),
     ("catalogue",),
     ("tokens",),
     ("products",),
@@ -60,7 +61,11 @@ TOP = "gateway"
 
 PURE = ("http", "platforms", "errors", "manifest", "secrets")
 PURE_MODULES = (
+    "gateway.config.mail_url",
     "gateway.config.units",
+    "gateway.mail.kinds",
+    "gateway.mail.languages",
+    "gateway.mail.verdicts",
     "gateway.orders.email_addresses",
     "gateway.orders.entitlement_rules",
     "gateway.orders.fact_text",
@@ -73,6 +78,11 @@ PURE_MODULES = (
     "gateway.usage.coverage",
     "gateway.usage.downloads",
     "gateway.usage.events",
+    "gateway.users.common_words",
+    "gateway.users.password_rules",
+    "gateway.users.relying_party",
+    "gateway.users.roles",
+    "gateway.web.dashboard.hosts",
 )
 """Pure modules in rooms that are not; the pure rooms may import them."""
 

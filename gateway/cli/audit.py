@@ -22,7 +22,8 @@ def add_audit(root: typer.Typer) -> None:
     ) -> None:
         """Show the latest changes of products, tokens and keys, newest first, and who made them.
 
-        `by` is the id of an API key (from `key list`), or cli. Links that shops make are in `token list`.
+        `by` is the id of an API key (from `key list`), the name of a user of the dashboard, or cli. Links
+        that shops make are in `token list`.
         """
         found = invocation.with_store(lambda store: store.audit.latest(limit))
         rows = [

@@ -1,21 +1,28 @@
-"""`entitlement list | add | override`: what customers may download."""
+"""`entitlement list | show | add | override | link`: what customers may download."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from gateway.cli.options import CLI, Invocation, command, fail
+from gateway.cli.options import CLI, STORE, Invocation, command, fail
 from gateway.cli.orders import Limit
-from gateway.cli.output import show_record, show_table
+from gateway.cli.output import note, show_record, show_table
+from gateway.cli.token_values import ExpiresIn, MaxDownloads, faults_name_flags, link_base, read_lifetime
 from gateway.cli.working import change, look, pages, read_address, read_time
 
 if TYPE_CHECKING:  # slow to import, and --help does not need it
     from gateway.catalogue.catalogue import Catalogue
 
 group = typer.Typer(help="Entitlements: what each customer may download.", no_args_is_help=True)
+
+
+UNKNOWN: Final = "there is no such entitlement (`entitlement list` shows them)"
+EntitlementId = Annotated[
+    str, typer.Argument(metavar="ID", help="The entitlement's id (from `entitlement list`).")
+]
 
 
 class Status(StrEnum):
@@ -86,6 +93,61 @@ def list_(
     invocation.print_result(found, lambda: show_entitlements(found))
 
 
+@command(group, "show", example="download-gateway entitlement show 01m8ha41ekbt8je95d2qs4bga7")
+def show(invocation: Invocation, entitlement: EntitlementId) -> None:
+    """Show one entitlement, and why it is as it is."""
+
+    async def read(catalogue: Catalogue) -> dict[str, Any]:
+        return await _read_one(catalogue, entitlement)
+
+    found = look(invocation, read)
+    invocation.print_result(found, lambda: _show_one(found))
+
+
+@command(
+    group,
+    "link",
+    settings=(*STORE, "public_url", "listen", "mint_default_ttl", "mint_max_ttl"),
+    example="download-gateway entitlement link 01m8ha41ekbt8je95d2qs4bga7 --expires-in 7d",
+)
+def link(
+    invocation: Invocation,
+    entitlement: EntitlementId,
+    version: Annotated[
+        str | None,
+        typer.Argument(metavar="VERSION", help="The version. Default: the active one, else the newest."),
+    ] = None,
+    *,
+    expires_in: ExpiresIn = None,
+    max_downloads: MaxDownloads = None,
+) -> None:
+    """Make a download link for the customer of an entitlement, and print it. It ends with the entitlement."""
+    settings = invocation.settings
+    lifetime = read_lifetime(expires_in, settings)
+    base = link_base(invocation)
+
+    async def work(catalogue: Catalogue) -> dict[str, Any]:
+        from gateway.orders.minting import Terms, mint_from_entitlement  # noqa: PLC0415
+        from gateway.secrets import token_id  # noqa: PLC0415
+        from gateway.web.download_urls import download_url_document  # noqa: PLC0415
+
+        terms = Terms(version, lifetime, {"max_downloads": max_downloads}, base=base)
+        url = await mint_from_entitlement(catalogue.database, catalogue.store, entitlement, terms)
+        what = {"entitlement": entitlement, "token": token_id(url.token), "version": url.version}
+        await catalogue.store.audit.record(CLI, "entitlement.mint", what)
+        file = await catalogue.store.products.only_file(url.manifest)
+        return download_url_document(url.base, url.product, url.version, url.token, url.expires, file)
+
+    with faults_name_flags():
+        made = look(invocation, work)
+
+    def print_link() -> None:
+        typer.echo(made.get("directUrl") or made["downloadUrl"])
+        note(f"{made['productId']} {made['version']}, valid until {made['expiresAt']}")
+
+    invocation.print_result(made, print_link)
+
+
 @command(
     group,
     "add",
@@ -145,9 +207,7 @@ def add(
 )
 def override(
     invocation: Invocation,
-    entitlement: Annotated[
-        str, typer.Argument(metavar="ID", help="The entitlement's id (from `entitlement list`).")
-    ],
+    entitlement: EntitlementId,
     decision: Annotated[
         Decision, typer.Argument(metavar="DECISION", help="grant, revoke, or none to go by the order.")
     ],
@@ -169,7 +229,7 @@ def override(
         async with catalogue.database.writing() as sql:
             known = await override_entitlement(sql, entitlement, chosen, body.reason, now())
         if not known:
-            raise fail("there is no such entitlement (`entitlement list` shows them)")
+            raise fail(UNKNOWN)
         what = {"entitlement": entitlement, "override": word or "none"}
         await catalogue.store.audit.record(CLI, "entitlement.override", what)
         return await _read_one(catalogue, entitlement)
@@ -184,7 +244,8 @@ async def _read_one(catalogue: Catalogue, identifier: str) -> dict[str, Any]:
 
     async with catalogue.database.reading() as sql:
         row = await get_entitlement(sql, identifier)
-    assert row is not None
+    if row is None:
+        raise fail(UNKNOWN)
     return entitlement_document(row)
 
 

@@ -1,17 +1,36 @@
-"""The values of the options of `token`: each is read, or refused with a line that names the option."""
+"""The options of commands that make links. A value is read, or refused with a line that names the option."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Annotated, Final
 
-from gateway.cli.options import fail
-from gateway.config.settings import Settings
+import typer
+
+from gateway.cli.options import Invocation, fail
+from gateway.config.settings import Settings, base_url
 from gateway.config.units import format_duration, parse_duration
 from gateway.errors import ConfigurationError
 from gateway.web.times import parse_time
 
+ExpiresIn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="How long the token is valid from now: seconds, or 90s, 15m, 24h, 7d.",
+        show_default=False,
+    ),
+]
+MaxDownloads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="How often each file may be downloaded: N times its size in bytes, and half more.",
+        show_default=False,
+    ),
+]
 FLAGS: Final = {
     "expiresIn": "--expires-in",
     "expiresAt": "--expires-at",
@@ -77,3 +96,12 @@ def read_pairs(texts: list[str]) -> dict[str, str]:
             raise fail(f"--metadata: {key[:40]!r} is given twice")
         pairs[key] = value
     return pairs
+
+
+def link_base(invocation: Invocation) -> str:
+    """The beginning of a link: from the settings, or from the gateway that runs on this data folder."""
+    from gateway.store.folder import announced_url  # noqa: PLC0415
+
+    settings = invocation.settings
+    is_given = settings.public_url or settings.redis_url or "listen" in invocation.flags
+    return (None if is_given else announced_url(settings.data)) or base_url(settings)

@@ -10,9 +10,28 @@ import typer
 
 from gateway.cli.options import CLI, STORE, YES, Invocation, command, confirm, fail
 from gateway.cli.output import count_of, note, show_record, show_table, show_time
-from gateway.cli.token_caps import BindTo, MaxConnectionRate, MaxConnections, MaxRate, read_caps, show_caps
-from gateway.cli.token_values import faults_name_flags, read_lifetime, read_moment, read_pairs
-from gateway.config.settings import base_url
+from gateway.cli.token_caps import (
+    BindTo,
+    MaxConnectionRate,
+    MaxConnections,
+    MaxRate,
+    NewBindTo,
+    NewConnectionRate,
+    NewConnections,
+    NewRate,
+    read_caps,
+    read_changes,
+    show_caps,
+)
+from gateway.cli.token_values import (
+    ExpiresIn,
+    MaxDownloads,
+    faults_name_flags,
+    link_base,
+    read_lifetime,
+    read_moment,
+    read_pairs,
+)
 from gateway.config.units import format_size
 from gateway.http.links import download_path
 from gateway.secrets import TOKEN_PREFIX, token_id
@@ -28,23 +47,6 @@ group = typer.Typer(help="Download tokens: make, show, revoke and extend them.",
 
 ID_HELP = "The token's id (from `token list`), or the token itself."
 TokenId = Annotated[str, typer.Argument(metavar="ID", help=ID_HELP)]
-ExpiresIn = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        help="How long the token is valid from now: seconds, or 90s, 15m, 24h, 7d.",
-        show_default=False,
-    ),
-]
-MaxDownloads = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="How often each file may be downloaded: N times its size in bytes, and half more.",
-        show_default=False,
-    ),
-]
 
 
 class Status(StrEnum):
@@ -122,7 +124,7 @@ def create(
 
     with faults_name_flags():
         minted, file = invocation.with_store(make)
-    base = _base(invocation)
+    base = link_base(invocation)
     link = base + download_path(minted.token, file)
     urls = {"downloadUrl": f"{base}/download?token={minted.token}"} | ({"directUrl": link} if file else {})
 
@@ -285,16 +287,23 @@ def extend(
     ] = None,
     max_downloads: MaxDownloads = None,
     unlimited: Annotated[bool, typer.Option("--unlimited", help="Remove the limit of downloads.")] = False,
+    max_connections: NewConnections = None,
+    max_rate: NewRate = None,
+    max_connection_rate: NewConnectionRate = None,
+    bind_to: NewBindTo = None,
 ) -> None:
-    """Change when a token expires, or how often it may be used."""
+    """Change when a token expires, how often it may be used, or what else limits it from now on."""
     from gateway.tokens.repository import KEEP  # noqa: PLC0415
 
     if expires_in is not None and expires_at is not None:
         raise fail("--expires-in and --expires-at exclude each other: give one")
     if max_downloads is not None and unlimited:
         raise fail("--max-downloads and --unlimited exclude each other: give one")
-    if expires_in is None and expires_at is None and max_downloads is None and not unlimited:
-        raise fail("nothing to change: give --expires-in, --expires-at, --max-downloads or --unlimited")
+    caps = read_changes(max_connections, max_rate, max_connection_rate, bind_to)
+    if expires_in is None and expires_at is None and max_downloads is None and not unlimited and not caps:
+        raise fail(
+            "nothing to change: give --expires-in, --expires-at, --max-downloads, --unlimited or a limit"
+        )
     settings = invocation.settings
     lifetime = read_lifetime(expires_in, settings) if expires_in is not None else None
     moment = read_moment(expires_at) if expires_at is not None else None
@@ -311,10 +320,12 @@ def extend(
             max_downloads=limit,
             # read_lifetime has already compared an expiry given in seconds with the limit
             max_lifetime=settings.mint_max_ttl if lifetime is None else None,
+            caps=caps,
         )
         changed: dict[str, Any] = {
             "expires": None if expiry is None else token.expires,
             "max_downloads": None if limit is KEEP else str(token.max_downloads),
+            **{f"max_{name}": str(value) for name, value in caps.items()},
         }
         await store.audit.record(CLI, "token.update", {"token": token.id, **changed})
         return token
@@ -357,15 +368,6 @@ def _row(token: TokenRecord) -> tuple[object, ...]:
     limit = "" if token.max_downloads is None else f"max {token.max_downloads}"
     customer = token.email or token.name or ""
     return (token.id, token.product, token.version, token.status, show_time(token.expires), limit, customer)
-
-
-def _base(invocation: Invocation) -> str:
-    """The beginning of a link: from the settings, or from the gateway that runs on this data folder."""
-    from gateway.store.folder import announced_url  # noqa: PLC0415
-
-    settings = invocation.settings
-    is_given = settings.public_url or settings.redis_url or "listen" in invocation.flags
-    return (None if is_given else announced_url(settings.data)) or base_url(settings)
 
 
 def _identifier(which: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel
 
-from gateway.config.readers import at_least, one_of, setting, whole
+from gateway.config.readers import Networks, at_least, one_of, setting, whole
 
 MOST: Final = 1_000_000
 
@@ -32,6 +32,20 @@ class CapSettings(BaseModel):
         600,
         "The same for webhooks whose signature is wrong, for each connection.",
         unit="attempts a minute",
+    )
+    max_address_connections: Annotated[int, whole(0, MOST)] = setting(
+        1000,
+        "How many downloads of one client address (IPv6: /64) may run at once, in all workers of a machine. "
+        "One more is answered 429 `too_many_connections`. The default is a tenth of what one worker takes, "
+        "and enough for sixty people behind one address whose programs open 16 connections each. "
+        "0: any number.",
+        unit="connections an address",
+    )
+    exempt_clients: Networks = setting(
+        (),
+        "Clients for which `max_attempts` and `max_address_connections` do not hold: addresses or networks, "
+        "such as that of an office with many people behind one address.",
+        unit="networks",
     )
     max_token_connections: Annotated[int, whole(0, 10_000)] = setting(
         0,

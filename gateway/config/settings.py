@@ -32,6 +32,7 @@ from gateway.config.cache_settings import CacheSettings
 from gateway.config.caps import CapSettings
 from gateway.config.customer_data import CustomerDataSettings
 from gateway.config.database_url import locate_database
+from gateway.config.mail_settings import MailSettings
 from gateway.config.messages import describe
 from gateway.config.page_settings import PageSettings
 from gateway.config.readers import (
@@ -86,7 +87,9 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, PageSettings, BaseSettings):
+class Settings(
+    CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, MailSettings, PageSettings, BaseSettings
+):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(
@@ -258,7 +261,12 @@ class Settings(CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, 
     @property
     def private_paths(self) -> tuple[Path, ...]:
         """Files and folders of the gateway, beside `data`, that are never served."""
-        paths = [self.tls_key, self.cache_path, *locate_database(self.database_url, self.data).files]
+        paths = [
+            self.tls_key,
+            self.cache_path,
+            self.mail_password_file,
+            *locate_database(self.database_url, self.data).files,
+        ]
         if self.access_log not in ("-", "off"):
             paths.append(Path(self.access_log))
         return tuple(path for path in paths if path is not None)

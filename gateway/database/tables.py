@@ -1,4 +1,6 @@
-"""The tables, but for those of usage (usage_tables.py). `migrations/` makes them; a test compares the two.
+"""The tables, but for those of usage (usage_tables.py) and mails (mail_tables.py).
+
+`migrations/` makes them; a test compares the two.
 
 Rules:
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -30,12 +33,13 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.database import metadata, usage_tables
+from gateway.database import mail_tables, metadata, usage_tables
 from gateway.database.types import Json, Moment
 
 METADATA: Final = metadata.METADATA
 USAGE: Final = (usage_tables.TOKEN, usage_tables.DOWNLOAD)
 """Two of the tables of usage: whoever imports this module has all tables in METADATA."""
+OUTBOX_MAIL: Final = mail_tables.OUTBOX_MAIL
 
 
 def _id(name: str = "id") -> Column[str]:
@@ -155,6 +159,7 @@ CONNECTION: Final = Table(
     _moment("last_refused", nullable=True),  # a delivery with a bad signature
     Column("refused", Integer, nullable=False, server_default="0"),
     _text("last_error", nullable=True),
+    _flag("mail"),  # whether buyers get a mail once there is something to download
 )
 
 MAPPING: Final = Table(
@@ -217,6 +222,7 @@ ORDER: Final = Table(
     Column("details", Json, nullable=False),  # what else is shown: amounts, the purchase's address, …
     _moment("created"),
     _moment("updated"),
+    _moment("ready", nullable=True),  # when there was something of it to download first
     _moment("erased", nullable=True),  # the person was; the same order sent again brings nobody back
     UniqueConstraint("source", "external_id"),
     Index(None, "placed", "id"),
@@ -328,6 +334,45 @@ LINK: Final = Table(
     _moment("expires"),
     _moment("ended", nullable=True),  # when its token was revoked
     Index(None, "entitlement_id", "expires"),
+)
+
+# --- Who works here: gateway/users/ ---
+
+USER: Final = Table(
+    "user",
+    METADATA,
+    _id(),
+    _text("login", unique=True),  # the name in the form that is compared
+    _text("name"),
+    _text("role"),  # owner, staff
+    _text("password", nullable=True),  # Argon2id, with its salt and parameters; NULL: passkeys only
+    _moment("created"),
+    _moment("password_changed", nullable=True),
+    _moment("seen", nullable=True),  # signed in last
+)
+
+PASSKEY: Final = Table(
+    "passkey",
+    METADATA,
+    _text("id", primary_key=True),  # the credential's, in base64url
+    _reference("user_id", "user.id", index=True),
+    _text("name"),
+    Column("public_key", LargeBinary, nullable=False),  # COSE
+    Column("sign_count", BigInteger, nullable=False),
+    _moment("created"),
+    _moment("used", nullable=True),
+)
+
+USER_LINK: Final = Table(
+    "user_link",
+    METADATA,
+    Column("hash", String(64), primary_key=True),  # SHA-256 of the secret in the link
+    _text("purpose"),  # setup, invite, reset
+    _text("role"),
+    _reference("user_id", "user.id", nullable=True, index=True),  # whose password a reset link sets
+    _text("by"),  # who made it
+    _moment("created"),
+    _moment("expires"),
 )
 
 AUDIT: Final = Table(

@@ -29,6 +29,7 @@ from aiohttp import hdrs
 
 from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.authorise import Authorisation
+from gateway.dataplane.client_limits import ClientLimits
 from gateway.dataplane.delivery.batched_span import BatchedSpan, send_in_batch
 from gateway.dataplane.delivery.relay import Relay
 from gateway.dataplane.delivery.transfer import Transfer, send_at_once
@@ -85,6 +86,7 @@ class Downloads:
         counters: Counters,
         guard: AttemptGuard,
         limits: TokenLimits,
+        clients: ClientLimits,
         transfers: Transfers,
     ) -> None:
         self._claims = claims
@@ -102,6 +104,7 @@ class Downloads:
         self._guard = guard
         self._over = guard.over
         self._limits = limits
+        self._clients = clients
         self._transfers = transfers
 
     def begin(self, exchange: Exchange) -> None:
@@ -294,20 +297,24 @@ class Downloads:
         caps: Caps | None,
     ) -> None:
         """Send a plan, which may take a while. The reserved bytes are leased until the delivery ends."""
+        client = self._clients.begin(exchange)
         held = None
-        if caps is not None and not exchange.begun:
-            held = await self._limits.begin(exchange.token_id, delivery, caps)
-        self._transfers.begin(exchange.token_id, delivery)
-        self._count(DOWNLOADS_RUNNING)
         try:
-            if reservation is not None:
-                reservation.lease_to(delivery, plan)
-            await delivery.run(plan)
+            if caps is not None and not exchange.begun:
+                held = await self._limits.begin(exchange.token_id, delivery, caps)
+            self._transfers.begin(exchange.token_id, delivery)
+            self._count(DOWNLOADS_RUNNING)
+            try:
+                if reservation is not None:
+                    reservation.lease_to(delivery, plan)
+                await delivery.run(plan)
+            finally:
+                self._count(DOWNLOADS_RUNNING, -1)
+                self._transfers.end(delivery)
+                if held is not None:
+                    held.end()
         finally:
-            self._count(DOWNLOADS_RUNNING, -1)
-            self._transfers.end(delivery)
-            if held is not None:
-                held.end()
+            self._clients.end(client)
 
     def _count_sent(self, exchange: Exchange, amount: int) -> None:
         """Count what was sent of a file. amount: bytes that the answer promised, or 0."""

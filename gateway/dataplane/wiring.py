@@ -15,6 +15,7 @@ from gateway.config.storages import LocalSettings
 from gateway.dataplane.access_log import AccessLog
 from gateway.dataplane.attempt_guard import AttemptGuard
 from gateway.dataplane.authorise import Authorisation
+from gateway.dataplane.client_limits import ClientLimits
 from gateway.dataplane.download import Downloads
 from gateway.dataplane.ending import Endings
 from gateway.dataplane.event_log import EventLog
@@ -38,6 +39,7 @@ from gateway.runtime.metrics import (
     STORE_REPLY,
     Counters,
 )
+from gateway.runtime.running_counts import RunningCounts
 from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.key_names import EVENT_STREAMS
 from gateway.store.scripts import SCRIPTS
@@ -86,7 +88,7 @@ def build_worker(
     )
     topology.call_when_timed(partial(counters.observe, STORE_REPLY))
     claims = Claims(topology)
-    proxies = TrustedProxies(settings.trusted_proxies)
+    proxies = TrustedProxies(settings.trusted_proxies, settings.exempt_clients)
 
     def client(exchange: Exchange) -> str:
         return proxies.client(exchange.connection.peer, exchange.headers, exchange.forwarded)
@@ -133,6 +135,7 @@ def build_worker(
         counters,
         guard,
         token_limits,
+        ClientLimits(RunningCounts(settings.max_address_connections, attempts), proxies),
         transfers,
     )
     recorder = Recorder(counters, access_log, event_log)

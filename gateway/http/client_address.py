@@ -64,9 +64,13 @@ _PAIR: Final = re.compile(
 
 
 class TrustedProxies:
-    """The front proxies whose fields are believed: the setting `trusted_proxies`."""
+    """The front proxies whose fields are believed: the setting `trusted_proxies`.
 
-    def __init__(self, networks: Networks) -> None:
+    exempt: clients that are not counted by `client_group`: the setting `exempt_clients`.
+    """
+
+    def __init__(self, networks: Networks, exempt: Networks = ()) -> None:
+        self._exempt = tuple(unmapped_network(network) for network in exempt)
         self._networks = tuple(unmapped_network(network) for network in networks)
         self._trusts_host = lru_cache(maxsize=CACHE_ENTRIES)(self._is_inside)
         self._nearest = lru_cache(maxsize=CACHE_ENTRIES)(self._find_nearest)  # saves 2 µs a line of the log
@@ -101,11 +105,13 @@ class TrustedProxies:
     def client_group(self, peer: Peer, headers: CIMultiDictProxy[str], said: str = "") -> str:
         """Return what counts as one client: its IPv4 address, or the /64 of its IPv6 address.
 
-        Empty where nobody knows which client it is: behind a trusted proxy that names none. The arguments are
-        those of `client`.
+        Empty where nobody knows which client it is, behind a trusted proxy that names none, and for clients
+        that are exempt. The arguments are those of `client`.
         """
         host = self.client(peer, headers, said)
         if not host or (self.trusts(peer) and self._trusts_host(host)):
+            return ""
+        if self._exempt and _is_inside(host, self._exempt):
             return ""
         return address_group(host)
 
@@ -134,8 +140,12 @@ class TrustedProxies:
         return _walk(host, list_nodes(said), self._trusts_host)
 
     def _is_inside(self, host: str) -> bool:
-        address = read_node(host.partition("%")[0])
-        return address is not None and any(address in network for network in self._networks)
+        return _is_inside(host, self._networks)
+
+
+def _is_inside(host: str, networks: Networks) -> bool:
+    address = read_node(host.partition("%")[0])
+    return address is not None and any(address in network for network in networks)
 
 
 @lru_cache(maxsize=CACHE_ENTRIES)

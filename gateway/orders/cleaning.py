@@ -42,6 +42,7 @@ TABLES: Final = (
     "token",
     "download",
     "usage_customer",
+    "outbox_mail",
 )
 """What an erasure changes."""
 PAUSES: Final = 10.0

@@ -12,7 +12,7 @@ from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
-from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, SEAT
+from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, OUTBOX_MAIL, SEAT
 from gateway.database.types import new_id
 from gateway.database.usage_tables import DOWNLOAD, TOKEN
 from gateway.orders.email_addresses import AddressError, normalise
@@ -110,8 +110,15 @@ async def move_customer(sql: AsyncConnection, identifier: str, email: str, writt
             )
         )
         return identifier
-    of_usage = (TOKEN.c.customer, DOWNLOAD.c.customer)
-    for column in (ORDER.c.customer_id, ORDER.c.recipient_id, ENTITLEMENT.c.customer_id, *of_usage):
+    columns = (
+        ORDER.c.customer_id,
+        ORDER.c.recipient_id,
+        ENTITLEMENT.c.customer_id,
+        OUTBOX_MAIL.c.customer_id,
+        TOKEN.c.customer,
+        DOWNLOAD.c.customer,
+    )
+    for column in columns:
         await sql.execute(update(column.table).where(column == identifier).values({column.name: other}))
     await sql.execute(delete(CUSTOMER).where(CUSTOMER.c.id == identifier))
     return other

@@ -45,10 +45,13 @@ TABLE_BYTES: Final = -(-(_SECRET_BYTES + 16 * ROWS) // mmap.PAGESIZE) * mmap.PAG
 _COUNTED: Final = 0xFFFFFFFF
 
 
-def new_table() -> int:
-    """Make the memory of a table. Processes that inherit the descriptor count together."""
+def new_table(more: int = 0) -> int:
+    """Make the memory of a table. Processes that inherit the descriptor count together.
+
+    more: bytes behind the table, for something else (running_counts.py).
+    """
     memory = os.memfd_create("gateway-attempts")
-    os.ftruncate(memory, TABLE_BYTES)
+    os.ftruncate(memory, TABLE_BYTES + more)
     os.pwrite(memory, os.urandom(_SECRET_BYTES), 0)
     return memory
 
@@ -60,11 +63,11 @@ class AttemptTable:
     """
 
     def __init__(self, memory: int | None = None) -> None:
-        own = new_table() if memory is None else memory
-        self._map = mmap.mmap(own, TABLE_BYTES)
-        if memory is None:
-            os.close(own)
-        self._secret = self._map[:_SECRET_BYTES]
+        self.descriptor: Final = new_table() if memory is None else os.dup(memory)
+        """Of the memory: open as long as the table is used."""
+        self._map = mmap.mmap(self.descriptor, TABLE_BYTES)
+        self.secret: Final = self._map[:_SECRET_BYTES]
+        """The key of the hashes, which all processes have."""
         self._numbers = memoryview(self._map).cast("Q")
 
     def add(self, name: str, now: int) -> tuple[int, int]:
@@ -72,7 +75,7 @@ class AttemptTable:
 
         now: seconds of the monotonic clock, which is the same for all processes of a machine.
         """
-        digest = blake2b(name.encode("utf-8", "replace"), digest_size=8, key=self._secret).digest()
+        digest = blake2b(name.encode("utf-8", "replace"), digest_size=8, key=self.secret).digest()
         (key,) = struct.unpack("<Q", digest)
         numbers = self._numbers
         first = _FIRST + key % _GROUPS * WAYS * 2
@@ -99,6 +102,7 @@ class AttemptTable:
         """Unmap the memory. It must not be used afterwards."""
         self._numbers.release()
         self._map.close()
+        os.close(self.descriptor)
 
 
 class Attempts:

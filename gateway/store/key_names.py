@@ -32,6 +32,8 @@
                                  (a stream) has the latest batches that could not be applied
     dg:session:{HASH}   hash     who is signed in to pages: kind, subject, agent, created, seen, ends (ms).
                                  HASH: SHA-256 of what the cookie holds. The key lives for the idle time
+    dg:challenge:{HASH} string   what a passkey of one browser is to sign next; it is read once, and lives for
+                                 some minutes. HASH: SHA-256 of what only this browser has
     dg:sessions:{K:S}   zset     the sessions of one subject S of a kind K, and when each ends at last (ms)
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
@@ -111,6 +113,11 @@ def events_aside_key(number: int) -> str:
 def session_key(digest: str) -> str:
     """The key of a session, by the SHA-256 (64 hex digits) of what its cookie holds."""
     return f"dg:session:{{{digest}}}"
+
+
+def challenge_key(digest: str) -> str:
+    """The key of a browser's challenge, by the SHA-256 (64 hex digits) of what only the browser has."""
+    return f"dg:challenge:{{{digest}}}"
 
 
 def sessions_key(kind: str, subject: str) -> str:

@@ -18,6 +18,7 @@ from gateway.store.key_names import (
     PRODUCTS_KEY,
     TOKEN_INDEX_KEY,
     api_key_key,
+    challenge_key,
     idempotency_record_key,
     manifest_key,
     old_key_key,
@@ -50,6 +51,7 @@ TRIALS: Final[dict[str, Command]] = {
     "setrange": ("SETRANGE", PROBE_KEY, 0, ""),
     "del": ("DEL", PROBE_KEY),
     "pexpireat": ("PEXPIREAT", PROBE_KEY, 1),
+    "getdel": ("GETDEL", PROBE_KEY),
     "hget": ("HGET", PROBE_KEY, "max"),
     "hmget": ("HMGET", PROBE_KEY, "max"),
     "hgetall": ("HGETALL", PROBE_KEY),
@@ -104,6 +106,7 @@ KEY_TRIALS: Final[dict[str, str]] = {
     TOKEN_INDEX_KEY: TOKEN_INDEX_KEY,
     "dg:events:*": "dg:events:{probe}",
     "dg:session:*": session_key("probe"),
+    "dg:challenge:*": challenge_key("probe"),
     "dg:sessions:*": sessions_key("probe", "probe"),
     "dg:idem:*": idempotency_record_key("probe"),
 }

@@ -54,7 +54,7 @@ class ChildInput:
     """The supervisor's process id."""
 
     attempts: int | None = None
-    """The memory in which the processes of a service count refused attempts (see `runtime.attempts`)."""
+    """The memory in which the processes of a service count together (see `runtime.running_counts`)."""
     passed: list[int] = field(default_factory=list)
     """The sockets on which it takes what workers pass on."""
 
@@ -103,7 +103,7 @@ class ChildContext:
     """The service calls it in its event loop, once it accepts connections. From then on it is watched."""
 
     attempts: AttemptTable | None = None
-    """Counts of refused attempts, which all workers of this machine share."""
+    """Counts of refused attempts, and behind them of what runs, which all workers of this machine share."""
     passed: list[socket.socket] = field(default_factory=list)
     """Like `sockets`: those on which it takes the requests that workers pass on."""
 

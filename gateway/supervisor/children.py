@@ -119,7 +119,7 @@ class ChildStarter:
 
     program: Sequence[str] = PROGRAM
     attempts: int | None = None
-    """The memory of an AttemptTable (`runtime.attempts`), which every child inherits."""
+    """The memory in which workers count together (`runtime.running_counts`), which every child inherits."""
 
     children: set[Child] = field(default_factory=set)
     """All children that run, including those that drain."""

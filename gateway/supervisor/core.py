@@ -29,9 +29,9 @@ from typing import Any, Final, TypeAlias
 from gateway.config.settings import LISTENERS, Settings
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.runtime import log, signals
-from gateway.runtime.attempts import new_table
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import Totals
+from gateway.runtime.running_counts import new_memory
 from gateway.store.embedded import EmbeddedStore
 from gateway.supervisor.children import (
     PROGRAM,
@@ -96,7 +96,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._stop, self._end_now, self._hang_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
         reaper = Reaper(loop)
-        attempts = new_table()
+        attempts = new_memory()
         self._starter = ChildStarter(
             reaper, self._totals, self._store.descriptors if self._store else (), self._program, attempts
         )

@@ -109,7 +109,7 @@ SERVICES: Final = (
     Service(
         name="web",
         runner="gateway.web.service:run",
-        arguments=("settings", "sockets", "passed", "ready"),
+        arguments=("settings", "sockets", "passed", "ready", "counters"),
         listen="dashboard_listen",
         command="serve-web",
         help="Run the admin API, and take webhooks of shops. Ends at Ctrl-C or SIGTERM.",

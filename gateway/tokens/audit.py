@@ -5,11 +5,12 @@
     {…, "level": "warning", "event": "refused", "status": 403, "code": "forbidden", "by": "0123456789abcdef",
      "client": "10.0.0.7", "method": "GET", "path": "/api/products", "unreported": 0}
 
-`by` is the id of an API key (`key list` shows its name), "cli" for a command, and null for a caller whose key
-is unknown. Each service writes its lines to the log, whatever `log_level` is. Commands write none, nor does
-`up` of what it publishes itself: they print for a person what they have done. All changes but the links that
-a mint key makes are also kept in the store, for all machines together, the last KEPT of them: a link has its
-key's id in its own record, and thousands of links would soon push out everything else.
+`by` is the id of an API key (`key list` shows its name), the name of a user of the dashboard, "cli" for a
+command, and null for a caller whose key is unknown. Each service writes its lines to the log, whatever
+`log_level` is. Commands write none, nor does `up` of what it publishes itself: they print for a person what
+they have done. All changes but the links that a mint key makes are also kept in the store, for all machines
+together, the last KEPT of them: a link has its key's id in its own record, and thousands of links would soon
+push out everything else.
 
 Strangers can cause any number of 401s, so the lines about refusals have a budget (runtime/line_budget.py).
 The next line says how many were left out.
@@ -18,6 +19,7 @@ The next line says how many were left out.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -37,13 +39,22 @@ _log = logging.getLogger("gateway.audit")
 _log.setLevel(logging.INFO)
 
 
+SCANNED: Final = 1000
+"""Changes that are read at once while some are searched for."""
+_POSITION: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
+
+
 class Change(NamedTuple):
-    """One change. time: ms since 1970 UTC by the store's clock. what: names and values, all text."""
+    """One change. time: ms since 1970 UTC by the store's clock. what: names and values, all text.
+
+    id: its place in the trail.
+    """
 
     time: int
     action: str
     by: str
     what: dict[str, str]
+    id: str = ""
 
 
 class AuditTrail:
@@ -75,12 +86,34 @@ class AuditTrail:
     async def latest(self, limit: int) -> list[Change]:
         """The latest changes that are kept, the newest first. Raises StoreUnavailable."""
         entries = await self._client.call("XREVRANGE", AUDIT_KEY, "+", "-", "COUNT", limit)
-        found = []
-        for identifier, given in entries:
-            fields = dict(given)
-            moment = int(identifier.partition("-")[0])
-            found.append(Change(moment, fields.pop("action", ""), fields.pop("by", ""), fields))
-        return found
+        return [_read(*entry) for entry in entries]
+
+    async def search(self, limit: int, *, before: str = "", action: str = "", by: str = "") -> list[Change]:
+        """The latest changes that are kept and fit, the newest first. Raises StoreUnavailable.
+
+        before: the id of a change; those before it. action: the beginning of an action's name, such as
+        `product`. by: a part of who made it.
+        """
+        end = f"({before}" if _POSITION.fullmatch(before) else "+"
+        found: list[Change] = []
+        while len(found) < limit:
+            entries = await self._client.call("XREVRANGE", AUDIT_KEY, end, "-", "COUNT", SCANNED)
+            changes = [_read(*entry) for entry in entries]
+            found += [
+                each
+                for each in changes
+                if each.action.startswith(action) and by.casefold() in each.by.casefold()
+            ]
+            if len(entries) < SCANNED:
+                break
+            end = f"({changes[-1].id}"
+        return found[:limit]
+
+
+def _read(identifier: str, given: Any) -> Change:
+    fields = dict(given)
+    moment = int(identifier.partition("-")[0])
+    return Change(moment, fields.pop("action", ""), fields.pop("by", ""), fields, identifier)
 
 
 class RefusalLog:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -23,11 +24,13 @@ from gateway.config.settings import Settings, base_url
 from gateway.connections.desk import ConnectionDesk
 from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
+from gateway.mail.desk import MailDesk
 from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.orders.retention import Days, Retention
 from gateway.pages.look import Look
 from gateway.runtime.background import running
+from gateway.runtime.metrics import Counters
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
@@ -60,13 +63,14 @@ def run(
     sockets: list[socket.socket],
     ready: Callable[[], None],
     passed: Sequence[socket.socket] = (),
+    counters: Counters | None = None,
 ) -> None:
     """Answer requests on the listening sockets until SIGTERM, finish what is under way, and return.
 
     settings.redis_url must be set. ready: called once connections are accepted. passed: the sockets on which
     the public part is served.
     """
-    run_service("web", partial(serve, passed=passed), settings, sockets, ready, _log)
+    run_service("web", partial(serve, passed=passed, counters=counters), settings, sockets, ready, _log)
 
 
 @asynccontextmanager
@@ -75,6 +79,7 @@ async def serve(
     sockets: list[socket.socket],
     settings: Settings,
     passed: Sequence[socket.socket] = (),
+    counters: Counters | None = None,
 ) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
     location = locate_database(settings.database_url, settings.data)
@@ -87,6 +92,7 @@ async def serve(
             desk = ConnectionDesk(
                 database, SecretBox.of(settings), enforcer.wake, allow_loopback=settings.loopback_shops
             )
+            mails = MailDesk.of(settings, database, counters, print_link)
             catalogue = Catalogue(database, store)
             cleaner = Cleaner(database, store.client)
             days = Days(
@@ -107,6 +113,7 @@ async def serve(
                 desk,
                 settings.data,
                 cleaner,
+                mails.mailer,
                 SigningKeys(database, SecretBox.of(settings)),
                 Pages(Look.of(settings), settings.language, DASHBOARD, settings.dashboard_url),
                 sharing_limits(settings),
@@ -123,6 +130,7 @@ async def serve(
                 Server(public, passed, settings, _log),
                 running(enforcer.run()),
                 running(desk.run()),
+                running(mails.sender.run()),
                 running(cleaner.run()),
                 running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
@@ -134,6 +142,12 @@ async def serve(
                     yield
                 finally:
                     context.stop.set()
+
+
+def print_link(line: str) -> None:
+    """Print a link for signing in, which only a trial on one machine does. It must not be in the log."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def make_public_root(

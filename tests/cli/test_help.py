@@ -40,7 +40,7 @@ def test_these_are_the_commands() -> None:
         "key create", "key list", "key revoke",
         "order add", "order import", "order list", "order show",
         "customer list", "customer show", "customer export", "customer erase", "customer move",
-        "entitlement list", "entitlement add", "entitlement override",
+        "entitlement list", "entitlement add", "entitlement override", "entitlement show", "entitlement link",
         "connection add", "connection list", "connection show", "connection change", "connection remove",
         "connection test", "connection events", "connection replay",
         "connection mappings", "connection map", "connection unmap", "unmapped",

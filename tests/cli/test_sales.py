@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,9 @@ def test_an_order_is_told_listed_and_shown(gateway: Gateway, store: StoreServer)
         (["customer", "erase", "jo", "-y"], "EMAIL: the address must have"),
         (["entitlement", "add", "jo@example.com", "what", "--reason", "x"], "there is no such product"),
         (["entitlement", "override", "0" * 26, "revoke"], "there is no such entitlement"),
+        (["entitlement", "show", "0" * 26], "there is no such entitlement"),
+        (["entitlement", "link", "0" * 26], "there is no such entitlement"),
+        (["entitlement", "link", "0" * 26, "--expires-in", "0"], "--expires-in: must be at least 1 second"),
         (["order", "import", "nothing.csv"], "nothing.csv: "),
         (["order", "import", "."], ". is a folder"),
         (["order", "import", "x.csv", "--source", "A"], "--source: must be"),
@@ -117,12 +121,19 @@ def test_what_a_customer_has_is_shown_overridden_exported_moved_and_erased(
     assert "by hand" in people
 
     drums = next(each for each in shown["entitlements"] if each["productId"] == "drums")
+    assert gateway.json("entitlement", "show", drums["id"]) == drums
+    made = gateway.json("entitlement", "link", drums["id"], "--max-downloads", "2", "--expires-in", "2d")
+    assert (made["productId"], "/download" in made["downloadUrl"]) == ("drums", True)
+    printed = gateway.run("entitlement", "link", drums["id"]).stdout
+    assert re.search(r"^https?://\S+/download[/?]\S*ct_", printed)
+    assert "does not open such a version" in gateway.fault("entitlement", "link", drums["id"], "9.9")
     revoked = gateway.json("entitlement", "override", drums["id"], "revoke", "--reason", "abuse")
     assert (revoked["status"], revoked["reasons"], revoked["reason"]) == (
         "revoked",
         ["seller_revoked"],
         "abuse",
     )
+    assert "is suspended or revoked" in gateway.fault("entitlement", "link", drums["id"])
     assert gateway.json("entitlement", "list", "--status", "revoked", "--product", "drums") == [revoked]
     assert gateway.json("entitlement", "override", drums["id"], "none")["status"] == "active"
 

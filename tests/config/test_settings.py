@@ -83,7 +83,8 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "cors_origins": ["https://a"], "open_files": 9, "access_log": "off", "log_level": "debug",
         "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB", "loopback_shops": True,
-            "max_attempts": 1, "max_key_attempts": 2, "max_hook_attempts": 3, "max_token_connections": 4,
+        "max_attempts": 1, "max_key_attempts": 2, "max_hook_attempts": 3, "max_token_connections": 4,
+        "max_address_connections": 5, "exempt_clients": ["10.0.0.0/8"],
         "max_token_rate": 5, "max_connection_rate": 6, "token_binding": "network",
         "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
         "secrets_key": "/k", "secrets_old_key": "11" * 32, "retention_inbox": 1, "retention_events": 2,
@@ -93,6 +94,9 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "seller_name": "Shop", "seller_logo": "/logo.svg", "seller_colour": "#ff0000",
         "seller_links": ["Imprint=https://shop.example/imprint"], "language": "de",
         "dashboard_url": "https://dashboard.example",
+        "mail_url": "smtps://u:p@x", "mail_password_file": "/p", "mail_ca": "/a", "mail_from": "A <a@x.example>",
+        "mail_reply_to": "b@x.example", "mail_timeout": 2.5, "mail_per_minute": 5, "mail_per_recipient": 6,
+        "mail_new_versions": True, "mail_files": 7, "retention_mails": 8,
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"
     texts = {
@@ -565,6 +569,11 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
         "secrets_old_key",
         "dashboard_url",
         "seller_logo",
+        "mail_url",
+        "mail_password_file",
+        "mail_ca",
+        "mail_from",
+        "mail_reply_to",
         "storage",
     }
     assert changed <= own

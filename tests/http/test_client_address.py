@@ -297,3 +297,22 @@ def test_what_clients_invent_is_not_kept() -> None:
 )
 def test_one_client_is_an_address_or_a_network(client: str, group: str) -> None:
     assert address_group(client) == group
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "group"),
+    [
+        (("198.51.100.9", 1), "", ""),
+        (("198.51.101.9", 1), "", "198.51.101.9"),
+        (PROXY, "198.51.100.7", ""),
+        (PROXY, "::ffff:198.51.100.7", ""),
+        (PROXY, "2001:db8:5::1", ""),
+        (PROXY, "2001:db8:6::1", "2001:db8:6::/64"),
+        (STRANGER, "198.51.100.7", "203.0.113.9"),
+        (PROXY, "", ""),
+    ],
+)
+def test_exempt_clients_are_nobody(peer: Peer, said: str, group: str) -> None:
+    exempt = ("::ffff:198.51.100.0/120", "2001:db8:5::/48")
+    proxies = TrustedProxies((ip_network("10.0.0.0/8"),), tuple(ip_network(each) for each in exempt))
+    assert proxies.client_group(peer, listed(), said) == group

@@ -30,9 +30,9 @@ import redis
 from gateway.config.settings import Settings
 from gateway.http.file_names import media_type
 from gateway.manifest import Manifest, ManifestFile
-from gateway.runtime.attempts import new_table
 from gateway.runtime.listeners import Listener
 from gateway.runtime.metrics import FAULTS, Counters, new_block
+from gateway.runtime.running_counts import new_memory
 from gateway.secrets import new_token, token_id
 from gateway.store.key_names import token_key
 from gateway.supervisor.child import ChildInput
@@ -280,7 +280,7 @@ class Plane:
         listener.grow(self.settings.workers)
         self.address = ("127.0.0.1", listener.address.port)
         self.path = listener.address.path
-        self._attempts = new_table()
+        self._attempts = new_memory()
         started = [self._spawn(slot, listener) for slot in range(self.settings.workers)]
         for worker, ready in started:
             self.workers.append(worker)

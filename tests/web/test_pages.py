@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.control_plane import Api
 
-PAGE = "/dashboard/"
+PAGE = "/dashboard/first-visit"
+"""A page that needs no sign-in."""
 
 
 async def get(api: Api, path: str, method: str = "GET", **options: Any) -> tuple[int, str, Any]:

@@ -13,6 +13,8 @@ from gateway.platforms.reconciliation import Cursor
 
 PAUSE: Final = 0.3
 """Seconds. Lemon Squeezy allows 300 requests a minute."""
+_TYPE: Final = "application/vnd.api+json"
+"""It asks for both fields with every request (docs.lemonsqueezy.com/api)."""
 
 
 def access(key: str, _shop: str | None, _live: bool, _loopback: bool) -> Access:
@@ -22,7 +24,7 @@ def access(key: str, _shop: str | None, _live: bool, _loopback: bool) -> Access:
         "https://api.lemonsqueezy.com",
         key,
         PAUSE,
-        headers=(("Accept", "application/vnd.api+json"),),
+        headers=(("Accept", _TYPE), ("Content-Type", _TYPE)),
     )
 
 

@@ -15,7 +15,8 @@ from gateway.platforms.interface import Message
 from gateway.platforms.reconciliation import Cursor
 from gateway.platforms.shopify import PLATFORM, TOPIC
 
-VERSION: Final = "2026-01"
+VERSION: Final = "2026-10"
+"""Shopify knows a version for a year, and then answers as its oldest one (docs/api/usage/versioning)."""
 PAUSE: Final = 0.5
 """Seconds. A shop allows two requests a second."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from gateway.catalogue.catalogue import Catalogue
 from gateway.connections.desk import ConnectionDesk
 from gateway.database.engine import Database
+from gateway.mail.mailer import Mailer
 from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
@@ -28,8 +29,8 @@ class AdminContext:
 
     enforcer: ends the tokens of what was revoked; it is woken after each commit that may revoke. base_url:
     what public URLs begin with. desk: what works for connections to platforms. data: the folder of the
-    setting. cleaner: writes files anew after somebody was erased. signing: the keys of receipts. pages: how a
-    receipt looks as a page. sharing: from when on a link looks shared.
+    setting. cleaner: writes files anew after somebody was erased. mailer: sends mails. signing: the keys of
+    receipts. pages: how a receipt looks as a page. sharing: from when on a link looks shared.
 
     stop: set when the service stops, so that files are not read to their end. reading: held by the one
     request that reads files; others wait, because they would only slow each other and the downloads down.
@@ -45,6 +46,7 @@ class AdminContext:
     desk: ConnectionDesk
     data: Path
     cleaner: Cleaner
+    mailer: Mailer
     signing: SigningKeys
     pages: Pages
     sharing: SharingLimits

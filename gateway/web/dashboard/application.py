@@ -1,4 +1,4 @@
-"""`/dashboard` as an application that the web process mounts at PREFIX."""
+"""`/dashboard` as an application that the web process mounts at PREFIX. SCREENS has all of its pages."""
 
 from __future__ import annotations
 
@@ -9,29 +9,57 @@ from aiohttp import web
 
 from gateway.config.settings import Settings
 from gateway.pages.look import Look
+from gateway.users.hashing import PasswordHashes
+from gateway.users.repository import UserRepository
 from gateway.web.api.context import AdminContext
+from gateway.web.dashboard.attempts import SignInLines
+from gateway.web.dashboard.audit import AUDIT_SCREENS
 from gateway.web.dashboard.context import DashboardContext
-from gateway.web.pages import Page, Pages, make_pages
-from gateway.web.sessions import Cookie, Sessions
+from gateway.web.dashboard.doors import DOORS
+from gateway.web.dashboard.frame import EVERYBODY, Screen, show
+from gateway.web.pages import Pages, make_pages
+from gateway.web.sessions import DAY, Cookie, Sessions
 
 PREFIX: Final = "/dashboard"
+IDLE_DAYS: Final = 7
+LONGEST_DAYS: Final = 30
+"""A session of a user ends sooner than a customer's: it may do more."""
 
 
 async def show_welcome(request: web.Request, context: DashboardContext) -> web.StreamResponse:
     """Show the first page."""
-    return context.pages.respond(request, "dashboard/welcome.html")
+    return await context.show(request, "dashboard/welcome.html")
 
 
-PAGES: Final = (Page("GET", "/", show_welcome),)
+SCREENS: Final[tuple[Screen, ...]] = (
+    show("/", show_welcome, EVERYBODY),
+    *DOORS,
+    *AUDIT_SCREENS,
+)
+"""Every page. tests/web/dashboard/test_frame.py walks through all of them."""
 
 
 def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logger) -> web.Application:
     """Make the application. Raises ConfigurationError for a logo that cannot be used."""
     pages = Pages(Look.of(settings), settings.language, PREFIX, settings.dashboard_url)
+    secure = (settings.dashboard_url or "").startswith("https://")
+    hashes = PasswordHashes()
     context = DashboardContext(
         pages,
         work,
-        Sessions(work.store.client, "user"),
-        Cookie("user", secure=(settings.dashboard_url or "").startswith("https://")),
+        Sessions(work.store.client, "user", IDLE_DAYS * DAY, LONGEST_DAYS * DAY),
+        Cookie("user", secure=secure),
+        Cookie("passkey", secure=secure),
+        UserRepository(work.database),
+        hashes,
+        SignInLines(settings.trusted_proxies),
+        settings.dashboard_url,
+        frozenset(screen.path for screen in SCREENS if screen.method == "GET"),
     )
-    return make_pages(PAGES, context, logger, pages)
+    application = make_pages(SCREENS, context, logger, pages)
+
+    async def stop(_application: web.Application) -> None:
+        hashes.close()
+
+    application.on_cleanup.append(stop)
+    return application

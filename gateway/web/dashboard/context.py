@@ -2,18 +2,133 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
 
+from aiohttp import web
+
+from gateway.store.key_names import session_key
+from gateway.usage.csv_cells import lines
+from gateway.users.hashing import PasswordHashes
+from gateway.users.repository import UserRepository
 from gateway.web.api.context import AdminContext
+from gateway.web.dashboard.attempts import SignInLines
+from gateway.web.dashboard.visitors import find_visitor, visitor_of
 from gateway.web.pages import Pages
 from gateway.web.sessions import Cookie, Sessions
+
+MAX_NOTICE: Final = 1000
+"""Characters of a notice: it may quote a name."""
+NOTICE: Final = "notice"
+"""The field of a session that has what the next page says. A text of ours; never a secret."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a page says above its content. kind: good, warn or bad."""
+
+    text: str
+    kind: str = "good"
 
 
 @dataclass(frozen=True)
 class DashboardContext:
-    """work: the parts of the process, such as the database. sessions, cookie: of users."""
+    """work: the parts of the process, such as the database. sessions, cookie: of users.
+
+    challenge_cookie: of a browser that signs in by a passkey. lines: limits of attempts.
+    url: the setting `dashboard_url`. paths: of the rows of the table, for the navigation.
+    """
 
     pages: Pages
     work: AdminContext
     sessions: Sessions
     cookie: Cookie
+    challenge_cookie: Cookie
+    users: UserRepository
+    hashes: PasswordHashes
+    lines: SignInLines
+    url: str | None
+    paths: frozenset[str] = frozenset()
+
+    async def show(
+        self,
+        request: web.Request,
+        template: str,
+        status: int = 200,
+        *,
+        notice: Notice | None = None,
+        **values: Any,
+    ) -> web.Response:
+        """Answer with a page, for whoever is signed in. notice: one of this very answer.
+
+        Raises StoreUnavailable.
+        """
+        visitor = find_visitor(request)
+        if visitor is not None and notice is None:
+            notice = await self._take_notice(visitor.session.id)
+        path = request.path.removeprefix(self.pages.prefix)
+        return self.pages.respond(
+            request,
+            template,
+            status,
+            user=None if visitor is None else visitor.user,
+            here=path,
+            has_page=self.paths.__contains__,
+            notice=notice,
+            query=self.query,
+            asked=request.query,
+            **values,
+        )
+
+    async def go(
+        self, request: web.Request, path: str, notice: str = "", kind: str = "good", **values: Any
+    ) -> web.Response:
+        """Send the browser to a page that shows a notice. Raises StoreUnavailable.
+
+        notice: a text of the catalogue; values: for its %(names)s.
+        """
+        if notice:
+            text = self.say(request, notice, **values)
+            content = json.dumps({"text": text[:MAX_NOTICE], "kind": kind})
+            await self.work.store.client.call(
+                "HSET", session_key(visitor_of(request).session.id), NOTICE, content
+            )
+        return self.pages.redirect(path)
+
+    def say(self, request: web.BaseRequest, text: str, **values: Any) -> str:
+        """A text of the catalogue in the reader's language. values: for its %(names)s."""
+        found = self.pages.gettext(request, text)
+        return found % values if values else found
+
+    def csv(
+        self, name: str, columns: Iterable[str], rows: Iterable[Iterable[str | int | None]]
+    ) -> web.Response:
+        """Answer with a table as a file. For what fits into memory: a list of some thousand rows."""
+        fields = {
+            "Content-Type": "text/csv; charset=utf-8; header=present",
+            "Content-Disposition": f'attachment; filename="{name}.csv"',
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return web.Response(body=lines([columns]) + lines(rows), headers=fields)
+
+    def query(self, **changes: Any) -> str:
+        """The query of a URL. What is empty is left out."""
+        return query_of(changes)
+
+    async def _take_notice(self, session: str) -> Notice | None:
+        key = session_key(session)
+        found = await self.work.store.client.call("HGET", key, NOTICE)
+        if not found:
+            return None
+        await self.work.store.client.call("HDEL", key, NOTICE)
+        content = json.loads(found)
+        return Notice(content["text"], content["kind"])
+
+
+def query_of(values: Mapping[str, Any]) -> str:
+    """The query of a URL. What is empty is left out."""
+    return urlencode([(name, str(value)) for name, value in values.items() if value not in (None, "")])

@@ -61,7 +61,7 @@ def test_the_table() -> None:
     assert [kind for kind, client in CLIENTS.items() if client.needs_shop] == ["shopify", "woocommerce"]
     assert access("paddle").base == "https://api.paddle.com"
     assert CLIENTS["paddle"].access("k", None, False, False).base == "https://sandbox-api.paddle.com"
-    assert access("shopify", shop="acme.myshopify.com").base == "https://acme.myshopify.com/admin/api/2026-01"
+    assert access("shopify", shop="acme.myshopify.com").base == "https://acme.myshopify.com/admin/api/2026-10"
     for kind in ("shopify", "woocommerce"):
         for shop in (None, "", "http://shop.example"):
             with pytest.raises(ApiRefused):
@@ -150,7 +150,7 @@ async def test_shopifys_orders_by_its_links() -> None:
             headers={"Link": previous if second else link},
         )
 
-    found, _, queries = await walk("shopify", {"/admin/api/2026-01/orders.json": answer})
+    found, _, queries = await walk("shopify", {"/admin/api/2026-10/orders.json": answer})
     assert types("shopify", found) == ["orders/updated"] * 2
     assert queries[1] == {"limit": "50", "page_info": "abc/1=="}
     assert queries[0]["status"] == "any"

@@ -1,0 +1,17 @@
+// What pages do beside what their HTML does: copying a text. Everything works without it.
+"use strict";
+if (navigator.clipboard) {
+  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+}
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) {
+    const label = button.textContent;
+    await navigator.clipboard.writeText(button.parentElement.querySelector("input").value);
+    button.textContent = button.dataset.done;
+    setTimeout(() => { button.textContent = label; }, 2000);
+  }
+});
+document.addEventListener("focusin", (event) => {
+  if (event.target.matches(".copy input")) event.target.select();
+});

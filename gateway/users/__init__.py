@@ -1,0 +1,1 @@
+"""Who may sign in to the dashboard: users, their passwords and passkeys, and the links that make users."""
