@@ -24,6 +24,8 @@ from gateway.cli import (
     serving,
     tokens,
     usage_reports,  # noqa: F401
+    webhook_deliveries,  # noqa: F401
+    webhooks,
 )
 from gateway.cli.audit import add_audit
 from gateway.cli.backups import add_backups
@@ -72,6 +74,7 @@ root.add_typer(orders.group, name="order")
 root.add_typer(customers.group, name="customer")
 root.add_typer(entitlements.group, name="entitlement")
 root.add_typer(connections.group, name="connection")
+root.add_typer(webhooks.group, name="webhook")
 root.add_typer(database.group, name="database")
 add_unmapped(root)
 add_check(root)

@@ -63,3 +63,9 @@ class CustomerDataSettings(BaseModel):
         "How long usage has the networks and programs of clients; afterwards only the kind of program.",
         unit="days",
     )
+    retention_webhooks: Annotated[int, _DAYS] = setting(
+        30,
+        "How long the log of outgoing webhooks is kept, to look into it and to send again. What waits to be "
+        "sent stays.",
+        unit="days",
+    )

@@ -34,6 +34,7 @@ from gateway.runtime.metrics import Counters
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
+from gateway.usage.lapses import Lapses
 from gateway.usage.retention import UsageDays, UsageRetention
 from gateway.usage.sharing_report import sharing_limits
 from gateway.usage.token_copies import TokenCopies
@@ -51,6 +52,7 @@ from gateway.web.portal.application import PREFIX as PORTAL
 from gateway.web.portal.application import make_portal
 from gateway.web.server import STOP_SECONDS, Server, run_service
 from gateway.web.signing_keys import SigningKeys
+from gateway.webhooks.desk import WebhookDesk
 
 _log = logging.getLogger("gateway.web")
 
@@ -68,7 +70,7 @@ def run(
     """Answer requests on the listening sockets until SIGTERM, finish what is under way, and return.
 
     settings.redis_url must be set. ready: called once connections are accepted. passed: the sockets on which
-    the public part is served.
+    the public part is served. counters: of this process.
     """
     run_service("web", partial(serve, passed=passed, counters=counters), settings, sockets, ready, _log)
 
@@ -93,6 +95,7 @@ async def serve(
                 database, SecretBox.of(settings), enforcer.wake, allow_loopback=settings.loopback_shops
             )
             mails = MailDesk.of(settings, database, counters, print_link)
+            webhooks = WebhookDesk.of(settings, database, counters)
             catalogue = Catalogue(database, store)
             cleaner = Cleaner(database, store.client)
             days = Days(
@@ -114,6 +117,7 @@ async def serve(
                 settings.data,
                 cleaner,
                 mails.mailer,
+                webhooks,
                 SigningKeys(database, SecretBox.of(settings)),
                 Pages(Look.of(settings), settings.language, DASHBOARD, settings.dashboard_url),
                 sharing_limits(settings),
@@ -131,12 +135,14 @@ async def serve(
                 running(enforcer.run()),
                 running(desk.run()),
                 running(mails.sender.run()),
+                running(webhooks.run()),
                 running(cleaner.run()),
                 running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
                 running(EventReader(database, store.client).run()),
                 running(UsageRetention(database, store.client, usage_days).run()),
                 running(TokenCopies(database, store.client).run()),
+                running(Lapses(database, store.client).run()),
             ):
                 try:
                     yield

@@ -47,6 +47,8 @@ def test_these_are_the_commands() -> None:
         "database status", "database migrate", "backup", "restore",
         "usage", "usage export", "usage never-downloaded", "usage shared",
         "token receipt", "token signing-key",
+        "webhook add", "webhook list", "webhook show", "webhook change", "webhook rotate", "webhook enable",
+        "webhook disable", "webhook remove", "webhook test", "webhook deliveries", "webhook replay",
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from gateway.web.api.receipts import RECEIPT_ROUTES, WELL_KNOWN_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES
 from gateway.web.api.usage import USAGE_ROUTES
 from gateway.web.api.usage_reports import USAGE_REPORT_ROUTES
+from gateway.web.api.webhooks import WEBHOOK_ROUTES
 from gateway.web.application import make_application
 from gateway.web.download_urls import TokenTerms, limit_lifetime
 from gateway.web.health import health_routes
@@ -53,6 +54,7 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *MAPPING_ROUTES,
     *CONNECTION_ROUTES,
     *USAGE_ROUTES,
+    *WEBHOOK_ROUTES,
     *USAGE_REPORT_ROUTES,
     *RECEIPT_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
@@ -89,6 +91,8 @@ def _document(max_ttl: int) -> dict[str, Any]:
             "entitlementId": ID_PATTERN,
             "connectionId": ID_PATTERN,
             "eventId": ID_PATTERN,
+            "webhookId": ID_PATTERN,
+            "deliveryId": ID_PATTERN,
         },
     )
 
