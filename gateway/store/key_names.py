@@ -28,7 +28,8 @@
                                  that its user learns why it is refused
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
-                                 dg:events:{N}:bytes counts the bytes that wait
+                                 dg:events:{N}:bytes counts the bytes that wait, and dg:events:{N}:aside
+                                 (a stream) has the latest batches that could not be applied
     dg:job:{ID}         string   long work that a page has asked for, as JSON (web/jobs.py)
     dg:jobs             zset     the ids of these jobs, by the moments (ms) when they were asked for
     dg:session:{HASH}   hash     who is signed in to pages: kind, subject, agent, created, seen, ends (ms).
@@ -110,6 +111,11 @@ def old_key_key(digest: str) -> str:
 def events_key(number: int) -> str:
     """The key of a stream of events. number: any, such as a worker's: its remainder chooses the stream."""
     return f"dg:events:{{{number % EVENT_STREAMS}}}"
+
+
+def events_aside_key(number: int) -> str:
+    """The key of a stream of batches that were set aside; it has the same hash tag as the other stream."""
+    return f"{events_key(number)}:aside"
 
 
 def job_key(identifier: str) -> str:

@@ -129,7 +129,7 @@ UNTRIED: Final = ("subscribe",)
 
 COMMANDS: Final = tuple(sorted((*TRIALS, *TEMPORARY, *UNTRIED)))
 OPTIONAL: Final = {
-    "xtrim": "changes that are older than `retention.audit` leave the store",
+    "xtrim": "what is older than `retention.audit` or `retention.addresses` leaves the store",
     "bgrewriteaof": "an erased customer leaves the append-only file at once",
     "info": "`check` looks at version, memory and persistence",
     "config|get": "`check` looks at snapshots",
