@@ -66,6 +66,7 @@ from gateway.config.sources import (
     toml_path,
 )
 from gateway.config.storages import LocalSettings, StorageSettings, explain
+from gateway.config.trace_settings import TraceSettings
 from gateway.config.usage_settings import UsageSettings
 from gateway.errors import ConfigurationError
 from gateway.runtime.addresses import Address
@@ -86,7 +87,15 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
     return min(DEFAULT_TTL, int(values.get("mint_max_ttl", DEFAULT_TTL)))
 
 
-class Settings(CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, PageSettings, BaseSettings):
+class Settings(
+    CapSettings,
+    CacheSettings,
+    CustomerDataSettings,
+    UsageSettings,
+    TraceSettings,
+    PageSettings,
+    BaseSettings,
+):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
     model_config = SettingsConfigDict(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.__main__ import main
-from bench.events import EVENTS_A_DOWNLOAD, EventsPlan, EventSource, measure
+from bench.events import EVENTS_A_DOWNLOAD, EventSource, EventsPlan, measure
 from bench.flood import address, request
 from bench.testbed.machine import find_redis
 from gateway.http.client_address import address_group
