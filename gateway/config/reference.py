@@ -156,6 +156,11 @@ EXAMPLES: Final = {
     "public_url": "https://downloads.example.com",
     "dashboard_url": "https://dashboard.example.com",
     "seller_logo": "/etc/gateway/logo.svg",
+    "mail_url": "smtp://USER:PASSWORD@mail.example.com:587",
+    "mail_password_file": "/etc/gateway/mail-password",
+    "mail_ca": "/etc/gateway/mail-ca.pem",
+    "mail_from": "Example Shop <shop@example.com>",
+    "mail_reply_to": "help@example.com",
     "mint_default_ttl": 86400,
     "root": "/srv/downloads",
     "accel_prefix": "/_protected/files/",
@@ -175,7 +180,7 @@ EXAMPLES: Final = {
 }
 """Values for settings whose default is not a constant."""
 
-KINDS: Final = ("path", "URL", "address", "CIDRs", "origins", "size", "links")
+KINDS: Final = ("path", "URL", "address", "CIDRs", "origins", "size", "links", "address of mail")
 """Units that describe a text, in contrast to those that a number counts."""
 
 

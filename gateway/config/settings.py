@@ -32,6 +32,7 @@ from gateway.config.cache_settings import CacheSettings
 from gateway.config.caps import CapSettings
 from gateway.config.customer_data import CustomerDataSettings
 from gateway.config.database_url import locate_database
+from gateway.config.mail_settings import MailSettings
 from gateway.config.messages import describe
 from gateway.config.page_settings import PageSettings
 from gateway.config.readers import (
@@ -66,8 +67,7 @@ from gateway.config.sources import (
     toml_path,
 )
 from gateway.config.storages import LocalSettings, StorageSettings, explain
-from gateway.config.trace_settings import TraceSettings
-from gateway.config.usage_settings import UsageSettings
+from gateway.config.trace_settings import ReportSettings
 from gateway.errors import ConfigurationError
 from gateway.runtime.addresses import Address
 from gateway.runtime.descriptors import FOR_FILES, FOR_OBJECTS
@@ -88,13 +88,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
 
 
 class Settings(
-    CapSettings,
-    CacheSettings,
-    CustomerDataSettings,
-    UsageSettings,
-    TraceSettings,
-    PageSettings,
-    BaseSettings,
+    CapSettings, CacheSettings, CustomerDataSettings, ReportSettings, MailSettings, PageSettings, BaseSettings
 ):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 
@@ -146,6 +140,11 @@ class Settings(
         False,
         "Whether the address of a shop, whose API is asked, may be http:// on this machine. Others must be "
         "https://.",
+    )
+    loopback_webhooks: Switch = setting(
+        False,
+        "Whether outgoing webhooks may be sent to this machine: to localhost, by http:// or https://, on any "
+        "port. All others are sent by https:// to addresses of the internet only.",
     )
     listen: ListenAddress = setting(
         "0.0.0.0:8080", "Where downloads are served: HOST:PORT, [IPV6]:PORT or unix:PATH.", unit=UNIT_ADDRESS
@@ -267,7 +266,12 @@ class Settings(
     @property
     def private_paths(self) -> tuple[Path, ...]:
         """Files and folders of the gateway, beside `data`, that are never served."""
-        paths = [self.tls_key, self.cache_path, *locate_database(self.database_url, self.data).files]
+        paths = [
+            self.tls_key,
+            self.cache_path,
+            self.mail_password_file,
+            *locate_database(self.database_url, self.data).files,
+        ]
         if self.access_log not in ("-", "off"):
             paths.append(Path(self.access_log))
         return tuple(path for path in paths if path is not None)

@@ -1,4 +1,4 @@
-"""The settings of traces: a part of `Settings` (settings.py)."""
+"""The settings of traces, and with those of usage a part of `Settings` (settings.py)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator
 
 from gateway.config.readers import Endpoint, setting
+from gateway.config.usage_settings import UsageSettings
 
 
 def _share(value: object) -> float:
@@ -34,3 +35,7 @@ class TraceSettings(BaseModel):
         "Where traces are sent: the collector's URL for OTLP over HTTP, without /v1/traces.",
         unit="URL",
     )
+
+
+class ReportSettings(UsageSettings, TraceSettings):
+    """What is told of requests: events of usage, and traces."""

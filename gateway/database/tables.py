@@ -1,4 +1,6 @@
-"""The tables, but for those of usage (usage_tables.py). `migrations/` makes them; a test compares the two.
+"""The tables, but for those of usage, mails and outgoing webhooks (…_tables.py beside this module).
+
+`migrations/` makes them; a test compares the two.
 
 Rules:
 
@@ -31,12 +33,13 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.database import metadata, usage_tables
+from gateway.database import mail_tables, metadata, usage_tables, webhook_tables
 from gateway.database.types import Json, Moment
 
 METADATA: Final = metadata.METADATA
-USAGE: Final = (usage_tables.TOKEN, usage_tables.DOWNLOAD)
-"""Two of the tables of usage: whoever imports this module has all tables in METADATA."""
+OTHERS: Final = (usage_tables.TOKEN, webhook_tables.WEBHOOK)
+"""Whoever imports this module has all tables in METADATA."""
+OUTBOX_MAIL: Final = mail_tables.OUTBOX_MAIL
 
 
 def _id(name: str = "id") -> Column[str]:
@@ -156,6 +159,7 @@ CONNECTION: Final = Table(
     _moment("last_refused", nullable=True),  # a delivery with a bad signature
     Column("refused", Integer, nullable=False, server_default="0"),
     _text("last_error", nullable=True),
+    _flag("mail"),  # whether buyers get a mail once there is something to download
 )
 
 MAPPING: Final = Table(
@@ -218,6 +222,7 @@ ORDER: Final = Table(
     Column("details", Json, nullable=False),  # what else is shown: amounts, the purchase's address, …
     _moment("created"),
     _moment("updated"),
+    _moment("ready", nullable=True),  # when there was something of it to download first
     _moment("erased", nullable=True),  # the person was; the same order sent again brings nobody back
     UniqueConstraint("source", "external_id"),
     Index(None, "placed", "id"),

@@ -42,6 +42,9 @@ TABLES: Final = (
     "token",
     "download",
     "usage_customer",
+    "webhook_event",
+    "outbox_webhook",
+    "outbox_mail",
 )
 """What an erasure changes."""
 PAUSES: Final = 10.0

@@ -12,7 +12,7 @@ from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
-from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, SEAT
+from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, OUTBOX_MAIL, SEAT
 from gateway.database.types import new_id
 from gateway.orders.email_addresses import AddressError, normalise
 
@@ -109,7 +109,13 @@ async def move_customer(sql: AsyncConnection, identifier: str, email: str, writt
             )
         )
         return identifier
-    for column in (ORDER.c.customer_id, ORDER.c.recipient_id, ENTITLEMENT.c.customer_id):
+    columns = (
+        ORDER.c.customer_id,
+        ORDER.c.recipient_id,
+        ENTITLEMENT.c.customer_id,
+        OUTBOX_MAIL.c.customer_id,
+    )
+    for column in columns:
         await sql.execute(update(column.table).where(column == identifier).values({column.name: other}))
     await sql.execute(delete(CUSTOMER).where(CUSTOMER.c.id == identifier))
     return other

@@ -195,6 +195,7 @@ class OrderSnapshot(Content):
     total: Money | None = None
     lines: tuple[Line, ...] | None = None
     beside: bool = False
+    mail: bool = False
 
     @property
     def rank(self) -> tuple[int, ...]:

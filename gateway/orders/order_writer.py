@@ -20,8 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.database.statements import insert
 from gateway.database.tables import ENTITLEMENT, LINE_ITEM, ORDER, ORDER_LINE, ORDER_REFERENCE
 from gateway.database.types import new_id
+from gateway.orders.announcing import announce_paid, announce_revoked
 from gateway.orders.customer_store import keep_customer, normal_or_none
 from gateway.orders.entitlement_rules import (
+    EntitlementStatus,
     Grant,
     Granted,
     Override,
@@ -35,6 +37,7 @@ from gateway.orders.facts import INVOICE, Alias, Money, Person, Reference, order
 from gateway.orders.knowledge import OrderFacts, collect
 from gateway.orders.mapping_store import mappings_for
 from gateway.orders.order_rules import LineState, OrderState, decide
+from gateway.orders.ready_mail import note_ready
 
 NOTHING: Final = Granted((), {}, ())
 PAYMENTS: Final = ("payment_intent", "charge")
@@ -92,11 +95,25 @@ async def _write_one(
     found = await mappings_for(sql, source.connection_id, items)
     granted = NOTHING if main else grant(state, found)
     lines = await _write_lines(sql, order_id, state.lines, granted, is_new=row is None)
+    await announce_paid(
+        sql,
+        (order_id, source.name),
+        None if row is None else row.status,
+        state.status,
+        state.snapshot,
+        customer=recipient,
+        products=(each.share.product_id for each in granted.grants),
+        lines=len(state.lines),
+        told=(bool(main), beside),
+        moment=moment,
+    )
     if recipient is None:
         return Written(("customer",) if state.paid and not main else ()), beside
-    await _write_entitlements(
+    is_ready = await _write_entitlements(
         sql, _Owner(order_id, recipient, state.snapshot.test), lines, granted, moment, is_new=row is None
     )
+    if is_ready and (row is None or (row.ready is None and row.erased is None)):
+        await note_ready(sql, order_id, source.name, state.snapshot, recipient, [*main, *beside], moment)
     return Written(("mapping",) if granted.unmapped else ()), beside
 
 
@@ -302,8 +319,8 @@ async def _write_entitlements(
     moment: int,
     *,
     is_new: bool,
-) -> None:
-    """Write what the lines grant, and revoke what they grant no more."""
+) -> bool:
+    """Write what the lines grant, and revoke what they grant no more. Returns whether something is active."""
     known: dict[tuple[str, str], Row[Any]] = {}
     if not is_new:
         rows = await sql.execute(
@@ -313,10 +330,12 @@ async def _write_entitlements(
         )
         known = {(row.line_id, row.product_id): row for row in rows}
     new: list[dict[str, Any]] = []
+    is_ready = False
     for each in granted.grants:
         line_id = lines[each.line_id]
         row = known.pop((line_id, each.share.product_id), None)
         values = _grant_values(owner, each, row)
+        is_ready = is_ready or values["status"] == EntitlementStatus.ACTIVE
         if row is None:
             new.append(
                 {
@@ -338,6 +357,7 @@ async def _write_entitlements(
         if row.line_id in lines.values():
             reason = SAME_PURCHASE if granted is NOTHING else MAPPING_CHANGED
         await update_entitlement(sql, row, standing_values(removed(reason), row.override, row.bought), moment)
+    return is_ready
 
 
 def _grant_values(owner: _Owner, given: Grant, row: Row[Any] | None) -> dict[str, Any]:
@@ -371,6 +391,7 @@ async def update_entitlement(
         await sql.execute(
             update(ENTITLEMENT).where(ENTITLEMENT.c.id == row.id).values(**values, updated=moment)
         )
+        await announce_revoked(sql, row, values, moment)
 
 
 def _money(money: Money | None) -> dict[str, str] | None:

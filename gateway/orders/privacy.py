@@ -29,6 +29,7 @@ from gateway.database.tables import (
     ORDER,
     ORDER_LINE,
     ORDER_REFERENCE,
+    OUTBOX_MAIL,
     SEAT,
 )
 from gateway.orders.cleaning import ask_to_clean
@@ -186,6 +187,10 @@ async def erase_customer(
         .values(enforced=ERASED, reason=None, updated=moment)
     )
     await sql.execute(delete(CUSTOMER_EMAIL).where(CUSTOMER_EMAIL.c.customer_id == identifier))
+    to_them = OUTBOX_MAIL.c.customer_id == identifier
+    await sql.execute(
+        delete(OUTBOX_MAIL).where(to_them | OUTBOX_MAIL.c.recipient.in_(sorted(traces.addresses)))
+    )
     await sql.execute(update(CUSTOMER).where(CUSTOMER.c.id == identifier).values(name=None, erased=moment))
 
 

@@ -145,6 +145,34 @@ EVENTS_DROPPED: Final = _declare(
     "usage_events_dropped_total",
     "Events of usage that were lost, because there was no room or they were damaged.",
 )
+WEBHOOKS_WAITING: Final = _declare(
+    "webhook_deliveries_waiting", "Webhooks that wait to be sent, for the first time or again.", gauge=True
+)
+WEBHOOKS_DISABLED: Final = _declare(
+    "webhooks_disabled", "Endpoints of webhooks that are disabled.", gauge=True
+)
+WEBHOOK_ATTEMPTS: Final[dict[str, int]] = {
+    outcome: _declare(
+        "webhook_attempts_total",
+        "Attempts to send a webhook, by what followed: it was delivered, will be repeated, or has failed.",
+        f'outcome="{outcome}"',
+    )
+    for outcome in ("delivered", "repeated", "failed")
+}
+"""The index of an outcome."""
+MAIL_KINDS: Final = ("sign_in", "address_change", "address_changed", "seat", "ready", "version", "test")
+_MAIL_OUTCOMES: Final = ("sent", "retried", "failed", "dropped")
+MAILS: Final[dict[tuple[str, str], int]] = {
+    (kind, outcome): _declare(
+        "mails_total", "Mails by kind and by what became of them.", f'kind="{kind}",outcome="{outcome}"'
+    )
+    for kind in MAIL_KINDS
+    for outcome in _MAIL_OUTCOMES
+}
+"""The index of a kind and an outcome. Retried are attempts after which a mail still waits."""
+MAILS_WAITING: Final = _declare(
+    "mails_waiting", "Mails that wait in the outbox. Every machine shows all of them.", gauge=True
+)
 FAULTS: Final = _declare("faults_total", "Unexpected exceptions. The log has each of them.")
 
 RESPONSE_OTHER: Final = _declare("responses_total", "Responses by status.", 'status="other"')

@@ -29,10 +29,13 @@
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
                                  dg:events:{N}:bytes counts the bytes that wait
+    dg:job:{ID}         string   long work that a page has asked for, as JSON (web/jobs.py)
+    dg:jobs             zset     the ids of these jobs, by the moments (ms) when they were asked for
     dg:session:{HASH}   hash     who is signed in to pages: kind, subject, agent, created, seen, ends (ms).
                                  HASH: SHA-256 of what the cookie holds. The key lives for the idle time
     dg:challenge:{HASH} string   what a passkey of one browser is to sign next; it is read once, and lives for
                                  some minutes. HASH: SHA-256 of what only this browser has
+    dg:notice:{HASH}    string   what the next page of a session says, JSON; it is read once. Never a secret
     dg:sessions:{K:S}   zset     the sessions of one subject S of a kind K, and when each ends at last (ms)
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
@@ -50,6 +53,7 @@ PRODUCTS_KEY: Final = "dg:products"
 CATALOGUE_KEY: Final = "dg:catalogue"
 AUDIT_KEY: Final = "dg:audit"
 TOKEN_INDEX_KEY: Final = "dg:tokens"  # noqa: S105 - the name of a key
+JOBS_KEY: Final = "dg:jobs"
 EVENT_STREAMS: Final = 4
 """How many streams of events there are, so that they may lie on several servers."""
 API_KEY_PATTERN: Final = "dg:key:*"
@@ -104,6 +108,11 @@ def events_key(number: int) -> str:
     return f"dg:events:{{{number % EVENT_STREAMS}}}"
 
 
+def job_key(identifier: str) -> str:
+    """The key of a job."""
+    return f"dg:job:{{{identifier}}}"
+
+
 def session_key(digest: str) -> str:
     """The key of a session, by the SHA-256 (64 hex digits) of what its cookie holds."""
     return f"dg:session:{{{digest}}}"
@@ -112,6 +121,11 @@ def session_key(digest: str) -> str:
 def challenge_key(digest: str) -> str:
     """The key of a browser's challenge, by the SHA-256 (64 hex digits) of what only the browser has."""
     return f"dg:challenge:{{{digest}}}"
+
+
+def notice_key(digest: str) -> str:
+    """The key of what the next page of a session says. digest: as for `session_key`."""
+    return f"dg:notice:{{{digest}}}"
 
 
 def sessions_key(kind: str, subject: str) -> str:

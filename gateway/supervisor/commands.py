@@ -54,6 +54,8 @@ def run_service(
             _log.info(
                 service.log_text, extra={"url": url} | ({"health": f"{health.url}/healthz"} if health else {})
             )
+            if lines := await _announcements([listening], running.settings):
+                _print_lines(*lines)
 
         running.supervise(announce)
     return 0
@@ -90,12 +92,14 @@ def run_up(
 
             async def announce() -> None:
                 published = await publish_products(planned, running.settings, running.store_url)
+                announced = await _announcements(listening, running.settings)
                 lifetime = running.settings.mint_default_ttl / 3600
                 _print_lines(
                     f"Downloads at {base_url(running.settings)}. "
                     f"A link for each product, valid for {lifetime:g} h:",
                     "",
                     *describe_products(published, running.settings, downloads.address),
+                    *announced,
                     *_describe_services(listening, running.settings),
                     f"Health and metrics at {health.url}/healthz and {health.url}/metrics. "
                     "Ctrl-C ends everything.",
@@ -282,6 +286,15 @@ def _interruptible() -> Iterator[None]:
         finally:
             for signum, handler in former.items():
                 signal.signal(signum, handler)
+
+
+async def _announcements(services: Sequence[ListeningService], settings: Settings) -> list[str]:
+    """What services have to say to a person once they run, such as a link that works once."""
+    lines: list[str] = []
+    for each in services:
+        if (announce := each.service.load_announcer()) is not None:
+            lines += await announce(settings, each.listener.url)
+    return lines
 
 
 def _describe_services(services: Sequence[ListeningService], settings: Settings) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -23,13 +24,16 @@ from gateway.config.settings import Settings, base_url
 from gateway.connections.desk import ConnectionDesk
 from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
+from gateway.mail.desk import MailDesk
 from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.orders.retention import Days, Retention
 from gateway.runtime.background import running
+from gateway.runtime.metrics import Counters
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
+from gateway.usage.lapses import Lapses
 from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
@@ -43,6 +47,7 @@ from gateway.web.pages import moved
 from gateway.web.portal.application import PREFIX as PORTAL
 from gateway.web.portal.application import make_portal
 from gateway.web.server import STOP_SECONDS, Server, run_service
+from gateway.webhooks.desk import WebhookDesk
 
 _log = logging.getLogger("gateway.web")
 
@@ -55,13 +60,14 @@ def run(
     sockets: list[socket.socket],
     ready: Callable[[], None],
     passed: Sequence[socket.socket] = (),
+    counters: Counters | None = None,
 ) -> None:
     """Answer requests on the listening sockets until SIGTERM, finish what is under way, and return.
 
     settings.redis_url must be set. ready: called once connections are accepted. passed: the sockets on which
-    the public part is served.
+    the public part is served. counters: of this process.
     """
-    run_service("web", partial(serve, passed=passed), settings, sockets, ready, _log)
+    run_service("web", partial(serve, passed=passed, counters=counters), settings, sockets, ready, _log)
 
 
 @asynccontextmanager
@@ -70,6 +76,7 @@ async def serve(
     sockets: list[socket.socket],
     settings: Settings,
     passed: Sequence[socket.socket] = (),
+    counters: Counters | None = None,
 ) -> AsyncIterator[None]:
     """Answer on the sockets while the context is entered; leaving it finishes the requests under way."""
     location = locate_database(settings.database_url, settings.data)
@@ -82,6 +89,8 @@ async def serve(
             desk = ConnectionDesk(
                 database, SecretBox.of(settings), enforcer.wake, allow_loopback=settings.loopback_shops
             )
+            mails = MailDesk.of(settings, database, counters, print_link)
+            webhooks = WebhookDesk.of(settings, database, counters)
             catalogue = Catalogue(database, store)
             cleaner = Cleaner(database, store.client)
             days = Days(
@@ -101,6 +110,8 @@ async def serve(
                 desk,
                 settings.data,
                 cleaner,
+                mails.mailer,
+                webhooks,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
             private = web.AppRunner(
@@ -114,16 +125,25 @@ async def serve(
                 Server(public, passed, settings, _log),
                 running(enforcer.run()),
                 running(desk.run()),
+                running(mails.sender.run()),
+                running(webhooks.run()),
                 running(cleaner.run()),
                 running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
                 running(EventReader(database, store.client).run()),
                 running(TokenCopies(database, store.client).run()),
+                running(Lapses(database, store.client).run()),
             ):
                 try:
                     yield
                 finally:
                     context.stop.set()
+
+
+def print_link(line: str) -> None:
+    """Print a link for signing in, which only a trial on one machine does. It must not be in the log."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def make_public_root(

@@ -46,4 +46,6 @@ def test_every_template_can_be_read(template: str) -> None:
     _environment("en").get_template(template)
     text = Path(TEMPLATES / template).read_text()
     for part in ("|safe", "style=", "onclick", "javascript:", "{% autoescape"):
+        if part == "style=" and template.startswith("mail/"):
+            continue  # mail programs know no style sheets
         assert part not in text, f"{template} has {part}: pages have nothing inline and escape every value"

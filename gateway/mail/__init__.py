@@ -1,0 +1,1 @@
+"""Mails: an outbox in the database, what mails say, and how they leave."""
