@@ -50,7 +50,6 @@ COVERED_BY = {
     "dataplane.delivery.paced": "dataplane/test_token_rates",
     "tokens.binding": "dataplane/test_token_limits",
     "tokens.deliveries": "tokens/test_leases",
-    "tokens.places": "dataplane/test_token_limits",
     "tokens.transfers": "dataplane/test_token_limits",
     "cli.tokens": "cli/test_commands",
     "config.page_settings": "pages/test_look",
