@@ -25,6 +25,7 @@ from gateway.dataplane.health import HealthAndPreflight
 from gateway.dataplane.manifest_cache import ManifestCache
 from gateway.dataplane.passing import Passing
 from gateway.dataplane.resolve import Resolver
+from gateway.dataplane.running_list import RunningList
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.dataplane.token_limits import TokenLimits
@@ -121,6 +122,7 @@ def build_worker(
     token_limits = TokenLimits(topology, places, proxies, default)
     transfers = Transfers(topology)
     takeovers.on_revoked = transfers.break_off
+    takeovers.on_asked = RunningList(transfers, topology, client).answer
     downloads = Downloads(
         claims,
         leases,
