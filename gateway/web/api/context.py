@@ -15,6 +15,7 @@ from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
+from gateway.webhooks.desk import WebhookDesk
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class AdminContext:
 
     enforcer: ends the tokens of what was revoked; it is woken after each commit that may revoke. base_url:
     what public URLs begin with. desk: what works for connections to platforms. data: the folder of the
-    setting. cleaner: writes files anew after somebody was erased. mailer: sends mails.
+    setting. cleaner: writes files anew after somebody was erased. mailer: sends mails. webhooks: what works
+    for outgoing ones.
 
     stop: set when the service stops, so that files are not read to their end. reading: held by the one
     request that reads files; others wait, because they would only slow each other and the downloads down.
@@ -43,6 +45,7 @@ class AdminContext:
     data: Path
     cleaner: Cleaner
     mailer: Mailer
+    webhooks: WebhookDesk
     stop: threading.Event = field(default_factory=threading.Event)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
