@@ -88,6 +88,8 @@ COVERED_BY = {
     "web.dashboard.customer_changes": "web/dashboard/test_customers",
     "web.dashboard.as_customer": "web/dashboard/test_customers",
     "mail.again": "web/dashboard/test_customers",
+    "web.dashboard.live": "web/dashboard/test_usage",
+    "dataplane.running_list": "usage/test_running",
     "web.dashboard.figures": "web/dashboard/test_usage",
     "web.dashboard.work": "web/dashboard/test_frame",
     "database.metadata": "database/test_migrating",
