@@ -46,7 +46,7 @@ def add_check(root: typer.Typer) -> None:
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Do not check every published file.")] = False,
     ) -> int:
-        """Check settings, database, webhooks, store, storages and front proxy; exits with 1 if one fails."""
+        """Check settings, database, webhooks, store, storages, front proxy; exits with 1 if one fails."""
         findings = list(find_all(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = documents(findings)

@@ -76,8 +76,8 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
 
     async def stop(_application: web.Application) -> None:
         hashes.close()
-        await health.stop()
         await jobs.stop()
+        await health.stop()
 
     application.on_cleanup.append(stop)
     return application

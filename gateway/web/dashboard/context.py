@@ -53,8 +53,9 @@ class DashboardContext:
     """work: the parts of the process, such as the database. sessions, cookie: of users.
 
     challenge_cookie: of a browser that signs in by a passkey. lines: limits of attempts.
-    health: what the last check of every part found. url: the setting `dashboard_url`. jobs: long work that
-    pages ask for. paths: of the rows of the table, for the navigation.
+    health: what the last check of every part found.
+    url: the setting `dashboard_url`. jobs: long work that pages ask for.
+    paths: of the rows of the table, for the navigation.
     """
 
     pages: Pages
