@@ -16,6 +16,7 @@ from gateway.cli import (
     database,
     entitlements,
     keys,
+    mails,
     order_import,  # noqa: F401
     orders,
     product_changes,  # noqa: F401
@@ -70,6 +71,7 @@ root.add_typer(orders.group, name="order")
 root.add_typer(customers.group, name="customer")
 root.add_typer(entitlements.group, name="entitlement")
 root.add_typer(connections.group, name="connection")
+root.add_typer(mails.group, name="mail")
 root.add_typer(database.group, name="database")
 add_unmapped(root)
 add_check(root)

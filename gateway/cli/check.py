@@ -46,7 +46,7 @@ def add_check(root: typer.Typer) -> None:
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Do not check every published file.")] = False,
     ) -> int:
-        """Check settings, database, connections, store, storages, front proxy; exits with 1 if one fails."""
+        """Check settings, database, connections, mail, store, storages, proxy; exits with 1 if one fails."""
         findings = list(_findings(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = [
@@ -82,6 +82,9 @@ def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterato
     from gateway.cli.checks.connections import check_connections  # noqa: PLC0415 - slow to import
 
     yield from check_connections(settings)
+    from gateway.cli.checks.mail import check_mail  # noqa: PLC0415 - slow to import
+
+    yield from check_mail(settings)
     yield from _check_contents(invocation, settings, base, quick)
 
 

@@ -108,6 +108,7 @@ async def serve(
                 settings.data,
                 cleaner,
                 mails.mailer,
+                settings.mail_new_versions,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
             private = web.AppRunner(

@@ -15,6 +15,7 @@ from gateway.web.api.connections import CONNECTION_ROUTES
 from gateway.web.api.context import AdminContext
 from gateway.web.api.customers import CUSTOMER_ROUTES
 from gateway.web.api.entitlements import ENTITLEMENT_ROUTES
+from gateway.web.api.mails import MAIL_ROUTES
 from gateway.web.api.mappings import MAPPING_ROUTES
 from gateway.web.api.models import TOKEN_ID_PATTERN
 from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN
@@ -51,6 +52,7 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *MAPPING_ROUTES,
     *CONNECTION_ROUTES,
     *USAGE_ROUTES,
+    *MAIL_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
 HEALTH_ROUTES: Final = health_routes(json_response)
@@ -81,6 +83,7 @@ def _document(max_ttl: int) -> dict[str, Any]:
             "entitlementId": ID_PATTERN,
             "connectionId": ID_PATTERN,
             "eventId": ID_PATTERN,
+            "mailId": ID_PATTERN,
         },
     )
 

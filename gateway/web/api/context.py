@@ -27,6 +27,7 @@ class AdminContext:
     enforcer: ends the tokens of what was revoked; it is woken after each commit that may revoke. base_url:
     what public URLs begin with. desk: what works for connections to platforms. data: the folder of the
     setting. cleaner: writes files anew after somebody was erased. mailer: sends mails.
+    tells_customers: whether customers are told of new versions, where a request does not say.
 
     stop: set when the service stops, so that files are not read to their end. reading: held by the one
     request that reads files; others wait, because they would only slow each other and the downloads down.
@@ -43,6 +44,7 @@ class AdminContext:
     data: Path
     cleaner: Cleaner
     mailer: Mailer
+    tells_customers: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
