@@ -150,7 +150,9 @@ class ConnectionRepository:
         return made
 
     async def change(self, identifier: str, **changes: Any) -> Connection:
-        """Change name, live, secrets, api_key, shop or mail. Raises Declined, or SealError if nothing can be kept.
+        """Change name, live, secrets, api_key, shop or mail.
+
+        Raises Declined, or SealError if nothing can be kept.
 
         Where the present secrets cannot be read, new ones have to be given; the API key is gone, too.
         """
