@@ -1,4 +1,4 @@
-"""The options of commands that make links. Each value is read, or refused with a line that names the option."""
+"""The options of commands that make links. A value is read, or refused with a line that names the option."""
 
 from __future__ import annotations
 

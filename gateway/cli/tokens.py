@@ -10,7 +10,19 @@ import typer
 
 from gateway.cli.options import CLI, STORE, YES, Invocation, command, confirm, fail
 from gateway.cli.output import count_of, note, show_record, show_table, show_time
-from gateway.cli.token_caps import BindTo, MaxConnectionRate, MaxConnections, MaxRate, read_caps, show_caps
+from gateway.cli.token_caps import (
+    BindTo,
+    MaxConnectionRate,
+    MaxConnections,
+    MaxRate,
+    NewBindTo,
+    NewConnectionRate,
+    NewConnections,
+    NewRate,
+    read_caps,
+    read_changes,
+    show_caps,
+)
 from gateway.cli.token_values import (
     ExpiresIn,
     MaxDownloads,
@@ -275,16 +287,23 @@ def extend(
     ] = None,
     max_downloads: MaxDownloads = None,
     unlimited: Annotated[bool, typer.Option("--unlimited", help="Remove the limit of downloads.")] = False,
+    max_connections: NewConnections = None,
+    max_rate: NewRate = None,
+    max_connection_rate: NewConnectionRate = None,
+    bind_to: NewBindTo = None,
 ) -> None:
-    """Change when a token expires, or how often it may be used."""
+    """Change when a token expires, how often it may be used, or what else limits it from now on."""
     from gateway.tokens.repository import KEEP  # noqa: PLC0415
 
     if expires_in is not None and expires_at is not None:
         raise fail("--expires-in and --expires-at exclude each other: give one")
     if max_downloads is not None and unlimited:
         raise fail("--max-downloads and --unlimited exclude each other: give one")
-    if expires_in is None and expires_at is None and max_downloads is None and not unlimited:
-        raise fail("nothing to change: give --expires-in, --expires-at, --max-downloads or --unlimited")
+    caps = read_changes(max_connections, max_rate, max_connection_rate, bind_to)
+    if expires_in is None and expires_at is None and max_downloads is None and not unlimited and not caps:
+        raise fail(
+            "nothing to change: give --expires-in, --expires-at, --max-downloads, --unlimited or a limit"
+        )
     settings = invocation.settings
     lifetime = read_lifetime(expires_in, settings) if expires_in is not None else None
     moment = read_moment(expires_at) if expires_at is not None else None
@@ -301,10 +320,12 @@ def extend(
             max_downloads=limit,
             # read_lifetime has already compared an expiry given in seconds with the limit
             max_lifetime=settings.mint_max_ttl if lifetime is None else None,
+            caps=caps,
         )
         changed: dict[str, Any] = {
             "expires": None if expiry is None else token.expires,
             "max_downloads": None if limit is KEEP else str(token.max_downloads),
+            **{f"max_{name}": str(value) for name, value in caps.items()},
         }
         await store.audit.record(CLI, "token.update", {"token": token.id, **changed})
         return token

@@ -34,8 +34,7 @@ PRESSED_SECONDS: Final = 1.0
 """How long the inbox counts as pressed after such a transaction."""
 GATHER_SECONDS: Final = 0.025
 """How long a pressed inbox lets deliveries come together before it commits them: a transaction costs about
-2 ms of the processor, whether it has one delivery or fifty. The answers come so much later, where platforms wait
-5 s."""
+2 ms of the processor, whether it has one delivery or fifty. Answers come that much later."""
 WAIT_SECONDS: Final = 4.0
 """How long a delivery waits for its commit. Platforms wait 5 s for an answer, and ask again without one."""
 

@@ -42,7 +42,6 @@ class EventLog:
         self._put = put
         self._client = client
         self._entries: list[Exchange] = []
-        self._making: list[Exchange] = []
         self._made = 0
         self._handle: asyncio.Handle | None = None
         self.add = self._entries.append
@@ -59,9 +58,14 @@ class EventLog:
             pass
 
     def _make_some(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._take():
-            self._handle = loop.call_soon(self._make_some)
+        """Make a batch; another one in the next turn only if it will be a full one.
+
+        What ends meanwhile waits for the next time: otherwise a busy worker would make a small batch, and
+        send a command, in every turn.
+        """
+        self._take()
+        if len(self._entries) >= EVENTS_A_TURN:
+            self._handle = asyncio.get_running_loop().call_soon(self._make_some)
         else:
             self.start()
 

@@ -6,6 +6,7 @@ A token without any of them has no such field. Where the token says nothing, the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +41,8 @@ class Caps(NamedTuple):
 
 
 NO_CAPS: Final = Caps()
+CapChanges = Mapping[str, int | str | None]
+"""What to change of some caps, by the names of their fields; None removes one."""
 
 
 @lru_cache(maxsize=1024)
@@ -57,6 +60,20 @@ def read_caps(text: bytes | None, default: Caps | None = None) -> Caps | None:
             numbers: Any = {name: int(value[:15])}
             caps = caps._replace(**numbers)
     return caps if any(caps) else None
+
+
+def encode_changes(changes: CapChanges) -> tuple[str, ...]:
+    """Changes as `update_token.lua` takes them: a word for each field, '' to leave it, '-' to remove it."""
+    return tuple(
+        "" if name not in changes else "-" if changes[name] is None else str(changes[name])
+        for name in Caps._fields
+    )
+
+
+def changed_caps(changes: CapChanges) -> Caps:
+    """The caps that changes name, for `cap_faults`."""
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return NO_CAPS._replace(**given)
 
 
 def cap_faults(caps: Caps | None) -> list[Fault]:

@@ -18,7 +18,7 @@ from gateway.secrets import new_token, token_id
 from gateway.store.client import StoreClient
 from gateway.store.key_names import token_key
 from gateway.store.scripts import Script
-from gateway.tokens.caps import Caps, cap_faults
+from gateway.tokens.caps import CapChanges, Caps, cap_faults, changed_caps, encode_changes
 from gateway.tokens.index import TokenIndex, is_token_id, pack_entry
 from gateway.tokens.listing import (
     DEFAULT_LIMIT,
@@ -177,13 +177,18 @@ class TokenRepository:
         expires_at: int | None = None,
         max_downloads: int | Keep | None = KEEP,
         max_lifetime: int | None = None,
+        caps: CapChanges | None = None,
     ) -> TokenRecord:
         """Change the expiry (ms since 1970 UTC) and the limit (None removes it; charged bytes stay charged).
 
-        max_lifetime: how many seconds from now the expiry may be. Raises Declined: invalid, token_unknown,
+        max_lifetime: how many seconds from now the expiry may be. caps: what changes of its other limits, for
+        requests from now on; where it names `binding`, the token belongs to the next client that downloads.
+        Raises Declined: invalid, token_unknown,
         token_revoked, expiry_past, expiry_too_far.
         """
         key = _key(identifier)
+        if faults := cap_faults(changed_caps(caps or {})):
+            raise Declined.invalid(faults)
         limit = size = ""
         if max_downloads is None:
             limit = size = "-"
@@ -197,7 +202,9 @@ class TokenRepository:
             limit, size = str(max_downloads), str(sizes[0]) if len(sizes) == 1 else ""
         max_ms_from_now = "" if max_lifetime is None else 1000 * max_lifetime
         expires = "" if expires_at is None else expires_at
-        reply = await self._client.run(UPDATE, [key], expires, max_ms_from_now, limit, size)
+        reply = await self._client.run(
+            UPDATE, [key], expires, max_ms_from_now, limit, size, *encode_changes(caps or {})
+        )
         if isinstance(reply, str):
             raise _declined(reply)
         record = await self._reader.record(identifier, _pairs(reply))

@@ -24,6 +24,18 @@ def test_limits_are_set_and_shown(gateway: Gateway, files: Path) -> None:
     assert [free[name] for name in names] == [None] * 4
 
 
+def test_limits_are_changed(gateway: Gateway, files: Path) -> None:
+    gateway.run("product", "add", "drums", "1.0", files)
+    identifier = gateway.json("token", "create", "drums", "--max-rate", "2 MiB")["tokenId"]
+    changed = gateway.json(
+        "token", "extend", identifier, "--max-connections", "3", "--max-rate", "none", "--bind-to", "address"
+    )
+    names = ("maxConnections", "maxRate", "maxConnectionRate", "bindTo")
+    assert [changed[name] for name in names] == [3, None, None, "address"]
+    for option, value in (("--max-connections", "0"), ("--max-connections", "x"), ("--max-rate", "no")):
+        assert gateway.fault("token", "extend", identifier, option, value).startswith(f"{option}: ")
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--max-rate", "fast"), ("--max-rate", "0"), ("--max-connection-rate", "-1")]
 )

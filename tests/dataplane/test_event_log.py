@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
 
+from gateway.dataplane import event_log
 from gateway.dataplane.delivery.paced import SMALL_BYTES
+from gateway.dataplane.event_log import EVENTS_A_TURN, EventLog
+from gateway.dataplane.exchange import unread_exchange
+from gateway.http.plans import Representation
+from gateway.manifest import ManifestFile
 from gateway.secrets import token_id
 from gateway.usage.events import Event
 from tests.support.plane import Plane
@@ -102,6 +108,35 @@ def test_revoked_and_deleted_meanwhile_a_download_still_makes_its_event(plane: P
         plane.store.delete(f"dg:token:{{{token_id(token)}}}")
     [event] = events_of(plane, token, 1)
     assert event.file.product == published.manifest.product
+
+
+async def test_a_busy_worker_makes_few_large_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that end in every turn of the event loop wait for the next batch."""
+    monkeypatch.setattr(event_log, "FLUSH_SECONDS", 0.01)
+    batches: list[int] = []
+    log = EventLog("a" * 16, lambda count, _: batches.append(count), lambda _: "")
+    file = ManifestFile("a.bin", 9, "a/b", "0" * 64, "0" * 8, "main", "k", 10**18)
+    served = Representation(file, 0.0, "drums", "1")
+    log.start()
+    turns = 0
+    while len(batches) < 6:
+        turns += 1
+        for _ in range(3):
+            exchange = unread_exchange(("127.0.0.1", 1), 200, "")
+            exchange.token_id, exchange.served, exchange.sent = "0" * 32, served, 9
+            log.add(exchange)
+        await asyncio.sleep(0.0002)
+    log.stop()
+    assert sum(batches) == 3 * turns
+    assert len(batches) <= 1 + turns // 4
+    for _ in range(2 * EVENTS_A_TURN + 5):
+        log.add(exchange)
+    batches.clear()
+    log.start()
+    while sum(batches) < 2 * EVENTS_A_TURN + 5:  # noqa: ASYNC110 - the time-out of the tests ends it
+        await asyncio.sleep(0.005)
+    log.stop()
+    assert batches == [EVENTS_A_TURN, EVENTS_A_TURN, 5]
 
 
 def test_refusals_make_no_event(plane: Plane) -> None:

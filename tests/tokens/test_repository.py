@@ -7,6 +7,7 @@ import pytest
 from gateway.errors import Declined
 from gateway.secrets import token_id
 from gateway.store.key_names import token_key
+from gateway.tokens.caps import CapChanges
 from gateway.tokens.repositories import Repositories
 from tests.support.repositories import manifest
 
@@ -60,6 +61,37 @@ async def test_the_expiry_and_the_limit_can_be_changed(repos: Repositories) -> N
             await repos.tokens.update(record.id, expires_at=wrong, max_downloads=5, max_lifetime=600)
         assert error.value.code == code
     assert await repos.tokens.get(record.id) == unlimited  # all or nothing
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "after"),
+    [
+        ("", {"connections": 4, "binding": "address"}, "connections=4 binding=address"),
+        ("connections=4 rate=5", {"connections": None}, "rate=5"),
+        ("connections=4 rate=5", {"rate": 6, "connection_rate": 7}, "connections=4 rate=6 connection_rate=7"),
+        ("connections=4", {"connections": None, "rate": None}, None),
+        ("colour=blue rate=5", {"rate": None, "binding": "network"}, "colour=blue binding=network"),
+        ("rate=5", {}, "rate=5"),
+    ],
+)
+async def test_the_caps_are_changed_word_by_word(
+    repos: Repositories, before: str, changes: CapChanges, after: str | None
+) -> None:
+    await repos.products.register(manifest("p", "1"))
+    record = (await repos.tokens.create("p")).record
+    key = token_key(record.id)
+    if before:
+        await repos.client.call("HSET", key, "caps", before)
+    await repos.client.call("HSET", key, "bound", "somebody")
+    await repos.tokens.update(record.id, caps=changes)
+    bound = None if "binding" in changes else "somebody"
+    assert await repos.client.call("HMGET", key, "caps", "bound") == [after, bound]
+    with pytest.raises(Declined) as error:
+        await repos.tokens.update(
+            record.id, caps={"rate": 10**12 + 1, "connections": 10_001}, max_downloads=1
+        )
+    assert [field for field, _ in error.value.faults] == ["maxConnections", "maxRate"]
+    assert await repos.client.call("HMGET", key, "caps", "bound", "max") == [after, bound, None]
 
 
 @pytest.mark.parametrize(

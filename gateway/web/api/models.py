@@ -15,15 +15,18 @@ from gateway.products.validation import (
     MAX_SIZE,
     MEDIA_TYPE_PATTERN,
 )
+from gateway.tokens.caps import CapChanges
 from gateway.tokens.listing import CURSOR_PATTERN, DEFAULT_LIMIT, MAX_LIMIT
 from gateway.web.models import (
     NO_NUL_PATTERN,
     DisplayName,
     Email,
+    MaxConnections,
     MaxDownloads,
     Metadata,
     Name,
     Parameters,
+    Rate,
     ReadNumber,
     RequestModel,
     ResponseModel,
@@ -33,6 +36,13 @@ from gateway.web.models import (
 )
 from gateway.web.validation import fault
 
+CAP_FIELDS: Final = {
+    "maxConnections": "connections",
+    "maxRate": "rate",
+    "maxConnectionRate": "connection_rate",
+    "bindTo": "binding",
+}
+"""The fields of the API, and those of `Caps`."""
 DEFAULT_TYPE: Final = "application/octet-stream"
 TOKEN_ID_PATTERN: Final = r"^[0-9a-f]{32}$"  # noqa: S105 - the public id, not the token
 KEY_ID_PATTERN: Final = r"^[0-9a-f]{16}$"
@@ -62,16 +72,28 @@ class ListTokens(Parameters):
 
 
 class UpdateToken(RequestModel):
-    """What to change of a token; what is left out stays. `maxDownloads` null removes the limit."""
+    """What to change of a token; what is left out stays. Null removes a limit: then the settings decide."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     expiresAt: Time = optional("In the future, and no further away than the setting mint.max_ttl allows.")
     maxDownloads: MaxDownloads | None = optional()
+    maxConnections: MaxConnections | None = optional("For requests from now on, as the next three.")
+    maxRate: Rate | None = optional()
+    maxConnectionRate: Rate | None = optional()
+    bindTo: Literal["address", "network"] | None = optional(
+        "Whatever is given, the token is free then: it belongs to the next client that downloads with it."
+    )
 
     @model_validator(mode="after")
     def _require_a_change(self) -> UpdateToken:
         return require_a_change(self)
+
+    def caps(self) -> CapChanges:
+        """What changes of the limits beside the downloads."""
+        return {
+            name: getattr(self, field) for field, name in CAP_FIELDS.items() if field in self.model_fields_set
+        }
 
 
 class CreateProduct(RequestModel):

@@ -96,7 +96,7 @@ async def revoke_token(request: web.Request, context: AdminContext) -> web.Respo
 
 
 async def update_token(request: web.Request, context: AdminContext) -> web.Response:
-    """Move a token's expiry, or change its limit. Raises Problem, Declined."""
+    """Move a token's expiry, or change its limits. Raises Problem, Declined."""
     change = validate(UpdateToken, await read_json(request))
     given = change.model_fields_set
     record = await context.store.tokens.update(
@@ -104,6 +104,7 @@ async def update_token(request: web.Request, context: AdminContext) -> web.Respo
         expires_at=change.expiresAt if "expiresAt" in given else None,
         max_downloads=change.maxDownloads if "maxDownloads" in given else KEEP,
         max_lifetime=context.max_ttl,
+        caps=change.caps(),
     )
     changed = change.model_dump(exclude_unset=True)
     note_change(request, token=record.id, **{name: str(value) for name, value in changed.items()})
@@ -136,7 +137,7 @@ TOKEN_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
         _TOKEN,
         update_token,
         "updateToken",
-        "Change a token's expiry or limit",
+        "Change a token's expiry or limits",
         TokenResponse,
         body=UpdateToken,
         refusals=(404, 409),

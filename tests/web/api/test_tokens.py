@@ -87,9 +87,32 @@ async def test_change(api: Api) -> None:
     assert body["token"]["maxDownloads"] is None
 
 
+async def test_limits_are_changed(api: Api) -> None:
+    identifier = await create(api)
+    names = ("maxConnections", "maxRate", "maxConnectionRate", "bindTo")
+    for change, wanted in (
+        ({"maxConnections": 4, "bindTo": "network"}, [4, None, None, "network"]),
+        ({"maxRate": 5000, "maxConnectionRate": 10**12}, [4, 5000, 10**12, "network"]),
+        ({"maxRate": None, "maxConnections": 1}, [1, None, 10**12, "network"]),
+        ({"maxDownloads": 3}, [1, None, 10**12, "network"]),
+        ({"bindTo": None, "maxConnections": None, "maxConnectionRate": None}, [None] * 4),
+    ):
+        status, body, _ = await api.ask("PATCH", f"{PATH}/{identifier}", change)
+        assert (status, [body["token"][name] for name in names]) == (200, wanted)
+        _, body, _ = await api.ask("GET", f"{PATH}/{identifier}")
+        assert [body["token"][name] for name in names] == wanted
+    assert await api.store.client.call("HEXISTS", token_key(identifier), "caps") == 0
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
+        ({"maxConnections": 0}, "maxConnections"),
+        ({"maxConnections": 10_001}, "maxConnections"),
+        ({"maxConnections": "4"}, "maxConnections"),
+        ({"maxRate": 0, "maxDownloads": 2}, "maxRate"),
+        ({"maxConnectionRate": 1.5}, "maxConnectionRate"),
+        ({"bindTo": "none"}, "bindTo"),
         ({}, "body"),
         ({"expiresAt": None}, "expiresAt"),
         ({"expiresAt": 5}, "expiresAt"),
