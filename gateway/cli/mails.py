@@ -19,7 +19,8 @@ if TYPE_CHECKING:  # slow to import, and --help does not need it
 group = typer.Typer(help="Mails: what waits, was sent or has failed.", no_args_is_help=True)
 
 SENDING: Final = (
-    *("data", "mail_url", "mail_password_file", "mail_ca", "mail_from", "mail_reply_to", "mail_timeout"),
+    *STORE,
+    *("mail_url", "mail_password_file", "mail_ca", "mail_from", "mail_reply_to", "mail_timeout"),
     *("public_url", "listen", "seller_name", "seller_logo", "seller_colour", "seller_links", "language"),
 )
 

@@ -43,6 +43,7 @@ def test_these_are_the_commands() -> None:
         "connection test", "connection events", "connection replay",
         "connection mappings", "connection map", "connection unmap", "unmapped",
         "database status", "database migrate", "backup", "restore", "usage",
+        "mail list", "mail resend", "mail test",
     }  # fmt: skip
 
 

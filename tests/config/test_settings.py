@@ -93,7 +93,8 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "seller_links": ["Imprint=https://shop.example/imprint"], "language": "de",
         "dashboard_url": "https://dashboard.example",
         "mail_url": "smtps://u:p@x", "mail_password_file": "/p", "mail_ca": "/a",
-        "mail_from": "A <a@x.example>", "mail_reply_to": "b@x.example", "mail_timeout": 2.5, "mail_per_minute": 5,
+        "mail_from": "A <a@x.example>", "mail_reply_to": "b@x.example", "mail_timeout": 2.5,
+        "mail_per_minute": 5,
         "mail_per_recipient": 6,
         "mail_new_versions": True, "mail_files": 7, "retention_mails": 8,
     }  # fmt: skip
