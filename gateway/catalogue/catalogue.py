@@ -22,9 +22,12 @@ from gateway.manifest import Manifest
 from gateway.products.contents import moved, same_content, same_places
 from gateway.products.repository import declined
 from gateway.products.validation import is_name
+from gateway.runtime.log import format_time
 from gateway.secrets import KEY_ID_LENGTH, key_hash, new_key
 from gateway.tokens.keys import KEEP_SECONDS, KeyRecord, MintedKey, check_key, find_key
 from gateway.tokens.repositories import Repositories
+from gateway.webhooks.outbox.announcements import Announcement, EventType, announce_as
+from gateway.webhooks.outbox.writing import announce
 
 
 class Catalogue:
@@ -78,6 +81,8 @@ class Catalogue:
                 record = rules.describe(record, product, version.version, notes=None, published=published)
             await records.save_manifests(connection, [manifest])
             await records.save_product(connection, record, revision)
+            if known is None or version.version not in known.versions:
+                await announce(connection, [_uploaded(record, version, manifest)])
         return record
 
     async def _as_registered(
@@ -252,6 +257,21 @@ class Catalogue:
         if served is None:
             return None
         return await adopt(connection, self.store, record_of(served), None, revision)
+
+
+def _uploaded(record: ProductRecord, version: VersionRecord, manifest: Manifest) -> Announcement:
+    """That a version was registered, for outgoing webhooks."""
+    data = {
+        "productId": record.id,
+        "name": record.name,
+        "version": version.version,
+        "isActive": record.active == version.version,
+        "files": len(manifest.files),
+        "bytes": sum(file.size for file in manifest.files),
+        "manifestDigest": manifest.digest,
+        "publishedAt": format_time(record.versions[version.version].published),
+    }
+    return announce_as(EventType.PRODUCT_UPLOADED, version.created, data)
 
 
 def _has_expired(key: KeyRecord, now: int) -> bool:

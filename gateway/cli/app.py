@@ -23,6 +23,8 @@ from gateway.cli import (
     products,
     serving,
     tokens,
+    webhook_deliveries,  # noqa: F401
+    webhooks,
 )
 from gateway.cli.audit import add_audit
 from gateway.cli.backups import add_backups
@@ -72,6 +74,7 @@ root.add_typer(customers.group, name="customer")
 root.add_typer(entitlements.group, name="entitlement")
 root.add_typer(connections.group, name="connection")
 root.add_typer(mails.group, name="mail")
+root.add_typer(webhooks.group, name="webhook")
 root.add_typer(database.group, name="database")
 add_unmapped(root)
 add_check(root)

@@ -46,7 +46,7 @@ def add_check(root: typer.Typer) -> None:
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Do not check every published file.")] = False,
     ) -> int:
-        """Check settings, database, connections, mail, store, storages, proxy; exits with 1 if one fails."""
+        """Check settings, database, mail, webhooks, store, storages and proxy; exits with 1 if one fails."""
         findings = list(_findings(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = [
@@ -85,6 +85,9 @@ def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterato
     from gateway.cli.checks.mail import check_mail  # noqa: PLC0415 - slow to import
 
     yield from check_mail(settings)
+    from gateway.cli.checks.webhooks import check_webhooks  # noqa: PLC0415 - slow to import
+
+    yield from check_webhooks(settings)
     yield from _check_contents(invocation, settings, base, quick)
 
 

@@ -52,3 +52,9 @@ class CustomerDataSettings(BaseModel):
         "moved to another address.",
         unit="days",
     )
+    retention_webhooks: Annotated[int, _DAYS] = setting(
+        30,
+        "How long the log of outgoing webhooks is kept, to look into it and to send again. What waits to be "
+        "sent stays.",
+        unit="days",
+    )

@@ -141,6 +141,11 @@ class Settings(
         "Whether the address of a shop, whose API is asked, may be http:// on this machine. Others must be "
         "https://.",
     )
+    loopback_webhooks: Switch = setting(
+        False,
+        "Whether outgoing webhooks may be sent to this machine: to localhost, by http:// or https://, on any "
+        "port. All others are sent by https:// to addresses of the internet only.",
+    )
     listen: ListenAddress = setting(
         "0.0.0.0:8080", "Where downloads are served: HOST:PORT, [IPV6]:PORT or unix:PATH.", unit=UNIT_ADDRESS
     )

@@ -1,9 +1,9 @@
-"""Secrets of connections at rest: encrypted with a key that is not in the database.
+"""Secrets of connections and of outgoing webhooks at rest: encrypted with a key that is not in the database.
 
 The key is 32 random bytes in a file below `data`, mode 0600, made when the first secret is stored; or it is
 a setting. What was sealed with the key before that one, which is another setting or that file, is opened,
 too, and is sealed anew by the web process. Sealed is
-JSON, by AES-256-GCM with a random nonce and the connection's id as associated data: a sealed value put into
+JSON, by AES-256-GCM with a random nonce and the row's id as associated data: a sealed value put into
 another row cannot be opened. A copy of the database alone tells nothing.
 """
 
@@ -72,8 +72,9 @@ class SecretBox:
                 value: dict[str, Any] = json.loads(content)
                 return value, place
         raise SealError(
-            f"The secrets of a connection were stored with another key than {self.label}. Give that key back"
-            ", as `secrets_old_key` if it was replaced, or give the connection its secrets again."
+            "The secrets of a connection or webhook were stored with another key than "
+            f"{self.label}. Give that key back, as `secrets_old_key` if it was replaced, or give the "
+            "connection its secrets again (a webhook: `webhook rotate`)."
         )
 
     @property

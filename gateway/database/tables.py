@@ -1,4 +1,4 @@
-"""The tables, but for those of usage (usage_tables.py) and mails (mail_tables.py).
+"""The tables, but for those of usage, mails and outgoing webhooks (…_tables.py beside this module).
 
 `migrations/` makes them; a test compares the two.
 
@@ -33,12 +33,12 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.database import mail_tables, metadata, usage_tables
+from gateway.database import mail_tables, metadata, usage_tables, webhook_tables
 from gateway.database.types import Json, Moment
 
 METADATA: Final = metadata.METADATA
-USAGE: Final = (usage_tables.TOKEN, usage_tables.DOWNLOAD)
-"""Two of the tables of usage: whoever imports this module has all tables in METADATA."""
+OTHERS: Final = (usage_tables.TOKEN, webhook_tables.WEBHOOK)
+"""Whoever imports this module has all tables in METADATA."""
 OUTBOX_MAIL: Final = mail_tables.OUTBOX_MAIL
 
 

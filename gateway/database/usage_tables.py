@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, false
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, false, text
 
 from gateway.database.metadata import METADATA
 from gateway.database.types import Json, Moment
+
+_ALIVE: Final = text("NOT expired")
+_OPEN: Final = text("completed IS NULL AND failed IS NULL")
 
 TOKEN: Final = Table(
     "token",
@@ -29,6 +32,8 @@ TOKEN: Final = Table(
     Column("test", Boolean, nullable=False, server_default=false()),
     Column("created", Moment, nullable=False),
     Column("expires", Moment, nullable=False),
+    Column("expired", Boolean, nullable=False, server_default=false()),  # and it was announced
+    Index("ix_token_alive", "expires", sqlite_where=_ALIVE, postgresql_where=_ALIVE),
     Index(None, "expires", "id"),
     Index(None, "product", "expires", "id"),
 )
@@ -79,6 +84,8 @@ DOWNLOAD: Final = Table(
     Column("covered", BigInteger, nullable=False),  # bytes of the file, each counted once
     Column("attempts", Json, nullable=False),
     Column("privacy", Integer, nullable=False, server_default="0"),  # 1: addresses cut short, 2: gone
+    Column("failed", Moment, nullable=True),  # when it was found that nothing had been sent for long
+    Index("ix_download_open", "last", sqlite_where=_OPEN, postgresql_where=_OPEN),
     Index(None, "first", "series_id", "number"),
     Index(None, "privacy", "last"),
 )

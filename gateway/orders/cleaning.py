@@ -42,6 +42,8 @@ TABLES: Final = (
     "token",
     "download",
     "usage_customer",
+    "webhook_event",
+    "outbox_webhook",
     "outbox_mail",
 )
 """What an erasure changes."""

@@ -61,6 +61,12 @@ async def list_entitlements(
     return list(await sql.execute(query))
 
 
+async def entitlements_of_order(sql: AsyncConnection, order_id: str) -> list[Row[Any]]:
+    """Read what the lines of an order granted. order_id: our own."""
+    lines = select(ORDER_LINE.c.id).where(ORDER_LINE.c.order_id == order_id)
+    return list(await sql.execute(SELECT.where(ENTITLEMENT.c.line_id.in_(lines)).order_by(ENTITLEMENT.c.id)))
+
+
 async def get_entitlement(sql: AsyncConnection, identifier: str) -> Row[Any] | None:
     """Read one entitlement."""
     return (await sql.execute(SELECT.where(ENTITLEMENT.c.id == identifier))).first()
@@ -123,6 +129,18 @@ async def override_entitlement(
 def share_of(row: Row[Any]) -> Share:
     """What an entitlement opens."""
     return Share(row.product_id, Scope(row.scope), row.version, row.updates_until)
+
+
+async def links_of_customer(sql: AsyncConnection, customer_id: str, limit: int) -> list[Row[Any]]:
+    """The tokens made from a customer's entitlements, the latest first: each with its product."""
+    query = (
+        select(LINK, ENTITLEMENT.c.product_id)
+        .join(ENTITLEMENT, ENTITLEMENT.c.id == LINK.c.entitlement_id)
+        .where(ENTITLEMENT.c.customer_id == customer_id)
+        .order_by(LINK.c.created.desc(), LINK.c.token_id)
+        .limit(limit)
+    )
+    return list(await sql.execute(query))
 
 
 async def published_versions(sql: AsyncConnection, product_id: str) -> dict[str, int]:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.database.statements import insert
 from gateway.database.tables import ENTITLEMENT, LINE_ITEM, ORDER, ORDER_LINE, ORDER_REFERENCE
 from gateway.database.types import new_id
+from gateway.orders.announcing import announce_paid, announce_revoked
 from gateway.orders.customer_store import keep_customer, normal_or_none
 from gateway.orders.entitlement_rules import (
     EntitlementStatus,
@@ -94,6 +95,18 @@ async def _write_one(
     found = await mappings_for(sql, source.connection_id, items)
     granted = NOTHING if main else grant(state, found)
     lines = await _write_lines(sql, order_id, state.lines, granted, is_new=row is None)
+    await announce_paid(
+        sql,
+        (order_id, source.name),
+        None if row is None else row.status,
+        state.status,
+        state.snapshot,
+        customer=recipient,
+        products=(each.share.product_id for each in granted.grants),
+        lines=len(state.lines),
+        told=(bool(main), beside),
+        moment=moment,
+    )
     if recipient is None:
         return Written(("customer",) if state.paid and not main else ()), beside
     is_ready = await _write_entitlements(
@@ -378,6 +391,7 @@ async def update_entitlement(
         await sql.execute(
             update(ENTITLEMENT).where(ENTITLEMENT.c.id == row.id).values(**values, updated=moment)
         )
+        await announce_revoked(sql, row, values, moment)
 
 
 def _money(money: Money | None) -> dict[str, str] | None:

@@ -48,8 +48,12 @@ def begins_with(column: Any, text: str, dialect: str) -> ColumnElement[bool]:
 
 def typed(text: str | None) -> str | None:
     """What is looked for: without white space around it and NUL; None for nothing."""
-    plain = (text or "").encode("utf-8", "replace").decode().replace("\0", "")
-    return plain.strip()[:MAX_TEXT] or None
+    return _plain(text or "").strip()[:MAX_TEXT] or None
+
+
+def _plain(text: str) -> str:
+    """A text as every database takes it."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def address_beginning(text: str) -> str:
@@ -160,3 +164,19 @@ async def lines_of(sql: AsyncConnection, orders: Sequence[str]) -> dict[str, lis
     for row in await sql.execute(query.order_by(ORDER_LINE.c.position, ORDER_LINE.c.id)):
         found[row.order_id].append(row)
     return found
+
+
+async def order_name(sql: AsyncConnection, identifier: str) -> tuple[str, str] | None:
+    """The source of an order and the id that it has there, by our own id; None where there is none."""
+    query = select(ORDER.c.source, ORDER.c.external_id).where(ORDER.c.id == _plain(identifier))
+    row = (await sql.execute(query)).first()
+    return None if row is None else (row.source, row.external_id)
+
+
+async def customer_orders(sql: AsyncConnection, customer_id: str, limit: int) -> list[Row[Any]]:
+    """What a customer bought or received, the latest placed first."""
+    found: dict[str, Row[Any]] = {}
+    for column in (ORDER.c.customer_id, ORDER.c.recipient_id):
+        query = select(ORDER).where(column == customer_id).order_by(ORDER.c.placed.desc()).limit(limit)
+        found |= {row.id: row for row in await sql.execute(query)}
+    return sorted(found.values(), key=lambda row: (-row.placed, row.id))[:limit]

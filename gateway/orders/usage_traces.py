@@ -1,5 +1,7 @@
 """What usage knows of a person who is erased: copies of tokens, and the addresses of clients.
 
+What outgoing webhooks have told of the person, or are about to tell, goes, too.
+
 Counts stay: a download has the customer's id, which orders keep, too.
 """
 
@@ -16,6 +18,7 @@ from gateway.database.usage_tables import DOWNLOAD, TOKEN, TOKEN_SERIES, USAGE_C
 from gateway.orders.fact_store import chunks
 from gateway.orders.traces import Traces
 from gateway.tokens.index import is_token_id
+from gateway.webhooks.outbox.writing import erase_announcements
 
 
 async def erase_usage(sql: AsyncConnection, identifier: str, traces: Traces) -> None:
@@ -40,6 +43,7 @@ async def erase_usage(sql: AsyncConnection, identifier: str, traces: Traces) -> 
         series = select(TOKEN_SERIES.c.series_id).where(TOKEN_SERIES.c.token_id.in_(ids))
         await _erase_downloads(sql, DOWNLOAD.c.series_id.in_(series), identifier)
     await _erase_downloads(sql, DOWNLOAD.c.customer.in_([identifier, *sorted(marks)]), identifier)
+    await erase_announcements(sql, [identifier, *marks])
     if marks:
         await _count_by_id(sql, sorted(marks), identifier)
 

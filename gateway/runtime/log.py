@@ -122,6 +122,12 @@ def format_second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
+def format_time(moment: int) -> str:
+    """Write a time (ms since 1970) like 2026-01-31T12:00:00.000Z."""
+    second, rest = divmod(moment, 1000)
+    return f"{format_second(second)}.{rest:03}Z"
+
+
 def configure(settings: LogSettings) -> None:
     """Write the log of this process to standard error as JSON. Call it again to change the level."""
     logging.raiseExceptions = False  # a closed standard error must not end a service

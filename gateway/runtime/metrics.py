@@ -145,6 +145,21 @@ EVENTS_DROPPED: Final = _declare(
     "usage_events_dropped_total",
     "Events of usage that were lost, because there was no room or they were damaged.",
 )
+WEBHOOKS_WAITING: Final = _declare(
+    "webhook_deliveries_waiting", "Webhooks that wait to be sent, for the first time or again.", gauge=True
+)
+WEBHOOKS_DISABLED: Final = _declare(
+    "webhooks_disabled", "Endpoints of webhooks that are disabled.", gauge=True
+)
+WEBHOOK_ATTEMPTS: Final[dict[str, int]] = {
+    outcome: _declare(
+        "webhook_attempts_total",
+        "Attempts to send a webhook, by what followed: it was delivered, will be repeated, or has failed.",
+        f'outcome="{outcome}"',
+    )
+    for outcome in ("delivered", "repeated", "failed")
+}
+"""The index of an outcome."""
 MAIL_KINDS: Final = ("sign_in", "address_change", "address_changed", "seat", "ready", "version", "test")
 _MAIL_OUTCOMES: Final = ("sent", "retried", "failed", "dropped")
 MAILS: Final[dict[tuple[str, str], int]] = {

@@ -29,6 +29,8 @@
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
                                  dg:events:{N}:bytes counts the bytes that wait
+    dg:job:{ID}         string   long work that a page has asked for, as JSON (web/jobs.py)
+    dg:jobs             zset     the ids of these jobs, by the moments (ms) when they were asked for
     dg:session:{HASH}   hash     who is signed in to pages: kind, subject, agent, created, seen, ends (ms).
                                  HASH: SHA-256 of what the cookie holds. The key lives for the idle time
     dg:challenge:{HASH} string   what a passkey of one browser is to sign next; it is read once, and lives for
@@ -50,6 +52,7 @@ PRODUCTS_KEY: Final = "dg:products"
 CATALOGUE_KEY: Final = "dg:catalogue"
 AUDIT_KEY: Final = "dg:audit"
 TOKEN_INDEX_KEY: Final = "dg:tokens"  # noqa: S105 - the name of a key
+JOBS_KEY: Final = "dg:jobs"
 EVENT_STREAMS: Final = 4
 """How many streams of events there are, so that they may lie on several servers."""
 API_KEY_PATTERN: Final = "dg:key:*"
@@ -102,6 +105,11 @@ def old_key_key(digest: str) -> str:
 def events_key(number: int) -> str:
     """The key of a stream of events. number: any, such as a worker's: its remainder chooses the stream."""
     return f"dg:events:{{{number % EVENT_STREAMS}}}"
+
+
+def job_key(identifier: str) -> str:
+    """The key of a job."""
+    return f"dg:job:{{{identifier}}}"
 
 
 def session_key(digest: str) -> str:

@@ -14,6 +14,9 @@ from gateway.config.units import LAST_MOMENT
 from gateway.database.statements import insert
 from gateway.database.tables import CUSTOMER_EMAIL, ENTITLEMENT, LINK
 from gateway.database.usage_tables import TOKEN
+from gateway.usage.announcing import token_created
+from gateway.webhooks.outbox.announcements import MARK, EventType
+from gateway.webhooks.outbox.writing import announce, find_subscribers
 
 T = TypeVar("T")
 
@@ -58,7 +61,7 @@ def chunks(values: Iterable[T]) -> Iterable[list[T]]:
 
 def customer_mark(email: str) -> str:
     """What stands for a customer of whom only the address is known."""
-    return "m:" + hashlib.sha256(email.strip().casefold().encode("utf-8", "replace")).hexdigest()[:24]
+    return MARK + hashlib.sha256(email.strip().casefold().encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def is_test(metadata: Any) -> bool:
@@ -77,7 +80,11 @@ async def read_tokens(sql: AsyncConnection, identifiers: Iterable[str]) -> dict[
 
 
 async def record_tokens(sql: AsyncConnection, tokens: Iterable[FoundToken]) -> None:
-    """Record tokens that may not be recorded yet, within the caller's transaction."""
+    """Record tokens that may not be recorded yet, within the caller's transaction.
+
+    Those that are recorded now are announced (gateway/webhooks/), but for those that Redis has forgotten.
+    """
+    subscribers = await find_subscribers(sql)
     for some in chunks(tokens):
         links = {
             row.token_id: row
@@ -102,7 +109,14 @@ async def record_tokens(sql: AsyncConnection, tokens: Iterable[FoundToken]) -> N
             if link is not None:
                 row["entitlement_id"], row["customer"] = link.id, link.customer_id
                 row["test"] = row["test"] or link.test
-        await sql.execute(insert(sql, TOKEN).on_conflict_do_nothing(), rows)
+        statement = insert(sql, TOKEN).on_conflict_do_nothing()
+        if not subscribers.want(EventType.TOKEN_CREATED):
+            await sql.execute(statement, rows)
+            continue
+        told_of = {token.id for token in some if token.fields[0] is not None}
+        told_of &= set(await sql.scalars(statement.returning(TOKEN.c.id), rows))
+        told = [token_created(row) for row in rows if row["id"] in told_of]
+        await announce(sql, told, subscribers)
 
 
 def _row(token: FoundToken) -> dict[str, Any]:

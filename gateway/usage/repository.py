@@ -29,11 +29,14 @@ from gateway.database.usage_tables import (
     USAGE_FILE,
     USAGE_POSITION,
 )
+from gateway.usage.announcing import Holder, download_changed, download_name
 from gateway.usage.client_classes import classify
 from gateway.usage.coverage import contains, count, unite
 from gateway.usage.downloads import DAY, Attempt, DayKey, Download, add_up, compact, days_of
 from gateway.usage.events import Event, FileOfVersion
 from gateway.usage.known_tokens import KnownToken, chunks
+from gateway.webhooks.outbox.announcements import Announcement, EventType
+from gateway.webhooks.outbox.writing import Subscribers, announce, find_subscribers
 
 _LOCK: Final = 0x646775 << 32
 """The number of PostgreSQL's advisory lock of whoever applies events."""
@@ -59,7 +62,7 @@ async def apply_events(
         holder = tokens[event.token].entitlement or event.token
         by_series[holder, event.file].append(event)
     if by_series:
-        await _Change(sql, by_series, tokens).apply()
+        await _Change(sql, by_series, tokens, await find_subscribers(sql)).apply()
     return len(fresh)
 
 
@@ -96,8 +99,12 @@ class _Change:
         sql: AsyncConnection,
         events: Mapping[Series, Sequence[Event]],
         tokens: Mapping[str, KnownToken],
+        subscribers: Subscribers,
     ) -> None:
         self._sql = sql
+        self._subscribers = subscribers
+        self._tells = subscribers.want(EventType.DOWNLOAD_STARTED, EventType.DOWNLOAD_COMPLETED)
+        self._told: list[Announcement] = []
         self._events = events
         self._tokens = tokens
         self._ids = {series: series_id(*series) for series in events}
@@ -117,6 +124,7 @@ class _Change:
                 "id": identifier, "holder": series[0], "file_id": file_id(series[1]), "newest": number
             })  # fmt: skip
         await self._write(heads)
+        await announce(self._sql, self._told, self._subscribers)
 
     async def _newest(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -153,10 +161,25 @@ class _Change:
             self._count(file, after, 1)
             self._note_customers(file, attempts, known)
         for number, download in enumerate(after, start):
-            if number - start >= len(before) or before[number - start] != download:
+            old = before[number - start] if number - start < len(before) else None
+            if old != download:
                 self._rows.append(_row(identifier, number, file, download, known))
+                if self._tells:
+                    holder = Holder(known.entitlement, known.customer, known.test)
+                    self._tell(download_name(identifier, number), file, old, download, holder)
         self._gone += [(identifier, number) for number in numbers[len(after) :]]
         return start + len(after) - 1
+
+    def _tell(
+        self, name: str, file: FileOfVersion, old: Download | None, new: Download, holder: Holder
+    ) -> None:
+        """Note what is to be announced of a download."""
+        if old is None:
+            began = new.first_at // MILLISECOND
+            self._told.append(download_changed(EventType.DOWNLOAD_STARTED, name, file, new, holder, began))
+        if new.completed is not None and (old is None or old.completed is None):
+            ended = new.completed // MILLISECOND
+            self._told.append(download_changed(EventType.DOWNLOAD_COMPLETED, name, file, new, holder, ended))
 
     async def _load_from(self, identifier: str, moment: int) -> list[Any]:
         """The downloads of a series, from the one that was under way at this moment."""

@@ -33,6 +33,7 @@ from gateway.runtime.metrics import Counters
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
+from gateway.usage.lapses import Lapses
 from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
@@ -46,6 +47,7 @@ from gateway.web.pages import moved
 from gateway.web.portal.application import PREFIX as PORTAL
 from gateway.web.portal.application import make_portal
 from gateway.web.server import STOP_SECONDS, Server, run_service
+from gateway.webhooks.desk import WebhookDesk
 
 _log = logging.getLogger("gateway.web")
 
@@ -63,7 +65,7 @@ def run(
     """Answer requests on the listening sockets until SIGTERM, finish what is under way, and return.
 
     settings.redis_url must be set. ready: called once connections are accepted. passed: the sockets on which
-    the public part is served.
+    the public part is served. counters: of this process.
     """
     run_service("web", partial(serve, passed=passed, counters=counters), settings, sockets, ready, _log)
 
@@ -88,6 +90,7 @@ async def serve(
                 database, SecretBox.of(settings), enforcer.wake, allow_loopback=settings.loopback_shops
             )
             mails = MailDesk.of(settings, database, counters, print_link)
+            webhooks = WebhookDesk.of(settings, database, counters)
             catalogue = Catalogue(database, store)
             cleaner = Cleaner(database, store.client)
             days = Days(
@@ -108,6 +111,7 @@ async def serve(
                 settings.data,
                 cleaner,
                 mails.mailer,
+                webhooks,
                 settings.mail_new_versions,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
@@ -123,11 +127,13 @@ async def serve(
                 running(enforcer.run()),
                 running(desk.run()),
                 running(mails.sender.run()),
+                running(webhooks.run()),
                 running(cleaner.run()),
                 running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
                 running(EventReader(database, store.client).run()),
                 running(TokenCopies(database, store.client).run()),
+                running(Lapses(database, store.client).run()),
             ):
                 try:
                     yield

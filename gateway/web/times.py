@@ -10,19 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway.config.units import LAST_MOMENT
-from gateway.runtime.log import format_second
+from gateway.runtime.log import format_time
+
+__all__ = ["EPOCH", "MILLISECOND", "format_time", "parse_time"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
 _DATE_TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII
 )
-
-
-def format_time(moment: int) -> str:
-    """Write a time (ms since 1970) like 2026-01-31T12:00:00.000Z."""
-    second, rest = divmod(moment, 1000)
-    return f"{format_second(second)}.{rest:03}Z"
 
 
 def parse_time(text: str) -> int:

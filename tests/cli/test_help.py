@@ -42,6 +42,8 @@ def test_these_are_the_commands() -> None:
         "connection add", "connection list", "connection show", "connection change", "connection remove",
         "connection test", "connection events", "connection replay",
         "connection mappings", "connection map", "connection unmap", "unmapped",
+        "webhook add", "webhook list", "webhook show", "webhook change", "webhook rotate", "webhook enable",
+        "webhook disable", "webhook remove", "webhook test", "webhook deliveries", "webhook replay",
         "database status", "database migrate", "backup", "restore", "usage",
         "mail list", "mail resend", "mail test",
     }  # fmt: skip

@@ -91,11 +91,10 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "retention_audit": 3, "retention_customers": 4,
         "seller_name": "Shop", "seller_logo": "/logo.svg", "seller_colour": "#ff0000",
         "seller_links": ["Imprint=https://shop.example/imprint"], "language": "de",
-        "dashboard_url": "https://dashboard.example",
+        "dashboard_url": "https://dashboard.example", "retention_webhooks": 5, "loopback_webhooks": True,
         "mail_url": "smtps://u:p@x", "mail_password_file": "/p", "mail_ca": "/a",
-        "mail_from": "A <a@x.example>", "mail_reply_to": "b@x.example", "mail_timeout": 2.5,
-        "mail_per_minute": 5,
-        "mail_per_recipient": 6,
+        "mail_from": "A <a@x.example>",
+        "mail_reply_to": "b@x.example", "mail_timeout": 2.5, "mail_per_minute": 5, "mail_per_recipient": 6,
         "mail_new_versions": True, "mail_files": 7, "retention_mails": 8,
     }  # fmt: skip
     assert set(other) == set(Settings.model_fields) - {"storage"}, "a new setting needs a value here"

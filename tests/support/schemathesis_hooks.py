@@ -50,6 +50,8 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
         for digest in ("sha256", "crc32"):  # the service compares them with the content
             file.pop(digest, None)
     body.pop("trust", None)  # needs both digests
+    if case.operation.path.startswith("/api/webhooks") and "url" in body:
+        body["url"] = "https://shop.example/hook"  # "an address of the internet" is more than a pattern
 
 
 def _whole(value: Any) -> Any:

@@ -23,6 +23,7 @@ from gateway.web.api.orders import ORDER_ROUTES
 from gateway.web.api.products import PRODUCT_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES
 from gateway.web.api.usage import USAGE_ROUTES
+from gateway.web.api.webhooks import WEBHOOK_ROUTES
 from gateway.web.application import make_application
 from gateway.web.download_urls import TokenTerms, limit_lifetime
 from gateway.web.health import health_routes
@@ -53,6 +54,7 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *CONNECTION_ROUTES,
     *USAGE_ROUTES,
     *MAIL_ROUTES,
+    *WEBHOOK_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
 HEALTH_ROUTES: Final = health_routes(json_response)
@@ -84,6 +86,8 @@ def _document(max_ttl: int) -> dict[str, Any]:
             "connectionId": ID_PATTERN,
             "eventId": ID_PATTERN,
             "mailId": ID_PATTERN,
+            "webhookId": ID_PATTERN,
+            "deliveryId": ID_PATTERN,
         },
     )
 

@@ -7,6 +7,7 @@ import logging
 from typing import Any, Final
 
 from aiohttp import web
+from sqlalchemy import Row
 
 from gateway.errors import DatabaseError
 from gateway.tokens.index import is_token_id
@@ -27,6 +28,8 @@ from gateway.web.validation import validate, validate_query
 
 _log = logging.getLogger("gateway.web")
 
+EXPIRED: Final = "expired"
+"""The status of a token that only the database remembers."""
 FILL_SECONDS: Final = 10.0
 """How long a list waits while the index of tokens is filled, which happens once, after an update from a
 version without one: 100,000 tokens take some three seconds. Then it is 503, and the filling goes on."""
@@ -46,41 +49,52 @@ async def list_tokens(request: web.Request, context: AdminContext) -> web.Respon
 async def get_token(request: web.Request, context: AdminContext) -> web.Response:
     """Answer with one token. Raises Problem: token_unknown."""
     identifier = request.match_info["tokenId"]
-    record = await context.store.tokens.get(identifier)
-    if record is None:
-        document = await _forgotten_token(context, identifier)
-        if document is None:
-            raise Problem("token_unknown", "There is no such token, and never was.")
+    record = await find_token(context, identifier)
+    document = token_document(record)
+    if record.status == EXPIRED:
+        document["usage"] = await _usage(context, identifier)
     else:
-        document = token_document(record)
         with contextlib.suppress(DatabaseError):  # what the store knows is shown without the database
             document["usage"] = await _usage(context, identifier)
     return json_response({"success": True, "token": document})
 
 
-async def _forgotten_token(context: AdminContext, identifier: str) -> dict[str, Any] | None:
+async def find_token(context: AdminContext, identifier: str) -> TokenRecord:
+    """A token as the store has it, or as the database remembers it when it has expired.
+
+    Raises Problem (token_unknown), StoreUnavailable, DatabaseError.
+    """
+    record = await context.store.tokens.get(identifier) or await _forgotten_token(context, identifier)
+    if record is None:
+        raise Problem("token_unknown", "There is no such token, and never was.")
+    return record
+
+
+async def _forgotten_token(context: AdminContext, identifier: str) -> TokenRecord | None:
     """What the database knows of a token that the store has forgotten: it has expired."""
     if not is_token_id(identifier):
         return None
     async with context.database.reading() as sql:
         row = await read_token(sql, identifier)
-    if row is None:
-        return None
-    record = TokenRecord(
+    return None if row is None else forgotten_record(row)
+
+
+def forgotten_record(row: Row[Any]) -> TokenRecord:
+    """The record of a token that has expired, from its row in the database."""
+    return TokenRecord(
         row.id,
         row.product or "",
         row.version or "",
         "",
         row.created,
         row.expires,
-        "expired",
+        EXPIRED,
         row.max_downloads,
         row.email,
         row.name,
         row.key,
         row.metadata or {},
     )
-    return token_document(record) | {"usage": await _usage(context, identifier)}
 
 
 async def _usage(context: AdminContext, identifier: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from gateway.errors import StorageError
 from gateway.manifest import Manifest, ManifestFile
 from gateway.products.bucket_scanning import PARALLEL_REQUESTS, ScannedObject
-from gateway.products.hashing import EarlierFiles, Hasher, HashingFailed, run_jobs
+from gateway.products.hashing import EarlierFiles, Hasher, HashingFailed, Report, run_jobs
 from gateway.products.scanning import ScannedFile
 from gateway.products.validation import Fault, manifest_faults
 from gateway.storage.catalog import ObjectFacts
@@ -48,12 +48,13 @@ def describe_files(
     trust: bool,
     known: Sequence[Manifest] = (),
     is_stopped: Callable[[], bool] = lambda: False,
+    report: Report = lambda _: None,
 ) -> tuple[tuple[ManifestFile, ...], list[Fault]]:
     """Make the manifest's files, or list what is wrong with them. Blocks for as long as reading takes.
 
     trust: take the digests of the request. known: manifests whose digests were computed by us; files that
     have not changed since are not read again. is_stopped: whether the service stops. Raises `hashing.Stopped`
-    then.
+    then. report: called from threads with the bytes that were read since the last call.
     """
     checked = _check_files(files, storages, trust)
     faults = [fault for each in checked for fault in each.faults]
@@ -61,7 +62,7 @@ def describe_files(
         return (), faults
     if trust:
         return tuple(_entry(each.new, each.facts) for each in checked if each.facts), []
-    return _read_files(checked, storages, known, is_stopped)
+    return _read_files(checked, storages, known, is_stopped, report)
 
 
 def declaration_faults(product: str, new: RegisterVersion) -> list[Fault]:
@@ -148,11 +149,12 @@ def _read_files(
     storages: Storages,
     known: Sequence[Manifest],
     is_stopped: Callable[[], bool],
+    report: Report,
 ) -> tuple[tuple[ManifestFile, ...], list[Fault]]:
     """Compute the digests, each file once, and compare them with those of the request."""
     earlier = EarlierFiles(known, storages)
     stop = threading.Event()
-    hasher = Hasher(storages, lambda _: None, lambda: stop.is_set() or is_stopped(), trust=False)
+    hasher = Hasher(storages, report, lambda: stop.is_set() or is_stopped(), trust=False)
     roots = storages.real_roots(new.storage for new, _, _ in checked)
     jobs: dict[tuple[str, str], tuple[int, partial[ManifestFile]]] = {}
     for index, (new, facts, _) in enumerate(checked):

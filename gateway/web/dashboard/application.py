@@ -16,7 +16,9 @@ from gateway.web.dashboard.attempts import SignInLines
 from gateway.web.dashboard.audit import AUDIT_SCREENS
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.doors import DOORS
-from gateway.web.dashboard.frame import EVERYBODY, Screen, show
+from gateway.web.dashboard.frame import Screen
+from gateway.web.dashboard.work import WORK_SCREENS
+from gateway.web.jobs import Jobs
 from gateway.web.pages import Pages, make_pages
 from gateway.web.sessions import DAY, Cookie, Sessions
 
@@ -26,13 +28,8 @@ LONGEST_DAYS: Final = 30
 """A session of a user ends sooner than a customer's: it may do more."""
 
 
-async def show_welcome(request: web.Request, context: DashboardContext) -> web.StreamResponse:
-    """Show the first page."""
-    return await context.show(request, "dashboard/welcome.html")
-
-
 SCREENS: Final[tuple[Screen, ...]] = (
-    show("/", show_welcome, EVERYBODY),
+    *WORK_SCREENS,
     *DOORS,
     *AUDIT_SCREENS,
 )
@@ -43,7 +40,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
     """Make the application. Raises ConfigurationError for a logo that cannot be used."""
     pages = Pages(Look.of(settings), settings.language, PREFIX, settings.dashboard_url)
     secure = (settings.dashboard_url or "").startswith("https://")
-    hashes = PasswordHashes()
+    hashes, jobs = PasswordHashes(), Jobs(work.store.client)
     context = DashboardContext(
         pages,
         work,
@@ -54,12 +51,14 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
         hashes,
         SignInLines(settings.trusted_proxies),
         settings.dashboard_url,
+        jobs,
         frozenset(screen.path for screen in SCREENS if screen.method == "GET"),
     )
     application = make_pages(SCREENS, context, logger, pages)
 
     async def stop(_application: web.Application) -> None:
         hashes.close()
+        await jobs.stop()
 
     application.on_cleanup.append(stop)
     return application

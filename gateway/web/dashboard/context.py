@@ -17,6 +17,7 @@ from gateway.users.repository import UserRepository
 from gateway.web.api.context import AdminContext
 from gateway.web.dashboard.attempts import SignInLines
 from gateway.web.dashboard.visitors import find_visitor, visitor_of
+from gateway.web.jobs import Jobs
 from gateway.web.pages import Pages
 from gateway.web.sessions import Cookie, Sessions
 
@@ -39,7 +40,8 @@ class DashboardContext:
     """work: the parts of the process, such as the database. sessions, cookie: of users.
 
     challenge_cookie: of a browser that signs in by a passkey. lines: limits of attempts.
-    url: the setting `dashboard_url`. paths: of the rows of the table, for the navigation.
+    url: the setting `dashboard_url`. jobs: long work that pages ask for.
+    paths: of the rows of the table, for the navigation.
     """
 
     pages: Pages
@@ -51,6 +53,7 @@ class DashboardContext:
     hashes: PasswordHashes
     lines: SignInLines
     url: str | None
+    jobs: Jobs
     paths: frozenset[str] = frozenset()
 
     async def show(

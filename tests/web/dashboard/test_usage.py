@@ -1,0 +1,79 @@
+"""*Usage* in the dashboard: filters, charts with their tables, and files."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from gateway.config.settings import Settings
+from gateway.database.statements import insert
+from gateway.database.types import now
+from gateway.database.usage_tables import USAGE_DAY
+from gateway.usage.queries import DAY_MS
+from gateway.web.dashboard.answers import write_day
+from tests.support.control_plane import Api
+from tests.support.dashboard import Visitor, open_database_of
+
+NAUGHTY = '"><script>alert(1)</script>'
+
+
+@pytest.fixture
+async def days(settings: Settings) -> int:
+    """Usage of today, of a week ago, and of a year ago. Returns today's number."""
+    today = now() // DAY_MS
+    rows = [
+        (today, "drums", "1.0.0", "browser", "completed", 7, 6, 7000),
+        (today - 7, "drums", "2.0.0", "curl", "completed", 2, 2, 2000),
+        (today - 7, NAUGHTY, NAUGHTY, "bot", "started", 1, 0, 10),
+        (today - 365, "drums", "1.0.0", "curl", "completed", 100, 100, 10**12),
+    ]
+    names = [column.name for column in USAGE_DAY.columns]
+    async with open_database_of(settings) as database, database.writing() as sql:
+        await sql.execute(insert(sql, USAGE_DAY), [dict(zip(names, row, strict=True)) for row in rows])
+    return today
+
+
+async def table(owner: Visitor, query: str) -> list[dict[str, str]]:
+    found = await owner.get(f"/usage.csv{query}")
+    return list(csv.DictReader(io.StringIO(found.text)))
+
+
+async def test_usage_is_shown_with_charts_and_their_table(api: Api, owner: Visitor, days: int) -> None:
+    page = await owner.get("/usage")
+    assert page.status == 200
+    assert page.text.count('<svg class="chart"') == 2
+    assert "<script>" not in page.text
+    assert '<span class="figure">10</span>' in page.text
+    assert len(page.text) < 60_000
+
+
+async def test_usage_is_filtered_and_grouped(api: Api, owner: Visitor, days: int) -> None:
+    rows = await table(owner, "")
+    assert [(row["product"], row["started"]) for row in rows] == [("drums", "9"), (NAUGHTY, "1")]
+    rows = await table(owner, "?by=version&product=drums")
+    assert [(row["version"], row["started"]) for row in rows] == [("1.0.0", "7"), ("2.0.0", "2")]
+    rows = await table(owner, "?by=client")
+    assert [row["client"] for row in rows] == ["browser", "curl", "bot"]
+    rows = await table(owner, f"?by=day&from={write_day(days - 7)}&to={write_day(days)}&client=curl")
+    assert (len(rows), rows[-1]["day"], rows[-1]["started"]) == (8, write_day(days - 7), "2")
+    assert sum(int(row["started"]) for row in await table(owner, f"?from={write_day(days - 365)}")) == 110
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?from=never", "?from=2026-99-99&to=x", "?from=9999-01-01", "?to=1970-01-01", "?by=x&client=%00"],
+)
+async def test_filters_of_any_kind_are_taken(api: Api, owner: Visitor, days: int, query: str) -> None:
+    assert (await owner.get(f"/usage{query}")).status == 200
+
+
+async def test_without_usage_the_page_says_so(api: Api, owner: Visitor) -> None:
+    assert "Nothing was downloaded yet" in (await owner.get("/usage")).text
+
+
+async def test_every_download_is_saved_as_the_api_does(api: Api, owner: Visitor) -> None:
+    found = await owner.get("/usage/downloads.csv")
+    assert found.text.startswith("startedAt,lastAt,productId")
+    assert "attachment" in found.headers["Content-Disposition"]
