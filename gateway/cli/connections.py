@@ -221,7 +221,7 @@ def _show_one(each: dict[str, Any]) -> None:
             ("secrets", each["secrets"] or "none yet"),
             ("API key", "yes" if each["hasApiKey"] else "none"),
             ("shop", each["shopUrl"]),
-            ("mail to buyers", "yes" if each["mail"] else "no"),
+            ("mails", "to buyers, once there is something to download" if each["mail"] else "none"),
             ("last event", each["lastEventAt"] or "nothing yet"),
             ("refused", refused if each["refused"] else "none"),
         ]
