@@ -54,6 +54,8 @@ COVERED_BY = {
     "cli.tokens": "cli/test_commands",
     "config.page_settings": "pages/test_look",
     "config.mail_settings": "config/test_mail_url",
+    "cli.checks.mail": "cli/test_mails",
+    "web.api.mail_models": "web/api/test_mails",
     "database.mail_tables": "database/test_migrating",
     "database.migrations.versions.v0007_mails": "orders/test_ready_mail",
     "mail.composing": "mail/test_sender",
