@@ -36,7 +36,12 @@
                                  HASH: SHA-256 of what the cookie holds. The key lives for the idle time
     dg:challenge:{HASH} string   what a passkey of one browser is to sign next; it is read once, and lives for
                                  some minutes. HASH: SHA-256 of what only this browser has
+    dg:notice:{HASH}    string   what the next page of a session says, JSON; it is read once. Never a secret
     dg:sessions:{K:S}   zset     the sessions of one subject S of a kind K, and when each ends at last (ms)
+    dg:code:{ID}        hash     a code that was sent by mail (web/portal/challenges.py): browser, proof,
+                                 generation, tries. ID and values are hashes; lives as long as the code
+    dg:link:{HASH}      string   a link to sign in, by the SHA-256 of its secret: JSON; lives as long as it
+    dg:quota:{HASH}     hash     how often something was done within a window of time: count, ends (ms)
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
 The part in braces is Redis Cluster's hash tag: keys with the same tag lie in the same slot, and so on the
@@ -128,9 +133,29 @@ def challenge_key(digest: str) -> str:
     return f"dg:challenge:{{{digest}}}"
 
 
+def notice_key(digest: str) -> str:
+    """The key of what the next page of a session says. digest: as for `session_key`."""
+    return f"dg:notice:{{{digest}}}"
+
+
 def sessions_key(kind: str, subject: str) -> str:
     """The key of the list of one subject's sessions."""
     return f"dg:sessions:{{{kind}:{subject}}}"
+
+
+def code_key(identifier: str) -> str:
+    """The key of a code that was sent by mail, by the hash of its kind and subject."""
+    return f"dg:code:{{{identifier}}}"
+
+
+def link_key(digest: str) -> str:
+    """The key of a link to sign in, by the SHA-256 (64 hex digits) of its secret."""
+    return f"dg:link:{{{digest}}}"
+
+
+def quota_key(digest: str) -> str:
+    """The key of a quota, by the hash of its name."""
+    return f"dg:quota:{{{digest}}}"
 
 
 def idempotency_record_key(digest: str) -> str:

@@ -93,7 +93,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "sharing_networks": 7, "sharing_overlap": 8, "sharing_programs": 9, "sharing_copies": 10,
         "seller_name": "Shop", "seller_logo": "/logo.svg", "seller_colour": "#ff0000",
         "seller_links": ["Imprint=https://shop.example/imprint"], "language": "de",
-        "dashboard_url": "https://dashboard.example",
+        "dashboard_url": "https://dashboard.example", "retention_webhooks": 5, "loopback_webhooks": True,
         "mail_url": "smtps://u:p@x", "mail_password_file": "/p", "mail_ca": "/a",
         "mail_from": "A <a@x.example>",
         "mail_reply_to": "b@x.example", "mail_timeout": 2.5, "mail_per_minute": 5, "mail_per_recipient": 6,
