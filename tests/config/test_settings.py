@@ -83,6 +83,7 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "cors_origins": ["https://a"], "open_files": 9, "access_log": "off", "log_level": "debug",
         "tls_cert": "/c", "tls_key": "/k",
         "cache_path": "/cache", "cache_max_bytes": "1 GiB", "loopback_shops": True,
+        "traces_share": 0.5, "traces_endpoint": "https://c:1",
         "max_attempts": 1, "max_key_attempts": 2, "max_hook_attempts": 3, "max_token_connections": 4,
         "max_address_connections": 5, "exempt_clients": ["10.0.0.0/8"],
         "max_token_rate": 5, "max_connection_rate": 6, "token_binding": "network",
