@@ -28,8 +28,11 @@
                                  that its user learns why it is refused
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
-                                 dg:events:{N}:bytes counts the bytes that wait
+                                 dg:events:{N}:bytes counts the bytes that wait, and dg:events:{N}:aside
+                                 (a stream) has the latest batches that could not be applied
     dg:job:{ID}         string   long work that a page has asked for, as JSON (web/jobs.py)
+    dg:running_list:{Q} stream   what runs in the workers: their answers to one question of the dashboard; it
+                                 lives for some seconds (usage/running.py)
     dg:jobs             zset     the ids of these jobs, by the moments (ms) when they were asked for
     dg:session:{HASH}   hash     who is signed in to pages: kind, subject, agent, created, seen, ends (ms).
                                  HASH: SHA-256 of what the cookie holds. The key lives for the idle time
@@ -110,6 +113,16 @@ def old_key_key(digest: str) -> str:
 def events_key(number: int) -> str:
     """The key of a stream of events. number: any, such as a worker's: its remainder chooses the stream."""
     return f"dg:events:{{{number % EVENT_STREAMS}}}"
+
+
+def events_aside_key(number: int) -> str:
+    """The key of a stream of batches that were set aside; it has the same hash tag as the other stream."""
+    return f"{events_key(number)}:aside"
+
+
+def running_list_key(question: str) -> str:
+    """The key of the answers to a question for what runs."""
+    return f"dg:running_list:{{{question}}}"
 
 
 def job_key(identifier: str) -> str:

@@ -31,6 +31,7 @@ from gateway.store.key_names import (
     quota_key,
     rate_key,
     running_key,
+    running_list_key,
     session_key,
     sessions_key,
     version_key,
@@ -112,6 +113,7 @@ KEY_TRIALS: Final[dict[str, str]] = {
     TOKEN_INDEX_KEY: TOKEN_INDEX_KEY,
     "dg:events:*": "dg:events:{probe}",
     "dg:job:*": job_key("probe"),
+    "dg:running_list:*": running_list_key("probe"),
     JOBS_KEY: JOBS_KEY,
     "dg:session:*": session_key("probe"),
     "dg:challenge:*": challenge_key("probe"),
@@ -129,7 +131,7 @@ UNTRIED: Final = ("subscribe",)
 
 COMMANDS: Final = tuple(sorted((*TRIALS, *TEMPORARY, *UNTRIED)))
 OPTIONAL: Final = {
-    "xtrim": "changes that are older than `retention.audit` leave the store",
+    "xtrim": "what is older than `retention.audit` or `retention.addresses` leaves the store",
     "bgrewriteaof": "an erased customer leaves the append-only file at once",
     "info": "`check` looks at version, memory and persistence",
     "config|get": "`check` looks at snapshots",
