@@ -112,8 +112,6 @@ COVERED_BY = {
     "database.tables": "database/test_migrating",
     "connections.applying": "connections/test_receiving",
     "orders.seats": "orders/test_purchases",
-    "supervisor.portal_trial": "supervisor/test_up",
-    "web.portal.application": "web/portal/test_attacks",
     "web.portal.context": "web/portal/test_sign_in",
     "web.portal.errands": "web/portal/test_sign_in",
     "web.portal.order_page": "web/portal/test_purchases",
