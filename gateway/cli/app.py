@@ -20,8 +20,11 @@ from gateway.cli import (
     orders,
     product_changes,  # noqa: F401
     products,
+    receipts,  # noqa: F401
     serving,
     tokens,
+    usage_reports,  # noqa: F401
+    users,
     webhook_deliveries,  # noqa: F401
     webhooks,
 )
@@ -74,6 +77,7 @@ root.add_typer(entitlements.group, name="entitlement")
 root.add_typer(connections.group, name="connection")
 root.add_typer(webhooks.group, name="webhook")
 root.add_typer(database.group, name="database")
+root.add_typer(users.group, name="user")
 add_unmapped(root)
 add_check(root)
 add_audit(root)
