@@ -115,14 +115,14 @@ def events_key(number: int) -> str:
     return f"dg:events:{{{number % EVENT_STREAMS}}}"
 
 
-def running_list_key(question: str) -> str:
-    """The key of the answers to a question for what runs."""
-    return f"dg:running_list:{{{question}}}"
-
-
 def events_aside_key(number: int) -> str:
     """The key of a stream of batches that were set aside; it has the same hash tag as the other stream."""
     return f"{events_key(number)}:aside"
+
+
+def running_list_key(question: str) -> str:
+    """The key of the answers to a question for what runs."""
+    return f"dg:running_list:{{{question}}}"
 
 
 def job_key(identifier: str) -> str:
