@@ -92,6 +92,7 @@ COVERED_BY = {
     "mail.again": "web/dashboard/test_customers",
     "web.dashboard.live": "web/dashboard/test_usage",
     "dataplane.running_list": "usage/test_running",
+    "web.dashboard.reports": "web/dashboard/test_usage",
     "web.dashboard.figures": "web/dashboard/test_usage",
     "web.dashboard.work": "web/dashboard/test_frame",
     "database.metadata": "database/test_migrating",
