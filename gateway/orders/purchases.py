@@ -204,7 +204,7 @@ async def list_waiting(sql: AsyncConnection, holder: Holder) -> list[Row[Any]]:
         .order_by(ORDER.c.placed.desc(), ORDER_LINE.c.id)
         .limit(MOST_SHOWN)
     )
-    return list(rows)
+    return list(rows.all())
 
 
 async def with_versions(sql: AsyncConnection, purchases: Sequence[Purchase]) -> list[Purchase]:
