@@ -20,8 +20,10 @@ from gateway.cli import (
     orders,
     product_changes,  # noqa: F401
     products,
+    receipts,  # noqa: F401
     serving,
     tokens,
+    usage_reports,  # noqa: F401
     users,
     webhook_deliveries,  # noqa: F401
     webhooks,

@@ -308,7 +308,7 @@ class Downloads:
         try:
             if caps is not None and not exchange.begun:
                 held = await self._limits.begin(exchange.token_id, delivery, caps)
-            self._transfers.begin(exchange.token_id, delivery)
+            self._transfers.begin(exchange, delivery)
             self._count(DOWNLOADS_RUNNING)
             try:
                 if reservation is not None:

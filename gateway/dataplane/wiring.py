@@ -26,6 +26,7 @@ from gateway.dataplane.manifest_cache import ManifestCache
 from gateway.dataplane.passing import Passing
 from gateway.dataplane.request_reader import RequestReader
 from gateway.dataplane.resolve import Resolver
+from gateway.dataplane.running_list import RunningList
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.dataplane.token_limits import TokenLimits
@@ -128,6 +129,7 @@ def build_worker(
     token_limits = TokenLimits(topology, places, proxies, default)
     transfers = Transfers(topology)
     takeovers.on_revoked = transfers.break_off
+    takeovers.on_asked = RunningList(transfers, topology, client).answer
     tracing = Tracing.of(settings.traces_share, settings.traces_endpoint, TRACED_AS)
     make_downloads = Downloads if tracing is None else partial(TracedDownloads, tracing, proxies)
     downloads = make_downloads(

@@ -126,6 +126,7 @@ async def report_page(
             USAGE_FILE.c.version,
             USAGE_FILE.c.name,
             USAGE_FILE.c.size,
+            USAGE_FILE.c.sha256,
             TOKEN.c.email,
             CUSTOMER_EMAIL.c.email.label("customer_email"),
             ORDER.c.number.label("order_number"),

@@ -90,6 +90,8 @@ def test_every_setting_is_read_from_each_source(tmp_path: Path) -> None:
         "usage_max_bytes": "2 MiB", "usage_file_max_bytes": 5,
         "secrets_key": "/k", "secrets_old_key": "11" * 32, "retention_inbox": 1, "retention_events": 2,
         "retention_audit": 3, "retention_customers": 4,
+        "retention_addresses": 5, "retention_networks": 6,
+        "sharing_networks": 7, "sharing_overlap": 8, "sharing_programs": 9, "sharing_copies": 10,
         "seller_name": "Shop", "seller_logo": "/logo.svg", "seller_colour": "#ff0000",
         "seller_links": ["Imprint=https://shop.example/imprint"], "language": "de",
         "dashboard_url": "https://dashboard.example", "retention_webhooks": 5, "loopback_webhooks": True,

@@ -20,8 +20,10 @@ from gateway.web.api.models import TOKEN_ID_PATTERN
 from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN
 from gateway.web.api.orders import ORDER_ROUTES
 from gateway.web.api.products import PRODUCT_ROUTES
+from gateway.web.api.receipts import RECEIPT_ROUTES, WELL_KNOWN_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES
 from gateway.web.api.usage import USAGE_ROUTES
+from gateway.web.api.usage_reports import USAGE_REPORT_ROUTES
 from gateway.web.api.webhooks import WEBHOOK_ROUTES
 from gateway.web.application import make_application
 from gateway.web.download_urls import TokenTerms, limit_lifetime
@@ -53,10 +55,16 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *CONNECTION_ROUTES,
     *USAGE_ROUTES,
     *WEBHOOK_ROUTES,
+    *USAGE_REPORT_ROUTES,
+    *RECEIPT_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
 HEALTH_ROUTES: Final = health_routes(json_response)
-ROUTES: Final[tuple[Route[AdminContext], ...]] = (*below(PREFIX, API_ROUTES), *HEALTH_ROUTES)
+ROUTES: Final[tuple[Route[AdminContext], ...]] = (
+    *below(PREFIX, API_ROUTES),
+    *WELL_KNOWN_ROUTES,
+    *HEALTH_ROUTES,
+)
 """Every URL of the process, as callers see it."""
 
 

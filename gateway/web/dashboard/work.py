@@ -9,6 +9,7 @@ from gateway.web.dashboard.customer_changes import CUSTOMER_CHANGES
 from gateway.web.dashboard.customers import CUSTOMER_SCREENS
 from gateway.web.dashboard.frame import Screen
 from gateway.web.dashboard.home import HOME_SCREENS
+from gateway.web.dashboard.live import LIVE_SCREENS
 from gateway.web.dashboard.minting import MINTING_SCREENS
 from gateway.web.dashboard.orders import ORDER_SCREENS
 from gateway.web.dashboard.products import PRODUCT_SCREENS
@@ -27,4 +28,5 @@ WORK_SCREENS: Final[tuple[Screen, ...]] = (
     *CUSTOMER_CHANGES,
     *AS_CUSTOMER_SCREENS,
     *USAGE_SCREENS,
+    *LIVE_SCREENS,
 )

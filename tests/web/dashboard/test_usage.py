@@ -12,6 +12,8 @@ from gateway.database.statements import insert
 from gateway.database.types import now
 from gateway.database.usage_tables import USAGE_DAY
 from gateway.usage.queries import DAY_MS
+from gateway.usage.running import Running, RunningNow
+from gateway.web.dashboard import live
 from gateway.web.dashboard.answers import write_day
 from tests.support.control_plane import Api
 from tests.support.dashboard import Visitor, open_database_of
@@ -77,3 +79,22 @@ async def test_every_download_is_saved_as_the_api_does(api: Api, owner: Visitor)
     found = await owner.get("/usage/downloads.csv")
     assert found.text.startswith("startedAt,lastAt,productId")
     assert "attachment" in found.headers["Content-Disposition"]
+
+
+async def test_what_runs_is_shown_and_followed(
+    api: Api, owner: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await owner.get("/usage/running")
+    assert "No worker has answered" in page.text
+    assert "hx-trigger" in page.text
+    row = Running("a" * 32, "drums", "1", NAUGHTY, 2 * 2**20, 2**20, 2.0, NAUGHTY)
+
+    async def answer(_: object) -> RunningNow:
+        return RunningNow(7, [row], 2)
+
+    monkeypatch.setattr(live, "ask_what_runs", answer)
+    part = await owner.get("/usage/running", headers={"HX-Request": "true"})
+    assert "<html" not in part.text
+    assert "<script>" not in part.text
+    for text in ("downloads run", "1.0 MiB / 2.0 MiB", "512.0 KiB/s", "aaaaaaaa"):
+        assert text in part.text.replace("\xa0", " ")
