@@ -55,7 +55,7 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *WEBHOOK_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
-HEALTH_ROUTES: Final = health_routes(json_response)
+HEALTH_ROUTES: Final = health_routes(json_response, needs_database=True)
 ROUTES: Final[tuple[Route[AdminContext], ...]] = (*below(PREFIX, API_ROUTES), *HEALTH_ROUTES)
 """Every URL of the process, as callers see it."""
 
