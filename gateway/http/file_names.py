@@ -82,7 +82,7 @@ def shown(text: str) -> str:
 
     What is not valid Unicode becomes a replacement character.
     """
-    valid = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    valid = _SURROGATE.sub("\ufffd", text)
     return _DROPPED.sub(lambda found: f"[U+{ord(found[0]):04X}]", valid)
 
 

@@ -179,6 +179,7 @@ def test_other_parsers_read_the_same_name(name: str) -> None:
         ("a\nb\x85\u2028\ufeff", "a[U+000A]b[U+0085][U+2028][U+FEFF]"),
         ("\U0001f469\u200d\U0001f3a4", "\U0001f469\u200d\U0001f3a4"),  # a joiner makes one picture of two
         ("bad\udcff", "bad\ufffd"),
+        ("half\ud800", "half\ufffd"),  # JSON of a platform may have one
     ],
 )
 def test_how_a_page_shows_a_name(name: str, expected: str) -> None:
