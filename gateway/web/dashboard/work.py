@@ -14,6 +14,7 @@ from gateway.web.dashboard.minting import MINTING_SCREENS
 from gateway.web.dashboard.orders import ORDER_SCREENS
 from gateway.web.dashboard.products import PRODUCT_SCREENS
 from gateway.web.dashboard.publishing import PUBLISHING_SCREENS
+from gateway.web.dashboard.reports import REPORT_SCREENS
 from gateway.web.dashboard.tokens import TOKEN_SCREENS
 from gateway.web.dashboard.usage import USAGE_SCREENS
 
@@ -29,4 +30,5 @@ WORK_SCREENS: Final[tuple[Screen, ...]] = (
     *AS_CUSTOMER_SCREENS,
     *USAGE_SCREENS,
     *LIVE_SCREENS,
+    *REPORT_SCREENS,
 )

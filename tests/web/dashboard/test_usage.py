@@ -98,3 +98,31 @@ async def test_what_runs_is_shown_and_followed(
     assert "<script>" not in part.text
     for text in ("downloads run", "1.0 MiB / 2.0 MiB", "512.0 KiB/s", "aaaaaaaa"):
         assert text in part.text.replace("\xa0", " ")
+
+
+async def test_what_was_paid_for_and_never_downloaded_is_listed(api: Api, owner: Visitor) -> None:
+    assert "There is nothing to do" in (await owner.get("/usage/never")).text
+    body = {
+        "customer": {"email": "ann@example.com", "name": NAUGHTY},
+        "status": "paid",
+        "placedAt": "2026-01-31T12:00:00Z",
+        "number": NAUGHTY,
+        "lines": [{"id": "1", "productId": "drums"}],
+    }
+    await api.ask("PUT", "/api/orders/zapier/A-1", body)
+    page = await owner.get("/usage/never")
+    assert "ann@example.com" in page.text
+    assert "<script>" not in page.text
+    assert "ann@example.com" in (await owner.get("/usage/never.csv?missing=completed")).text
+    assert "Nothing here fits" in (await owner.get("/usage/never?product=none")).text
+
+
+async def test_a_token_has_its_receipt(api: Api, owner: Visitor) -> None:
+    minted = await api.store.tokens.create("drums", email="ann@example.com")
+    page = await owner.get(f"/tokens/{minted.record.id}/receipt")
+    assert page.status == 200
+    assert "ann@example.com" in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    assert f"/tokens/{minted.record.id}/receipt" in (await owner.get(f"/tokens/{minted.record.id}")).text
+    for identifier in ("f" * 32, "x", "%00"):
+        assert (await owner.get(f"/tokens/{identifier}/receipt")).status == 404
