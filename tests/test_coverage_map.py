@@ -99,6 +99,7 @@ COVERED_BY = {
     "database.migrations.versions.v0002_usage": "database/test_migrating",
     "database.usage_tables": "database/test_migrating",
     "database.migrations.versions.v0008_webhooks": "database/test_migrating",
+    "database.probing": "web/test_service",
     "database.webhook_tables": "database/test_migrating",
     "orders.announcing": "web/api/test_webhooks",
     "usage.announcing": "web/api/test_webhooks",

@@ -29,6 +29,8 @@ _ADVICE: Final = {
     "full": "cannot be written to, because its disk is full. Make room there",
     "refused": "refuses us: {reason}. See user, password and permissions",
     "damaged": "is damaged or no database: {reason}. Put back a backup with `download-gateway restore FILE`",
+    "outdated": "has not the tables of this version: {reason}. They are made once it can be reached, or by "
+    "`download-gateway database migrate`",
     "failed": "failed: {reason}",
 }
 
@@ -57,6 +59,8 @@ _POSTGRES_KINDS: Final = (
     ("55P03", "locked"),
     ("40", "locked"),  # deadlock and serialisation
     ("XX", "damaged"),
+    ("42P01", "outdated"),  # no such table: it was away when they were to be made
+    ("42703", "outdated"),  # no such column
 )
 """By the beginning of SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
 
@@ -122,6 +126,8 @@ def _kind(error: BaseException, cause: BaseException) -> str:
         return next((kind for start, kind in _POSTGRES_KINDS if state.startswith(start)), "failed")
     code = getattr(cause, "sqlite_errorcode", None)
     if isinstance(code, int):
+        if str(cause).startswith(("no such table", "no such column")):
+            return "outdated"
         return _SQLITE_KINDS.get(code & 0xFF, "failed")
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         return "full"

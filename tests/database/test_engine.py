@@ -75,7 +75,7 @@ async def test_a_failed_statement_tells_no_value(database: Database) -> None:
     with pytest.raises(DatabaseError) as raised:
         async with database.writing() as connection:
             await connection.execute(text("SELECT :value FROM nowhere"), {"value": PERSON})
-    assert raised.value.kind == "failed"
+    assert raised.value.kind == "outdated"
     assert PERSON not in str(raised.value)
     assert "a table" in str(raised.value), "our own words, not the driver's"
     assert "nowhere" not in str(raised.value)

@@ -1,6 +1,6 @@
-"""Limits while workers and the store are killed and frozen: nothing is lost, nothing is given away.
+"""Limits and usage while everything is killed and frozen: nothing is lost, nothing is given away.
 
-CHAOS_SECONDS says how long it lasts (two minutes unless set), CHAOS_SEED repeats a run's choices.
+CHAOS_SECONDS says how long it lasts (a minute unless set), CHAOS_SEED repeats a run's choices.
 
 The bounds, each for one link. What a transfer has received since the last checkpoint that was possible before
 a fault is called *late*: bytes that left the machine without the store's knowledge.
@@ -10,11 +10,16 @@ a fault is called *late*: bytes that left the machine without the store's knowle
   received of what they asked for + what the customer's kernel held unread when another transfer ended early;
 - received ≤ allowance + late bytes of transfers whose worker was killed, or so long away from the store that
   their leases ran out;
-- in the end, a resume gets the rest of the file wherever the allowance has room for it.
+- in the end, a resume gets the rest of the file wherever the allowance has room for it;
+- usage in the database ≤ received + what the customer's kernel held unread when a transfer ended early;
+- usage in the database ≥ what was received by transfers that had ended so long before any worker was killed
+  that their events had left it (a file below `data` or a stream has them then), less what counts as dropped.
+  Whatever happens to the web process and the database may only delay it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
@@ -25,14 +30,30 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
-from tests.support.chaos import PIECE, RECEIVE_BUFFER, Attempt, Customer, Fault, Faults, Link
+from gateway.database.usage_tables import DOWNLOAD, TOKEN_SERIES
+from gateway.runtime.metrics import EVENTS_DROPPED, EVENTS_WAITING
+from gateway.secrets import token_id
+from gateway.store.key_names import EVENT_STREAMS, events_key
+from tests.support.chaos import (
+    BEHIND,
+    PIECE,
+    RECEIVE_BUFFER,
+    Attempt,
+    Books,
+    Customer,
+    Fault,
+    Faults,
+    Link,
+)
 from tests.support.plane import Plane
+from tests.support.postgres import PostgresServer
 from tests.support.store_server import StoreServer
 from tests.support.waiting import wait_until
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "120"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 SIZE = 16 << 20
 CUSTOMERS = 12
@@ -42,6 +63,9 @@ JITTER = 0.5
 GRACE = 2.0
 """How long after a fault of the store, and after a transfer, a claim or a refund may still be under way."""
 UNREAD = 2 * RECEIVE_BUFFER + PIECE
+LEAVES = 3.0
+"""How long an event may be in a worker's memory only, while the store is well: 0.2 s, and time on a busy
+machine."""
 STORE = ("--appendonly", "yes", "--appendfsync", "no")  # nothing that was answered is lost by SIGKILL
 
 
@@ -67,6 +91,14 @@ def plane(store: StoreServer, tmp_path: Path) -> Iterator[Plane]:
         plane.kill()
 
 
+@pytest.fixture
+def books(plane: Plane, own_postgres: PostgresServer) -> Iterator[Books]:
+    books = Books(plane, own_postgres, asyncio.run(own_postgres.create("chaos")))
+    books.start_web()
+    yield books
+    books.close()
+
+
 def was_killed(attempt: Attempt, fault: Fault) -> bool:
     """Whether its worker may have died before the transfer was settled."""
     ends_near = abs(attempt.end - fault.begin) < JITTER
@@ -76,6 +108,8 @@ def was_killed(attempt: Attempt, fault: Fault) -> bool:
 
 def was_cut_off(attempt: Attempt, fault: Fault) -> bool:
     """Whether its lease may have run out while it was sent."""
+    if fault.slot == BEHIND:
+        return False
     is_long = fault.kind != "kill worker" and fault.end - fault.begin > LASTS - EVERY - 2 * JITTER
     return is_long and attempt.begin <= fault.end and attempt.end > fault.begin
 
@@ -120,6 +154,72 @@ def check_link(link: Link, charged: int, faults: list[Fault]) -> tuple[int, int]
     return max(0, link.received - charged), max(0, charged - link.received)
 
 
+def may_be_uncounted(attempt: Attempt, faults: list[Fault]) -> bool:
+    """Whether its event may have been in the memory of a worker that was killed."""
+    for fault in faults:
+        if fault.kind != "kill worker" or attempt.begin > fault.end:
+            continue
+        since = fault.begin - LEAVES
+        for other in reversed(faults):  # while the store was away, and a moment later, no event left
+            if other.slot is None and other.begin < fault.begin and since < other.end + LEAVES:
+                since = min(since, other.begin - LEAVES)
+            if other.kind == "freeze worker" and other.begin < fault.begin and since < other.end + LEAVES:
+                since = min(since, other.begin - LEAVES)
+        if attempt.end >= since:
+            return True
+    return False
+
+
+def check_usage(links: list[Link], plane: Plane, books: Books, faults: list[Fault]) -> str:
+    """Wait until all usage is in the database, and hold it to what was received. Returns the figures."""
+
+    def is_applied() -> bool:
+        books.start_web()
+        lengths = [plane.store.xlen(events_key(number)) for number in range(EVENT_STREAMS)]
+        waiting = sum(worker.counters.values()[EVENTS_WAITING] for worker in plane.workers)
+        return not any(lengths) and waiting == 0
+
+    books.postgres.stop()  # one more crash; and the server ends with the thread that has started it
+    books.postgres.start()
+    try:
+        wait_until(is_applied, "usage is applied", 120)
+    except AssertionError:
+        lengths = [plane.store.xlen(events_key(number)) for number in range(EVENT_STREAMS)]
+        waiting = [worker.counters.values()[EVENTS_WAITING] for worker in plane.workers]
+        log = books.log.read_text()[-3000:]
+        pytest.fail(f"seed {SEED}: streams {lengths}, in workers {waiting}; the web process: {log}")
+    applied = asyncio.run(_applied(books))
+    dropped = sum(worker.counters.values()[EVENTS_DROPPED] for worker in plane.workers)
+    least = most = 0
+    for link in links:
+        received = [each for each in link.attempts if each.received]
+        sure = sum(each.received for each in received if not may_be_uncounted(each, faults))
+        unread = sum(UNREAD for each in link.attempts if each.status and each.received < each.asked)
+        found = applied.get(token_id(link.url.partition("token=")[2]), 0)
+        assert found <= link.received + unread, (SEED, link.url, found, link.attempts)
+        if not dropped:
+            assert found >= sure, (SEED, link.url, found, link.attempts)
+        least, most = least + sure, most + found
+    total = sum(link.received for link in links)
+    return (
+        f"usage {most >> 20} MiB of {total >> 20} MiB received, {least >> 20} MiB of which must be counted; "
+        f"{dropped} events dropped"
+    )
+
+
+async def _applied(books: Books) -> dict[str, int]:
+    """Bytes in the database by token."""
+    connection = await asyncpg.connect(books.postgres.url("chaos"))
+    try:
+        rows = await connection.fetch(
+            f"SELECT t.token_id, sum(d.bytes)::bigint AS bytes FROM {TOKEN_SERIES.name} t "
+            f"JOIN {DOWNLOAD.name} d ON d.series_id = t.series_id GROUP BY t.token_id"
+        )
+    finally:
+        await connection.close()
+    return {row["token_id"]: row["bytes"] for row in rows}
+
+
 def finish(customer: Customer, plane: Plane, link: Link) -> bool:
     """Get the rest of the file; whether its allowance had room for it."""
     for start, stop in link.missing():
@@ -134,13 +234,15 @@ def finish(customer: Customer, plane: Plane, link: Link) -> bool:
 
 
 @pytest.mark.slow
-def test_limits_hold_while_workers_and_store_are_killed_and_frozen(plane: Plane, store: StoreServer) -> None:
+def test_limits_and_usage_hold_while_everything_is_killed_and_frozen(
+    plane: Plane, store: StoreServer, books: Books
+) -> None:
     chance = random.Random(SEED)
     content = chance.randbytes(SIZE)
     published = plane.publish(content)
     plane.expected = ["the store"]
     stop = threading.Event()
-    faults = Faults(plane, store, chance, stop)
+    faults = Faults(plane, store, chance, stop, books)
     failures: list[BaseException] = []
     links: list[list[Link]] = []
 
@@ -183,10 +285,10 @@ def test_limits_hold_while_workers_and_store_are_killed_and_frozen(plane: Plane,
         thread.join(60)
         assert not thread.is_alive()
     assert failures == [], SEED
-    check_end(plane, customers[0], [link for used in links for link in used], faults.done)
+    check_end(plane, customers[0], [link for used in links for link in used], faults.done, books)
 
 
-def check_end(plane: Plane, customer: Customer, links: list[Link], faults: list[Fault]) -> None:
+def check_end(plane: Plane, customer: Customer, links: list[Link], faults: list[Fault], books: Books) -> None:
     """Check every link, and finish its file."""
     customer.stop = threading.Event()
 
@@ -198,6 +300,7 @@ def check_end(plane: Plane, customer: Customer, links: list[Link], faults: list[
     finished = sum(finish(customer, plane, link) for link in links)
     time.sleep(2 * EVERY)
     sums = [check_link(link, plane.charged(link.url), faults) for link in links]
+    usage = check_usage(links, plane, books, faults)
     attempts = [attempt for link in links for attempt in link.attempts]
     kinds = Counter(fault.kind for fault in faults)
     statuses = Counter(attempt.status for attempt in attempts)
@@ -206,6 +309,7 @@ def check_end(plane: Plane, customer: Customer, links: list[Link], faults: list[
         f"{sum(link.received for link in links) >> 20} MiB received; faults {dict(kinds)}; "
         f"{finished} files finished; received and not charged {sum(each[0] for each in sums) >> 10} KiB "
         f"(most of one link {max(each[0] for each in sums) >> 10}), charged and not received "
-        f"{sum(each[1] for each in sums) >> 10} KiB (most of one link {max(each[1] for each in sums) >> 10})"
+        f"{sum(each[1] for each in sums) >> 10} KiB (most of one link "
+        f"{max(each[1] for each in sums) >> 10}); {usage}"
     )
     assert finished

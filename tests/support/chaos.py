@@ -1,22 +1,29 @@
 """Customers who download over a bad line, and faults of the machine meanwhile, for `e2e/test_chaos.py`.
 
 Each customer is a thread that fetches one file after another, each with a link of its own, in all the ways
-that downloaders have. It notes what it asked for and what it received. `Faults` kills and freezes workers and
-the store meanwhile, and notes when.
+that downloaders have. It notes what it asked for and what it received. `Faults` kills and freezes workers,
+the store, the web process and the database meanwhile, and notes when.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from gateway.config.settings import Settings
+from tests.support.control_plane import PROCESS
 from tests.support.plane import Plane, request
+from tests.support.postgres import PostgresServer
 from tests.support.store_server import StoreServer, send_signal
 
 RECEIVE_BUFFER = 256 << 10
@@ -80,9 +87,66 @@ class Link:
         return [*spans, (at, self.size)] if at < self.size else spans
 
 
+BEHIND = -1
+"""The slot of a fault of the web process or the database, which no download needs."""
+
+
+class Books:
+    """The web process, which writes usage into a database, and that database. Both are killed and frozen."""
+
+    def __init__(self, plane: Plane, postgres: PostgresServer, url: str) -> None:
+        self.postgres = postgres
+        self._settings = Settings.model_validate(
+            {"redis_url": plane.redis_url, "data": plane.folder / "data", "database_url": url}
+        )
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.log = plane.folder / "web.err"
+        self.web: subprocess.Popen[bytes] | None = None
+
+    def start_web(self) -> None:
+        """Start the web process, unless it runs. While the database is away, it may end by itself."""
+        if self.web is not None and self.web.poll() is None:
+            return
+        with self.log.open("ab") as log:
+            self.web = subprocess.Popen(
+                [sys.executable, "-c", PROCESS, "gateway.web.service", str(self._socket.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                pass_fds=[self._socket.fileno()],
+            )
+        assert self.web.stdin is not None
+        self.web.stdin.write(self._settings.model_dump_json().encode())
+        self.web.stdin.close()
+
+    def kill_web(self) -> None:
+        if self.web is not None:
+            self.web.kill()
+            self.web.wait()
+
+    def signal_database(self, signum: signal.Signals) -> None:
+        """Send a signal to the server and all its processes."""
+        assert self.postgres.process is not None
+        for pid in (self.postgres.process.pid, *children_of(self.postgres.process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signum)
+
+    def close(self) -> None:
+        self.kill_web()
+        self._socket.close()
+
+
+def children_of(pid: int) -> list[int]:
+    """The ids of the processes below one."""
+    with suppress(OSError):
+        direct = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [*direct, *(below for each in direct for below in children_of(each))]
+    return []
+
+
 @dataclass
 class Fault:
-    """Something that was done to the machine. slot: the worker; None: the store."""
+    """Something that was done to the machine. slot: the worker; None: the store; BEHIND: what is behind."""
 
     kind: str
     begin: float
@@ -214,21 +278,30 @@ class Customer:
 
 @dataclass
 class Faults:
-    """Does things to workers and store until `stop` is set."""
+    """Does things to workers, store, web process and database until `stop` is set."""
 
     plane: Plane
     store: StoreServer
     chance: random.Random
     stop: threading.Event
+    books: Books
     done: list[Fault] = field(default_factory=list)
 
     def run(self) -> None:
-        kinds = ("kill worker", "kill worker", "freeze worker", "freeze worker", "freeze store", "kill store")
+        kinds = (
+            *("kill worker", "kill worker", "freeze worker", "freeze worker", "freeze store", "kill store"),
+            *("kill web", "freeze web", "kill database", "freeze database"),
+        )
         while not self.stop.wait(self.chance.uniform(1.0, 3.0)):
             kind = self.chance.choice(kinds)
             slot = self.chance.randrange(len(self.plane.workers)) if kind.endswith("worker") else None
+            if kind.endswith(("web", "database")):
+                slot = BEHIND
             fault = Fault(kind, time.monotonic(), 0.0, slot)
-            if kind == "kill worker":
+            self.books.start_web()
+            if slot == BEHIND:
+                self._disturb_books(kind)
+            elif kind == "kill worker":
                 assert slot is not None
                 self.plane.restart(slot)
             elif kind == "kill store":
@@ -239,6 +312,26 @@ class Faults:
                 self._freeze(slot, self.chance.uniform(0.2, 5.0 if slot is not None else 2.0))
             fault.end = time.monotonic()
             self.done.append(fault)
+
+    def _disturb_books(self, kind: str) -> None:
+        books = self.books
+        if kind == "kill web":
+            books.kill_web()
+            self.stop.wait(self.chance.uniform(0, 2))
+            books.start_web()
+        elif kind == "kill database":
+            books.postgres.stop()
+            self.stop.wait(self.chance.uniform(0, 3))
+            books.postgres.start()
+        else:
+            web = books.web
+            assert web is not None
+            send = web.send_signal if kind == "freeze web" else books.signal_database
+            send(signal.SIGSTOP)
+            try:
+                self.stop.wait(self.chance.uniform(0.2, 5.0))
+            finally:
+                send(signal.SIGCONT)
 
     def _freeze(self, slot: int | None, seconds: float) -> None:
         def send(signum: signal.Signals) -> None:

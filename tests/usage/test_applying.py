@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from gateway.database.engine import Database
 from gateway.database.errors import DatabaseError
+from gateway.database.migrating import migrate
 from gateway.database.usage_tables import DOWNLOAD, TOKEN
 from gateway.store.key_names import EVENT_STREAMS, events_key, token_key
 from gateway.store.scripts import ADD_EVENTS
@@ -17,6 +18,7 @@ from gateway.tokens.repositories import Repositories
 from gateway.usage import applying
 from gateway.usage.applying import EventReader
 from gateway.usage.repository import apply_events
+from tests.support.databases import Databases
 from tests.support.store_server import StoreServer
 from tests.support.usage import TOKEN as SOMEBODY
 from tests.support.usage import batch, event
@@ -172,3 +174,20 @@ async def test_several_processes_share_the_work(database: Database, repos: Repos
     await asyncio.gather(*map(work, readers))
     await asyncio.gather(*map(work, readers))
     assert await applied(database) == (40, 40_000)
+
+
+async def test_usage_waits_until_there_are_tables(databases: Databases, repos: Repositories) -> None:
+    """The database was away when the process was to make them: nothing is set aside."""
+    location = await databases.make(empty=True)
+    await put(repos, batch([event(0)]))
+    async with Database.of(location) as empty:
+        reader = EventReader(empty, repos.client)
+        for _ in range(2):
+            with pytest.raises(DatabaseError) as raised:
+                await reader.apply_some()
+            assert raised.value.kind == "outdated"
+        assert reader.set_aside == 0
+        await migrate(empty)
+        await work(reader)
+        assert await applied(empty) == (1, 1000)
+    await databases.remove(location)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.config.settings import Settings
+from gateway.database import probing
 from gateway.tokens.repositories import Repositories
 from gateway.web.service import serve
 from tests.support.control_plane import ServiceProcess, ask, listen, prepare, read_store, url_of
@@ -64,6 +67,47 @@ async def test_without_the_store_it_answers_503_and_recovers(
         key, _ = await prepare(own_store.url)
         assert (await asyncio.to_thread(ask, f"{url}/readyz"))[0] == 200
         assert (await asyncio.to_thread(ask, f"{url}/api/products", None, key))[0] == 200
+
+
+async def test_readiness_names_the_part_that_fails(
+    settings: Settings, own_store: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store, the database, or both; the answer comes though the database does not."""
+    monkeypatch.setattr(probing, "ANSWER_SECONDS", 0.2)
+    settings = settings.model_copy(update={"redis_url": own_store.url})
+    sock = listen()
+    url = f"{url_of(sock)}/readyz"
+    path = str(settings.database_url).removeprefix("sqlite:///")
+    async with Repositories.connect(own_store.url) as store, serve(store, [sock], settings):
+
+        async def look() -> tuple[int, str, str]:
+            status, body = await asyncio.to_thread(ask, url)
+            return status, body.get("code", ""), body.get("detail", "")
+
+        async def wait_for(status: int) -> tuple[int, str, str]:
+            async with asyncio.timeout(30):
+                while (found := await look())[0] != status:  # noqa: ASYNC110 - it is asked
+                    await asyncio.sleep(0.05)
+            return found
+
+        await wait_for(200)
+        others = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+        with contextlib.closing(others):
+            # in a thread: the service has transactions in this loop
+            await asyncio.to_thread(others.execute, "BEGIN EXCLUSIVE")
+            _, code, detail = await wait_for(503)
+            assert (code, "The store" in detail) == ("database_unavailable", False)
+            assert detail.startswith("The database cannot be used: ")
+            own_store.stop()
+            async with asyncio.timeout(30):
+                while (await look())[1] != "store_unavailable":  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            _, _, detail = await look()
+            assert detail.startswith("The store cannot be used. ")
+            assert "The database cannot be used: " in detail
+        _, code, detail = await wait_for(503)
+        own_store.start()
+        await wait_for(200)
 
 
 async def test_a_unix_socket(settings: Settings, store: StoreServer, tmp_path: Path) -> None:

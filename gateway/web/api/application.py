@@ -61,7 +61,7 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *RECEIPT_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
-HEALTH_ROUTES: Final = health_routes(json_response)
+HEALTH_ROUTES: Final = health_routes(json_response, needs_database=True)
 ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *below(PREFIX, API_ROUTES),
     *WELL_KNOWN_ROUTES,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from gateway.catalogue.catalogue import Catalogue
 from gateway.connections.desk import ConnectionDesk
 from gateway.database.engine import Database
+from gateway.database.probing import DatabaseProbe
 from gateway.mail.mailer import Mailer
 from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
@@ -57,6 +59,11 @@ class AdminContext:
     tells_customers: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @cached_property
+    def probe(self) -> DatabaseProbe:
+        """Asks whether the database answers."""
+        return DatabaseProbe(self.database)
 
     @property
     def store(self) -> Repositories:
