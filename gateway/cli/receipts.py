@@ -10,8 +10,8 @@ import typer
 
 from gateway.cli.options import CLI, STORE, Invocation, command, fail
 from gateway.cli.output import note, show_record, show_table
+from gateway.cli.token_values import link_base
 from gateway.cli.tokens import ID_HELP, group
-from gateway.config.settings import base_url
 from gateway.config.units import format_size
 from gateway.runtime.system_errors import advise
 from gateway.secrets import TOKEN_PREFIX, token_id
@@ -84,7 +84,7 @@ def _make(invocation: Invocation, which: str) -> dict[str, Any]:
         if not is_token_id(identifier):
             return None
         record = await catalogue.store.tokens.get(identifier)
-        made = await make_receipt(catalogue.database, identifier, record, base_url(invocation.settings))
+        made = await make_receipt(catalogue.database, identifier, record, link_base(invocation))
         return None if made is None else await signed_receipt(made, _signing_keys(invocation, catalogue))
 
     answer = invocation.with_catalogue(make)
