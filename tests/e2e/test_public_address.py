@@ -162,7 +162,7 @@ def test_a_signed_webhook_at_the_public_address_makes_an_entitlement(gateway: Ga
         b"GET http://127.0.0.1:DASHBOARD/my/../api/orders HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /api/orders HTTP/1.1\r\nHost: 127.0.0.1:DASHBOARD\r\n\r\n",
         b"GET /my/api/orders HTTP/1.1\r\nHost: 127.0.0.1:DASHBOARD\r\n\r\n",
-        request("/my", "X-Original-URI: /api/orders", "X-Rewrite-URL: /api/orders"),
+        request("/my/nothing", "X-Original-URI: /api/orders", "X-Rewrite-URL: /api/orders"),
         request("/my/healthz"),
         request("/metrics"),
         b"POST /hooks/x HTTP/1.1\r\nHost: a\r\nContent-Length: 45\r\n\r\n" + request("/api/orders"),
