@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.tables import (
@@ -197,14 +197,14 @@ async def get_purchase(sql: AsyncConnection, holder: Holder, identifier: str) ->
 
 async def list_waiting(sql: AsyncConnection, holder: Holder) -> list[Row[Any]]:
     """What a holder has bought and nobody has mapped to a product yet: title, number, external_id, placed."""
-    rows = await sql.execute(
+    query: Select[Any] = (
         select(ORDER_LINE.c.title, ORDER.c.number, ORDER.c.external_id, ORDER.c.placed)
         .select_from(ORDER_LINE.join(ORDER))
         .where(ORDER.c.recipient_id == holder.customer_id, ORDER_LINE.c.waits)
         .order_by(ORDER.c.placed.desc(), ORDER_LINE.c.id)
         .limit(MOST_SHOWN)
     )
-    return list(rows)
+    return list(await sql.execute(query))
 
 
 async def with_versions(sql: AsyncConnection, purchases: Sequence[Purchase]) -> list[Purchase]:
