@@ -16,6 +16,7 @@ from gateway.cli import (
     database,
     entitlements,
     keys,
+    mails,
     order_import,  # noqa: F401
     orders,
     product_changes,  # noqa: F401
@@ -75,6 +76,7 @@ root.add_typer(orders.group, name="order")
 root.add_typer(customers.group, name="customer")
 root.add_typer(entitlements.group, name="entitlement")
 root.add_typer(connections.group, name="connection")
+root.add_typer(mails.group, name="mail")
 root.add_typer(webhooks.group, name="webhook")
 root.add_typer(database.group, name="database")
 root.add_typer(users.group, name="user")

@@ -46,7 +46,7 @@ def add_check(root: typer.Typer) -> None:
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Do not check every published file.")] = False,
     ) -> int:
-        """Check settings, database, webhooks, store, storages, front proxy; exits with 1 if one fails."""
+        """Check settings, database, mail, webhooks, store, storages and proxy; exits with 1 if one fails."""
         findings = list(find_all(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
         data = documents(findings)
@@ -83,6 +83,9 @@ def find_all(invocation: Invocation, proxy: str | None, quick: bool) -> Iterator
     from gateway.cli.checks.connections import check_connections  # noqa: PLC0415 - slow to import
 
     yield from check_connections(settings)
+    from gateway.cli.checks.mail import check_mail  # noqa: PLC0415 - slow to import
+
+    yield from check_mail(settings)
     from gateway.cli.checks.webhooks import check_webhooks  # noqa: PLC0415 - slow to import
 
     yield from check_webhooks(settings)

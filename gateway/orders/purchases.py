@@ -195,7 +195,7 @@ async def get_purchase(sql: AsyncConnection, holder: Holder, identifier: str) ->
     return purchase
 
 
-async def list_waiting(sql: AsyncConnection, holder: Holder) -> list[Row[Any]]:
+async def list_waiting(sql: AsyncConnection, holder: Holder) -> list[Any]:
     """What a holder has bought and nobody has mapped to a product yet: title, number, external_id, placed."""
     query: Select[Any] = (
         select(ORDER_LINE.c.title, ORDER.c.number, ORDER.c.external_id, ORDER.c.placed)

@@ -121,6 +121,7 @@ async def serve(
                 SigningKeys(database, SecretBox.of(settings)),
                 Pages(Look.of(settings), settings.language, DASHBOARD, settings.dashboard_url),
                 sharing_limits(settings),
+                settings.mail_new_versions,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
             private = web.AppRunner(

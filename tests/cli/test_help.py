@@ -49,6 +49,7 @@ def test_these_are_the_commands() -> None:
         "token receipt", "token signing-key",
         "webhook add", "webhook list", "webhook show", "webhook change", "webhook rotate", "webhook enable",
         "webhook disable", "webhook remove", "webhook test", "webhook deliveries", "webhook replay",
+        "mail list", "mail resend", "mail test",
         "user list", "user invite", "user reset", "user remove",
     }  # fmt: skip
 

@@ -15,6 +15,7 @@ from gateway.web.api.connections import CONNECTION_ROUTES
 from gateway.web.api.context import AdminContext
 from gateway.web.api.customers import CUSTOMER_ROUTES
 from gateway.web.api.entitlements import ENTITLEMENT_ROUTES
+from gateway.web.api.mails import MAIL_ROUTES
 from gateway.web.api.mappings import MAPPING_ROUTES
 from gateway.web.api.models import TOKEN_ID_PATTERN
 from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN
@@ -54,6 +55,7 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *MAPPING_ROUTES,
     *CONNECTION_ROUTES,
     *USAGE_ROUTES,
+    *MAIL_ROUTES,
     *WEBHOOK_ROUTES,
     *USAGE_REPORT_ROUTES,
     *RECEIPT_ROUTES,
@@ -91,6 +93,7 @@ def _document(max_ttl: int) -> dict[str, Any]:
             "entitlementId": ID_PATTERN,
             "connectionId": ID_PATTERN,
             "eventId": ID_PATTERN,
+            "mailId": ID_PATTERN,
             "webhookId": ID_PATTERN,
             "deliveryId": ID_PATTERN,
         },

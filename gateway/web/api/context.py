@@ -32,7 +32,8 @@ class AdminContext:
     what public URLs begin with. desk: what works for connections to platforms. data: the folder of the
     setting. cleaner: writes files anew after somebody was erased. mailer: sends mails. webhooks: what works
     for outgoing ones. signing: the keys of receipts. pages: how a receipt looks as a page. sharing: from when
-    on a link looks shared.
+    on a link looks shared. tells_customers: whether customers are told of new versions, where
+    a request does not say.
 
     stop: set when the service stops, so that files are not read to their end. reading: held by the one
     request that reads files; others wait, because they would only slow each other and the downloads down.
@@ -53,6 +54,7 @@ class AdminContext:
     signing: SigningKeys
     pages: Pages
     sharing: SharingLimits
+    tells_customers: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
