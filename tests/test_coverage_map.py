@@ -105,7 +105,6 @@ COVERED_BY = {
     "usage.lapses": "web/api/test_webhooks",
     "web.api.webhook_models": "web/api/test_webhooks",
     "usage.client_classes": "usage/test_downloads",
-    "usage.queries": "web/api/test_usage",
     "usage.token_copies": "web/api/test_usage",
     "web.api.usage_models": "web/api/test_usage",
     "usage.known_tokens": "usage/test_applying",

@@ -24,6 +24,7 @@ from gateway.web.dashboard.mail_settings import MAIL_SCREENS
 from gateway.web.dashboard.own_settings import OWN_SCREENS
 from gateway.web.dashboard.people import PEOPLE_SCREENS
 from gateway.web.dashboard.unmapped import UNMAPPED_SCREENS
+from gateway.web.dashboard.webhook_settings import WEBHOOK_SCREENS
 from gateway.web.dashboard.work import WORK_SCREENS
 from gateway.web.jobs import Jobs
 from gateway.web.pages import Pages, make_pages
@@ -43,6 +44,7 @@ SCREENS: Final[tuple[Screen, ...]] = (
     *OWN_SCREENS,
     *PEOPLE_SCREENS,
     *KEY_SCREENS,
+    *WEBHOOK_SCREENS,
     *MAIL_SCREENS,
     *HEALTH_SCREENS,
     *AUDIT_SCREENS,

@@ -123,6 +123,9 @@ async def test_an_owner_sets_up_connects_a_shop_and_invites(
             ("you", ""),
             ("users", "/users"),
             ("keys", "/keys"),
+            ("webhooks", "/webhooks"),
+            ("mails", "/mails"),
+            ("health", "/health"),
             ("changes", "/changes"),
         ):
             await page.goto(f"/dashboard/settings{path}")
