@@ -125,7 +125,7 @@ async def test_a_seller_gets_from_a_product_to_a_link_by_keyboard_alone(
         copied = await page.evaluate("navigator.clipboard.readText()")
         assert copied == await link.input_value()
         assert copied.endswith("/kick.wav")
-        assert "Go to the content" in (await tab_through(page))[:3]
+        assert "Generate another one" in await tab_through(page)
 
 
 async def test_forms_that_were_refused_can_be_used(api: Api, owner: Visitor, settings: Settings) -> None:
