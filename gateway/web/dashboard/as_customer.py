@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.catalogue.records import read_manifest
-from gateway.orders.purchases import find_holder, list_purchases, with_versions
+from gateway.orders.purchases import find_holder, list_purchases, list_waiting, with_versions
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.customers import find
 from gateway.web.dashboard.frame import EVERYBODY, show
@@ -26,6 +26,7 @@ async def show_as_customer(request: web.Request, context: DashboardContext) -> w
         customer = await find(sql, request)
         holder = await find_holder(sql, customer.id)
         everything = [] if holder is None else await list_purchases(sql, holder)
+        waiting = [] if holder is None else await list_waiting(sql, holder)
         purchases = await with_versions(sql, everything[:PURCHASES_SHOWN])
         manifests = {
             each.id: await read_manifest(sql, each.offered.manifest)
@@ -39,6 +40,7 @@ async def show_as_customer(request: web.Request, context: DashboardContext) -> w
         holder=holder,
         purchases=purchases,
         manifests=manifests,
+        waiting=waiting,
         is_cut=len(everything) > PURCHASES_SHOWN,
         files_shown=FILES_SHOWN,
     )

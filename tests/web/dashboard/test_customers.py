@@ -244,4 +244,8 @@ async def test_a_seller_sees_what_a_customer_sees_and_can_do_nothing(api: Api, o
     assert "ct_" not in main
     await buy(api, status="disputed")
     assert "The payment is disputed." in (await owner.get(f"/customers/{customer}/as")).text
+    await buy(api, "A-2", lines=[{"id": "2", "sku": NAUGHTY, "title": NAUGHTY}])
+    page = await owner.get(f"/customers/{customer}/as")
+    assert "waits until the item is mapped." in page.text
+    assert "<script>" not in page.text
     assert (await owner.get("/customers/none/as")).status == 404
