@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import inbox
+from bench import events, flood, inbox, rates
 from bench.compare import ComparisonPlan, choose_peers, choose_scenarios, compare, print_progress
 from bench.deployment import KINDS, LoadPlan, load, mint_tokens, read_tokens, require_loopback
 from bench.errors import BenchError
@@ -54,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_load(commands.add_parser("load", help="load a gateway that runs already"))
     _add_inbox(
         commands.add_parser("inbox", help="measure how many webhooks the inbox takes, and that none is lost")
+    )
+    _add_events(commands.add_parser("events", help="measure how many events of usage a database takes"))
+    _add_flood(
+        commands.add_parser("flood", help="measure what a flood of unknown tokens does to honest clients")
+    )
+    _add_rates(
+        commands.add_parser("rates", help="measure how exactly the connections of a token share a rate")
     )
     _add_compare(commands.add_parser("compare", help="measure the gateway and its peers side by side"))
     return parser
@@ -157,6 +164,54 @@ def _add_inbox(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_inbox)
 
 
+def _add_events(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--database",
+        default="sqlite",
+        metavar="KIND",
+        help="sqlite, postgresql (Debian's, started for this), or the database_url of an empty database "
+        "(default: sqlite)",
+    )
+    parser.add_argument(
+        "--events", type=_count, default=1_000_000, help="how many to apply (default: 1000000)"
+    )
+    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one (a real disk)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.set_defaults(run=run_events)
+
+
+def _add_flood(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rate", type=float, default=10_000.0, help="unknown tokens a second (default: 10000)"
+    )
+    parser.add_argument(
+        "--addresses", type=_count, default=1, help="client addresses they come from (default: 1)"
+    )
+    parser.add_argument(
+        "--honest-rate", type=float, default=300.0, help="honest requests a second (default: 300)"
+    )
+    parser.add_argument("--seconds", type=_seconds, default=15.0, help="of each part (default: 15)")
+    parser.add_argument("--workers", type=_count, default=2, help="of the gateway (default: 2)")
+    parser.add_argument("--connections", type=_count, default=64, help="of the flood (default: 64)")
+    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.set_defaults(run=run_flood)
+
+
+def _add_rates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rate", type=_count, default=1_000_000, help="bytes a second of the token (default: 1000000)"
+    )
+    parser.add_argument(
+        "--connections", type=_count, default=20, help="that download with it at once (default: 20)"
+    )
+    parser.add_argument("--workers", type=_count, default=2, help="of the gateway (default: 2)")
+    parser.add_argument("--seconds", type=_seconds, default=15.0, help="how long to measure (default: 15)")
+    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.set_defaults(run=run_rates)
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -223,6 +278,52 @@ def run_inbox(options: argparse.Namespace) -> int:
     if options.json:
         inbox.write_json(report, options.json)
     return int(bool(report.lost or report.doubled or (options.junk and report.stored)))
+
+
+def run_events(options: argparse.Namespace) -> int:
+    """Run the command `events`."""
+    plan = events.EventsPlan(options.events, options.database, scratch=options.scratch)
+    report = events.measure(plan, print_progress)
+    events.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    if options.json:
+        figures = asdict(report) | {"events_per_second": report.events_per_second}
+        options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
+    return 0
+
+
+def run_flood(options: argparse.Namespace) -> int:
+    """Run the command `flood`."""
+    for rate in (options.rate, options.honest_rate):
+        if not 0 < rate <= MAX_RATE:
+            raise BenchError(f"a rate must be more than 0 and at most {MAX_RATE:g}")
+    plan = flood.FloodPlan(
+        options.rate,
+        options.addresses,
+        options.honest_rate,
+        options.seconds,
+        options.workers,
+        options.connections,
+        options.scratch,
+    )
+    report = flood.measure(plan, print_progress)
+    flood.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    if options.json:
+        figures = asdict(report) | {"p99_ratio": report.p99_ratio}
+        options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
+    return 0
+
+
+def run_rates(options: argparse.Namespace) -> int:
+    """Run the command `rates`."""
+    plan = rates.RatesPlan(
+        options.rate, options.connections, options.workers, options.seconds, options.scratch
+    )
+    report = rates.measure(plan, print_progress)
+    rates.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    if options.json:
+        figures = asdict(report) | {"share": report.share}
+        options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
+    return 0
 
 
 def run_compare(options: argparse.Namespace) -> int:

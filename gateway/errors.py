@@ -225,8 +225,8 @@ class Declined(GatewayError):
     `code` is one of: product_unknown, product_exists, product_archived, version_unknown,
         active_version_unknown, version_conflict, version_missing, token_unknown, token_revoked, expiry_past,
     expiry_too_far, tokens_live, version_active, key_unknown, key_ambiguous, connection_exists,
-    connection_unknown, event_unknown, event_emptied, customer_unknown, invalid (with `faults`: pairs of
-    field and message).
+    connection_unknown, event_unknown, event_emptied, mail_unknown, mail_gone, customer_unknown, invalid
+    (with `faults`: pairs of field and message).
     """
 
     def __init__(self, code: str, message: str, faults: Sequence[tuple[str, str]] = ()) -> None:

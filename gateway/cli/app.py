@@ -16,12 +16,16 @@ from gateway.cli import (
     database,
     entitlements,
     keys,
+    mails,
     order_import,  # noqa: F401
     orders,
     product_changes,  # noqa: F401
     products,
+    receipts,  # noqa: F401
     serving,
     tokens,
+    usage_reports,  # noqa: F401
+    users,
     webhook_deliveries,  # noqa: F401
     webhooks,
 )
@@ -72,8 +76,10 @@ root.add_typer(orders.group, name="order")
 root.add_typer(customers.group, name="customer")
 root.add_typer(entitlements.group, name="entitlement")
 root.add_typer(connections.group, name="connection")
+root.add_typer(mails.group, name="mail")
 root.add_typer(webhooks.group, name="webhook")
 root.add_typer(database.group, name="database")
+root.add_typer(users.group, name="user")
 add_unmapped(root)
 add_check(root)
 add_audit(root)

@@ -46,23 +46,24 @@ def add_check(root: typer.Typer) -> None:
         ] = None,
         quick: Annotated[bool, typer.Option("--quick", help="Do not check every published file.")] = False,
     ) -> int:
-        """Check settings, database, webhooks, store, storages and front proxy; exits with 1 if one fails."""
-        findings = list(_findings(invocation, proxy, quick))
+        """Check settings, database, mail, webhooks, store, storages and proxy; exits with 1 if one fails."""
+        findings = list(find_all(invocation, proxy, quick))
         rows = [(finding.subject, finding.level.value, finding.line) for finding in findings]
-        data = [
-            {
-                "check": each.subject,
-                "result": each.level.value,
-                "text": each.text,
-                "mend": each.remedy or None,
-            }
-            for each in findings
-        ]
+        data = documents(findings)
         invocation.print_result(data, lambda: show_table(("CHECK", "RESULT", "WHAT"), rows, wrap_last=True))
         return int(any(finding.level is Level.FAIL for finding in findings))
 
 
-def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterator[Finding]:
+def documents(findings: list[Finding]) -> list[dict[str, str | None]]:
+    """The findings as JSON has them."""
+    return [
+        {"check": each.subject, "result": each.level.value, "text": each.text, "mend": each.remedy or None}
+        for each in findings
+    ]
+
+
+def find_all(invocation: Invocation, proxy: str | None, quick: bool) -> Iterator[Finding]:
+    """Check everything. quick: but not each published file. proxy: the URL of a front proxy to try."""
     try:
         settings = invocation.settings
         base = _base(proxy) or settings.public_url
@@ -82,6 +83,9 @@ def _findings(invocation: Invocation, proxy: str | None, quick: bool) -> Iterato
     from gateway.cli.checks.connections import check_connections  # noqa: PLC0415 - slow to import
 
     yield from check_connections(settings)
+    from gateway.cli.checks.mail import check_mail  # noqa: PLC0415 - slow to import
+
+    yield from check_mail(settings)
     from gateway.cli.checks.webhooks import check_webhooks  # noqa: PLC0415 - slow to import
 
     yield from check_webhooks(settings)

@@ -109,6 +109,9 @@ def add(
     test: Annotated[
         bool, typer.Option("--test", help="Take the platform's test events, and nothing else.")
     ] = False,
+    mail: Annotated[
+        bool, typer.Option("--mail", help="Send buyers a mail once there is something to download.")
+    ] = False,
 ) -> None:
     """Connect a shop account, and print the address to give to the platform.
 
@@ -121,6 +124,7 @@ def add(
         typed = ask(f"Signing secret of {kind.value} (nothing: give it later)")
         secrets = [typed] if typed else []
     document: dict[str, Any] = {"kind": kind.value, "name": name, "secrets": secrets, "live": not test}
+    document["mail"] = mail
     document |= _access(api_key_file, shop_url)
 
     async def work(catalogue: Catalogue) -> Connection:
@@ -131,7 +135,13 @@ def add(
         new = validate(CreateConnection, document)
         check_access(new.kind, new.apiKey, new.shopUrl, allow_loopback=invocation.settings.loopback_shops)
         made = await repository(invocation, catalogue).create(
-            new.kind, new.name, new.secrets, live=new.live, api_key=new.apiKey, shop=new.shopUrl
+            new.kind,
+            new.name,
+            new.secrets,
+            live=new.live,
+            api_key=new.apiKey,
+            shop=new.shopUrl,
+            mail=new.mail,
         )
         await catalogue.store.audit.record(
             CLI, "connection.create", {"connection": made.id, "kind": made.kind}
@@ -211,6 +221,7 @@ def _show_one(each: dict[str, Any]) -> None:
             ("secrets", each["secrets"] or "none yet"),
             ("API key", "yes" if each["hasApiKey"] else "none"),
             ("shop", each["shopUrl"]),
+            ("mails", "to buyers, once there is something to download" if each["mail"] else "none"),
             ("last event", each["lastEventAt"] or "nothing yet"),
             ("refused", refused if each["refused"] else "none"),
         ]
@@ -244,6 +255,14 @@ def change_(
         bool | None,
         typer.Option("--live/--test", help="Take real events, or test events.", show_default=False),
     ] = None,
+    mail: Annotated[
+        bool | None,
+        typer.Option(
+            "--mail/--no-mail",
+            help="Send buyers a mail once there is something to download, or send none.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Change a connection; what is not given stays. New secrets are good within a second."""
     _check_stdin(secret_file, add_secret_file, api_key_file)
@@ -256,6 +275,8 @@ def change_(
         document["name"] = name
     if live is not None:
         document["live"] = live
+    if mail is not None:
+        document["mail"] = mail
     if secret_file is not None:
         document["secrets"] = _secrets(secret_file)
     if remove_api_key:

@@ -138,10 +138,12 @@ def command(
     example: str,
     settings: Sequence[str] = STORE,
     has_json: bool = True,
+    alone: bool = False,
 ) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
     """Register a function as a command. Its first parameter is the Invocation, the others are its options.
 
-    The function returns the exit code, or None for 0. `example` is the last line of its --help.
+    The function returns the exit code, or None for 0. `example` is the last line of its --help. alone: it is
+    what the group itself does, without the name of a command after it.
     """
 
     def register(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -149,6 +151,8 @@ def command(
 
         @functools.wraps(function)
         def run(*, context: typer.Context, **values: Any) -> None:
+            if context.invoked_subcommand is not None:
+                return  # one of the group's commands follows
             invocation = _invocation(context, values, settings)
             code = function(invocation, **{parameter.name: values[parameter.name] for parameter in own})
             raise typer.Exit(code or 0)
@@ -158,7 +162,10 @@ def command(
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del run.__wrapped__
-        group.command(name, epilog=f"Example: {example}")(run)
+        if alone:
+            group.callback(invoke_without_command=True, epilog=f"Example: {example}")(run)
+        else:
+            group.command(name, epilog=f"Example: {example}")(run)
         return run
 
     return register

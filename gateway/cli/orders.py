@@ -89,6 +89,10 @@ def add(
     status: Annotated[Told, typer.Option(help="What became of it.")] = Told.PAID,
     source: Source = SOURCE,
     test: Annotated[bool, typer.Option("--test", help="A purchase without money.")] = False,
+    mail: Annotated[
+        bool,
+        typer.Option("--mail", help="Send the customer a mail once there is something to download."),
+    ] = False,
 ) -> None:
     """Tell of an order as it is now: all of it. Told again, it changes to what it is then.
 
@@ -100,6 +104,7 @@ def add(
         "placedAt": read_time("--placed-at", placed_at),
         "country": None if country is None else country.upper(),
         "test": test,
+        "mail": mail,
         "status": status.value,
         "lines": _lines(product or [], sku or []),
     }

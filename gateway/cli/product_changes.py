@@ -12,7 +12,7 @@ import typer
 
 from gateway.cli.options import CLI, YES, Invocation, command, confirm
 from gateway.cli.output import count_of, note
-from gateway.cli.products import ProductId, group
+from gateway.cli.products import NOTIFY, ProductId, group, tell_customers
 from gateway.web.documents import product_document
 
 if TYPE_CHECKING:  # the store's client is slow to import, and --help does not need it
@@ -23,9 +23,18 @@ VERSION: Final = typer.Argument(metavar="VERSION", help="A version of it (from `
 
 
 @command(group, "activate", example="download-gateway product activate epic-drums 1.1.0")
-def activate(invocation: Invocation, product_id: ProductId, version: Annotated[str, VERSION]) -> None:
+def activate(
+    invocation: Invocation,
+    product_id: ProductId,
+    version: Annotated[str, VERSION],
+    *,
+    notify: Annotated[bool | None, NOTIFY] = None,
+) -> None:
     """Give a version to new tokens that name none. Links that exist keep the version they have."""
     product = _update(invocation, product_id, active=version)
+    invocation.with_catalogue(
+        lambda catalogue: tell_customers(invocation, catalogue, product_id, version, notify)
+    )
     _print(invocation, product, f"{product.id}: new tokens get version {product.active}.")
 
 

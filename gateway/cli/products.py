@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:  # the store's client is slow to import, and --help does not n
 
 group = typer.Typer(help="Products and their versions.", no_args_is_help=True)
 
+NOTIFY: Final = typer.Option(
+    "--notify/--no-notify",
+    help="Tell customers who have it of this version by mail, each once. Default: the setting "
+    "mail.new_versions.",
+    show_default=False,
+)
 ProductId = Annotated[str, typer.Argument(metavar="ID", help="The product's id, such as epic-drums.")]
 
 
@@ -81,6 +87,7 @@ def add(
             help="Use the SHA-256 and CRC-32 that a bucket keeps for an object, and do not read the object.",
         ),
     ] = False,
+    notify: Annotated[bool | None, NOTIFY] = None,
 ) -> None:
     """Register a version. The files are read for their sizes and digests, and must not change afterwards."""
     from gateway.products.left_out import left_out_data, left_out_lines  # noqa: PLC0415
@@ -113,6 +120,7 @@ def add(
                 publication, storages, product_id, version, report=report, previous=previous, trust=trust
             )
         product = run(lambda catalogue: _register(catalogue, manifest, name, activate, trust))
+        run(lambda catalogue: tell_customers(invocation, catalogue, product_id, version, notify))
     warnings = [
         *publication_warnings(publication.scanned, time.time()),
         *pinned_links(publication, manifest, storages),
@@ -136,6 +144,17 @@ def add(
         "leftOut": left_out_data(publication.skipped),
     }
     invocation.print_result(data, show)
+
+
+async def tell_customers(
+    invocation: Invocation, catalogue: Catalogue, product_id: str, version: str, notify: bool | None
+) -> None:
+    """Have customers told of a version, if that is wanted."""
+    if invocation.settings.mail_new_versions if notify is None else notify:
+        from gateway.mail.announcing import announce  # noqa: PLC0415 - slow to import
+
+        if await announce(catalogue.database, product_id, version):
+            note("Customers who have it get a mail; the web process sends them.")
 
 
 async def _register(

@@ -1,4 +1,4 @@
-"""`usage`: what was downloaded, as a table and a small chart."""
+"""`usage`: what was downloaded, as a table and a small chart. usage_reports.py has its other commands."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ def bar(value: int, most: int, characters: int = BAR_CHARACTERS) -> str:
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
-def add_usage(root: typer.Typer) -> None:
-    """Register the command."""
+group = typer.Typer(help="What was downloaded: tables, a small chart, reports, and an export.")
 
-    @command(root, "usage", example="download-gateway usage --days 7 --by product")
+
+def add_usage(root: typer.Typer) -> None:
+    """Register the commands."""
+    root.add_typer(group, name="usage")
+
+    @command(group, "usage", example="download-gateway usage --days 7 --by product", alone=True)
     def usage(
         invocation: Invocation,
         *,

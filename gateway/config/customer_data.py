@@ -52,6 +52,17 @@ class CustomerDataSettings(BaseModel):
         "moved to another address.",
         unit="days",
     )
+    retention_addresses: Annotated[int, _DAYS] = setting(
+        548,
+        "How long usage has the addresses of clients as they were, counted from a download's last byte; "
+        "afterwards their networks (IPv4 /24, IPv6 /48). Disputes come within 18 months.",
+        unit="days",
+    )
+    retention_networks: Annotated[int, _DAYS] = setting(
+        1096,
+        "How long usage has the networks and programs of clients; afterwards only the kind of program.",
+        unit="days",
+    )
     retention_webhooks: Annotated[int, _DAYS] = setting(
         30,
         "How long the log of outgoing webhooks is kept, to look into it and to send again. What waits to be "

@@ -67,7 +67,7 @@ from gateway.config.sources import (
     toml_path,
 )
 from gateway.config.storages import LocalSettings, StorageSettings, explain
-from gateway.config.usage_settings import UsageSettings
+from gateway.config.trace_settings import ReportSettings
 from gateway.errors import ConfigurationError
 from gateway.runtime.addresses import Address
 from gateway.runtime.descriptors import FOR_FILES, FOR_OBJECTS
@@ -88,7 +88,7 @@ def _default_ttl(values: Mapping[str, Any]) -> int:
 
 
 class Settings(
-    CapSettings, CacheSettings, CustomerDataSettings, UsageSettings, MailSettings, PageSettings, BaseSettings
+    CapSettings, CacheSettings, CustomerDataSettings, ReportSettings, MailSettings, PageSettings, BaseSettings
 ):
     """All settings, checked and frozen. `model_validate_json` restores what `model_dump_json` has written."""
 

@@ -27,8 +27,8 @@ DEBUG_VARIABLE: Final = "GATEWAY_DEBUG"
 TABLES: Final = "storage"
 """The one setting that is a table of tables. Every other setting is a plain value."""
 GROUPS: Final = (
-    *("mint_", "dashboard_", "web_", "cache_", "usage_", "secrets_", "retention_"),
-    *("seller_", "mail_"),
+    *("mint_", "dashboard_", "web_", "cache_", "usage_", "traces_", "secrets_", "retention_"),
+    *("seller_", "mail_", "sharing_"),
 )
 """An attribute that begins with one of these is a key of a table in the TOML file."""
 

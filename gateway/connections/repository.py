@@ -30,6 +30,7 @@ class Connection:
     secrets: of its signatures. api_key: of its API. shop: the shop's address. refused: deliveries with a
     bad signature, and `last_refused` the time of the last one. last_error: what was wrong with it.
     unreadable: why its secrets cannot be read, if they cannot; then it seems to have none, and no API key.
+    mail: whether its buyers get a mail once there is something to download.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Connection:
     refused: int = 0
     last_error: str | None = None
     unreadable: SealError | None = None
+    mail: bool = False
 
     def access(self, *, allow_loopback: bool) -> Access | None:
         """How to ask the platform's API; None without a key, or where it has no API. Raises ApiRefused."""
@@ -124,9 +126,10 @@ class ConnectionRepository:
         live: bool = True,
         api_key: str | None = None,
         shop: str | None = None,
+        mail: bool = False,
     ) -> Connection:
         """Make a connection. Raises Declined: connection_exists."""
-        made = Connection(new_id(), kind, name, live, now(), tuple(secrets), api_key, shop)
+        made = Connection(new_id(), kind, name, live, now(), tuple(secrets), api_key, shop, mail=mail)
         try:
             async with self.database.writing() as sql:
                 await sql.execute(
@@ -138,6 +141,7 @@ class ConnectionRepository:
                         secrets=self._seal(made),
                         options={"shop": shop},
                         created=made.created,
+                        mail=mail,
                     )
                 )
         except Duplicate:
@@ -146,7 +150,9 @@ class ConnectionRepository:
         return made
 
     async def change(self, identifier: str, **changes: Any) -> Connection:
-        """Change name, live, secrets, api_key or shop. Raises Declined, or SealError if nothing can be kept.
+        """Change name, live, secrets, api_key, shop or mail.
+
+        Raises Declined, or SealError if nothing can be kept.
 
         Where the present secrets cannot be read, new ones have to be given; the API key is gone, too.
         """
@@ -166,6 +172,7 @@ class ConnectionRepository:
                         live=after.live,
                         secrets=self._seal(after),
                         options={"shop": after.shop},
+                        mail=after.mail,
                     )
                 )
         except Duplicate:
@@ -261,6 +268,7 @@ class ConnectionRepository:
             row.refused,
             row.last_error,
             unreadable,
+            row.mail,
         )
 
 

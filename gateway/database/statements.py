@@ -1,8 +1,10 @@
-"""Statements that SQLAlchemy writes in another way for each engine, under one name."""
+"""Statements that are written in another way for each engine, under one name."""
 
 from __future__ import annotations
 
-from sqlalchemy import Table
+from typing import Final
+
+from sqlalchemy import Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,3 +17,16 @@ def insert(connection: AsyncConnection, table: Table) -> postgresql.Insert:
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)  # type: ignore[return-value]
     return postgresql.insert(table)
+
+
+_USAGE_LOCK: Final = 0x646775 << 32
+"""The number of PostgreSQL's advisory lock of whoever changes downloads."""
+
+
+async def lock_usage(connection: AsyncConnection) -> None:
+    """Let nobody else count events, or erase what was counted, until this writing transaction ends.
+
+    On SQLite a writing transaction is alone anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _USAGE_LOCK})

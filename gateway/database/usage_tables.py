@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, false, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    false,
+    text,
+)
 
 from gateway.database.metadata import METADATA
 from gateway.database.types import Json, Moment
@@ -73,7 +85,7 @@ DOWNLOAD: Final = Table(
     Column("number", Integer, primary_key=True),  # from 1, in the order in which they began
     Column("file_id", String(26), nullable=False),
     Column("token_id", String(32), nullable=False),  # of the first attempt
-    Column("customer", Text, nullable=True),
+    Column("customer", Text, nullable=True, index=True),
     Column("test", Boolean, nullable=False, server_default=false()),
     Column("client", Text, nullable=False),  # the class of the program: gateway.usage.client_classes
     Column("first", Moment, nullable=False),
@@ -119,4 +131,14 @@ USAGE_POSITION: Final = Table(
     Column("worker", String(32), primary_key=True),
     Column("applied", Json, nullable=False),  # spans of the numbers of its events
     Column("updated", Moment, nullable=False, index=True),
+)
+
+SIGNING_KEY: Final = Table(
+    "signing_key",
+    METADATA,
+    Column("id", String(43), primary_key=True),  # the key's thumbprint (RFC 7638)
+    Column("public", LargeBinary, nullable=False),  # published for ever, so that old receipts can be verified
+    Column("private", LargeBinary, nullable=True),  # encrypted; NULL once the key has been replaced
+    Column("created", Moment, nullable=False),
+    Column("retired", Moment, nullable=True),
 )

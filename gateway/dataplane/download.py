@@ -194,6 +194,7 @@ class Downloads:
             exchange.token_id = token_id(token)
             self._guard.check(exchange)
             command = self._claims.read_token(exchange.token_id)
+        exchange.trace.step("claim")
         reply = await command
         digest = opened_manifest(reply)
         self._guard.note_valid(exchange.token_id)
@@ -204,6 +205,7 @@ class Downloads:
             reservation = Reservation(
                 self._claims, self._leases, self._takeovers, exchange.token_id, reserved
             )
+        exchange.trace.step("resolve")
         try:
             resolved = await self._resolver.resolve(digest, name)
             if isinstance(resolved, ResolvedIndex):
@@ -214,6 +216,7 @@ class Downloads:
                 return
             number, representation, storage, blob = resolved
             with blob:
+                exchange.trace.step("plan")
                 plan = (
                     plan_range(exchange.range, representation)
                     if exchange.token
@@ -228,8 +231,10 @@ class Downloads:
                     exchange.refuse(plan.refusal, fields=plan.head)
                     return
                 if reservation is not None and plan.amount > reservation.amount:
+                    exchange.trace.step("reserve")
                     await reservation.reserve(number, plan, representation.file.size)
                 exchange.served = representation
+                exchange.trace.step("send")
                 await self._deliver(exchange, blob, plan, reservation, caps)
                 if exchange.token and blob.as_file is not None and name in (None, representation.file.name):
                     self._fast_path.keep_file((digest, name or ""), storage, representation, blob.as_file)
@@ -237,6 +242,7 @@ class Downloads:
                     reservation.charge_all()  # nobody reports what the client receives from the storage
         finally:
             if reservation is not None:
+                exchange.trace.step("settle")
                 reservation.settle(exchange.sent)
 
     def _send_index(self, exchange: Exchange, index: ResolvedIndex, token: str, terms: Terms) -> None:
@@ -302,7 +308,7 @@ class Downloads:
         try:
             if caps is not None and not exchange.begun:
                 held = await self._limits.begin(exchange.token_id, delivery, caps)
-            self._transfers.begin(exchange.token_id, delivery)
+            self._transfers.begin(exchange, delivery)
             self._count(DOWNLOADS_RUNNING)
             try:
                 if reservation is not None:

@@ -23,6 +23,7 @@ from gateway.http.pages import refusal_answer
 from gateway.http.plans import Representation
 from gateway.http.ranges import Span
 from gateway.http.request_tokens import waits_for_challenge
+from gateway.runtime.tracing import NO_TRACE, Trace
 
 NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 KEPT_CHARACTERS: Final = 1024
@@ -98,6 +99,7 @@ class Exchange:
     target and headers have what the log needs, cut to KEPT_CHARACTERS: `forget_head`.
 
     body: of a request that is passed on; any other one is dropped.
+    trace: the marks of its steps, where it is traced (traced_downloads.py).
     keep_alive: whether the connection serves another request afterwards. begun: whether the head has been
     sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
         self.answered = monotonic()
@@ -126,6 +128,7 @@ class Exchange:
     begun = False
     dialect: Dialect | None = None
     body: Body | None = None
+    trace: Trace = NO_TRACE
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ from gateway.runtime.addresses import Address, short_socket_path
 from gateway.runtime.deferred import in_task, step
 from gateway.runtime.line_budget import LineBudget
 from gateway.runtime.system_errors import describe
+from gateway.runtime.tracing import TRACEPARENT
 
 CONNECT_SECONDS: Final = 5.0
 """How long a connection to the web process may take. On a unix socket it takes no time."""
@@ -131,6 +132,7 @@ class Passing:
         passage: Passage | None = None
         try:
             client, scheme = self._read_client(exchange)
+            peer = connection.peer
             head = passed_head(
                 exchange.method,
                 target,
@@ -140,6 +142,7 @@ class Passing:
                 scheme=scheme,
                 body=body,
                 is_http10=exchange.is_http10,
+                traceparent=exchange.headers.get(TRACEPARENT, "") if self._proxies.trusts(peer) else "",
             )
             if body is not None and (body.length or 0) > MAX_BODY:
                 raise Refused(TOO_LARGE)

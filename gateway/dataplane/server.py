@@ -58,6 +58,7 @@ class Server:
     begin: answers downloads and authorisations. answer_other: answers every other request. record: is called
     with each exchange that has ended; record_unread: with the peer, a status and a code of each connection
     that ended before a request of it was read.
+    reader: makes exchanges of heads.
     pass_on: passes requests on to the web process; without it none is.
     date_field: Date, and over HTTPS Strict-Transport-Security, which every answer has.
     every_second: is called about so often. They must not raise.
@@ -76,6 +77,7 @@ class Server:
         is_https: bool = False,
         every_second: Sequence[Callable[[], None]] = (),
         pass_on: PassOn | None = None,
+        reader: type[RequestReader] = RequestReader,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.connections: dict[ClientConnection, asyncio.Transport] = {}
@@ -84,7 +86,7 @@ class Server:
         self.record_unread = record_unread
         self.count = counters.add
         self.limits = limits
-        self.reader = RequestReader(self._loop, limits, cors=bool(cors_origins))
+        self.reader = reader(self._loop, limits, cors=bool(cors_origins))
         self.cors_origins = frozenset(cors_origins)
         self.scheduler = SendScheduler(self._loop)
         self.draining = False

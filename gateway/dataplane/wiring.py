@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from gateway.config.settings import Settings, address_of, base_url
 from gateway.config.storages import LocalSettings
@@ -24,10 +24,13 @@ from gateway.dataplane.fast_path import FastPath
 from gateway.dataplane.health import HealthAndPreflight
 from gateway.dataplane.manifest_cache import ManifestCache
 from gateway.dataplane.passing import Passing
+from gateway.dataplane.request_reader import RequestReader
 from gateway.dataplane.resolve import Resolver
+from gateway.dataplane.running_list import RunningList
 from gateway.dataplane.server import Server
 from gateway.dataplane.timeouts import Limits
 from gateway.dataplane.token_limits import TokenLimits
+from gateway.dataplane.traced_downloads import TracedDownloads, TracedReader, recording_traces
 from gateway.http.client_address import TrustedProxies
 from gateway.runtime.attempts import Attempts, AttemptTable
 from gateway.runtime.descriptors import Shares, descriptor_limit, share_descriptors
@@ -40,6 +43,7 @@ from gateway.runtime.metrics import (
     Counters,
 )
 from gateway.runtime.running_counts import RunningCounts
+from gateway.runtime.tracing import Tracing
 from gateway.storage.registry import CacheSettings, Storages
 from gateway.store.key_names import EVENT_STREAMS
 from gateway.store.scripts import SCRIPTS
@@ -51,6 +55,9 @@ from gateway.tokens.places import Places
 from gateway.tokens.takeovers import Takeovers
 from gateway.tokens.transfers import Transfers
 from gateway.usage.event_queue import EventQueue
+
+TRACED_AS: Final = "download-gateway-worker"
+"""The name of the service in traces."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class Worker:
     access_log: AccessLog | None
     event_log: EventLog
     events: EventQueue
+    tracing: Tracing | None
 
 
 def build_worker(
@@ -121,7 +129,10 @@ def build_worker(
     token_limits = TokenLimits(topology, places, proxies, default)
     transfers = Transfers(topology)
     takeovers.on_revoked = transfers.break_off
-    downloads = Downloads(
+    takeovers.on_asked = RunningList(transfers, topology, client).answer
+    tracing = Tracing.of(settings.traces_share, settings.traces_endpoint, TRACED_AS)
+    make_downloads = Downloads if tracing is None else partial(TracedDownloads, tracing, proxies)
+    downloads = make_downloads(
         claims,
         leases,
         takeovers,
@@ -154,7 +165,7 @@ def build_worker(
     server = Server(
         downloads.begin,
         health.answer,
-        recorder.record,
+        recorder.record if tracing is None else recording_traces(recorder.record, tracing),
         recorder.record_unread,
         counters,
         limits,
@@ -162,8 +173,9 @@ def build_worker(
         is_https=settings.tls_cert is not None,
         every_second=(guard.tick, places.tick, transfers.tick),
         pass_on=passing.begin,
+        reader=RequestReader if tracing is None else TracedReader,
     )
-    return Worker(server, claims, takeovers, topology, storages, access_log, event_log, events)
+    return Worker(server, claims, takeovers, topology, storages, access_log, event_log, events, tracing)
 
 
 def _accel_prefixes(settings: Settings) -> dict[str, str]:

@@ -119,6 +119,8 @@ async def _serve(
     worker.event_log.stop()
     await worker.events.stop()
     await worker.topology.stop()
+    if worker.tracing is not None:
+        await loop.run_in_executor(None, worker.tracing.stop)
     if worker.claims.owed:
         _log.error("%d refunds are lost: the store was away until the end", worker.claims.owed)
     if worker.access_log is not None:

@@ -1,7 +1,8 @@
 """The page that shows the files of a version to a customer, with what is left of the link.
 
 A file's name is the only link in its row, and there is no other link than those of files and folders:
-programs that read the page as a folder (wget -r, rclone, lftp) follow every one.
+programs that read the page as a folder (wget -r, rclone, lftp) follow every one. So the address of the portal
+is a text.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 
 from gateway.config.units import LAST_MOMENT, format_size
 from gateway.http.file_names import shown
-from gateway.http.page_frame import frame
+from gateway.http.page_frame import PORTAL, frame
 from gateway.manifest import Manifest, ManifestFile, composed
 
 MAX_CURL_FILES: Final = 20
@@ -67,7 +68,7 @@ def index_page(
     files = [entry for entry in entries if entry.file is not None]
     rows = "".join(f"<li>{_row(entry, terms)}</li>" for entry in entries)
     content = f"<h1>{_text(title)}</h1><p>{_facts(files, terms)}</p><ul>{rows}</ul>"
-    return frame(title, content + _all_at_once(files, address) + _CHECKING)
+    return frame(title, content + _all_at_once(files, address) + _CHECKING + _later(address))
 
 
 def rfc3339(milliseconds: int) -> str:
@@ -145,6 +146,16 @@ _CHECKING: Final = (
     "<code>sha256sum FILE</code> (Linux), <code>shasum -a 256 FILE</code> (macOS), "
     "<code>certutil -hashfile FILE SHA256</code> (Windows).</p>"
 )
+
+
+def _later(address: str) -> str:
+    """Where a customer finds a fresh link. address: of the index."""
+    scheme, _, rest = address.partition("://")
+    portal = f"{scheme}://{rest.partition('/')[0]}{PORTAL}" if rest else PORTAL
+    return (
+        "<h2>When this link works no more</h2><p>A fresh one is among your purchases. They are found with "
+        f"the e-mail address that you bought with: <code>{markup.escape(portal)}</code></p>"
+    )
 
 
 def _text(text: str) -> str:

@@ -40,6 +40,9 @@ POLICY: Final = (
 )
 """What a page may do: use its own style and its own icon. The last three do not follow from default-src."""
 
+PORTAL: Final = "/my"
+"""Where customers find what they have bought: see `gateway/web/portal/`."""
+
 
 def frame(title: str, content: str) -> bytes:
     """A whole page. title: text; it may hold anything. content: HTML, which begins with its heading."""

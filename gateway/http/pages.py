@@ -12,14 +12,23 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
-from gateway.errors import Refusal
+from gateway.errors import BOUND_ELSEWHERE, LIMIT_REACHED, TOKEN_INVALID, TOKEN_MISSING, Refusal
 from gateway.http.index_page import Entry, Terms, index_page, rfc3339
 from gateway.http.links import quote_name
-from gateway.http.page_frame import POLICY, frame
+from gateway.http.page_frame import POLICY, PORTAL, frame
 from gateway.manifest import Manifest, composed
 
 _PRIVATE: Final = (
     "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
+)
+
+_HELPED_BY_A_FRESH_LINK: Final = frozenset(
+    each.code for each in (TOKEN_MISSING, TOKEN_INVALID, LIMIT_REACHED, BOUND_ELSEWHERE)
+)
+"""Codes of refusals of a link that a customer can replace by a new one."""
+_FRESH_LINK: Final = (
+    f'<p>Have you bought this? <a href="{PORTAL}">Get a fresh link</a> '
+    "with the e-mail address that you bought with.</p>"
 )
 
 
@@ -36,7 +45,8 @@ def refusal_answer(
     if html:
         media_type, policy = "text/html; charset=utf-8", POLICY
         heading, message = markup.escape(refusal.title), markup.escape(text)
-        body = frame(refusal.title, f"<h1>{heading}</h1><p>{message}</p>")
+        hint = _FRESH_LINK if refusal.code in _HELPED_BY_A_FRESH_LINK else ""
+        body = frame(refusal.title, f"<h1>{heading}</h1><p>{message}</p>{hint}")
     else:
         media_type, policy = "application/problem+json", ""
         problem = {

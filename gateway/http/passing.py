@@ -56,6 +56,8 @@ _OF_PROXIES: Final = frozenset(
         "client-ip",
         "fastly-client-ip",
         "forwarded",
+        "traceparent",
+        "tracestate",
         "true-client-ip",
         "via",
         "x-client-ip",
@@ -119,11 +121,13 @@ def passed_head(
     scheme: str,
     body: Body | None,
     is_http10: bool = False,
+    traceparent: str = "",
 ) -> bytes:
     """The head that goes to the web process, with its empty line.
 
     target: what `passed_target` returned. client: the client's address, "" if it is not known. body: of the
-    request, if it has one. Raises Refused for a field that cannot be written.
+    request, if it has one. traceparent: what a trusted proxy has sent. Raises Refused for a field that cannot
+    be written.
     """
     dropped = CONNECTION_FIELDS | _OWN_FIELDS | set(named_by_connection(fields.getall("Connection", ())))
     if is_http10 or body is None:
@@ -137,6 +141,8 @@ def passed_head(
     if client:
         lines.append(f"X-Forwarded-For: {client}")
     lines += [f"X-Forwarded-Proto: {scheme}", "Connection: close"]
+    if traceparent:
+        lines.append(f"traceparent: {traceparent}")
     if body is not None:
         lines.append(
             "Transfer-Encoding: chunked" if body.length is None else f"Content-Length: {body.length}"

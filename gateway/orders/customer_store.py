@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.database.statements import insert
 from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, OUTBOX_MAIL, SEAT
 from gateway.database.types import new_id
+from gateway.database.usage_tables import DOWNLOAD, TOKEN
 from gateway.orders.email_addresses import AddressError, normalise
 
 
@@ -114,6 +115,8 @@ async def move_customer(sql: AsyncConnection, identifier: str, email: str, writt
         ORDER.c.recipient_id,
         ENTITLEMENT.c.customer_id,
         OUTBOX_MAIL.c.customer_id,
+        TOKEN.c.customer,
+        DOWNLOAD.c.customer,
     )
     for column in columns:
         await sql.execute(update(column.table).where(column == identifier).values({column.name: other}))

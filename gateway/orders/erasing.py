@@ -83,6 +83,7 @@ async def erase(database: Database, store: Repositories, data: Path, identifier:
             await erase_customer(sql, identifier, now(), traces, late)
         await erase_usage(sql, identifier, traces)  # tokens that were copied meanwhile
         await ask_to_clean(sql)
+    await asyncio.to_thread(erase_mails, data / MAIL_FOLDER, traces)  # and mails that were written
 
 
 async def _find(sql: AsyncConnection, identifier: str) -> _Person:

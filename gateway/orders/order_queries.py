@@ -80,6 +80,13 @@ async def get_order(sql: AsyncConnection, source: str, external_id: str) -> Show
     return found[0] if found else None
 
 
+async def get_order_of_buyer(sql: AsyncConnection, identifier: str, customer_id: str) -> ShownOrder | None:
+    """Read one order by its id here; None for one that the customer has not paid for."""
+    query = _SELECT.where(ORDER.c.id == identifier.replace("\0", ""), ORDER.c.customer_id == customer_id)
+    found = await _with_lines(sql, list(await sql.execute(query)))
+    return found[0] if found else None
+
+
 async def _with_lines(sql: AsyncConnection, rows: Sequence[Row[Any]]) -> list[ShownOrder]:
     shown = {row.id: ShownOrder(row) for row in rows}
     for ids in chunks(shown):

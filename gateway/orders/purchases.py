@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.tables import (
@@ -54,12 +54,17 @@ class Holder:
 
 @dataclass(frozen=True)
 class OrderOf:
-    """The order that a purchase came from. external_id: what stands for a number where there is none."""
+    """The order that a purchase came from.
+
+    external_id: what stands for a number where there is none. is_buyer: whether the holder has paid for it;
+    else somebody has given it to them.
+    """
 
     id: str
     external_id: str
     number: str | None
     placed: int
+    is_buyer: bool
 
     @property
     def name(self) -> str:
@@ -147,6 +152,7 @@ _SELECT: Final = select(
     ORDER.c.external_id,
     ORDER.c.number,
     ORDER.c.placed,
+    ORDER.c.customer_id.label("buyer_id"),
     ORDER_LINE.c.title,
     PRODUCT.c.name.label("product_name"),
 ).select_from(
@@ -189,6 +195,18 @@ async def get_purchase(sql: AsyncConnection, holder: Holder, identifier: str) ->
     return purchase
 
 
+async def list_waiting(sql: AsyncConnection, holder: Holder) -> list[Any]:
+    """What a holder has bought and nobody has mapped to a product yet: title, number, external_id, placed."""
+    query: Select[Any] = (
+        select(ORDER_LINE.c.title, ORDER.c.number, ORDER.c.external_id, ORDER.c.placed)
+        .select_from(ORDER_LINE.join(ORDER))
+        .where(ORDER.c.recipient_id == holder.customer_id, ORDER_LINE.c.waits)
+        .order_by(ORDER.c.placed.desc(), ORDER_LINE.c.id)
+        .limit(MOST_SHOWN)
+    )
+    return list(await sql.execute(query))
+
+
 async def with_versions(sql: AsyncConnection, purchases: Sequence[Purchase]) -> list[Purchase]:
     """The same purchases with the versions that each opens."""
     by_product = await _versions(sql, {each.product_id for each in purchases})
@@ -226,7 +244,9 @@ def _purchase(row: Row[Any], holder: Holder) -> Purchase:
     is_own = row.customer_id == holder.customer_id
     order = None
     if is_own and row.order_id is not None:
-        order = OrderOf(row.order_id, row.external_id, row.number, row.placed)
+        order = OrderOf(
+            row.order_id, row.external_id, row.number, row.placed, row.buyer_id == holder.customer_id
+        )
     return Purchase(
         row.id,
         row.product_id,

@@ -18,6 +18,8 @@ from gateway.orders.customer_store import normal_or_none
 
 MOST_FOUND: Final = 200
 """Customers whose addresses begin alike: whoever has more must type more of it."""
+RARE: Final = 900
+"""Orders of a product that are looked for by it: among more, a page of the latest is found by their dates."""
 MAX_TEXT: Final = 300
 """Characters of what is looked for; what is longer is no address and no number."""
 _MAIN: Final = and_(CUSTOMER_EMAIL.c.customer_id == CUSTOMER.c.id, CUSTOMER_EMAIL.c.main)
@@ -114,7 +116,21 @@ async def search_orders(
         query = query.where(ORDER.c.id.in_(await _orders_like(sql, wanted)))
     if after is not None:
         query = query.where(tuple_(ORDER.c.placed, ORDER.c.id) < tuple_(*after))
+    if only.product_id is not None and (few := await _orders_of_rare(sql, only.product_id)) is not None:
+        query, only = query.where(ORDER.c.id.in_(few)), replace(only, product_id=None)
     return list(await sql.execute(_filtered(query, replace(only, text=None))))
+
+
+async def _orders_of_rare(sql: AsyncConnection, product_id: str) -> list[str] | None:
+    """The ids of the orders of a product that few have; None where many do."""
+    rows = await sql.execute(
+        select(ORDER_LINE.c.order_id)
+        .join(ENTITLEMENT, ENTITLEMENT.c.line_id == ORDER_LINE.c.id)
+        .where(ENTITLEMENT.c.product_id == product_id)
+        .limit(RARE + 1)
+    )
+    found = [each for (each,) in rows]
+    return found if len(found) <= RARE else None
 
 
 def _filtered(query: Select[Any], only: OrderSearch) -> Select[Any]:

@@ -2,7 +2,8 @@
 
 What outgoing webhooks have told of the person, or are about to tell, goes, too.
 
-Counts stay: a download has the customer's id, which orders keep, too.
+Counts stay: a download has the customer's id, which orders keep, too. What arrives afterwards of a token that
+was theirs is kept without the client (`gateway.usage.repository`).
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from typing import Any
 from sqlalchemy import delete, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.database.statements import insert
+from gateway.database.attempt_texts import GONE, without_clients
+from gateway.database.statements import insert, lock_usage
 from gateway.database.tables import ENTITLEMENT
 from gateway.database.usage_tables import DOWNLOAD, TOKEN, TOKEN_SERIES, USAGE_CUSTOMER
 from gateway.orders.fact_store import chunks
 from gateway.orders.traces import Traces
-from gateway.tokens.index import is_token_id
 from gateway.webhooks.outbox.writing import erase_announcements
 
 
 async def erase_usage(sql: AsyncConnection, identifier: str, traces: Traces) -> None:
     """Take a customer out of copies of tokens and of downloads, within the caller's transaction."""
+    await lock_usage(sql)
     written = {one for each in traces.addresses for one in (each, each.lower(), each.casefold())}
     theirs = select(ENTITLEMENT.c.id).where(ENTITLEMENT.c.customer_id == identifier)
     rows = await sql.execute(
@@ -59,16 +61,11 @@ async def _count_by_id(sql: AsyncConnection, marks: list[str], identifier: str) 
 
 
 async def _erase_downloads(sql: AsyncConnection, which: Any, identifier: str) -> None:
-    query = select(DOWNLOAD.c.series_id, DOWNLOAD.c.number, DOWNLOAD.c.attempts).where(which)
-    for series, number, attempts in (await sql.execute(query)).all():
+    columns = (DOWNLOAD.c.series_id, DOWNLOAD.c.number, DOWNLOAD.c.client, DOWNLOAD.c.attempts)
+    for series, number, program, attempts in (await sql.execute(select(*columns).where(which))).all():
+        nobody = without_clients(attempts, program)
         await sql.execute(
             update(DOWNLOAD)
             .where(DOWNLOAD.c.series_id == series, DOWNLOAD.c.number == number)
-            .values(attempts=without_clients(attempts), customer=identifier, privacy=2)
+            .values(attempts=nobody, customer=identifier, privacy=GONE)
         )
-
-
-def without_clients(attempts: dict[str, Any]) -> dict[str, Any]:
-    """The attempts of a download without the texts that tell of clients: addresses and programs."""
-    texts = [each if is_token_id(each) else "" for each in attempts.get("texts", ())]
-    return {**attempts, "texts": texts}

@@ -9,9 +9,9 @@ from gateway.config.page_settings import PageSettings, read_logo
 from gateway.errors import ConfigurationError
 from gateway.pages.colours import Palette, make_palette
 
-LIGHT: Final = "#ffffff"
-DARK: Final = "#16181d"
-"""The backgrounds of the two schemes, as in static/style.css."""
+LIGHT: Final = "#f5f6f8"
+DARK: Final = "#20232a"
+"""The backgrounds that have the least contrast to a link: `--raised` in static/style.css."""
 
 
 @dataclass(frozen=True)

@@ -51,5 +51,6 @@ def _environment(language: str) -> Environment:
         size=lambda size: write_size(size, locale),
         number=lambda value: write_number(value, locale),
         shown=lambda text: shown(text or ""),
+        shown_lines=lambda text: "\n".join(map(shown, (text or "").splitlines())),
     )
     return environment

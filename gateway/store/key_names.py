@@ -28,14 +28,22 @@
                                  that its user learns why it is refused
     dg:audit            stream   the latest changes: action, by, and what was changed (tokens/audit.py)
     dg:events:{N}       stream   events of usage on their way to the database, in batches (usage/events.py);
-                                 dg:events:{N}:bytes counts the bytes that wait
+                                 dg:events:{N}:bytes counts the bytes that wait, and dg:events:{N}:aside
+                                 (a stream) has the latest batches that could not be applied
     dg:job:{ID}         string   long work that a page has asked for, as JSON (web/jobs.py)
+    dg:running_list:{Q} stream   what runs in the workers: their answers to one question of the dashboard; it
+                                 lives for some seconds (usage/running.py)
     dg:jobs             zset     the ids of these jobs, by the moments (ms) when they were asked for
     dg:session:{HASH}   hash     who is signed in to pages: kind, subject, agent, created, seen, ends (ms).
                                  HASH: SHA-256 of what the cookie holds. The key lives for the idle time
     dg:challenge:{HASH} string   what a passkey of one browser is to sign next; it is read once, and lives for
                                  some minutes. HASH: SHA-256 of what only this browser has
+    dg:notice:{HASH}    string   what the next page of a session says, JSON; it is read once. Never a secret
     dg:sessions:{K:S}   zset     the sessions of one subject S of a kind K, and when each ends at last (ms)
+    dg:code:{ID}        hash     a code that was sent by mail (web/portal/challenges.py): browser, proof,
+                                 generation, tries. ID and values are hashes; lives as long as the code
+    dg:link:{HASH}      string   a link to sign in, by the SHA-256 of its secret: JSON; lives as long as it
+    dg:quota:{HASH}     hash     how often something was done within a window of time: count, ends (ms)
     dg:idem:{HASH}      string   the answer to one Idempotency-Key: state, expires (ms), JSON
 
 The part in braces is Redis Cluster's hash tag: keys with the same tag lie in the same slot, and so on the
@@ -107,6 +115,16 @@ def events_key(number: int) -> str:
     return f"dg:events:{{{number % EVENT_STREAMS}}}"
 
 
+def events_aside_key(number: int) -> str:
+    """The key of a stream of batches that were set aside; it has the same hash tag as the other stream."""
+    return f"{events_key(number)}:aside"
+
+
+def running_list_key(question: str) -> str:
+    """The key of the answers to a question for what runs."""
+    return f"dg:running_list:{{{question}}}"
+
+
 def job_key(identifier: str) -> str:
     """The key of a job."""
     return f"dg:job:{{{identifier}}}"
@@ -122,9 +140,29 @@ def challenge_key(digest: str) -> str:
     return f"dg:challenge:{{{digest}}}"
 
 
+def notice_key(digest: str) -> str:
+    """The key of what the next page of a session says. digest: as for `session_key`."""
+    return f"dg:notice:{{{digest}}}"
+
+
 def sessions_key(kind: str, subject: str) -> str:
     """The key of the list of one subject's sessions."""
     return f"dg:sessions:{{{kind}:{subject}}}"
+
+
+def code_key(identifier: str) -> str:
+    """The key of a code that was sent by mail, by the hash of its kind and subject."""
+    return f"dg:code:{{{identifier}}}"
+
+
+def link_key(digest: str) -> str:
+    """The key of a link to sign in, by the SHA-256 (64 hex digits) of its secret."""
+    return f"dg:link:{{{digest}}}"
+
+
+def quota_key(digest: str) -> str:
+    """The key of a quota, by the hash of its name."""
+    return f"dg:quota:{{{digest}}}"
 
 
 def idempotency_record_key(digest: str) -> str:

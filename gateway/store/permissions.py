@@ -20,13 +20,18 @@ from gateway.store.key_names import (
     TOKEN_INDEX_KEY,
     api_key_key,
     challenge_key,
+    code_key,
     idempotency_record_key,
     job_key,
+    link_key,
     manifest_key,
+    notice_key,
     old_key_key,
     product_key,
+    quota_key,
     rate_key,
     running_key,
+    running_list_key,
     session_key,
     sessions_key,
     version_key,
@@ -108,10 +113,15 @@ KEY_TRIALS: Final[dict[str, str]] = {
     TOKEN_INDEX_KEY: TOKEN_INDEX_KEY,
     "dg:events:*": "dg:events:{probe}",
     "dg:job:*": job_key("probe"),
+    "dg:running_list:*": running_list_key("probe"),
     JOBS_KEY: JOBS_KEY,
     "dg:session:*": session_key("probe"),
     "dg:challenge:*": challenge_key("probe"),
+    "dg:notice:*": notice_key("probe"),
     "dg:sessions:*": sessions_key("probe", "probe"),
+    "dg:code:*": code_key("probe"),
+    "dg:link:*": link_key("probe"),
+    "dg:quota:*": quota_key("probe"),
     "dg:idem:*": idempotency_record_key("probe"),
 }
 """The kinds of keys, and one of each. No product has a colon in its id."""
@@ -121,7 +131,7 @@ UNTRIED: Final = ("subscribe",)
 
 COMMANDS: Final = tuple(sorted((*TRIALS, *TEMPORARY, *UNTRIED)))
 OPTIONAL: Final = {
-    "xtrim": "changes that are older than `retention.audit` leave the store",
+    "xtrim": "what is older than `retention.audit` or `retention.addresses` leaves the store",
     "bgrewriteaof": "an erased customer leaves the append-only file at once",
     "info": "`check` looks at version, memory and persistence",
     "config|get": "`check` looks at snapshots",

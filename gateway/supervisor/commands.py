@@ -54,6 +54,8 @@ def run_service(
             _log.info(
                 service.log_text, extra={"url": url} | ({"health": f"{health.url}/healthz"} if health else {})
             )
+            if lines := await _announcements([listening], running.settings):
+                _print_lines(*lines)
 
         running.supervise(announce)
     return 0
@@ -73,6 +75,7 @@ def run_up(
     """
     from gateway.products.demo import make_demo  # noqa: PLC0415 - only `up` needs what publishes
     from gateway.storage.registry import Storages  # noqa: PLC0415
+    from gateway.supervisor.portal_trial import buy_demo, describe_portal, has_demo_customer  # noqa: PLC0415
     from gateway.supervisor.quick_start import describe_products, plan_products, publish_products  # noqa: PLC0415
 
     reload = reload or (lambda: settings)
@@ -84,18 +87,24 @@ def run_up(
             running.own_store()
             listening = [running.listen_for(service) for service in SERVICES]
             health = running.listen_for_health()
+            is_demo = not planned
             planned = planned or plan_products([make_demo(settings.data)], settings.data)
             running.start_store()
             [downloads] = [each.listener for each in listening if each.service.is_public]
 
             async def announce() -> None:
                 published = await publish_products(planned, running.settings, running.store_url)
+                announced = await _announcements(listening, running.settings)
+                if has_demo_customer(running.settings, is_demo=is_demo):
+                    await buy_demo(running.settings, published[0].id)
                 lifetime = running.settings.mint_default_ttl / 3600
                 _print_lines(
                     f"Downloads at {base_url(running.settings)}. "
                     f"A link for each product, valid for {lifetime:g} h:",
                     "",
                     *describe_products(published, running.settings, downloads.address),
+                    *announced,
+                    *describe_portal(running.settings, _folder_flag(running.settings), is_demo=is_demo),
                     *_describe_services(listening, running.settings),
                     f"Health and metrics at {health.url}/healthz and {health.url}/metrics. "
                     "Ctrl-C ends everything.",
@@ -284,13 +293,29 @@ def _interruptible() -> Iterator[None]:
                 signal.signal(signum, handler)
 
 
+async def _announcements(services: Sequence[ListeningService], settings: Settings) -> list[str]:
+    """What services have to say to a person once they run, such as a link that works once."""
+    lines: list[str] = []
+    for each in services:
+        if (announce := each.service.load_announcer()) is not None:
+            lines += await announce(settings, each.listener.url)
+    return lines
+
+
 def _describe_services(services: Sequence[ListeningService], settings: Settings) -> Iterator[str]:
     """What `up` prints about each service beside the downloads."""
-    folder = [] if settings.data == DEFAULT_DATA else ["--data", str(settings.data)]
-    create_key = shlex.join(["download-gateway", *folder, "key", "create", "NAME"])
+    create_key = shlex.join(["download-gateway", *_folder_flag(settings), "key", "create", "NAME"])
     for listening in services:
         if listening.service.up_text:
             yield listening.service.up_text.format(url=listening.listener.url, create_key=create_key)
+    if settings.mail_url is None:
+        folder_of_mails = settings.data / "mail"
+        yield f"No mail is sent: each is a file below {folder_of_mails}. Set GATEWAY_MAIL_URL to send them."
+
+
+def _folder_flag(settings: Settings) -> list[str]:
+    """What a command needs to find the data folder."""
+    return [] if settings.data == DEFAULT_DATA else ["--data", str(settings.data)]
 
 
 def _print_lines(*lines: str) -> None:

@@ -13,12 +13,15 @@ the child (see `load_runner`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
 from gateway.config.settings import Settings
+
+Announce = Callable[[Settings, str], Awaitable[list[str]]]
+"""Returns lines to print. It is given the settings and the URL where the service listens."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class Service:
     up_text: str = ""
     """What `up` prints about it. `{url}` is its address, `{create_key}` the command that makes an API key."""
 
+    announcer: str = ""
+    """A function that says what a person has to know once it runs, as `module:function`: see `Announce`."""
+
     one_per_cpu: bool = False
     """Whether there are as many processes as the setting `workers` says, instead of one."""
 
@@ -75,9 +81,18 @@ class Service:
 
     def load_runner(self) -> Callable[..., None]:
         """Import the function that serves. Only the child process calls this."""
-        module, _, function = self.runner.partition(":")
-        runner: Callable[..., Any] = getattr(import_module(module), function)
+        runner: Callable[..., None] = _load(self.runner)
         return runner
+
+    def load_announcer(self) -> Announce | None:
+        """Import the function that says what a person has to know, if there is one."""
+        announcer: Announce | None = _load(self.announcer) if self.announcer else None
+        return announcer
+
+
+def _load(path: str) -> Any:
+    module, _, function = path.partition(":")
+    return getattr(import_module(module), function)
 
 
 SERVICES: Final = (
@@ -112,9 +127,10 @@ SERVICES: Final = (
         arguments=("settings", "sockets", "passed", "ready", "counters"),
         listen="dashboard_listen",
         command="serve-web",
-        help="Run the admin API, and take webhooks of shops. Ends at Ctrl-C or SIGTERM.",
+        help="Run the dashboard and the admin API, and take webhooks of shops. Ends at Ctrl-C or SIGTERM.",
         example="download-gateway serve-web --dashboard-listen 127.0.0.1:8083",
         log_text="serving the admin API",
+        announcer="gateway.users.announcing:announce_dashboard",
         up_text="Admin API at {url}: needs a key of the role admin\n  {create_key} --role admin",
         takes_passed="web_listen",
     ),

@@ -151,6 +151,8 @@ class Takeovers:
         """Finds the places that transfers of a token hold here (places.py)."""
         self.on_revoked: Callable[[str], None] = lambda _: None
         """Called with the id of a token that was revoked just now."""
+        self.on_asked: Callable[[str], None] = lambda _: None
+        """Called with the id of a question for what runs here (dataplane/running_list.py)."""
         self._topology = topology
         self._leases = leases
         self._name = f"dg:worker:{secrets.token_hex(8)}"
@@ -218,6 +220,8 @@ class Takeovers:
             self._answers[number].put_nowait(int(words[0]) if words[0].isdecimal() else 0)
         elif kind == "revoked":
             self.on_revoked(sender)
+        elif kind == "running":
+            self.on_asked(sender)
         elif kind == "ask" and sender != self._name:
             task = asyncio.get_running_loop().create_task(self._answer(sender, number, words))
             self._tasks.add(task)

@@ -9,7 +9,7 @@ ends no transfer.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.errors import StoreUnavailable
 from gateway.store.commands import Command, pack
@@ -23,6 +23,12 @@ CHECKED: Final = 500
 _log = logging.getLogger("gateway")
 
 
+class Request(Protocol):
+    """What is needed of the request that a transfer answers. token_id: of its token."""
+
+    token_id: str
+
+
 class _Check(Command):
     identifier = ""
 
@@ -32,29 +38,30 @@ class Transfers:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        self._running: dict[Delivery, str] = {}
+        self.running: Final[dict[Delivery, Request]] = {}
+        """What runs, in the order in which it began."""
         self._unchecked: list[str] = []
 
-    def begin(self, identifier: str, delivery: Delivery) -> None:
+    def begin(self, request: Request, delivery: Delivery) -> None:
         """Add a transfer. The caller ends it."""
-        self._running[delivery] = identifier
+        self.running[delivery] = request
 
     def end(self, delivery: Delivery) -> None:
         """Remove a transfer that has ended."""
-        del self._running[delivery]
+        del self.running[delivery]
 
     def break_off(self, identifier: str) -> None:
         """Break all transfers of a token: it was revoked."""
-        for delivery in [each for each, token in self._running.items() if token == identifier]:
+        for delivery in [each for each, of in self.running.items() if of.token_id == identifier]:
             _log.info("a download was broken off: its link was revoked", extra={"token": identifier})
             delivery.break_off()
 
     def tick(self) -> None:
         """Look tokens up. To be called about once a second."""
-        if not self._running or not self._topology.is_any_ready:
+        if not self.running or not self._topology.is_any_ready:
             return
         if not self._unchecked:
-            self._unchecked = list(dict.fromkeys(self._running.values()))
+            self._unchecked = list(dict.fromkeys(each.token_id for each in self.running.values()))
         for identifier in self._unchecked[-CHECKED:]:
             command = _Check()
             command.identifier = identifier

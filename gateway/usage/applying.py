@@ -21,13 +21,14 @@ from typing import Final
 
 from gateway.database.engine import Database
 from gateway.database.errors import DatabaseError, Duplicate
+from gateway.database.statements import lock_usage
 from gateway.errors import StoreUnavailable
 from gateway.runtime.background import repeat
 from gateway.store.client import StoreClient
 from gateway.store.key_names import EVENT_STREAMS, events_key, token_key
 from gateway.store.scripts import Script
 from gateway.usage.events import BadBatch, Event, decode_batch
-from gateway.usage.known_tokens import FIELDS, FoundToken, read_tokens, record_tokens
+from gateway.usage.known_tokens import FIELDS, FoundToken, read_tokens, record_tokens, recorded_tokens
 from gateway.usage.repository import apply_events
 
 _log = logging.getLogger("gateway.usage")
@@ -135,13 +136,13 @@ class EventReader:
         events = [event for each in given for event in decode_batch(each.data)]
         identifiers = {event.token for event in events}
         async with self._database.reading() as sql:
-            known = await read_tokens(sql, identifiers)
-        new = await self._find(identifiers - known.keys(), events)
+            known = await recorded_tokens(sql, identifiers)
+        new = await self._find(identifiers - known, events)
         async with self._database.writing() as sql:
+            await lock_usage(sql)  # whose customer is erased meanwhile is known to be
             if new:
                 await record_tokens(sql, new)
-                known |= await read_tokens(sql, [token.id for token in new])
-            await apply_events(sql, events, known)
+            await apply_events(sql, events, await read_tokens(sql, identifiers))
 
     async def _find(self, identifiers: Iterable[str], events: Iterable[Event]) -> list[FoundToken]:
         """What Redis still knows of tokens that are not recorded."""

@@ -1,7 +1,7 @@
 """Which kind of program a User-Agent is: for reports, where bots are shown by themselves. Pure.
 
 A User-Agent is what a program says of itself, so the class is no proof of anything. The first row that fits
-counts.
+counts. Where a User-Agent was taken out, its class stands in its place (`program_class`), and keeps it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final
+
+from gateway.database.attempt_texts import program_class
 
 BOT: Final = "bot"
 OTHER: Final = "other"
@@ -40,9 +42,10 @@ _ROWS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
 )
 
 CLASSES: Final = (*(name for name, _ in _ROWS), OTHER)
+_LEFT: Final = {program_class(name): name for name in CLASSES}
 
 
 @lru_cache(maxsize=4096)
 def classify(agent: str) -> str:
     """The class of a User-Agent; `other` for one that is not known, or empty."""
-    return next((name for name, pattern in _ROWS if pattern.search(agent)), OTHER)
+    return _LEFT.get(agent) or next((name for name, pattern in _ROWS if pattern.search(agent)), OTHER)

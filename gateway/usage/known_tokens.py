@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.config.units import LAST_MOMENT
 from gateway.database.statements import insert
-from gateway.database.tables import CUSTOMER_EMAIL, ENTITLEMENT, LINK
+from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, LINK
 from gateway.database.usage_tables import TOKEN
 from gateway.usage.announcing import token_created
 from gateway.webhooks.outbox.announcements import MARK, EventType
@@ -31,12 +31,14 @@ class KnownToken(NamedTuple):
     """What counting needs of a token.
 
     entitlement: the id of the one that it came from. customer: whom to count; None: nobody knows, so the
-    token stands for its customer. test: what it sends is kept out of usage.
+    token stands for its customer. test: what it sends is kept out of usage. erased: its customer was, so
+    nothing is kept of clients.
     """
 
     entitlement: str | None
     customer: str | None
     test: bool
+    erased: bool = False
 
 
 class FoundToken(NamedTuple):
@@ -69,13 +71,23 @@ def is_test(metadata: Any) -> bool:
     return isinstance(metadata, Mapping) and metadata.get("test") in (True, "true")
 
 
+async def recorded_tokens(sql: AsyncConnection, identifiers: Iterable[str]) -> set[str]:
+    """Which of these tokens are recorded."""
+    found: set[str] = set()
+    for some in chunks(identifiers):
+        found |= {each for (each,) in await sql.execute(select(TOKEN.c.id).where(TOKEN.c.id.in_(some)))}
+    return found
+
+
 async def read_tokens(sql: AsyncConnection, identifiers: Iterable[str]) -> dict[str, KnownToken]:
     """What is recorded of tokens."""
     found: dict[str, KnownToken] = {}
     for some in chunks(identifiers):
-        columns = (TOKEN.c.id, TOKEN.c.entitlement_id, TOKEN.c.customer, TOKEN.c.test)
-        for row in await sql.execute(select(*columns).where(TOKEN.c.id.in_(some))):
-            found[row.id] = KnownToken(row.entitlement_id, row.customer, row.test)
+        columns = (TOKEN.c.id, TOKEN.c.entitlement_id, TOKEN.c.customer, TOKEN.c.test, CUSTOMER.c.erased)
+        query = select(*columns).outerjoin(CUSTOMER, CUSTOMER.c.id == TOKEN.c.customer)
+        for row in await sql.execute(query.where(TOKEN.c.id.in_(some))):
+            erased = row.erased is not None
+            found[row.id] = KnownToken(row.entitlement_id, row.customer, row.test, erased)
     return found
 
 

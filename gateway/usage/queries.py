@@ -126,6 +126,7 @@ async def report_page(
             USAGE_FILE.c.version,
             USAGE_FILE.c.name,
             USAGE_FILE.c.size,
+            USAGE_FILE.c.sha256,
             TOKEN.c.email,
             CUSTOMER_EMAIL.c.email.label("customer_email"),
             ORDER.c.number.label("order_number"),
@@ -140,8 +141,9 @@ async def report_page(
         .outerjoin(CUSTOMER_EMAIL, main)
         .where(DOWNLOAD.c.test.is_(False))
     )
-    if only.start is not None:
-        query = query.where(DOWNLOAD.c.first >= only.start)
+    start = only.start if after is None else after[0]  # SQLite finds the place of a page by this bound alone
+    if start is not None:
+        query = query.where(DOWNLOAD.c.first >= start)
     if only.end is not None:
         query = query.where(DOWNLOAD.c.first < only.end)
     if only.product is not None:

@@ -15,10 +15,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, text, tuple_
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.database.statements import insert
+from gateway.database.attempt_texts import FULL, GONE, program_class
+from gateway.database.statements import insert, lock_usage
 from gateway.database.types import now
 from gateway.database.usage_tables import (
     DOWNLOAD,
@@ -38,8 +39,6 @@ from gateway.usage.known_tokens import KnownToken, chunks
 from gateway.webhooks.outbox.announcements import Announcement, EventType
 from gateway.webhooks.outbox.writing import Subscribers, announce, find_subscribers
 
-_LOCK: Final = 0x646775 << 32
-"""The number of PostgreSQL's advisory lock of whoever applies events."""
 MILLISECOND: Final = 1_000
 """Microseconds."""
 
@@ -54,8 +53,7 @@ async def apply_events(
 
     tokens: of all events.
     """
-    if sql.dialect.name == "postgresql":
-        await sql.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
+    await lock_usage(sql)
     fresh = await _take_fresh(sql, events)
     by_series: dict[Series, list[Event]] = defaultdict(list)
     for event in fresh:
@@ -145,7 +143,7 @@ class _Change:
     async def _add_up(self, series: Series, events: Sequence[Event], rows: list[Any]) -> int:
         """Add up one series from the download in which the first new attempt lies. Its newest number."""
         (_, file), identifier = series, self._ids[series]
-        attempts = [_attempt(event) for event in events]
+        attempts = [_attempt(event, self._tokens[event.token]) for event in events]
         first = min(attempt.started for attempt in attempts)
         if (
             rows and first // MILLISECOND <= rows[0].first
@@ -254,11 +252,6 @@ class _Change:
             await sql.execute(insert(sql, USAGE_CUSTOMER).on_conflict_do_nothing(), rows)
 
 
-async def forget_positions(sql: AsyncConnection, before: int) -> None:
-    """Forget which events were applied of workers that have sent none since `before`, in ms since 1970."""
-    await sql.execute(delete(USAGE_POSITION).where(USAGE_POSITION.c.updated < before))
-
-
 def _row(
     identifier: str, number: int, file: FileOfVersion, download: Download, known: KnownToken
 ) -> dict[str, Any]:
@@ -278,7 +271,7 @@ def _row(
         "bytes": download.bytes,
         "covered": count(download.covered),
         "attempts": write_download(kept),
-        "privacy": 0,
+        "privacy": GONE if known.erased else FULL,
     }
 
 
@@ -296,7 +289,10 @@ def _mark(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:26]
 
 
-def _attempt(event: Event) -> Attempt:
+def _attempt(event: Event, known: KnownToken) -> Attempt:
+    client, agent = event.client, event.agent
+    if known.erased:
+        client, agent = "", program_class(classify(agent))
     return Attempt(
         event.started,
         event.worker,
@@ -305,8 +301,8 @@ def _attempt(event: Event) -> Attempt:
         event.token,
         event.sent,
         unite(event.spans),
-        event.client,
-        event.agent,
+        client,
+        agent,
         event.whole,
     )
 

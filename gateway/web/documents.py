@@ -11,6 +11,10 @@ if TYPE_CHECKING:  # the commands' --help must not wait until redis-py is import
     from gateway.catalogue.rules import ProductRecord
     from gateway.tokens.records import TokenRecord
     from gateway.usage.queries import FileUsage, Sum
+    from gateway.usage.sharing_report import SharedLink
+
+MOST_NAMED = 20
+"""Networks of a shared link that are named."""
 
 
 def product_document(product: ProductRecord) -> dict[str, Any]:
@@ -85,4 +89,41 @@ def sum_document(each: Sum) -> dict[str, Any]:
         "completed": each.completed,
         "bytes": each.bytes,
         "customers": each.customers,
+    }
+
+
+def never_downloaded_document(row: Any) -> dict[str, Any]:
+    """Describe what was paid for and not downloaded, as the model `NeverDownloadedDocument` says."""
+    started = getattr(row, "started", None)
+    return {
+        "entitlementId": row.id,
+        "productId": row.product_id,
+        "quantity": row.quantity,
+        "customer": {"id": row.customer_id, "email": row.email, "name": row.name},
+        "source": row.source,
+        "orderId": row.external_id,
+        "number": row.number,
+        "placedAt": format_time(row.placed),
+        "startedAt": None if started is None else format_time(started),
+    }
+
+
+def shared_link_document(link: SharedLink) -> dict[str, Any]:
+    """Describe a link that looks shared, as the model `SharedLinkDocument` says."""
+    token = link.token
+    return {
+        "tokenId": token.id,
+        "productId": token.product,
+        "version": token.version,
+        "entitlementId": token.entitlement_id,
+        "customer": {"email": token.email, "name": token.name},
+        "createdAt": format_time(token.created),
+        "expiresAt": format_time(token.expires),
+        "bytes": link.bytes,
+        "requests": link.requests,
+        "reasons": [
+            {"reason": each.name, "value": each.value, "limit": each.limit} for each in link.found.reasons
+        ],
+        "networks": list(link.found.networks[:MOST_NAMED]),
+        "programs": list(link.found.programs),
     }

@@ -86,6 +86,8 @@ def _responses(row: Route[Any]) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done."}
     if row.status != 204:
         done["content"] = {row.media: {"schema": schema}}
+        if row.page:
+            done["content"]["text/html"] = {"schema": {"type": "string"}}
     responses: dict[str, Any] = {str(row.status): done}
     if row.creates:
         responses["201"] = {**done, "description": "Made."}

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
@@ -60,11 +60,19 @@ class Pages:
 
     prefix: of all addresses of the application. origin: what public addresses of these pages begin with
     (`https://shop.example`), which pages may send forms to beside their own; None where it is not known.
-    frame: the template of refusals.
+    frame: the template of refusals. downloads: origins to which the address of a file may redirect. Pages
+    whose forms lead to files have `policy_of_downloads`, because browsers hold a form to the policy also
+    where its answer redirects.
     """
 
     def __init__(
-        self, look: Look, language: str, prefix: str, origin: str | None, frame: str = "refusal.html"
+        self,
+        look: Look,
+        language: str,
+        prefix: str,
+        origin: str | None,
+        frame: str = "refusal.html",
+        downloads: Sequence[str] = (),
     ) -> None:
         self.look: Final = look
         self.prefix: Final = prefix
@@ -73,6 +81,7 @@ class Pages:
         self._hosts = [] if origin is None else [origin.partition("://")[2].partition("/")[0]]
         parts = ["'self'"] if origin is None else ["'self'", "/".join(origin.split("/")[:3])]
         self._policy = POLICY.format(forms=" ".join(parts))
+        self.policy_of_downloads: Final = POLICY.format(forms=" ".join([*parts, *downloads]))
         self._frame = frame
 
     def language_of(self, request: web.BaseRequest) -> str:

@@ -47,7 +47,8 @@ class Route(Generic[Context]):
     needs_body: False when a request may come without one.
     headers: OpenAPI parameter objects of header fields. refusals: statuses of refusals, beside those that
     follow from the other columns. media: the type of what a request that succeeds is answered with. creates:
-    whether it answers 201 where it has made something new.
+    whether it answers 201 where it has made something new. page: whether it answers with a page (HTML) where
+    that is preferred.
     """
 
     method: str
@@ -68,6 +69,7 @@ class Route(Generic[Context]):
     needs_body: bool = True
     audit: str = ""
     media: str = "application/json"
+    page: bool = False
 
     async def handle(self, request: web.BaseRequest, context: Context) -> web.StreamResponse:
         """Check the API key, refuse parameters if there may be none, and call the handler.

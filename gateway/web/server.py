@@ -12,11 +12,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.config.settings import Settings
+from gateway.http.client_address import TrustedProxies
 from gateway.runtime.descriptors import FOR_REQUESTS, descriptor_limit, share_descriptors
 from gateway.runtime.process import run_until_sigterm
+from gateway.runtime.tracing import Tracing
 from gateway.tokens.repositories import Repositories
 from gateway.web.attempts import ClientAttempts
 from gateway.web.connection import LINGER_SECONDS, ConnectionLimits, ProblemConnection
+from gateway.web.tracing import traced
 
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted."""
@@ -99,6 +102,12 @@ class Server:
             settings,
             ClientAttempts(settings.max_key_attempts, settings.trusted_proxies),
         )
+        self._proxies = TrustedProxies(settings.trusted_proxies)
+        self._tracing = Tracing.of(
+            settings.traces_share,
+            settings.traces_endpoint,
+            f"download-gateway-{logger.name.rpartition('.')[2]}",
+        )
         self._sweep_seconds = min(SWEEP_SECONDS, settings.header_timeout / 4, settings.stall_timeout / 4)
         self._connections: set[ProblemConnection] = set()
         self._listeners: list[asyncio.Server] = []
@@ -108,6 +117,10 @@ class Server:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
+        if self._tracing is not None:
+            server.request_handler = traced(
+                server.request_handler, self._tracing, self._proxies, self._logger.name.rpartition(".")[2]
+            )
         loop = asyncio.get_running_loop()
 
         def connect() -> ProblemConnection:
@@ -127,6 +140,8 @@ class Server:
         await self._runner.cleanup()
         if self._timer is not None:
             self._timer.cancel()
+        if self._tracing is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._tracing.stop)
 
     def _sweep(self) -> None:
         """Look at each connection, again and again."""

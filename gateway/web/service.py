@@ -28,25 +28,30 @@ from gateway.mail.desk import MailDesk
 from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.orders.retention import Days, Retention
+from gateway.pages.look import Look
 from gateway.runtime.background import running
 from gateway.runtime.metrics import Counters
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
 from gateway.usage.applying import EventReader
 from gateway.usage.lapses import Lapses
+from gateway.usage.retention import UsageDays, UsageRetention
+from gateway.usage.sharing_report import sharing_limits
 from gateway.usage.token_copies import TokenCopies
 from gateway.web.api.application import HEALTH_ROUTES, NOT_FOUND, PREFIX, make_api
 from gateway.web.api.context import AdminContext
+from gateway.web.api.receipts import WELL_KNOWN_ROUTES
 from gateway.web.application import make_application
 from gateway.web.attempts import ClientAttempts
 from gateway.web.dashboard.application import PREFIX as DASHBOARD
 from gateway.web.dashboard.application import make_dashboard
 from gateway.web.hooks.application import PREFIX as HOOKS
 from gateway.web.hooks.application import HooksContext, make_hooks
-from gateway.web.pages import moved
+from gateway.web.pages import Pages, moved
 from gateway.web.portal.application import PREFIX as PORTAL
 from gateway.web.portal.application import make_portal
 from gateway.web.server import STOP_SECONDS, Server, run_service
+from gateway.web.signing_keys import SigningKeys
 from gateway.webhooks.desk import WebhookDesk
 
 _log = logging.getLogger("gateway.web")
@@ -99,6 +104,7 @@ async def serve(
                 settings.retention_audit,
                 settings.retention_customers,
             )
+            usage_days = UsageDays(settings.retention_addresses, settings.retention_networks)
             context = AdminContext(
                 catalogue,
                 storages,
@@ -112,6 +118,10 @@ async def serve(
                 cleaner,
                 mails.mailer,
                 webhooks,
+                SigningKeys(database, SecretBox.of(settings)),
+                Pages(Look.of(settings), settings.language, DASHBOARD, settings.dashboard_url),
+                sharing_limits(settings),
+                settings.mail_new_versions,
             )
             hook_attempts = ClientAttempts(settings.max_hook_attempts, settings.trusted_proxies)
             private = web.AppRunner(
@@ -131,6 +141,7 @@ async def serve(
                 running(Retention(database, store.client, days).run()),
                 running(store.tokens.index.keep()),
                 running(EventReader(database, store.client).run()),
+                running(UsageRetention(database, store.client, usage_days).run()),
                 running(TokenCopies(database, store.client).run()),
                 running(Lapses(database, store.client).run()),
             ):
@@ -152,7 +163,7 @@ def make_public_root(
     """Mount the parts that strangers reach through workers and front proxies."""
     hooks = make_hooks(HooksContext(context.store, context.desk.receiver, hook_attempts), _log)
     return make_application(
-        [*HEALTH_ROUTES, moved(PORTAL, PORTAL + "/")],
+        [*HEALTH_ROUTES, *WELL_KNOWN_ROUTES, moved(PORTAL, PORTAL + "/")],
         context,
         _log,
         mounted={HOOKS: hooks, PORTAL: make_portal(settings, context, _log)},
@@ -163,7 +174,7 @@ def make_public_root(
 def make_root(settings: Settings, context: AdminContext, hook_attempts: ClientAttempts) -> web.Application:
     """Mount the parts of the process in one application."""
     return make_application(
-        [*HEALTH_ROUTES, *(moved(path, DASHBOARD + "/") for path in ("/", DASHBOARD))],
+        [*HEALTH_ROUTES, *WELL_KNOWN_ROUTES, *(moved(path, DASHBOARD + "/") for path in ("/", DASHBOARD))],
         context,
         _log,
         mounted={

@@ -24,7 +24,9 @@ def command_paths() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for name, command in get_command(root).commands.items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)
-        found += [(name, other) for other in inner] if inner else [(name,)]
+        found += [(name, other) for other in inner or ()]
+        if not inner or command.invoke_without_command:
+            found.append((name,))
     return found
 
 
@@ -42,9 +44,13 @@ def test_these_are_the_commands() -> None:
         "connection add", "connection list", "connection show", "connection change", "connection remove",
         "connection test", "connection events", "connection replay",
         "connection mappings", "connection map", "connection unmap", "unmapped",
+        "database status", "database migrate", "backup", "restore",
+        "usage", "usage export", "usage never-downloaded", "usage shared",
+        "token receipt", "token signing-key",
         "webhook add", "webhook list", "webhook show", "webhook change", "webhook rotate", "webhook enable",
         "webhook disable", "webhook remove", "webhook test", "webhook deliveries", "webhook replay",
-        "database status", "database migrate", "backup", "restore", "usage",
+        "mail list", "mail resend", "mail test",
+        "user list", "user invite", "user reset", "user remove",
     }  # fmt: skip
 
 

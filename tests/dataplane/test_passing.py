@@ -262,6 +262,17 @@ def test_only_what_the_worker_trusts_is_passed_on(
     assert passed == [f"X-Forwarded-For: {client}", f"X-Forwarded-Proto: {scheme}"]
 
 
+@pytest.mark.parametrize(("local", "passed"), [("127.0.0.1", False), ("127.0.0.2", True)])
+def test_the_trace_of_a_trusted_proxy_goes_on(
+    plane: Plane, web: WebStandIn, local: str, passed: bool
+) -> None:
+    field = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with socket.create_connection(plane.address, timeout=15, source_address=(local, 0)) as link:
+        link.sendall(request("/my", field, "Connection: close"))
+        assert link.recv(99).startswith(OK)
+    assert (field.encode() in web.heads[0]) is passed
+
+
 def test_fields_that_name_two_clients_are_refused(plane: Plane, web: WebStandIn) -> None:
     with socket.create_connection(plane.address, timeout=15, source_address=("127.0.0.2", 0)) as link:
         link.sendall(request("/my", "X-Forwarded-For: 203.0.113.1", "Forwarded: for=203.0.113.2"))

@@ -111,3 +111,18 @@ def test_how_to_fetch_everything() -> None:
         assert "curl" not in page(*map(file, names))
     assert "curl" not in page(*(file(f"{number}.wav") for number in range(MAX_CURL_FILES + 1)))
     assert "wget" not in page(file("a.wav"), address="")
+
+
+@pytest.mark.parametrize(
+    ("address", "portal"),
+    [
+        (ADDRESS, "https://downloads.example/my"),
+        ("http://[::1]:8080/download/ct_a/", "http://[::1]:8080/my"),
+        ("", "/my"),
+    ],
+)
+def test_the_page_says_where_a_fresh_link_is_and_has_no_link_to_it(address: str, portal: str) -> None:
+    found = page(file("a.wav"), address=address)
+    assert f"<code>{portal}</code>" in found
+    assert 'href="/my' not in found
+    assert "<form" not in found

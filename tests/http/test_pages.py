@@ -62,3 +62,14 @@ def test_a_problem_claims_and_promises_nothing() -> None:
         )
     ]
     assert [text for text in texts if CLAIMS.search(text)] == []
+
+
+HELPED = ("token_missing", "token_invalid", "limit_reached", "bound_elsewhere")
+"""Codes of links that a customer can replace."""
+
+
+@EACH_REFUSAL
+def test_a_page_about_a_dead_link_leads_to_the_portal(refusal: Refusal) -> None:
+    _, page = refusal_answer(refusal, None, html=True)
+    assert (b'<a href="/my">Get a fresh link</a>' in page) == (refusal.code in HELPED)
+    assert b"/my" not in refusal_answer(refusal, None, html=False)[1]

@@ -156,6 +156,8 @@ def test_the_usual_fields_go_on_as_they_came_and_in_their_order() -> None:
         ("CF-Connecting-IP", "1.2.3.4"),
         ("X-Original-URI", "/api"),
         ("Via", "1.1 x"),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("TraceState", "a=b"),
         ("Connection", "keep-alive"),
         ("Keep-Alive", "timeout=5"),
         ("Proxy-Connection", "keep-alive"),

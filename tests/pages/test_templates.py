@@ -18,24 +18,27 @@ VALUES = {
     "has_logo": False,
     "logo": "logo",
     "languages": ("en", "de"),
-    "path": '/my/?"><script>',
+    "fault": "address",
+    "email": '"><script>',
+    "wait": 0,
+    "minutes": 15,
 }
 
 
 def test_values_are_escaped() -> None:
-    page = render("portal/welcome.html", "en", VALUES)
+    page = render("portal/sign_in.html", "en", VALUES)
     assert "&lt;b&gt;Me &amp; you[U+202E]&lt;/b&gt;" in page
     assert "<b>" not in page
-    assert 'value="/my/?&#34;&gt;&lt;script&gt;"' in page
+    assert 'value="&#34;&gt;&lt;script&gt;"' in page
 
 
 def test_a_missing_value_is_a_fault() -> None:
     with pytest.raises(jinja2.UndefinedError):
-        render("portal/welcome.html", "en", {**VALUES, "prefix": jinja2.StrictUndefined("prefix")})
+        render("portal/sign_in.html", "en", {**VALUES, "prefix": jinja2.StrictUndefined("prefix")})
 
 
 def test_the_language() -> None:
-    assert '<html lang="de">' in (page := render("portal/welcome.html", "de", VALUES))
+    assert '<html lang="de">' in (page := render("portal/sign_in.html", "de", VALUES))
     assert "Zum Inhalt" in page
 
 

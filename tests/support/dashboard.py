@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from html import unescape
+from html.parser import HTMLParser
 from typing import Any
 
 import aiohttp
@@ -115,3 +116,36 @@ async def join(
 async def sign_in(visitor: Visitor, name: str = "maria", password: str = PASSWORD) -> Answer:
     """Type name and password."""
     return await visitor.post("/sign-in", name=name, password=password)
+
+
+class Markup(HTMLParser):
+    """What of a page a browser would run or load, which none of ours has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: list[str] = []
+        self.texts = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.faults += [f"{tag} {name}" for name in given if name.startswith("on") or name == "style"]
+        if tag in ("style", "iframe", "object", "embed", "base", "b", "i", "u", "s", "svg"):
+            self.faults.append(tag)
+        if tag in ("script", "img", "link") and not given.get("src", given.get("href", "")).startswith(
+            PREFIX
+        ):
+            self.faults.append(f"{tag} {given}")
+        for name in ("href", "action", "src", "formaction"):
+            if given.get(name, "").lower().strip().startswith(("javascript:", "data:", "vbscript:")):
+                self.faults.append(f"{tag} {given[name]}")
+
+    def handle_data(self, data: str) -> None:
+        self.texts += data
+
+
+def check_markup(page: Answer) -> None:
+    """Assert that nothing that somebody has filled in became a part of the page."""
+    markup = Markup()
+    markup.feed(page.text)
+    assert markup.faults == []
+    assert "\u202e" not in markup.texts, "it would turn the text around"

@@ -7,7 +7,7 @@ import pytest
 from gateway.database.engine import Database
 from gateway.database.statements import insert
 from gateway.database.usage_tables import USAGE_DAY
-from gateway.usage.days import DayFilter, Usage, sums_by, sums_by_day, total
+from gateway.usage.days import DayFilter, Usage, add_up, sums_by, sums_by_day
 from tests.support.plans import noted_statements, whole_tables
 
 ROWS = [
@@ -40,7 +40,7 @@ async def test_totals_and_filters(days: Database) -> None:
     }
     async with days.reading() as sql:
         for only, expected in cases.items():
-            assert await total(sql, only) == expected, only
+            assert add_up(await sums_by_day(sql, only)) == expected, only
 
 
 async def test_every_day_has_a_sum(days: Database) -> None:
@@ -66,7 +66,6 @@ async def test_groups_come_the_most_downloaded_first(days: Database) -> None:
 async def test_days_are_read_by_the_key_of_the_table(days: Database) -> None:
     with noted_statements(days) as statements:
         async with days.reading() as sql:
-            await total(sql, DayFilter(100, 110))
             await sums_by_day(sql, DayFilter(100, 110, product="drums"))
             await sums_by(sql, DayFilter(100, 110), "version")
     assert await whole_tables(days, statements) == []

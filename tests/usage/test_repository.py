@@ -20,7 +20,7 @@ from gateway.database.usage_tables import (
 )
 from gateway.usage.events import Event
 from gateway.usage.known_tokens import KnownToken
-from gateway.usage.repository import apply_events, forget_positions
+from gateway.usage.repository import apply_events
 from tests.support.usage import FILE, NOON, event
 
 TABLES = (DOWNLOAD, SERIES, TOKEN_SERIES, USAGE_CUSTOMER, USAGE_DAY, USAGE_FILE)
@@ -122,15 +122,3 @@ async def test_tests_are_kept_and_not_counted(database: Database) -> None:
         assert await sql.scalar(select(DOWNLOAD.c.test)) is True
         assert await sql.scalar(select(func.count()).select_from(USAGE_DAY)) == 0
         assert await sql.scalar(select(func.count()).select_from(USAGE_CUSTOMER)) == 0
-
-
-async def test_positions_of_workers_that_are_long_gone_are_forgotten(database: Database) -> None:
-    async with database.writing() as sql:
-        await apply_events(sql, [event(0, token="a" * 32), event(5, token="a" * 32)], TOKENS)
-    async with database.reading() as sql:
-        assert await sql.scalar(select(USAGE_POSITION.c.applied)) == [[0, 1], [5, 6]]
-    async with database.writing() as sql:
-        await forget_positions(sql, 1)
-        assert await sql.scalar(select(func.count()).select_from(USAGE_POSITION)) == 1
-        await forget_positions(sql, 2**45)
-        assert await sql.scalar(select(func.count()).select_from(USAGE_POSITION)) == 0

@@ -15,13 +15,16 @@ from gateway.web.api.connections import CONNECTION_ROUTES
 from gateway.web.api.context import AdminContext
 from gateway.web.api.customers import CUSTOMER_ROUTES
 from gateway.web.api.entitlements import ENTITLEMENT_ROUTES
+from gateway.web.api.mails import MAIL_ROUTES
 from gateway.web.api.mappings import MAPPING_ROUTES
 from gateway.web.api.models import TOKEN_ID_PATTERN
 from gateway.web.api.order_models import ID_PATTERN, ORDER_ID_PATTERN
 from gateway.web.api.orders import ORDER_ROUTES
 from gateway.web.api.products import PRODUCT_ROUTES
+from gateway.web.api.receipts import RECEIPT_ROUTES, WELL_KNOWN_ROUTES
 from gateway.web.api.tokens import TOKEN_ROUTES
 from gateway.web.api.usage import USAGE_ROUTES
+from gateway.web.api.usage_reports import USAGE_REPORT_ROUTES
 from gateway.web.api.webhooks import WEBHOOK_ROUTES
 from gateway.web.application import make_application
 from gateway.web.download_urls import TokenTerms, limit_lifetime
@@ -52,11 +55,18 @@ API_ROUTES: Final[tuple[Route[AdminContext], ...]] = (
     *MAPPING_ROUTES,
     *CONNECTION_ROUTES,
     *USAGE_ROUTES,
+    *MAIL_ROUTES,
     *WEBHOOK_ROUTES,
+    *USAGE_REPORT_ROUTES,
+    *RECEIPT_ROUTES,
     Route("GET", "/openapi.json", get_openapi, "describe", "This document", None, roles=None),
 )
 HEALTH_ROUTES: Final = health_routes(json_response, needs_database=True)
-ROUTES: Final[tuple[Route[AdminContext], ...]] = (*below(PREFIX, API_ROUTES), *HEALTH_ROUTES)
+ROUTES: Final[tuple[Route[AdminContext], ...]] = (
+    *below(PREFIX, API_ROUTES),
+    *WELL_KNOWN_ROUTES,
+    *HEALTH_ROUTES,
+)
 """Every URL of the process, as callers see it."""
 
 
@@ -83,6 +93,7 @@ def _document(max_ttl: int) -> dict[str, Any]:
             "entitlementId": ID_PATTERN,
             "connectionId": ID_PATTERN,
             "eventId": ID_PATTERN,
+            "mailId": ID_PATTERN,
             "webhookId": ID_PATTERN,
             "deliveryId": ID_PATTERN,
         },

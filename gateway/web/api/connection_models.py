@@ -38,6 +38,7 @@ _SECRETS: Final = (
 _API_KEY: Final = (
     "A key of the platform's API, where it has one; parts are joined by a colon. Never answered."
 )
+_MAIL: Final = "Whether buyers get a mail once there is something to download."
 _SHOP_URL: Final = "The shop's address, for Shopify and WooCommerce with an API key."
 
 
@@ -50,6 +51,7 @@ class CreateConnection(RequestModel):
     live: bool = Field(default=True, description="False takes test events, and nothing else.")
     apiKey: ApiKey | None = Field(default=None, description=_API_KEY)
     shopUrl: ShopUrl | None = Field(default=None, description=_SHOP_URL)
+    mail: bool = Field(default=False, description=_MAIL)
 
 
 class UpdateConnection(RequestModel):
@@ -62,6 +64,7 @@ class UpdateConnection(RequestModel):
     live: bool = optional()
     apiKey: ApiKey | None = optional(_API_KEY)
     shopUrl: ShopUrl | None = optional(_SHOP_URL)
+    mail: bool = optional(_MAIL)
 
     @model_validator(mode="after")
     def _require_a_change(self) -> UpdateConnection:
@@ -87,6 +90,7 @@ class ConnectionDocument(ResponseModel):
     secrets: int = Field(description="How many there are.")
     hasApiKey: bool
     shopUrl: str | None
+    mail: bool = Field(description=_MAIL)
     events: list[str] = Field(description="The events to choose at the platform.")
     createdAt: str
     lastEventAt: str | None
@@ -162,5 +166,6 @@ class DoneResponse(ResponseModel):
 def changes_of(change: UpdateConnection) -> dict[str, Any]:
     """The changes by the names of the repository."""
     names = {"name": "name", "secrets": "secrets", "live": "live", "apiKey": "api_key", "shopUrl": "shop"}
+    names["mail"] = "mail"
     given = {names[name]: getattr(change, name) for name in change.model_fields_set}
     return {name: tuple(value) if name == "secrets" else value for name, value in given.items()}

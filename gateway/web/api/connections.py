@@ -63,6 +63,7 @@ def connection_document(connection: Connection, base_url: str) -> dict[str, Any]
         "secrets": len(connection.secrets),
         "hasApiKey": connection.api_key is not None,
         "shopUrl": connection.shop,
+        "mail": connection.mail,
         "events": list(PLATFORMS[connection.kind].events),
         "createdAt": format_time(connection.created),
         "lastEventAt": _time(connection.last_event),
@@ -115,7 +116,7 @@ async def create_connection(request: web.Request, context: HasDesk) -> web.Respo
     kind = new.kind
     check_access(kind, new.apiKey, new.shopUrl, allow_loopback=context.desk.allow_loopback)
     made = await context.desk.connections.create(
-        kind, new.name, new.secrets, live=new.live, api_key=new.apiKey, shop=new.shopUrl
+        kind, new.name, new.secrets, live=new.live, api_key=new.apiKey, shop=new.shopUrl, mail=new.mail
     )
     note_change(request, connection=made.id, kind=kind)
     return _response(made, context, 201)

@@ -17,6 +17,9 @@ from gateway.orders.cleaning import Cleaner
 from gateway.orders.enforcing import Enforcer
 from gateway.storage.registry import Storages
 from gateway.tokens.repositories import Repositories
+from gateway.usage.sharing import SharingLimits
+from gateway.web.pages import Pages
+from gateway.web.signing_keys import SigningKeys
 from gateway.webhooks.desk import WebhookDesk
 
 
@@ -30,7 +33,9 @@ class AdminContext:
     enforcer: ends the tokens of what was revoked; it is woken after each commit that may revoke. base_url:
     what public URLs begin with. desk: what works for connections to platforms. data: the folder of the
     setting. cleaner: writes files anew after somebody was erased. mailer: sends mails. webhooks: what works
-    for outgoing ones.
+    for outgoing ones. signing: the keys of receipts. pages: how a receipt looks as a page. sharing: from when
+    on a link looks shared. tells_customers: whether customers are told of new versions, where
+    a request does not say.
 
     stop: set when the service stops, so that files are not read to their end. reading: held by the one
     request that reads files; others wait, because they would only slow each other and the downloads down.
@@ -48,6 +53,10 @@ class AdminContext:
     cleaner: Cleaner
     mailer: Mailer
     webhooks: WebhookDesk
+    signing: SigningKeys
+    pages: Pages
+    sharing: SharingLimits
+    tells_customers: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -34,6 +34,7 @@ from gateway.web.models import (
     optional,
     require_a_change,
 )
+from gateway.web.validation import fault
 
 CAP_FIELDS: Final = {
     "maxConnections": "connections",
@@ -53,6 +54,8 @@ Notes = Annotated[str, StringConstraints(max_length=MAX_NOTES, pattern=NO_NUL_PA
 ProductStatus = Literal["active", "archived"]
 TokenStatus = Literal["active", "revoked", "exhausted"]
 
+
+_NOTIFY: Final = "Each of them once. The setting `mail.new_versions` when left out."
 
 # Requests
 
@@ -108,9 +111,12 @@ class UpdateProduct(RequestModel):
     name: DisplayName = optional()
     status: ProductStatus = optional()
     activeVersion: Name = optional("The version of a token that is made without naming one.")
+    notify: bool = optional(f"With `activeVersion`: tell customers of that version by mail. {_NOTIFY}")
 
     @model_validator(mode="after")
     def _require_a_change(self) -> UpdateProduct:
+        if "notify" in self.model_fields_set and self.activeVersion is None:
+            raise fault("notify needs activeVersion, the version that customers are told of")
         return require_a_change(self)
 
 
@@ -159,6 +165,9 @@ class RegisterVersion(RequestModel):
     )
     notes: Notes | None = Field(default=None, description="What customers read of it, as plain text.")
     publishedAt: Time | None = Field(default=None, description="Now when left out.")
+    notify: bool | None = Field(
+        default=None, description="Tell customers who have it of this version, by mail. " + _NOTIFY
+    )
     files: Annotated[list[NewFile], Field(min_length=1, max_length=MAX_FILES)]
 
 

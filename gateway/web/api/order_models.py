@@ -117,6 +117,10 @@ class PutOrder(RequestModel):
     test: bool | None = None
     status: Literal["paid", "refunded", "cancelled", "disputed"]
     lines: Annotated[list[NewLine], Field(max_length=MAX_LINES)]
+    mail: bool = Field(
+        default=False,
+        description="Whether the customer gets a mail once there is something to download: one an order.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> PutOrder:

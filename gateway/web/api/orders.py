@@ -95,6 +95,7 @@ async def take_order(
             placed_at=body.placedAt,
             country=body.country,
             lines=tuple(_line(line) for line in body.lines),
+            mail=body.mail,
         )
 
     _, is_new = await put_snapshot(database, Source(source), make)

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.catalogue.rules import ProductRecord
 from gateway.errors import StoreUnavailable
+from gateway.mail.announcing import announce
 from gateway.manifest import Manifest
 from gateway.products.hashing import Stopped
 from gateway.products.validation import is_name
@@ -61,7 +62,15 @@ async def update_product(request: web.Request, context: AdminContext) -> web.Res
     product = await context.catalogue.update(
         product.id, name=change.name, status=change.status, active=change.activeVersion
     )
+    if change.activeVersion is not None:
+        await _tell_customers(context, product.id, change.activeVersion, change.notify)
     return _product_response(product)
+
+
+async def _tell_customers(context: AdminContext, product: str, version: str, notify: bool | None) -> None:
+    """Have customers told of a version, if that is wanted. Raises DatabaseError."""
+    if context.tells_customers if notify is None else notify:
+        await announce(context.database, product, version)
 
 
 async def register_version(request: web.Request, context: AdminContext) -> web.Response:
@@ -93,6 +102,7 @@ async def register_version(request: web.Request, context: AdminContext) -> web.R
         notes=new.notes,
         published=new.publishedAt,
     )
+    await _tell_customers(context, product.id, new.version, new.notify)
     return _product_response(product)
 
 

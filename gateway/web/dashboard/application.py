@@ -14,9 +14,17 @@ from gateway.users.repository import UserRepository
 from gateway.web.api.context import AdminContext
 from gateway.web.dashboard.attempts import SignInLines
 from gateway.web.dashboard.audit import AUDIT_SCREENS
+from gateway.web.dashboard.connections import CONNECTION_SCREENS
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.doors import DOORS
 from gateway.web.dashboard.frame import Screen
+from gateway.web.dashboard.health_report import HEALTH_SCREENS, HealthReport
+from gateway.web.dashboard.key_settings import KEY_SCREENS
+from gateway.web.dashboard.mail_settings import MAIL_SCREENS
+from gateway.web.dashboard.own_settings import OWN_SCREENS
+from gateway.web.dashboard.people import PEOPLE_SCREENS
+from gateway.web.dashboard.unmapped import UNMAPPED_SCREENS
+from gateway.web.dashboard.webhook_settings import WEBHOOK_SCREENS
 from gateway.web.dashboard.work import WORK_SCREENS
 from gateway.web.jobs import Jobs
 from gateway.web.pages import Pages, make_pages
@@ -31,6 +39,14 @@ LONGEST_DAYS: Final = 30
 SCREENS: Final[tuple[Screen, ...]] = (
     *WORK_SCREENS,
     *DOORS,
+    *CONNECTION_SCREENS,
+    *UNMAPPED_SCREENS,
+    *OWN_SCREENS,
+    *PEOPLE_SCREENS,
+    *KEY_SCREENS,
+    *WEBHOOK_SCREENS,
+    *MAIL_SCREENS,
+    *HEALTH_SCREENS,
     *AUDIT_SCREENS,
 )
 """Every page. tests/web/dashboard/test_frame.py walks through all of them."""
@@ -41,6 +57,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
     pages = Pages(Look.of(settings), settings.language, PREFIX, settings.dashboard_url)
     secure = (settings.dashboard_url or "").startswith("https://")
     hashes, jobs = PasswordHashes(), Jobs(work.store.client)
+    health = HealthReport(settings)
     context = DashboardContext(
         pages,
         work,
@@ -50,6 +67,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
         UserRepository(work.database),
         hashes,
         SignInLines(settings.trusted_proxies),
+        health,
         settings.dashboard_url,
         jobs,
         frozenset(screen.path for screen in SCREENS if screen.method == "GET"),
@@ -59,6 +77,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
     async def stop(_application: web.Application) -> None:
         hashes.close()
         await jobs.stop()
+        await health.stop()
 
     application.on_cleanup.append(stop)
     return application

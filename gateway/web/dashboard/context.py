@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from gateway.store.key_names import session_key
+from gateway.store.key_names import notice_key
 from gateway.usage.csv_cells import lines
 from gateway.users.hashing import PasswordHashes
 from gateway.users.repository import UserRepository
@@ -23,8 +23,8 @@ from gateway.web.sessions import Cookie, Sessions
 
 MAX_NOTICE: Final = 1000
 """Characters of a notice: it may quote a name."""
-NOTICE: Final = "notice"
-"""The field of a session that has what the next page says. A text of ours; never a secret."""
+NOTICE_SECONDS: Final = 600
+"""How long a notice waits for the next page."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,25 @@ class Notice:
     kind: str = "good"
 
 
+class Reporter(Protocol):
+    """What checks every part of the gateway: see health_report.py."""
+
+    findings: list[dict[str, Any]]
+    made: int | None
+
+    @property
+    def is_running(self) -> bool: ...
+    async def run(self) -> None:
+        """Check now."""
+        ...
+
+
 @dataclass(frozen=True)
 class DashboardContext:
     """work: the parts of the process, such as the database. sessions, cookie: of users.
 
     challenge_cookie: of a browser that signs in by a passkey. lines: limits of attempts.
+    health: what the last check of every part found.
     url: the setting `dashboard_url`. jobs: long work that pages ask for.
     paths: of the rows of the table, for the navigation.
     """
@@ -52,6 +66,7 @@ class DashboardContext:
     users: UserRepository
     hashes: PasswordHashes
     lines: SignInLines
+    health: Reporter
     url: str | None
     jobs: Jobs
     paths: frozenset[str] = frozenset()
@@ -96,9 +111,8 @@ class DashboardContext:
         if notice:
             text = self.say(request, notice, **values)
             content = json.dumps({"text": text[:MAX_NOTICE], "kind": kind})
-            await self.work.store.client.call(
-                "HSET", session_key(visitor_of(request).session.id), NOTICE, content
-            )
+            key = notice_key(visitor_of(request).session.id)
+            await self.work.store.client.call("SET", key, content, "EX", NOTICE_SECONDS)
         return self.pages.redirect(path)
 
     def say(self, request: web.BaseRequest, text: str, **values: Any) -> str:
@@ -123,11 +137,9 @@ class DashboardContext:
         return query_of(changes)
 
     async def _take_notice(self, session: str) -> Notice | None:
-        key = session_key(session)
-        found = await self.work.store.client.call("HGET", key, NOTICE)
+        found = await self.work.store.client.call("GETDEL", notice_key(session))
         if not found:
             return None
-        await self.work.store.client.call("HDEL", key, NOTICE)
         content = json.loads(found)
         return Notice(content["text"], content["kind"])
 

@@ -13,7 +13,7 @@ from gateway.errors import Declined
 from gateway.manifest import Manifest
 from gateway.pages.texts import texts_of
 from gateway.products.validation import is_name
-from gateway.usage.days import DayFilter, Usage, sums_by, sums_by_day, total
+from gateway.usage.days import DayFilter, Usage, add_up, sums_by, sums_by_day
 from gateway.usage.queries import DAY_MS
 from gateway.web.api.models import CreateProduct, UpdateProduct, UpdateVersion
 from gateway.web.auditing import note_change
@@ -114,7 +114,6 @@ async def show_product(request: web.Request, context: DashboardContext) -> web.S
     only = replace_product(last_days(), product.id)
     async with context.work.database.reading() as sql:
         days = await sums_by_day(sql, only)
-        whole = await total(sql, only)
         by_version = {key[1]: usage for key, usage in await sums_by(sql, only, "version")}
     return await context.show(
         request,
@@ -123,7 +122,7 @@ async def show_product(request: web.Request, context: DashboardContext) -> web.S
         versions=versions,
         manifests=manifests,
         files_shown=FILES_SHOWN,
-        whole=whole,
+        whole=add_up(days),
         by_version=by_version,
         zero=Usage(),
         charts=day_charts(only.first, days, texts_of(context.pages.language_of(request))),

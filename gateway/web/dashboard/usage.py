@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.database.types import now
 from gateway.pages.texts import texts_of
 from gateway.usage.client_classes import CLASSES
-from gateway.usage.days import GROUPS, DayFilter, sums_by, sums_by_day, total
+from gateway.usage.days import GROUPS, DayFilter, add_up, sums_by, sums_by_day
 from gateway.usage.queries import DAY_MS
 from gateway.web.api.usage import report_downloads
 from gateway.web.dashboard.answers import day, write_day
@@ -46,7 +46,6 @@ async def show_usage(request: web.Request, context: DashboardContext) -> web.Str
     only = read_period(listing)
     group = listing.filters["by"] if listing.filters["by"] in GROUPS else "product"
     async with context.work.database.reading() as sql:
-        whole = await total(sql, only)
         days = await sums_by_day(sql, only)
         groups = [] if group == "day" else await sums_by(sql, only, group)
     texts = texts_of(context.pages.language_of(request))
@@ -64,7 +63,7 @@ async def show_usage(request: web.Request, context: DashboardContext) -> web.Str
         only=only,
         first=write_day(only.first),
         last=write_day(only.stop - 1),
-        whole=whole,
+        whole=add_up(days),
         charts=charts,
         group=group,
         groups=groups[:MOST_GROUPS],

@@ -19,12 +19,18 @@ from sqlalchemy import select
 from gateway.config.settings import Settings
 from gateway.database.engine import Database
 from gateway.database.tables import INBOX, METADATA, STATE
+from gateway.database.usage_tables import DOWNLOAD, TOKEN
+from gateway.secrets import token_id
+from gateway.store.key_names import events_key
+from gateway.store.scripts import ADD_EVENTS
 from gateway.web.service import serve
 from tests.support.control_plane import PUBLIC_URL, make_settings, read_store, run_api
 from tests.support.databases import Databases, url_of
 from tests.support.postgres import PostgresServer
 from tests.support.sales import Sales
 from tests.support.store_server import StoreServer
+from tests.support.usage import batch
+from tests.support.usage import event as usage_event
 from tests.support.webhooks import SECRETS, changed, fixture, signature
 
 ADDRESS = "Anneliese77@München-Erase.example"
@@ -173,6 +179,22 @@ async def leave_traces(place: Place, shops: dict[str, dict[str, Any]]) -> None:
     (mails / "3.eml").write_text(f"To: {OTHER}\n\nHello")
 
 
+async def send_some(place: Place, number: int, token: str, client: str) -> None:
+    """A download of a client, told by a worker and applied."""
+    store = place.sales.api.store.client
+    sent = usage_event(number, token=token, client=client, agent=f"curl/8 ({NAME})")
+    assert await store.run(ADD_EVENTS, [events_key(0)], 2**20, batch([sent])) == 1
+    async with asyncio.timeout(60):
+        while await store.call("XLEN", events_key(0)):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def usage_rows(place: Place) -> str:
+    """What is left of usage, and of tokens that were known."""
+    async with place.sales.database.reading() as sql:
+        return str([(await sql.execute(select(table))).all() for table in (DOWNLOAD, TOKEN)])
+
+
 async def test_the_person_is_in_no_byte_and_nothing_brings_them_back(place: Place) -> None:
     shops = {kind: await connect(place, kind) for kind in ("stripe", "shopify")}
     mapping = {"key": "metadata", "value": "pack=drums", "products": [{"productId": "drums"}]}
@@ -188,6 +210,8 @@ async def test_the_person_is_in_no_byte_and_nothing_brings_them_back(place: Plac
     by_customer = {each["id"]: each for each in before["entitlements"]}
     [entitlement] = [each for each in by_customer.values() if each["email"] == NORMAL]
     _, url = await place.sales.ask("POST", f"/entitlements/{entitlement['id']}/download-url", {})
+    await send_some(place, 0, token_id(url["downloadToken"]), "192.0.2.77")
+    assert "192.0.2.77" in await usage_rows(place)
     if place.postgres is not None:
         await place.postgres.execute("ANALYZE", name=place.sales.database.location.label.rpartition("/")[2])
     assert len(await place.found()) >= 4
@@ -218,5 +242,8 @@ async def test_the_person_is_in_no_byte_and_nothing_brings_them_back(place: Plac
     _, others = await place.sales.ask("GET", f"/customers?email={OTHER}")
     assert len(others["customers"]) == 1
     assert [each.name for each in (place.settings.data / "mail").iterdir()] == ["3.eml"]
+    await send_some(place, 1, token_id(url["downloadToken"]), "198.51.100.9")  # it was on its way
+    rows = await usage_rows(place)
+    assert ("198.51.100.9" in rows, NAME in rows, customer["id"] in rows) == (False, False, True)
     changes = await place.sales.api.store.audit.latest(50)
     assert {each.what["to"] for each in changes if each.action == "customer.move"} == {"erased", OTHER}

@@ -22,7 +22,7 @@ BEFORE_SIGN_IN = {
     ("POST", "/passkey/sign-in"),
 }
 """All that is there for whom nobody knows."""
-SECRETS = ("/settings/", "/connections", "/unmapped")
+SECRETS = ("/settings/", "/connect")
 """Keys, secrets and users are below these: an owner's alone."""
 
 

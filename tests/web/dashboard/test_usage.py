@@ -12,6 +12,8 @@ from gateway.database.statements import insert
 from gateway.database.types import now
 from gateway.database.usage_tables import USAGE_DAY
 from gateway.usage.queries import DAY_MS
+from gateway.usage.running import Running, RunningNow
+from gateway.web.dashboard import live
 from gateway.web.dashboard.answers import write_day
 from tests.support.control_plane import Api
 from tests.support.dashboard import Visitor, open_database_of
@@ -77,3 +79,50 @@ async def test_every_download_is_saved_as_the_api_does(api: Api, owner: Visitor)
     found = await owner.get("/usage/downloads.csv")
     assert found.text.startswith("startedAt,lastAt,productId")
     assert "attachment" in found.headers["Content-Disposition"]
+
+
+async def test_what_runs_is_shown_and_followed(
+    api: Api, owner: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await owner.get("/usage/running")
+    assert "No worker has answered" in page.text
+    assert "hx-trigger" in page.text
+    row = Running("a" * 32, "drums", "1", NAUGHTY, 2 * 2**20, 2**20, 2.0, NAUGHTY)
+
+    async def answer(_: object) -> RunningNow:
+        return RunningNow(7, [row], 2)
+
+    monkeypatch.setattr(live, "ask_what_runs", answer)
+    part = await owner.get("/usage/running", headers={"HX-Request": "true"})
+    assert "<html" not in part.text
+    assert "<script>" not in part.text
+    for text in ("downloads run", "1.0 MiB / 2.0 MiB", "512.0 KiB/s", "aaaaaaaa"):
+        assert text in part.text.replace("\xa0", " ")
+
+
+async def test_what_was_paid_for_and_never_downloaded_is_listed(api: Api, owner: Visitor) -> None:
+    assert "There is nothing to do" in (await owner.get("/usage/never")).text
+    body = {
+        "customer": {"email": "ann@example.com", "name": NAUGHTY},
+        "status": "paid",
+        "placedAt": "2026-01-31T12:00:00Z",
+        "number": NAUGHTY,
+        "lines": [{"id": "1", "productId": "drums"}],
+    }
+    await api.ask("PUT", "/api/orders/zapier/A-1", body)
+    page = await owner.get("/usage/never")
+    assert "ann@example.com" in page.text
+    assert "<script>" not in page.text
+    assert "ann@example.com" in (await owner.get("/usage/never.csv?missing=completed")).text
+    assert "Nothing here fits" in (await owner.get("/usage/never?product=none")).text
+
+
+async def test_a_token_has_its_receipt(api: Api, owner: Visitor) -> None:
+    minted = await api.store.tokens.create("drums", email="ann@example.com")
+    page = await owner.get(f"/tokens/{minted.record.id}/receipt")
+    assert page.status == 200
+    assert "ann@example.com" in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    assert f"/tokens/{minted.record.id}/receipt" in (await owner.get(f"/tokens/{minted.record.id}")).text
+    for identifier in ("f" * 32, "x", "%00"):
+        assert (await owner.get(f"/tokens/{identifier}/receipt")).status == 404

@@ -1,0 +1,102 @@
+"""What was paid for and never downloaded: a reason for refunds and disputes, and for a friendly mail.
+
+Listed are entitlements that are active and no tests, of orders that were placed long enough ago (or that
+were granted by hand so long ago), for which nothing has begun, or nothing was completed. Counted is what any
+token of the entitlement received, and what the same customer received of the same product by a token that
+came from no entitlement, such as one that the shop has minted itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+from sqlalchemy import ColumnElement, Row, and_, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, ORDER_LINE
+from gateway.database.usage_tables import DOWNLOAD, SERIES, USAGE_FILE
+
+Missing = Literal["started", "completed"]
+"""What there is none of: a download that began, or one that was completed."""
+DEFAULT_DAYS: Final = 3
+MOST_DAYS: Final = 36_500
+
+
+class NeverFilter(NamedTuple):
+    """Which are listed. before: ms since 1970 UTC by which the order was placed."""
+
+    before: int
+    missing: Missing = "started"
+    product: str | None = None
+
+
+async def list_never_downloaded(
+    sql: AsyncConnection, only: NeverFilter, limit: int, after: str | None = None
+) -> Sequence[Row[Any]]:
+    """Entitlements with their customers and orders, in the order of their ids. after: an id.
+
+    `started` of a row: when the first download began, in ms; None: none did.
+    """
+    placed = func.coalesce(ORDER.c.placed, ENTITLEMENT.c.created)
+    main = and_(CUSTOMER_EMAIL.c.customer_id == CUSTOMER.c.id, CUSTOMER_EMAIL.c.main)
+    columns = [
+        ENTITLEMENT.c.id,
+        ENTITLEMENT.c.customer_id,
+        ENTITLEMENT.c.product_id,
+        ENTITLEMENT.c.quantity,
+        CUSTOMER.c.name,
+        CUSTOMER_EMAIL.c.email,
+        ORDER.c.source,
+        ORDER.c.external_id,
+        ORDER.c.number,
+        placed.label("placed"),
+    ]
+    if only.missing == "completed":
+        first = select(func.min(DOWNLOAD.c.first)).join(SERIES, SERIES.c.id == DOWNLOAD.c.series_id)
+        columns.append(first.where(_of_entitlement(), _counts("started")).scalar_subquery().label("started"))
+    query = (
+        select(*columns)
+        .select_from(ENTITLEMENT)
+        .join(CUSTOMER, CUSTOMER.c.id == ENTITLEMENT.c.customer_id)
+        .outerjoin(CUSTOMER_EMAIL, main)
+        .outerjoin(ORDER_LINE, ORDER_LINE.c.id == ENTITLEMENT.c.line_id)
+        .outerjoin(ORDER, ORDER.c.id == ORDER_LINE.c.order_id)
+        .where(
+            ENTITLEMENT.c.status == "active",
+            ENTITLEMENT.c.test.is_(False),
+            placed <= only.before,
+            ~exists(
+                select(DOWNLOAD.c.number)
+                .join(SERIES, SERIES.c.id == DOWNLOAD.c.series_id)
+                .where(_of_entitlement(), _counts(only.missing))
+            ),
+            ~exists(
+                select(DOWNLOAD.c.number)
+                .join(SERIES, SERIES.c.id == DOWNLOAD.c.series_id)
+                .join(USAGE_FILE, USAGE_FILE.c.id == DOWNLOAD.c.file_id)
+                .where(
+                    DOWNLOAD.c.customer == ENTITLEMENT.c.customer_id,
+                    SERIES.c.holder == DOWNLOAD.c.token_id,  # a token that came from no entitlement
+                    USAGE_FILE.c.product == ENTITLEMENT.c.product_id,
+                    _counts(only.missing),
+                )
+            ),
+        )
+        .order_by(ENTITLEMENT.c.id)
+        .limit(limit)
+    )
+    if only.product is not None:
+        query = query.where(ENTITLEMENT.c.product_id == only.product)
+    if after is not None:
+        query = query.where(ENTITLEMENT.c.id > after)
+    return (await sql.execute(query)).all()
+
+
+def _of_entitlement() -> ColumnElement[bool]:
+    return SERIES.c.holder == ENTITLEMENT.c.id
+
+
+def _counts(missing: Missing) -> ColumnElement[bool]:
+    real = DOWNLOAD.c.test.is_(False)
+    return and_(real, DOWNLOAD.c.completed.is_not(None)) if missing == "completed" else real
