@@ -93,13 +93,21 @@ def own_postgres() -> Iterator[PostgresServer]:
     server.remove()
 
 
+@pytest.fixture(scope="session")
+def databases_by_engine() -> dict[str, Databases]:
+    """What was made already: pytest sets a fixture with parameters up anew when the parameter changes."""
+    return {}
+
+
 @pytest.fixture(scope="session", params=ENGINES)
-def databases(request: pytest.FixtureRequest) -> Databases:
+def databases(request: pytest.FixtureRequest, databases_by_engine: dict[str, Databases]) -> Databases:
     """What makes databases on an engine. A test that uses it runs once on each."""
-    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
-    folder = memory_folder() / request.param
-    folder.mkdir()
-    return Databases(folder, server)
+    if request.param not in databases_by_engine:
+        server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+        folder = memory_folder() / request.param
+        folder.mkdir()
+        databases_by_engine[request.param] = Databases(folder, server)
+    return databases_by_engine[request.param]
 
 
 @pytest.fixture

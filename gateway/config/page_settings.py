@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator
 
 from gateway.config.readers import AbsolutePath, PublicURL, Text, one_of, setting
+from gateway.runtime.system_errors import describe
 
 LANGUAGES: Final = ("en", "de")
 """The languages that pages and mails are written in; the first is the one of their source."""
@@ -93,7 +94,7 @@ def read_logo(path: Path) -> tuple[str, bytes]:
         with path.open("rb") as file:
             data = file.read(MAX_LOGO + 1)
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
+        raise ValueError(f"cannot be read: {describe(error)}") from None
     if len(data) > MAX_LOGO:
         raise ValueError(f"is longer than {MAX_LOGO // 1024} KiB: make it smaller, it is on every page")
     for begin, media_type in _IMAGES:

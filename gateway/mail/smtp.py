@@ -259,8 +259,7 @@ def _broken(step: Step, error: BaseException) -> MailFault:
     while cause is not None and isinstance(cause, aiosmtplib.SMTPException):
         cause = system_error_of(cause.__cause__ or cause.__context__ or Exception())
     if isinstance(cause, ssl.SSLCertVerificationError):
-        text = f"the mail server's certificate is not valid ({cause.verify_message})"
-        return MailFault(Step.TLS, text, remedy=_FIX_TLS)
+        return MailFault(Step.TLS, "the mail server's certificate is not valid", remedy=_FIX_TLS)
     if isinstance(cause, ssl.SSLError):
         text = "the mail server and this machine do not agree on TLS"
         remedy = "write smtps:// for a port with TLS from the first byte (465), smtp:// for others (587, 25)"

@@ -135,6 +135,7 @@ def test_a_request_for_more_than_is_left_ends_where_the_allowance_does(
     content = os.urandom(8 * SIZE)
     link = pair.link(pair.publish(content), maximum=1)
     assert pair.get(link, f"Range: bytes=0-{got * SIZE - 1}").status == 206
+    wait_until(lambda: entries_of(pair, link) == 1, "the first has ended")
     with pair.connect() as client:
         client.send(request(link, *fields, "Connection: close"))
         head = client.read_head()

@@ -32,7 +32,7 @@ def test_a_logo(tmp_path: Path, content: bytes, media_type: str) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (None, "cannot be read: No such file or directory"),
+        (None, "cannot be read: it or its folder does not exist"),
         (b"GIF89a", "is no SVG, PNG, WebP or JPEG image"),
         (b"RIFF....WAVE", "is no SVG, PNG, WebP or JPEG image"),
         (SVG + b" " * MAX_LOGO, "is longer than 100 KiB"),

@@ -27,7 +27,7 @@ from gateway.database.tables import (
 from gateway.database.types import new_id
 from gateway.orders.applying import apply_facts
 from gateway.orders.email_addresses import normalise
-from gateway.orders.entitlement_rules import Granted, grant
+from gateway.orders.entitlement_rules import EntitlementStatus, Granted, grant
 from gateway.orders.fact_store import chunks, key_text, leads_of, lock_orders
 from gateway.orders.fact_text import read_fact, write_fact
 from gateway.orders.facts import Identifier, OrderLines, OrderSnapshot
@@ -191,6 +191,10 @@ def _add_rows(rows: dict[Table, list[dict[str, Any]]], source: str, new: _New, m
             }
         )
     order_id = new_id()
+    is_ready = new.customer_id is not None and any(
+        standing_values(each.standing, None, each.bought)["status"] == EntitlementStatus.ACTIVE
+        for each in new.granted.grants
+    )
     rows[ORDER].append(
         {
             "id": order_id,
@@ -202,6 +206,7 @@ def _add_rows(rows: dict[Table, list[dict[str, Any]]], source: str, new: _New, m
             "customer_id": new.customer_id,
             "recipient_told": new.email,
             "recipient_id": new.customer_id,
+            "ready": moment if is_ready else None,  # as `ready_mail.note_ready` has it; nobody gets a mail
             **order_values(new.state, moment),
         }
     )

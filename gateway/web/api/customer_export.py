@@ -17,6 +17,7 @@ from gateway.database.tables import (
     INBOX,
     INBOX_REFERENCE,
     LINK,
+    OUTBOX_MAIL,
     SEAT,
 )
 from gateway.orders.customer_store import Customer
@@ -40,6 +41,7 @@ PARTS: Final = {
     "entitlement": "entitlements",
     "seat": "seats",
     "link": "tokens",
+    "outbox_mail": "mails",
 }
 _AT_ONCE: Final = 500
 """Rows that are read together."""
@@ -60,6 +62,7 @@ async def export_document(
         "entitlements": entitlements,
         "seats": await _seats(sql, ids, [each["email"] for each in addresses]),
         "tokens": await _links(sql, ids),
+        "mails": await _mails(sql, customer.id),
         "liveTokens": [] if store is None else await _tokens(store, addresses),
         "facts": facts,
         "events": events,
@@ -78,6 +81,24 @@ async def _addresses(sql: AsyncConnection, customer_id: str) -> list[dict[str, A
             "written": row.written,
             "main": row.main,
             "createdAt": format_time(row.created),
+        }
+        for row in rows
+    ]
+
+
+async def _mails(sql: AsyncConnection, customer_id: str) -> list[dict[str, Any]]:
+    """The mails that were made for a customer and are still known. What was secret in them is not."""
+    rows = await sql.execute(
+        select(OUTBOX_MAIL).where(OUTBOX_MAIL.c.customer_id == customer_id).order_by(OUTBOX_MAIL.c.created)
+    )
+    return [
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "state": row.state,
+            "recipient": row.recipient,
+            "createdAt": format_time(row.created),
+            "triedAt": None if row.tried is None else format_time(row.tried),
         }
         for row in rows
     ]

@@ -110,7 +110,7 @@ async def test_many_together_are_written_as_each_by_itself(database: Database) -
 
 
 def _without_moment(text: str) -> str:
-    return re.sub(r"\('placed', \d+\)", "", text)
+    return re.sub(r"\('(placed|ready)', \d+\)", "", text)
 
 
 async def test_what_customers_have_afterwards(database: Database) -> None:

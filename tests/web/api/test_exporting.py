@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Table
 
-from gateway.database.tables import CUSTOMER, METADATA, SEAT
+from gateway.database.tables import CUSTOMER, METADATA, OUTBOX_MAIL, SEAT
 from gateway.web.api.customer_export import PARTS
 from tests.support.sales import Sales
 
@@ -35,6 +35,9 @@ async def test_each_part_has_what_its_tables_have(sales: Sales) -> None:
     async with sales.database.writing() as sql:
         seat = {"entitlement_id": entitlement, "number": 1, "email": "bob@example.com", "created": 5}
         await sql.execute(SEAT.insert().values(**seat))
+        mail = {"id": "0" * 26, "kind": "ready", "priority": 2, "state": "sent", "about": {}, "created": 5}
+        mail |= {"customer_id": order["customer"]["id"], "recipient": "ann@example.com", "tried": 6}
+        await sql.execute(OUTBOX_MAIL.insert().values(**mail))
     await sales.ask("POST", f"/entitlements/{entitlement}/download-url", {"metadata": {"note": "a"}})
     await sales.api.store.tokens.create("drums", email="ANN@example.com", name="Ann")
     path = f"/customers/{order['customer']['id']}"
@@ -45,6 +48,9 @@ async def test_each_part_has_what_its_tables_have(sales: Sales) -> None:
     assert [each["id"] for each in export["entitlements"]] == [entitlement]
     assert [each["email"] for each in export["seats"]] == ["bob@example.com"]
     assert len(export["tokens"]) == 1
+    assert [(each["kind"], each["recipient"], each["state"]) for each in export["mails"]] == [
+        ("ready", "ann@example.com", "sent")
+    ]
     assert sorted(str(each["metadata"]) for each in export["liveTokens"]) == ["{'note': 'a'}", "{}"]
     assert {each["kind"] for each in export["facts"]} == {"order", "lines", "paid"}
     assert "drums" in str(export["facts"])

@@ -162,6 +162,7 @@ async def test_what_a_platform_fills_in_is_shown_as_text(owner: Visitor, api: Ap
     page = await until(owner, path, ">waits<")
     event = re.search(rf'href="/dashboard({path}/events/\w+)"', page.text)
     assert event
+    await until(owner, "/unmapped", "alert(1)")
     for shown in (page, *[await owner.get(each) for each in (event[1], "/unmapped", "/connections")]):
         assert "alert(1)" in shown.text
         check_markup(shown)
