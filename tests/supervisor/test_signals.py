@@ -191,7 +191,7 @@ def test_signals_that_come_while_it_starts_end_nothing(service: Service, tmp_pat
             for signum in (REOPEN, signal.SIGALRM, signal.SIGUSR2):
                 process.send_signal(signum)
             time.sleep(0.01)
-        assert "ended" not in errors.read_text()
+        assert '"event": "ended' not in errors.read_text()
     finally:
         process.terminate()
         assert process.wait(60) == 0

@@ -106,7 +106,9 @@ class CreateProduct(RequestModel):
 class UpdateProduct(RequestModel):
     """What to change of a product; what is left out stays. An archived product gets no new tokens."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(
+        json_schema_extra={"minProperties": 1, "dependentRequired": {"notify": ["activeVersion"]}}
+    )
 
     name: DisplayName = optional()
     status: ProductStatus = optional()
