@@ -35,6 +35,8 @@ PRESSED_SECONDS: Final = 1.0
 GATHER_SECONDS: Final = 0.025
 """How long a pressed inbox lets deliveries come together before it commits them: a transaction costs about
 2 ms of the processor, whether it has one delivery or fifty. Answers come that much later."""
+GATHER_STEP: Final = 0.002
+"""Seconds without a further delivery after which those that are there are committed."""
 WAIT_SECONDS: Final = 4.0
 """How long a delivery waits for its commit. Platforms wait 5 s for an answer, and ask again without one."""
 
@@ -97,8 +99,8 @@ class Inbox:
     async def _write(self) -> None:
         try:
             while self._queue:
-                if self.is_pressed and len(self._queue) < AT_ONCE:
-                    await asyncio.sleep(GATHER_SECONDS)
+                if self.is_pressed:
+                    await self._gather()
                 batch, self._queue = self._queue[:AT_ONCE], self._queue[AT_ONCE:]
                 if len(batch) >= PRESSED_AT:
                     self._pressed_until = asyncio.get_running_loop().time() + PRESSED_SECONDS
@@ -106,6 +108,14 @@ class Inbox:
                 self._waiting -= sum(delivery.size for delivery in batch)
         finally:
             self._writer = None
+
+    async def _gather(self) -> None:
+        """Let deliveries come together, as long as more of them come."""
+        deadline = asyncio.get_running_loop().time() + GATHER_SECONDS
+        before = 0
+        while before < len(self._queue) < AT_ONCE and asyncio.get_running_loop().time() < deadline:
+            before = len(self._queue)
+            await asyncio.sleep(GATHER_STEP)
 
     async def _write_together(self, batch: list[_Delivery], *, again: bool = True) -> None:
         try:
