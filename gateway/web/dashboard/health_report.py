@@ -69,7 +69,8 @@ class HealthReport:
             async with asyncio.timeout(MOST_SECONDS):
                 written, _faults = await program.communicate(self._settings.model_dump_json().encode())
             self.findings, self.made = json.loads(written), now()
-        except (TimeoutError, ValueError) as error:
+        except (TimeoutError, ValueError, OSError, RuntimeError) as error:
+            # uvloop raises RuntimeError where the program has ended before it was given the settings
             _log.error("the checks did not end as they should: %s", type(error).__name__)
             text = self._failed()
             self.findings, self.made = [text], now()
