@@ -308,9 +308,6 @@ def _describe_services(services: Sequence[ListeningService], settings: Settings)
     for listening in services:
         if listening.service.up_text:
             yield listening.service.up_text.format(url=listening.listener.url, create_key=create_key)
-    if settings.mail_url is None:
-        folder_of_mails = settings.data / "mail"
-        yield f"No mail is sent: each is a file below {folder_of_mails}. Set GATEWAY_MAIL_URL to send them."
 
 
 def _folder_flag(settings: Settings) -> list[str]:
