@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import select, text, tuple_
+from sqlalchemy import Select, and_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
@@ -106,6 +106,22 @@ async def facts_of(sql: AsyncConnection, source: str, references: Iterable[Refer
         )
         found += [read_fact(body) for (body,) in rows]
     return found
+
+
+def others_with_same(source: str, external_id: str, kinds: Iterable[str]) -> Select[Any]:
+    """The query for the ids of other orders of a source that share a reference of one of the kinds."""
+    mine, theirs = ORDER_REFERENCE.alias("mine"), ORDER_REFERENCE.alias("theirs")
+    same = and_(
+        theirs.c.source == mine.c.source,
+        theirs.c.kind == mine.c.kind,
+        theirs.c.value == mine.c.value,
+        theirs.c.external_id != mine.c.external_id,
+    )
+    return (
+        select(theirs.c.external_id)
+        .select_from(mine.join(theirs, same))
+        .where(mine.c.source == source, mine.c.external_id == external_id, mine.c.kind.in_(tuple(kinds)))
+    )
 
 
 async def orders_of(sql: AsyncConnection, source: str, parts: Iterable[Part]) -> set[str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, delete, select, update
+from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
@@ -32,7 +32,7 @@ from gateway.orders.entitlement_rules import (
     overridden,
     removed,
 )
-from gateway.orders.fact_store import customer_reference, facts_of
+from gateway.orders.fact_store import customer_reference, facts_of, others_with_same
 from gateway.orders.facts import INVOICE, Alias, Money, Person, Reference, order_reference
 from gateway.orders.knowledge import OrderFacts, collect
 from gateway.orders.mapping_store import mappings_for
@@ -129,22 +129,7 @@ async def _same_purchase(sql: AsyncConnection, source: str, state: OrderState) -
         )
         .scalar_subquery()
     )
-    mine, theirs = ORDER_REFERENCE.alias("mine"), ORDER_REFERENCE.alias("theirs")
-    by_payment = (
-        select(theirs.c.external_id)
-        .select_from(
-            mine.join(
-                theirs,
-                and_(
-                    theirs.c.source == mine.c.source,
-                    theirs.c.kind == mine.c.kind,
-                    theirs.c.value == mine.c.value,
-                    theirs.c.external_id != mine.c.external_id,
-                ),
-            )
-        )
-        .where(mine.c.source == source, mine.c.external_id == own, mine.c.kind.in_(PAYMENTS))
-    )
+    by_payment = others_with_same(source, own, PAYMENTS)
     to_it = select(ORDER_REFERENCE.c.external_id).where(
         ORDER_REFERENCE.c.source == source, ORDER_REFERENCE.c.kind == INVOICE, ORDER_REFERENCE.c.value == own
     )

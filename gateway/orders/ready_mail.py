@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import and_, exists, select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
-from gateway.database.tables import CONNECTION, ORDER, ORDER_REFERENCE, OUTBOX_MAIL
+from gateway.database.tables import CONNECTION, ORDER, OUTBOX_MAIL
 from gateway.database.types import new_id
+from gateway.orders.fact_store import others_with_same
 from gateway.orders.facts import OrderSnapshot
 
 KIND: Final = "ready"
@@ -82,22 +83,7 @@ CLOCKS: Final = 300_000
 
 async def _was_ready(sql: AsyncConnection, source: str, external_id: str, related: list[str]) -> bool:
     """Whether another order of the purchase or the subscription is ready."""
-    mine, theirs = ORDER_REFERENCE.alias("mine"), ORDER_REFERENCE.alias("theirs")
-    renewed = (
-        select(theirs.c.external_id)
-        .select_from(
-            mine.join(
-                theirs,
-                and_(
-                    theirs.c.source == mine.c.source,
-                    theirs.c.kind == mine.c.kind,
-                    theirs.c.value == mine.c.value,
-                    theirs.c.external_id != mine.c.external_id,
-                ),
-            )
-        )
-        .where(mine.c.source == source, mine.c.external_id == external_id, mine.c.kind == SUBSCRIPTION)
-    )
+    renewed = others_with_same(source, external_id, (SUBSCRIPTION,))
     others = ORDER.c.external_id.in_(renewed) | ORDER.c.external_id.in_(related)
     found = await sql.execute(
         select(exists().where(ORDER.c.source == source, ORDER.c.ready.is_not(None), others))

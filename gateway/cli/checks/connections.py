@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import stat
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Row, select
 
 from gateway.cli.checks import Finding, Level, failed, passed, warned
-from gateway.config.database_url import locate_database
+from gateway.cli.checks.database import look_into_database
 from gateway.config.settings import Settings
 from gateway.connections.health import Result, examine
 from gateway.connections.repository import ConnectionRepository
 from gateway.connections.sealing import KEY_FILE, SecretBox
 from gateway.database.engine import Database
-from gateway.database.migrating import read_state
 from gateway.database.tables import CONNECTION
-from gateway.errors import DatabaseError
 from gateway.platforms.clients.api import ApiRefused
 from gateway.platforms.registry import PLATFORMS
 
@@ -27,26 +25,19 @@ SUBJECT: Final = "connections"
 
 def check_connections(settings: Settings) -> Iterator[Finding]:
     """Look at all connections of the database. Nothing is changed, and no platform is asked."""
-    try:
-        yield from asyncio.run(_look(settings))
-    except DatabaseError:
-        return  # `check_database` has said it
+    yield from look_into_database(settings, partial(_look, settings))
 
 
-async def _look(settings: Settings) -> list[Finding]:
-    async with Database.of(locate_database(settings.database_url, settings.data)) as database:
-        state = await read_state(database)
-        if state.is_empty or state.pending or not state.is_known:
-            return []
-        async with database.reading() as sql:
-            rows = list(await sql.execute(select(CONNECTION).order_by(CONNECTION.c.id)))
-        if not rows:
-            return [passed(SUBJECT, "there are none")]
-        found = [*_address(settings), *_key_file(settings)]
-        repository = ConnectionRepository(database, SecretBox.of(settings))
-        for row in rows:
-            found += await _look_at(settings, repository, row)
-        return found
+async def _look(settings: Settings, database: Database) -> list[Finding]:
+    async with database.reading() as sql:
+        rows = list(await sql.execute(select(CONNECTION).order_by(CONNECTION.c.id)))
+    if not rows:
+        return [passed(SUBJECT, "there are none")]
+    found = [*_address(settings), *_key_file(settings)]
+    repository = ConnectionRepository(database, SecretBox.of(settings))
+    for row in rows:
+        found += await _look_at(settings, repository, row)
+    return found
 
 
 def _address(settings: Settings) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,27 @@ def check_database(settings: Settings) -> Iterator[Finding]:
             yield from check_file(location.path)
     except DatabaseError as error:
         yield failed("database", str(error))
+
+
+def look_into_database(
+    settings: Settings, look: Callable[[Database], Awaitable[list[Finding]]]
+) -> list[Finding]:
+    """What a check finds in the database; nothing where it has other tables than this version's, or none.
+
+    A database that cannot be used finds nothing either: `check_database` says why.
+    """
+
+    async def run() -> list[Finding]:
+        async with Database.of(locate_database(settings.database_url, settings.data)) as database:
+            state = await read_state(database)
+            if state.is_empty or state.pending or not state.is_known:
+                return []
+            return await look(database)
+
+    try:
+        return asyncio.run(run())
+    except DatabaseError:
+        return []
 
 
 def check_file(path: Path) -> Iterator[Finding]:

@@ -10,13 +10,12 @@ from typing import Final
 from sqlalchemy import func, select
 
 from gateway.cli.checks import Finding, failed, passed, warned
-from gateway.config.database_url import locate_database
+from gateway.cli.checks.database import look_into_database
 from gateway.config.settings import Settings
 from gateway.database.engine import Database
-from gateway.database.migrating import read_state
 from gateway.database.tables import OUTBOX_MAIL
 from gateway.database.types import now
-from gateway.errors import ConfigurationError, DatabaseError
+from gateway.errors import ConfigurationError
 from gateway.mail.desk import mail_server, sender_of
 from gateway.mail.faults import MailFault
 from gateway.mail.files import FOLDER
@@ -36,10 +35,7 @@ def check_mail(settings: Settings) -> Iterator[Finding]:
         yield from _check_transport(settings)
     except ConfigurationError as error:
         yield from (failed(SUBJECT, fault) for fault in error.faults)
-    try:
-        yield from asyncio.run(_check_outbox(settings))
-    except DatabaseError:
-        return  # `check_database` has said it
+    yield from look_into_database(settings, _check_outbox)
 
 
 def _check_sender(settings: Settings) -> Iterator[Finding]:
@@ -88,24 +84,20 @@ def _check_transport(settings: Settings) -> Iterator[Finding]:
         yield passed(SUBJECT, f"{server.label}{signed_in} takes mails from {sender.address}")
 
 
-async def _check_outbox(settings: Settings) -> list[Finding]:
-    async with Database.of(locate_database(settings.database_url, settings.data)) as database:
-        state = await read_state(database)
-        if state.is_empty or state.pending or not state.is_known:
-            return []
-        moment = now()
-        async with database.reading() as sql:
-            waiting = OUTBOX_MAIL.c.state == State.WAITING
-            late = await sql.scalar(
-                select(func.count())
-                .select_from(OUTBOX_MAIL)
-                .where(waiting, OUTBOX_MAIL.c.created < moment - LATE)
-            )
-            bad = await sql.scalar(
-                select(func.count())
-                .select_from(OUTBOX_MAIL)
-                .where(OUTBOX_MAIL.c.state == State.FAILED, OUTBOX_MAIL.c.created > moment - LATELY)
-            )
+async def _check_outbox(database: Database) -> list[Finding]:
+    moment = now()
+    async with database.reading() as sql:
+        waiting = OUTBOX_MAIL.c.state == State.WAITING
+        late = await sql.scalar(
+            select(func.count())
+            .select_from(OUTBOX_MAIL)
+            .where(waiting, OUTBOX_MAIL.c.created < moment - LATE)
+        )
+        bad = await sql.scalar(
+            select(func.count())
+            .select_from(OUTBOX_MAIL)
+            .where(OUTBOX_MAIL.c.state == State.FAILED, OUTBOX_MAIL.c.created > moment - LATELY)
+        )
     found = []
     if late:
         step = "`download-gateway mail list --state waiting` says why"

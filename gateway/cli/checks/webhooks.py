@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from gateway.cli.checks import Finding, failed, passed, warned
-from gateway.config.database_url import locate_database
+from gateway.cli.checks.database import look_into_database
 from gateway.config.settings import Settings
 from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
-from gateway.database.migrating import read_state
-from gateway.errors import DatabaseError
 from gateway.webhooks.deliveries import DeliveryLog
 from gateway.webhooks.endpoints import Endpoint, EndpointRepository
 from gateway.webhooks.urls import UrlFault, read_url
@@ -22,22 +20,15 @@ SUBJECT: Final = "webhooks"
 
 def check_webhooks(settings: Settings) -> Iterator[Finding]:
     """Look at all endpoints of the database. Nothing is changed, and nothing is sent."""
-    try:
-        yield from asyncio.run(_look(settings))
-    except DatabaseError:
-        return  # `check_database` has said it
+    yield from look_into_database(settings, partial(_look, settings))
 
 
-async def _look(settings: Settings) -> list[Finding]:
-    async with Database.of(locate_database(settings.database_url, settings.data)) as database:
-        state = await read_state(database)
-        if state.is_empty or state.pending or not state.is_known:
-            return []
-        log = DeliveryLog(database)
-        endpoints = await EndpointRepository(database, SecretBox.of(settings)).list_all()
-        if not endpoints:
-            return [passed(SUBJECT, "there are none")]
-        return [_judge(settings, each, await log.count_waiting(each.id)) for each in endpoints]
+async def _look(settings: Settings, database: Database) -> list[Finding]:
+    log = DeliveryLog(database)
+    endpoints = await EndpointRepository(database, SecretBox.of(settings)).list_all()
+    if not endpoints:
+        return [passed(SUBJECT, "there are none")]
+    return [_judge(settings, each, await log.count_waiting(each.id)) for each in endpoints]
 
 
 def _judge(settings: Settings, endpoint: Endpoint, waiting: int) -> Finding:
