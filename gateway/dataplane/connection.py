@@ -341,17 +341,19 @@ class ClientConnection(asyncio.Protocol):
     def reset(self) -> None:
         """Break the connection with a reset: the kernel sends nothing more, and keeps nothing."""
         if self.transport is not None:
-            with contextlib.suppress(OSError):
-                own_socket = self.transport.get_extra_info("socket")
-                own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            own_socket = self.transport.get_extra_info("socket")
+            if own_socket is not None:  # with TLS there is none once a write has failed
+                with contextlib.suppress(OSError):
+                    own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.transport.abort()
 
     def open_client_socket(self) -> ClientSocket:
         """The duplicate of the client's socket, which is opened once. Raises ClientGone."""
         if self.client_socket is None:
-            if self.transport is None:
+            own_socket = None if self.transport is None else self.transport.get_extra_info("socket")
+            if own_socket is None:  # lost, or (with TLS) about to be, because a write has failed
                 raise ClientGone
-            self.client_socket = ClientSocket(self.transport)
+            self.client_socket = ClientSocket(own_socket)
         return self.client_socket
 
     # Time-outs.

@@ -6,7 +6,6 @@ after the transport's buffer is empty and before anything else is written to the
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import fcntl
 import os
@@ -38,8 +37,8 @@ class ClientSocket:
 
     __slots__ = ("_socket", "fd")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.fd = os.dup(transport.get_extra_info("socket").fileno())
+    def __init__(self, own_socket: socket.socket) -> None:
+        self.fd = os.dup(own_socket.fileno())
         self._socket = socket.socket(fileno=self.fd)
 
     def send_head(self, head: bytes) -> int:
@@ -84,6 +83,8 @@ class ClientSocket:
 
     def has_ended(self) -> bool:
         """Whether the connection has ended. The event loop does not see a reset after the client's end."""
+        if self.fd < 0:
+            return True
         try:
             return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _TCP_CLOSE
         except OSError:  # a unix socket
@@ -110,12 +111,18 @@ class ClientSocket:
 
     def _send_queue(self, request: int) -> int | None:
         """The number that an ioctl on the send queue returns; None where the socket does not know it."""
+        if self.fd < 0:  # which ioctl(2) of Python refuses by a ValueError
+            return None
         try:
             return int(_INT.unpack(fcntl.ioctl(self.fd, request, b"\0\0\0\0"))[0])
         except OSError:
             return None
 
     def close(self) -> None:
-        """Close the duplicate; the connection stays open."""
+        """Close the duplicate; the connection stays open.
+
+        A delivery may still hold it, when its client is lost between two waits. Every call then does what it
+        does on a connection that has ended.
+        """
         self._socket.close()
         self.fd = -1

@@ -89,8 +89,7 @@ class Relay(Sender):
         first = plan.segments[0]
         self._blob = self._blobs[first.file]
         try:
-            if self._connection.transport is None:
-                raise ClientGone
+            self._check_connected()
             if len(plan.segments) == 1 and plan.amount <= self._most_at_once:
                 body = await self._read(first.span)
                 await self._all_allowed(plan.amount)
@@ -135,6 +134,7 @@ class Relay(Sender):
             if isinstance(part, FilePart):
                 # stepped, because a task takes one more turn of the event loop for each wait
                 start = await stepped(self._send_file_parts(start, span.stop)).as_future()
+                self._check_connected()
             else:
                 start += part.left
                 await self._send_stream(part)
@@ -191,8 +191,7 @@ class Relay(Sender):
         assert isinstance(part, FilePart)
         reading = in_thread(read_into_memory_and_close, os.dup(part.fd), start, stop)
         await self._from_source(self._awaitable(reading))
-        if self._connection.transport is None:  # lost meanwhile
-            raise ClientGone
+        self._check_connected()
 
     async def _read(self, span: Span) -> bytes:
         """A small span, whole."""
@@ -353,8 +352,7 @@ class Relay(Sender):
     async def _wait(self) -> None:
         assert self._waiting is not None
         await self._awaitable(self._waiting)
-        if self._connection.transport is None:  # lost since the result was set
-            raise ClientGone
+        self._check_connected()  # it may have been lost since the result was set
 
     async def _until_writable(self) -> None:
         """Wait until the client's kernel takes more, and count how long that took."""

@@ -83,6 +83,7 @@ class Sender(Paced):
         client that takes nothing runs on; after `patience` seconds in which it takes nothing, the connection
         is broken, and this raises ClientGone.
         """
+        self._check_connected()
         self._stop_watching()
         self._exchange.handed_over = monotonic()
         pause = FIRST_LOOK_SECONDS
@@ -99,6 +100,11 @@ class Sender(Paced):
             pause = min(2 * pause, LAST_LOOK_SECONDS)
 
     # Waiting for the client.
+
+    def _check_connected(self) -> None:
+        """Raise ClientGone if the client was lost between two waits, when nothing tells the delivery."""
+        if self._connection.transport is None:
+            raise ClientGone
 
     def _is_plain(self) -> bool:
         """Whether bytes may go past the transport, which they may not with TLS."""
@@ -132,6 +138,7 @@ class Sender(Paced):
 
     async def _writable(self) -> None:
         """Wait until the kernel takes more; other connections have their turn meanwhile."""
+        self._check_connected()
         self._waiting = Deferred()
         if not self._is_watching and self._socket is not None:
             self._loop.add_writer(self._socket.fd, self._on_writable)

@@ -24,7 +24,7 @@ from typing import Final, TypeVar
 
 from gateway.dataplane.delivery.paced import SMALL_BYTES
 from gateway.dataplane.delivery.sender import DISK_BYTES, CutOff, Sender
-from gateway.dataplane.exchange import ClientGone, Exchange
+from gateway.dataplane.exchange import Exchange
 from gateway.errors import StorageError
 from gateway.http.plans import Plan, Segment
 from gateway.http.ranges import Span
@@ -176,6 +176,5 @@ class Transfer(Sender):
             result = await in_thread(function, start, stop)
         finally:
             self._waits_for_source = False
-        if self._connection.transport is None:
-            raise ClientGone
+        self._check_connected()
         return result

@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Bench:
     counters: Counters
     address: tuple[str, int] | str
     ended: list[Exchange]
+    failed: list[Exception]  # none of these may happen
     context: ssl.SSLContext | None = None
 
     def connect(self, receive_buffer: int = 0) -> Client:
@@ -101,10 +102,14 @@ async def serving(
                 exchange.abort()
             else:
                 exchange.refuse(STORAGE_FAILED)
+        except Exception as error:
+            failed.append(error)
+            raise
         finally:
             exchange.end()
 
     ended: list[Exchange] = []
+    failed: list[Exception] = []
     server = Server(lambda exchange: step(answer(exchange)), answer, ended.append, print, counters, LIMITS)
     loop = asyncio.get_running_loop()
     server.start()
@@ -114,11 +119,12 @@ async def serving(
     else:
         listener = await loop.create_server(server, "127.0.0.1", 0, ssl=tls)
     address = path or listener.sockets[0].getsockname()
-    bench = Bench(source, content, server, counters, address, ended, secure[1] if secure else None)
+    bench = Bench(source, content, server, counters, address, ended, failed, secure[1] if secure else None)
     opened = (Lying.open, Arriving.open)
     try:
         yield bench
         await until(lambda: (Lying.open, Arriving.open) == opened)
+        assert failed == []
     finally:
         listener.close()
         server.stop()
@@ -272,6 +278,42 @@ async def test_a_reset_before_the_storage_answers(make: Make) -> None:
         await until(lambda: bool(bench.ended))
         assert bench.source.cancelled == 1
         assert bench.ended[0].sent == 0
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+async def test_a_client_is_lost_in_the_turn_in_which_the_storage_answers(
+    way: dict[str, Any], stored: Path, is_cut: bool
+) -> None:
+    """Then the delivery is not waiting for anything, and finds out by itself."""
+    async with serving(CONTENT, lying(stored, 1_000_000), **way) as bench:
+        server, fetch = bench.server, bench.source.fetch
+
+        async def fetch_while_the_client_is_lost(start: int, stop: int) -> Arriving | Lying:
+            part = await fetch(start, stop)
+            if start < 3_000_000:
+                return part
+            [connection] = server.connections
+            assert connection.sender is not None
+            assert connection.transport is not None
+            if is_cut:
+                connection.sender.cut(0)
+            connection.transport.abort()
+            while connection.transport is not None:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+            return part
+
+        bench.source.fetch = fetch_while_the_client_is_lost  # type: ignore[method-assign]
+
+        def act() -> None:
+            with bench.connect() as client, suppress(OSError):
+                client.send(request("/download"))
+                while client.socket.recv(1 << 20):
+                    pass
+
+        await asyncio.to_thread(act)
+        await until(lambda: bool(bench.ended))
+        assert bench.ended[0].sent <= 3_000_000
 
 
 @pytest.mark.parametrize("splices", [True, False])
