@@ -102,8 +102,12 @@ class Exchange:
     trace: the marks of its steps, where it is traced (traced_downloads.py).
     keep_alive: whether the connection serves another request afterwards. begun: whether the head has been
     sent, or is about to be. dialect: of the front proxy that asks, if one does; it decides how a refusal
-        self.answered = monotonic()
-        if server.cors_origins and has_cors:
+    looks to that proxy.
+
+    started, answered, handed_over, ended: seconds of the monotonic clock, when the head was read, when the
+    answer's head was made, when the kernel had taken all of the answer, and when all was done. token_id,
+    status, code, sent (bytes of the file), served (the file), spans (what was asked for of it, unless it is
+    all) and whole (all that was asked for was sent): for the log and for usage, filled in on the way.
     """
 
     # Defaults of the class, which most exchanges never change. Setting them would cost time for each request.
