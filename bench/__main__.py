@@ -149,7 +149,7 @@ def _add_inbox(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rate", type=float, default=1000.0, help="events a second (default: 1000)")
     parser.add_argument("--seconds", type=_seconds, default=60.0, help="how long to send (default: 60)")
-    parser.add_argument("--connections", type=_count, default=64, help="of the platforms (default: 64)")
+    parser.add_argument("--connections", type=_count, default=256, help="of the platforms (default: 256)")
     parser.add_argument(
         "--kinds",
         nargs="+",

@@ -32,10 +32,10 @@ PRESSED_AT: Final = 4
 """So many deliveries of one transaction come faster than commits are made, one by one."""
 PRESSED_SECONDS: Final = 1.0
 """How long the inbox counts as pressed after such a transaction."""
-GATHER_SECONDS: Final = 0.025
+GATHER_SECONDS: Final = 0.05
 """How long a pressed inbox lets deliveries come together before it commits them: a transaction costs about
 2 ms of the processor, whether it has one delivery or fifty. Answers come that much later."""
-GATHER_STEP: Final = 0.002
+GATHER_STEP: Final = 0.005
 """Seconds without a further delivery after which those that are there are committed."""
 WAIT_SECONDS: Final = 4.0
 """How long a delivery waits for its commit. Platforms wait 5 s for an answer, and ask again without one."""

@@ -70,35 +70,37 @@ class ConnectionRepository:
         self._kept: dict[str, Connection] | None = None
         self._read_at = 0.0
         self._changes = 0
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[dict[str, Connection]] | None = None
 
     async def find(self, identifier: str) -> Connection | None:
         """Read a connection for a delivery. It may be as old as KEEP_SECONDS.
 
-        All connections are read together, so strangers who try ids cause no work of the database.
+        All connections are read together, so strangers who try ids cause no work of the database. Everyone
+        who asks during a read is answered by it, however long it takes.
         """
-        while self._kept is None or time.monotonic() - self._read_at >= KEEP_SECONDS:
+        kept = self._kept
+        if kept is None or time.monotonic() - self._read_at >= KEEP_SECONDS:
             if self._reading is None:
                 self._reading = asyncio.create_task(self._read_all())
-                self._reading.add_done_callback(self._have_read)
-            await asyncio.shield(self._reading)
-        found = self._kept.get(identifier)
+                self._reading.add_done_callback(_take_notice)
+            kept = await asyncio.shield(self._reading)  # whoever began it may be cancelled before the others
+        found = kept.get(identifier)
         if found is not None and found.unreadable is not None:
             raise found.unreadable
         return found
 
-    async def _read_all(self) -> None:
-        begin, changes = time.monotonic(), self._changes
-        async with self.database.reading() as sql:
-            rows = (await sql.execute(select(CONNECTION))).all()
-        kept = {row.id: self._read(row) for row in rows}
-        if changes == self._changes:
-            self._kept, self._read_at = kept, begin
-
-    def _have_read(self, task: asyncio.Task[None]) -> None:
-        self._reading = None
-        if not task.cancelled():
-            task.exception()  # whoever waits for it has it
+    async def _read_all(self) -> dict[str, Connection]:
+        """Read all connections, and once more where this process has changed one meanwhile."""
+        try:
+            while True:
+                begin, changes = time.monotonic(), self._changes
+                async with self.database.reading() as sql:
+                    rows = (await sql.execute(select(CONNECTION))).all()
+                if changes == self._changes:
+                    self._kept, self._read_at = {row.id: self._read(row) for row in rows}, begin
+                    return self._kept
+        finally:
+            self._reading = None
 
     async def get(self, identifier: str) -> Connection | None:
         """Read a connection as it is now."""
@@ -270,6 +272,12 @@ class ConnectionRepository:
             unreadable,
             row.mail,
         )
+
+
+def _take_notice(task: asyncio.Task[dict[str, Connection]]) -> None:
+    """Fetch the error of a failed read, which whoever waits for it has: else asyncio would log it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _unknown() -> Declined:

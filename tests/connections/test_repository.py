@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,39 @@ async def test_changes_and_their_refusals(shops: Shops, monkeypatch: pytest.Monk
         with pytest.raises(Declined) as declined:
             await attempt
         assert declined.value.code == "connection_unknown"
+
+
+async def test_a_read_answers_everyone_who_waits_for_it_however_long_it_takes(
+    shops: Shops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow database must not make deliveries read again and again: nothing else would run any more."""
+    monkeypatch.setattr(module, "KEEP_SECONDS", 0.0)
+    made = await shops.connect("stripe")
+    async with asyncio.timeout(30):
+        found = await asyncio.gather(*(shops.connections.find(made.id) for _ in range(50)))
+    assert found == [made] * 50
+
+
+async def test_a_change_during_a_read_is_seen(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEEP_SECONDS", 3600.0)
+    made = await shops.connect("stripe")
+    reading = asyncio.create_task(shops.connections.find(made.id))
+    await asyncio.sleep(0)
+    await shops.connections.change(made.id, secrets=("new",))
+    await reading
+    found = await shops.connections.find(made.id)
+    assert found is not None
+    assert found.secrets == ("new",)
+
+
+async def test_a_caller_that_gives_up_does_not_end_the_read_of_others(shops: Shops) -> None:
+    made = await shops.connect("stripe")
+    first = asyncio.create_task(shops.connections.find(made.id))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(shops.connections.find(made.id))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == made
 
 
 async def test_without_a_key_no_api_is_asked(shops: Shops) -> None:
