@@ -113,6 +113,21 @@ USAGE_DAY: Final = Table(
     Column("started", BigInteger, nullable=False),
     Column("completed", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
+    Index(None, "product", "day"),
+)
+
+USAGE_TOTAL: Final = Table(
+    "usage_total",
+    METADATA,
+    Column("level", Integer, primary_key=True),  # what is not summed up: gateway.usage.day_totals
+    Column("day", Integer, primary_key=True),
+    Column("product", Text, primary_key=True),  # empty where all are summed up, as in the next ones
+    Column("version", Text, primary_key=True),
+    Column("client", Text, primary_key=True),
+    Column("started", BigInteger, nullable=False),
+    Column("completed", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    sqlite_with_rowid=False,  # the rows of a time lie side by side in the key itself
 )
 
 USAGE_CUSTOMER: Final = Table(

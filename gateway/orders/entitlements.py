@@ -61,6 +61,22 @@ async def list_entitlements(
     return list(await sql.execute(query))
 
 
+async def latest_entitlements(
+    sql: AsyncConnection, customer_id: str, limit: int, before: str | None
+) -> list[Row[Any]]:
+    """Read a customer's entitlements, the latest first. before: an id, as somebody has given it."""
+    query = SELECT.where(ENTITLEMENT.c.customer_id == customer_id)
+    if before is not None:
+        query = query.where(ENTITLEMENT.c.id < before.encode("utf-8", "replace").decode().replace("\0", ""))
+    return list(await sql.execute(query.order_by(ENTITLEMENT.c.id.desc()).limit(limit)))
+
+
+async def latest_ids(sql: AsyncConnection, customer_id: str, limit: int) -> list[str]:
+    """The ids of a customer's entitlements, the latest first."""
+    query = select(ENTITLEMENT.c.id).where(ENTITLEMENT.c.customer_id == customer_id)
+    return list(await sql.scalars(query.order_by(ENTITLEMENT.c.id.desc()).limit(limit)))
+
+
 async def entitlements_of_order(sql: AsyncConnection, order_id: str) -> list[Row[Any]]:
     """Read what the lines of an order granted. order_id: our own."""
     lines = select(ORDER_LINE.c.id).where(ORDER_LINE.c.order_id == order_id)

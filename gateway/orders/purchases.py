@@ -34,6 +34,8 @@ HIDDEN: Final = frozenset(("line_removed", "mapping_changed", "same_purchase"))
 """Reasons of entitlements that something else stands for: see `entitlement_rules`."""
 MOST_SHOWN: Final = 10_000
 """The most purchases of one holder that are looked through."""
+MOST_WAITING: Final = 20
+"""What waits for a mapping is shown above all purchases, so only the latest of it."""
 MOST_SEATS: Final = 1000
 """The most seats of one holder that are looked for: they go into one statement."""
 
@@ -202,7 +204,7 @@ async def list_waiting(sql: AsyncConnection, holder: Holder) -> list[Any]:
         .select_from(ORDER_LINE.join(ORDER))
         .where(ORDER.c.recipient_id == holder.customer_id, ORDER_LINE.c.waits)
         .order_by(ORDER.c.placed.desc(), ORDER_LINE.c.id)
-        .limit(MOST_SHOWN)
+        .limit(MOST_WAITING)
     )
     return list(await sql.execute(query))
 

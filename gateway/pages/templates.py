@@ -9,7 +9,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from gateway.http.file_names import shown
-from gateway.pages.formats import show_day, show_moment, write_day, write_moment, write_number, write_size
+from gateway.pages.formats import show_day, show_moment, write_moment, write_number, write_size
 from gateway.pages.texts import texts_of
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -47,7 +47,6 @@ def _environment(language: str) -> Environment:
         moment=lambda milliseconds: show_moment(milliseconds, locale),
         day=lambda milliseconds: show_day(milliseconds, locale),
         moment_text=lambda milliseconds: write_moment(milliseconds, locale),
-        day_text=lambda milliseconds: write_day(milliseconds, locale),
         size=lambda size: write_size(size, locale),
         number=lambda value: write_number(value, locale),
         shown=lambda text: shown(text or ""),

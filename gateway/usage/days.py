@@ -1,4 +1,6 @@
-"""Sums of whole days, for pages: read from `usage_day` alone, which has few rows however many downloads are.
+"""Sums of whole days, for pages: read from the level of `usage_total` that has the fewest rows for it.
+
+Where no level keeps apart what is asked for (a client's products), they are read from `usage_day`.
 
 How many customers there were is not in it: see `sum_up` in queries.py, which takes a search for each period.
 """
@@ -11,7 +13,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.database.usage_tables import USAGE_DAY
+from gateway.database.usage_tables import USAGE_DAY, USAGE_TOTAL
+from gateway.usage.day_totals import level_for
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "day": ("day",),
@@ -20,6 +23,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "client": ("client",),
 }
 """By what sums are grouped, and the columns of each."""
+FILTERS: Final = ("product", "version", "client")
 MOST_ROWS: Final = 1_000
 """Groups of one answer: a page shows fewer, and a table of more is the report's (CSV)."""
 
@@ -60,8 +64,9 @@ async def sums_by(
 ) -> list[tuple[tuple[str, ...], Usage]]:
     """The sum of each product, version or client, the most downloaded first. group: of GROUPS."""
     names = GROUPS[group]
-    columns = [USAGE_DAY.c[name] for name in names]
-    query = _chosen(only, *names).order_by(func.sum(USAGE_DAY.c.started).desc(), *columns).limit(limit)
+    query = _chosen(only, *names)
+    started, columns = query.selected_columns.sum, list(query.selected_columns)[: len(names)]
+    query = query.order_by(started.desc(), *columns).limit(limit)
     return [
         (tuple(map(str, row[: len(names)])), Usage(*map(int, row[len(names) :])))
         for row in await sql.execute(query)
@@ -69,10 +74,14 @@ async def sums_by(
 
 
 def _chosen(only: DayFilter, *names: str) -> Select[Any]:
-    columns: Sequence[Any] = [USAGE_DAY.c[name] for name in names]
-    sums = [func.sum(USAGE_DAY.c[name]) for name in Usage._fields]
-    query = select(*columns, *sums).where(USAGE_DAY.c.day >= only.first, USAGE_DAY.c.day < only.stop)
-    for name in ("product", "version", "client"):
-        if (value := getattr(only, name)) is not None:
-            query = query.where(USAGE_DAY.c[name] == value)
+    filters = {name: value for name in FILTERS if (value := getattr(only, name)) is not None}
+    level = level_for({*names, *filters} - {"day"})
+    table = USAGE_DAY if level is None else USAGE_TOTAL
+    columns: Sequence[Any] = [table.c[name] for name in names]
+    sums = [func.sum(table.c[name]) for name in Usage._fields]
+    query = select(*columns, *sums).where(table.c.day >= only.first, table.c.day < only.stop)
+    if level is not None:
+        query = query.where(table.c.level == level)
+    for name, value in filters.items():
+        query = query.where(table.c[name] == value)
     return query.group_by(*columns) if columns else query

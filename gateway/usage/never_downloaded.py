@@ -21,6 +21,8 @@ Missing = Literal["started", "completed"]
 """What there is none of: a download that began, or one that was completed."""
 DEFAULT_DAYS: Final = 3
 MOST_DAYS: Final = 36_500
+LOOKED_AT: Final = 2_000
+"""Entitlements of one look: some 30 ms on SQLite."""
 
 
 class NeverFilter(NamedTuple):
@@ -31,10 +33,40 @@ class NeverFilter(NamedTuple):
     product: str | None = None
 
 
-async def list_never_downloaded(
+class NeverPage(NamedTuple):
+    """Some entitlements, and after which id to go on looking; None: all were looked at."""
+
+    rows: Sequence[Row[Any]]
+    after: str | None
+
+
+async def look_for_never_downloaded(
     sql: AsyncConnection, only: NeverFilter, limit: int, after: str | None = None
+) -> NeverPage:
+    """The same as `list_never_downloaded` among the next LOOKED_AT entitlements. A page may be empty.
+
+    Where nearly everything was downloaded, a full page would take a look at all that was ever bought.
+    """
+    window = (
+        select(ENTITLEMENT.c.id)
+        .where(ENTITLEMENT.c.status == "active", ENTITLEMENT.c.test.is_(False))
+        .order_by(ENTITLEMENT.c.id)
+        .offset(LOOKED_AT - 1)
+        .limit(1)
+    )
+    if only.product is not None:
+        window = window.where(ENTITLEMENT.c.product_id == only.product)
+    if after is not None:
+        window = window.where(ENTITLEMENT.c.id > after)
+    last = await sql.scalar(window)
+    rows = await list_never_downloaded(sql, only, limit, after, last)
+    return NeverPage(rows, str(rows[-1].id) if len(rows) == limit else last)
+
+
+async def list_never_downloaded(
+    sql: AsyncConnection, only: NeverFilter, limit: int, after: str | None = None, last: str | None = None
 ) -> Sequence[Row[Any]]:
-    """Entitlements with their customers and orders, in the order of their ids. after: an id.
+    """Entitlements with their customers and orders, in the order of their ids. after, last: an id.
 
     `started` of a row: when the first download began, in ms; None: none did.
     """
@@ -90,6 +122,8 @@ async def list_never_downloaded(
         query = query.where(ENTITLEMENT.c.product_id == only.product)
     if after is not None:
         query = query.where(ENTITLEMENT.c.id > after)
+    if last is not None:
+        query = query.where(ENTITLEMENT.c.id <= last)
     return (await sql.execute(query)).all()
 
 

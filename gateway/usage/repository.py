@@ -26,13 +26,13 @@ from gateway.database.usage_tables import (
     SERIES,
     TOKEN_SERIES,
     USAGE_CUSTOMER,
-    USAGE_DAY,
     USAGE_FILE,
     USAGE_POSITION,
 )
 from gateway.usage.announcing import Holder, download_changed, download_name
 from gateway.usage.client_classes import classify
 from gateway.usage.coverage import contains, count, unite
+from gateway.usage.day_totals import add_to_days
 from gateway.usage.downloads import DAY, Attempt, DayKey, Download, add_up, compact, days_of
 from gateway.usage.events import Event, FileOfVersion
 from gateway.usage.known_tokens import KnownToken, chunks
@@ -225,27 +225,7 @@ class _Change:
             keys = ("series_id", "number")
             new = {name: statement.excluded[name] for name in self._rows[0] if name not in keys}
             await sql.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), self._rows)
-        await self._write_days()
-
-    async def _write_days(self) -> None:
-        sql = self._sql
-        days = [
-            {"product": product, "version": version, **key._asdict(),
-             "started": values[0], "completed": values[1], "bytes": values[2]}
-            for (key, product, version), values in sorted(self._days.items())
-            if any(values)
-        ]  # fmt: skip
-        if days:
-            statement = insert(sql, USAGE_DAY)
-            keys = ("day", "product", "version", "client", "outcome")
-            new = {
-                name: USAGE_DAY.c[name] + statement.excluded[name]
-                for name in ("started", "completed", "bytes")
-            }
-            await sql.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), days)
-            empty = (USAGE_DAY.c.started == 0) & (USAGE_DAY.c.completed == 0) & (USAGE_DAY.c.bytes == 0)
-            touched = {key.day for key, _, _ in self._days}
-            await sql.execute(delete(USAGE_DAY).where(USAGE_DAY.c.day.in_(touched) & empty))
+        await add_to_days(sql, self._days)
         if self._customers:
             names = ("day", "product", "version", "client", "customer")
             rows = [dict(zip(names, each, strict=True)) for each in sorted(self._customers)]

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.config.settings import Settings
-from gateway.database.statements import insert
 from gateway.database.types import now
-from gateway.database.usage_tables import USAGE_DAY
 from gateway.secrets import token_id
 from gateway.usage.known_tokens import KnownToken
 from gateway.usage.queries import DAY_MS
 from gateway.usage.repository import apply_events
 from tests.support.control_plane import Api
 from tests.support.dashboard import open_database_of
-from tests.support.usage import FILE, event
+from tests.support.usage import FILE, add_days, event
 
 GIB = 2**30
 NAUGHTY = "\"><script>alert(1)</script>'\u202e"
@@ -55,7 +53,7 @@ async def make_ordinary_day(api: Api, settings: Settings) -> OrdinaryDay:
             events = [event(number, token=token, file=file, spans=each) for number, each in enumerate(spans)]
             known = {token: KnownToken(right["id"], right["customerId"], test=False)}
             await apply_events(sql, events, known)
-            await sql.execute(insert(sql, USAGE_DAY), list(_days()))
+            await add_days(sql, _days())
         async with database.reading() as sql:
             rows = await sql.exec_driver_sql("SELECT id FROM \"order\" WHERE number = '#1000'")
             order = str(rows.scalar_one())
@@ -73,13 +71,6 @@ def _days() -> Any:
     for back in range(60):
         for client, part in (("browser", 3), ("aria2", 1)):
             started = (37 * back + 11) % 23 * part + 2
-            yield {
-                "day": today - back,
-                "product": "drums",
-                "version": "1.0.0" if back % 3 else "2.0.0",
-                "client": client,
-                "outcome": "completed",
-                "started": started,
-                "completed": started * 4 // 5,
-                "bytes": started * GIB // 7,
-            }
+            version = "1.0.0" if back % 3 else "2.0.0"
+            sums = (started, started * 4 // 5, started * GIB // 7)
+            yield (today - back, "drums", version, client, "completed", *sums)

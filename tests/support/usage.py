@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import redis
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.key_names import EVENT_STREAMS, events_key
+from gateway.usage.day_totals import add_to_days
+from gateway.usage.downloads import DayKey
 from gateway.usage.events import Event, FileOfVersion, decode_batch, encode_batch
 
 FILE = FileOfVersion("drums", "1.0.0", "drums.zip", 1000, "a" * 64)
@@ -65,6 +68,17 @@ def batch(events: Sequence[Event]) -> bytes:
         [(event.ended - event.started) / 1e6 for event in events],
     )
     return encode_batch(head, [event.token for event in events], columns)
+
+
+async def add_days(sql: AsyncConnection, rows: Iterable[Sequence[Any]]) -> None:
+    """Add rows to the sums of days: day, product, version, client, outcome, started, completed, bytes."""
+    await add_to_days(
+        sql,
+        {
+            (DayKey(day, client, outcome), product, version): sums
+            for day, product, version, client, outcome, *sums in rows
+        },
+    )
 
 
 def batches_in(store: redis.Redis) -> list[bytes]:

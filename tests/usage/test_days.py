@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.database.engine import Database
-from gateway.database.statements import insert
-from gateway.database.usage_tables import USAGE_DAY
 from gateway.usage.days import DayFilter, Usage, add_up, sums_by, sums_by_day
 from tests.support.plans import noted_statements, whole_tables
+from tests.support.usage import add_days
 
 ROWS = [
     # day, product, version, client, outcome, started, completed, bytes
@@ -23,8 +22,7 @@ ROWS = [
 @pytest.fixture
 async def days(database: Database) -> Database:
     async with database.writing() as sql:
-        names = [column.name for column in USAGE_DAY.columns]
-        await sql.execute(insert(sql, USAGE_DAY), [dict(zip(names, row, strict=True)) for row in ROWS])
+        await add_days(sql, ROWS)
     return database
 
 

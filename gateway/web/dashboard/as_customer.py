@@ -16,8 +16,10 @@ from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.customers import find
 from gateway.web.dashboard.frame import EVERYBODY, show
 
-PURCHASES_SHOWN: Final = 30
-FILES_SHOWN: Final = 20
+PURCHASES_SHOWN: Final = 15
+FILES_SHOWN: Final = 5
+NOTES_SHOWN: Final = 500
+"""Characters of a version's notes."""
 
 
 async def show_as_customer(request: web.Request, context: DashboardContext) -> web.StreamResponse:
@@ -43,6 +45,7 @@ async def show_as_customer(request: web.Request, context: DashboardContext) -> w
         waiting=waiting,
         is_cut=len(everything) > PURCHASES_SHOWN,
         files_shown=FILES_SHOWN,
+        notes_shown=NOTES_SHOWN,
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.types import now
 from gateway.orders.customer_store import Customer
-from gateway.orders.entitlements import EntitlementFilter, links_of_customer, list_entitlements
+from gateway.orders.entitlements import latest_entitlements, latest_ids, links_of_customer
 from gateway.orders.purchases import find_holder
 from gateway.orders.searching import customer_orders, search_customers
 from gateway.usage.received import downloads_of, tokens_of_address
@@ -23,10 +23,14 @@ from gateway.web.dashboard.listing import read_listing
 from gateway.web.responses import json_response
 from gateway.web.times import format_time
 
-SHOWN: Final = 50
+SHOWN: Final = 20
 """Rows of each table of a customer's page, the latest ones. The export has all."""
-RIGHTS_SHOWN: Final = 200
-"""Of most customers that is all of them."""
+RIGHTS_SHOWN: Final = 20
+"""Of most customers that is all of them. Each takes 1,200 bytes of the page."""
+RIGHTS_READ: Final = 200
+"""The latest ones, whose downloads are looked for."""
+CHOICES_SHOWN: Final = 100
+"""Products to choose from for a grant. Where there are more, the id of one is typed."""
 COLUMNS: Final = ("id", "email", "name", "createdAt", "erasedAt")
 
 
@@ -68,13 +72,15 @@ async def show_one(
     """Show the customer that the path names. form: which form of the page `given` and `faults` belong to."""
     async with context.work.database.reading() as sql:
         customer = await find(sql, request)
-        only = EntitlementFilter(customer_id=customer.id)
-        rights = (await list_entitlements(sql, only, RIGHTS_SHOWN, None))[::-1]
+        rights = await latest_entitlements(sql, customer.id, RIGHTS_SHOWN + 1, request.query.get("rights"))
+        earlier = rights[RIGHTS_SHOWN - 1].id if len(rights) > RIGHTS_SHOWN else ""
+        rights = rights[:RIGHTS_SHOWN]
         orders = await customer_orders(sql, customer.id, SHOWN)
         links = await links_of_customer(sql, customer.id, SHOWN)
         holder = await find_holder(sql, customer.id)
         emails = holder.emails if holder else ()
-        holders = [*(each.id for each in rights), *await tokens_of_address(sql, emails)]
+        holders = await latest_ids(sql, customer.id, RIGHTS_READ)
+        holders += await tokens_of_address(sql, emails)
         downloads = await downloads_of(sql, holders, SHOWN)
     products = {each.id: each.name for each in await context.work.catalogue.list_all()}
     return await context.show(
@@ -84,6 +90,8 @@ async def show_one(
         customer=customer,
         emails=emails,
         rights=rights,
+        earlier=earlier,
+        choices_shown=CHOICES_SHOWN,
         orders=orders,
         links=links,
         downloads=downloads,

@@ -29,10 +29,10 @@ from gateway.web.validation import validate
 _ = str  # marks what is in the catalogue; the page translates it
 
 SHOWN_DAYS: Final = 30
-FILES_SHOWN: Final = 100
+FILES_SHOWN: Final = 10
 """Files of a version on a page; the API has all."""
-VERSIONS_SHOWN: Final = 50
-"""Versions of a product on a page, the latest ones."""
+VERSIONS_SHOWN: Final = 5
+"""Versions of a product on one page. Each takes some 6 KB, with its notes and files."""
 
 
 def last_days(days: int = SHOWN_DAYS) -> DayFilter:
@@ -109,7 +109,10 @@ def versions_of(product: ProductRecord) -> list[VersionRecord]:
 async def show_product(request: web.Request, context: DashboardContext) -> web.StreamResponse:
     """Show one product. Raises Problem, DatabaseError, StoreUnavailable."""
     product = await find(request, context)
-    versions = versions_of(product)[:VERSIONS_SHOWN]
+    everything = versions_of(product)
+    skipped = _skipped(request.query.get("skip", ""))
+    versions = everything[skipped : skipped + VERSIONS_SHOWN]
+    older = skipped + VERSIONS_SHOWN
     manifests = await _manifests(context, versions)
     only = replace_product(last_days(), product.id)
     async with context.work.database.reading() as sql:
@@ -122,11 +125,17 @@ async def show_product(request: web.Request, context: DashboardContext) -> web.S
         versions=versions,
         manifests=manifests,
         files_shown=FILES_SHOWN,
+        older=older if older < len(everything) else 0,
         whole=add_up(days),
         by_version=by_version,
         zero=Usage(),
         charts=day_charts(only.first, days, texts_of(context.pages.language_of(request))),
     )
+
+
+def _skipped(text: str) -> int:
+    """How many versions come before those of a page, as its URL says it."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0
 
 
 def replace_product(only: DayFilter, product: str) -> DayFilter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -9,11 +10,11 @@ from sqlalchemy import Row
 
 from gateway.database.types import now
 from gateway.tokens.index import is_token_id
-from gateway.usage.never_downloaded import DEFAULT_DAYS, NeverFilter, list_never_downloaded
+from gateway.usage.never_downloaded import DEFAULT_DAYS, NeverFilter, look_for_never_downloaded
 from gateway.usage.queries import DAY_MS
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.frame import EVERYBODY, show
-from gateway.web.dashboard.listing import read_listing
+from gateway.web.dashboard.listing import ROWS, read_listing
 from gateway.web.problems import Problem
 from gateway.web.receipt_pages import show_receipt
 from gateway.web.receipts import make_receipt, signed_receipt
@@ -31,9 +32,17 @@ async def list_never(request: web.Request, context: DashboardContext) -> web.Str
         "completed" if missing == "completed" else "started",
         listing.filters["product"] or None,
     )
-    async with context.work.database.reading() as sql:
-        rows = await list_never_downloaded(sql, only, listing.limit, listing.after or None)
-    listing = listing.with_rows(rows, lambda row: str(row.id))
+    most = listing.limit if listing.wants_csv else ROWS
+    rows: list[Row[Any]] = []
+    after = listing.after or None
+    while True:
+        async with context.work.database.reading() as sql:
+            page = await look_for_never_downloaded(sql, only, most - len(rows), after)
+        rows += page.rows
+        after = page.after
+        if after is None or not listing.wants_csv or len(rows) >= most:
+            break
+    listing = replace(listing, rows=rows, next=after or "")
     if listing.wants_csv:
         return context.csv("never-downloaded", COLUMNS, map(_cells, listing.rows))
     return await context.show(request, "dashboard/never.html", listing=listing, days=DEFAULT_DAYS)

@@ -23,8 +23,11 @@ _ = str
 UNMAPPED: Final = "/unmapped"
 NOTHING: Final = "-"
 """In the place of a product: the item is nothing to download, and nobody waits for it."""
-MOST_PRODUCTS: Final = 500
-"""Products to choose from. Who has more maps by `download-gateway connection map`."""
+MOST_PRODUCTS: Final = 200
+"""Products to choose from. The id of any other one can be typed."""
+MOST_CHOICES: Final = 300
+"""Products of all lists of a page together. With more, there is one list, for fields to type in: each choice
+takes 80 bytes, and a page has 60 KB at most."""
 
 
 async def show_unmapped(request: web.Request, context: DashboardContext) -> web.StreamResponse:
@@ -47,6 +50,7 @@ async def show_unmapped(request: web.Request, context: DashboardContext) -> web.
         listing=listing.with_rows(rows, lambda _row: str(offset + len(rows) - 1)),
         names=names,
         products=products[:MOST_PRODUCTS],
+        is_short=len(products) * len(rows) <= MOST_CHOICES,
         nothing=NOTHING,
     )
 

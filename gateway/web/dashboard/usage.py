@@ -20,8 +20,8 @@ from gateway.web.dashboard.listing import Listing, read_listing
 
 DEFAULT_DAYS: Final = 30
 MOST_DAYS: Final = 400
-"""Days of one page: a chart has no more bars."""
-MOST_GROUPS: Final = 100
+"""Days of one page: a year, and a month. A long time is shown by week or month (figures.py)."""
+MOST_GROUPS: Final = 50
 """Rows of the table of groups; the file has up to `days.MOST_ROWS`."""
 PERIODS: Final = (7, 30, 90, 365)
 
@@ -48,11 +48,11 @@ async def show_usage(request: web.Request, context: DashboardContext) -> web.Str
     async with context.work.database.reading() as sql:
         days = await sums_by_day(sql, only)
         groups = [] if group == "day" else await sums_by(sql, only, group)
-    texts = texts_of(context.pages.language_of(request))
-    charts = day_charts(only.first, days, texts)
     if listing.wants_csv:
         names = GROUPS[group]
-        rows = groups or [((write_day(moment // DAY_MS),), usage) for moment, usage in charts.rows]
+        rows = groups or [
+            ((write_day(only.first + place),), usage) for place, usage in reversed(list(enumerate(days)))
+        ]
         return context.csv(
             "usage", (*names, "started", "completed", "bytes"), ((*key, *usage) for key, usage in rows)
         )
@@ -64,7 +64,7 @@ async def show_usage(request: web.Request, context: DashboardContext) -> web.Str
         first=write_day(only.first),
         last=write_day(only.stop - 1),
         whole=add_up(days),
-        charts=charts,
+        charts=day_charts(only.first, days, texts_of(context.pages.language_of(request))),
         group=group,
         groups=groups[:MOST_GROUPS],
         is_cut=len(groups) > MOST_GROUPS,

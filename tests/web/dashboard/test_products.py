@@ -8,13 +8,13 @@ import re
 
 import pytest
 
+from gateway.catalogue.catalogue import Catalogue
 from gateway.config.settings import Settings
-from gateway.database.statements import insert
 from gateway.database.types import now
-from gateway.database.usage_tables import USAGE_DAY
 from gateway.usage.queries import DAY_MS
-from tests.support.control_plane import Api
+from tests.support.control_plane import Api, manifest
 from tests.support.dashboard import Visitor, open_database_of
+from tests.support.usage import add_days
 
 NAUGHTY = "<img src=x onerror=alert(1)>\"'&\u202e"
 
@@ -24,17 +24,9 @@ async def downloads(
 ) -> None:
     """Some downloads of version 1.0.0."""
     async with open_database_of(settings) as database, database.writing() as sql:
-        await sql.execute(
-            insert(sql, USAGE_DAY).values(
-                day=now() // DAY_MS - days_ago,
-                product=product,
-                version="1.0.0",
-                client="curl",
-                outcome="completed",
-                started=started,
-                completed=completed,
-                bytes=started * 2048,
-            )
+        day = now() // DAY_MS - days_ago
+        await add_days(
+            sql, [(day, product, "1.0.0", "curl", "completed", started, completed, started * 2048)]
         )
 
 
@@ -130,3 +122,20 @@ async def test_what_a_seller_writes_is_text(api: Api, owner: Visitor) -> None:
         assert page.status == 200
         assert "<img" not in page.text
         assert "\u202e" not in re.sub(r'value="[^"]*"', "", page.text), "only its own field has it"
+
+
+async def test_many_versions_are_on_several_pages(api: Api, owner: Visitor, settings: Settings) -> None:
+    async with open_database_of(settings) as database:
+        catalogue = Catalogue(database, api.store)
+        for number in range(7):
+            await catalogue.register(manifest("many", f"1.{number}", *[10 + number] * 40))
+    first = await owner.get("/products/many")
+    assert 'id="notes-5"' in first.text
+    assert 'id="notes-6"' not in first.text
+    assert "?skip=5" in first.text
+    assert len(first.text) < 60_000
+    second = await owner.get("/products/many?skip=5")
+    assert 'id="notes-2"' in second.text
+    assert 'id="notes-3"' not in second.text
+    for skip in ("x", "-1", "99999999999", "50"):
+        assert (await owner.get(f"/products/many?skip={skip}")).status == 200

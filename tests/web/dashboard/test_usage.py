@@ -8,15 +8,16 @@ import io
 import pytest
 
 from gateway.config.settings import Settings
-from gateway.database.statements import insert
 from gateway.database.types import now
-from gateway.database.usage_tables import USAGE_DAY
+from gateway.usage.days import Usage, add_up
 from gateway.usage.queries import DAY_MS
 from gateway.usage.running import Running, RunningNow
 from gateway.web.dashboard import live
 from gateway.web.dashboard.answers import write_day
+from gateway.web.dashboard.figures import MOST_BARS, by_period, choose_period
 from tests.support.control_plane import Api
 from tests.support.dashboard import Visitor, open_database_of
+from tests.support.usage import add_days
 
 NAUGHTY = '"><script>alert(1)</script>'
 
@@ -31,9 +32,8 @@ async def days(settings: Settings) -> int:
         (today - 7, NAUGHTY, NAUGHTY, "bot", "started", 1, 0, 10),
         (today - 365, "drums", "1.0.0", "curl", "completed", 100, 100, 10**12),
     ]
-    names = [column.name for column in USAGE_DAY.columns]
     async with open_database_of(settings) as database, database.writing() as sql:
-        await sql.execute(insert(sql, USAGE_DAY), [dict(zip(names, row, strict=True)) for row in rows])
+        await add_days(sql, rows)
     return today
 
 
@@ -61,6 +61,36 @@ async def test_usage_is_filtered_and_grouped(api: Api, owner: Visitor, days: int
     rows = await table(owner, f"?by=day&from={write_day(days - 7)}&to={write_day(days)}&client=curl")
     assert (len(rows), rows[-1]["day"], rows[-1]["started"]) == (8, write_day(days - 7), "2")
     assert sum(int(row["started"]) for row in await table(owner, f"?from={write_day(days - 365)}")) == 110
+
+
+async def test_a_long_time_is_shown_by_week_or_month(
+    api: Api, owner: Visitor, settings: Settings, days: int
+) -> None:
+    names = [f"product-{number}-{'long-name-' * 5}" for number in range(120)]
+    async with open_database_of(settings) as database, database.writing() as sql:
+        rows = [
+            (days - back, names[back % len(names)], "1.0.0", "curl", "completed", 10**6 + back, 10**6, 10**12)
+            for back in range(400)
+        ]
+        await add_days(sql, rows)
+    for back, title in ((30, "Downloads by day"), (40, "Downloads by week"), (365, "Downloads by month")):
+        for group in ("product", "version", "client", "day"):
+            page = await owner.get(f"/usage?from={write_day(days - back)}&by={group}")
+            assert title in page.text
+            assert page.text.count("<title>") <= 2 * MOST_BARS + 1
+            assert len(page.text) < 60_000, (back, group)
+
+
+@pytest.mark.parametrize("count", [1, 7, 30, 32, 33, 90, 200, 217, 218, 365, 400])
+@pytest.mark.parametrize("first", [20_000, 20_400, 20_453])
+def test_periods_have_every_day_once(count: int, first: int) -> None:
+    days = [Usage(2**place % 1009, 1, place) for place in range(count)]
+    period = choose_period(count)
+    found = by_period(first, days, period)
+    assert len(found) <= MOST_BARS
+    assert found[0][0] == first
+    assert add_up(usage for _, usage in found) == add_up(days)
+    assert [start for start, _ in found] == sorted({start for start, _ in found})
 
 
 @pytest.mark.parametrize(
