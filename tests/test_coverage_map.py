@@ -78,6 +78,7 @@ COVERED_BY = {
     "database.migrations.env": "database/test_migrating",
     "database.migrations.versions.v0001_first_tables": "database/test_migrating",
     "database.migrations.versions.v0009_receipts": "database/test_migrating",
+    "database.migrations.versions.v0010_totals_of_days": "database/test_migrating",
     "database.attempt_texts": "usage/test_retention",
     "usage.receipt_facts": "web/api/test_receipts",
     "usage.sharing_report": "web/api/test_usage_reports",
