@@ -16,6 +16,7 @@ COVERED_BY = {
     "catalogue.removal": "cli/test_product_changes",
     "catalogue.rules": "catalogue/test_catalogue",
     "cli": "cli/test_faults",
+    "config.portal_link": "http/test_pages",
     "cli.audit": "cli/test_product_changes",
     "cli.app": "cli/test_help",
     "cli.backups": "backup/test_restoring",

@@ -24,8 +24,8 @@ from gateway.pages.assets import LOGO, Assets
 from gateway.pages.look import Look
 from gateway.pages.templates import render
 from gateway.pages.texts import choose_language, texts_of
-from gateway.web.application import make_application
-from gateway.web.cross_origin import is_from_own_pages
+from gateway.web.application import ANSWER_SECONDS, PATIENCE, make_application
+from gateway.web.cross_origin import SAFE, is_from_own_pages
 from gateway.web.problems import Problem
 
 Context = TypeVar("Context")
@@ -40,6 +40,7 @@ LANGUAGE_COOKIE: Final = "language"
 STATIC: Final = "/static"
 """Where the files of pages are, below the prefix of an application of pages."""
 A_YEAR: Final = 31_536_000
+_BEGUN: Final = web.RequestKey("begun", bool)
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,15 @@ class Pages:
         return self.redirect(rest if is_ours else "/")
 
     def refuse(self, request: web.Request, problem: Problem) -> web.StreamResponse:
-        """Answer with the page of a refusal."""
+        """Answer with the page of a refusal, which says what became of what was sent, and what to do."""
         return self.respond(
-            request, self._frame, problem.status, headers=problem.headers, problem=problem, title=""
+            request,
+            self._frame,
+            problem.status,
+            headers=problem.headers,
+            problem=problem,
+            title="",
+            sent=_outcome(request, problem),
         )
 
     def guard(self) -> Middleware:
@@ -184,6 +191,24 @@ class Pages:
         return f"{self.prefix}{STATIC}/{self.assets.address(name)}"
 
 
+def note_begun(request: web.Request) -> None:
+    """Say that what a request asks for begins: who has sent it is known, and nothing was changed so far."""
+    request[_BEGUN] = True
+
+
+def _outcome(request: web.Request, problem: Problem) -> str:
+    """What became of a form that was refused because a part is away: `unchanged`, or `unknown`.
+
+    It is unknown where a commit was under way, or where a command was sent to the store for it: both may be
+    done although no answer came. Empty for what changes nothing.
+    """
+    if problem.status != 503 or request.method in SAFE:
+        return ""
+    patience = request.get(PATIENCE)
+    was_asked = problem.code == "store_unavailable" and request.get(_BEGUN, False)
+    return "unknown" if was_asked or (patience is not None and patience.may_have_changed) else "unchanged"
+
+
 def moved(path: str, to: str) -> Page[Any]:
     """A row that leads from one path to another one, such as from `/my` to `/my/`."""
 
@@ -210,4 +235,5 @@ def make_pages(
         not_found="There is no such page.",
         refuse=pages.refuse,
         middlewares=[pages.guard()],
+        patience=ANSWER_SECONDS,
     )

@@ -77,6 +77,7 @@ def make_portal(settings: Settings, work: AdminContext, logger: logging.Logger) 
         Cookie("customer", secure=is_secure),
         Cookie("asked", secure=is_secure),
         Cookie("moving", secure=is_secure),
+        Cookie("wanted", secure=is_secure),
         Challenges(client),
         Quotas(client),
         Errands(),
