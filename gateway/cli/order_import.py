@@ -54,7 +54,8 @@ def import_(
         list[str] | None,
         typer.Option(
             metavar="OURS=THEIRS",
-            help='What your file calls a column, such as sku="Lineitem sku"; repeat it for others.',
+            help='What your file calls a column, such as sku="Lineitem sku"; repeat it for others. '
+            "`country=` leaves a column out.",
             show_default=False,
         ),
     ] = None,
@@ -102,7 +103,7 @@ def _read_columns(texts: list[str]) -> dict[Column, str]:
     for text in texts:
         ours, equals, theirs = text.partition("=")
         column = known.get(plain(ours))
-        if not equals or not theirs.strip() or column is None:
+        if not equals or column is None:
             names = ", ".join(each.value for each in Column)
             raise fail(f"--column: must be OURS=THEIRS, and OURS one of {names}")
         if column in renamed:

@@ -98,12 +98,14 @@ class Authorisation:
             exchange.token_id = token_id(token)
             self._guard.check(exchange)
             command = self._claims.read_token(exchange.token_id)
+        exchange.trace.step("claim")
         reply = await command
         digest = opened_manifest(reply)
         self._guard.note_valid(exchange.token_id)
         caps = self._limits.of(reply.caps)
         if caps is not None:
             await self._limits.check_client(exchange, token, caps, binds=original.method == "GET")
+        exchange.trace.step("resolve")
         resolved = await self._resolver.resolve(digest, target.file)
         if isinstance(resolved, ResolvedIndex):
             return b""
@@ -118,6 +120,7 @@ class Authorisation:
         if reply.limit is not None and original.method == "GET":
             amount = _charged_bytes(exchange, representation)
             if amount:
+                exchange.trace.step("reserve")
                 await self._claims.claim(exchange.token_id, number, amount, representation.file.size)
         return fields
 

@@ -2,6 +2,8 @@
 
 A sampled request is answered in the ordinary way, never by the fast path, and marks its steps on the way
 (download.py): claim, resolve, plan, reserve where more is claimed, send, and settle where bytes were claimed.
+The question of a front proxy takes only some of them (authorise.py): claim, resolve, and reserve where the
+link has a limit. The rest is done by the proxy.
 """
 
 from __future__ import annotations

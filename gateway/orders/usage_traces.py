@@ -18,7 +18,8 @@ from gateway.database.statements import insert, lock_usage
 from gateway.database.tables import ENTITLEMENT
 from gateway.database.usage_tables import DOWNLOAD, TOKEN, TOKEN_SERIES, USAGE_CUSTOMER
 from gateway.orders.fact_store import chunks
-from gateway.orders.traces import Traces
+from gateway.orders.traces import Traces, spellings
+from gateway.webhooks.outbox.announcements import customer_mark
 from gateway.webhooks.outbox.writing import erase_announcements
 
 
@@ -39,6 +40,7 @@ async def erase_usage(sql: AsyncConnection, identifier: str, traces: Traces) -> 
     )
     found = {row.id: row.customer for row in rows}
     marks = {each for each in found.values() if each not in (None, identifier)}
+    marks |= {customer_mark(one) for each in traces.addresses for one in (each, *spellings(each))}
     for ids in chunks(found):
         nobody = {"email": None, "name": None, "metadata": None, "customer": identifier}
         await sql.execute(update(TOKEN).where(TOKEN.c.id.in_(ids)).values(**nobody))

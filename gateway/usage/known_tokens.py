@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
@@ -15,7 +14,7 @@ from gateway.database.statements import insert
 from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, LINK
 from gateway.database.usage_tables import TOKEN
 from gateway.usage.announcing import token_created
-from gateway.webhooks.outbox.announcements import MARK, EventType
+from gateway.webhooks.outbox.announcements import EventType, customer_mark
 from gateway.webhooks.outbox.writing import announce, find_subscribers
 
 T = TypeVar("T")
@@ -59,11 +58,6 @@ def chunks(values: Iterable[T]) -> Iterable[list[T]]:
     """Divide values into pieces that one statement takes."""
     listed = list(values)
     return (listed[start : start + CHUNK] for start in range(0, len(listed), CHUNK))
-
-
-def customer_mark(email: str) -> str:
-    """What stands for a customer of whom only the address is known."""
-    return MARK + hashlib.sha256(email.strip().casefold().encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def is_test(metadata: Any) -> bool:

@@ -76,15 +76,32 @@ def test_the_steps_of_a_download(
         assert secret.encode() not in body
 
 
-def test_refusals_and_questions_of_a_proxy(plane: Plane, collector: Collector) -> None:
+def test_a_refusal(plane: Plane, collector: Collector) -> None:
     token = new_token()
     assert plane.get(f"/download?token={token}", SAMPLED).status == 403
     [span] = collector.trace_of("download")
     assert span.attributes["gateway.refusal"] == "token_invalid"
-    link = plane.link(plane.publish(b"abc"))
-    assert plane.get("/auth", f"X-Original-URI: {link}", SAMPLED).status == 200
-    assert len(collector.trace_of("download", 2)) == 2
     assert token.encode() not in b"".join(collector.bodies)
+
+
+@pytest.mark.parametrize(
+    ("maximum", "valid", "steps"),
+    [
+        (None, True, ["claim", "resolve"]),
+        (3, True, ["claim", "resolve", "reserve"]),
+        (None, False, ["claim"]),
+    ],
+)
+def test_the_steps_of_a_question_of_a_proxy(
+    plane: Plane, collector: Collector, maximum: int | None, valid: bool, steps: list[str]
+) -> None:
+    link = plane.link(plane.publish(b"abc"), maximum) if valid else f"/download?token={new_token()}"
+    for _ in range(2):  # the second answer would be the quick one, were it not traced
+        collector.spans.clear()
+        assert plane.get("/auth", f"X-Original-URI: {link}", SAMPLED).status == (200 if valid else 403)
+        [span] = collector.trace_of("download")
+        assert [step.name for step in collector.below(span)] == steps
+    assert link.partition("=")[2].encode() not in b"".join(collector.bodies)
 
 
 def test_who_is_not_traced(plane: Plane, collector: Collector) -> None:

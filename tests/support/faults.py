@@ -5,6 +5,8 @@
 itself knows nothing of it.
 
     faults.arm("inbox.committed")      the next process that comes to this point kills itself there
+    faults.arm("import.written", 3)    it does so after it has passed the point three times
+    faults.arm(STATEMENT, 20)          it does so after its 21st statement of SQL
     faults.stripe_at(url)              Stripe's API is there, for connections that are asked from now on
     faults.shift_clock(3600)           the clock that signatures are compared with is an hour ahead
 """
@@ -47,6 +49,16 @@ the answer; the platform has its answer, and nothing is applied; the order is in
 committed; a change of an entitlement was found; the first of its tokens is ended in the store; all of that is
 written down. `later`: the call waits before, so that everything else that is due is done first.
 """
+WORK_POINTS = {
+    "import.inserted": ("gateway.orders.importing.writer", "_write_new", "after"),
+    "import.written": ("gateway.orders.importing.importing", "_write", "after"),
+    "import.finished": ("gateway.orders.importing.importing", "write_all", "after"),
+    "migration.committed": ("gateway.database.migrating", "migrate", "after"),
+}
+"""The same of work that a command does: rows of an import are in their transaction; that is committed; all of
+them are, and nobody was told; the new tables are committed."""
+STATEMENT = "database.statement"
+"""The point after each statement of SQL, within its transaction."""
 LATER_SECONDS = 0.5
 
 
@@ -63,11 +75,11 @@ class Faults:
         path = os.pathsep.join((str(Path(__file__).with_name("child_faults")), str(ROOT)))
         return {VARIABLE: str(self.folder), "PYTHONPATH": path}
 
-    def arm(self, point: str) -> Path:
-        """Let one process be killed at a point. Its file is gone once that has happened."""
-        assert point in POINTS
+    def arm(self, point: str, passes: int = 0) -> Path:
+        """Let one process be killed at a point that it has passed so often. Its file is gone afterwards."""
+        assert point in POINTS | WORK_POINTS or point == STATEMENT
         file = self.folder / point
-        file.touch()
+        file.write_text(str(passes))
         return file
 
     def stripe_at(self, url: str) -> None:
@@ -82,8 +94,9 @@ class Faults:
 def install() -> None:
     """Wrap functions of modules as they are imported. Called in a process that starts."""
     changes: dict[str, list[Callable[[ModuleType], None]]] = {}
-    for point, (module, name, moment) in POINTS.items():
+    for point, (module, name, moment) in (POINTS | WORK_POINTS).items():
         changes.setdefault(module, []).append(_killing(point, name, moment))
+    changes.setdefault("gateway.database.engine", []).append(_count_statements)
     changes.setdefault("gateway.platforms.clients.stripe", []).append(_move_stripe)
     changes.setdefault("gateway.connections.receiving", []).append(_shift_clock)
     sys.meta_path.insert(0, _Finder(changes))
@@ -140,9 +153,21 @@ def _is_armed(point: str) -> bool:
 
 
 def _die_if_armed(point: str) -> None:
+    file = Path(os.environ[VARIABLE]) / point
     with contextlib.suppress(FileNotFoundError):
-        (Path(os.environ[VARIABLE]) / point).unlink()
+        if passes := int(file.read_text()):
+            file.write_text(str(passes - 1))
+            return
+        file.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _count_statements(_module: ModuleType) -> None:
+    from sqlalchemy import Engine, event  # noqa: PLC0415 - the module has imported it
+
+    @event.listens_for(Engine, "after_cursor_execute")
+    def _executed(*_: Any) -> None:
+        _die_if_armed(STATEMENT)
 
 
 class _ShiftedTime:

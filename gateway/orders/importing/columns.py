@@ -4,7 +4,8 @@ Rules:
 
 1. A name in the header is compared without its case, spaces and signs: `Order ID` is `orderId`. What other
    programs write for the same is in the table below.
-2. The caller may say that another name stands for a column (`renamed`). Then only that name does.
+2. The caller may say that another name stands for a column (`renamed`). Then only that name does; without a
+   name the file has no such column, whatever it calls its own.
 3. A name that is nobody's is left out, and told. One that is nearly that of a column which the file lacks is
    a fault: it is more likely mistyped, and leaving it out would give the customer something else.
 4. The separator is the one of comma, semicolon and TAB with which most names are known.
@@ -54,7 +55,7 @@ OTHER_NAMES: Final = {
     Column.QUANTITY: ("qty", "lineitemquantity", "itemquantity"),
     Column.ORDER: ("purchaseid", "saleid"),
     Column.NUMBER: ("ordernumber",),
-    Column.PLACED: ("orderdate", "purchasedate", "createdat", "createddateutc", "date"),
+    Column.PLACED: ("orderdate", "purchasedate", "createdat", "createddateutc", "createdutc", "date"),
     Column.COUNTRY: ("countrycode", "billingcountry", "countrycodebilling"),
     Column.STATUS: ("financialstatus", "orderstatus"),
     Column.REFUNDED: ("refundedquantity",),
@@ -109,7 +110,8 @@ def _known(renamed: Mapping[Column, str]) -> dict[str, Column]:
         if column not in renamed:
             known |= dict.fromkeys((plain(column.value), *OTHER_NAMES.get(column, ())), column)
     for column, name in renamed.items():
-        known[plain(name)] = column
+        if name.strip():
+            known[plain(name)] = column
     return known
 
 
@@ -170,12 +172,13 @@ def _missing(
     faults = [
         Fault(line, f"there is no column {name!r}, which --column {column.value} names")
         for column, name in renamed.items()
-        if column not in places
+        if column not in places and name.strip()
     ]
-    if Column.EMAIL not in places and Column.EMAIL not in renamed:
+    named = {column for column, name in renamed.items() if name.strip()}
+    if Column.EMAIL not in places and Column.EMAIL not in named:
         text = "there is no column email: name it in the first line, or tell its name with --column"
         faults.append(Fault(line, text))
-    if not has_product and not {Column.PRODUCT, Column.SKU} & (places.keys() | renamed.keys()):
+    if not has_product and not {Column.PRODUCT, Column.SKU} & (places.keys() | named):
         text = "there is no column productId and no column sku: name one, or give all rows a --product"
         faults.append(Fault(line, text))
     return faults

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from sqlalchemy import Row, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +21,7 @@ from gateway.database.tables import (
     OUTBOX_MAIL,
     SEAT,
 )
+from gateway.database.webhook_tables import OUTBOX_WEBHOOK, WEBHOOK, WEBHOOK_EVENT
 from gateway.orders.customer_store import Customer
 from gateway.orders.entitlements import EntitlementFilter, list_entitlements
 from gateway.orders.fact_store import chunks, facts_of
@@ -31,6 +33,8 @@ from gateway.tokens.listing import MAX_LIMIT, TokenFilter
 from gateway.tokens.repositories import Repositories
 from gateway.web.api.order_documents import customer_document, entitlement_document, order_document
 from gateway.web.times import format_time
+from gateway.webhooks.outbox.announcements import customer_mark
+from gateway.webhooks.signing import ID_PREFIX
 
 PARTS: Final = {
     "customer": "customer",
@@ -66,6 +70,7 @@ async def export_document(
         "liveTokens": [] if store is None else await _tokens(store, addresses),
         "facts": facts,
         "events": events,
+        "webhookMessages": await _webhook_messages(sql, customer.id, addresses),
     }
 
 
@@ -102,6 +107,45 @@ async def _mails(sql: AsyncConnection, customer_id: str) -> list[dict[str, Any]]
         }
         for row in rows
     ]
+
+
+async def _webhook_messages(
+    sql: AsyncConnection, customer_id: str, addresses: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What outgoing webhooks tell of a customer, by the id or by the mark of an address: the log of them."""
+    named = [customer_id, *sorted({customer_mark(each) for each in _spelled(addresses)})]
+    found: dict[str, dict[str, Any]] = {}
+    for some in chunks(named):
+        messages = select(WEBHOOK_EVENT).where(WEBHOOK_EVENT.c.customer.in_(some))
+        for row in await sql.execute(messages):
+            found[row.id] = {
+                "id": ID_PREFIX + row.id,
+                "type": row.type,
+                "happenedAt": format_time(row.happened),
+                "data": row.data,
+                "deliveries": [],
+            }
+    for some in chunks(sorted(found)):
+        deliveries = (
+            select(OUTBOX_WEBHOOK, WEBHOOK.c.name, WEBHOOK.c.url)
+            .select_from(OUTBOX_WEBHOOK.outerjoin(WEBHOOK, WEBHOOK.c.id == OUTBOX_WEBHOOK.c.webhook_id))
+            .where(OUTBOX_WEBHOOK.c.event_id.in_(some))
+            .order_by(OUTBOX_WEBHOOK.c.id)
+        )
+        for row in await sql.execute(deliveries):
+            found[row.event_id]["deliveries"].append(_webhook_delivery(row))
+    return [found[each] for each in sorted(found)]
+
+
+def _webhook_delivery(row: Row[Any]) -> dict[str, Any]:
+    """To whom a message went and what came of it. The URL is not told, because it may have secrets."""
+    return {
+        "webhook": row.name,
+        "host": None if row.url is None else urlsplit(row.url).hostname,
+        "state": row.state,
+        "attempts": row.attempts,
+        "tries": [{"at": format_time(at), "status": status} for at, status, _, _ in row.tries],
+    }
 
 
 async def _orders(sql: AsyncConnection, customer_id: str) -> tuple[list[Any], list[Any], list[Any]]:
@@ -203,8 +247,7 @@ async def _links(sql: AsyncConnection, ids: list[str]) -> list[dict[str, Any]]:
 async def _tokens(store: Repositories, addresses: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the store has for the customer's addresses: every live token, however it was made."""
     found: dict[str, dict[str, Any]] = {}
-    written = {one for each in addresses for one in (*spellings(each["email"]), each["written"])}
-    for address in written:
+    for address in _spelled(addresses):
         cursor = None
         while True:
             page = await store.tokens.list_page(TokenFilter(email=address), MAX_LIMIT, cursor)
@@ -222,3 +265,8 @@ async def _tokens(store: Repositories, addresses: list[dict[str, Any]]) -> list[
             if cursor is None:
                 break
     return list(found.values())
+
+
+def _spelled(addresses: list[dict[str, Any]]) -> set[str]:
+    """The customer's addresses, as others may have written them."""
+    return {one for each in addresses for one in (*spellings(each["email"]), each["written"])}

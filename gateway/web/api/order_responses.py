@@ -157,6 +157,9 @@ class ExportResponse(ResponseModel):
     liveTokens: list[dict[str, Any]] = Field(description="Every live token for the customer's addresses.")
     facts: list[dict[str, Any]] = Field(description="What platforms told of the orders.")
     events: list[dict[str, Any]] = Field(description="The webhooks in which they did, as they came.")
+    webhookMessages: list[dict[str, Any]] = Field(
+        description="The outgoing webhooks that name the customer, and what came of each."
+    )
 
 
 class MappingDocument(ResponseModel):

@@ -8,6 +8,7 @@ recommends.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
@@ -97,6 +98,11 @@ def announce_as(
     if given:
         raise KeyError(*given)
     return Announcement(kind, happened, bounded, None if key is None else f"{kind}:{key}", customer)
+
+
+def customer_mark(email: str) -> str:
+    """What stands for a customer of whom only the address is known."""
+    return MARK + hashlib.sha256(email.strip().casefold().encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def customer_id(customer: str | None) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Table
+from sqlalchemy import Table, select
 
 from gateway.database.tables import CUSTOMER, METADATA, OUTBOX_MAIL, SEAT
+from gateway.database.webhook_tables import OUTBOX_WEBHOOK, WEBHOOK, WEBHOOK_EVENT
 from gateway.web.api.customer_export import PARTS
+from gateway.webhooks.outbox.announcements import customer_mark
 from tests.support.sales import Sales
 
 
@@ -58,3 +60,43 @@ async def test_each_part_has_what_its_tables_have(sales: Sales) -> None:
     _, export = await sales.ask("GET", f"{path}/export")
     assert "ann@" not in str(export).lower()
     assert (export["addresses"], export["liveTokens"]) == ([], [])
+
+
+async def test_what_outgoing_webhooks_told_is_exported_and_erased(sales: Sales) -> None:
+    """By the customer's id, or by the mark of an address, of whom no customer was known yet."""
+    _, told = await sales.put()
+    identifier = told["order"]["customer"]["id"]
+    ended = {"state": "delivered", "attempts": 2, "tries": [[5, 500, 9, "x"], [6, 204, 9, None]]}
+    named = {"a": identifier, "b": customer_mark("ANN@example.com"), "c": customer_mark("bob@example.com")}
+    async with sales.database.writing() as sql:
+        shop = {"id": "0" * 26, "url": "https://crm.example/hook?key=secret", "types": [], "secrets": b"x"}
+        await sql.execute(WEBHOOK.insert().values(**shop, name="crm", created=1))
+        for key, customer in named.items():
+            event = {
+                "id": key * 26,
+                "type": "token.created",
+                "happened": 4,
+                "created": 4,
+                "data": {"of": key},
+            }
+            await sql.execute(WEBHOOK_EVENT.insert().values(**event, customer=customer))
+            for number, webhook in enumerate(("0" * 26, "1" * 26)):  # the second endpoint was removed
+                row = {"id": f"{number}{key}".rjust(26, "0"), "webhook_id": webhook, "event_id": key * 26}
+                await sql.execute(OUTBOX_WEBHOOK.insert().values(**row, **ended))
+    _, export = await sales.ask("GET", f"/customers/{identifier}/export")
+    messages = [each for each in export["webhookMessages"] if each["type"] == "token.created"]
+    assert [(each["id"], each["data"]) for each in messages] == [
+        ("msg_" + "a" * 26, {"of": "a"}),
+        ("msg_" + "b" * 26, {"of": "b"}),
+    ]
+    first, removed = messages[0]["deliveries"]
+    assert (first["webhook"], first["host"], first["state"]) == ("crm", "crm.example", "delivered")
+    assert [each["status"] for each in first["tries"]] == [500, 204]
+    assert (removed["webhook"], removed["host"]) == (None, None)
+    assert "secret" not in str(export["webhookMessages"])
+    assert (await sales.ask("DELETE", f"/customers/{identifier}"))[0] == 204
+    async with sales.database.reading() as sql:
+        left = (await sql.execute(select(WEBHOOK_EVENT.c.customer))).all()
+        deliveries = (await sql.execute(select(OUTBOX_WEBHOOK.c.event_id))).all()
+    assert [each for (each,) in left] == [named["c"]]
+    assert {each for (each,) in deliveries} == {"c" * 26}
