@@ -16,6 +16,7 @@ from functools import partial
 from html import unescape
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import aiohttp
@@ -116,7 +117,7 @@ class Outage:
     store: StoreServer
     postgres: PostgresServer | None = None
 
-    async def ask(self, row: Row, visitor: str = "guest", language: str = "en", **options: object) -> Reply:
+    async def ask(self, row: Row, visitor: str = "guest", language: str = "en", **options: Any) -> Reply:
         """Send one request as a browser does, or as a program does where no page is answered."""
         api = self.private if row.side == "private" else self.public
         path = re.sub(r"\{(\w+)\}", lambda name: self.names.get(name[1], "x"), row.path)
@@ -174,7 +175,7 @@ class Outage:
 
 @asynccontextmanager
 async def run_outage(
-    store: StoreServer, databases: Databases, folder: Path, **options: object
+    store: StoreServer, databases: Databases, folder: Path, **options: Any
 ) -> AsyncIterator[Outage]:
     """A web process with a product, a customer who has signed in, and an owner who has."""
     location = await databases.make()

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.config.settings import Settings
@@ -118,7 +119,9 @@ async def test_a_refusal_says_what_became_of_what_was_sent(
         note_begun(request)
     with waiting_at_most(30) as request[PATIENCE]:
         request[PATIENCE].may_have_changed = commits
-    body = pages.refuse(request, problem).body.decode()
+    answer = pages.refuse(request, problem)
+    assert isinstance(answer, web.Response)
+    body = answer.text or ""
     texts = ("Try again</a>", "Nothing was changed.", "Perhaps it was done", "There is no such page")
     assert [text for text in texts if text in body] == [text for text in texts if text.startswith(says)]
 
