@@ -13,7 +13,7 @@ from urllib.parse import quote
 from gateway.http.file_names import shown
 
 _STYLE: Final = (
-    ":root{color-scheme:light dark}"
+    ":root{color-scheme:light dark;background:canvas;color:canvastext}"
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:0 auto;"
     "padding:clamp(1.5rem,8vh,5rem) 1rem}"
     "h1{font-size:1.5rem;line-height:1.25}h2{font-size:1.125rem;margin-top:2rem}"

@@ -10,6 +10,7 @@ from sqlalchemy import Row, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.config.usage_settings import UsageSettings
+from gateway.database.engine import Database
 from gateway.database.usage_tables import DOWNLOAD, TOKEN, TOKEN_SERIES, USAGE_FILE
 from gateway.usage.downloads import Attempt
 from gateway.usage.repository import read_download
@@ -18,6 +19,8 @@ from gateway.usage.token_search import TokenPosition
 
 AT_ONCE: Final = 500
 """Tokens that are looked at in one transaction."""
+LOOKS: Final = 4
+"""Transactions of one answer; then the reader goes on with the next page."""
 
 
 def sharing_limits(settings: UsageSettings) -> SharingLimits:
@@ -52,6 +55,29 @@ class SharingPage(NamedTuple):
 
     links: list[SharedLink]
     after: TokenPosition | None
+
+
+async def search_shared(
+    database: Database,
+    only: SharingFilter,
+    limits: SharingLimits,
+    after: TokenPosition | None,
+    limit: int,
+    looks: int = LOOKS,
+) -> SharingPage:
+    """Look at the next tokens in at most so many transactions, or until `limit` were found.
+
+    A page may be short, even empty, and have a next one. Raises DatabaseError.
+    """
+    found: list[SharedLink] = []
+    for _ in range(looks):
+        async with database.reading() as sql:
+            page = await look_for_shared(sql, only, limits, after, limit - len(found))
+        found += page.links
+        after = page.after
+        if after is None or len(found) >= limit:
+            break
+    return SharingPage(found, after)
 
 
 async def look_for_shared(

@@ -6,16 +6,29 @@ start makes a new one, as long as nobody has set the dashboard up.
 
 from __future__ import annotations
 
+import shlex
 from typing import Final
 
-from gateway.config.settings import Settings
+from gateway.config.settings import Settings, address_of
 from gateway.database.migrating import open_database
 from gateway.errors import DatabaseError
 from gateway.users.links import SETUP_HOURS, make_setup_link
 
 PATH: Final = "/dashboard/"
-ANOTHER: Final = "download-gateway user invite"
-"""The command that makes another link."""
+DEFAULT_URL: Final = address_of(Settings.model_construct(), "dashboard_listen").url()
+"""Where the dashboard is unless the settings say otherwise."""
+
+
+def invite_command(settings: Settings, url: str) -> str:
+    """The command line that makes another link, as it works in any folder of the gateway's machine.
+
+    url: where people open the dashboard, without a path. What may hold a password is not in it: the URLs of
+    database and Redis.
+    """
+    words = ["download-gateway", "user", "invite", "--data", str(settings.data)]
+    if url != DEFAULT_URL:
+        words += ["--dashboard-url", url]
+    return shlex.join(words)
 
 
 def dashboard_url(settings: Settings, listening: str) -> str:
@@ -34,8 +47,10 @@ async def announce_dashboard(settings: Settings, listening: str) -> list[str]:
         async with open_database(settings) as database:
             secret = await make_setup_link(database)
     except DatabaseError:
+        command = invite_command(settings, settings.dashboard_url or listening)
         return [
-            f"The database is away, so there is no link to set the dashboard up: {ANOTHER} makes one later."
+            "The database is away, so there is no link to set the dashboard up. This makes one later:",
+            f"  {command}",
         ]
     if secret is None:
         return [f"Dashboard at {dashboard_url(settings, listening)}"]

@@ -52,13 +52,18 @@ SCREENS = (DESKTOP, PHONE)
 
 
 @asynccontextmanager
-async def open_browser() -> AsyncIterator[Browser]:
-    """Chromium without a window. The test is skipped where it is not installed."""
+async def open_browser(downloads: Path | None = None) -> AsyncIterator[Browser]:
+    """Chromium without a window. The test is skipped where it is not installed.
+
+    downloads: the folder in which downloads are kept, also unfinished ones, until their page is closed.
+    """
     program = need("chromium")
     async with async_playwright() as playwright:
         # as root Chromium has no sandbox; small machines have a small /dev/shm
         browser = await playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+            executable_path=program,
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
+            downloads_path=downloads,
         )
         try:
             yield browser
@@ -144,13 +149,17 @@ async def find_violations(page: Page) -> list[str]:
 async def check_page(page: Page) -> None:
     """Assert that people can use the page: axe-core finds nothing in light and dark, and nothing is cut off.
 
-    The page must not scroll sideways (WCAG 2.2 success criterion 1.4.10). axe-core is a script: where the
-    page has none, only that is looked at.
+    axe-core is a script: where the page has none, only the width is looked at.
     """
     for scheme in ("light", "dark") if page.context not in _SCRIPTLESS else ():
         await page.emulate_media(color_scheme=scheme)
         assert await find_violations(page) == [], f"{page.url} ({scheme})"
     await page.emulate_media(color_scheme="light")
+    await check_width(page)
+
+
+async def check_width(page: Page) -> None:
+    """Assert that nothing is cut off: the page does not scroll sideways (WCAG 2.2, criterion 1.4.10)."""
     wide, room = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide <= room, f"{page.url} is {wide} pixels wide on {room}"
 

@@ -10,7 +10,7 @@ from gateway.database.statements import insert
 from gateway.database.types import now
 from gateway.database.usage_tables import USAGE_DAY
 from gateway.secrets import token_id
-from gateway.usage.known_tokens import KnownToken
+from gateway.usage.known_tokens import FoundToken, KnownToken, record_tokens
 from gateway.usage.queries import DAY_MS
 from gateway.usage.repository import apply_events
 from tests.support.control_plane import Api
@@ -60,6 +60,17 @@ async def make_ordinary_day(api: Api, settings: Settings) -> OrdinaryDay:
             rows = await sql.exec_driver_sql("SELECT id FROM \"order\" WHERE number = '#1000'")
             order = str(rows.scalar_one())
     return OrdinaryDay(right["customerId"], token, order, right["id"])
+
+
+async def record_shared_link(settings: Settings, number: int = 1, networks: int = 8) -> str:
+    """A link that was used from so many networks. Returns the id of its token."""
+    token, moment = f"{number:032x}", now()
+    values = ["drums", "1.0.0", str(moment), str(moment + DAY_MS), "jo@example.com", NAUGHTY, *[None] * 3]
+    events = [event(100 * number + n, token=token, client=f"198.51.{n}.7") for n in range(networks)]
+    async with open_database_of(settings) as database, database.writing() as sql:
+        await record_tokens(sql, [FoundToken(token, values, 1, 2)])
+        await apply_events(sql, events, {token: KnownToken(None, None, test=False)})
+    return token
 
 
 async def _tell(api: Api, order: str, **changes: Any) -> None:

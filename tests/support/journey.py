@@ -78,4 +78,4 @@ class Shop(Up):
     def entries(self, token: str) -> list[dict[str, Any]]:
         """The access log's lines about a token, by its id."""
         log = self.folder / ".download-gateway" / "access.log"
-        return [line for line in map(json.loads, log.read_text().splitlines()) if line["token"] == token]
+        return [line for line in map(json.loads, log.read_text().splitlines()) if line.get("token") == token]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from gateway.config.settings import Settings
-from gateway.users.announcing import announce_dashboard
+from gateway.users.announcing import DEFAULT_URL, announce_dashboard, invite_command
 from gateway.users.links import find_link
 from tests.support.dashboard import open_database_of
 from tests.support.databases import new_database_url
@@ -45,5 +46,18 @@ async def test_the_link_begins_with_the_setting(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none"])
 async def test_a_database_that_is_away_is_said(tmp_path: Path, url: str) -> None:
-    [line] = await announce_dashboard(settings_of(tmp_path, url), LISTENING)
-    assert "download-gateway user invite" in line
+    settings = settings_of(tmp_path, url)
+    _, line = await announce_dashboard(settings, LISTENING)
+    assert line == f"  {invite_command(settings, LISTENING)}"
+
+
+def test_the_command_for_another_link_works_in_any_folder(tmp_path: Path) -> None:
+    """It names the data folder, and the dashboard's URL where that is not the usual one; never a password."""
+    folder = tmp_path / "my shop"
+    settings = settings_of(folder, "postgresql://user:secret@127.0.0.1/none")
+    command = invite_command(settings, "http://127.0.0.1:4711")
+    assert shlex.split(command) == [
+        *("download-gateway", "user", "invite", "--data", str(settings.data)),
+        *("--dashboard-url", "http://127.0.0.1:4711"),
+    ]
+    assert "--dashboard-url" not in invite_command(settings, DEFAULT_URL)

@@ -7,7 +7,13 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) {
     const label = button.textContent;
-    await navigator.clipboard.writeText(button.parentElement.querySelector("input").value);
+    const field = button.parentElement.querySelector("input");
+    try {
+      await navigator.clipboard.writeText(field.value);
+    } catch { // the browser or its user does not allow it: then it is marked, to be copied by hand
+      field.select();
+      return;
+    }
     button.textContent = button.dataset.done;
     setTimeout(() => { button.textContent = label; }, 2000);
   }

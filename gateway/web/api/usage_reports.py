@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.usage.never_downloaded import NeverFilter, list_never_downloaded
-from gateway.usage.sharing_report import SharedLink, SharingFilter, look_for_shared
+from gateway.usage.sharing_report import SharingFilter, search_shared
 from gateway.web.api.context import AdminContext
 from gateway.web.api.order_documents import page_of
 from gateway.web.api.usage_models import (
@@ -25,8 +25,6 @@ from gateway.web.validation import validate_query
 DAY_MS: Final = 86_400_000
 DEFAULT_DAYS: Final = 30
 """Tokens that expired earlier are not looked at, unless `from` says so."""
-LOOKS: Final = 4
-"""Transactions of one answer. Each looks at 500 tokens; then the caller goes on with the cursor."""
 
 
 async def report_never_downloaded(request: web.Request, context: AdminContext) -> web.Response:
@@ -49,16 +47,9 @@ async def report_shared_links(request: web.Request, context: AdminContext) -> we
     if query.cursor is not None:
         expires, _, identifier = query.cursor.partition("-")
         after = int(expires), identifier
-    found: list[SharedLink] = []
-    for _ in range(LOOKS):
-        async with context.database.reading() as sql:
-            page = await look_for_shared(sql, only, context.sharing, after, query.limit - len(found))
-        found += page.links
-        after = page.after
-        if after is None or len(found) >= query.limit:
-            break
-    cursor = None if after is None else f"{after[0]}-{after[1]}"
-    return json_response(page_of([shared_link_document(each) for each in found], "sharedLinks", cursor))
+    page = await search_shared(context.database, only, context.sharing, after, query.limit)
+    cursor = None if page.after is None else f"{page.after[0]}-{page.after[1]}"
+    return json_response(page_of([shared_link_document(each) for each in page.links], "sharedLinks", cursor))
 
 
 USAGE_REPORT_ROUTES: Final[tuple[Route[AdminContext], ...]] = (

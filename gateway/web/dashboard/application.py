@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from gateway.config.settings import Settings
 from gateway.pages.look import Look
+from gateway.users.announcing import invite_command
 from gateway.users.hashing import PasswordHashes
 from gateway.users.repository import UserRepository
 from gateway.web.api.context import AdminContext
@@ -70,6 +72,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
         health,
         settings.dashboard_url,
         jobs,
+        partial(invite_command, settings),
         frozenset(screen.path for screen in SCREENS if screen.method == "GET"),
     )
     application = make_pages(SCREENS, context, logger, pages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
@@ -55,6 +55,7 @@ class DashboardContext:
     challenge_cookie: of a browser that signs in by a passkey. lines: limits of attempts.
     health: what the last check of every part found.
     url: the setting `dashboard_url`. jobs: long work that pages ask for.
+    invite_command: the command line that makes a link for a user, where people open the dashboard at a URL.
     paths: of the rows of the table, for the navigation.
     """
 
@@ -69,6 +70,7 @@ class DashboardContext:
     health: Reporter
     url: str | None
     jobs: Jobs
+    invite_command: Callable[[str], str]
     paths: frozenset[str] = frozenset()
 
     async def show(

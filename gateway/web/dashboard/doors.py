@@ -51,7 +51,8 @@ async def show_first_visit(request: web.Request, context: DashboardContext) -> w
     """Say where the link is that sets the dashboard up."""
     if not await context.users.is_empty():
         return context.pages.redirect(SIGN_IN)
-    return await context.show(request, "dashboard/first_visit.html")
+    command = context.invite_command(origin_of(request.host, context.url))
+    return await context.show(request, "dashboard/first_visit.html", command=command)
 
 
 async def show_sign_in(request: web.Request, context: DashboardContext) -> web.StreamResponse:

@@ -1,7 +1,9 @@
-"""*Paid and never downloaded*, and the receipt of a token: what the API reports, as pages."""
+"""*Paid and never downloaded*, *Links that look shared*, and the receipt of a token: what the API reports."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -11,15 +13,30 @@ from gateway.database.types import now
 from gateway.tokens.index import is_token_id
 from gateway.usage.never_downloaded import DEFAULT_DAYS, NeverFilter, list_never_downloaded
 from gateway.usage.queries import DAY_MS
+from gateway.usage.sharing import COPIES, NETWORKS, OVERLAP, PROGRAMS
+from gateway.usage.sharing_report import LOOKS, SharedLink, SharingFilter, search_shared
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.frame import EVERYBODY, show
-from gateway.web.dashboard.listing import read_listing
+from gateway.web.dashboard.listing import CSV_ROWS, ROWS, read_listing
+from gateway.web.documents import MOST_NAMED
 from gateway.web.problems import Problem
 from gateway.web.receipt_pages import show_receipt
 from gateway.web.receipts import make_receipt, signed_receipt
 from gateway.web.times import format_time
 
 COLUMNS: Final = ("email", "name", "productId", "order", "placedAt", "quantity")
+REASONS: Final = (NETWORKS, OVERLAP, PROGRAMS, COPIES)
+SHARED_COLUMNS: Final = (
+    *("tokenId", "productId", "version", "email", "name", "createdAt", "expiresAt", "bytes", "requests"),
+    *REASONS,
+    *("networkNames", "programNames"),
+)
+SHARED_DAYS: Final = ("7", "30", "90", "365")
+"""How long ago a link that is looked at may have expired."""
+DEFAULT_SHARED_DAYS: Final = 30
+CSV_LOOKS: Final = 40
+"""Transactions for one file: 20,000 links. Who has more asks the API."""
+_POSITION: Final = re.compile(r"([0-9]{1,15})-([0-9a-f]{32})")
 
 
 async def list_never(request: web.Request, context: DashboardContext) -> web.StreamResponse:
@@ -50,6 +67,43 @@ def _cells(row: Row[Any]) -> tuple[str | int | None, ...]:
     )
 
 
+async def list_shared(request: web.Request, context: DashboardContext) -> web.StreamResponse:
+    """Show links that look shared, and why. Raises DatabaseError."""
+    listing = read_listing(request, "product", "days")
+    days = int(listing.filters["days"]) if listing.filters["days"] in SHARED_DAYS else DEFAULT_SHARED_DAYS
+    only = SharingFilter(now() - days * DAY_MS, None, listing.filters["product"] or None)
+    after = None
+    if position := _POSITION.fullmatch(listing.after):
+        after = int(position[1]), position[2]
+    limit, looks = (CSV_ROWS, CSV_LOOKS) if listing.wants_csv else (ROWS, LOOKS)
+    page = await search_shared(context.work.database, only, context.work.sharing, after, limit, looks)
+    if listing.wants_csv:
+        return context.csv("links-that-look-shared", SHARED_COLUMNS, map(_shared_cells, page.links))
+    further = "" if page.after is None else f"{page.after[0]}-{page.after[1]}"
+    listing = replace(listing, rows=page.links, next=further)
+    return await context.show(
+        request, "dashboard/shared.html", listing=listing, periods=SHARED_DAYS, days=DEFAULT_SHARED_DAYS
+    )
+
+
+def _shared_cells(link: SharedLink) -> tuple[str | int | None, ...]:
+    token = link.token
+    return (
+        token.id,
+        token.product,
+        token.version,
+        token.email,
+        token.name,
+        format_time(token.created),
+        format_time(token.expires),
+        link.bytes,
+        link.requests,
+        *({each.name: each.value for each in link.found.reasons}.get(name) for name in REASONS),
+        " ".join(link.found.networks[:MOST_NAMED]),
+        " ".join(link.found.programs),
+    )
+
+
 async def show_token_receipt(request: web.Request, context: DashboardContext) -> web.StreamResponse:
     """Show the receipt of a token, for a dispute. Raises Problem, StoreUnavailable, DatabaseError."""
     identifier, receipt = request.match_info["token"], None
@@ -65,5 +119,7 @@ async def show_token_receipt(request: web.Request, context: DashboardContext) ->
 REPORT_SCREENS: Final = (
     show("/usage/never", list_never, EVERYBODY),
     show("/usage/never.csv", list_never, EVERYBODY),
+    show("/usage/shared", list_shared, EVERYBODY),
+    show("/usage/shared.csv", list_shared, EVERYBODY),
     show("/tokens/{token}/receipt", show_token_receipt, EVERYBODY),
 )

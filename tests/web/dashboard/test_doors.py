@@ -8,6 +8,7 @@ import re
 import pytest
 
 from gateway.config.settings import Settings
+from gateway.users.announcing import invite_command
 from gateway.users.links import Purpose, make_link, make_setup_link
 from gateway.users.repository import UserRepository
 from gateway.users.roles import Role
@@ -27,12 +28,12 @@ async def link_of(settings: Settings, purpose: Purpose, role: Role = Role.STAFF,
         return await make_link(database, purpose, role, "maria", None if user is None else user.id)
 
 
-async def test_the_first_visit_leads_to_the_set_up(stranger: Visitor) -> None:
+async def test_the_first_visit_leads_to_the_set_up(stranger: Visitor, settings: Settings) -> None:
     for path in ("", "/dashboard", "/dashboard/", "/dashboard/products"):
         answer = await stranger.request("GET", path or "/", allow_redirects=True)
         assert answer.status in (200, 404)
     page = await stranger.get("/sign-in", allow_redirects=True)
-    assert "download-gateway user invite" in page.text
+    assert f"<code>{invite_command(settings, stranger.url)}</code>" in page.text
 
 
 async def test_a_link_sets_the_dashboard_up_once(stranger: Visitor, settings: Settings) -> None:

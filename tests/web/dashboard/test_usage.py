@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
@@ -11,12 +12,14 @@ from gateway.config.settings import Settings
 from gateway.database.statements import insert
 from gateway.database.types import now
 from gateway.database.usage_tables import USAGE_DAY
+from gateway.usage import sharing_report
 from gateway.usage.queries import DAY_MS
 from gateway.usage.running import Running, RunningNow
-from gateway.web.dashboard import live
+from gateway.web.dashboard import live, reports
 from gateway.web.dashboard.answers import write_day
 from tests.support.control_plane import Api
-from tests.support.dashboard import Visitor, open_database_of
+from tests.support.dashboard import Visitor, check_markup, open_database_of
+from tests.support.dashboard_data import record_shared_link
 
 NAUGHTY = '"><script>alert(1)</script>'
 
@@ -115,6 +118,39 @@ async def test_what_was_paid_for_and_never_downloaded_is_listed(api: Api, owner:
     assert "<script>" not in page.text
     assert "ann@example.com" in (await owner.get("/usage/never.csv?missing=completed")).text
     assert "Nothing here fits" in (await owner.get("/usage/never?product=none")).text
+
+
+async def test_links_that_look_shared_are_listed_with_why(
+    api: Api, owner: Visitor, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "No link looks shared" in (await owner.get("/usage/shared")).text
+    token = await record_shared_link(settings)
+    await record_shared_link(settings, 2, networks=2)
+    page = await owner.get("/usage/shared")
+    check_markup(page)
+    assert page.text.count("/dashboard/tokens/") == 1
+    for text in (
+        f'href="/dashboard/tokens/{token}"',
+        "jo@example.com",
+        "8 networks",
+        "as much as 8 downloads",
+    ):
+        assert text in page.text
+    assert "/dashboard/usage/shared" in (await owner.get("/usage")).text
+    file = await owner.get("/usage/shared.csv?product=drums")
+    [line] = csv.DictReader(io.StringIO(file.text.removeprefix("\ufeff")))
+    assert (line["tokenId"], line["networks"], line["programs"], line["requests"]) == (token, "8", "", "8")
+    assert line["networkNames"].split()[0] == "198.51.0.0/24"
+    assert "Nothing here fits" in (await owner.get("/usage/shared?product=kit&days=7")).text
+    for odd in ("after=x", "days=1000", "days=x", f"after=9-{token}"):
+        assert (await owner.get(f"/usage/shared?{odd}")).status == 200
+    monkeypatch.setattr(sharing_report, "AT_ONCE", 1)
+    monkeypatch.setattr(reports, "LOOKS", 1)
+    page = await owner.get("/usage/shared")
+    assert "There are more" in page.text, "the first one is honest"
+    further = re.search(r'href="/dashboard(/usage/shared\?after=[^"]+)">look at', page.text)
+    assert further is not None
+    assert token in (await owner.get(further[1])).text
 
 
 async def test_a_token_has_its_receipt(api: Api, owner: Visitor) -> None:

@@ -6,11 +6,14 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
+from gateway.web.portal.application import PAGES as PORTAL_PAGES
+from gateway.web.portal.application import PREFIX
 from tests.support.browser import (
     DESKTOP,
     NARROW,
@@ -24,6 +27,11 @@ from tests.support.browser import (
 )
 from tests.support.facts import line
 from tests.support.portal import LIBRARY, Portal
+
+PAGES = frozenset(
+    page.path for page in PORTAL_PAGES if page.method == "GET" and not page.path.endswith((".csv", "SUMS"))
+)
+"""Every page that the portal has: one that is added must be looked at below."""
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
@@ -56,9 +64,12 @@ async def test_a_buyer_goes_through_every_page(
     await portal.buy(email, LIBRARY, number="#1002")
     await portal.buy(email, line("1", "product:kit", title="Epic Kit", quantity=3), number="#1001")
     picture = f"{screen.name}{'' if scripts else '-plain'}"
+    looked_at: set[str] = set()
     async with open_page(browser, portal.api.url, screen, scripts=scripts) as page:
 
         async def look(name: str) -> None:
+            path = urlsplit(page.url).path.removeprefix(PREFIX) or "/"
+            looked_at.update(each for each in PAGES if re.fullmatch(re.sub(r"{\w+}", "[^/]+", each), path))
             await check_page(page)
             await take_picture(page, f"{name}-{picture}")
 
@@ -97,6 +108,9 @@ async def test_a_buyer_goes_through_every_page(
         await page.get_by_role("button", name="Abmelden").click()
         await page.get_by_label("E-Mail-Adresse").wait_for()
         await look("german")
+        await page.goto("/my/nowhere")
+        await look("refusal")
+    assert looked_at == PAGES
 
 
 async def test_the_whole_way_by_keyboard(portal: Portal, browser: Browser) -> None:
