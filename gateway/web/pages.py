@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.config.page_settings import LANGUAGES
@@ -61,9 +61,10 @@ class Pages:
 
     prefix: of all addresses of the application. origin: what public addresses of these pages begin with
     (`https://shop.example`), which pages may send forms to beside their own; None where it is not known.
-    frame: the template of refusals. downloads: origins to which the address of a file may redirect. Pages
-    whose forms lead to files have `policy_of_downloads`, because browsers hold a form to the policy also
-    where its answer redirects.
+    frame: the template of refusals. unguarded: the beginning of paths below the prefix to which any site may
+    send without cookies, because their secret alone says what is changed. downloads: origins to which the
+    address of a file may redirect. Pages whose forms lead to files have `policy_of_downloads`, because
+    browsers hold a form to the policy also where its answer redirects.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Pages:
         origin: str | None,
         frame: str = "refusal.html",
         downloads: Sequence[str] = (),
+        unguarded: str | None = None,
     ) -> None:
         self.look: Final = look
         self.prefix: Final = prefix
@@ -84,6 +86,7 @@ class Pages:
         self._policy = POLICY.format(forms=" ".join(parts))
         self.policy_of_downloads: Final = POLICY.format(forms=" ".join([*parts, *downloads]))
         self._frame = frame
+        self._unguarded = None if unguarded is None else prefix + unguarded
 
     def language_of(self, request: web.BaseRequest) -> str:
         """The language that the reader has chosen, else one that the browser asks for, else the setting."""
@@ -161,6 +164,9 @@ class Pages:
 
         @web.middleware
         async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+            has_cookies = hdrs.COOKIE in request.headers
+            if self._unguarded and not has_cookies and request.path.startswith(self._unguarded):
+                return await handler(request)
             sites, origins = (request.headers.getall(name, []) for name in ("Sec-Fetch-Site", "Origin"))
             if not is_from_own_pages(request.method, sites, origins, self._hosts or [request.host]):
                 raise Problem("cross_origin", "This was not sent by a page of this site.")
