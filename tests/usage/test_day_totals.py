@@ -67,6 +67,6 @@ def test_the_level_with_the_fewest_rows_answers(columns: tuple[str, ...], level:
 
 
 def test_the_migration_adds_up_the_levels_that_the_code_reads() -> None:
-    step = importlib.import_module("gateway.database.migrations.versions.v0010_totals_of_days")
+    step = importlib.import_module("gateway.database.migrations.versions.v0011_totals_of_days")
     assert tuple(frozenset(kept) for _, kept in step.LEVELS) == LEVELS
     assert [number for number, _ in step.LEVELS] == list(range(len(LEVELS)))
