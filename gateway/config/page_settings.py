@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator
 
-from gateway.config.readers import AbsolutePath, PublicURL, Text, one_of, setting
+from gateway.config.readers import AbsolutePath, PublicURL, Switch, Text, one_of, setting
 from gateway.runtime.system_errors import describe
 
 LANGUAGES: Final = ("en", "de")
@@ -78,6 +78,12 @@ class PageSettings(BaseModel):
         LANGUAGES[0],
         "The language of mails and pages for whom no other one is known: en or de. Pages follow the reader's "
         "browser.",
+    )
+    portal_link: Switch | None = setting(
+        None,
+        "Whether the page about a dead link leads to /my, where customers get another one. Switch it off "
+        "where no web process runs, or where a proxy does not pass /my on.",
+        default_text="on where customers can sign in: with `mail.url`, and in a trial on one machine",
     )
     dashboard_url: PublicURL = setting(
         None,

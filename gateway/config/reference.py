@@ -153,6 +153,7 @@ EXAMPLES: Final = {
     "tls_cert": "/etc/gateway/fullchain.pem",
     "tls_key": "/etc/gateway/privkey.pem",
     "workers": 2,
+    "portal_link": True,
     "public_url": "https://downloads.example.com",
     "dashboard_url": "https://dashboard.example.com",
     "seller_logo": "/etc/gateway/logo.svg",

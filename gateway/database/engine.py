@@ -14,6 +14,8 @@ Rules:
 3. Every exception of SQLAlchemy and the drivers leaves as one of `gateway.database.errors`.
 4. Work in the background is stopped before or after a transaction, never in it (`runtime/background.py`).
 5. No statement and no value appears in an exception or a log (`hide_parameters`).
+6. A transaction begins in a limited time (BEGIN_SECONDS), or not at all. A request may limit what all of its
+   transactions take (`gateway.database.patience`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from gateway.config.database_url import DatabaseLocation
-from gateway.database.errors import DatabaseError, explain, is_foreign
+from gateway.database.errors import DatabaseError, explain, is_foreign, locked
+from gateway.database.patience import find_patience
 from gateway.runtime.background import finished_before_stop
 
 BUSY_SECONDS: Final = 5.0
@@ -38,6 +41,10 @@ BUSY_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 30.0
 """How long PostgreSQL may take to answer one statement. A larger import is many statements."""
+
+BEGIN_SECONDS: Final = 5.0
+"""How long a transaction waits for the writers before it on SQLite, and on PostgreSQL for a connection that
+works and for its begin: a server that hangs must not keep everybody waiting for COMMAND_SECONDS."""
 
 MIGRATION_SECONDS: Final = 60
 """How long a process waits at its start while another one changes the tables."""
@@ -104,10 +111,7 @@ class Database:
 
         Raises DatabaseError, and Duplicate where a row breaks a rule of its table.
         """
-        async with (
-            self._writer or contextlib.nullcontext(),
-            self._transaction("BEGIN IMMEDIATE") as connection,
-        ):
+        async with self._turn(), self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextlib.asynccontextmanager
@@ -136,18 +140,48 @@ class Database:
             await alone.close()
 
     @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for the writers before, on SQLite. Raises DatabaseError."""
+        if self._writer is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(BEGIN_SECONDS):
+                await self._writer.acquire()
+        except TimeoutError:
+            raise locked(self.label) from None
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    @contextlib.asynccontextmanager
     async def _transaction(self, begin: str) -> AsyncIterator[AsyncConnection]:
+        patience = find_patience()
+        limited = patience is not None and not self.location.is_sqlite
         async with finished_before_stop():
             with self.translating():
-                async with self.engine.connect() as connection:
-                    if self.location.is_sqlite:
-                        await connection.execution_options(**{_MODE: begin})
-                    elif begin == "BEGIN":
-                        await connection.execution_options(
-                            isolation_level="REPEATABLE READ", postgresql_readonly=True
-                        )
-                    async with connection.begin():
-                        yield connection
+                async with (
+                    asyncio.timeout_at(patience.deadline if limited and patience is not None else None),
+                    contextlib.AsyncExitStack() as stack,
+                ):
+                    connection = await self._begin(stack, begin)
+                    yield connection
+                    if patience is not None and begin != "BEGIN":
+                        patience.may_have_changed = True
+
+    async def _begin(self, stack: contextlib.AsyncExitStack, begin: str) -> AsyncConnection:
+        """Begin a transaction, which ends with the stack."""
+        async with asyncio.timeout(None if self.location.is_sqlite else BEGIN_SECONDS):
+            connection = await stack.enter_async_context(self.engine.connect())
+            if self.location.is_sqlite:
+                await connection.execution_options(**{_MODE: begin})
+            elif begin == "BEGIN":
+                await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            await stack.enter_async_context(connection.begin())
+        return connection
 
     @contextlib.contextmanager
     def translating(self) -> Any:

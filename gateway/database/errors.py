@@ -16,7 +16,7 @@ from gateway.database.types import InvalidValue
 from gateway.errors import DatabaseError, GatewayError
 from gateway.runtime.system_errors import describe
 
-__all__ = ("DatabaseError", "Duplicate", "explain", "is_foreign")
+__all__ = ("DatabaseError", "Duplicate", "explain", "is_foreign", "locked")
 
 
 class Duplicate(GatewayError):
@@ -103,12 +103,18 @@ _POSTGRES_REASONS: Final = (
 def explain(error: BaseException, label: str) -> GatewayError:
     """Translate an exception of SQLAlchemy, a driver or the operating system. label: names the database."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    cause = getattr(cause, "__cause__", None) or cause
+    if not isinstance(cause, TimeoutError):  # its cause is only that the wait was cancelled
+        cause = getattr(cause, "__cause__", None) or cause
     if isinstance(error, IntegrityError):
         return Duplicate(f"the database {label} has this already, or not what it refers to")
     kind = _kind(error, cause)
     reason = _reason(cause)
     return DatabaseError(kind, f"the database {label} {_ADVICE[kind].format(reason=reason)}")
+
+
+def locked(label: str) -> DatabaseError:
+    """That other transactions of this process have waited too long for SQLite's lock."""
+    return DatabaseError("locked", f"the database {label} {_ADVICE['locked']}")
 
 
 def is_foreign(error: BaseException) -> bool:

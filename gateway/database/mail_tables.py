@@ -46,6 +46,14 @@ OUTBOX_MAIL: Final = Table(
     Index(None, "created"),
 )
 
+NEWS: Final = Table(
+    "news",
+    METADATA,
+    Column("customer_id", ForeignKey("customer.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, nullable=False, unique=True),  # of the link that ends mails about new versions
+    Column("declined", Moment, nullable=True),  # since when the customer wants none
+)
+
 ANNOUNCEMENT: Final = Table(
     "announcement",
     METADATA,

@@ -40,6 +40,7 @@ METADATA: Final = metadata.METADATA
 OTHERS: Final = (usage_tables.TOKEN, webhook_tables.WEBHOOK)
 """Whoever imports this module has all tables in METADATA."""
 OUTBOX_MAIL: Final = mail_tables.OUTBOX_MAIL
+NEWS: Final = mail_tables.NEWS
 
 
 def _id(name: str = "id") -> Column[str]:

@@ -46,7 +46,7 @@ class ServerState(Protocol):
     draining: whether the worker finishes its answers and then stops. date_field: the fields that every answer
     has, with CRLF: Date, and what HTTPS adds. plain_tail: the last fields and the empty line of an answer to
     a plain request (http/request_heads.py). cors_origins: the setting. scheduler: decides which delivery may
-    send in a turn of the event loop.
+    send in a turn of the event loop. leads_to_portal: whether pages about a dead link lead to `/my`.
     """
 
     draining: bool
@@ -54,6 +54,7 @@ class ServerState(Protocol):
     plain_tail: bytes
     cors_origins: frozenset[str]
     scheduler: SendScheduler
+    leads_to_portal: bool
 
     def count(self, index: int, count: int = 1, /) -> None:
         """Add to a metric."""
@@ -199,7 +200,8 @@ class Exchange:
         if self.dialect is not None:
             status = self.dialect.status(status)
             fields += refusal_fields(refusal)
-        head, body = refusal_answer(refusal, detail, self.prefers_html(), status)
+        portal = self.connection.server.leads_to_portal
+        head, body = refusal_answer(refusal, detail, self.prefers_html(), status, portal)
         self.respond(status, head + fields, body)
 
     def prefers_html(self) -> bool:

@@ -171,7 +171,11 @@ class FastPath:
         kept = self._refusals.get((seconds, html))
         if kept is None:
             refusal = with_retry_after(TOO_MANY_ATTEMPTS, seconds) if seconds else TOKEN_INVALID
-            kept = self._refusals[seconds, html] = (refusal, *refusal_answer(refusal, None, html))
+            portal = connection.server.leads_to_portal
+            kept = self._refusals[seconds, html] = (
+                refusal,
+                *refusal_answer(refusal, None, html, portal=portal),
+            )
         refusal, head, body = kept
         exchange.status, exchange.code = refusal.status, refusal.code
         assert connection.transport is not None

@@ -59,6 +59,7 @@ class Server:
     with each exchange that has ended; record_unread: with the peer, a status and a code of each connection
     that ended before a request of it was read.
     reader: makes exchanges of heads.
+    leads_to_portal: whether pages about a dead link lead to `/my`.
     pass_on: passes requests on to the web process; without it none is.
     date_field: Date, and over HTTPS Strict-Transport-Security, which every answer has.
     every_second: is called about so often. They must not raise.
@@ -78,6 +79,7 @@ class Server:
         every_second: Sequence[Callable[[], None]] = (),
         pass_on: PassOn | None = None,
         reader: type[RequestReader] = RequestReader,
+        leads_to_portal: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.connections: dict[ClientConnection, asyncio.Transport] = {}
@@ -88,6 +90,7 @@ class Server:
         self.limits = limits
         self.reader = reader(self._loop, limits, cors=bool(cors_origins))
         self.cors_origins = frozenset(cors_origins)
+        self.leads_to_portal = leads_to_portal
         self.scheduler = SendScheduler(self._loop)
         self.draining = False
         self.date_field = b""

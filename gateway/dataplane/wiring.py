@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from gateway.config.portal_link import leads_to_portal
 from gateway.config.settings import Settings, address_of, base_url
 from gateway.config.storages import LocalSettings
 from gateway.dataplane.access_log import AccessLog
@@ -174,6 +175,7 @@ def build_worker(
         every_second=(guard.tick, places.tick, transfers.tick),
         pass_on=passing.begin,
         reader=RequestReader if tracing is None else TracedReader,
+        leads_to_portal=leads_to_portal(settings),
     )
     return Worker(server, claims, takeovers, topology, storages, access_log, event_log, events, tracing)
 

@@ -34,18 +34,19 @@ _FRESH_LINK: Final = (
 
 @lru_cache(maxsize=256)
 def refusal_answer(
-    refusal: Refusal, detail: str | None, html: bool, status: int | None = None
+    refusal: Refusal, detail: str | None, html: bool, status: int | None = None, portal: bool = False
 ) -> tuple[bytes, bytes]:
     """The head (status line and fields, without the empty line) and the body of a refusal.
 
     detail: replaces the row's own text. html: a page instead of problem+json (RFC 9457). status: replaces the
-    row's own status in the status line, but not in the body.
+    row's own status in the status line, but not in the body. portal: whether a page about a link that a
+    customer can replace leads to where they can.
     """
     text = detail or refusal.detail
     if html:
         media_type, policy = "text/html; charset=utf-8", POLICY
         heading, message = markup.escape(refusal.title), markup.escape(text)
-        hint = _FRESH_LINK if refusal.code in _HELPED_BY_A_FRESH_LINK else ""
+        hint = _FRESH_LINK if portal and refusal.code in _HELPED_BY_A_FRESH_LINK else ""
         body = frame(refusal.title, f"<h1>{heading}</h1><p>{message}</p>{hint}")
     else:
         media_type, policy = "application/problem+json", ""

@@ -6,7 +6,7 @@ and nobody is told twice. It is only filled while few such mails wait, so that t
 customers do not all lie there at once. How fast they leave is for the outbox to say.
 
 Told are customers whose entitlement is active, was there when the version was announced, and opens the
-version. Test orders tell nobody.
+version, and who have not said that they want no such mails (`news.py`). Test orders tell nobody.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from sqlalchemy import Row, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.engine import Database
-from gateway.database.mail_tables import ANNOUNCEMENT
+from gateway.database.mail_tables import ANNOUNCEMENT, NEWS
 from gateway.database.statements import insert
 from gateway.database.tables import CUSTOMER_EMAIL, ENTITLEMENT, OUTBOX_MAIL, VERSION
 from gateway.database.types import new_id, now
 from gateway.mail.kinds import Kind, State
+from gateway.mail.news import make_secrets
 from gateway.mail.outbox import NewMail, add_mails
 from gateway.orders.entitlement_rules import EntitlementStatus
 from gateway.orders.mappings import Scope
@@ -101,8 +102,10 @@ async def _fill_one(sql: AsyncConnection, row: Row[Any]) -> None:
                 CUSTOMER_EMAIL,
                 (CUSTOMER_EMAIL.c.customer_id == ENTITLEMENT.c.customer_id) & CUSTOMER_EMAIL.c.main,
             )
+            .outerjoin(NEWS, NEWS.c.customer_id == ENTITLEMENT.c.customer_id)
             .where(
                 includes(row.product, row.version, published),
+                NEWS.c.declined.is_(None),
                 ENTITLEMENT.c.created <= row.created,
                 ENTITLEMENT.c.customer_id > row.last_customer,
             )
@@ -113,6 +116,7 @@ async def _fill_one(sql: AsyncConnection, row: Row[Any]) -> None:
     about = {"product": row.product, "version": row.version}
     mails = [NewMail(new_id(), Kind.VERSION, about, customer_id=each) for each in customers]
     moment = now()
+    await make_secrets(sql, customers)
     await add_mails(sql, mails, moment)
     values: dict[str, Any] = {"mails": row.mails + len(customers)}
     if customers:

@@ -21,6 +21,7 @@ from gateway.mail.kinds import RULES, Kind
 from gateway.mail.languages import language_of
 from gateway.mail.letters import Letter
 from gateway.mail.messages import Envelope, Frame, make_message
+from gateway.mail.news import read_choice
 from gateway.mail.smtp import Outgoing
 from gateway.orders.customer_store import get_customer
 from gateway.orders.entitlement_rules import EntitlementStatus
@@ -57,13 +58,15 @@ class Composer:
             address = customer.email
         language = row.language or language_of(country, self.language)
         texts = texts_of(language)
+        unsubscribe = ""
         if kind is Kind.READY:
             letter = await self._ready(sql, texts, row, address)
         elif kind is Kind.VERSION:
-            letter = await self._version(sql, texts, row, address)
+            unsubscribe = await self._unsubscribing(sql, row.customer_id)
+            letter = await self._version(sql, texts, row, address, unsubscribe)
         else:
             letter = self._personal(texts, kind, row, secret)
-        envelope = Envelope(row.id, address, language, moment, RULES[kind].to_many)
+        envelope = Envelope(row.id, address, language, moment, RULES[kind].to_many, unsubscribe)
         link = secret.get("link") if kind is Kind.SIGN_IN else None
         content = make_message(letter, self.frame, envelope)
         return Outgoing(row.id, kind, self.frame.sender.address, address, content, link)
@@ -123,7 +126,16 @@ class Composer:
             address=address,
         )
 
-    async def _version(self, sql: AsyncConnection, texts: Texts, row: Row[Any], address: str) -> Letter:
+    async def _unsubscribing(self, sql: AsyncConnection, customer_id: str) -> str:
+        """The link that ends mails about new versions. Raises NoUse where it was used."""
+        secret, wanted = await read_choice(sql, customer_id)
+        if not wanted:
+            raise NoUse("the customer wants no mails about new versions")
+        return f"{self.frame.portal}/news/{secret}" if secret is not None else ""
+
+    async def _version(
+        self, sql: AsyncConnection, texts: Texts, row: Row[Any], address: str, unsubscribe: str
+    ) -> Letter:
         product, version = row.about["product"], row.about["version"]
         found = (
             await sql.execute(
@@ -149,6 +161,7 @@ class Composer:
             notes=found.notes,
             portal=self.frame.portal,
             address=address,
+            unsubscribe=unsubscribe,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.mail_url import MailServer, Sender, locate_mail_server, read_sender
+from gateway.config.portal_link import is_trial
 from gateway.config.settings import Settings, base_url
 from gateway.connections.sealing import SecretBox
 from gateway.database.engine import Database
@@ -124,13 +125,3 @@ def sender_of(settings: Settings) -> Sender:
         if "." in host:
             return read_sender(f"{NOBODY}@{host}")
     return Sender("", f"{NOBODY}@localhost")
-
-
-def is_trial(settings: Settings) -> bool:
-    """Whether only this machine reaches the gateway by its URL, and mails are files."""
-    host = urlsplit(base_url(settings)).hostname or ""
-    try:
-        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_local = False
-    return settings.mail_url is None and is_local

@@ -23,7 +23,7 @@ class Block:
     """A part of a letter.
 
     kind: `paragraph`; `small`, for what few need to read; `item` of a list; `notes`, of several lines;
-    `code`, to be typed; `button`, with a url.
+    `code`, to be typed; `button` and `link`, which is smaller, with a url.
     """
 
     kind: str
@@ -166,9 +166,17 @@ def ready(
 
 
 def new_version(
-    texts: Texts, *, seller: str, product: str, version: str, notes: str | None, portal: str, address: str
+    texts: Texts,
+    *,
+    seller: str,
+    product: str,
+    version: str,
+    notes: str | None,
+    portal: str,
+    address: str,
+    unsubscribe: str = "",
 ) -> Letter:
-    """Tells a customer that something they have has a new version."""
+    """Tells a customer that something they have has a new version. unsubscribe: the link to get no more."""
     _ = texts.gettext
     said = [Block("notes", notes[:MOST_NOTES])] if notes else []
     return Letter(
@@ -183,6 +191,11 @@ def new_version(
             *said,
             Block("button", _("Go to your downloads"), portal),
             _small(_("Sign in with %(address)s; you get a mail with a link for it."), address=address),
+            *(
+                [Block("link", _("Send me no more mails about new versions"), unsubscribe)]
+                if unsubscribe
+                else []
+            ),
         ),
     )
 

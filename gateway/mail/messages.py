@@ -45,13 +45,17 @@ class Frame:
 
 @dataclass(frozen=True)
 class Envelope:
-    """What belongs to one mail. moment: ms since 1970. to_many: it is news for many."""
+    """What belongs to one mail. moment: ms since 1970. to_many: it is news for many.
+
+    unsubscribe: the link by which the recipient gets no more of it; empty where there is none.
+    """
 
     id: str
     recipient: str
     language: str
     moment: int
     to_many: bool = False
+    unsubscribe: str = ""
 
 
 def one_line(text: str, most: int = MOST_LINE) -> str:
@@ -77,9 +81,7 @@ def make_message(letter: Letter, frame: Frame, envelope: Envelope) -> bytes:
     message["X-Auto-Response-Suppress"] = "All"  # the same for Exchange
     if envelope.to_many:
         message["Precedence"] = "bulk"
-        if frame.reply_to is not None:
-            subject = quote(f"Unsubscribe {envelope.id}")
-            message["List-Unsubscribe"] = f"<mailto:{quote(frame.reply_to, safe='@')}?subject={subject}>"
+        _say_how_to_unsubscribe(message, frame, envelope)
     message.set_content(write_text(letter, frame, envelope.language), cte="quoted-printable")
     logo = frame.look.logo if frame.look.logo is not None and frame.look.logo[0] in _IMAGES else None
     html = write_html(letter, frame, envelope.language, has_logo=logo is not None)
@@ -89,6 +91,18 @@ def make_message(letter: Letter, frame: Frame, envelope: Envelope) -> bytes:
         part: Any = message.get_payload(1)
         part.add_related(logo[1], main, sub, cid=f"<{_LOGO}>", disposition="inline", filename=f"logo.{sub}")
     return message.as_bytes()
+
+
+def _say_how_to_unsubscribe(message: EmailMessage, frame: Frame, envelope: Envelope) -> None:
+    """RFC 2369, section 3.2; RFC 8058, section 3.1: one click is for an HTTPS URI only."""
+    ways = [f"<{envelope.unsubscribe}>"] if envelope.unsubscribe else []
+    if frame.reply_to is not None:
+        subject = quote(f"Unsubscribe {envelope.id}")
+        ways.append(f"<mailto:{quote(frame.reply_to, safe='@')}?subject={subject}>")
+    if ways:
+        message["List-Unsubscribe"] = ", ".join(ways)
+    if envelope.unsubscribe.startswith("https://"):
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
 
 
 def _whole(letter: Letter) -> Letter:
@@ -126,7 +140,7 @@ def write_text(letter: Letter, frame: Frame, language: str) -> str:
 
 
 def _text_of(block: Block) -> str:
-    if block.kind == "button":
+    if block.kind in ("button", "link"):
         return f"{block.text}:\n{block.url}"
     if block.kind == "code":
         return f"    {block.text}"

@@ -12,7 +12,7 @@ from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.statements import insert
-from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, OUTBOX_MAIL, SEAT
+from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, NEWS, ORDER, OUTBOX_MAIL, SEAT
 from gateway.database.types import new_id
 from gateway.database.usage_tables import DOWNLOAD, TOKEN
 from gateway.orders.email_addresses import AddressError, normalise
@@ -120,8 +120,20 @@ async def move_customer(sql: AsyncConnection, identifier: str, email: str, writt
     )
     for column in columns:
         await sql.execute(update(column.table).where(column == identifier).values({column.name: other}))
+    await _join_news(sql, identifier, other)
     await sql.execute(delete(CUSTOMER).where(CUSTOMER.c.id == identifier))
     return other
+
+
+async def _join_news(sql: AsyncConnection, identifier: str, other: str) -> None:
+    """Whoever wanted no news as one of two customers wants none as both."""
+    theirs = NEWS.c.customer_id == other
+    if (await sql.execute(select(NEWS.c.secret).where(theirs))).first() is None:
+        await sql.execute(update(NEWS).where(NEWS.c.customer_id == identifier).values(customer_id=other))
+        return
+    declined = await sql.scalar(select(NEWS.c.declined).where(NEWS.c.customer_id == identifier))
+    if declined is not None:
+        await sql.execute(update(NEWS).where(theirs, NEWS.c.declined.is_(None)).values(declined=declined))
 
 
 async def ids_of_orders(sql: AsyncConnection, identifier: str) -> list[str]:

@@ -26,6 +26,7 @@ from gateway.database.tables import (
     INBOX_REFERENCE,
     LINE_ITEM,
     MAPPING,
+    NEWS,
     ORDER,
     ORDER_LINE,
     ORDER_REFERENCE,
@@ -187,6 +188,7 @@ async def erase_customer(
         .values(enforced=ERASED, reason=None, updated=moment)
     )
     await sql.execute(delete(CUSTOMER_EMAIL).where(CUSTOMER_EMAIL.c.customer_id == identifier))
+    await sql.execute(delete(NEWS).where(NEWS.c.customer_id == identifier))
     to_them = OUTBOX_MAIL.c.customer_id == identifier
     await sql.execute(
         delete(OUTBOX_MAIL).where(to_them | OUTBOX_MAIL.c.recipient.in_(sorted(traces.addresses)))

@@ -19,11 +19,17 @@ from typing import Final, Protocol, TypeVar
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.database.patience import Patience, waiting_at_most
 from gateway.web.auditing import write_refusal
 from gateway.web.bodies import check_expectation
 from gateway.web.problems import Problem, method_not_allowed, problem_of
 from gateway.web.responses import problem_response
 
+ANSWER_SECONDS: Final = 8.0
+"""How long a request of a person or a platform waits for the database, in all. A connection that does not
+work is given up within 2 s more."""
+PATIENCE: Final = web.RequestKey("patience", Patience)
+"""Where a request keeps what it has waited for."""
 _NAME: Final = re.compile(r"\{(\w+)\}")
 Context = TypeVar("Context")
 _Given_contra = TypeVar("_Given_contra", contravariant=True)
@@ -56,15 +62,17 @@ def make_application(
     not_found: str = "This service has no such URL.",
     refuse: Refuse = _refuse_as_json,
     middlewares: Sequence[Middleware] = (),
+    patience: float | None = None,
 ) -> web.Application:
     """Make an application of a table. Nothing is opened or started.
 
     mounted: other applications by the prefix of their URLs. not_found: what a caller reads at an unknown URL.
     refuse: makes the answer to a request that is refused. middlewares: what a request passes before it is
-    answered; what they raise becomes a refusal as well.
+    answered; what they raise becomes a refusal as well. patience: seconds that a request waits for the
+    database.
     """
     unknown = Problem("not_found", not_found)
-    application = web.Application(middlewares=[_problems(logger, unknown, refuse), *middlewares])
+    application = web.Application(middlewares=[_problems(logger, unknown, refuse, patience), *middlewares])
     application.on_response_prepare.append(_drop_server_field)
     by_path: dict[str, list[Row[Context]]] = {}
     for route in routes:
@@ -98,13 +106,16 @@ def _refusing(problem: Problem, refuse: Refuse) -> Handler:
     return answer
 
 
-def _problems(logger: logging.Logger, unknown: Problem, refuse: Refuse) -> Middleware:
+def _problems(logger: logging.Logger, unknown: Problem, refuse: Refuse, seconds: float | None) -> Middleware:
     @web.middleware
     async def answer_with_problems(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         try:
-            return await handler(request)
+            if seconds is None:
+                return await handler(request)
+            with waiting_at_most(seconds) as request[PATIENCE]:
+                return await handler(request)
         except web.HTTPNotFound:  # a mounted application's bare prefix: its own routes begin with a slash
             return refuse(request, unknown)
         except Exception as error:

@@ -30,6 +30,8 @@ BEAT_SECONDS: Final = 1.0
 """How often a running job writes how far it is."""
 SILENT_MS: Final = 30_000
 """A job that has written nothing for so long has no process any more."""
+RETRY_SECONDS: Final = 60
+"""After which another job may be asked for, where there are too many."""
 MOST_RUNNING: Final = 8
 """Jobs of one process at once. They read files one after the other; the others wait."""
 SHOWN: Final = 20
@@ -101,7 +103,8 @@ class Jobs:
     async def begin(self, kind: str, what: Mapping[str, str], by: str, work: Work) -> Job:
         """Begin some work, and return at once. Raises StoreUnavailable, Problem (overloaded)."""
         if len(self._running) >= MOST_RUNNING:
-            raise Problem("overloaded", "There is too much under way already; try again when some is done.")
+            text = "There is too much under way already; try again when some is done."
+            raise Problem("overloaded", text, headers=[("Retry-After", str(RETRY_SECONDS))])
         moment = now()
         job = Job(new_id(), kind, by, dict(what), created=moment, beat=moment)
         await self._write(job)

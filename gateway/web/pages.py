@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.config.page_settings import LANGUAGES
@@ -24,8 +24,8 @@ from gateway.pages.assets import LOGO, Assets
 from gateway.pages.look import Look
 from gateway.pages.templates import render
 from gateway.pages.texts import choose_language, texts_of
-from gateway.web.application import make_application
-from gateway.web.cross_origin import is_from_own_pages
+from gateway.web.application import ANSWER_SECONDS, PATIENCE, make_application
+from gateway.web.cross_origin import SAFE, is_from_own_pages
 from gateway.web.problems import Problem
 
 Context = TypeVar("Context")
@@ -40,6 +40,7 @@ LANGUAGE_COOKIE: Final = "language"
 STATIC: Final = "/static"
 """Where the files of pages are, below the prefix of an application of pages."""
 A_YEAR: Final = 31_536_000
+_BEGUN: Final = web.RequestKey("begun", bool)
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ class Pages:
 
     prefix: of all addresses of the application. origin: what public addresses of these pages begin with
     (`https://shop.example`), which pages may send forms to beside their own; None where it is not known.
-    frame: the template of refusals. downloads: origins to which the address of a file may redirect. Pages
-    whose forms lead to files have `policy_of_downloads`, because browsers hold a form to the policy also
-    where its answer redirects.
+    frame: the template of refusals. unguarded: the beginning of paths below the prefix to which any site may
+    send without cookies, because their secret alone says what is changed. downloads: origins to which the
+    address of a file may redirect. Pages whose forms lead to files have `policy_of_downloads`, because
+    browsers hold a form to the policy also where its answer redirects.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Pages:
         origin: str | None,
         frame: str = "refusal.html",
         downloads: Sequence[str] = (),
+        unguarded: str | None = None,
     ) -> None:
         self.look: Final = look
         self.prefix: Final = prefix
@@ -83,6 +86,7 @@ class Pages:
         self._policy = POLICY.format(forms=" ".join(parts))
         self.policy_of_downloads: Final = POLICY.format(forms=" ".join([*parts, *downloads]))
         self._frame = frame
+        self._unguarded = None if unguarded is None else prefix + unguarded
 
     def language_of(self, request: web.BaseRequest) -> str:
         """The language that the reader has chosen, else one that the browser asks for, else the setting."""
@@ -144,9 +148,15 @@ class Pages:
         return self.redirect(rest if is_ours else "/")
 
     def refuse(self, request: web.Request, problem: Problem) -> web.StreamResponse:
-        """Answer with the page of a refusal."""
+        """Answer with the page of a refusal, which says what became of what was sent, and what to do."""
         return self.respond(
-            request, self._frame, problem.status, headers=problem.headers, problem=problem, title=""
+            request,
+            self._frame,
+            problem.status,
+            headers=problem.headers,
+            problem=problem,
+            title="",
+            sent=_outcome(request, problem),
         )
 
     def guard(self) -> Middleware:
@@ -154,6 +164,9 @@ class Pages:
 
         @web.middleware
         async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+            has_cookies = hdrs.COOKIE in request.headers
+            if self._unguarded and not has_cookies and request.path.startswith(self._unguarded):
+                return await handler(request)
             sites, origins = (request.headers.getall(name, []) for name in ("Sec-Fetch-Site", "Origin"))
             if not is_from_own_pages(request.method, sites, origins, self._hosts or [request.host]):
                 raise Problem("cross_origin", "This was not sent by a page of this site.")
@@ -184,6 +197,24 @@ class Pages:
         return f"{self.prefix}{STATIC}/{self.assets.address(name)}"
 
 
+def note_begun(request: web.Request) -> None:
+    """Say that what a request asks for begins: who has sent it is known, and nothing was changed so far."""
+    request[_BEGUN] = True
+
+
+def _outcome(request: web.Request, problem: Problem) -> str:
+    """What became of a form that was refused because a part is away: `unchanged`, or `unknown`.
+
+    It is unknown where a commit was under way, or where a command was sent to the store for it: both may be
+    done although no answer came. Empty for what changes nothing.
+    """
+    if problem.status != 503 or request.method in SAFE:
+        return ""
+    patience = request.get(PATIENCE)
+    was_asked = problem.code == "store_unavailable" and request.get(_BEGUN, False)
+    return "unknown" if was_asked or (patience is not None and patience.may_have_changed) else "unchanged"
+
+
 def moved(path: str, to: str) -> Page[Any]:
     """A row that leads from one path to another one, such as from `/my` to `/my/`."""
 
@@ -210,4 +241,5 @@ def make_pages(
         not_found="There is no such page.",
         refuse=pages.refuse,
         middlewares=[pages.guard()],
+        patience=ANSWER_SECONDS,
     )

@@ -24,12 +24,15 @@ from gateway.database.engine import Database
 from gateway.database.statements import insert
 from gateway.database.types import now
 from gateway.database.usage_tables import SIGNING_KEY
+from gateway.errors import DatabaseError
 from gateway.usage import jws
 
 _LOCK: Final = 0x646772 << 32
 """The number of PostgreSQL's advisory lock of whoever makes a key."""
 FRESH_SECONDS: Final = 1.0
 """How long published keys are answered from memory: strangers ask for them as often as they like."""
+AWAY_SECONDS: Final = 1.0
+"""How long nobody asks a database again that was away: else everybody would wait for all before them."""
 
 _log = logging.getLogger("gateway.web")
 
@@ -41,6 +44,7 @@ class SigningKeys:
         self._database = database
         self._box = box
         self._published: tuple[float, dict[str, bytes]] | None = None
+        self._away = (0.0, DatabaseError("unreachable", ""))
         self._reading = asyncio.Lock()
 
     async def sign(self, payload: bytes) -> str:
@@ -63,15 +67,27 @@ class SigningKeys:
     async def published(self) -> dict[str, bytes]:
         """All public keys by their ids, the newest first; one is made if there is none. Raises DatabaseError.
 
-        A key that another process has made is there after FRESH_SECONDS.
+        A key that another process has made is there after FRESH_SECONDS. While the database is away, those
+        that were read last are published: they are what verifies receipts that exist.
         """
         async with self._reading:
-            if self._published is not None and time.monotonic() < self._published[0]:
-                return self._published[1]
-            found = await self._read()
-            if not found:
-                await self.current()
+            known, moment = self._published, time.monotonic()
+            if known is not None and moment < known[0]:
+                return known[1]
+            if moment < self._away[0]:
+                raise self._away[1]
+            try:
                 found = await self._read()
+                if not found:
+                    await self.current()
+                    found = await self._read()
+            except DatabaseError as error:
+                again = time.monotonic() + AWAY_SECONDS
+                if known is None:
+                    self._away = (again, DatabaseError(error.kind, str(error)))
+                    raise
+                self._published = (again, known[1])
+                return known[1]
             self._published = (time.monotonic() + FRESH_SECONDS, found)
             return found
 

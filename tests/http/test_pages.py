@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
+from typing import Any
 
 import pytest
 
 from gateway import errors
+from gateway.config.portal_link import leads_to_portal
+from gateway.config.settings import Settings
 from gateway.errors import METHOD_NOT_ALLOWED_HERE, TABLE, Refusal
 from gateway.http.pages import refusal_answer
 from gateway.web import problems
@@ -70,6 +73,26 @@ HELPED = ("token_missing", "token_invalid", "limit_reached", "bound_elsewhere")
 
 @EACH_REFUSAL
 def test_a_page_about_a_dead_link_leads_to_the_portal(refusal: Refusal) -> None:
-    _, page = refusal_answer(refusal, None, html=True)
+    _, page = refusal_answer(refusal, None, html=True, portal=True)
     assert (b'<a href="/my">Get a fresh link</a>' in page) == (refusal.code in HELPED)
-    assert b"/my" not in refusal_answer(refusal, None, html=False)[1]
+    assert b"/my" not in refusal_answer(refusal, None, html=False, portal=True)[1]
+    assert b"/my" not in refusal_answer(refusal, None, html=True)[1], "where there is no portal"
+
+
+@pytest.mark.parametrize(
+    ("values", "leads"),
+    [
+        ({}, True),  # a trial on this machine prints the links of mails
+        ({"public_url": "http://localhost:8080"}, True),
+        ({"public_url": "https://shop.example"}, False),  # mails are files that no customer reads
+        ({"public_url": "https://shop.example", "mail_url": "smtp://mail.example"}, True),
+        ({"public_url": "https://shop.example", "portal_link": "yes"}, True),
+        (
+            {"public_url": "https://shop.example", "mail_url": "smtp://mail.example", "portal_link": "no"},
+            False,
+        ),
+        ({"portal_link": False}, False),
+    ],
+)
+def test_the_link_is_there_where_customers_can_sign_in(values: dict[str, Any], leads: bool) -> None:
+    assert leads_to_portal(Settings(**values)) is leads

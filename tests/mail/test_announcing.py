@@ -21,6 +21,8 @@ from gateway.database.tables import (
 )
 from gateway.mail import announcing
 from gateway.mail.announcing import announce, fill
+from gateway.mail.news import choose, read_choice
+from tests.support.mail_server import MailServer
 from tests.support.mails import Post
 
 PUBLISHED = 5000
@@ -172,6 +174,41 @@ async def test_what_the_mail_says_and_who_has_lost_the_right_meanwhile(
     assert "https://shop.example/my" in text
     assert "List-Unsubscribe:" in text
     assert "token" not in text.lower()
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+async def test_whoever_wants_no_news_gets_none_and_every_mail_says_how(
+    shop: Database, tmp_path: Path, language: str
+) -> None:
+    for name in ("ann", "bob", "eve"):
+        await give(shop, name)
+    async with shop.writing() as sql:
+        await choose(sql, "c-bob", wanted=False, moment=5)
+    await announce(shop, "drums", "2.0")
+    await fill(shop)
+    async with shop.writing() as sql:
+        await choose(sql, "c-eve", wanted=False, moment=6)
+    async with MailServer() as server:
+        post = Post(shop, tmp_path, {"mail_url": server.url, "language": language})
+        await post.send()
+    assert {row.customer_id: row.state for row in await post.rows()} == {"c-ann": "sent", "c-eve": "dropped"}
+    [mail] = server.mails
+    async with shop.reading() as sql:
+        secret, wanted = await read_choice(sql, "c-ann")
+    assert wanted
+    assert secret is not None
+    assert len(secret) == 43
+    link = f"https://shop.example/my/news/{secret}"
+    assert mail.links[-1] == link
+    assert link in mail.html
+    assert str(mail.message["List-Unsubscribe"]).strip() == f"<{link}>"
+    assert str(mail.message["List-Unsubscribe-Post"]) == "List-Unsubscribe=One-Click"
+    text = {"en": "Send me no more mails about new versions", "de": "Keine Mails über neue Versionen mehr"}
+    assert text[language] in mail.text
+    async with shop.writing() as sql:
+        await choose(sql, "c-ann", wanted=False, moment=7)
+        await choose(sql, "c-ann", wanted=True, moment=8)
+        assert await read_choice(sql, "c-ann") == (secret, True), "the links of older mails stay"
 
 
 async def test_a_version_that_is_gone_tells_nobody(shop: Database) -> None:

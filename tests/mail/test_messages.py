@@ -189,6 +189,21 @@ def test_news_for_many_say_how_to_get_no_more() -> None:
     assert "List-Unsubscribe" not in read(make_message(letter, frame(), envelope))
 
 
+@pytest.mark.parametrize("reply_to", [None, "help@example.com"])
+@pytest.mark.parametrize(("scheme", "one_click"), [("https", True), ("http", False)])
+def test_news_are_ended_by_one_click(reply_to: str | None, scheme: str, one_click: bool) -> None:
+    """RFC 8058: an HTTPS URI in List-Unsubscribe, and List-Unsubscribe-Post. RFC 2369: the best way first."""
+    link = f"{scheme}://shop.example/my/news/{'s' * 43}"
+    envelope = Envelope("0" * 26, "ann@example.com", "en", MOMENT, to_many=True, unsubscribe=link)
+    letter = all_letters("en")["version"]
+    message = read(make_message(letter, frame(mail_reply_to=reply_to), envelope))
+    ways = re.sub(r"\s", "", str(message["List-Unsubscribe"])).split(",")
+    assert ways[0] == f"<{link}>"
+    assert [way.startswith("<mailto:") for way in ways[1:]] == [True] * (reply_to is not None)
+    said = message["List-Unsubscribe-Post"]
+    assert (said is not None and str(said) == "List-Unsubscribe=One-Click") == one_click
+
+
 def test_the_logo_is_in_the_mail_and_nothing_is_loaded(tmp_path: Path) -> None:
     logo = tmp_path / "logo.png"
     logo.write_bytes(PNG)

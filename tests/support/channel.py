@@ -28,6 +28,7 @@ class FakeServer:
         self.date_field = b"Date: now\r\n"
         self.plain_tail = b"Date: now\r\n\r\n"
         self.cors_origins = frozenset(cors_origins)
+        self.leads_to_portal = True
         self.scheduler: Any = None  # answers that leave in one write need no turn
 
     def count(self, index: int, count: int = 1, /) -> None:

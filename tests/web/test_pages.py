@@ -7,7 +7,15 @@ import re
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
+from gateway.config.settings import Settings
+from gateway.database.patience import waiting_at_most
+from gateway.pages.look import Look
+from gateway.web.application import PATIENCE
+from gateway.web.pages import Pages, note_begun
+from gateway.web.problems import Problem, database_unavailable, overloaded, store_unavailable
 from tests.support.control_plane import Api
 
 PAGE = "/dashboard/first-visit"
@@ -86,6 +94,36 @@ async def test_a_refusal_is_a_page(api: Api) -> None:
     assert "<script>" not in body
     status, body, headers = await get(api, PAGE, "DELETE")
     assert (status, headers["Allow"]) == (405, "GET,HEAD")
+
+
+@pytest.mark.parametrize(
+    ("method", "problem", "begun", "commits", "says"),
+    [
+        ("GET", database_unavailable(), False, False, "Try again"),
+        ("POST", database_unavailable(), False, False, "Nothing was changed."),
+        ("POST", database_unavailable(), True, False, "Nothing was changed."),
+        ("POST", database_unavailable(), True, True, "Perhaps it was done"),
+        ("POST", store_unavailable("x"), False, False, "Nothing was changed."),
+        ("POST", store_unavailable("x"), True, False, "Perhaps it was done"),
+        ("POST", store_unavailable("x"), False, True, "Perhaps it was done"),
+        ("POST", overloaded(), False, False, "Nothing was changed."),
+        ("POST", Problem("not_found", "x"), True, False, "There is no such page"),
+    ],
+)
+async def test_a_refusal_says_what_became_of_what_was_sent(
+    method: str, problem: Problem, begun: bool, commits: bool, says: str
+) -> None:
+    pages = Pages(Look.of(Settings()), "en", "/my", None)
+    request = make_mocked_request(method, "/my/account")
+    if begun:
+        note_begun(request)
+    with waiting_at_most(30) as request[PATIENCE]:
+        request[PATIENCE].may_have_changed = commits
+    answer = pages.refuse(request, problem)
+    assert isinstance(answer, web.Response)
+    body = answer.text or ""
+    texts = ("Try again</a>", "Nothing was changed.", "Perhaps it was done", "There is no such page")
+    assert [text for text in texts if text in body] == [text for text in texts if text.startswith(says)]
 
 
 @pytest.mark.parametrize(

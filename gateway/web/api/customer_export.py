@@ -18,6 +18,7 @@ from gateway.database.tables import (
     INBOX,
     INBOX_REFERENCE,
     LINK,
+    NEWS,
     OUTBOX_MAIL,
     SEAT,
 )
@@ -46,6 +47,7 @@ PARTS: Final = {
     "seat": "seats",
     "link": "tokens",
     "outbox_mail": "mails",
+    "news": "news",
 }
 _AT_ONCE: Final = 500
 """Rows that are read together."""
@@ -67,6 +69,7 @@ async def export_document(
         "seats": await _seats(sql, ids, [each["email"] for each in addresses]),
         "tokens": await _links(sql, ids),
         "mails": await _mails(sql, customer.id),
+        "news": await _news(sql, customer.id),
         "liveTokens": [] if store is None else await _tokens(store, addresses),
         "facts": facts,
         "events": events,
@@ -107,6 +110,12 @@ async def _mails(sql: AsyncConnection, customer_id: str) -> list[dict[str, Any]]
         }
         for row in rows
     ]
+
+
+async def _news(sql: AsyncConnection, customer_id: str) -> list[dict[str, Any]]:
+    """Whether the customer was asked about mails of new versions, and has declined them."""
+    rows = await sql.execute(select(NEWS.c.declined).where(NEWS.c.customer_id == customer_id))
+    return [{"declinedAt": None if row.declined is None else format_time(row.declined)} for row in rows]
 
 
 async def _webhook_messages(

@@ -154,6 +154,8 @@ class ExportResponse(ResponseModel):
     entitlements: list[EntitlementDocument]
     seats: list[dict[str, Any]] = Field(description="Of the entitlements, and those given to the customer.")
     tokens: list[dict[str, Any]] = Field(description="The tokens made from the entitlements, by their ids.")
+    mails: list[dict[str, Any]] = Field(description="The mails to the customer, without what they say.")
+    news: list[dict[str, Any]] = Field(description="Whether the customer declined mails about new versions.")
     liveTokens: list[dict[str, Any]] = Field(description="Every live token for the customer's addresses.")
     facts: list[dict[str, Any]] = Field(description="What platforms told of the orders.")
     events: list[dict[str, Any]] = Field(description="The webhooks in which they did, as they came.")

@@ -70,9 +70,11 @@ async def report_downloads(request: web.Request, context: AdminContext) -> web.S
         }
     )
     await response.prepare(request)
+    has_body = request.method != "HEAD"  # aiohttp would send one after the head of an answer to HEAD, too
     try:
-        await response.write(lines([COLUMNS]))
-        while rows:
+        if has_body:
+            await response.write(lines([COLUMNS]))
+        while rows and has_body:
             await response.write(lines(map(_cells, rows)))
             left -= len(rows)
             full = len(rows) == PAGE

@@ -33,6 +33,7 @@ from gateway.web.pages import Pages, make_pages
 from gateway.web.sessions import DAY, Cookie, Sessions
 
 PREFIX: Final = "/dashboard"
+REFUSALS: Final = "dashboard/refusal.html"
 IDLE_DAYS: Final = 7
 LONGEST_DAYS: Final = 30
 """A session of a user ends sooner than a customer's: it may do more."""
@@ -56,7 +57,7 @@ SCREENS: Final[tuple[Screen, ...]] = (
 
 def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logger) -> web.Application:
     """Make the application. Raises ConfigurationError for a logo that cannot be used."""
-    pages = Pages(Look.of(settings), settings.language, PREFIX, settings.dashboard_url)
+    pages = Pages(Look.of(settings), settings.language, PREFIX, settings.dashboard_url, REFUSALS)
     secure = (settings.dashboard_url or "").startswith("https://")
     hashes, jobs = PasswordHashes(), Jobs(work.store.client)
     health = HealthReport(settings)

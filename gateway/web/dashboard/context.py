@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from gateway.errors import StoreUnavailable
 from gateway.store.key_names import notice_key
 from gateway.usage.csv_cells import lines
 from gateway.users.hashing import PasswordHashes
@@ -82,10 +84,7 @@ class DashboardContext:
         notice: Notice | None = None,
         **values: Any,
     ) -> web.Response:
-        """Answer with a page, for whoever is signed in. notice: one of this very answer.
-
-        Raises StoreUnavailable.
-        """
+        """Answer with a page, for whoever is signed in. notice: one of this very answer."""
         visitor = find_visitor(request)
         if visitor is not None and notice is None:
             notice = await self._take_notice(visitor.session.id)
@@ -106,7 +105,7 @@ class DashboardContext:
     async def go(
         self, request: web.Request, path: str, notice: str = "", kind: str = "good", **values: Any
     ) -> web.Response:
-        """Send the browser to a page that shows a notice. Raises StoreUnavailable.
+        """Send the browser to a page that shows a notice; without it while the store is away.
 
         notice: a text of the catalogue; values: for its %(names)s.
         """
@@ -114,7 +113,8 @@ class DashboardContext:
             text = self.say(request, notice, **values)
             content = json.dumps({"text": text[:MAX_NOTICE], "kind": kind})
             key = notice_key(visitor_of(request).session.id)
-            await self.work.store.client.call("SET", key, content, "EX", NOTICE_SECONDS)
+            with contextlib.suppress(StoreUnavailable):  # what was asked for is done: it must not look undone
+                await self.work.store.client.call("SET", key, content, "EX", NOTICE_SECONDS)
         return self.pages.redirect(path)
 
     def say(self, request: web.BaseRequest, text: str, **values: Any) -> str:
@@ -139,7 +139,10 @@ class DashboardContext:
         return query_of(changes)
 
     async def _take_notice(self, session: str) -> Notice | None:
-        found = await self.work.store.client.call("GETDEL", notice_key(session))
+        try:
+            found = await self.work.store.client.call("GETDEL", notice_key(session))
+        except StoreUnavailable:
+            return None
         if not found:
             return None
         content = json.loads(found)

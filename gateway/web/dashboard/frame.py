@@ -31,7 +31,7 @@ from gateway.web.cross_origin import SAFE
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.hosts import is_own_host
 from gateway.web.dashboard.visitors import Visitor, note_visitor, visitor_of
-from gateway.web.pages import Page
+from gateway.web.pages import Page, note_begun
 from gateway.web.problems import Problem
 
 __all__ = ("EVERYBODY", "OPEN", "OWNERS", "Screen", "change", "next_path", "show", "visitor_of")
@@ -63,6 +63,7 @@ class Screen(Page[DashboardContext]):
                 return await lead_in(request, context)
             if visitor.user.role not in self.roles:
                 raise Problem("forbidden", "Only an owner may do this.")
+            note_begun(request)
         response = await self.handler(request, context)
         if self.audit and response.status < 400 and CHANGED in request:
             await record_change(request, context.work.store.audit, self.audit)

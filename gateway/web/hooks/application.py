@@ -16,7 +16,7 @@ from aiohttp import web
 from gateway.connections.receiving import REFUSED, Receiver
 from gateway.platforms.interface import MAX_BODY, Message
 from gateway.tokens.repositories import Repositories
-from gateway.web.application import make_application
+from gateway.web.application import ANSWER_SECONDS, make_application
 from gateway.web.attempts import ClientAttempts
 from gateway.web.bodies import read_body
 from gateway.web.routes import Route
@@ -63,4 +63,6 @@ ROUTES: Final = (
 
 def make_hooks(context: HooksContext, logger: logging.Logger) -> web.Application:
     """Make the application. Its URLs begin with a slash; PREFIX goes before them."""
-    return make_application(ROUTES, context, logger, not_found="There is no such connection.")
+    return make_application(
+        ROUTES, context, logger, not_found="There is no such connection.", patience=ANSWER_SECONDS
+    )

@@ -1,4 +1,4 @@
-"""The account: the address, moving to another one, and the sessions.
+"""The account: the address, moving to another one, mails about new versions, and the sessions.
 
 To move, the customer types a code from the former mailbox and one from the new one, so that neither somebody
 who has found an open browser nor a typing error takes the purchases away. Who has lost the former mailbox
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gateway.database.types import now
 from gateway.errors import Declined
+from gateway.mail.news import read_choice
 from gateway.orders.customer_store import move_customer
 from gateway.orders.email_addresses import AddressError, normalise
 from gateway.orders.fact_store import lock_orders
@@ -41,6 +42,8 @@ async def show_account(
 ) -> web.StreamResponse:
     """The page of the account. said: what a form that came before has to say."""
     sessions = await context.sessions.list(visitor.session.subject)
+    async with context.work.database.reading() as sql:
+        _, gets_news = await read_choice(sql, visitor.holder.customer_id)
     shown = [(each, *browser_of(each.agent), each.id == visitor.session.id) for each in sessions]
     return context.pages.respond(
         request,
@@ -48,6 +51,7 @@ async def show_account(
         status,
         visitor=visitor,
         sessions=shown,
+        gets_news=gets_news,
         fault=said.get("fault", ""),
         email=said.get("email", ""),
     )

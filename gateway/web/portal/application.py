@@ -17,7 +17,7 @@ from gateway.storage.s3.bucket import make_bucket
 from gateway.web.api.context import AdminContext
 from gateway.web.forms import read_form
 from gateway.web.pages import LANGUAGE_COOKIE, Page, Pages, make_pages
-from gateway.web.portal import account, downloads, order_page, purchases, seats, sign_in
+from gateway.web.portal import account, downloads, news, order_page, purchases, seats, sign_in
 from gateway.web.portal.challenges import Challenges
 from gateway.web.portal.context import PortalContext
 from gateway.web.portal.errands import Errands
@@ -60,6 +60,9 @@ PAGES: Final = (
     Page("POST", "/account/address", account.ASK_TO_MOVE),
     Page("GET", "/account/move", account.SHOW_MOVE),
     Page("POST", "/account/move", account.MOVE_TO),
+    Page("POST", "/account/news", news.CHOOSE_NEWS),
+    Page("GET", f"{news.LINKS}{{secret}}", news.show_link),
+    Page("POST", f"{news.LINKS}{{secret}}", news.use_link),
     Page("POST", "/language", choose_language),
 )
 
@@ -67,7 +70,8 @@ PAGES: Final = (
 def make_portal(settings: Settings, work: AdminContext, logger: logging.Logger) -> web.Application:
     """Make the application. Raises ConfigurationError for a logo that cannot be used."""
     downloads_from = tuple(redirecting_origins(settings))
-    pages = Pages(Look.of(settings), settings.language, PREFIX, settings.public_url, downloads=downloads_from)
+    look, origin = Look.of(settings), settings.public_url
+    pages = Pages(look, settings.language, PREFIX, origin, downloads=downloads_from, unguarded=news.LINKS)
     is_secure = work.base_url.startswith("https://")
     client = work.store.client
     context = PortalContext(
@@ -77,6 +81,7 @@ def make_portal(settings: Settings, work: AdminContext, logger: logging.Logger) 
         Cookie("customer", secure=is_secure),
         Cookie("asked", secure=is_secure),
         Cookie("moving", secure=is_secure),
+        Cookie("wanted", secure=is_secure),
         Challenges(client),
         Quotas(client),
         Errands(),

@@ -18,6 +18,7 @@ class PortalContext:
     """work: the parts of the process, such as the database. sessions, cookie: of customers.
 
     asked: the cookie of a browser that has asked for a mail; moving: of one that moves to another address.
+    wanted: of one that asked for a page before it was signed in.
     proxies: who may say which client a request is from.
     """
 
@@ -27,6 +28,7 @@ class PortalContext:
     cookie: Cookie
     asked: Cookie
     moving: Cookie
+    wanted: Cookie
     challenges: Challenges
     quotas: Quotas
     errands: Errands

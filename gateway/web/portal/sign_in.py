@@ -39,6 +39,7 @@ from gateway.web.portal.quotas import (
     MAILS_OF_CLIENT,
 )
 from gateway.web.portal.visitors import begin_session, hash_of_address
+from gateway.web.portal.ways_back import lead_back
 from gateway.web.problems import Problem
 
 ALL: Final = "all"
@@ -66,6 +67,9 @@ async def ask_for_mail(request: web.Request, context: PortalContext) -> web.Stre
         address = normalise(typed)
     except AddressError:
         return show_sign_in(request, context, 422, fault="address", email=typed[:254])
+    # first: whoever waits for a mail must know that none will come, and has not asked in vain
+    async with context.work.database.reading() as sql:
+        await sql.execute(text("SELECT 1"))
     quotas = (
         (MAILS_OF_CLIENT, client_of(request, context)),
         (MAILS_OF_ADDRESS, address),
@@ -76,10 +80,6 @@ async def ask_for_mail(request: web.Request, context: PortalContext) -> web.Stre
     except Problem as problem:
         minutes = _minutes(problem)
         return show_sign_in(request, context, 429, fault="wait", email=address, wait=minutes)
-    async with (
-        context.work.database.reading() as sql
-    ):  # whoever waits for a mail must know that none will come
-        await sql.execute(text("SELECT 1"))
     asked, code = Asked(new_secret(), address), new_code()
     challenge = await context.challenges.start(SIGN_IN, hash_of_address(address), asked.secret, code)
     response = context.pages.redirect("/code")
@@ -164,7 +164,7 @@ async def type_code(request: web.Request, context: PortalContext) -> web.StreamR
     outcome = await context.challenges.attempt(SIGN_IN, subject, asked.secret, code)
     if outcome != "met" or customer is None:  # a customer may have been moved or erased meanwhile
         return _show_code(request, context, asked, 403, fault="gone" if outcome == "met" else outcome)
-    return await begin_session(request, context, context.pages.redirect("/"), customer, subject)
+    return await begin_session(request, context, lead_back(request, context), customer, subject)
 
 
 async def show_link(request: web.Request, context: PortalContext) -> web.StreamResponse:
@@ -196,7 +196,7 @@ async def use_link(request: web.Request, context: PortalContext) -> web.StreamRe
     link = await context.challenges.take_link(secret) if address is not None else None
     if link is None:
         return _show_link(request, context, None)
-    return await begin_session(request, context, context.pages.redirect("/"), link.customer, link.address)
+    return await begin_session(request, context, lead_back(request, context), link.customer, link.address)
 
 
 async def _address_of(context: PortalContext, link: Link | None) -> str | None:

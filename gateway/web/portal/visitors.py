@@ -14,8 +14,10 @@ from typing import Final
 from aiohttp import web
 
 from gateway.orders.purchases import Holder, find_holder
+from gateway.web.pages import note_begun
 from gateway.web.portal.codes import hash_of
 from gateway.web.portal.context import PortalContext
+from gateway.web.portal.ways_back import lead_to_sign_in
 from gateway.web.sessions import Session
 
 _ADDRESS_DIGITS: Final = 32
@@ -62,7 +64,8 @@ def signed_in(handler: Handler) -> Callable[[web.Request, PortalContext], Awaita
     async def handle(request: web.Request, context: PortalContext) -> web.StreamResponse:
         visitor = await find_visitor(request, context)
         if visitor is None:
-            return context.pages.redirect("/")
+            return lead_to_sign_in(request, context)
+        note_begun(request)
         return await handler(request, context, visitor)
 
     return handle

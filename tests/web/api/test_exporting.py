@@ -6,6 +6,7 @@ from sqlalchemy import Table, select
 
 from gateway.database.tables import CUSTOMER, METADATA, OUTBOX_MAIL, SEAT
 from gateway.database.webhook_tables import OUTBOX_WEBHOOK, WEBHOOK, WEBHOOK_EVENT
+from gateway.mail.news import choose
 from gateway.web.api.customer_export import PARTS
 from gateway.webhooks.outbox.announcements import customer_mark
 from tests.support.sales import Sales
@@ -40,6 +41,7 @@ async def test_each_part_has_what_its_tables_have(sales: Sales) -> None:
         mail = {"id": "0" * 26, "kind": "ready", "priority": 2, "state": "sent", "about": {}, "created": 5}
         mail |= {"customer_id": order["customer"]["id"], "recipient": "ann@example.com", "tried": 6}
         await sql.execute(OUTBOX_MAIL.insert().values(**mail))
+        await choose(sql, order["customer"]["id"], wanted=False, moment=7)
     await sales.ask("POST", f"/entitlements/{entitlement}/download-url", {"metadata": {"note": "a"}})
     await sales.api.store.tokens.create("drums", email="ANN@example.com", name="Ann")
     path = f"/customers/{order['customer']['id']}"
@@ -53,13 +55,14 @@ async def test_each_part_has_what_its_tables_have(sales: Sales) -> None:
     assert [(each["kind"], each["recipient"], each["state"]) for each in export["mails"]] == [
         ("ready", "ann@example.com", "sent")
     ]
+    assert [each["declinedAt"] for each in export["news"]] == ["1970-01-01T00:00:00.007Z"]
     assert sorted(str(each["metadata"]) for each in export["liveTokens"]) == ["{'note': 'a'}", "{}"]
     assert {each["kind"] for each in export["facts"]} == {"order", "lines", "paid"}
     assert "drums" in str(export["facts"])
     assert (await sales.ask("DELETE", path))[0] == 204
     _, export = await sales.ask("GET", f"{path}/export")
     assert "ann@" not in str(export).lower()
-    assert (export["addresses"], export["liveTokens"]) == ([], [])
+    assert (export["addresses"], export["liveTokens"], export["news"]) == ([], [], [])
 
 
 async def test_what_outgoing_webhooks_told_is_exported_and_erased(sales: Sales) -> None:

@@ -1,0 +1,221 @@
+"""What everything that the web process answers says while the database or Redis hangs or is gone.
+
+The table is `docs/outages.md`. Every row of the route tables of both applications is asked, signed in and
+not, in both languages; RUNS has those that need nothing of what is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.users import hashing
+from tests.support.databases import Databases
+from tests.support.outages import (
+    PATIENCE,
+    WORDS_FOR_SELLERS,
+    WORDS_OF_LIBRARIES,
+    Outage,
+    Reply,
+    Row,
+    hung,
+    run_outage,
+)
+from tests.support.ports import reserve_port
+from tests.support.postgres import PostgresServer
+from tests.support.store_server import StoreServer, run_store
+from tests.support.timing import lasts
+from tests.support.users import QUICK
+from tests.support.waiting import wait_until
+
+ONCE = {"guest": ("en",), "known": ("de",)}
+KNOWN = {"known": ("de",)}
+TWICE = {"guest": ("en", "de"), "known": ("de", "en")}
+ALWAYS = {
+    ("GET", "/dashboard"),
+    ("GET", "/dashboard/static/{asset}"),
+    ("GET", "/my"),
+    ("GET", "/my/code"),
+    ("POST", "/my/code"),
+    ("POST", "/my/language"),
+    ("GET", "/my/static/{asset}"),
+}
+"""Pages that need neither: they lead on, are files, or say that a code belongs to another browser."""
+RUNS = {
+    "store": ALWAYS,
+    "database": ALWAYS | {("GET", "/my/sign-in/{secret}"), ("POST", "/my/sign-in/{secret}")},
+}
+"""What somebody who is signed in can use while a part is away. A link of a mail that nobody knows is refused
+without the database."""
+CODES = {"store": "store_unavailable", "database": "database_unavailable"}
+UNCHANGED = {"en": "Nothing was changed.", "de": "Nichts wurde geändert."}
+PART = {"store": "Redis", "database": "Datenbank"}
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hashing, "PasswordHasher", lambda: QUICK)
+    monkeypatch.setattr(hashing, "NOBODYS", QUICK.hash("nobody's"))
+
+
+@pytest.fixture
+def own_store() -> Iterator[StoreServer]:
+    with run_store() as server:
+        yield server
+
+
+def check(reply: Reply, part: str) -> None:
+    """Assert that an answer is one of those of the table."""
+    assert reply.status < 500 or reply.status == 503, reply
+    assert not WORDS_OF_LIBRARIES.search(reply.text), reply
+    if reply.row.path == "/healthz":
+        assert reply.status == 200, reply
+    if reply.status != 503:
+        return
+    assert int(reply.headers["Retry-After"]) > 0, reply
+    assert reply.headers["Cache-Control"] == "no-store", reply
+    if reply.row.method == "HEAD":
+        assert reply.text == "", reply
+        return
+    if not reply.row.is_page:
+        assert reply.headers["Content-Type"] == "application/problem+json", reply
+        assert CODES[part] in reply.text, reply
+        return
+    assert f'<html lang="{reply.language}">' in reply.text, reply
+    assert '<header class="top">' in reply.text, reply
+    assert (UNCHANGED[reply.language] in reply.words) == (reply.row.method == "POST"), reply
+    if reply.row.path.startswith("/my"):
+        assert not WORDS_FOR_SELLERS.search(reply.words), reply
+    else:
+        assert "download-gateway check" in reply.words, reply
+        assert reply.language == "en" or PART[part] in reply.words, reply
+
+
+def check_walk(replies: list[Reply], part: str) -> None:
+    """Assert that nobody is let in whom nothing vouches for, and that what can run does."""
+    for reply in replies:
+        check(reply, part)
+    known = [each for each in replies if each.row.is_page and each.visitor == "known"]
+    ran = {(each.row.method, each.row.path) for each in known if each.status != 503}
+    assert {row for row in ran if row[0] != "HEAD"} == RUNS[part]
+    ready = [each for each in replies if each.row.path == "/readyz"]
+    assert {each.status for each in ready} == {503}
+
+
+async def check_back(outage: Outage) -> None:
+    """Assert that who was signed in still is, and that the pages are back."""
+    await outage.until_back()
+    for row in outage.rows:
+        if row.is_page and row.method == "GET":
+            reply = await outage.ask(row, "known")
+            assert reply.status < 500, reply
+            if row.path in ("/dashboard/", "/my/account", "/my/purchases/{purchase}"):
+                assert reply.status == 200, reply
+
+
+@asynccontextmanager
+async def running(
+    store: StoreServer, folder: Path, server: PostgresServer | None = None, **options: Any
+) -> AsyncIterator[Outage]:
+    databases = Databases(folder / "databases", server, "outage")
+    databases.folder.mkdir()
+    async with run_outage(store, databases, folder, **options) as outage:
+        yield outage
+
+
+def _lock(link: sqlite3.Connection) -> bool:
+    try:
+        link.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:  # the process itself writes at this moment
+        return False
+    return True
+
+
+@contextmanager
+def locked(outage: Outage) -> Iterator[None]:
+    """Another process holds SQLite's lock."""
+    path = outage.settings.database_url
+    assert path is not None
+    with closing(sqlite3.connect(path.removeprefix("sqlite:///"), isolation_level=None)) as link:
+        wait_until(lambda: _lock(link), "the lock is free", 30)
+        yield
+        link.execute("ROLLBACK")
+
+
+@pytest.mark.slow
+async def test_redis_hangs_is_gone_and_is_empty(own_store: StoreServer, tmp_path: Path) -> None:
+    async with running(own_store, tmp_path) as outage:
+        assert own_store.process is not None
+        with hung(own_store.process.pid):
+            check_walk(await outage.walk(20, ONCE), "store")
+        await check_back(outage)
+        own_store.stop()
+        check_walk(await outage.walk(8, TWICE), "store")
+        own_store.start()  # without what it had
+        await outage.until_back()
+        page = await outage.ask(Row("public", "GET", "/my/purchases/{purchase}"), "known")
+        assert (page.status, page.headers["Location"]) == (303, "/my/")
+        assert f"/purchases/{outage.names['purchase']}" in page.headers["Set-Cookie"]
+        page = await outage.ask(Row("private", "GET", "/dashboard/orders"), "known")
+        assert (page.status, page.headers["Location"]) == (303, "/dashboard/sign-in?next=%2Forders")
+
+
+@pytest.mark.slow
+async def test_postgresql_hangs_and_is_gone(
+    own_store: StoreServer, own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with running(own_store, tmp_path, own_postgres, redis_timeout=10.0) as outage:
+        assert own_postgres.process is not None
+        with hung(own_postgres.process.pid):
+            check_walk(await outage.walk(400, KNOWN), "database")
+        await outage.until_back()
+        own_postgres.stop()
+        check_walk(await outage.walk(8, ONCE), "database")
+        own_postgres.start()
+        await check_back(outage)
+
+
+@pytest.mark.slow
+async def test_sqlite_is_locked(own_store: StoreServer, tmp_path: Path) -> None:
+    async with running(own_store, tmp_path, redis_timeout=10.0) as outage:
+        with locked(outage):
+            check_walk(await outage.walk(400, KNOWN), "database")
+        await check_back(outage)
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+async def test_no_page_waits_for_longer_than_ten_seconds(
+    own_store: StoreServer, own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    page = Row("public", "GET", "/my/account")
+    async with running(own_store, tmp_path, own_postgres) as outage:
+        assert own_postgres.process is not None
+        assert own_store.process is not None
+        with hung(own_postgres.process.pid), lasts(most=10):
+            assert (await outage.ask(page, "known")).status == 503
+        with hung(own_store.process.pid), lasts(most=10):
+            assert (await outage.ask(page, "known")).status == 503
+
+
+@pytest.mark.slow
+async def test_a_mail_waits_while_the_mail_server_is_gone(own_store: StoreServer, tmp_path: Path) -> None:
+    with reserve_port() as port:
+        options: dict[str, Any] = {"mail_url": f"smtp://127.0.0.1:{port}", "mail_timeout": 1.0}
+        async with running(own_store, tmp_path, **options) as outage:
+            email = outage.portal.address()
+            await outage.portal.buy(email)
+            answer = await outage.ask(Row("public", "POST", "/my/sign-in"), data={"email": email})
+            assert (answer.status, answer.headers["Location"]) == (303, "/my/code")
+            mails = Row("private", "GET", "/dashboard/settings/mails")
+            async with asyncio.timeout(PATIENCE):
+                while email not in (page := await outage.ask(mails, "known")).words:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert page.status == 200
+            assert not WORDS_OF_LIBRARIES.search(page.text)
