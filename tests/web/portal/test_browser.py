@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from gateway.mail.news import make_secrets, read_choice
 from gateway.web.portal.application import PAGES as PORTAL_PAGES
 from gateway.web.portal.application import PREFIX
 from tests.support.browser import (
@@ -51,15 +50,6 @@ async def sign_in(portal: Portal, page: Page, email: str) -> None:
     await page.get_by_label("Code from the mail").fill((await portal.letter(email)).code)
     await page.get_by_role("button", name="Sign in").click()
     await page.get_by_role("heading", name="Your purchases").wait_for()
-
-
-async def news_link(portal: Portal, email: str) -> str:
-    """Where the link in the foot of a mail about a new version leads."""
-    customer = await portal.customer(email)
-    async with portal.database.writing() as sql:
-        await make_secrets(sql, [customer])
-        secret, _ = await read_choice(sql, customer)
-    return f"{PREFIX}/news/{secret}"
 
 
 @pytest.mark.parametrize(
@@ -126,10 +116,6 @@ async def test_a_buyer_goes_through_every_page(
         await page.get_by_role("button", name="Abmelden").click()
         await page.get_by_label("E-Mail-Adresse").wait_for()
         await look("german")
-        await page.goto(await news_link(portal, email))
-        await look("news")
-        await page.locator(".actions button").click()
-        await look("no-more-news")
         await page.goto("/my/nowhere")
         await look("refusal")
     assert looked_at == PAGES
