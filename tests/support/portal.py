@@ -19,6 +19,7 @@ from sqlalchemy import select
 from gateway.catalogue.catalogue import Catalogue
 from gateway.database.engine import Database
 from gateway.database.tables import ENTITLEMENT
+from gateway.mail.news import make_secrets, read_choice
 from gateway.manifest import Manifest, ManifestFile
 from gateway.orders.applying import tell
 from gateway.orders.customer_store import find_customer
@@ -165,6 +166,14 @@ class Portal:
             customer = await find_customer(sql, email)
         assert customer is not None
         return customer
+
+    async def link_of_news(self, email: str) -> str:
+        """The path of the link in the foot of mails about new versions."""
+        customer = await self.customer(email)
+        async with self.database.writing() as sql:
+            await make_secrets(sql, [customer])
+            secret, _ = await read_choice(sql, customer)
+        return f"/my/news/{secret}"
 
     async def purchases(self, email: str) -> list[str]:
         """The ids of an address's entitlements, by product."""

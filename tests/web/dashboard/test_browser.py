@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Page, expect
 
 from gateway.config.settings import Settings
+from gateway.usage.running import Running, RunningNow
+from gateway.users.links import make_setup_link
+from gateway.web.dashboard import live
+from gateway.web.dashboard.application import SCREENS
 from tests.support.browser import (
     DESKTOP,
     NARROW,
     PHONE,
     Screen,
     check_page,
+    check_width,
+    find_violations,
     open_browser,
     open_page,
     tab_through,
     take_picture,
 )
 from tests.support.control_plane import Api
-from tests.support.dashboard import PREFIX, Visitor
-from tests.support.dashboard_data import OrdinaryDay, make_ordinary_day
+from tests.support.dashboard import PREFIX, Visitor, open_database_of, open_visitor
+from tests.support.dashboard import sign_in as sign_in_by_form
+from tests.support.dashboard_data import GIB, make_ordinary_day, record_shared_link
 from tests.support.users import PASSWORD
+from tests.support.webhooks import SECRETS, fixture, signature
 
 pytestmark = pytest.mark.slow
 
@@ -30,24 +41,62 @@ MOST_BYTES = 60_000
 """Of one page: what a slow phone takes in a second."""
 
 
-def paths_of(day: OrdinaryDay) -> dict[str, str]:
-    """Every page that shows something."""
+PAGES = tuple(
+    screen.path for screen in SCREENS if screen.method == "GET" and not screen.path.endswith(".csv")
+)
+"""Every page that the dashboard has. One that is added is opened below, or its names are missing there."""
+BEFORE_SIGN_IN = ("/first-visit", "/join", "/sign-in")
+
+
+async def make_everything(api: Api, settings: Settings) -> dict[str, str]:
+    """Fill the dashboard. Returns what stands for the names in the paths of PAGES."""
+    day = await make_ordinary_day(api, settings)
+    await record_shared_link(settings)
+    body = {"kind": "woocommerce", "name": "Sample shop", "secrets": [SECRETS["woocommerce"]]}
+    status, answer, _ = await api.ask("POST", "/api/connections", body)
+    assert status == 201, answer
+    connection = answer["connection"]
+    order = json.dumps(fixture("woocommerce", "order_updated")).encode()
+    fields = signature("woocommerce", order, SECRETS["woocommerce"], int(time.time()))
+    hook = f"{api.url}/hooks/{connection['url'].partition('/hooks/')[2]}"
+    async with api.session.post(hook, data=order, headers=fields) as response:
+        assert response.status == 200
+    _, answer, _ = await api.ask("GET", f"/api/connections/{connection['id']}/events")
+    event = answer["events"][0]["id"]
+    body = {"url": "https://hooks.example/here"}
+    status, answer, _ = await api.ask("POST", "/api/webhooks", body)
+    assert status == 201, answer
+    async with open_visitor(api.url) as visitor:
+        await sign_in_by_form(visitor)
+        fields = {"storage": "main", "folder": "", "key": "a.bin", "version": "3.0.0"}
+        published = await visitor.post("/products/drums/publish", **fields)
+        assert published.status == 303, published.text
     return {
-        "home": "/",
-        "products": "/products",
-        "product-new": "/new-product",
-        "product": "/products/drums",
-        "token-new": "/products/drums/token",
-        "publish": "/products/drums/publish",
-        "tokens": "/tokens",
-        "token": f"/tokens/{day.token}",
-        "orders": "/orders",
-        "order": f"/orders/{day.order}",
-        "customers": "/customers",
-        "customer": f"/customers/{day.customer}",
-        "customer-erase": f"/customers/{day.customer}/erase",
-        "usage": "/usage",
+        "product": "drums",
+        "token": day.token,
+        "order": day.order,
+        "customer": day.customer,
+        "job": published.location.rpartition("/")[2],
+        "kind": "stripe",
+        "connection": connection["id"],
+        "event": event,
+        "webhook": answer["webhook"]["id"],
     }
+
+
+async def say_what_runs(_client: object) -> RunningNow:
+    """As workers would."""
+    rows = [
+        Running(f"{number:032x}", "drums", "1.0.0", "Epic Drums.zip", 3 * GIB, GIB // number, 9.5, "Firefox")
+        for number in range(1, 6)
+    ]
+    return RunningNow(7, rows, 2)
+
+
+async def check_light(page: Page) -> None:
+    """As `check_page`, without the other colours: they are those of the desktop."""
+    assert await find_violations(page) == [], page.url
+    await check_width(page)
 
 
 async def sign_in(page: Page) -> None:
@@ -64,19 +113,42 @@ async def sign_in(page: Page) -> None:
     ids=["desktop", "phone", "narrow", "scriptless"],
 )
 async def test_every_page_can_be_used(
-    api: Api, owner: Visitor, settings: Settings, screen: Screen, scripts: bool
+    api: Api, settings: Settings, screen: Screen, scripts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(settings.storage["main"].root, Path)  # type: ignore[union-attr]
-    day = await make_ordinary_day(api, settings)
+    monkeypatch.setattr(live, "ask_what_runs", say_what_runs)
+    check = {DESKTOP: check_page, PHONE: check_light, NARROW: check_width}[screen]
+    async with open_database_of(settings) as database:
+        link = await make_setup_link(database)
     async with open_browser() as browser, open_page(browser, api.url, screen, scripts=scripts) as page:
-        await sign_in(page)
-        for name, path in paths_of(day).items():
-            answer = await page.goto(PREFIX + path)
+
+        async def look(path: str, picture: str, query: str = "") -> None:
+            answer = await page.goto(f"{PREFIX}{path}{query}")
             assert answer is not None
-            assert answer.status == 200, path
+            assert (answer.status, urlsplit(page.url).path) == (200, PREFIX + path)
             assert len(await answer.body()) < MOST_BYTES, path
+            name = (
+                picture.translate({ord(sign): None for sign in "{}"}).strip("/").replace("/", "-") or "home"
+            )
             await take_picture(page, f"{name}-{screen.name}{'' if scripts else '-scriptless'}")
-            await check_page(page)
+            await check(page)
+
+        await look("/first-visit", "first-visit")
+        await look("/join", "join", f"?link={link}")
+        await page.get_by_label("User name").fill("maria")
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Create the user").click()
+        await page.get_by_role("button", name="Sign out", exact=True).click()
+        await look("/sign-in", "sign-in")
+        await sign_in(page)
+        names = await make_everything(api, settings)
+        for path in PAGES:
+            if path not in BEFORE_SIGN_IN:
+                await look(path.format_map(names), path)
+        answer = await page.goto(f"{PREFIX}/products/none")
+        assert answer is not None
+        assert answer.status == 404
+        await take_picture(page, f"refusal-{screen.name}")
+        await check(page)
 
 
 async def test_a_seller_gets_from_a_product_to_a_link_by_keyboard_alone(
@@ -125,6 +197,13 @@ async def test_a_seller_gets_from_a_product_to_a_link_by_keyboard_alone(
         copied = await page.evaluate("navigator.clipboard.readText()")
         assert copied == await link.input_value()
         assert copied.endswith("/kick.wav")
+        await expect(page.get_by_role("button", name="Copy", exact=True)).to_be_visible()
+        refuse = "() => { navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed')); }"
+        await page.evaluate(refuse)
+        await page.keyboard.press("Enter")
+        marked = "(({value, selectionStart, selectionEnd}) => value.slice(selectionStart, selectionEnd))"
+        await page.wait_for_function(f"{marked}(document.querySelector('.copy input')) !== ''")
+        assert await page.evaluate(f"{marked}(document.querySelector('.copy input'))") == copied
         assert "Generate another one" in await tab_through(page)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.mail.news import make_secrets, read_choice
+from gateway.mail.news import read_choice
 from tests.support.portal import Portal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -14,11 +14,8 @@ FORM = "application/x-www-form-urlencoded"
 
 async def link_of(portal: Portal, email: str) -> tuple[str, str]:
     """The customer of an address, and the path of the link in the mails."""
-    customer = await portal.customer(email)
-    async with portal.database.writing() as sql:
-        await make_secrets(sql, [customer])
-        secret, _ = await read_choice(sql, customer)
-    return customer, f"/news/{secret}"
+    link = await portal.link_of_news(email)
+    return await portal.customer(email), link.removeprefix("/my")
 
 
 async def wants_news(portal: Portal, customer: str) -> bool:
