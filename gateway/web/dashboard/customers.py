@@ -25,7 +25,7 @@ from gateway.web.times import format_time
 
 SHOWN: Final = 20
 """Rows of each table of a customer's page, the latest ones. The export has all."""
-RIGHTS_SHOWN: Final = 20
+RIGHTS_SHOWN: Final = 15
 """Of most customers that is all of them. Each takes 1,200 bytes of the page."""
 RIGHTS_READ: Final = 200
 """The latest ones, whose downloads are looked for."""
