@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvloop
+from coverage import Coverage
 
 from gateway.database.engine import Database
 from gateway.tokens.repositories import Repositories
@@ -242,6 +243,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Called by pytest-xdist in the main process, once for each worker."""
     node.workerinput["shared"] = node.config.stash[SHARED]
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures of the session have ended
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist writes what it has covered before it says that it has finished.
+
+    Afterwards it has 10 seconds to end and is killed then, and what it covered would be lost with it.
+    """
+    measured = Coverage.current()
+    if hasattr(session.config, "workerinput") and measured is not None:
+        measured.stop()
+        measured.save()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
