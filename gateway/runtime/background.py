@@ -106,13 +106,17 @@ async def repeat(
 
     work: returns whether there may be more to do at once. faults: errors after which it is tried again; the
     first of several in a row is logged with `message`, which has a place for it.
+
+    A cancellation may get lost in the work: `asyncio.wait_for` of Python 3.11, which libraries use, forgets
+    one that comes in the turn in which it ends. So it is looked for after each time.
     """
+    task = asyncio.current_task()
     failing = False
     while True:
         wakes.clear()
         pause = LOOK_SECONDS
         try:
-            while await work():
+            while await work() and not (task is not None and task.cancelling()):
                 pass
             failing = False
         except faults as error:
@@ -120,6 +124,8 @@ async def repeat(
                 log.warning(message, error)
             failing = True
             pause = RETRY_SECONDS
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await wakes.wait()

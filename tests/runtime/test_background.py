@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 import pytest
 
 from gateway.runtime import background
-from gateway.runtime.background import finished_before_stop, running
+from gateway.runtime.background import finished_before_stop, repeat, running
 
 
 class Work:
@@ -101,3 +102,28 @@ async def test_others_know_nothing_of_it() -> None:
     work.may_go_on.set()
     await work.do()
     assert work.finished == 1
+
+
+@pytest.mark.parametrize("has_more", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_cancellation_that_the_work_has_swallowed_ends_it_all_the_same(
+    *, has_more: bool, fails: bool
+) -> None:
+    begun = asyncio.Event()
+
+    async def swallow() -> bool:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        if fails:
+            raise ValueError
+        return has_more
+
+    async def repeat_beside_others() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(
+                repeat(swallow, asyncio.Event(), (ValueError,), logging.getLogger("test"), "%s")
+            )
+
+    async with asyncio.timeout(20), running(repeat_beside_others()):
+        await begun.wait()
