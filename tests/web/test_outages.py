@@ -48,7 +48,7 @@ ALWAYS = {
 }
 """Pages that need neither: they lead on, are files, or say that a code belongs to another browser."""
 RUNS = {
-    "store": ALWAYS | {("GET", "/my/news/{secret}"), ("POST", "/my/news/{secret}")},
+    "store": ALWAYS,
     "database": ALWAYS | {("GET", "/my/sign-in/{secret}"), ("POST", "/my/sign-in/{secret}")},
 }
 """What somebody who is signed in can use while a part is away. A link of a mail that nobody knows is refused
