@@ -234,7 +234,7 @@ def finish(customer: Customer, plane: Plane, link: Link) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.alone  # a worker that other programs keep from running for seconds loses its leases, as a frozen one
+@pytest.mark.alone  # a worker that other programs keep from running loses its leases, as a frozen one
 def test_limits_and_usage_hold_while_everything_is_killed_and_frozen(
     plane: Plane, store: StoreServer, books: Books
 ) -> None:
