@@ -158,11 +158,11 @@ class Database:
     @contextlib.asynccontextmanager
     async def _transaction(self, begin: str) -> AsyncIterator[AsyncConnection]:
         patience = find_patience()
-        limited = patience is not None and not self.location.is_sqlite
+        deadline = None if patience is None or self.location.is_sqlite else patience.deadline
         async with finished_before_stop():
             with self.translating():
                 async with (
-                    asyncio.timeout_at(patience.deadline if limited and patience is not None else None),
+                    asyncio.timeout_at(deadline),
                     contextlib.AsyncExitStack() as stack,
                 ):
                     connection = await self._begin(stack, begin)
