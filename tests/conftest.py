@@ -120,6 +120,15 @@ async def database(databases: Databases) -> AsyncIterator[Database]:
     await databases.remove(location)
 
 
+@pytest.fixture
+async def empty_database(databases: Databases) -> AsyncIterator[Database]:
+    """A new database without tables. A test that uses it runs once on each engine."""
+    location = await databases.make(empty=True)
+    async with Database.of(location) as made:
+        yield made
+    await databases.remove(location)
+
+
 @pytest.fixture(scope="session")
 def plane(request: pytest.FixtureRequest, planes: Callable[..., Plane]) -> Plane:
     """One worker with the default settings, for tests that do not change it; its files are on a backend."""

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -62,15 +61,6 @@ asyncio.run(main())
 
 
 @pytest.fixture
-async def empty(databases: Databases) -> AsyncIterator[Database]:
-    """A database without tables."""
-    location = await databases.make(empty=True)
-    async with Database.of(location) as database:
-        yield database
-    await databases.remove(location)
-
-
-@pytest.fixture
 def longer_chain(tmp_path: Path) -> Path:
     """The chain of a later version of the program."""
     chain = tmp_path / "100 % later"
@@ -90,16 +80,16 @@ async def tables(database: Database) -> set[str]:
         return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
 
 
-async def test_the_chain_makes_the_tables_that_the_code_has(empty: Database) -> None:
+async def test_the_chain_makes_the_tables_that_the_code_has(empty_database: Database) -> None:
     def differences(connection: Connection) -> list[object]:
         options = {"compare_type": True, "compare_server_default": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
 
-    assert await migrate(empty) == STEPS
-    async with empty.reading() as connection:
+    assert await migrate(empty_database) == STEPS
+    async with empty_database.reading() as connection:
         assert await connection.run_sync(differences) == []
-    assert await migrate(empty) == ()
-    state = await read_state(empty)
+    assert await migrate(empty_database) == ()
+    state = await read_state(empty_database)
     assert (state.current, state.pending, state.is_known) == (STEPS[-1], (), True)
 
 
@@ -115,10 +105,10 @@ def test_the_web_process_does_not_import_alembic_until_a_step_is_missing() -> No
 
 
 @pytest.mark.slow
-async def test_several_processes_that_start_together_migrate_once(empty: Database) -> None:
-    started = [start(empty, CHAIN) for _ in range(3)]
+async def test_several_processes_that_start_together_migrate_once(empty_database: Database) -> None:
+    started = [start(empty_database, CHAIN) for _ in range(3)]
     assert [process.wait() for process in started] == [0, 0, 0]
-    assert (await read_state(empty)).pending == ()
+    assert (await read_state(empty_database)).pending == ()
 
 
 async def test_a_migration_that_is_killed_leaves_nothing_and_is_made_by_the_next_start(
@@ -144,13 +134,13 @@ async def test_a_migration_that_is_killed_leaves_nothing_and_is_made_by_the_next
 
 @pytest.mark.slow
 async def test_a_first_migration_that_is_killed_leaves_an_empty_database(
-    empty: Database, longer_chain: Path
+    empty_database: Database, longer_chain: Path
 ) -> None:
-    killed = start(empty, longer_chain, KILL_IN_THE_MIDDLE="1")
+    killed = start(empty_database, longer_chain, KILL_IN_THE_MIDDLE="1")
     assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
-    assert await tables(empty) == set()
-    await prepare(empty)
-    assert (await read_state(empty)).current == STEPS[-1]
+    assert await tables(empty_database) == set()
+    await prepare(empty_database)
+    assert (await read_state(empty_database)).current == STEPS[-1]
 
 
 async def test_a_newer_database_is_refused_in_one_line(database: Database, longer_chain: Path) -> None:

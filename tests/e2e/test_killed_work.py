@@ -10,7 +10,6 @@ import asyncio
 import shutil
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,9 @@ def faults(tmp_path: Path) -> Faults:
 
 
 @pytest.fixture
-async def database(databases: Databases) -> AsyncIterator[Database]:
-    """A database of an older version of the program, with orders."""
-    location = await databases.make(empty=True)
-    async with Database.of(location) as made:
-        yield made
-    await databases.remove(location)
+def database(empty_database: Database) -> Database:
+    """A database without tables: a test makes those of an older version, or the newest."""
+    return empty_database
 
 
 @pytest.fixture
