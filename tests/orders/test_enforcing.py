@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 import pytest
@@ -22,11 +21,13 @@ from gateway.orders.minting import Terms, choose_version, mint_from_entitlement
 from gateway.orders.order_writer import Source
 from gateway.orders.states import DisputeState
 from gateway.products.repository import Product
+from gateway.runtime.background import running
 from gateway.secrets import token_id
 from gateway.tokens.records import MintedToken
 from gateway.tokens.repositories import Repositories
 from tests.support.control_plane import manifest
 from tests.support.facts import PAYMENT, line, snapshot
+from tests.support.timing import patience
 
 WORD = Source("zapier")
 DRUMS = line("7", "product:drums")
@@ -96,15 +97,9 @@ async def test_what_a_crash_left_undone_is_done_at_the_next_start(
 ) -> None:
     minted = await mint(database, repos, entitlement)
     await tell(database, WORD, [RefundSnapshot(PAYMENT, 4000, whole=True)])
-    task = asyncio.create_task(enforcer.run())
-    for _ in range(100):
-        if not await is_live(repos, minted):
-            break
-        await asyncio.sleep(0.05)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    assert not await is_live(repos, minted)
+    async with running(enforcer.run()), asyncio.timeout(patience(5)):
+        while await is_live(repos, minted):
+            await asyncio.sleep(0.05)
 
 
 async def test_a_token_that_the_enforcer_could_not_see_is_told_to_nobody(

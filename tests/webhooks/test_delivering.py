@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from gateway.database.errors import DatabaseError
 from gateway.database.types import now
 from gateway.database.webhook_tables import OUTBOX_WEBHOOK, WEBHOOK, WEBHOOK_EVENT
+from gateway.runtime.background import running
 from gateway.webhooks import delivering
 from gateway.webhooks.delivering import LEASE_SECONDS, SLOTS, Deliverer
 from gateway.webhooks.outcomes import DISABLE_AFTER, DISABLE_FAILURES, PAUSES
@@ -234,11 +235,9 @@ async def test_a_stop_writes_what_was_sent_and_leaves_the_rest(outbox: Outbox, r
     receiver.answers["/slow"] = "slow"
     await outbox.announce()
     deliverer = Deliverer(outbox.database, outbox.endpoints, Sender(allow_loopback=True), outbox.counters)
-    working = asyncio.create_task(deliverer.run())
-    await until(lambda: len(receiver.received) == 2, 30)
-    await until(lambda: bool(outbox.counted()), 30)
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    async with running(deliverer.run()):
+        await until(lambda: len(receiver.received) == 2, 30)
+        await until(lambda: bool(outbox.counted()), 30)
     assert await outbox.states(quick) == [("delivered", 1)]
     assert await outbox.states(slow) == [("waiting", 1)]
     receiver.let_go.set()
