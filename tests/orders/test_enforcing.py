@@ -98,7 +98,7 @@ async def test_what_a_crash_left_undone_is_done_at_the_next_start(
     minted = await mint(database, repos, entitlement)
     await tell(database, WORD, [RefundSnapshot(PAYMENT, 4000, whole=True)])
     async with running(enforcer.run()), asyncio.timeout(patience(5)):
-        while await is_live(repos, minted):
+        while await is_live(repos, minted):  # noqa: ASYNC110 - nothing announces what is waited for
             await asyncio.sleep(0.05)
 
 
