@@ -193,6 +193,9 @@ def _add_flood(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=_seconds, default=15.0, help="of each part (default: 15)")
     parser.add_argument("--workers", type=_count, default=2, help="of the gateway (default: 2)")
     parser.add_argument("--connections", type=_count, default=64, help="of the flood (default: 64)")
+    parser.add_argument(
+        "--direct", action="store_true", help="the flood's one address is connected without a front proxy"
+    )
     parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.set_defaults(run=run_flood)
@@ -296,6 +299,8 @@ def run_flood(options: argparse.Namespace) -> int:
     for rate in (options.rate, options.honest_rate):
         if not 0 < rate <= MAX_RATE:
             raise BenchError(f"a rate must be more than 0 and at most {MAX_RATE:g}")
+    if options.direct and options.addresses != 1:
+        raise BenchError("a flood with --direct comes from one address: leave --addresses out")
     plan = flood.FloodPlan(
         options.rate,
         options.addresses,
@@ -303,6 +308,7 @@ def run_flood(options: argparse.Namespace) -> int:
         options.seconds,
         options.workers,
         options.connections,
+        options.direct,
         options.scratch,
     )
     report = flood.measure(plan, print_progress)

@@ -1,8 +1,9 @@
 """What a flood of unknown tokens does to honest clients, to Redis and to the memory of the workers.
 
 The gateway runs as users start it, behind a front proxy that names its clients: so one machine can be one
-address, or thousands of them. Honest clients download a small file at a fixed rate, first alone and then
-beside the flood. Both loads are open loops: they send at their rate, whatever the server does.
+address, or thousands of them. A direct flood comes from one address past that proxy. Honest clients download
+a small file at a fixed rate, first alone and then beside the flood. Both loads are open loops: they send at
+their rate, whatever the server does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from gateway.secrets import new_token
 
 HEAD_SECONDS: Final = 2.0
 """How much earlier the flood begins: by then one address is over the line."""
+DIRECT_ADDRESS: Final = "127.0.0.2"
+"""Where a direct flood comes from: an address of this machine that the gateway trusts as little as any."""
 HONEST_CLIENTS: Final = 100
 UNKNOWN_TOKENS: Final = 50_000
 """Different tokens of the flood; each comes back after some seconds."""
@@ -37,7 +40,10 @@ UNKNOWN_TOKENS: Final = 50_000
 
 @dataclass(frozen=True)
 class FloodPlan:
-    """rate: unknown tokens a second. addresses: from so many. honest_rate: requests a second beside them."""
+    """rate: unknown tokens a second. addresses: from so many. honest_rate: requests a second beside them.
+
+    direct: the flood's one address is connected to the gateway itself.
+    """
 
     rate: float = 10_000.0
     addresses: int = 1
@@ -45,6 +51,7 @@ class FloodPlan:
     seconds: float = 15.0
     workers: int = 2
     connections: int = 64
+    direct: bool = False
     scratch: Path | None = None
 
 
@@ -92,16 +99,23 @@ def measure(plan: FloodPlan, report: Callable[[str], None]) -> FloodReport:
             for number, token in enumerate(testbed.tokens(SMALL))
         ]
         flood = testbed.folder / "flood"
-        write_requests(
-            flood,
-            [request(new_token(), address(number % plan.addresses)) for number in range(UNKNOWN_TOKENS)],
-        )
+        clients = [
+            "" if plan.direct else address(number % plan.addresses) for number in range(UNKNOWN_TOKENS)
+        ]
+        write_requests(flood, [request(new_token(), client) for client in clients])
         report(f"{plan.honest_rate:g}/s honest requests alone, for {plan.seconds:g} s")
         _run(plan, testbed, server, honest, found.alone)
         report(f"beside {plan.rate:g}/s unknown tokens of {plan.addresses:,} addresses")
         seconds = plan.seconds + HEAD_SECONDS
         with generator(
-            testbed, "open-loop", server, flood, rate=plan.rate, connections=plan.connections, seconds=seconds
+            testbed,
+            "open-loop",
+            server,
+            flood,
+            rate=plan.rate,
+            connections=plan.connections,
+            seconds=seconds,
+            source=DIRECT_ADDRESS if plan.direct else None,
         ) as attack:
             time.sleep(HEAD_SECONDS)
             _run(plan, testbed, server, honest, found.beside)
@@ -110,9 +124,9 @@ def measure(plan: FloodPlan, report: Callable[[str], None]) -> FloodReport:
 
 
 def request(token: str, client: str) -> bytes:
-    """A request for a download, as a front proxy passes it on."""
-    head = f"GET /download?token={token} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\n\r\n"
-    return head.encode()
+    """A request for a download, as a front proxy passes it on for a client; "": as clients send it."""
+    head = f"GET /download?token={token} HTTP/1.1\r\nHost: localhost\r\n"
+    return (head + (f"X-Forwarded-For: {client}\r\n\r\n" if client else "\r\n")).encode()
 
 
 def address(number: int) -> str:
@@ -147,7 +161,8 @@ def _commands(testbed: Testbed) -> int:
 def show(report: FloodReport, console: Console) -> None:
     """Print a report."""
     plan = report.plan
-    title = f"{plan.rate:g}/s unknown tokens of {plan.addresses:,} addresses, {plan.workers} workers"
+    way = "connected directly" if plan.direct else "behind a front proxy"
+    title = f"{plan.rate:g}/s unknown tokens of {plan.addresses:,} addresses {way}, {plan.workers} workers"
     table = Table("", "alone", "beside the flood", title=title)
     phases = (report.alone, report.beside)
     for name in ("p50_ms", "p99_ms"):

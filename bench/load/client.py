@@ -19,11 +19,12 @@ BODILESS = frozenset((204, 304))
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the requests go. tls: how to speak TLS, if at all."""
+    """Where the requests go. tls: how to speak TLS, if at all. source: the client's own address."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    source: str | None = None
 
 
 class ConnectionOwner(Protocol):

@@ -59,6 +59,7 @@ class LoadLoop:
             self.endpoint.port,
             ssl=self.endpoint.tls,
             server_hostname=self.endpoint.host if self.endpoint.tls else None,
+            local_addr=(self.endpoint.source, 0) if self.endpoint.source else None,
         )
         self._open_connections.add(connection)
 

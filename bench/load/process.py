@@ -37,7 +37,8 @@ def _requests(job: dict[str, Any]) -> list[bytes]:
 
 
 def _endpoint(job: dict[str, Any]) -> Endpoint:
-    return Endpoint(job["host"], job["port"], unverified_tls() if job.get("tls") else None)
+    tls = unverified_tls() if job.get("tls") else None
+    return Endpoint(job["host"], job["port"], tls, job.get("source"))
 
 
 def run_on_uvloop(load: Callable[[], Awaitable[Tally]]) -> Tally:

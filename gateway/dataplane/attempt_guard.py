@@ -3,6 +3,9 @@
 A refused attempt is an answer `token_invalid`. It is counted for the client's address, or for its /64: behind
 trusted proxies for the client that they name, and for nobody where they name none, because that would shut
 out everybody behind the proxy. What counting means is told in runtime/attempts.py.
+
+A client over the line that is connected directly is throttled, too: see throttling.py. The connection of a
+trusted proxy is not, because other clients share it.
 """
 
 from __future__ import annotations
@@ -45,6 +48,11 @@ class AttemptGuard:
     def note_refused(self, exchange: Exchange) -> int:
         """Count an attempt that is to be refused. Returns the seconds to wait, or 0 below the line."""
         return self._attempts.note_refused(self.client_group(exchange), exchange.token_id)
+
+    def throttle(self, exchange: Exchange) -> None:
+        """Throttle the connection of a client over the line, unless it is a trusted proxy's."""
+        if not self._proxies.trusts(exchange.connection.peer):
+            exchange.connection.throttled = True
 
     def judge(self, exchange: Exchange, refusal: Refusal) -> Refusal:
         """The refusal to answer with: attempts over the line get TOO_MANY_ATTEMPTS."""

@@ -23,12 +23,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 from typing import Any, Final, cast
 
 from gateway.dataplane.connection_server import ConnectionServer
 from gateway.dataplane.connection_state import TIMEOUTS, WAITING_FOR_A_REQUEST, Event, State, after
-from gateway.dataplane.delivery.client_socket import ClientSocket
+from gateway.dataplane.delivery.client_socket import RESET, ClientSocket
 from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.dataplane.timeouts import Timeout, Watch
 from gateway.errors import OVERLOADED, Refusal, Refused
@@ -43,8 +42,6 @@ HEAD_TIMEOUT: Final = (408, "head_timeout")
 """How a head that did not come in time is logged. Its client gets no answer, because it is not listening."""
 MAX_BODY_BYTES: Final = 1024 * 1024
 """A request body of up to this size is read and dropped, so that the next request can be read."""
-RESET: Final = struct.pack("ii", 1, 0)
-"""The socket option SO_LINGER, on, with 0 seconds: closing then resets the connection (socket(7))."""
 MAX_REFUSING: Final = 32
 """How many refused connections may wait for their end at once. More are closed without an answer."""
 
@@ -52,6 +49,7 @@ _AFTER_HEAD_PART: Final = after(Event.HEAD_PART)
 _AFTER_BODY_AWAITED: Final = after(Event.BODY_AWAITED)
 _AFTER_REQUEST: Final = after(Event.REQUEST)
 _AFTER_ANSWERED: Final = after(Event.ANSWERED)
+_AFTER_THROTTLE: Final = after(Event.THROTTLE)
 _AFTER_CLIENT_EOF: Final = after(Event.CLIENT_EOF)
 _AFTER_CLOSE: Final = after(Event.CLOSE)
 _AFTER_LOST: Final = after(Event.LOST)
@@ -66,8 +64,8 @@ class ClientConnection(asyncio.Protocol):
 
     exchange: the request being answered, or whose body arrives. peer: the client's address
     (runtime/peers.py); a connection without one is ended unread. sender: the delivery under way, when it does
-    not go through the transport alone
-    (delivery/sender.py).
+    not go through the transport alone (delivery/sender.py). throttled: whether nothing is read for a moment
+    after the answer under way.
     """
 
     __slots__ = (
@@ -85,6 +83,7 @@ class ClientConnection(asyncio.Protocol):
         "sender",
         "server",
         "state",
+        "throttled",
         "transport",
     )
 
@@ -96,6 +95,7 @@ class ClientConnection(asyncio.Protocol):
         self.client_socket: ClientSocket | None = None
         self.peer: Any = None
         self.sender: Any = None
+        self.throttled = False
         self._loop = loop
         self._pending = b""  # a part of a head, or what arrived during an answer and is read after it
         self._body: Body | None = None  # of the exchange, while it arrives
@@ -291,8 +291,17 @@ class ClientConnection(asyncio.Protocol):
         if state is _IDLE:
             if not exchange.keep_alive or self.server.draining:
                 self.close_gracefully()
+            elif self.throttled:
+                self.throttled = False
+                self.state = _AFTER_THROTTLE[state]
+                self.server.throttle.hold(self)
             elif self._pending or self._client_ended:
                 self.read_pending()
+
+    def read_again(self) -> None:
+        """Read what a client has sent while it was throttled."""
+        self.state = after(Event.READ_AGAIN).get(self.state, self.state)
+        self._read_pending()
 
     def read_pending(self) -> None:
         """Read what arrived during an answer, in the next turn of the event loop."""

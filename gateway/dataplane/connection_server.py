@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from gateway.dataplane.exchange import Exchange, ServerState
 from gateway.dataplane.request_reader import RequestReader
+from gateway.dataplane.throttling import Throttle
 from gateway.dataplane.timeouts import Limits
 
 
@@ -16,6 +17,7 @@ class ConnectionServer(ServerState, Protocol):
     limits: Limits
     reader: RequestReader
     connections: dict[Any, asyncio.Transport]
+    throttle: Throttle
 
     def begin(self, exchange: Exchange, /) -> None:
         """Begin to answer a request. Whatever happens, it is answered, and the exchange ended."""

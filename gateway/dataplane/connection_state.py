@@ -6,6 +6,7 @@
     IDLE          at least one request was answered; the next one may come        keep-alive
     READING_BODY  a head has arrived, and its body is awaited, which is dropped   body
     ANSWERING     we answer a request                                             none
+    THROTTLED     we refused one request too many; the next is read a bit later   none
     LINGERING     our side has ended; the client may still take our last bytes    linger
     CLOSED        the connection is lost; an answer under way may still end       none
 
@@ -38,6 +39,7 @@ class State(enum.Enum):
     IDLE = enum.auto()
     READING_BODY = enum.auto()
     ANSWERING = enum.auto()
+    THROTTLED = enum.auto()
     LINGERING = enum.auto()
     CLOSED = enum.auto()
 
@@ -51,6 +53,8 @@ class Event(enum.Enum):
     REQUEST = enum.auto()  # we begin to answer a request
     BODY_AWAITED = enum.auto()  # a whole head has arrived, and its body not yet
     ANSWERED = enum.auto()  # the answer that we began is complete, or will never be
+    THROTTLE = enum.auto()  # the client tried too many tokens: nothing is read from it for a moment
+    READ_AGAIN = enum.auto()  # the moment is over
     CLIENT_EOF = enum.auto()  # the client has ended its side, and all that it asked before is answered
     CLOSE = enum.auto()  # we end our side
     LOST = enum.auto()  # the transport is closed
@@ -77,6 +81,7 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
         Event.HEAD_PART: State.READING_HEAD,
         Event.REQUEST: State.ANSWERING,
         Event.BODY_AWAITED: State.READING_BODY,
+        Event.THROTTLE: State.THROTTLED,
         Event.CLIENT_EOF: State.LINGERING,
         Event.CLOSE: State.LINGERING,
         Event.LOST: State.CLOSED,
@@ -88,6 +93,11 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     },
     State.ANSWERING: {
         Event.ANSWERED: State.IDLE,
+        Event.LOST: State.CLOSED,
+    },
+    State.THROTTLED: {
+        Event.READ_AGAIN: State.IDLE,
+        Event.CLOSE: State.LINGERING,
         Event.LOST: State.CLOSED,
     },
     State.LINGERING: {
@@ -108,6 +118,7 @@ TIMEOUTS: Final[dict[State, Timeout]] = {
     State.IDLE: Timeout.KEEPALIVE,
     State.READING_BODY: Timeout.BODY,
     State.ANSWERING: Timeout.NONE,
+    State.THROTTLED: Timeout.NONE,
     State.LINGERING: Timeout.LINGER,
     State.CLOSED: Timeout.NONE,
 }

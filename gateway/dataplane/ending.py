@@ -24,6 +24,7 @@ from gateway.dataplane.exchange import ClientGone, Exchange
 from gateway.errors import (
     OVERLOADED,
     STORE_UNAVAILABLE,
+    TOO_MANY_ATTEMPTS,
     Refused,
     StorageError,
     StoreUnavailable,
@@ -92,6 +93,8 @@ class Endings:
             return
         try:
             exchange.refuse(refusal, detail)
+            if refusal.code == TOO_MANY_ATTEMPTS.code:
+                self._guard.throttle(exchange)
         except ClientGone:
             pass
         except Exception as defect:

@@ -65,13 +65,14 @@ class Channel(Protocol):
 
     transport: None once the connection is lost. peer: the client's address (runtime/peers.py). sender:
     the delivery that is under way. client_socket: a duplicate of the socket, for sending past the transport;
-    None before it is opened.
+    None before it is opened. throttled: whether nothing is read for a moment after the answer under way.
     """
 
     transport: asyncio.Transport | None
     peer: Any
     sender: Any
     client_socket: ClientSocket | None
+    throttled: bool
 
     @property
     def server(self) -> ServerState:

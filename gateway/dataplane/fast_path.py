@@ -180,6 +180,8 @@ class FastPath:
         exchange.status, exchange.code = refusal.status, refusal.code
         assert connection.transport is not None
         connection.transport.write(b"".join((head, connection.server.plain_tail, body)))
+        if seconds:
+            self._guard.throttle(exchange)
 
     def _answer_question(self, exchange: Exchange, reply: TokenReply) -> FastPathResult:
         """Tell a front proxy what to send."""

@@ -16,6 +16,7 @@ from gateway.dataplane.connection import ClientConnection
 from gateway.dataplane.delivery.send_scheduler import SendScheduler
 from gateway.dataplane.exchange import Exchange, cors_fields
 from gateway.dataplane.request_reader import RequestReader
+from gateway.dataplane.throttling import Throttle
 from gateway.dataplane.timeouts import Limits
 from gateway.errors import Refused
 from gateway.http.fields import format_date
@@ -92,6 +93,7 @@ class Server:
         self.cors_origins = frozenset(cors_origins)
         self.leads_to_portal = leads_to_portal
         self.scheduler = SendScheduler(self._loop)
+        self.throttle = Throttle(self._loop)
         self.draining = False
         self.date_field = b""
         self._secure_field = STRICT_TRANSPORT if is_https else b""

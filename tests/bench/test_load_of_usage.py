@@ -44,6 +44,12 @@ def test_events_are_applied_and_reported(tmp_path: Path) -> None:
 def test_each_client_of_a_flood_has_an_address_of_its_own(count: int) -> None:
     assert len({address_group(address(number)) for number in range(count)}) == count
     assert b"X-Forwarded-For: 198.18.0.1\r\n" in request("ct_x", address(0))
+    assert b"X-Forwarded-For" not in request("ct_x", "")
+
+
+def test_a_direct_flood_has_one_address(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["flood", "--direct", "--addresses", "2"]) != 0
+    assert "leave --addresses out" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -52,6 +58,7 @@ def test_each_client_of_a_flood_has_an_address_of_its_own(count: int) -> None:
     ("words", "wanted"),
     [
         (("flood", "--seconds", "1", "--rate", "300", "--honest-rate", "50", "--workers", "1"), "p99_ratio"),
+        (("flood", "--seconds", "1", "--rate", "1500", "--honest-rate", "50", "--direct"), "p99_ratio"),
         (("rates", "--seconds", "1", "--connections", "3", "--rate", "200000"), "share"),
     ],
 )

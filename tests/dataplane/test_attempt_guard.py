@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from gateway.dataplane.throttling import MIN_SECONDS
 from gateway.secrets import new_token, token_id
-from tests.support.plane import Plane, Response, run_plane
+from tests.support.plane import Plane, Response, request, run_plane
+from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 
 LINE = 40
@@ -140,6 +142,49 @@ def test_without_a_proxy_the_peer_counts_and_is_logged(make_plane: Callable[...,
     wait_until(lambda: len(plane.entries()) == 4, "all were logged")
     assert [entry["code"] for entry in plane.entries()] == ["token_invalid"] * 2 + ["too_many_attempts"] * 2
     assert {entry["token"] for entry in plane.entries()} == {token_id(token)}
+
+
+@pytest.fixture
+def direct(make_plane: Callable[..., Plane]) -> Plane:
+    """A worker without a front proxy; its only client is over the line."""
+    plane = make_plane(max_attempts=1)
+    tried = [plane.get(f"/download?token={new_token()}").status for _ in range(2)]
+    assert tried == [403, 429]
+    return plane
+
+
+@pytest.mark.timing
+def test_a_client_over_the_line_is_throttled_on_each_connection(direct: Plane) -> None:
+    forms = ("/download?token={}", "/download/{}/x", "/download?token={}")
+    with direct.connect() as one, lasts(least=3 * MIN_SECONDS):
+        for form in forms:
+            assert is_over(one.get(form.format(new_token())))
+        assert one.get("/healthz").status == 200
+
+
+def test_what_a_throttled_client_sent_meanwhile_is_answered_in_order(direct: Plane) -> None:
+    link = direct.link(direct.publish(b"x" * 50))
+    targets = [
+        f"/download?token={new_token()}",
+        "/healthz",
+        f"/download?token={new_token()}",
+        link,
+        "/healthz",
+    ]
+    with direct.connect() as one:
+        one.send(b"".join(request(each) for each in targets))
+        one.end()
+        assert [one.read().status for _ in targets] == [429, 200, 429, 429, 200]
+        one.assert_closed()
+
+
+def test_a_throttled_connection_that_is_lost_or_left_is_forgotten(direct: Plane) -> None:
+    for _ in range(20):
+        with direct.connect() as one:
+            assert is_over(one.get(f"/download?token={new_token()}"))
+    with direct.connect() as one:
+        assert is_over(one.get(f"/download?token={new_token()}"))
+        direct.stop()  # which fails the test where the worker complained of anything
 
 
 def test_no_line(make_plane: Callable[..., Plane]) -> None:

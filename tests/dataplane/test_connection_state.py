@@ -19,21 +19,24 @@ EVENTS = (
     Event.REQUEST,
     Event.BODY_AWAITED,
     Event.ANSWERED,
+    Event.THROTTLE,
+    Event.READ_AGAIN,
     Event.CLIENT_EOF,
     Event.CLOSE,
     Event.LOST,
 )
 X = None  # cannot happen
-N, H, I, B, A, L, C = State  # noqa: E741 - the rows and cells of the table below
+N, H, I, B, A, T, L, C = State  # noqa: E741 - the rows and cells of the table below
 TABLE: dict[State, tuple[State | None, ...]] = {
-    #   part req body answ eof close lost
-    N: (H, A, B, X, L, L, C),
-    H: (H, A, B, X, L, L, C),
-    I: (H, A, B, X, L, L, C),
-    B: (X, A, X, X, X, L, C),
-    A: (X, X, X, I, X, X, C),
-    L: (X, X, X, X, L, L, C),
-    C: (X, X, X, C, X, C, C),
+    #   part req body answ thro again eof close lost
+    N: (H, A, B, X, X, X, L, L, C),
+    H: (H, A, B, X, X, X, L, L, C),
+    I: (H, A, B, X, T, X, L, L, C),
+    B: (X, A, X, X, X, X, X, L, C),
+    A: (X, X, X, I, X, X, X, X, C),
+    T: (X, X, X, X, X, I, X, L, C),
+    L: (X, X, X, X, X, X, L, L, C),
+    C: (X, X, X, C, X, X, X, C, C),
 }
 CASES = [
     (state, event, next_state)
@@ -88,6 +91,7 @@ def test_an_answer_is_begun_only_where_none_is_under_way() -> None:
         (State.IDLE, Timeout.KEEPALIVE),
         (State.READING_BODY, Timeout.BODY),
         (State.ANSWERING, Timeout.NONE),
+        (State.THROTTLED, Timeout.NONE),
         (State.LINGERING, Timeout.LINGER),
         (State.CLOSED, Timeout.NONE),
     ],

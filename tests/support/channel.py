@@ -44,6 +44,7 @@ class FakeChannel:
         self.peer: Any = ("127.0.0.1", 50_000)
         self.sender: Any = None
         self.client_socket: ClientSocket | None = None
+        self.throttled = False
         self.server = FakeServer(cors_origins)
         self.ended: list[Exchange] = []
         self.was_reset = False

@@ -15,6 +15,8 @@ import termios
 from contextlib import suppress
 from typing import Final
 
+RESET: Final = struct.pack("ii", 1, 0)
+"""The socket option SO_LINGER, on, with 0 seconds: closing then resets the connection (socket(7))."""
 _INT: Final = struct.Struct("i")
 GAP_BYTES: Final = 256 * 1024
 """More than can leave between two system calls while the kernel is held back: a packet or two of 64 KiB."""
