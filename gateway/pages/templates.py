@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 
 from gateway.http.file_names import shown
 from gateway.pages.formats import show_day, show_moment, write_moment, write_number, write_size
-from gateway.pages.texts import texts_of
+from gateway.pages.texts import Texts, texts_of
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
+_SLASH: Final = re.compile(r"(?<!/)(/)(?!/)")
 
 
 def render(name: str, language: str, values: dict[str, Any]) -> str:
@@ -50,6 +53,25 @@ def _environment(language: str) -> Environment:
         size=lambda size: write_size(size, locale),
         number=lambda value: write_number(value, locale),
         shown=lambda text: shown(text or ""),
+        breakable=_breakable,
+        told=lambda text: _told(text or "", texts),
         shown_lines=lambda text: "\n".join(map(shown, (text or "").splitlines())),
     )
     return environment
+
+
+def _breakable(text: str) -> Markup:
+    """A mail address or URL that narrow screens break where people would: before the @, and after a slash."""
+    parts = escape(text).replace("@", Markup("<wbr>@"))
+    return Markup(_SLASH.sub(r"\1<wbr>", parts))
+
+
+def _told(text: str, texts: Texts) -> Markup:
+    """What a part of the gateway said, in the reader's language where the catalogue has it.
+
+    Where it has not, the text is marked as English, so that a screen reader reads it as English.
+    """
+    found = texts.gettext(text)
+    if found == text and text and texts.language != "en":
+        return Markup('<span lang="en">{}</span>').format(shown(text))
+    return escape(shown(found))

@@ -13,8 +13,13 @@ SHOWN_ATTEMPTS: Final = 500
 """Requests of each file that the page lists: some ten sheets. The signed document has more."""
 
 
-def show_receipt(pages: Pages, request: web.BaseRequest, answer: dict[str, Any]) -> web.Response:
-    """Answer with the page of a receipt. answer: what the API answers (`receipts.signed_receipt`)."""
+def show_receipt(
+    pages: Pages, request: web.BaseRequest, answer: dict[str, Any], back: str = ""
+) -> web.Response:
+    """Answer with the page of a receipt.
+
+    answer: what the API answers (`receipts.signed_receipt`). back: the path of the page that led here.
+    """
     response = pages.respond(
         request,
         "receipt.html",
@@ -22,6 +27,7 @@ def show_receipt(pages: Pages, request: web.BaseRequest, answer: dict[str, Any])
         jws=answer["jws"],
         most=SHOWN_ATTEMPTS,
         moment=parse_time,
+        back=back,
     )
     response.headers["Vary"] = "Accept, Accept-Language, Cookie"
     return response

@@ -52,3 +52,19 @@ def test_every_template_can_be_read(template: str) -> None:
         if part == "style=" and template.startswith("mail/"):
             continue  # mail programs know no style sheets
         assert part not in text, f"{template} has {part}: pages have nothing inline and escape every value"
+
+
+def test_an_address_breaks_where_people_would_and_stays_escaped() -> None:
+    breakable = _environment("en").filters["breakable"]
+    assert breakable("ann@example.com") == "ann<wbr>@example.com"
+    assert breakable("https://a.example/hooks/in") == "https://a.example/<wbr>hooks/<wbr>in"
+    assert breakable("<b>@</b>") == "&lt;b&gt;<wbr>@&lt;/<wbr>b&gt;"
+
+
+def test_what_a_part_said_in_english_is_marked_as_english() -> None:
+    said = "no delivery <was> refused\u202e"
+    escaped = "no delivery &lt;was&gt; refused[U+202E]"
+    assert _environment("en").filters["told"](said) == escaped
+    assert _environment("de").filters["told"](said) == f'<span lang="en">{escaped}</span>'
+    assert _environment("de").filters["told"]("Go to the content") == "Zum Inhalt"
+    assert _environment("de").filters["told"]("") == ""

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -30,6 +30,16 @@ AXE = Path(__file__).parent / "axe/node_modules/axe-core/axe.min.js"
 PATIENCE_MS = 30_000
 """How long a busy machine may take for a page or an element."""
 
+
+_FIND_CUT: Final = """() => {
+  const narrow = matchMedia("(max-width: 40rem)").matches;
+  const tables = [...document.querySelectorAll(".scroll:has(> table.stack)")];
+  const places = [...document.querySelectorAll("nav [aria-current]")];
+  return [
+    ...tables.filter((each) => narrow && each.scrollWidth > each.clientWidth),
+    ...places.filter((each) => each.getBoundingClientRect().right > innerWidth),
+  ].map((each) => each.getAttribute("aria-label") || each.innerText);
+}"""
 
 _SCRIPTLESS: WeakSet[BrowserContext] = WeakSet()
 
@@ -159,9 +169,20 @@ async def check_page(page: Page) -> None:
 
 
 async def check_width(page: Page) -> None:
-    """Assert that nothing is cut off: the page does not scroll sideways (WCAG 2.2, criterion 1.4.10)."""
+    """Assert that nothing is cut off: the page does not scroll sideways (WCAG 2.2, criterion 1.4.10).
+
+    Nor does a table whose rows are stacked on a narrow screen, and where one is can be seen in each menu.
+    """
     wide, room = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide <= room, f"{page.url} is {wide} pixels wide on {room}"
+    cut = await page.evaluate(_FIND_CUT)
+    assert cut == [], f"{page.url} cuts off {cut} on {room} pixels"
+
+
+async def check_way_back(page: Page) -> None:
+    """Assert that a link of the page itself leads on, besides the name of the shop at its top."""
+    ways = await page.locator("nav a, main a").count()
+    assert ways, f"{page.url} has no way back"
 
 
 async def tab_through(page: Page, most: int = 60) -> list[str]:

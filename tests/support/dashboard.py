@@ -31,7 +31,8 @@ PREFIX = "/dashboard"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. location: where a redirect leads, below the prefix."""
+    """What came back. text: without the marks of where an address may be broken. location: where a redirect
+    leads, below the prefix."""
 
     status: int
     text: str
@@ -58,7 +59,7 @@ class Visitor:
     async def request(self, method: str, path: str, **options: Any) -> Answer:
         options.setdefault("allow_redirects", False)
         async with self.session.request(method, self.url + path, **options) as response:
-            text = (await response.read()).decode("utf-8", "replace")
+            text = (await response.read()).decode("utf-8", "replace").replace("<wbr>", "")
             return Answer(response.status, text, response.headers)
 
     async def get(self, path: str, **options: Any) -> Answer:

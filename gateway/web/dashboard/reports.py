@@ -121,7 +121,7 @@ async def show_token_receipt(request: web.Request, context: DashboardContext) ->
     if receipt is None:
         raise Problem("token_unknown", "There is no such token, and never was.")
     answer = await signed_receipt(receipt, context.work.signing)
-    return show_receipt(context.pages, request, answer)
+    return show_receipt(context.pages, request, answer, f"{context.pages.prefix}/tokens/{identifier}")
 
 
 REPORT_SCREENS: Final = (

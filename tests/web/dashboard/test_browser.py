@@ -21,6 +21,7 @@ from tests.support.browser import (
     PHONE,
     Screen,
     check_page,
+    check_way_back,
     check_width,
     find_violations,
     open_browser,
@@ -131,6 +132,8 @@ async def test_every_page_can_be_used(
             )
             await take_picture(page, f"{name}-{screen.name}{'' if scripts else '-scriptless'}")
             await check(page)
+            if path not in BEFORE_SIGN_IN:
+                await check_way_back(page)
 
         await look("/first-visit", "first-visit")
         await look("/join", "join", f"?link={link}")

@@ -20,6 +20,7 @@ from tests.support.browser import (
     PHONE,
     Screen,
     check_page,
+    check_way_back,
     open_browser,
     open_page,
     tab_through,
@@ -71,6 +72,8 @@ async def test_a_buyer_goes_through_every_page(
             path = urlsplit(page.url).path.removeprefix(PREFIX) or "/"
             looked_at.update(each for each in PAGES if re.fullmatch(re.sub(r"{\w+}", "[^/]+", each), path))
             await check_page(page)
+            if name not in ("sign-in", "german", "link"):
+                await check_way_back(page)
             await take_picture(page, f"{name}-{picture}")
 
         await page.goto("/my")
