@@ -15,7 +15,7 @@ from gateway.pages.formats import show_day, show_moment, write_moment, write_num
 from gateway.pages.texts import Texts, texts_of
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-_SLASH: Final = re.compile(r"(?<!/)(/)(?!/)")
+_BREAKS: Final = re.compile(r"(?=@)|(?<=[^/]/)(?!/)")
 
 
 def render(name: str, language: str, values: dict[str, Any]) -> str:
@@ -62,8 +62,7 @@ def _environment(language: str) -> Environment:
 
 def _breakable(text: str) -> Markup:
     """A mail address or URL that narrow screens break where people would: before the @, and after a slash."""
-    parts = escape(text).replace("@", Markup("<wbr>@"))
-    return Markup(_SLASH.sub(r"\1<wbr>", parts))
+    return Markup("<wbr>").join(escape(part) for part in _BREAKS.split(text))
 
 
 def _told(text: str, texts: Texts) -> Markup:
