@@ -120,6 +120,7 @@ COVERED_BY = {
     "web.portal.context": "web/portal/test_sign_in",
     "web.portal.errands": "web/portal/test_sign_in",
     "web.portal.order_page": "web/portal/test_purchases",
+    "web.portal.quotas": "web/portal/test_sign_in",
     "web.portal.visitors": "web/portal/test_sign_in",
     "connections.desk": "web/hooks/test_application",
     "connections.inbox": "connections/test_receiving",

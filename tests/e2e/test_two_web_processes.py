@@ -1,7 +1,8 @@
-"""Two web processes on one PostgreSQL: each event is applied once, and each token ended."""
+"""Two web processes on one PostgreSQL: events are applied once, tokens ended, and guesses count together."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.web.dashboard.attempts import OF_ADDRESS
+from tests.support.dashboard import open_visitor, sign_in
 from tests.support.listening import found_port
 from tests.support.platform_stories import shopify
 from tests.support.storefront import Storefront
@@ -65,3 +68,18 @@ def test_each_event_is_applied_once(storefront: Storefront, second_port: int) ->
     wait_until(lambda: {storefront.probe(link) for link in links} == {403}, "all links have ended")
     wait_until(lambda: {each["state"] for each in storefront.events(shop)} == {"applied"}, "all are applied")
     assert len(storefront.events(shop)) == 30
+
+
+@pytest.mark.slow
+def test_who_guesses_has_one_line_for_both(storefront: Storefront, second_port: int) -> None:
+    async def guess() -> list[tuple[int, int]]:
+        found = []
+        for number, port in zip(range(OF_ADDRESS.limit + 4), itertools.cycle(ports), strict=False):
+            async with open_visitor(f"http://127.0.0.1:{port}") as visitor:
+                found.append((port, (await sign_in(visitor, f"name {number}", "guess")).status))
+        return found
+
+    ports = (storefront.dashboard, second_port)
+    found = asyncio.run(guess())
+    assert [status for _, status in found] == [401] * OF_ADDRESS.limit + [429] * 4
+    assert {port for port, status in found if status == 401} == set(ports)

@@ -69,7 +69,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
         Cookie("passkey", secure=secure),
         UserRepository(work.database),
         hashes,
-        SignInLines(settings.trusted_proxies),
+        SignInLines(work.store.client, settings.trusted_proxies),
         health,
         settings.dashboard_url,
         jobs,

@@ -1,10 +1,11 @@
-"""How often somebody may try to sign in. Counts of refused attempts within a minute; see runtime/attempts.py.
+"""How often somebody may try to sign in. Counts of refused attempts within a minute, of all web processes.
 
-    an address (or a /64)    ADDRESS_LINE   names, passwords, passkeys and links that are not right
-    a name                   NAME_LINE      passwords, from any address: many machines guess one user's
+    an address (or a /64)    OF_ADDRESS   names, passwords, passkeys and links that are not right
+    a name                   OF_NAME      passwords, from any address: many machines guess one user's
 
-The counts are in this process only, and tell nothing of which names there are: what nobody has is counted as
-well.
+An attempt is counted before it is looked at, and given back if it was right: many that are sent at once are
+not more than the line. The counts tell nothing of which names there are: what nobody has is counted as well.
+They are in the store, as sessions are: without it nobody can sign in. docs/decisions/0047 says why.
 """
 
 from __future__ import annotations
@@ -13,35 +14,51 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.http.client_address import Networks
-from gateway.runtime.attempts import Attempts
+from gateway.http.client_address import Networks, TrustedProxies
+from gateway.runtime.peers import PeerName
+from gateway.store.client import StoreClient
 from gateway.users.roles import login_of
-from gateway.web.attempts import ClientAttempts
-from gateway.web.problems import too_many_attempts
+from gateway.web.quotas import MINUTE, Quota, Quotas
 
-ADDRESS_LINE: Final = 10
+OF_ADDRESS: Final = Quota("sign-ins-of-address", 10, MINUTE)
 """Some people type a password wrong five times; an office has one address."""
-NAME_LINE: Final = 20
+OF_NAME: Final = Quota("sign-ins-of-name", 20, MINUTE)
 """At most 30,000 guesses a day at one user, from however many addresses. Twelve characters that are no common
 words have more than a billion times as many; passkeys are not stopped by it."""
 
 
+class Attempt:
+    """One that was counted."""
+
+    def __init__(self, quotas: Quotas, taken: tuple[tuple[Quota, str], ...]) -> None:
+        self._quotas = quotas
+        self._taken = taken
+
+    async def give_back(self) -> None:
+        """Do not count it: it was right, or nobody has looked at it. Raises StoreUnavailable."""
+        await self._quotas.give_back(*self._taken)
+
+
 class SignInLines:
-    """The lines of one process."""
+    """The lines of all processes."""
 
-    def __init__(self, proxies: Networks) -> None:
-        self._addresses = ClientAttempts(ADDRESS_LINE, proxies)
-        self._names = Attempts(NAME_LINE)
+    def __init__(self, store: StoreClient, proxies: Networks) -> None:
+        self._quotas = Quotas(store)
+        self._proxies = TrustedProxies(proxies)
 
-    def check(self, request: web.BaseRequest, name: str = "") -> None:
-        """Refuse an attempt over a line before anything is looked up. Raises Problem: too_many_attempts."""
-        self._addresses.check(request)
-        if self._names.over and name and (seconds := self._names.seconds_over(login_of(name))):
-            raise too_many_attempts(seconds)
+    async def check(self, request: web.BaseRequest) -> None:
+        """Refuse an address that is over its line. Raises Problem (too_many_attempts), StoreUnavailable."""
+        await self._quotas.look((OF_ADDRESS, self._client(request)))
 
-    def refuse(self, request: web.BaseRequest, name: str = "") -> None:
-        """Count an attempt that was refused. Raises Problem (too_many_attempts) over a line."""
-        seconds = self._names.note_refused(login_of(name)) if name else 0
-        self._addresses.refuse(request)
-        if seconds:
-            raise too_many_attempts(seconds)
+    async def take(self, request: web.BaseRequest, name: str = "") -> Attempt:
+        """Count an attempt, before anything is looked up.
+
+        name: whose password it is. Raises Problem (too_many_attempts) over a line, StoreUnavailable.
+        """
+        taken = ((OF_ADDRESS, self._client(request)), (OF_NAME, login_of(name) if name else ""))
+        await self._quotas.take(*taken)
+        return Attempt(self._quotas, taken)
+
+    def _client(self, request: web.BaseRequest) -> str:
+        peer: PeerName | None = getattr(request.protocol, "peer", None)
+        return self._proxies.client_group(peer, request.headers)

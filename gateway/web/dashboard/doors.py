@@ -82,16 +82,17 @@ async def sign_in(request: web.Request, context: DashboardContext) -> web.Stream
     """Sign in by name and password. Raises Problem: too_many_attempts, overloaded."""
     form = await read_form(request)
     name, after = form.text("name")[: 4 * LONGEST_NAME], next_path(form.text("next"))
-    context.lines.check(request, name)
+    attempt = await context.lines.take(request, name)
     user = await context.users.find(name)
     try:
         known = None if user is None else user.password
         if await context.hashes.verify(form.text("password"), known) and user is not None:
+            await attempt.give_back()
             await _renew_hash(context, user, form.text("password"))
             return await enter(request, context, user, after)
     except TooBusy:
+        await attempt.give_back()
         raise overloaded() from None
-    context.lines.refuse(request, name)
     write_refusal(request, Problem("sign_in_refused", WRONG))
     return await _sign_in_page(request, context, after, name, WRONG)
 
@@ -163,11 +164,11 @@ async def use_link(request: web.Request, context: DashboardContext) -> web.Strea
     """Make the user of a link, or set a new password, and sign in. Raises Problem."""
     form = await read_form(request)
     secret, name = form.text("link"), clean_name(form.text("name"))
-    context.lines.check(request)
+    attempt = await context.lines.take(request)
     link = await find_link(context.users.database, secret)
     if link is None:
-        context.lines.refuse(request)
         return await _link_page(request, context, secret, None)
+    await attempt.give_back()
     is_reset = link.purpose is Purpose.RESET
     faults = {} if is_reset or is_user_name(name) else {"name": NAME_FAULTS[UserFault.NAME_INVALID]}
     if fault := find_password_fault(form.text("password"), (name, context.pages.look.name)):
@@ -197,7 +198,7 @@ async def ask_passkey(request: web.Request, context: DashboardContext) -> web.St
     """Answer with what a browser needs to sign in by a passkey. The challenge is for this browser only."""
     from gateway.users.passkeys import authentication_options  # noqa: PLC0415 - slow to import
 
-    context.lines.check(request)
+    await context.lines.check(request)
     site = site_of(request, context)
     if site is None:
         raise Problem("not_found", "Passkeys do not work under this address.")
@@ -217,7 +218,7 @@ async def sign_in_by_passkey(request: web.Request, context: DashboardContext) ->
 
     form = await read_form(request)
     after = next_path(form.text("next"))
-    context.lines.check(request)
+    attempt = await context.lines.take(request)
     site = site_of(request, context)
     challenge = await take_challenge(context.work.store.client, context.challenge_cookie.read(request))
     if site is not None and challenge is not None:
@@ -227,8 +228,8 @@ async def sign_in_by_passkey(request: web.Request, context: DashboardContext) ->
         except PasskeyRefused:
             user = None
         if user is not None:
+            await attempt.give_back()
             return await enter(request, context, user, after)
-    context.lines.refuse(request)
     write_refusal(request, Problem("sign_in_refused", PASSKEY_WRONG))
     return await _sign_in_page(request, context, after, "", PASSKEY_WRONG)
 

@@ -52,11 +52,11 @@ async def change_password(request: web.Request, context: DashboardContext) -> we
     form = await read_form(request)
     visitor = visitor_of(request)
     user, password = visitor.user, form.text("password")
-    context.lines.check(request, user.name)
+    attempt = await context.lines.take(request, user.name)
     try:
         if user.password and not await context.hashes.verify(form.text("current"), user.password):
-            context.lines.refuse(request, user.name)
             return await _page(request, context, {"current": WRONG})
+        await attempt.give_back()
         if fault := find_password_fault(password, (user.name, context.pages.look.name)):
             return await _page(request, context, {"password": FAULTS[fault]})
         await context.users.set_password(user.id, await context.hashes.make(password))

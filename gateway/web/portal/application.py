@@ -21,7 +21,7 @@ from gateway.web.portal import account, downloads, news, order_page, purchases, 
 from gateway.web.portal.challenges import Challenges
 from gateway.web.portal.context import PortalContext
 from gateway.web.portal.errands import Errands
-from gateway.web.portal.quotas import Quotas
+from gateway.web.quotas import Quotas
 from gateway.web.sessions import Cookie, Sessions
 
 PREFIX: Final = "/my"

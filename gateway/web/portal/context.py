@@ -9,7 +9,7 @@ from gateway.web.api.context import AdminContext
 from gateway.web.pages import Pages
 from gateway.web.portal.challenges import Challenges
 from gateway.web.portal.errands import Errands
-from gateway.web.portal.quotas import Quotas
+from gateway.web.quotas import Quotas
 from gateway.web.sessions import Cookie, Sessions
 
 

@@ -1,4 +1,4 @@
-"""How often something may be done on the customer's pages, counted in the store by all web processes.
+"""How often something may be done on the customer's pages. `gateway/web/quotas.py` counts.
 
 | what | by | limit | because |
 | --- | --- | --- | --- |
@@ -17,26 +17,9 @@ bought with it, so that the answer over the limit is the same for every address.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
-from gateway.store.client import StoreClient
-from gateway.store.key_names import quota_key
-from gateway.store.scripts import Script
-from gateway.web.portal.codes import hash_of
-from gateway.web.problems import too_many_attempts
-
-QUARTER: Final = 900_000
-HOUR: Final = 3_600_000
-_TAKE: Final = Script.load("take_quota")
-
-
-class Quota(NamedTuple):
-    """One row. window: milliseconds."""
-
-    name: str
-    limit: int
-    window: int
-
+from gateway.web.quotas import HOUR, QUARTER, Quota
 
 MAILS_OF_ADDRESS: Final = Quota("mails-of-address", 5, QUARTER)
 MAILS_OF_CLIENT: Final = Quota("mails-of-client", 20, QUARTER)
@@ -46,24 +29,3 @@ CODES_OF_ALL: Final = Quota("codes-of-all", 1000, QUARTER)
 LINKS_OF_CUSTOMER: Final = Quota("links-of-customer", 300, HOUR)
 SEATS_OF_CUSTOMER: Final = Quota("seats-of-customer", 30, HOUR)
 MOVES_OF_CUSTOMER: Final = Quota("moves-of-customer", 5, HOUR)
-
-
-class Quotas:
-    """The counts in the store."""
-
-    def __init__(self, store: StoreClient) -> None:
-        self._store = store
-
-    async def take(self, *wanted: tuple[Quota, str]) -> None:
-        """Take one of each quota. Each has the name of who takes it; an empty name is not counted.
-
-        They are taken in their order, and none after the first that is used up, so that whoever is over
-        the limit takes nothing from the others. Raises Problem (too_many_attempts), StoreUnavailable.
-        """
-        for quota, name in wanted:
-            if name and (waits := await self._take(quota, name)):
-                raise too_many_attempts(-(-waits // 1000))
-
-    async def _take(self, quota: Quota, name: str) -> int:
-        key = quota_key(hash_of("quota", quota.name, name))
-        return int(await self._store.run(_TAKE, [key], quota.limit, quota.window))

@@ -12,7 +12,7 @@ from gateway.users.announcing import invite_command
 from gateway.users.links import Purpose, make_link, make_setup_link
 from gateway.users.repository import UserRepository
 from gateway.users.roles import Role
-from gateway.web.dashboard.attempts import ADDRESS_LINE, NAME_LINE, SignInLines
+from gateway.web.dashboard.attempts import OF_ADDRESS, OF_NAME, SignInLines
 from gateway.web.problems import Problem
 from tests.support.control_plane import Api, read_store
 from tests.support.dashboard import Visitor, join, open_database_of, open_visitor, sign_in
@@ -185,9 +185,9 @@ async def test_guessing_is_stopped_by_address(owner: Visitor, api: Api) -> None:
     """Also for the right password, which could be found otherwise; and for names that nobody has."""
     async with open_visitor(api.url) as guesser:
         statuses = [
-            (await sign_in(guesser, f"name {each}", "guess")).status for each in range(ADDRESS_LINE + 2)
+            (await sign_in(guesser, f"name {each}", "guess")).status for each in range(OF_ADDRESS.limit + 2)
         ]
-        assert statuses == [401] * ADDRESS_LINE + [429] * 2
+        assert statuses == [401] * OF_ADDRESS.limit + [429] * 2
         answer = await sign_in(guesser)
         assert answer.status == 429
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
@@ -197,12 +197,32 @@ async def test_guessing_is_stopped_by_address(owner: Visitor, api: Api) -> None:
     assert (await owner.get("/")).status == 200
 
 
-async def test_guessing_one_name_is_stopped_from_many_addresses(settings: Settings) -> None:
-    lines = SignInLines(settings.trusted_proxies)
-    for number in range(NAME_LINE):
-        lines.refuse(request_from(f"10.0.0.{number}"), "Maria")
-    with pytest.raises(Problem):
-        lines.refuse(request_from("10.0.1.1"), "MARIA ")
-    with pytest.raises(Problem):
-        lines.check(request_from("10.0.1.2"), "maria")
-    lines.check(request_from("10.0.1.2"), "sven")
+async def test_guessing_one_name_is_stopped_from_many_addresses(api: Api, settings: Settings) -> None:
+    lines = SignInLines(api.store.client, settings.trusted_proxies)
+    for number in range(OF_NAME.limit):
+        await lines.take(request_from(f"10.0.0.{number}"), "Maria")
+    for name in ("MARIA ", "maria"):
+        with pytest.raises(Problem):
+            await lines.take(request_from("10.0.1.1"), name)
+    await lines.check(request_from("10.0.1.2"))
+    await lines.take(request_from("10.0.1.2"), "sven")
+
+
+async def test_what_was_right_is_not_counted(owner: Visitor, api: Api) -> None:
+    """Nor does it wipe out what was wrong: whoever has a password of their own guesses no more by it."""
+    async with open_visitor(api.url) as visitor:
+        for _ in range(OF_ADDRESS.limit // 2):
+            assert (await sign_in(visitor)).status == 303
+            assert (await sign_in(visitor, password="guess")).status == 401
+        for _ in range(OF_ADDRESS.limit):
+            assert (await sign_in(visitor)).status == 303
+        statuses = [
+            (await sign_in(visitor, password="guess")).status for _ in range(OF_ADDRESS.limit // 2 + 1)
+        ]
+        assert statuses == [401] * (OF_ADDRESS.limit // 2) + [429]
+
+
+async def test_many_guesses_at_once_are_not_more_than_the_line(owner: Visitor, api: Api) -> None:
+    async with open_visitor(api.url) as visitor:
+        answers = await asyncio.gather(*(sign_in(visitor, f"name {each}", "guess") for each in range(40)))
+    assert [each.status for each in answers].count(429) == 40 - OF_ADDRESS.limit

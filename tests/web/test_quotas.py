@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.store.client import StoreClient
-from gateway.web.portal.quotas import Quota, Quotas
 from gateway.web.problems import Problem
+from gateway.web.quotas import Quota, Quotas
 from tests.support.control_plane import read_store
 from tests.support.store_server import StoreServer
 
@@ -55,6 +55,22 @@ async def test_the_same_moment_is_counted_and_nobody_is_not(client: StoreClient)
     assert done.count(None) == 3
     for _ in range(10):
         await quotas.take((FEW, ""))
+
+
+async def test_what_is_given_back_can_be_taken_again(client: StoreClient) -> None:
+    quotas = Quotas(client)
+    await quotas.give_back((FEW, "ann"))  # nobody has taken anything
+    for _ in range(2):
+        await quotas.take((FEW, "ann"))
+    for _ in range(5):
+        await quotas.look((FEW, "ann"))
+        await quotas.take((FEW, "ann"))
+        with pytest.raises(Problem):
+            await quotas.look((FEW, "ann"))
+        await quotas.give_back((FEW, "ann"))
+    await quotas.take((FEW, "ann"))
+    with pytest.raises(Problem):
+        await quotas.take((FEW, "ann"))
 
 
 async def test_a_window_ends_and_the_store_has_no_name(client: StoreClient, store: StoreServer) -> None:
