@@ -263,6 +263,7 @@ COVERED_BY = {
     "web.dashboard.own_settings": "web/dashboard/test_settings",
     "web.dashboard.people": "web/dashboard/test_settings",
     "web.dashboard.key_settings": "web/dashboard/test_settings",
+    "web.dashboard.outages": "web/test_outages",
     "web.dashboard.platform_steps": "web/dashboard/test_connections",
     "web.dashboard.unmapped": "web/dashboard/test_connections",
     "web.dashboard.visitors": "web/dashboard/test_frame",

@@ -41,6 +41,7 @@ STATIC: Final = "/static"
 """Where the files of pages are, below the prefix of an application of pages."""
 A_YEAR: Final = 31_536_000
 _BEGUN: Final = web.RequestKey("begun", bool)
+_BOTH_AWAY: Final = web.RequestKey("both_away", bool)
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class Pages:
             problem=problem,
             title="",
             sent=_outcome(request, problem),
+            both_away=request.get(_BOTH_AWAY, False),
         )
 
     def guard(self) -> Middleware:
@@ -202,6 +204,11 @@ def note_begun(request: web.Request) -> None:
     request[_BEGUN] = True
 
 
+def note_both_away(request: web.Request) -> None:
+    """Say that a request fails because neither the database nor the store answers."""
+    request[_BOTH_AWAY] = True
+
+
 def _outcome(request: web.Request, problem: Problem) -> str:
     """What became of a form that was refused because a part is away: `unchanged`, or `unknown`.
 
@@ -225,9 +232,16 @@ def moved(path: str, to: str) -> Page[Any]:
 
 
 def make_pages(
-    rows: Iterable[Page[Context]], context: Context, logger: logging.Logger, pages: Pages
+    rows: Iterable[Page[Context]],
+    context: Context,
+    logger: logging.Logger,
+    pages: Pages,
+    middlewares: Sequence[Middleware] = (),
 ) -> web.Application:
-    """Make an application of a table of pages, to be mounted at the prefix of `pages`."""
+    """Make an application of a table of pages, to be mounted at the prefix of `pages`.
+
+    middlewares: what a request passes besides the check of where it was sent from.
+    """
 
     async def serve_asset(request: web.Request, _context: Context) -> web.Response:
         return pages.serve_asset(request)
@@ -240,6 +254,6 @@ def make_pages(
         logger,
         not_found="There is no such page.",
         refuse=pages.refuse,
-        middlewares=[pages.guard()],
+        middlewares=[*middlewares, pages.guard()],
         patience=ANSWER_SECONDS,
     )

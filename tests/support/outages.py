@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -145,7 +145,7 @@ class Outage:
                 row.method, api.url + path, headers={**headers, **client}, allow_redirects=False, **options
             ) as response,
         ):
-            text = (await response.read()).decode("utf-8", "replace")
+            text = (await response.read()).decode("utf-8", "replace").replace("<wbr>", "")
             return Reply(row, visitor, language, response.status, response.headers, text, loop.time() - began)
 
     async def walk(self, at_once: int = 8, visitors: Mapping[str, Sequence[str]] = EVERYBODY) -> list[Reply]:
@@ -164,6 +164,13 @@ class Outage:
             if not (visitor == "known" and row.path.endswith("/sign-out"))
         ]
         return list(await asyncio.gather(*asked))
+
+    async def ask_until(self, row: Row, is_there: Callable[[Reply], bool]) -> Reply:
+        """Ask for a page in English as somebody who is signed in, until it has what is waited for."""
+        async with asyncio.timeout(PATIENCE):
+            while not is_there(reply := await self.ask(row, "known")):  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.1)
+        return reply
 
     async def until_back(self) -> None:
         """Wait until the process says that it is ready."""

@@ -7,6 +7,7 @@ not, in both languages; RUNS has those that need nothing of what is away.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -17,6 +18,7 @@ import pytest
 
 from gateway.users import hashing
 from tests.support.databases import Databases
+from tests.support.mail_server import MailServer
 from tests.support.outages import (
     PATIENCE,
     WORDS_FOR_SELLERS,
@@ -55,6 +57,11 @@ RUNS = {
 without the database."""
 CODES = {"store": "store_unavailable", "database": "database_unavailable"}
 UNCHANGED = {"en": "Nothing was changed.", "de": "Nichts wurde geändert."}
+BOTH = {
+    "en": "Neither the database nor Redis answers.",
+    "de": "Weder die Datenbank noch Redis antwortet.",
+}
+HOME = Row("private", "GET", "/dashboard/")
 PART = {"store": "Redis", "database": "Datenbank"}
 
 
@@ -191,6 +198,30 @@ async def test_sqlite_is_locked(own_store: StoreServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+async def test_both_are_away(own_store: StoreServer, own_postgres: PostgresServer, tmp_path: Path) -> None:
+    """One page names both, so that nobody mends the one and then finds the other."""
+    async with running(own_store, tmp_path, own_postgres) as outage:
+        sellers = [row for row in outage.rows if row.path.startswith("/dashboard")]
+        outage.rows = sellers
+        own_store.stop()
+        own_postgres.stop()
+        refused = [each for each in await outage.walk(8, TWICE) if each.status == 503]
+        assert len({each.row.key for each in refused}) > len(sellers) // 2
+        for reply in refused:
+            if reply.row.method != "HEAD":
+                assert BOTH[reply.language] in reply.words, reply
+                assert "download-gateway check" in reply.words, reply
+        own_postgres.start()
+        page = Row("private", "GET", "/dashboard/orders")
+        async with asyncio.timeout(PATIENCE):
+            while BOTH["de"] in (reply := await outage.ask(page, "known", "de")).words:
+                assert reply.status == 503
+        assert "Redis antwortet nicht." in reply.words
+        own_store.start()
+        await outage.until_back()
+
+
+@pytest.mark.slow
 @pytest.mark.timing
 async def test_no_page_waits_for_longer_than_ten_seconds(
     own_store: StoreServer, own_postgres: PostgresServer, tmp_path: Path
@@ -203,20 +234,64 @@ async def test_no_page_waits_for_longer_than_ten_seconds(
             assert (await outage.ask(page, "known")).status == 503
         with hung(own_store.process.pid), lasts(most=10):
             assert (await outage.ask(page, "known")).status == 503
+        for row, visitor in ((Row("private", "GET", "/dashboard/sign-in"), "guest"), (HOME, "known")):
+            with hung(own_store.process.pid, own_postgres.process.pid), lasts(most=10):
+                reply = await outage.ask(row, visitor)
+            assert (reply.status, BOTH["en"] in reply.words) == (503, True)
+
+
+@asynccontextmanager
+async def bad_mail_server(how: str) -> AsyncIterator[int]:
+    """A mail server that is away or takes nothing. Yields its port."""
+    if how == "gone":
+        with reserve_port() as port:
+            yield port
+    elif how == "hangs":
+        with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+            yield silent.getsockname()[1]
+    else:
+        answers: dict[str, Any] = {
+            "hangs later": {"MAIL": "hang"},
+            "takes nothing": {"MAIL": "454 4.7.0 Try later"},
+        }
+        async with MailServer(answers=answers.get(how, {"RCPT": "550 5.1.1 No such mailbox"})) as server:
+            yield server.port
 
 
 @pytest.mark.slow
-async def test_a_mail_waits_while_the_mail_server_is_gone(own_store: StoreServer, tmp_path: Path) -> None:
-    with reserve_port() as port:
-        options: dict[str, Any] = {"mail_url": f"smtp://127.0.0.1:{port}", "mail_timeout": 1.0}
-        async with running(own_store, tmp_path, **options) as outage:
-            email = outage.portal.address()
+@pytest.mark.parametrize(
+    ("how", "state", "why"),
+    [
+        ("gone", "waits", "the mail server cannot be reached: the connection is refused"),
+        ("hangs", "waits", "the mail server does not answer in time"),
+        ("hangs later", "waits", "the mail server stopped answering"),
+        ("takes nothing", "waits", "the mail server answered 454"),
+        ("refuses the mail", "failed", "550 the mail server answered 550 5.1.1 No such mailbox"),
+    ],
+)
+async def test_the_mail_server_is_away_or_refuses(
+    own_store: StoreServer, tmp_path: Path, how: str, state: str, why: str
+) -> None:
+    """Who asks for a mail reads what everybody reads; the seller sees why it waits, and what to do."""
+    async with bad_mail_server(how) as port:
+        options: dict[str, Any] = {"mail_url": f"smtp://127.0.0.1:{port}", "mail_from": "shop@example.com"}
+        async with running(own_store, tmp_path, mail_timeout=1.0, **options) as outage:
+            email, nobody = outage.portal.address(), outage.portal.address("nobody")
             await outage.portal.buy(email)
-            answer = await outage.ask(Row("public", "POST", "/my/sign-in"), data={"email": email})
-            assert (answer.status, answer.headers["Location"]) == (303, "/my/code")
+            for each in (email, nobody):
+                answer = await outage.ask(Row("public", "POST", "/my/sign-in"), data={"email": each})
+                assert (answer.status, answer.headers["Location"]) == (303, "/my/code")
             mails = Row("private", "GET", "/dashboard/settings/mails")
-            async with asyncio.timeout(PATIENCE):
-                while email not in (page := await outage.ask(mails, "known")).words:  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)
-            assert page.status == 200
+            page = await outage.ask_until(mails, lambda page: f"{state} {why}" in page.words)
+            assert email in page.words
+            assert nobody not in page.words
             assert not WORDS_OF_LIBRARIES.search(page.text)
+            await outage.ask(Row("private", "POST", "/dashboard/settings/health/check"), "known")
+            health = Row("private", "GET", "/dashboard/settings/health")
+            page = await outage.ask_until(health, lambda page: " Checked " in page.words)
+            found = f"wrong mail : smtp://127.0.0.1:{port}: {why}"
+            if state == "failed":
+                found = "look at it mails : 1 have failed in the last 7 days"
+            assert found in page.words
+            for each in ("/my", "/my/account", "/my/purchases/{purchase}"):
+                assert (await outage.ask(Row("public", "GET", each), "known")).status in (200, 303)

@@ -23,6 +23,7 @@ from gateway.web.dashboard.frame import Screen
 from gateway.web.dashboard.health_report import HEALTH_SCREENS, HealthReport
 from gateway.web.dashboard.key_settings import KEY_SCREENS
 from gateway.web.dashboard.mail_settings import MAIL_SCREENS
+from gateway.web.dashboard.outages import ask_the_other
 from gateway.web.dashboard.own_settings import OWN_SCREENS
 from gateway.web.dashboard.people import PEOPLE_SCREENS
 from gateway.web.dashboard.unmapped import UNMAPPED_SCREENS
@@ -76,7 +77,7 @@ def make_dashboard(settings: Settings, work: AdminContext, logger: logging.Logge
         partial(invite_command, settings),
         frozenset(screen.path for screen in SCREENS if screen.method == "GET"),
     )
-    application = make_pages(SCREENS, context, logger, pages)
+    application = make_pages(SCREENS, context, logger, pages, [ask_the_other(work)])
 
     async def stop(_application: web.Application) -> None:
         hashes.close()
