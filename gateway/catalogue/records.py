@@ -80,6 +80,11 @@ async def read_products(
     ]
 
 
+async def has_versions(connection: AsyncConnection) -> bool:
+    """Whether any product has a version."""
+    return await connection.scalar(select(VERSION.c.version).limit(1)) is not None
+
+
 async def read_product(connection: AsyncConnection, identifier: str) -> ProductRecord | None:
     """The product, or None."""
     found = await read_products(connection, identifiers=[identifier])

@@ -11,7 +11,7 @@ import typer
 from gateway.cli.options import Invocation, command, fail
 from gateway.cli.output import count_of, count_progress, note, show_table
 from gateway.cli.usage_report import DAY_MS, group
-from gateway.cli.working import PAGE_ROWS, pages, read_time
+from gateway.cli.working import PAGE_ROWS, read_time
 from gateway.config.units import format_size
 from gateway.runtime.system_errors import advise
 from gateway.web.documents import never_downloaded_document, shared_link_document
@@ -107,15 +107,10 @@ def never_downloaded(
     before = max(0, time.time_ns() // 1_000_000 - days * DAY_MS)
 
     async def look(catalogue: Catalogue) -> list[Any]:
-        from gateway.usage.never_downloaded import NeverFilter, list_never_downloaded  # noqa: PLC0415
+        from gateway.usage.never_downloaded import NeverFilter, search_never_downloaded  # noqa: PLC0415
 
         only = NeverFilter(before, missing, product)
-
-        async def read(number: int, after: str | None) -> list[Any]:
-            async with catalogue.database.reading() as sql:
-                return list(await list_never_downloaded(sql, only, number, after))
-
-        return await pages(read, limit)
+        return list((await search_never_downloaded(catalogue.database, only, limit, looks=None)).rows)
 
     found = [never_downloaded_document(row) for row in invocation.with_catalogue(look)]
 

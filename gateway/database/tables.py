@@ -231,6 +231,7 @@ ORDER: Final = Table(
     Index(None, "status", "placed", "id"),
     Index(None, "number"),
     Index(None, "external_id"),
+    Index(None, "id", "source", "recipient_id"),  # who waits for an item, without the rows of the orders
 )
 
 ORDER_REFERENCE: Final = Table(
@@ -271,7 +272,14 @@ ORDER_LINE: Final = Table(
     _flag("waits"),  # for a mapping
     _flag("gone"),  # the order has it no more; what it granted is revoked
     UniqueConstraint("order_id", "external_id"),
-    Index(None, "waits", "item_key", "item_value"),
+    Index(
+        "ix_order_line_waiting",
+        "item_key",
+        "item_value",
+        "order_id",
+        sqlite_where=text("waits = 1"),
+        postgresql_where=text("waits"),
+    ),
     CheckConstraint("quantity >= 0 AND refunded >= 0", name="counts"),
 )
 

@@ -36,7 +36,7 @@ TOKEN: Final = Table(
     Column("version", Text, nullable=True),
     Column("entitlement_id", String(26), nullable=True, index=True),
     Column("customer", Text, nullable=True),  # whom to count: a customer's id, or a mark of the address
-    Column("email", Text, nullable=True, index=True),
+    Column("email", Text, nullable=True),
     Column("name", Text, nullable=True),
     Column("key", Text, nullable=True),
     Column("max_downloads", BigInteger, nullable=True),
@@ -48,6 +48,7 @@ TOKEN: Final = Table(
     Index("ix_token_alive", "expires", sqlite_where=_ALIVE, postgresql_where=_ALIVE),
     Index(None, "expires", "id"),
     Index(None, "product", "expires", "id"),
+    Index(None, "email", "expires", "id"),
 )
 
 USAGE_FILE: Final = Table(
@@ -85,7 +86,7 @@ DOWNLOAD: Final = Table(
     Column("number", Integer, primary_key=True),  # from 1, in the order in which they began
     Column("file_id", String(26), nullable=False),
     Column("token_id", String(32), nullable=False),  # of the first attempt
-    Column("customer", Text, nullable=True, index=True),
+    Column("customer", Text, nullable=True),
     Column("test", Boolean, nullable=False, server_default=false()),
     Column("client", Text, nullable=False),  # the class of the program: gateway.usage.client_classes
     Column("first", Moment, nullable=False),
@@ -100,6 +101,7 @@ DOWNLOAD: Final = Table(
     Index("ix_download_open", "last", sqlite_where=_OPEN, postgresql_where=_OPEN),
     Index(None, "first", "series_id", "number"),
     Index(None, "privacy", "last"),
+    Index(None, "customer", "file_id"),
 )
 
 USAGE_DAY: Final = Table(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Subquery, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, ORDER_LINE
@@ -111,22 +111,36 @@ async def _with_lines(sql: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Sh
 async def list_unmapped(sql: AsyncConnection, limit: int, offset: int) -> list[Row[Any]]:
     """Items that wait for a mapping, the most waited for first.
 
-    Each has the source, key, value, title, and how many customers wait.
+    Each has the source, key, value, title, and how many customers wait. They are counted by indexes alone;
+    the title is that of the latest line.
     """
     waiting = func.count(func.distinct(ORDER.c.recipient_id)).label("customers")
-    rows = await sql.execute(
-        select(
-            ORDER.c.source,
-            ORDER_LINE.c.item_key,
-            ORDER_LINE.c.item_value,
-            func.max(ORDER_LINE.c.title).label("title"),
-            waiting,
-        )
+    keys = (ORDER.c.source, ORDER_LINE.c.item_key, ORDER_LINE.c.item_value)
+    items = (
+        select(*keys, waiting)
         .select_from(ORDER_LINE.join(ORDER))
+        .with_hint(ORDER, "INDEXED BY ix_order_id_source_recipient_id", "sqlite")  # else it reads the rows
         .where(ORDER_LINE.c.waits)
-        .group_by(ORDER.c.source, ORDER_LINE.c.item_key, ORDER_LINE.c.item_value)
-        .order_by(waiting.desc(), ORDER.c.source, ORDER_LINE.c.item_key, ORDER_LINE.c.item_value)
+        .group_by(*keys)
+        .order_by(waiting.desc(), *keys)
         .limit(limit)
         .offset(offset)
+        .subquery("item")
     )
-    return list(rows)
+    named = and_(ORDER_LINE.c.item_key == items.c.item_key, ORDER_LINE.c.item_value == items.c.item_value)
+    nameless = and_(items.c.item_key.is_(None), ORDER_LINE.c.item_key.is_(None))
+    title = func.coalesce(_title_of(items, named), _title_of(items, nameless)).label("title")
+    order = (items.c.customers.desc(), items.c.source, items.c.item_key, items.c.item_value)
+    return list(await sql.execute(select(items, title).order_by(*order)))
+
+
+def _title_of(items: Subquery, which: ColumnElement[bool]) -> ScalarSelect[Any]:
+    return (
+        select(ORDER_LINE.c.title)
+        .select_from(ORDER_LINE.join(ORDER))
+        .where(ORDER_LINE.c.waits, which, ORDER.c.source == items.c.source, ORDER_LINE.c.title.is_not(None))
+        .order_by(ORDER_LINE.c.order_id.desc())
+        .limit(1)
+        .correlate(items)
+        .scalar_subquery()
+    )

@@ -10,11 +10,11 @@ replaced (HIDDEN).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, func, not_, or_, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.tables import (
@@ -164,6 +164,17 @@ _SELECT: Final = select(
 )
 
 
+_NAMES: Final = _SELECT.with_only_columns(
+    ENTITLEMENT.c.id,
+    ENTITLEMENT.c.customer_id,
+    ENTITLEMENT.c.product_id,
+    ORDER.c.external_id,
+    ORDER.c.number,
+    ORDER_LINE.c.title,
+    PRODUCT.c.name.label("product_name"),
+)
+
+
 async def _theirs(sql: AsyncConnection, holder: Holder) -> ColumnElement[bool]:
     """The condition for the entitlements of a holder. Seats are looked up first, so that it uses indexes."""
     rows = await sql.execute(
@@ -177,14 +188,50 @@ async def _theirs(sql: AsyncConnection, holder: Holder) -> ColumnElement[bool]:
     return or_(own, ENTITLEMENT.c.id.in_(seats)) if seats else own
 
 
-async def list_purchases(sql: AsyncConnection, holder: Holder) -> list[Purchase]:
-    """Everything that a holder has bought, or has a seat of; the latest first. Without versions."""
-    rows = await sql.execute(
-        _SELECT.where(await _theirs(sql, holder))
-        .order_by(func.coalesce(ORDER.c.placed, ENTITLEMENT.c.created).desc(), ENTITLEMENT.c.id.desc())
-        .limit(MOST_SHOWN)
-    )
-    return [_purchase(row, holder) for row in rows if not _is_hidden(row)]
+def _shown(theirs: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The condition for those that a holder sees: see HIDDEN."""
+    reasons = type_coerce(ENTITLEMENT.c.reasons, Text)
+    hidden = or_(*(reasons.contains(f'"{word}"', autoescape=True) for word in sorted(HIDDEN)))
+    return and_(theirs, or_(ENTITLEMENT.c.status == EntitlementStatus.ACTIVE.value, not_(hidden)))
+
+
+_LATEST: Final = (func.coalesce(ORDER.c.placed, ENTITLEMENT.c.created).desc(), ENTITLEMENT.c.id.desc())
+
+
+async def count_purchases(sql: AsyncConnection, holder: Holder) -> int:
+    """How many purchases `list_purchases` has of a holder."""
+    query = select(func.count()).select_from(ENTITLEMENT).where(_shown(await _theirs(sql, holder)))
+    return min(MOST_SHOWN, int((await sql.execute(query)).scalar_one()))
+
+
+async def list_purchases(
+    sql: AsyncConnection, holder: Holder, limit: int = MOST_SHOWN, offset: int = 0
+) -> list[Purchase]:
+    """What a holder has bought, or has a seat of; the latest first. Without versions."""
+    query = _SELECT.with_only_columns(ENTITLEMENT.c.id).where(_shown(await _theirs(sql, holder)))
+    query = query.order_by(*_LATEST).limit(min(limit, MOST_SHOWN)).offset(offset)
+    return await read_purchases(sql, holder, list(await sql.scalars(query)))
+
+
+async def search_purchases(sql: AsyncConnection, holder: Holder, text: str) -> list[str]:
+    """The ids of purchases whose product or order number has a text in it, in any case; the latest first.
+
+    The databases do not agree on what is the same letter in another case, so it is looked for here, in the
+    few columns that tell.
+    """
+    wanted = text.casefold()
+    query = _NAMES.where(_shown(await _theirs(sql, holder))).order_by(*_LATEST).limit(MOST_SHOWN)
+    rows: Sequence[Any] = (await sql.execute(query)).all()
+    return [row.id for row in rows if any(wanted in name.casefold() for name in _names(row, holder))]
+
+
+async def read_purchases(sql: AsyncConnection, holder: Holder, ids: Sequence[str]) -> list[Purchase]:
+    """The purchases of these ids, which are a holder's, in their order. Without versions."""
+    found: dict[str, Purchase] = {}
+    for some in chunks(ids):
+        for row in await sql.execute(_SELECT.where(ENTITLEMENT.c.id.in_(some))):
+            found[row.id] = _purchase(row, holder)
+    return [found[each] for each in ids if each in found]
 
 
 async def get_purchase(sql: AsyncConnection, holder: Holder, identifier: str) -> Purchase | None:
@@ -242,6 +289,18 @@ def _is_hidden(row: Row[Any]) -> bool:
     return row.status != EntitlementStatus.ACTIVE and not HIDDEN.isdisjoint(row.reasons)
 
 
+def _names(row: Any, holder: Holder) -> Iterator[str]:
+    """By what a holder knows a purchase: what it is called, and the number of their own order."""
+    yield _title(row)
+    if row.customer_id == holder.customer_id:
+        yield row.number or row.external_id or ""
+
+
+def _title(row: Any) -> str:
+    """What a purchase is called: as its product, or as what was ordered."""
+    return str(row.product_name or row.title or row.product_id)
+
+
 def _purchase(row: Row[Any], holder: Holder) -> Purchase:
     is_own = row.customer_id == holder.customer_id
     order = None
@@ -252,7 +311,7 @@ def _purchase(row: Row[Any], holder: Holder) -> Purchase:
     return Purchase(
         row.id,
         row.product_id,
-        row.product_name or row.title or row.product_id,
+        _title(row),
         Share(row.product_id, Scope(row.scope), row.version, row.updates_until),
         EntitlementStatus(row.status),
         tuple(row.reasons),

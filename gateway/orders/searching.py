@@ -123,14 +123,16 @@ async def search_orders(
 
 async def _orders_of_rare(sql: AsyncConnection, product_id: str) -> list[str] | None:
     """The ids of the orders of a product that few have; None where many do."""
+    granted = select(ENTITLEMENT.c.id).where(ENTITLEMENT.c.product_id == product_id)
+    if await sql.scalar(granted.order_by(ENTITLEMENT.c.id).offset(RARE).limit(1)) is not None:
+        return None
     rows = await sql.execute(
         select(ORDER_LINE.c.order_id)
         .join(ENTITLEMENT, ENTITLEMENT.c.line_id == ORDER_LINE.c.id)
         .where(ENTITLEMENT.c.product_id == product_id)
-        .limit(RARE + 1)
+        .limit(RARE)
     )
-    found = [each for (each,) in rows]
-    return found if len(found) <= RARE else None
+    return [each for (each,) in rows]
 
 
 def _filtered(query: Select[Any], only: OrderSearch) -> Select[Any]:

@@ -7,9 +7,10 @@ none), by indexes, so that it is quick among any number of downloads.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from heapq import nlargest
+from typing import Final, NamedTuple
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.usage_tables import DOWNLOAD, SERIES, TOKEN, TOKEN_SERIES, USAGE_FILE
@@ -31,6 +32,32 @@ class CoveredFile(NamedTuple):
     name: str
     size: int
     spans: Spans
+
+
+class ReceivedDownload(NamedTuple):
+    """A download, with its file and the holder of its series. Times: ms since 1970 UTC; sizes: bytes."""
+
+    first: int
+    last: int
+    completed: int | None
+    times: int
+    bytes: int
+    covered: int
+    client: str
+    test: bool
+    token_id: str
+    product: str
+    version: str
+    name: str
+    size: int
+    holder: str
+
+
+_COLUMNS: Final = (
+    *DOWNLOAD.c["first", "last", "completed", "times", "bytes", "covered", "client", "test", "token_id"],
+    *USAGE_FILE.c["product", "version", "name", "size"],
+)
+"""Of a `ReceivedDownload`, in its order, but for the holder."""
 
 
 async def covered_files(sql: AsyncConnection, token: str) -> list[CoveredFile]:
@@ -72,22 +99,33 @@ async def tokens_of_address(sql: AsyncConnection, emails: Iterable[str]) -> list
     return [each for (each,) in rows]
 
 
-async def downloads_of(sql: AsyncConnection, holders: Sequence[str], limit: int) -> list[Row[Any]]:
-    """Downloads of the holders of series, the latest first: with file, product, version and token."""
-    found: list[Row[Any]] = []
-    columns = (
-        DOWNLOAD.c["first", "last", "completed", "times", "bytes", "covered", "client", "test", "token_id"],
-        USAGE_FILE.c["product", "version", "name", "size"],
-    )
+async def downloads_of(sql: AsyncConnection, holders: Sequence[str], limit: int) -> list[ReceivedDownload]:
+    """Downloads of the holders of series, the latest first: with file, product, version and token.
+
+    First the keys of all of them, and then the rows of the latest: an engine that is asked for both at once
+    may look through the downloads of everybody, from the latest on, until it has found enough of these.
+    """
+    keys: list[tuple[int, str, int]] = []
+    owners: dict[str, str] = {}
     for some in chunks(holders):
-        query: Select[Any] = (
-            select(*columns[0], *columns[1], SERIES.c.holder)
-            .select_from(SERIES)
-            .join(DOWNLOAD, DOWNLOAD.c.series_id == SERIES.c.id)
-            .join(USAGE_FILE, USAGE_FILE.c.id == DOWNLOAD.c.file_id)
-            .where(SERIES.c.holder.in_(some))
-            .order_by(DOWNLOAD.c.first.desc(), DOWNLOAD.c.series_id)
-            .limit(limit)
+        series = await sql.execute(select(SERIES.c.id, SERIES.c.holder).where(SERIES.c.holder.in_(some)))
+        owners |= {row.id: row.holder for row in series}
+    for part in chunks(owners):
+        query = select(DOWNLOAD.c.first, DOWNLOAD.c.series_id, DOWNLOAD.c.number)
+        found = await sql.execute(query.where(DOWNLOAD.c.series_id.in_(part)))
+        keys = nlargest(limit, [*keys, *((row.first, row.series_id, row.number) for row in found)])
+    latest = {(series_id, number) for _, series_id, number in keys}
+    rows = await sql.execute(
+        select(*_COLUMNS, DOWNLOAD.c.series_id, DOWNLOAD.c.number)
+        .join(USAGE_FILE, USAGE_FILE.c.id == DOWNLOAD.c.file_id)
+        .where(
+            DOWNLOAD.c.series_id.in_({series_id for series_id, _ in latest}),
+            DOWNLOAD.c.number.in_({number for _, number in latest}),
         )
-        found.extend((await sql.execute(query)).all())
-    return sorted(found, key=lambda row: -row.first)[:limit]
+    )
+    shown = [
+        ReceivedDownload._make((*row[: len(_COLUMNS)], owners[row.series_id]))
+        for row in rows
+        if (row.series_id, row.number) in latest
+    ]
+    return sorted(shown, key=lambda each: -each.first)

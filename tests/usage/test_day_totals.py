@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from gateway.database.engine import Database
 from gateway.database.usage_tables import USAGE_DAY, USAGE_TOTAL
-from gateway.usage.day_totals import LEVELS, level_for
+from gateway.usage.day_totals import BLOCK_DAYS, LEVELS, Level, level_for
 from tests.support.usage import add_days
 
 STEPS = (
@@ -40,33 +40,41 @@ async def test_totals_are_what_the_days_add_up_to(database: Database) -> None:
         for row in days:
             for number, level in enumerate(LEVELS):
                 names = (
-                    getattr(row, name) if name in level else "" for name in ("product", "version", "client")
+                    getattr(row, name) if name in level.kept else ""
+                    for name in ("product", "version", "client")
                 )
-                sums = wanted[number, row.day, *names]
+                sums = wanted[number, row.day - row.day % level.days, *names]
                 for place, value in enumerate((row.started, row.completed, row.bytes)):
                     sums[place] += value
         assert totals == {key: tuple(values) for key, values in wanted.items()}
         assert all(any(values) for values in totals.values()), "what is nothing any more has no row"
-    assert {day for _level, day, *_ in totals} == {100}
+    assert {day for level, day, *_ in totals if LEVELS[level].days == 1} == {100}
+    assert {day for level, day, *_ in totals if LEVELS[level].days == BLOCK_DAYS} == {96}
 
 
 @pytest.mark.parametrize(
-    ("columns", "level"),
+    ("columns", "level", "of_blocks"),
     [
-        ((), 0),
-        (("client",), 1),
-        (("product",), 2),
-        (("version",), 3),
-        (("product", "version"), 3),
-        (("product", "client"), None),
-        (("version", "client"), None),
+        ((), 0, 4),
+        (("client",), 1, 5),
+        (("product",), 2, 4),
+        (("version",), 3, 4),
+        (("product", "version"), 3, 4),
+        (("product", "client"), None, 5),
+        (("version", "client"), None, 5),
     ],
 )
-def test_the_level_with_the_fewest_rows_answers(columns: tuple[str, ...], level: int | None) -> None:
+def test_the_level_with_the_fewest_rows_answers(
+    columns: tuple[str, ...], level: int | None, of_blocks: int
+) -> None:
     assert level_for(columns) == level
+    assert level_for(columns, BLOCK_DAYS) == of_blocks
 
 
-def test_the_migration_adds_up_the_levels_that_the_code_reads() -> None:
-    step = importlib.import_module("gateway.database.migrations.versions.v0011_totals_of_days")
-    assert tuple(frozenset(kept) for _, kept in step.LEVELS) == LEVELS
-    assert [number for number, _ in step.LEVELS] == list(range(len(LEVELS)))
+def test_the_migrations_add_up_the_levels_that_the_code_reads() -> None:
+    versions = "gateway.database.migrations.versions"
+    days = importlib.import_module(f"{versions}.v0011_totals_of_days")
+    blocks = importlib.import_module(f"{versions}.v0012_pages_of_large_shops")
+    found = [(number, Level(1, frozenset(kept))) for number, kept in days.LEVELS]
+    found += [(number, Level(blocks.DAYS, frozenset(kept))) for number, kept in blocks.LEVELS]
+    assert found == list(enumerate(LEVELS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.database.engine import Database
-from gateway.usage.days import DayFilter, Usage, add_up, sums_by, sums_by_day
+from gateway.usage.days import GROUPS, DayFilter, Usage, add_up, sums_by, sums_by_day
 from tests.support.plans import noted_statements, whole_tables
 from tests.support.usage import add_days
 
@@ -67,3 +67,42 @@ async def test_days_are_read_by_the_key_of_the_table(days: Database) -> None:
             await sums_by_day(sql, DayFilter(100, 110, product="drums"))
             await sums_by(sql, DayFilter(100, 110), "version")
     assert await whole_tables(days, statements) == []
+
+
+@pytest.mark.parametrize("group", ["product", "version", "client"])
+@pytest.mark.parametrize(
+    "filters",
+    [{}, {"product": "p1"}, {"version": "2"}, {"client": "curl"}, {"product": "p1", "client": "bot"}],
+)
+async def test_blocks_and_the_days_at_both_ends_are_the_same_as_the_days(
+    database: Database, group: str, filters: dict[str, str]
+) -> None:
+    rows = [
+        (day, f"p{day % 3}", str(day % 5), ("curl", "bot")[day % 2], "completed", day, day, 10 * day)
+        for day in range(150, 260)
+    ]
+    async with database.writing() as sql:
+        await add_days(sql, rows)
+    places = {"product": 1, "version": 2, "client": 3}
+    async with database.reading() as sql:
+        for first, stop in ((150, 260), (160, 176), (161, 176), (160, 175), (165, 170), (175, 177), (0, 999)):
+            found = await sums_by(sql, DayFilter(first, stop, **filters), group)
+            wanted: dict[tuple[str, ...], int] = {}
+            for row in rows:
+                fits = all(row[places[name]] == value for name, value in filters.items())
+                if first <= int(row[0]) < stop and fits:
+                    key = tuple(str(row[places[name]]) for name in GROUPS[group])
+                    wanted[key] = wanted.get(key, 0) + int(row[5])
+            assert {key: usage.started for key, usage in found} == wanted, (first, stop)
+            assert all(usage.bytes == 10 * usage.started for _, usage in found)
+
+
+async def test_a_year_is_read_from_blocks_by_the_key(days: Database) -> None:
+    with noted_statements(days) as statements:
+        async with days.reading() as sql:
+            await sums_by(sql, DayFilter(0, 365), "version")
+            await sums_by(sql, DayFilter(3, 360, client="curl"), "product")
+    selects = [statement for statement, _ in statements if statement.startswith("SELECT")]
+    assert ["UNION ALL" in statement for statement in selects] == [True, True]
+    whole = await whole_tables(days, statements)
+    assert [step for step in whole if "usage_" in step] == [], "only what the parts have found is read whole"

@@ -10,8 +10,14 @@ from sqlalchemy import update
 
 from gateway.database.engine import Database
 from gateway.database.tables import CUSTOMER, CUSTOMER_EMAIL, ENTITLEMENT, ORDER, ORDER_LINE
+from gateway.usage import never_downloaded
 from gateway.usage.known_tokens import KnownToken
-from gateway.usage.never_downloaded import Missing, NeverFilter, list_never_downloaded
+from gateway.usage.never_downloaded import (
+    Missing,
+    NeverFilter,
+    list_never_downloaded,
+    search_never_downloaded,
+)
 from gateway.usage.repository import apply_events
 from tests.support.plans import noted_statements, whole_tables
 from tests.support.usage import FILE, event
@@ -46,9 +52,10 @@ async def add(database: Database, name: str, *, order: bool = True, **values: An
         status = values.pop("status", "active")
         await sql.execute(
             ENTITLEMENT.insert().values(
-                id=f"e-{name}", customer_id=f"c-{name}", line_id=line, product_id="drums", scope="all",
+                id=f"e-{name}", line_id=line, scope="all",
                 bought=1, base=[], quantity=1, status=status, reasons=[], enforced=status,
-                **{"created": PLACED, "updated": 1, **values},
+                **{"created": PLACED, "updated": 1, "product_id": "drums",
+                   "customer_id": f"c-{name}", **values},
             )
         )  # fmt: skip
 
@@ -122,6 +129,44 @@ async def test_it_is_listed_no_more_once_it_was_downloaded(database: Database) -
     assert (await found(database), await found(database, "completed")) == ([], ["ann"])
     await receive(database, "ann", 1000)
     assert await found(database, "completed") == []
+
+
+@pytest.mark.parametrize(("limit", "looks"), [(100, 1), (2, 1), (1, 3), (100, None)])
+async def test_it_is_looked_for_in_windows_and_everything_is_found_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, limit: int, looks: int | None
+) -> None:
+    monkeypatch.setattr(never_downloaded, "LOOKED_AT", 2)
+    for name in "abcdefg":
+        await add(database, name)
+    for name in "bcd":
+        await receive(database, name)
+    pages: list[list[str]] = []
+    after = None
+    while True:
+        page = await search_never_downloaded(database, NeverFilter(LATER), limit, after, looks)
+        pages.append([row.id.removeprefix("e-") for row in page.rows])
+        after = page.after
+        if after is None:
+            break
+    assert [name for rows in pages for name in rows] == ["a", "e", "f", "g"]
+    assert max(map(len, pages)) <= limit
+    if looks == 1:
+        assert [] in pages, "all of a window was downloaded, and there is more behind it"
+    if looks is None:
+        assert pages == [["a", "e", "f", "g"]]
+
+
+async def test_the_downloads_of_other_products_by_the_same_customer_change_nothing(
+    database: Database,
+) -> None:
+    for name in ("kit", "drums"):
+        await add(database, name, product_id=name)
+    direct = KnownToken(None, "c-kit", test=False)
+    for version in ("1", "2"):
+        await receive(database, "kit", file=FILE._replace(product="kit", version=version), known=direct)
+    await receive(database, "kit", known=KnownToken("e-drums", "c-kit", test=False))
+    await add(database, "more", customer_id="c-kit")
+    assert await found(database) == ["more"], "by a link of another purchase it counts for that one"
 
 
 @pytest.mark.parametrize("missing", ["started", "completed"])

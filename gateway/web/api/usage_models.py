@@ -111,7 +111,7 @@ class NeverDownloadedDocument(ResponseModel):
 
 
 class NeverDownloadedResponse(ResponseModel):
-    """One page, in the order in which they were granted."""
+    """One page, in the order in which they were granted. A page can be short, even empty, and have a next."""
 
     success: Literal[True]
     neverDownloaded: list[NeverDownloadedDocument]

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.usage.never_downloaded import NeverFilter, list_never_downloaded
+from gateway.usage.never_downloaded import NeverFilter, search_never_downloaded
 from gateway.usage.sharing_report import SharingFilter, search_shared
 from gateway.web.api.context import AdminContext
 from gateway.web.api.order_documents import page_of
@@ -28,14 +28,13 @@ DEFAULT_DAYS: Final = 30
 
 
 async def report_never_downloaded(request: web.Request, context: AdminContext) -> web.Response:
-    """Answer with one page of what was paid for and never downloaded. Raises Problem."""
+    """Answer with one page of what was paid for and never downloaded, which may be short. Raises Problem."""
     query = validate_query(ListNeverDownloaded, request)
     before = time.time_ns() // 1_000_000 - query.days * DAY_MS
     only = NeverFilter(max(0, before), query.missing, query.productId)
-    async with context.database.reading() as sql:
-        rows = await list_never_downloaded(sql, only, query.limit, query.cursor)
-    cursor = rows[-1].id if len(rows) == query.limit else None
-    return json_response(page_of([never_downloaded_document(row) for row in rows], "neverDownloaded", cursor))
+    page = await search_never_downloaded(context.database, only, query.limit, query.cursor)
+    documents = [never_downloaded_document(row) for row in page.rows]
+    return json_response(page_of(documents, "neverDownloaded", page.after))
 
 
 async def report_shared_links(request: web.Request, context: AdminContext) -> web.Response:

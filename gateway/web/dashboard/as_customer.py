@@ -27,7 +27,7 @@ async def show_as_customer(request: web.Request, context: DashboardContext) -> w
     async with context.work.database.reading() as sql:
         customer = await find(sql, request)
         holder = await find_holder(sql, customer.id)
-        everything = [] if holder is None else await list_purchases(sql, holder)
+        everything = [] if holder is None else await list_purchases(sql, holder, PURCHASES_SHOWN + 1)
         waiting = [] if holder is None else await list_waiting(sql, holder)
         purchases = await with_versions(sql, everything[:PURCHASES_SHOWN])
         manifests = {

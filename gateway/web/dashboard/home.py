@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from gateway.catalogue.records import has_versions
 from gateway.connections.repository import Connection
 from gateway.database.types import now
 from gateway.orders.order_queries import list_unmapped
@@ -55,16 +56,16 @@ async def show_home(request: web.Request, context: DashboardContext) -> web.Stre
         days = await sums_by_day(sql, only)
         orders = await count_orders(sql, today)
         unmapped = await list_unmapped(sql, SHOWN, 0)
+        has_products = await has_versions(sql)
     connections = await context.work.desk.connections.list_all()
     jobs = [each for each in await context.jobs.latest(SHOWN) if not each.is_over]
-    products = await context.work.catalogue.list_all()
     return await context.show(
         request,
         "dashboard/home.html",
         today=days[-1],
         orders=orders,
         charts=day_charts(only.first, days, texts_of(context.pages.language_of(request))),
-        has_products=any(each.versions for each in products),
+        has_products=has_products,
         has_connections=bool(connections),
         attention=Attention(
             unmapped,

@@ -7,15 +7,20 @@ from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.catalogue.records import read_manifest
 from gateway.manifest import Manifest, ManifestFile
 from gateway.orders.purchases import (
+    Holder,
     Purchase,
     Version,
+    count_purchases,
     get_purchase,
     list_purchases,
     list_waiting,
+    read_purchases,
+    search_purchases,
     with_versions,
 )
 from gateway.orders.seats import count_free, list_seats
@@ -73,8 +78,7 @@ async def show_first(request: web.Request, context: PortalContext) -> web.Stream
         return show_sign_in(request, context)
     search = request.query.get("q", "").strip()[:MAX_SEARCH]
     async with context.work.database.reading() as sql:
-        everything = await list_purchases(sql, visitor.holder)
-        part = part_of(_found(everything, search), request.query.get("page", ""), ON_A_PAGE)
+        part = await _part(sql, visitor.holder, search, request.query.get("page", ""))
         purchases = await with_versions(sql, part.items)
         waiting = await list_waiting(sql, visitor.holder) if not search and not part.before else []
     return context.pages.respond(
@@ -85,26 +89,31 @@ async def show_first(request: web.Request, context: PortalContext) -> web.Stream
         part=part,
         waiting=waiting,
         search=search,
-        has_search=len(everything) > ON_A_PAGE // 4,
+        has_search=part.total > ON_A_PAGE // 4,
         query=urlencode({"q": search}) if search else "",
     )
 
 
-def _found(purchases: Sequence[Purchase], search: str) -> list[Purchase]:
-    """The purchases whose product or order number has a text in it, in any case."""
-    wanted = search.casefold()
-    return [
-        each
-        for each in purchases
-        if wanted in each.title.casefold() or (each.order and wanted in each.order.name.casefold())
-    ]
+async def _part(sql: AsyncConnection, holder: Holder, search: str, page: str) -> Part:
+    """One page of a holder's purchases: of all, or of those that a search finds."""
+    if search:
+        part = part_of(await search_purchases(sql, holder, search), page, ON_A_PAGE)
+        return part._replace(items=await read_purchases(sql, holder, part.items))
+    part = part_of(range(await count_purchases(sql, holder)), page, ON_A_PAGE)
+    offset = part.items[0] if part.items else 0
+    return part._replace(items=await list_purchases(sql, holder, len(part.items), offset))
 
 
 async def write_csv(request: web.Request, context: PortalContext, visitor: Visitor) -> web.StreamResponse:
     """The purchases as CSV."""
     search = request.query.get("q", "").strip()[:MAX_SEARCH]
     async with context.work.database.reading() as sql:
-        found = await with_versions(sql, _found(await list_purchases(sql, visitor.holder), search))
+        if search:
+            ids = await search_purchases(sql, visitor.holder, search)
+            found = await read_purchases(sql, visitor.holder, ids)
+        else:
+            found = await list_purchases(sql, visitor.holder)
+        found = await with_versions(sql, found)
     rows: list[list[str | int | None]] = [
         ["product", "order", "bought", "status", "quantity", "version", "published"]
     ]

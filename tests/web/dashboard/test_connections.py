@@ -12,6 +12,7 @@ import pytest
 
 from gateway.platforms.clients.registry import CLIENTS
 from gateway.platforms.registry import PLATFORMS
+from gateway.web.dashboard import unmapped
 from gateway.web.dashboard.connections import MOST_SHOWN, readable
 from gateway.web.dashboard.platform_steps import GUIDES
 from tests.support.control_plane import PUBLIC_URL, Api, read_store
@@ -150,6 +151,35 @@ async def test_what_came_is_shown_mapped_and_applied_again(owner: Visitor, staff
     ).status == 400
     saved = await staff.get("/unmapped.csv")
     assert saved.text.startswith("source,key,value,title,customers\r\nshop,")
+
+
+async def test_with_very_many_products_the_id_of_one_is_typed(
+    owner: Visitor, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = await connect(owner)
+    assert await deliver(api, path, order()) == 200
+    chosen = await until(owner, "/unmapped", 'name="product"')
+    assert '<select name="product"' in chosen.text
+    assert "<datalist" not in chosen.text
+    monkeypatch.setattr(unmapped, "MOST_CHOICES", 1)
+    typed = await owner.get("/unmapped")
+    assert '<select name="product"' not in typed.text
+    assert typed.text.count('<datalist id="products">') == 1
+    assert '<option value="drums">' in typed.text
+    forms = re.findall(
+        r'name="key" value="(\w+)">\s*<input type="hidden" name="value" value="(\w+)">\s*'
+        r'<input name="product" list="products" required',
+        typed.text,
+    )
+    assert len(forms) == 2
+    identifier = path.rpartition("/")[2]
+    (key, value), (other, nothing) = forms
+    wrong = await owner.post("/unmapped/map", connection=identifier, key=key, value=value, product="dru")
+    assert wrong.status == 404
+    done = await owner.send("/unmapped/map", connection=identifier, key=key, value=value, product="drums")
+    assert "is mapped" in done.notice
+    await owner.send("/unmapped/map", connection=identifier, key=other, value=nothing, product="-")
+    assert "Nobody waits." in (await owner.get("/unmapped")).text
 
 
 async def test_what_a_platform_fills_in_is_shown_as_text(owner: Visitor, api: Api) -> None:

@@ -17,6 +17,7 @@ from gateway.database.tables import OUTBOX_MAIL
 from gateway.secrets import token_id
 from gateway.usage.known_tokens import KnownToken
 from gateway.usage.repository import apply_events
+from gateway.web.dashboard import customers
 from tests.support.control_plane import PUBLIC_URL, Api
 from tests.support.dashboard import Answer, Visitor, open_database_of
 from tests.support.usage import FILE, event
@@ -249,3 +250,18 @@ async def test_a_seller_sees_what_a_customer_sees_and_can_do_nothing(api: Api, o
     assert "waits until the item is mapped." in page.text
     assert "<script>" not in page.text
     assert (await owner.get("/customers/none/as")).status == 404
+
+
+async def test_rights_come_in_pages_and_earlier_ones_are_a_link_away(
+    api: Api, owner: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(customers, "RIGHTS_SHOWN", 2)
+    for number in range(5):
+        customer = await buy(api, f"E-{number}")
+    path, pages = f"/customers/{customer}", []
+    while path:
+        page = await owner.get(path)
+        pages.append(re.findall(r"From order #(E-[0-9])\.", page.text))
+        further = re.search(r'href="/dashboard(/customers/[^"#]+)#rights">Earlier ones<', page.text)
+        path = further[1] if further else ""
+    assert pages == [["E-4", "E-3"], ["E-2", "E-1"], ["E-0"]]

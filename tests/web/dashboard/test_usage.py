@@ -10,13 +10,14 @@ import pytest
 
 from gateway.config.settings import Settings
 from gateway.database.types import now
-from gateway.usage import sharing_report
+from gateway.usage import never_downloaded, sharing_report
 from gateway.usage.days import Usage, add_up
 from gateway.usage.queries import DAY_MS
 from gateway.usage.running import Running, RunningNow
-from gateway.web.dashboard import live, reports
+from gateway.web.dashboard import live
 from gateway.web.dashboard.answers import write_day
 from gateway.web.dashboard.figures import MOST_BARS, by_period, choose_period
+from gateway.web.times import format_time
 from tests.support.control_plane import Api
 from tests.support.dashboard import Visitor, check_markup, open_database_of
 from tests.support.dashboard_data import record_shared_link
@@ -150,6 +151,28 @@ async def test_what_was_paid_for_and_never_downloaded_is_listed(api: Api, owner:
     assert "Nothing here fits" in (await owner.get("/usage/never?product=none")).text
 
 
+async def test_a_window_without_any_leads_on_to_the_next_one(
+    api: Api, owner: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(never_downloaded, "LOOKED_AT", 1)
+    for name, days in (("new", 0), ("old", 9)):  # the first one was bought too late to be listed
+        body = {
+            "customer": {"email": f"{name}@example.com"},
+            "status": "paid",
+            "placedAt": format_time(now() - days * DAY_MS),
+            "lines": [{"id": "1", "productId": "drums"}],
+        }
+        await api.ask("PUT", f"/api/orders/zapier/{name}", body)
+    page = await owner.get("/usage/never")
+    assert "Nothing was found among the purchases that were looked at" in page.text
+    further = re.search(r'href="/dashboard(/usage/never\?[^"]*after=[^"]+)"', page.text)
+    assert further is not None
+    assert "old@example.com" in (await owner.get(further[1].replace("&amp;", "&"))).text
+    file = await owner.get("/usage/never.csv")
+    assert "old@example.com" in file.text
+    assert "new@example.com" not in file.text
+
+
 async def test_links_that_look_shared_are_listed_with_why(
     api: Api, owner: Visitor, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +198,6 @@ async def test_links_that_look_shared_are_listed_with_why(
     for odd in ("after=x", "days=1000", "days=x", f"after=9-{token}"):
         assert (await owner.get(f"/usage/shared?{odd}")).status == 200
     monkeypatch.setattr(sharing_report, "AT_ONCE", 1)
-    monkeypatch.setattr(reports, "LOOKS", 1)
     page = await owner.get("/usage/shared")
     assert "There are more" in page.text, "the first one is honest"
     further = re.search(r'href="/dashboard(/usage/shared\?after=[^"]+)">look at', page.text)
