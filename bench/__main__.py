@@ -18,6 +18,7 @@ from bench.deployment import KINDS, LoadPlan, load, mint_tokens, read_tokens, re
 from bench.errors import BenchError
 from bench.load.control import LoadOptions
 from bench.load.webhooks import WEBHOOKS
+from bench.pages import measuring
 from bench.report.page import write_page
 from bench.report.tables import facts_line, show, show_load, write_json, write_markdown
 from bench.scenarios import SCENARIOS
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_rates(
         commands.add_parser("rates", help="measure how exactly the connections of a token share a rate")
     )
+    _add_pages(commands.add_parser("pages", help="measure each page beside many customers and downloads"))
     _add_compare(commands.add_parser("compare", help="measure the gateway and its peers side by side"))
     return parser
 
@@ -215,6 +217,24 @@ def _add_rates(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_rates)
 
 
+def _add_pages(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--database",
+        default="sqlite",
+        metavar="KIND",
+        help="sqlite, postgresql (Debian's, started for this), or the database_url of a database that is "
+        "empty, or that this command has filled with the same counts (default: sqlite)",
+    )
+    parser.add_argument("--customers", type=_count, default=100_000, help="how many (default: 100000)")
+    parser.add_argument("--downloads", type=_count, default=1_000_000, help="how many (default: 1000000)")
+    parser.add_argument(
+        "--rounds", type=_count, default=5, help="how often each page is opened after its first (default: 5)"
+    )
+    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.set_defaults(run=run_pages)
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -330,6 +350,18 @@ def run_rates(options: argparse.Namespace) -> int:
         figures = asdict(report) | {"share": report.share}
         options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
     return 0
+
+
+def run_pages(options: argparse.Namespace) -> int:
+    """Run the command `pages`. Returns 1 where a page is above its budget."""
+    plan = measuring.PagesPlan(
+        options.database, options.customers, options.downloads, options.rounds, options.scratch
+    )
+    report = measuring.measure(plan, print_progress)
+    measuring.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    if options.json:
+        measuring.write_json(report, options.json)
+    return int(bool(report.above))
 
 
 def run_compare(options: argparse.Namespace) -> int:
