@@ -72,6 +72,8 @@ VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
     "/settings/webhooks/{webhook}": ("state=failed",),
     "/settings/changes": ("action=key", "by=maria"),
 }
+PARTS: Final[Mapping[str, tuple[str, ...]]] = {"/usage/downloads.csv": ("from={yesterday}",)}
+"""Of files that have everything, a part is asked for: all downloads are written for minutes."""
 PORTAL_VIEWS: Final[Mapping[str, tuple[str, ...]]] = {
     "/": ("q=product%201", "q={number}", "q=nothing", "page=3", "page=99"),
 }
@@ -149,7 +151,7 @@ def views(names: Names, user: str) -> Iterator[View]:
     for screen in SCREENS:
         if screen.method != "GET":
             continue
-        for query in ("", *VIEWS.get(screen.path, ())):
+        for query in PARTS.get(screen.path) or ("", *VIEWS.get(screen.path, ())):
             written = screen.path + (f"?{query}" if query else "")
             whose = ENTITLED if "{customer}" in written else ENTITLED[:1]
             for each in whose:

@@ -156,6 +156,7 @@ async def _names(database: Database, store: Repositories, plan: ShopPlan, live: 
         "token": live,
         "middle": str(plan.end - DAYS * DAY_MS // 2),
         "year": write_day(plan.end // DAY_MS - 364),
+        "yesterday": f"{write_day(plan.end // DAY_MS - 1)}T00:00:00Z",
         "job": "x",
         "kind": KINDS[0],
         "connection": str(connection),

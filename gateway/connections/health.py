@@ -97,6 +97,7 @@ async def examine(
         items = (
             select(ORDER_LINE.c.item_key, ORDER_LINE.c.item_value)
             .select_from(ORDER_LINE.join(ORDER))
+            .with_hint(ORDER, "INDEXED BY ix_order_id_source_recipient_id", "sqlite")  # not all of its orders
             .where(ORDER.c.source == connection.id, ORDER_LINE.c.waits)
             .distinct()
         )

@@ -17,9 +17,9 @@ from gateway.usage.repository import read_download
 from gateway.usage.sharing import Sharing, SharingLimits, look_at
 from gateway.usage.token_search import TokenPosition
 
-AT_ONCE: Final = 500
+AT_ONCE: Final = 200
 """Tokens that are looked at in one transaction."""
-LOOKS: Final = 4
+LOOKS: Final = 10
 """Transactions of one answer; then the reader goes on with the next page."""
 
 

@@ -47,7 +47,7 @@ from gateway.web.dashboard.application import PREFIX as DASHBOARD
 from gateway.web.dashboard.application import make_dashboard
 from gateway.web.hooks.application import PREFIX as HOOKS
 from gateway.web.hooks.application import HooksContext, make_hooks
-from gateway.web.pages import Pages, moved
+from gateway.web.pages import Pages, moved, prepare_templates
 from gateway.web.portal.application import PREFIX as PORTAL
 from gateway.web.portal.application import make_portal
 from gateway.web.server import STOP_SECONDS, Server, run_service
@@ -144,6 +144,7 @@ async def serve(
                 running(UsageRetention(database, store.client, usage_days).run()),
                 running(TokenCopies(database, store.client).run()),
                 running(Lapses(database, store.client).run()),
+                running(prepare_templates(settings.language)),
             ):
                 try:
                     yield

@@ -73,7 +73,7 @@ def test_few_have_most() -> None:
 
 def test_each_page_of_both_tables_is_opened() -> None:
     shared = (
-        *("product", "rare", "email", "token", "middle", "year", "job", "kind", "connection"),
+        *("product", "rare", "email", "token", "middle", "year", "yesterday", "job", "kind", "connection"),
         *("event", "webhook", "secret"),
     )
     of_customer = dict.fromkeys(("customer", "order", "number", "purchase", "right"), "x")

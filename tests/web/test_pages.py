@@ -13,6 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 from gateway.config.settings import Settings
 from gateway.database.patience import waiting_at_most
 from gateway.pages.look import Look
+from gateway.web import pages
 from gateway.web.application import PATIENCE
 from gateway.web.pages import Pages, note_begun
 from gateway.web.problems import Problem, database_unavailable, overloaded, store_unavailable
@@ -141,3 +142,24 @@ async def test_nothing_is_taken_from_another_site(api: Api, fields: dict[str, st
     status, body, _ = await get(api, PAGE, "POST", headers=fields, data={"a": "b"})
     assert (status, "This came from another site" in body) == (403, True)
     assert (await get(api, PAGE, headers=fields))[0] == 200
+
+
+async def test_templates_are_compiled_before_anybody_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PREPARE_AFTER_SECONDS", 0)
+    monkeypatch.setattr(pages, "PREPARE_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(pages, "template_names", lambda: ["dashboard/home.html", "portal/code.html"])
+    prepared: list[tuple[str, str]] = []
+    compiled = pages.prepare
+
+    def note(name: str, language: str) -> None:
+        compiled(name, language)
+        prepared.append((language, name))
+
+    monkeypatch.setattr(pages, "prepare", note)
+    await pages.prepare_templates("de")
+    names = ["dashboard/home.html", "portal/code.html"]
+    assert prepared == [(language, name) for language in ("de", "en") for name in names]
+
+
+def test_the_templates_are_those_of_all_pages_and_mails() -> None:
+    assert {"dashboard/home.html", "portal/purchases.html", "parts.html"} <= set(pages.template_names())

@@ -36,7 +36,7 @@ SHARED_COLUMNS: Final = (
 SHARED_DAYS: Final = ("7", "30", "90", "365")
 """How long ago a link that is looked at may have expired."""
 DEFAULT_SHARED_DAYS: Final = 30
-CSV_LOOKS: Final = 40
+CSV_LOOKS: Final = 100
 """Transactions for one file: 20,000 links. Who has more asks the API."""
 _POSITION: Final = re.compile(r"([0-9]{1,15})-([0-9a-f]{32})")
 
