@@ -24,6 +24,8 @@ from gateway.database.types import new_id, now
 from gateway.errors import DatabaseError, Declined
 from gateway.platforms.interface import Reading
 
+STATES: Final = ("received", "applied", "waiting", "ignored", "failed")
+"""All that an event can be in."""
 AT_ONCE: Final = 200
 """Deliveries of one transaction."""
 MOST_WAITING: Final = 64 * 1024 * 1024
@@ -139,18 +141,17 @@ class Inbox:
         self, connection_id: str, limit: int, before: str | None, state: str | None = None
     ) -> list[Stored]:
         """Read events, the newest first. before: the id of an event. Raises DatabaseError."""
-        query = (
-            select(*(INBOX.c[name] for name in ("id", "dedupe_key", "type", "state", "error", "received")))
-            .where(INBOX.c.connection_id == connection_id)
-            .order_by(INBOX.c.id.desc())
-            .limit(limit)
-        )
-        if before is not None:
-            query = query.where(INBOX.c.id < before)
-        if state is not None:
-            query = query.where(INBOX.c.state == state)
+        columns = [INBOX.c[name] for name in ("id", "dedupe_key", "type", "state", "error", "received")]
+        found: list[Stored] = []
         async with self._database.reading() as sql:
-            return [Stored(*row) for row in await sql.execute(query)]
+            for each in STATES if state is None else (state,):  # each is in the order of its index
+                query = select(*columns).where(INBOX.c.connection_id == connection_id, INBOX.c.state == each)
+                if before is not None:
+                    query = query.where(INBOX.c.id < before)
+                found += [
+                    Stored(*row) for row in await sql.execute(query.order_by(INBOX.c.id.desc()).limit(limit))
+                ]
+        return sorted(found, key=lambda event: event.id, reverse=True)[:limit]
 
     async def replay(self, connection_id: str, event_id: str) -> None:
         """Let an event be applied once more.

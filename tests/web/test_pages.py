@@ -12,6 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from gateway.config.settings import Settings
 from gateway.database.patience import waiting_at_most
+from gateway.pages import templates
 from gateway.pages.look import Look
 from gateway.web import pages
 from gateway.web.application import PATIENCE
@@ -149,10 +150,9 @@ async def test_templates_are_compiled_before_anybody_asks_for_them(monkeypatch: 
     monkeypatch.setattr(pages, "PREPARE_PAUSE_SECONDS", 0)
     monkeypatch.setattr(pages, "template_names", lambda: ["dashboard/home.html", "portal/code.html"])
     prepared: list[tuple[str, str]] = []
-    compiled = pages.prepare
 
     def note(name: str, language: str) -> None:
-        compiled(name, language)
+        templates.prepare(name, language)
         prepared.append((language, name))
 
     monkeypatch.setattr(pages, "prepare", note)
@@ -162,4 +162,4 @@ async def test_templates_are_compiled_before_anybody_asks_for_them(monkeypatch: 
 
 
 def test_the_templates_are_those_of_all_pages_and_mails() -> None:
-    assert {"dashboard/home.html", "portal/purchases.html", "parts.html"} <= set(pages.template_names())
+    assert {"dashboard/home.html", "portal/purchases.html", "parts.html"} <= set(templates.template_names())

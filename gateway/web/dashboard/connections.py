@@ -12,6 +12,7 @@ from aiohttp import web
 from sqlalchemy import select
 
 from gateway.connections.health import Health, examine
+from gateway.connections.inbox import STATES
 from gateway.connections.repository import Connection
 from gateway.connections.sealing import SealError
 from gateway.database.tables import INBOX
@@ -33,7 +34,6 @@ from gateway.web.validation import validate
 _ = str
 
 ROOT: Final = "/connections"
-STATES: Final = ("received", "applied", "waiting", "ignored", "failed")
 MOST_SHOWN: Final = 20_000
 """Characters of an event's body that a page shows: a page has 60 KB at most. An order of 30 lines fits."""
 FAULTS: Final = {
