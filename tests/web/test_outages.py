@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,58 @@ async def test_no_page_waits_for_longer_than_ten_seconds(
             with hung(own_store.process.pid, own_postgres.process.pid), lasts(most=10):
                 reply = await outage.ask(row, visitor)
             assert (reply.status, BOTH["en"] in reply.words) == (503, True)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A disk of 24 MiB. The test is skipped where nothing may be mounted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextmanager
+def filled(disk: Path) -> Iterator[None]:
+    """No byte more fits on a disk."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    yield
+    filler.unlink()
+
+
+@pytest.mark.slow
+async def test_the_disk_of_sqlite_is_full(own_store: StoreServer, tmp_path: Path) -> None:
+    """What only reads goes on, and a link can still be had. What is to be kept is refused whole."""
+    with small_disk(tmp_path / "disk") as disk:
+        async with running(own_store, disk, redis_timeout=10.0) as outage:
+            every = outage.rows
+            outage.rows = [row for row in every if row.is_page and row.method == "GET"]
+            shown = {each.row.key for each in await outage.walk(8, KNOWN) if each.status == 200}
+            assert len(shown) > 30
+            outage.rows = every
+            with filled(disk):
+                replies = await outage.walk(8, KNOWN)
+                for reply in replies:
+                    check(reply, "database")
+                refused = {reply.row.key for reply in replies if reply.status == 503}
+                assert {method for _, method, _ in refused} >= {"POST"}
+                assert refused >= {
+                    ("public", "POST", "/my/account/news"),
+                    ("private", "POST", "/dashboard/products/{product}"),
+                    ("private", "POST", "/dashboard/products/{product}/versions/{version}"),
+                }
+                assert not shown & refused
+            await check_back(outage)
+            reply = await outage.ask(Row("public", "POST", "/my/account/news"), "known")
+            assert reply.status == 303
 
 
 @asynccontextmanager
