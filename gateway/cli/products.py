@@ -151,10 +151,19 @@ async def tell_customers(
 ) -> None:
     """Have customers told of a version, if that is wanted."""
     if invocation.settings.mail_new_versions if notify is None else notify:
-        from gateway.mail.announcing import announce  # noqa: PLC0415 - slow to import
+        from gateway.mail.announcing import announce, has_readers  # noqa: PLC0415 - slow to import
+        from gateway.mail.files import FOLDER  # noqa: PLC0415 - slow to import
 
-        if await announce(catalogue.database, product_id, version):
+        is_read = await has_readers(catalogue.database, product_id, version)
+        if not await announce(catalogue.database, product_id, version):
+            return
+        if is_read:
             note("Customers who have it get a mail; the web process sends them.")
+            if invocation.settings.mail_url is None:
+                folder = invocation.settings.data / FOLDER
+                note(f"There is no mail server yet (mail.url): each mail is a file below {folder}")
+        else:
+            note("Nobody gets a mail: no customer has it. Test orders, such as the demo's, do not count.")
 
 
 async def _register(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.database.engine import Database
@@ -56,6 +56,17 @@ async def announce(database: Database, product: str, version: str) -> bool:
     return bool(done.rowcount)
 
 
+async def has_readers(database: Database, product: str, version: str) -> bool:
+    """Whether anybody would be told if a version was announced now. Raises DatabaseError."""
+    published = select(VERSION.c.published).where(VERSION.c.product == product, VERSION.c.version == version)
+    async with database.reading() as sql:
+        moment = (await sql.execute(published)).scalar_one_or_none()
+        if moment is None:
+            return False
+        query = _readers(product, version, moment, now())
+        return (await sql.execute(query.limit(1))).first() is not None
+
+
 async def fill(database: Database) -> bool:
     """Put mails of one announcement into the outbox. Returns whether there may be more to do.
 
@@ -85,6 +96,26 @@ async def _waiting(sql: AsyncConnection) -> int:
     return int(found.scalar_one())
 
 
+def _readers(product: str, version: str, published: int, announced: int, after: str = "") -> Select[Any]:
+    """The customers who are told of a version, in the order of their ids. after: from this id on."""
+    return (
+        select(ENTITLEMENT.c.customer_id)
+        .distinct()
+        .join(
+            CUSTOMER_EMAIL,
+            (CUSTOMER_EMAIL.c.customer_id == ENTITLEMENT.c.customer_id) & CUSTOMER_EMAIL.c.main,
+        )
+        .outerjoin(NEWS, NEWS.c.customer_id == ENTITLEMENT.c.customer_id)
+        .where(
+            includes(product, version, published),
+            NEWS.c.declined.is_(None),
+            ENTITLEMENT.c.created <= announced,
+            ENTITLEMENT.c.customer_id > after,
+        )
+        .order_by(ENTITLEMENT.c.customer_id)
+    )
+
+
 async def _fill_one(sql: AsyncConnection, row: Row[Any]) -> None:
     published = (
         await sql.execute(
@@ -95,23 +126,8 @@ async def _fill_one(sql: AsyncConnection, row: Row[Any]) -> None:
     ).scalar_one_or_none()
     customers: list[str] = []
     if published is not None:  # it was removed meanwhile
-        found = await sql.execute(
-            select(ENTITLEMENT.c.customer_id)
-            .distinct()
-            .join(
-                CUSTOMER_EMAIL,
-                (CUSTOMER_EMAIL.c.customer_id == ENTITLEMENT.c.customer_id) & CUSTOMER_EMAIL.c.main,
-            )
-            .outerjoin(NEWS, NEWS.c.customer_id == ENTITLEMENT.c.customer_id)
-            .where(
-                includes(row.product, row.version, published),
-                NEWS.c.declined.is_(None),
-                ENTITLEMENT.c.created <= row.created,
-                ENTITLEMENT.c.customer_id > row.last_customer,
-            )
-            .order_by(ENTITLEMENT.c.customer_id)
-            .limit(AT_ONCE)
-        )
+        query = _readers(row.product, row.version, published, row.created, row.last_customer)
+        found = await sql.execute(query.limit(AT_ONCE))
         customers = [each for (each,) in found]
     about = {"product": row.product, "version": row.version}
     mails = [NewMail(new_id(), Kind.VERSION, about, customer_id=each) for each in customers]

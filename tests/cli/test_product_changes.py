@@ -133,3 +133,13 @@ def test_every_change_is_in_the_audit_trail(gateway: Gateway, drums: str) -> Non
     assert shown.count("\n") == 3
     for secret in (key["key"], token["downloadToken"]):
         assert secret not in str(trail)
+
+
+def test_who_publishes_reads_whether_anybody_is_told(gateway: Gateway, drums: str, files: Path) -> None:
+    said = gateway.run("product", "add", drums, "3", files, "--notify").stderr
+    assert "Nobody gets a mail: no customer has it." in said
+    gateway.run("entitlement", "add", "ann@example.com", drums, "--reason", "a gift")
+    said = gateway.run("product", "add", drums, "4", files, "--notify").stderr
+    assert "Customers who have it get a mail" in said
+    assert "There is no mail server yet (mail.url): each mail is a file below " in said
+    assert "mail" not in gateway.run("product", "add", drums, "4", files, "--notify").stderr

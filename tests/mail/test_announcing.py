@@ -20,7 +20,7 @@ from gateway.database.tables import (
     VERSION,
 )
 from gateway.mail import announcing
-from gateway.mail.announcing import announce, fill
+from gateway.mail.announcing import announce, fill, has_readers
 from gateway.mail.news import choose, read_choice
 from tests.support.mail_server import MailServer
 from tests.support.mails import Post
@@ -106,6 +106,8 @@ async def told(database: Database) -> list[str]:
 )
 async def test_who_is_told(shop: Database, fields: dict[str, Any], is_told: bool) -> None:
     await give(shop, "ann", **fields)
+    assert await has_readers(shop, "drums", "2.0") == is_told
+    assert not await has_readers(shop, "drums", "3.0")
     assert await announce(shop, "drums", "2.0")
     while await fill(shop):
         pass

@@ -6,11 +6,13 @@ import re
 
 import pytest
 
-from gateway.users.roles import EVERYBODY, OWNERS
+from gateway.config.settings import Settings
+from gateway.users.roles import EVERYBODY, OWNERS, Role
 from gateway.web.dashboard.application import SCREENS
 from gateway.web.dashboard.frame import OPEN, next_path
 from tests.support.control_plane import Api
 from tests.support.dashboard import PREFIX, Answer, Visitor
+from tests.support.dashboard_data import make_ordinary_day, record_shared_link
 
 BEFORE_SIGN_IN = {
     ("GET", "/first-visit"),
@@ -114,3 +116,34 @@ def test_nothing_leads_to_another_site(asked: str) -> None:
 def test_a_path_of_ours_leads_there() -> None:
     for path in ("/", "/products", "/orders?email=a%40b.example&after=1", "/x#y"):
         assert next_path(path) == path
+
+
+async def test_staff_are_shown_no_way_to_what_is_an_owners(
+    api: Api, settings: Settings, staff: Visitor
+) -> None:
+    """No page that links lead to from the first one refuses, and no form is one that they may not send."""
+    await make_ordinary_day(api, settings)
+    await record_shared_link(settings)
+    to_see, seen = ["/"], set[str]()
+    may_send = [
+        re.compile(re.sub(r"\{\w+\}", "[^/]+", screen.path))
+        for screen in SCREENS
+        if screen.method == "POST" and Role.STAFF in screen.roles
+    ]
+    while to_see:
+        path = to_see.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        page = await staff.get(path)
+        assert page.status < 400, path
+        if not page.headers.get("Content-Type", "").startswith("text/html"):
+            continue
+        for form, address in re.findall(rf'(action|href)="{PREFIX}(/[^"#?]*)', page.text):
+            if form == "href" and not address.startswith("/static/"):
+                to_see.append(address)
+            elif form == "action" and f'method="post" action="{PREFIX}{address}"' in page.text:
+                assert any(each.fullmatch(address) for each in may_send), f"{path} sends to {address}"
+    assert len(seen) > 30
+    assert "/unmapped" in seen
+    assert not [path for path in seen if path.startswith(SECRETS)]
