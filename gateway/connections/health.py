@@ -94,11 +94,13 @@ async def examine(
         counts: dict[str, int] = {}
         for state, count in states:
             counts[state] = count
+        source = func.coalesce(
+            ORDER.c.source, ""
+        )  # from a bare column SQLite would begin with all its orders
         items = (
             select(ORDER_LINE.c.item_key, ORDER_LINE.c.item_value)
             .select_from(ORDER_LINE.join(ORDER))
-            .with_hint(ORDER, "INDEXED BY ix_order_id_source_recipient_id", "sqlite")  # not all of its orders
-            .where(ORDER.c.source == connection.id, ORDER_LINE.c.waits)
+            .where(source == connection.id, ORDER_LINE.c.waits)
             .distinct()
         )
         unmapped = await sql.scalar(select(func.count()).select_from(items.subquery()))

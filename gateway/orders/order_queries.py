@@ -119,7 +119,6 @@ async def list_unmapped(sql: AsyncConnection, limit: int, offset: int) -> list[R
     items = (
         select(*keys, waiting)
         .select_from(ORDER_LINE.join(ORDER))
-        .with_hint(ORDER, "INDEXED BY ix_order_id_source_recipient_id", "sqlite")  # else it reads the rows
         .where(ORDER_LINE.c.waits)
         .group_by(*keys)
         .order_by(waiting.desc(), *keys)
