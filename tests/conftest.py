@@ -23,6 +23,7 @@ from gateway.tokens.repositories import Repositories
 # pytest explains the assertions of these modules, too, if they are registered before they are imported.
 pytest.register_assert_rewrite("tests.support")
 
+from tests.support import forks  # noqa: E402
 from tests.support.azurite import Azurite  # noqa: E402
 from tests.support.backends import make_backend  # noqa: E402
 from tests.support.buckets import S3Server  # noqa: E402
@@ -219,6 +220,7 @@ OWN_S3 = pytest.StashKey[SharedS3]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    forks.pytest_addoption(parser)
     parser.addoption(
         "--timing",
         action="store_true",
@@ -233,6 +235,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The main process of a run makes what its workers (of pytest-xdist) share."""
+    forks.pytest_configure(config)
     gc.disable()  # until everything is collected
     hold_limits(config.getoption("--timing"))
     try_thoroughly(config.getoption("--thorough"))
