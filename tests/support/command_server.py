@@ -25,7 +25,7 @@ from typing import NoReturn
 
 import gateway
 from gateway.runtime.parent_death import die_with_parent
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, end_quickly
 
 MAX_REQUEST = 1 << 20
 
@@ -105,7 +105,7 @@ def become(arguments: list[str], folder: str, environment: dict[str, str], out: 
         os.dup2(descriptor, standard)
         os.close(descriptor)
     sys.argv = ["download-gateway", *arguments]
-    sys.exit(main())
+    end_quickly(main())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import signal
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from coverage import Coverage
@@ -48,7 +48,7 @@ class Fork:
         """Send the next tests; none: no test is left."""
         self.group, numbers = shares.take(self.group)
         self.numbers += numbers
-        with suppress(BrokenPipeError):  # it has crashed, which is noticed elsewhere
+        with suppress(ConnectionError):  # it has crashed, which is noticed elsewhere
             self.link.send(numbers)
 
     def end(self) -> int:
@@ -89,31 +89,37 @@ class Forks:
         return True
 
     def _start(self, session: pytest.Session, shares: Shares) -> None:
-        fork = Fork(session, self._forks)
-        self._forks.append(fork)
+        # A KeyboardInterrupt within the fork itself would be lost, because Python runs callbacks there.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            fork = Fork(session, self._forks)
+            self._forks.append(fork)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         fork.give(shares)
 
     def _receive(self, session: pytest.Session, shares: Shares, fork: Fork) -> None:
         """Do what a message of a process asks for."""
         try:
             kind, content = fork.link.recv()
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):
             self._end(session, shares, fork)
             return
-        hook = session.config.hook
         if kind == "more":
             fork.give(shares)
-        elif kind == "report":
-            report = hook.pytest_report_from_serializable(config=session.config, data=content)
-            hook.pytest_runtest_logreport(report=report)
-        elif kind == "start":
-            item = session.items[content]
-            hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        elif kind == "finish":
-            item = session.items[fork.numbers.pop(0)]
-            hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        elif kind == "done":
+            self._report(session, session.items[fork.numbers.pop(0)], content)
         else:
             raise AssertionError(content)
+
+    def _report(self, session: pytest.Session, item: pytest.Item, reports: list[dict[str, Any]]) -> None:
+        """Tell pytest what came of a test."""
+        hook = session.config.hook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for data in reports:
+            report = hook.pytest_report_from_serializable(config=session.config, data=data)
+            hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def _end(self, session: pytest.Session, shares: Shares, fork: Fork) -> None:
         """A process has ended. If it has crashed, its test failed, and another process does the rest."""
@@ -141,7 +147,7 @@ class Forks:
             with suppress(ProcessLookupError):
                 os.kill(fork.pid, signal.SIGINT)
         for fork in self._forks:
-            with suppress(EOFError, ConnectionError):
+            with suppress(EOFError, OSError):
                 while fork.link.poll(END_SECONDS):
                     fork.link.recv()
                 os.kill(fork.pid, signal.SIGKILL)
@@ -150,17 +156,19 @@ class Forks:
 
 
 class Runner:
-    """The process itself: a plugin of pytest that sends every report to the main process."""
+    """The process itself: a plugin of pytest that sends the reports of each test to the main process."""
 
     def __init__(self, session: pytest.Session, link: Connection, parent: int) -> None:
         self._session = session
         self._link = link
         self._parent = parent
+        self._reports: list[dict[str, Any]] = []
 
     def live(self) -> NoReturn:
         """Run what the main process sends, to the end of this process."""
         code = 1
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             die_with_parent(signal.SIGKILL, self._parent)
             atexit._clear()  # the main process does what it has planned for its end
             self._prepare()
@@ -176,6 +184,7 @@ class Runner:
             with suppress(OSError):
                 self._link.send(("broken", traceback.format_exc()))
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             with suppress(Exception):
                 atexit._run_exitfuncs()
             os._exit(code)
@@ -184,7 +193,7 @@ class Runner:
         """Called by pytest for each part of a test."""
         config = self._session.config
         data = config.hook.pytest_report_to_serializable(config=config, report=report)
-        self._link.send(("report", data))
+        self._reports.append(data)
 
     def _prepare(self) -> None:
         """Write nothing to the terminal, and capture output apart from other processes."""
@@ -204,11 +213,11 @@ class Runner:
             if not numbers:  # pytest must know the next test to keep the fixtures that it shares
                 self._link.send(("more", None))
                 numbers = self._link.recv()
-            self._link.send(("start", number))
             following = items[numbers[0]] if numbers else None
             item = items[number]
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            self._link.send(("finish", number))
+            self._link.send(("done", self._reports))
+            self._reports.clear()
 
     def _save_coverage(self) -> None:
         measured = Coverage.current()
