@@ -1,7 +1,9 @@
 """The suite in one command: `python -m tests`, which is what `make test` runs.
 
-First come the tests that may run in parallel; then, one after another, those marked `alone`, which count
-memory, descriptors or processor time of the whole machine. Tests marked `slow` are left out, properties are
+First come the tests that may run in parallel, in processes that are forked once all tests are collected (see
+tests/support/forks.py); then, one after another, those marked `alone`, which count memory, descriptors or
+processor time of the whole machine. Tests marked `slow` are left out, also those that get the marker by what
+they use (see tests/support/slowness.py), properties are
 tried on a tenth of their examples, and how long something takes is not asserted. `--slow` runs just those: in
 parallel the slow tests, and the properties with all examples; then, one after another, those marked `timing`,
 with their limits of time, and the slow ones that must be alone. `--all` runs everything.
