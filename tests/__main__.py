@@ -1,10 +1,11 @@
 """The suite in one command: `python -m tests`, which is what `make test` runs.
 
 First come the tests that may run in parallel; then, one after another, those marked `alone`, which count
-memory, descriptors or processor time of the whole machine. Tests marked `slow` are left out, properties are
-tried on a tenth of their examples, and how long something takes is not asserted. `--slow` runs just those: in
-parallel the slow tests, and the properties with all examples; then, one after another, those marked `timing`,
-with their limits of time, and the slow ones that must be alone. `--all` runs everything.
+memory, descriptors or processor time of the whole machine. Tests marked `slow` are left out, also those that
+get the marker by what they use (see tests/support/slowness.py). Properties are tried on a tenth of their
+examples, and how long something takes is not asserted. `--slow` runs just those: in parallel the slow tests,
+and the properties with all examples; then, one after another, those marked `timing`, with their limits of
+time, and the slow ones that must be alone. `--all` runs everything.
 
     python -m tests [--all | --slow] [--coverage] [arguments of pytest, such as `tests/http -k range`]
 
@@ -74,8 +75,8 @@ def modules_with(*markers: str) -> list[str]:
 
 
 def processes() -> int:
-    """How many tests run at a time: half as many again as there are processors, since many of them wait."""
-    return 3 * len(os.sched_getaffinity(0)) // 2 or 1
+    """How many tests run at a time: twice as many as there are processors, since many of them wait."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def hold_floor(*, whole: bool) -> int:

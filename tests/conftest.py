@@ -31,6 +31,7 @@ from tests.support.examples import try_thoroughly  # noqa: E402
 from tests.support.plane import Plane, run_plane  # noqa: E402
 from tests.support.postgres import PostgresServer  # noqa: E402
 from tests.support.shop import Shop  # noqa: E402
+from tests.support.slowness import mark_slow  # noqa: E402
 from tests.support.store_server import StoreServer, run_store  # noqa: E402
 from tests.support.swift import NoFolderError, SharedS3  # noqa: E402
 from tests.support.timing import hold_limits  # noqa: E402
@@ -285,13 +286,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On PostgreSQL, `make test` runs the tests of the database itself; those of what uses it are slow."""
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec is None or callspec.params.get("databases") != "postgresql":
-            continue
-        if not item.nodeid.startswith("tests/database/"):
-            item.add_marker(pytest.mark.slow)
+    mark_slow(items)
 
 
 def pytest_collection_finish() -> None:

@@ -256,6 +256,9 @@ CACHES: Final = {
     "gateway.pages.texts": 1,
     "gateway.runtime.log": 1,
     "gateway.storage.s3.signing": 2,
+    "gateway.cli.__init__": 1,  # _commands: without a key
+    "gateway.pages.assets": 1,  # _asset: files of ours, and the seller's style and logo from the settings
+    "gateway.store.client_server": 1,  # driver_info: without a key
     "gateway.errors": 1,  # with_retry_after: one of a few numbers
     "gateway.tokens.caps": 1,  # read_caps: the line of a token, which we write
     "gateway.tokens.index": 1,

@@ -16,13 +16,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import Any, Final
 
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.runtime import signals
-
-if TYPE_CHECKING:
-    import typer
 
 PROGRAM: Final = "download-gateway"
 FAULT: Final = 1
@@ -37,14 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Without `arguments`, those of the process are used."""
     if arguments is None:  # the process is ours: its first second must outlive stray signals, too
         signals.ignore(*signals.STRAY, signals.REOPEN)
-    from gateway.cli import app  # noqa: PLC0415 - typer and rich are slow to import, and children need neither
-    from gateway.cli.options import debugging  # noqa: PLC0415
+    from gateway.cli.options import debugging  # noqa: PLC0415 - typer and rich are slow to import
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # escapes what the locale's encoding cannot write
         sys.stdout.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _run(app.root, given)
+        code = _run(given)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # typer itself exits, for this reason only
         # Nobody reads our output any more. Without this, Python would report an error when it flushes it.
@@ -63,13 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(root: typer.Typer, arguments: Sequence[str]) -> int:
+@cache  # to make the 76 commands takes 0.1 s
+def _commands() -> Any:
+    """All commands, of which the first one is the program itself."""
+    from typer.main import get_command  # noqa: PLC0415 - typer and rich are slow to import
+
+    from gateway.cli.app import root  # noqa: PLC0415 - the same; processes of services need neither
+
+    return get_command(root)
+
+
+def _run(arguments: Sequence[str]) -> int:
     from typer import Abort, TyperException  # noqa: PLC0415
 
     from gateway.cli.usage import describe_usage  # noqa: PLC0415
 
     try:
-        code = root(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        code = _commands()(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except ConfigurationError as error:
         for fault in error.faults:
             _print_error(fault, FAULT)

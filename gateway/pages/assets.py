@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -57,6 +58,7 @@ class Assets:
         return self._by_address.get(address)
 
 
+@cache  # a service has several applications with the same files, and to compress them takes 10 ms
 def _asset(name: str, media_type: str, content: bytes) -> Asset:
     digits = hashlib.sha256(content).hexdigest()[:DIGITS]
     stem, dot, ending = name.partition(".")

@@ -12,12 +12,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
 from redis import asyncio as aioredis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -36,6 +38,12 @@ large manifest should not delay the others."""
 
 PendingCall = tuple[Sequence[Command], "asyncio.Future[list[Any]]"]
 """Commands that leave together, and the future that gets their replies."""
+
+
+@cache
+def driver_info() -> DriverInfo:
+    """What redis-py tells a server about itself: kept, because to look up its version takes 5 ms."""
+    return DriverInfo()
 
 
 class WrongKind(StoreUnavailable):
@@ -61,6 +69,7 @@ class ClientServer:
                 socket_connect_timeout=timeout,
                 protocol=2,  # every server has it, and nothing of RESP3 is used
                 decode_responses=True,
+                driver_info=driver_info(),
                 encoding_errors="surrogateescape",
                 # a connection that the server closed while idle is made again, once; time-outs are final
                 retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),

@@ -21,7 +21,7 @@ from tests.support.control_plane import manifest
 from tests.support.databases import Databases
 from tests.support.postgres import PostgresServer
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(autouse=True)

@@ -59,6 +59,7 @@ def test_every_file_is_looked_at(files: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["up", "serve"])
 def test_a_gateway_does_not_start_without_them(tmp_path: Path, command: str) -> None:
     table = {"TYPE": "s3", "BUCKET": "shop", "CA_FILE": str(tmp_path / "none.pem")}

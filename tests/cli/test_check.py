@@ -411,7 +411,7 @@ def test_the_gateway_itself_passes(gateway: Gateway, files: Path, tmp_path: Path
         found = gateway.json("check", *FREE, "--listen", address, "--admin-listen", admin)
     finally:
         server.terminate()
-        assert server.wait(30) == 0
+        assert server.wait(60) == 0
     results = {each["check"]: each["result"] for each in found}
     assert {results[f"proxy {name}"] for name in (*PROXY, "cost")} == {"ok"}
     assert {each["text"] for each in found if each["check"] in ("listen", "admin_listen")} == {

@@ -150,5 +150,5 @@ def test_ctrl_c_during_long_work(gateway: Gateway, tmp_path: Path) -> None:
         time.sleep(0.02)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=10)
+    out, errors = process.communicate(timeout=60)
     assert (process.returncode, out, errors) == (130, b"", b"download-gateway: interrupted\n")

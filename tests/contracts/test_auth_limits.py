@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.backends import TLS_WHEN_SLOW
+from tests.support.backends import EVERY_BACKEND
 from tests.support.plane import Plane, Response, request, run_plane
 
-BACKENDS = TLS_WHEN_SLOW
+BACKENDS = EVERY_BACKEND
 
 
 @pytest.fixture(scope="module")

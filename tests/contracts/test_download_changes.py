@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from tests.support.backends import TLS_WHEN_SLOW, Objects
+from tests.support.backends import EVERY_BACKEND, Objects
 from tests.support.buckets import S3Server
 from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
-BACKENDS = TLS_WHEN_SLOW
+BACKENDS = EVERY_BACKEND
 CHANGED = ["is missing", "changed since"]
 
 

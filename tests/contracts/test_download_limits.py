@@ -22,12 +22,12 @@ from gateway.runtime.metrics import CONNECTIONS_ACCEPTED
 from gateway.secrets import token_id
 from gateway.store.key_names import token_key
 from gateway.tokens.reservations import LEAST_REST
-from tests.support.backends import TLS_WHEN_SLOW
+from tests.support.backends import EVERY_BACKEND
 from tests.support.downloads import IN_FLIGHT, sent_of, sum_sent
 from tests.support.plane import Client, Plane, request
 from tests.support.waiting import wait_until
 
-BACKENDS = TLS_WHEN_SLOW
+BACKENDS = EVERY_BACKEND
 SIZE = 1_000_000
 
 

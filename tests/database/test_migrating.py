@@ -99,6 +99,7 @@ def test_the_steps_are_those_that_alembic_reads(longer_chain: Path) -> None:
         assert list(steps_of(chain)) == read[::-1]
 
 
+@pytest.mark.slow
 def test_the_web_process_does_not_import_alembic_until_a_step_is_missing() -> None:
     program = "import sys, gateway.web.service, gateway.cli.app; sys.exit('alembic' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
@@ -111,6 +112,7 @@ async def test_several_processes_that_start_together_migrate_once(empty_database
     assert (await read_state(empty_database)).pending == ()
 
 
+@pytest.mark.slow
 async def test_a_migration_that_is_killed_leaves_nothing_and_is_made_by_the_next_start(
     database: Database, longer_chain: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_check_warns_of_a_limit_that_is_too_low() -> None:
     assert check_descriptors(settings, needed_limit(1000, 100, FOR_FILES)).level is Level.OK
 
 
+@pytest.mark.slow
 def test_downloads_go_on_while_connections_are_refused(make_plane: Callable[..., Plane]) -> None:
     """Each connection that was accepted is sent a file of its own, large enough for all its descriptors."""
     plane = make_plane(descriptors=LIMIT)

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.runtime.metrics import CACHE_BYPASSED, CACHE_FAILURES, CACHE_FILLED, CACHE_WAITED
 from gateway.storage.cache.slice_files import SLICE_BYTES
 from tests.support.downloads import publish, read_all, table
@@ -22,6 +24,7 @@ OBJECT_BYTES = int(os.environ.get("GATEWAY_TEST_COLD_OBJECT_MIB", "24")) * 1024 
 CLIENTS = 100
 
 
+@pytest.mark.slow
 def test_a_hundred_clients_of_a_cold_object_are_one_to_the_storage(tmp_path: Path) -> None:
     """They come at once, to two workers; each slice is asked for once, by one of the workers."""
     content = Pattern(OBJECT_BYTES)
@@ -38,7 +41,7 @@ def test_a_hundred_clients_of_a_cold_object_are_one_to_the_storage(tmp_path: Pat
 
             def download() -> None:
                 with plane.connect() as client:
-                    together.wait(20)
+                    together.wait(60)
                     read_all(client, link, content)
 
             began = time.monotonic()

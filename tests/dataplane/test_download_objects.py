@@ -176,7 +176,7 @@ def test_a_worker_that_stops_closes_its_connections(tmp_path: Path, upstream: Up
         [worker] = running.workers
         wait_until(lambda: worker.counters.values()[UPSTREAM_IDLE] == 1, "the connection is kept")
         worker.process.terminate()
-        worker.process.wait(10)
+        worker.process.wait(60)
         assert worker.counters.values()[UPSTREAM_IDLE] == 0
 
 
@@ -224,7 +224,7 @@ def handed(plane: Plane, upstream: Upstream, key: str, content: bytes) -> Publis
 
 
 def follow(location: str, **fields: str) -> tuple[int, bytes]:
-    with urlopen(Request(location, headers=fields), timeout=10) as answer:
+    with urlopen(Request(location, headers=fields), timeout=60) as answer:
         return answer.status, answer.read()
 
 

@@ -225,7 +225,7 @@ def test_a_server_that_becomes_a_replica_is_not_used(
 
 @pytest.mark.timing
 def test_the_queue_is_bounded(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
-    plane = make_plane(redis_queue=3, redis_timeout=1.0)
+    plane = make_plane(redis_queue=3, redis_timeout=20.0)  # the machine may be busy
     target = plane.link(plane.publish(b"x"))
     assert plane.get(target).status == 200
     send_signal(own_store, signal.SIGSTOP)
@@ -273,7 +273,7 @@ def test_refunds_are_settled_at_the_end(make_plane: Callable[..., Plane]) -> Non
     client, first = begin(plane, target)
     [worker] = plane.workers
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(5) == 0
+    assert worker.process.wait(60) == 0
     assert len(first) <= plane.charged(target) < IN_FLIGHT
     client.socket.close()
 

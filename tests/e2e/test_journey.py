@@ -70,6 +70,7 @@ def test_people_download_and_resume_with_what_they_have(shop: Shop) -> None:
     assert len(ranges) >= 2 + 7
 
 
+@pytest.mark.slow
 def test_a_folder_is_a_product_with_an_index(shop: Shop) -> None:
     folder = shop.folder / "Drum Kit"
     (folder / "loops").mkdir(parents=True)

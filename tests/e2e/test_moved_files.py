@@ -47,6 +47,7 @@ def statuses(plane: Plane, target: str, *fields: str) -> set[int]:
     return {plane.get(target, *fields).status for _ in range(6)}
 
 
+@pytest.mark.slow
 def test_a_restored_folder_is_registered_again(plane: Plane, gateway: Gateway, tmp_path: Path) -> None:
     """It changes nothing, and no file is read again afterwards."""
     shop = folder(tmp_path / "shop")
@@ -63,6 +64,7 @@ def test_a_restored_folder_is_registered_again(plane: Plane, gateway: Gateway, t
     assert "exists with other files" in gateway.fault("product", "add", "restored", "1", shop)
 
 
+@pytest.mark.slow
 def test_a_moved_folder_is_relocated(plane: Plane, gateway: Gateway, tmp_path: Path) -> None:
     old, new = folder(tmp_path / "old" / "drums"), tmp_path / "new" / "drums"
     gateway.run("product", "add", "drums", "1", old)
@@ -160,6 +162,7 @@ def test_a_root_of_the_settings_that_is_a_link(gateway: Gateway, plane: Plane, t
     assert f"through a link: it leads to {tmp_path / 'releases' / '7'} now" in text
 
 
+@pytest.mark.slow
 def test_a_link_file_that_leads_out_is_published_where_it_leads(
     gateway: Gateway, plane: Plane, tmp_path: Path
 ) -> None:

@@ -89,7 +89,7 @@ class Nginx:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(60)
         self.reserved.close()
 
     def connect(self, receive_buffer: int = 0) -> Client:

@@ -168,7 +168,7 @@ class Front:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
         self._reserved.close()
 
     def get(self, target: str, *fields: str, method: str = "GET") -> Response:
@@ -226,7 +226,7 @@ def test_downloads_and_refusals_come_through_as_they_are(front: Front) -> None:
     assert (refused.status, refused.code) == (403, "limit_reached")
     assert front.get(link, "Content-Length: 0", method="POST")["Allow"] == "GET, HEAD"
     for target in ("/auth", "/healthz", "/metrics", "/"):
-        asked = http.client.HTTPConnection(*front.address, timeout=10)  # HAProxy's own answer has no Date
+        asked = http.client.HTTPConnection(*front.address, timeout=60)  # HAProxy's own answer has no Date
         asked.request("GET", target)
         assert asked.getresponse().status == 404
         asked.close()

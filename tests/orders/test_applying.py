@@ -179,6 +179,7 @@ async def test_a_deleted_order_is_cancelled_and_a_newer_snapshot_restores_it(sho
     assert await entitlements(shop) == [("bass", "active", [], 1)]
 
 
+@pytest.mark.slow
 async def test_an_order_of_five_hundred_lines(shop: Database) -> None:
     lines = [line(str(number), f"sku:S{number}", f"product:P{number % 7}") for number in range(500)]
     mappings = {item(f"sku:S{number}"): (MappedProduct(f"p{number}"),) for number in range(500)}

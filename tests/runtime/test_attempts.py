@@ -38,6 +38,7 @@ def test_names_are_not_readable_in_the_memory() -> None:
     os.close(memory)
 
 
+@pytest.mark.slow
 def test_a_flood_of_addresses_takes_no_memory_and_leaves_the_worst_alone(table: AttemptTable) -> None:
     """Ten times as many names as rows. Who has tried most often stays counted."""
     line = Attempts(600, table)

@@ -71,7 +71,7 @@ async def test_what_does_not_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(background, "STOP_SECONDS", 0.01)
     work = Work()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async with running(work.do()):
                 await work.has_begun.wait()
             assert (work.begun, work.finished) == (1, 0)
@@ -125,5 +125,5 @@ async def test_a_cancellation_that_the_work_has_swallowed_ends_it_all_the_same(
                 repeat(swallow, asyncio.Event(), (ValueError,), logging.getLogger("test"), "%s")
             )
 
-    async with asyncio.timeout(20), running(repeat_beside_others()):
+    async with asyncio.timeout(60), running(repeat_beside_others()):
         await begun.wait()

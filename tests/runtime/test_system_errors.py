@@ -138,6 +138,7 @@ ALLOWED = {
 }
 
 
+@pytest.mark.slow
 def test_no_message_has_a_librarys_own_text() -> None:
     found = {
         str(path.relative_to(ROOT / "gateway")): lines

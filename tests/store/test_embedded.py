@@ -152,7 +152,7 @@ def test_a_command_waits_for_those_that_use_its_store(settings: Settings, data: 
         first.wait(0.3)
     assert redis.Redis.from_url(f"unix://{data}/store/store.sock").ping()
     second.communicate()
-    assert first.wait(10) == 0
+    assert first.wait(60) == 0
     assert first.stdout
     first.stdout.close()
     with open_store(settings) as url:

@@ -61,7 +61,7 @@ async def answers(work: Awaitable[object]) -> bool:
 
 
 async def until_true(check: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await check():  # noqa: ASYNC110 - nothing announces what is waited for
             await asyncio.sleep(0.02)
 

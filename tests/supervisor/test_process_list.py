@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.testbed.usage import descendants
 from tests.support.waiting import wait_until
 
@@ -25,6 +27,7 @@ def command_lines(pid: int) -> list[bytes]:
     return lines
 
 
+@pytest.mark.slow
 def test_no_process_has_a_secret_in_its_command_line(tmp_path: Path) -> None:
     """Settings come to child processes on standard input. The embedded store is one of the processes."""
     settings = {
@@ -52,4 +55,4 @@ def test_no_process_has_a_secret_in_its_command_line(tmp_path: Path) -> None:
         assert not any(SECRET.encode() in line for line in command_lines(process.pid))
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0

@@ -136,6 +136,7 @@ def test_a_path_given_twice_is_one_product(tmp_path: Path) -> None:
     assert len(plan_products([tmp_path / "kit.zip", tmp_path / "." / "kit.zip"], tmp_path / "data")) == 1
 
 
+@pytest.mark.slow
 async def test_objects_are_offered_as_files_are(settings: Settings, store: StoreServer, shop: Shop) -> None:
     settings = settings.model_copy(update={"storage": {"shop": shop.table()}})
     storages = Storages(settings.storage, settings.data, 4)

@@ -52,6 +52,7 @@ def test_a_killed_worker_is_replaced_and_the_connections_that_waited_are_served(
     assert (ended["child"], ended["pid"], ended["level"]) == ("worker 0", former, "error")
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_a_killed_store_is_restarted_with_everything_in_it(gateway: Gateway) -> None:
     gateway.start()
@@ -127,6 +128,7 @@ def test_sigterm_lets_downloads_finish_and_refuses_new_ones(gateway: Gateway) ->
     assert not any(map(is_running, everything))
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once(gateway: Gateway) -> None:
     gateway.environment["STAND_IN"] = "stubborn"
     gateway.start()
@@ -181,6 +183,7 @@ def test_a_reload_refuses_nobody_and_drops_no_download(gateway: Gateway) -> None
     assert gateway.metric('gateway_restarts_total{role="worker"}') == 0
 
 
+@pytest.mark.slow
 def test_faulty_settings_are_named_and_the_old_ones_kept(gateway: Gateway) -> None:
     gateway.start()
     former = gateway.pids()
@@ -234,6 +237,7 @@ def test_a_child_that_keeps_dying_is_started_again_until_it_lives(gateway: Gatew
     assert gateway.about()["pid"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "fault"),
     [

@@ -39,7 +39,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
 
 def open_download(url: str, offset: int = 0) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     parts = urlsplit(url)
-    link = http.client.HTTPConnection(parts.netloc, timeout=15)
+    link = http.client.HTTPConnection(parts.netloc, timeout=60)
     link.request(
         "GET", f"{parts.path}?{parts.query}", headers={"Range": f"bytes={offset}-"} if offset else {}
     )
@@ -87,7 +87,7 @@ def test_links_work_at_once_and_outlive_a_kill_and_a_restart(up: Up) -> None:
     assert key.returncode == 0
     [admin_api] = [line.split()[3].rstrip(":") for line in up.output if line.startswith("Admin API at ")]
     request = Request(f"{admin_api}/api/downloads/tokens", headers={"Authorization": f"Bearer {secret}"})
-    with urlopen(request, timeout=15) as response:
+    with urlopen(request, timeout=60) as response:
         assert {token["productId"] for token in json.load(response)["tokens"]} == {"epic-kit.zip", "kit"}
     link = up.command("token", "create", "kit").communicate()[0].strip()
     assert b"sub/a.wav" in download(link), "it says where this `up` listens"
@@ -128,7 +128,7 @@ def test_a_download_outlives_a_reload_and_sigterm(up: Up) -> None:
     assert second.read() == content()
     link.close()
     other.close()
-    up.process.communicate(timeout=15)
+    up.process.communicate(timeout=60)
     assert up.process.returncode == 0
     assert not any(map(is_running, former))
 
@@ -151,7 +151,7 @@ def test_a_worker_killed_under_load_costs_nobody_the_download(up: Up) -> None:
 def test_paths_that_cannot_be_published_start_nothing(up: Up) -> None:
     (up.folder / "socket").mkdir()
     process = up.command("up", *up.flags, "missing.zip", "socket")
-    out, _ = process.communicate(timeout=15)
+    out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     lines = up.errors().splitlines()
     assert len(lines) == 2
@@ -167,5 +167,5 @@ def test_hashing_can_be_interrupted(up: Up) -> None:
     process = up.command("up", *up.flags, "huge")
     wait_until(lambda: "mint service serves" in up.errors(), "it hashes")
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10)[0] == ""
+    assert process.communicate(timeout=60)[0] == ""
     assert process.returncode == 0

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import pytest
-
 from tests.support.buckets import Put, S3Server
 
 EVERY_BACKEND: Final = ("local", "s3", "s3-tls", "s3-cache")
-TLS_WHEN_SLOW: Final = ("local", "s3", pytest.param("s3-tls", marks=pytest.mark.slow), "s3-cache")
-"""The same for what TLS changes little about: CI has it with TLS, too."""
+QUICK_BACKENDS: Final = ("local", "s3")
+"""Those on which `make test` runs these tests. CI has the others, too."""
 
 CACHE_BYTES: Final = 1 << 30
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
@@ -21,8 +23,9 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import NoReturn
 
+import gateway
 from gateway.runtime.parent_death import die_with_parent
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, end_quickly
 
 MAX_REQUEST = 1 << 20
 
@@ -62,12 +65,14 @@ class CommandServer:
 
 def serve(link: socket.socket) -> None:
     """Answer requests until the tests close the connection."""
-    import botocore.client  # noqa: PLC0415 - commands import these when they need them
+    import aiosqlite  # noqa: F401, PLC0415 - commands import these when they need them
+    import alembic.command  # noqa: F401, PLC0415
+    import botocore.client  # noqa: PLC0415
     import botocore.session  # noqa: F401, PLC0415
 
-    import gateway.catalogue.catalogue  # noqa: PLC0415
-    import gateway.database.migrating  # noqa: PLC0415
-    import gateway.storage.s3.catalog  # noqa: F401, PLC0415
+    for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     from gateway.cli import main  # noqa: PLC0415
 
     # A first command makes what all others use, such as pydantic's models. It fails: there is no such store.
@@ -100,7 +105,7 @@ def become(arguments: list[str], folder: str, environment: dict[str, str], out: 
         os.dup2(descriptor, standard)
         os.close(descriptor)
     sys.argv = ["download-gateway", *arguments]
-    sys.exit(main())
+    end_quickly(main())
 
 
 if __name__ == "__main__":

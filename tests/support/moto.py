@@ -39,7 +39,7 @@ def run_moto() -> Iterator[S3Server]:
     def answers() -> bool:
         assert process.poll() is None
         try:
-            urllib.request.urlopen(server.endpoint, timeout=5).close()
+            urllib.request.urlopen(server.endpoint, timeout=60).close()
         except OSError:
             return False
         return True
@@ -49,5 +49,5 @@ def run_moto() -> Iterator[S3Server]:
         yield server
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         reserved.close()

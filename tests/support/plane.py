@@ -48,7 +48,7 @@ Process = subprocess.Popen[bytes] | ForkedProcess
 NO_SETTINGS = ("own_url", "lease_times", "descriptors", "restarts")
 """Options of a plane that are no settings; lease_times: seconds, as in `leases.Times`; descriptors: the hard
 limit of each worker; restarts: whether `restart` will be called."""
-CLIENT_SECONDS = 15
+CLIENT_SECONDS = 60
 """No answer in this time is a hang."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9]{2}) [ -~]*")
@@ -339,7 +339,7 @@ class Plane:
                 worker.process.send_signal(signal.SIGTERM)
         for worker in self.workers:
             try:
-                code = worker.process.wait(10)
+                code = worker.process.wait(60)
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()

@@ -81,7 +81,7 @@ class Gateway:
                 self.process.send_signal(signal.SIGINT)
                 self.process.send_signal(signal.SIGINT)
                 try:
-                    self.process.wait(10)
+                    self.process.wait(60)
                 except subprocess.TimeoutExpired:
                     self.process.kill()
             self.process.communicate()

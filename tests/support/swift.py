@@ -249,7 +249,7 @@ async def wait_for_servers(
 
 def ask_health(port: int) -> None:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthcheck", timeout=5):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthcheck", timeout=60):
             pass
     except urllib.error.HTTPError as error:
         error.close()  # it answers

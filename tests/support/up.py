@@ -61,14 +61,14 @@ class Up:
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
         assert self.process
         self.process.send_signal(signum)
-        self.process.communicate(timeout=15)
+        self.process.communicate(timeout=60)
         return self.process.returncode
 
     def errors(self) -> str:
         return (self.folder / "stderr").read_text()
 
     def health(self) -> dict[str, Any]:
-        link = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
+        link = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=60)
         link.request("GET", "/healthz")
         found: dict[str, Any] = json.loads(link.getresponse().read())
         link.close()

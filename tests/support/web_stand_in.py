@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 Script = Callable[["Taken"], None]
-SECONDS = 15
+SECONDS = 60
 """No byte in this time is a hang."""
 
 

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from gateway.runtime.parent_death import die_with_parent
 from gateway.supervisor import child
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, end_quickly
 
 MAX_MESSAGE = 1 << 20
 
@@ -189,7 +189,7 @@ def become(
         os.dup2(told.fileno(), 0)
     name, slot, *times = request["arguments"]
     sys.argv = ["child", name, slot, *times]
-    sys.exit(short_leases.main() if times else child.main([name, slot]))
+    end_quickly(short_leases.main() if times else child.main([name, slot]))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
 
 
 async def until_status(api: Api, request: tuple[str, str, Any], status: int) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found, body, _ = await api.ask(*request)
             if found == status:

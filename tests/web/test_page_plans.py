@@ -116,6 +116,7 @@ async def names_of(api: Api, day: OrdinaryDay) -> dict[str, str]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_no_page_reads_a_large_table_as_a_whole(running: tuple[Api, Api, Settings]) -> None:
     api, public, settings = running
     day = await make_ordinary_day(api, settings)

@@ -88,6 +88,7 @@ def test_bytes_that_are_no_text_are_named_with_their_place(cell: bytes, text: st
     assert text in said
 
 
+@pytest.mark.slow
 def test_junk_takes_little_memory() -> None:
     for junk in (b"\0" * 20_000_000, b'"' * 3_000_000, b'email,productId\n"' + b"x\n" * 100_000):
         file = io.BytesIO(junk)

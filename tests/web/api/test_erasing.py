@@ -195,6 +195,7 @@ async def usage_rows(place: Place) -> str:
         return str([(await sql.execute(select(table))).all() for table in (DOWNLOAD, TOKEN)])
 
 
+@pytest.mark.slow
 async def test_the_person_is_in_no_byte_and_nothing_brings_them_back(place: Place) -> None:
     shops = {kind: await connect(place, kind) for kind in ("stripe", "shopify")}
     mapping = {"key": "metadata", "value": "pack=drums", "products": [{"productId": "drums"}]}

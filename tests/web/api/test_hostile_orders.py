@@ -90,6 +90,7 @@ async def test_what_is_refused_names_its_field(sales: Sales, changes: dict[str, 
     assert field in [each["field"] for each in problem["errors"]]
 
 
+@pytest.mark.slow
 async def test_an_order_of_500_lines_is_taken_shrinks_and_grows(sales: Sales) -> None:
     lines = [{"id": f"line {each}", "productId": "drums", "quantity": each % 5 + 1} for each in range(500)]
     status, told = await sales.put(lines=lines)

@@ -76,6 +76,7 @@ async def test_no_page_has_anything_inline_or_may_be_framed_or_kept(
         assert not INLINE.search(answer.text), screen.path
 
 
+@pytest.mark.slow
 async def test_what_strangers_write_is_text_in_every_filter(
     api: Api, owner: Visitor, settings: Settings
 ) -> None:
