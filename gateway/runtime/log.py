@@ -26,6 +26,8 @@ PLAIN_ATTRIBUTES: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message
 
 PIPE_BUF: Final = 4096
 """In bytes, on Linux."""
+_FORGOTTEN: Final = "Future exception was never retrieved"
+"""How asyncio begins to tell of an error of a future that nobody has asked for."""
 _encode: Final = json.JSONEncoder(default=str, ensure_ascii=False).encode
 
 
@@ -128,11 +130,22 @@ def format_time(moment: int) -> str:
     return f"{format_second(second)}.{rest:03}Z"
 
 
+def _is_of_interest(record: logging.LogRecord) -> bool:
+    """False for the failure of a connection that nobody waits for any more.
+
+    asyncio tells of it where the wait was given up, at the end of a service or after a time-out, while a
+    connection was being made, such as one by TLS, which fails a moment later.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, OSError) and record.getMessage().startswith(_FORGOTTEN))
+
+
 def configure(settings: LogSettings) -> None:
     """Write the log of this process to standard error as JSON. Call it again to change the level."""
     logging.raiseExceptions = False  # a closed standard error must not end a service
     handler = LineHandler()
     handler.setFormatter(JSONFormatter())
+    logging.getLogger("asyncio").addFilter(_is_of_interest)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())

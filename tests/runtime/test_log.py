@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import logging
 import os
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +31,7 @@ def restored() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.raiseExceptions = raising
+    logging.getLogger("asyncio").filters.clear()
 
 
 def test_lines_are_json_with_the_fields_given(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,6 +103,38 @@ def test_an_event_for_a_closed_stream_is_dropped() -> None:
     with open(os.devnull, "w") as stream:
         handler.setStream(stream)
     log.log_event(logging.getLogger("gateway.test.events"), "change", {})
+
+
+@pytest.mark.parametrize(
+    ("error", "is_logged"),
+    [
+        (ssl.SSLCertVerificationError(1, "self-signed"), False),
+        (ConnectionResetError(), False),
+        (ValueError("a defect"), True),
+    ],
+)
+async def test_a_connection_that_failed_when_nobody_waited_any_more_is_no_error(
+    capsys: pytest.CaptureFixture[str], error: Exception, is_logged: bool
+) -> None:
+    log.configure(Level("info"))
+    lost = asyncio.get_running_loop().create_future()
+    lost.set_exception(error)
+    del lost
+    gc.collect()
+    assert ("never retrieved" in capsys.readouterr().err) is is_logged
+
+
+async def test_a_defect_of_a_task_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(Level("info"))
+
+    async def fail() -> None:
+        raise ConnectionResetError
+
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+    assert "Task exception was never retrieved" in capsys.readouterr().err
 
 
 async def test_events_of_one_turn_leave_in_writes_that_a_pipe_keeps_whole() -> None:
