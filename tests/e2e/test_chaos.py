@@ -130,6 +130,22 @@ def late(attempt: Attempt, fault: Fault, faults: list[Fault]) -> int:
     return attempt.received_since(checkpoint)
 
 
+def tell(link: Link, faults: list[Fault]) -> str:
+    """What was done with a link, and to the machine meanwhile: for a failure's message."""
+    attempts = [
+        f"{attempt.status} {attempt.start}+{attempt.asked}: {attempt.received} "
+        f"{attempt.begin:.2f} to {attempt.end:.2f}{' broken off' if attempt.by_customer else ''}"
+        for attempt in link.attempts
+    ]
+    first, last = link.attempts[0].begin - GRACE, link.attempts[-1].end + GRACE
+    near = [
+        f"{fault.kind} {'' if fault.slot is None else fault.slot} {fault.begin:.2f} to {fault.end:.2f}"
+        for fault in faults
+        if fault.begin <= last and fault.end >= first
+    ]
+    return "\n".join((f"seed {SEED}, {link.url}", *attempts, *near))
+
+
 def check_link(link: Link, charged: int, faults: list[Fault]) -> tuple[int, int]:
     """Check the bounds of one link. Returns bytes received without a charge, and charged without receipt."""
     attempts = link.attempts
@@ -143,14 +159,9 @@ def check_link(link: Link, charged: int, faults: list[Fault]) -> tuple[int, int]
             lost += attempt.asked - attempt.received
         elif attempt.status and attempt.received < attempt.asked:
             unread += UNREAD
-    story = "\n".join(
-        f"{attempt.status} {attempt.start}+{attempt.asked}: {attempt.received} "
-        f"{attempt.begin:.2f} to {attempt.end:.2f}{' broken off' if attempt.by_customer else ''}"
-        for attempt in attempts
-    )
-    assert link.received <= charged + uncharged, story
-    assert charged <= link.received + lost + unread, story
-    assert link.received <= link.allowance + beyond, story
+    assert link.received <= charged + uncharged, tell(link, faults)
+    assert charged <= link.received + lost + unread, tell(link, faults)
+    assert link.received <= link.allowance + beyond, tell(link, faults)
     return max(0, link.received - charged), max(0, charged - link.received)
 
 
@@ -196,9 +207,9 @@ def check_usage(links: list[Link], plane: Plane, books: Books, faults: list[Faul
         sure = sum(each.received for each in received if not may_be_uncounted(each, faults))
         unread = sum(UNREAD for each in link.attempts if each.status and each.received < each.asked)
         found = applied.get(token_id(link.url.partition("token=")[2]), 0)
-        assert found <= link.received + unread, (SEED, link.url, found, link.attempts)
+        assert found <= link.received + unread, tell(link, faults)
         if not dropped:
-            assert found >= sure, (SEED, link.url, found, link.attempts)
+            assert found >= sure, tell(link, faults)
         least, most = least + sure, most + found
     total = sum(link.received for link in links)
     return (
