@@ -236,9 +236,9 @@ async def read_purchases(sql: AsyncConnection, holder: Holder, ids: Sequence[str
 
 async def get_purchase(sql: AsyncConnection, holder: Holder, identifier: str) -> Purchase | None:
     """One purchase of a holder with its versions; None for one that is not theirs."""
-    query = _SELECT.where(ENTITLEMENT.c.id == identifier.replace("\0", ""), await _theirs(sql, holder))
-    row = (await sql.execute(query)).first()
-    if row is None or _is_hidden(row):
+    wanted = ENTITLEMENT.c.id == identifier.replace("\0", "")
+    row = (await sql.execute(_SELECT.where(wanted, _shown(await _theirs(sql, holder))))).first()
+    if row is None:
         return None
     [purchase] = await with_versions(sql, [_purchase(row, holder)])
     return purchase
@@ -283,10 +283,6 @@ async def _versions(sql: AsyncConnection, products: Collection[str]) -> Mapping[
             version = Version(row.version, row.notes, row.published, row.manifest, row.version == row.active)
             found.setdefault(row.product, []).append(version)
     return found
-
-
-def _is_hidden(row: Row[Any]) -> bool:
-    return row.status != EntitlementStatus.ACTIVE and not HIDDEN.isdisjoint(row.reasons)
 
 
 def _names(row: Any, holder: Holder) -> Iterator[str]:
