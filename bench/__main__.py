@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -297,20 +298,28 @@ def run_inbox(options: argparse.Namespace) -> int:
             options.scratch,
         )
     )
-    inbox.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    inbox.show(report, _console())
     if options.json:
         inbox.write_json(report, options.json)
     return int(bool(report.lost or report.doubled or (options.junk and report.stored)))
+
+
+def _console() -> Console:
+    """Standard output, with a width for tables where it is no screen."""
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+
+def _write_figures(path: Path, figures: dict[str, Any]) -> None:
+    path.write_text(json.dumps(figures, indent=1, default=str) + "\n")
 
 
 def run_events(options: argparse.Namespace) -> int:
     """Run the command `events`."""
     plan = events.EventsPlan(options.events, options.database, scratch=options.scratch)
     report = events.measure(plan, print_progress)
-    events.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    events.show(report, _console())
     if options.json:
-        figures = asdict(report) | {"events_per_second": report.events_per_second}
-        options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
+        _write_figures(options.json, asdict(report) | {"events_per_second": report.events_per_second})
     return 0
 
 
@@ -332,10 +341,9 @@ def run_flood(options: argparse.Namespace) -> int:
         options.scratch,
     )
     report = flood.measure(plan, print_progress)
-    flood.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    flood.show(report, _console())
     if options.json:
-        figures = asdict(report) | {"p99_ratio": report.p99_ratio}
-        options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
+        _write_figures(options.json, asdict(report) | {"p99_ratio": report.p99_ratio})
     return 0
 
 
@@ -345,10 +353,9 @@ def run_rates(options: argparse.Namespace) -> int:
         options.rate, options.connections, options.workers, options.seconds, options.scratch
     )
     report = rates.measure(plan, print_progress)
-    rates.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    rates.show(report, _console())
     if options.json:
-        figures = asdict(report) | {"share": report.share}
-        options.json.write_text(json.dumps(figures, indent=1, default=str) + "\n")
+        _write_figures(options.json, asdict(report) | {"share": report.share})
     return 0
 
 
@@ -358,7 +365,7 @@ def run_pages(options: argparse.Namespace) -> int:
         options.database, options.customers, options.downloads, options.rounds, options.scratch
     )
     report = measuring.measure(plan, print_progress)
-    measuring.show(report, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    measuring.show(report, _console())
     if options.json:
         measuring.write_json(report, options.json)
     return int(bool(report.above))
@@ -380,7 +387,7 @@ def run_compare(options: argparse.Namespace) -> int:
     if warning := entered.warning():
         print_progress(warning)
     results = compare(plan, print_progress)
-    show(results, network, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
+    show(results, network, _console())
     machine = describe(network)
     settings = {
         "rounds": plan.rounds,
