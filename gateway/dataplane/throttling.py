@@ -10,7 +10,8 @@ import asyncio
 from typing import Final, Protocol
 
 MIN_SECONDS: Final = 0.25
-"""How long nothing is read from a throttled connection, at least. Who reloads a page does not notice it."""
+"""How long nothing is read from a throttled connection, at least. A person who reloads a page does not
+notice it."""
 MAX_SECONDS: Final = 10.0
 """How long at most, where thousands of connections are throttled."""
 REFUSALS_A_SECOND: Final = 250

@@ -65,7 +65,7 @@ def _environment(language: str) -> Environment:
         number=lambda value: write_number(value, locale),
         shown=lambda text: shown(text or ""),
         breakable=_breakable,
-        told=lambda text: _told(text or "", texts),
+        translated=lambda text: _translated(text or "", texts),
         shown_lines=lambda text: "\n".join(map(shown, (text or "").splitlines())),
     )
     return environment
@@ -76,7 +76,7 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(escape(part) for part in _BREAKS.split(text))
 
 
-def _told(text: str, texts: Texts) -> Markup:
+def _translated(text: str, texts: Texts) -> Markup:
     """What a part of the gateway said, in the reader's language where the catalogue has it.
 
     Where it has not, the text is marked as English, so that a screen reader reads it as English.

@@ -133,7 +133,7 @@ def late(attempt: Attempt, fault: Fault, faults: list[Fault]) -> int:
     return attempt.received_since(checkpoint)
 
 
-def tell(link: Link, faults: list[Fault]) -> str:
+def describe(link: Link, faults: list[Fault]) -> str:
     """What was done with a link, and to the machine meanwhile: for a failure's message."""
     attempts = [
         f"{attempt.status} {attempt.start}+{attempt.asked}: {attempt.received} "
@@ -162,9 +162,9 @@ def check_link(link: Link, charged: int, faults: list[Fault]) -> tuple[int, int]
             lost += attempt.asked - attempt.received
         elif attempt.status and attempt.received < attempt.asked:
             unread += UNREAD
-    assert link.received <= charged + uncharged, tell(link, faults)
-    assert charged <= link.received + lost + unread, tell(link, faults)
-    assert link.received <= link.allowance + beyond, tell(link, faults)
+    assert link.received <= charged + uncharged, describe(link, faults)
+    assert charged <= link.received + lost + unread, describe(link, faults)
+    assert link.received <= link.allowance + beyond, describe(link, faults)
     return max(0, link.received - charged), max(0, charged - link.received)
 
 
@@ -211,9 +211,9 @@ def check_usage(links: list[Link], plane: Plane, books: Books, faults: list[Faul
         broken = [each for each in link.attempts if each.status and each.received < each.asked]
         unread = sum(UNREAD + (0 if each.by_customer else GAP_BYTES) for each in broken)
         found = applied.get(token_id(link.url.partition("token=")[2]), 0)
-        assert found <= link.received + unread, tell(link, faults)
+        assert found <= link.received + unread, describe(link, faults)
         if not dropped:
-            assert found >= sure, tell(link, faults)
+            assert found >= sure, describe(link, faults)
         least, most = least + sure, most + found
     total = sum(link.received for link in links)
     return (

@@ -64,7 +64,7 @@ def test_an_address_breaks_where_people_would_and_stays_escaped() -> None:
 def test_what_a_part_said_in_english_is_marked_as_english() -> None:
     said = "no delivery <was> refused\u202e"
     escaped = "no delivery &lt;was&gt; refused[U+202E]"
-    assert _environment("en").filters["told"](said) == escaped
-    assert _environment("de").filters["told"](said) == f'<span lang="en">{escaped}</span>'
-    assert _environment("de").filters["told"]("Go to the content") == "Zum Inhalt"
-    assert _environment("de").filters["told"]("") == ""
+    assert _environment("en").filters["translated"](said) == escaped
+    assert _environment("de").filters["translated"](said) == f'<span lang="en">{escaped}</span>'
+    assert _environment("de").filters["translated"]("Go to the content") == "Zum Inhalt"
+    assert _environment("de").filters["translated"]("") == ""

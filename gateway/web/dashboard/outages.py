@@ -1,7 +1,7 @@
 """Which parts are away, for the page that tells a seller.
 
-A request ends at the first part that does not answer, so the other one is asked, too: whoever mends one shall
-not find out afterwards that the other one was away all the time.
+A request ends at the first part that does not answer. The other part is asked, too, so that a seller learns
+at once that both are away, and not only after one of them was repaired.
 """
 
 from __future__ import annotations
