@@ -66,6 +66,8 @@ GRACE = 2.0
 UNREAD = 2 * RECEIVE_BUFFER + PIECE
 """What a client's socket may hold that it has not read. Where we break the connection off, GAP_BYTES count as
 sent, too: see `ClientSocket.break_connection`."""
+KERNEL_HOLDS = UNREAD + int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2])
+"""What a customer may still receive of a worker that is dead."""
 LEAVES = 3.0
 """How long an event may be in a worker's memory only, while the store is well: 0.2 s, and time on a busy
 machine."""
@@ -102,19 +104,36 @@ def books(plane: Plane, own_postgres: PostgresServer) -> Iterator[Books]:
     books.close()
 
 
-def was_killed(attempt: Attempt, fault: Fault) -> bool:
-    """Whether its worker may have died before the transfer was settled."""
-    ends_near = abs(attempt.end - fault.begin) < JITTER
-    runs = attempt.begin <= fault.end and attempt.end > fault.begin - JITTER
-    return fault.kind == "kill worker" and runs and (attempt.received < attempt.asked or ends_near)
+def is_unknown_since(fault: Fault, faults: list[Fault]) -> float:
+    """Since when the store may not know what the workers of a fault have sent, and what they have settled."""
+    checkpoint = fault.begin - EVERY - JITTER
+    for other in reversed(faults):  # while these lasted there was no checkpoint, and for a moment afterwards
+        hinders = other.slot is None or (other.slot == fault.slot and other.kind == "freeze worker")
+        if hinders and other.begin < fault.begin and checkpoint < other.end + EVERY + JITTER:
+            checkpoint = min(checkpoint, other.begin - EVERY - JITTER)
+    return checkpoint
 
 
-def was_cut_off(attempt: Attempt, fault: Fault) -> bool:
+def was_killed(attempt: Attempt, fault: Fault, faults: list[Fault]) -> bool:
+    """Whether its worker may have died before the transfer was settled.
+
+    Nobody knows which worker it had. It had another one if it went on for longer than the kernel sends what a
+    dead worker has given it.
+    """
+    if fault.kind != "kill worker" or attempt.begin > fault.end:
+        return False
+    is_open = attempt.end > is_unknown_since(fault, faults)
+    return is_open and (
+        attempt.received < attempt.asked or attempt.received_since(fault.begin) <= KERNEL_HOLDS
+    )
+
+
+def was_cut_off(attempt: Attempt, fault: Fault, faults: list[Fault]) -> bool:
     """Whether its lease may have run out while it was sent."""
     if fault.slot == BEHIND:
         return False
     is_long = fault.kind != "kill worker" and fault.end - fault.begin > LASTS - EVERY - 2 * JITTER
-    return is_long and attempt.begin <= fault.end and attempt.end > fault.begin
+    return is_long and attempt.begin <= fault.end and attempt.end > is_unknown_since(fault, faults)
 
 
 def was_unanswered(attempt: Attempt, fault: Fault) -> bool:
@@ -125,12 +144,14 @@ def was_unanswered(attempt: Attempt, fault: Fault) -> bool:
 
 def late(attempt: Attempt, fault: Fault, faults: list[Fault]) -> int:
     """Bytes that the store may not know to have been sent when the fault happened."""
-    checkpoint = fault.begin - EVERY - JITTER
-    for other in reversed(faults):  # while these lasted there was no checkpoint, and for a moment afterwards
-        hinders = other.slot is None or (other.slot == fault.slot and other.kind == "freeze worker")
-        if hinders and other.begin < fault.begin and checkpoint < other.end + EVERY + JITTER:
-            checkpoint = min(checkpoint, other.begin - EVERY - JITTER)
-    return attempt.received_since(checkpoint)
+    return attempt.received_since(is_unknown_since(fault, faults))
+
+
+def unread(attempt: Attempt) -> int:
+    """Bytes that may count as sent, and that the customer has not read, of a transfer that ended early."""
+    if not attempt.status or attempt.received == attempt.asked:
+        return 0
+    return UNREAD if attempt.by_customer else UNREAD + GAP_BYTES
 
 
 def describe(link: Link, faults: list[Fault]) -> str:
@@ -152,18 +173,18 @@ def describe(link: Link, faults: list[Fault]) -> str:
 def check_link(link: Link, charged: int, faults: list[Fault]) -> tuple[int, int]:
     """Check the bounds of one link. Returns bytes received without a charge, and charged without receipt."""
     attempts = link.attempts
-    uncharged = beyond = lost = unread = 0
+    uncharged = beyond = lost = held = 0
     for attempt in attempts:
-        killed = [late(attempt, fault, faults) for fault in faults if was_killed(attempt, fault)]
-        cut_off = [late(attempt, fault, faults) for fault in faults if was_cut_off(attempt, fault)]
+        killed = [late(attempt, fault, faults) for fault in faults if was_killed(attempt, fault, faults)]
+        cut_off = [late(attempt, fault, faults) for fault in faults if was_cut_off(attempt, fault, faults)]
         uncharged += max(killed, default=0)
         beyond += max(killed + cut_off, default=0)
         if killed or any(was_unanswered(attempt, fault) for fault in faults):
             lost += attempt.asked - attempt.received
-        elif attempt.status and attempt.received < attempt.asked:
-            unread += UNREAD
+        else:
+            held += unread(attempt)
     assert link.received <= charged + uncharged, describe(link, faults)
-    assert charged <= link.received + lost + unread, describe(link, faults)
+    assert charged <= link.received + lost + held, describe(link, faults)
     assert link.received <= link.allowance + beyond, describe(link, faults)
     return max(0, link.received - charged), max(0, charged - link.received)
 
@@ -208,10 +229,8 @@ def check_usage(links: list[Link], plane: Plane, books: Books, faults: list[Faul
     for link in links:
         received = [each for each in link.attempts if each.received]
         sure = sum(each.received for each in received if not may_be_uncounted(each, faults))
-        broken = [each for each in link.attempts if each.status and each.received < each.asked]
-        unread = sum(UNREAD + (0 if each.by_customer else GAP_BYTES) for each in broken)
         found = applied.get(token_id(link.url.partition("token=")[2]), 0)
-        assert found <= link.received + unread, describe(link, faults)
+        assert found <= link.received + sum(map(unread, link.attempts)), describe(link, faults)
         if not dropped:
             assert found >= sure, describe(link, faults)
         least, most = least + sure, most + found

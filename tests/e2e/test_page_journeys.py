@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from gateway.secrets import token_id
-from tests.support.browser import DESKTOP, Screen, check_page, open_browser, open_page
+from tests.support.browser import DESKTOP, Screen, check_page, open_browser, open_page, wait_for_page
 from tests.support.page_shop import LARGE, PageShop, break_off, open_page_shop, save
 from tests.support.programs import need
 from tests.support.timing import patience
@@ -95,7 +95,8 @@ async def test_a_buyer_gets_what_was_bought_however_often_it_breaks_off(
         assert name == "film.mp4"
         assert LARGE.startswith(part)
         (tmp_path / name).write_bytes(part)
-        await page.get_by_role("button", name="Continue a broken download film.mp4").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Continue a broken download film.mp4").click()
         await check_page(page)
         command = shlex.split(await page.locator("code", has_text="curl -fL -C -").inner_text())
         await shop.do(subprocess.run, [need("curl"), *command[1:]], cwd=tmp_path, check=True, timeout=60)

@@ -140,6 +140,17 @@ async def open_page(
     assert faults == []
 
 
+@asynccontextmanager
+async def wait_for_page(page: Page) -> AsyncIterator[None]:
+    """Wait until the page that is opened in the block is there.
+
+    A key and a click return before the browser has the answer, so that what follows would sometimes look at
+    the page before.
+    """
+    async with page.expect_event("domcontentloaded"):
+        yield
+
+
 @cache
 def _axe() -> str:
     if not AXE.exists():

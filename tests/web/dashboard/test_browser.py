@@ -28,6 +28,7 @@ from tests.support.browser import (
     open_page,
     tab_through,
     take_picture,
+    wait_for_page,
 )
 from tests.support.control_plane import Api
 from tests.support.dashboard import PREFIX, Visitor, open_database_of, open_visitor
@@ -140,7 +141,8 @@ async def test_every_page_can_be_used(
         await page.get_by_label("User name").fill("maria")
         await page.get_by_label("Password").fill(PASSWORD)
         await page.get_by_role("button", name="Create the user").click()
-        await page.get_by_role("button", name="Sign out", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Sign out", exact=True).click()
         await look("/sign-in", "sign-in")
         await sign_in(page)
         names = await make_everything(api, settings)
@@ -190,7 +192,8 @@ async def test_a_seller_gets_from_a_product_to_a_link_by_keyboard_alone(
         await page.keyboard.press("Enter")
         await page.get_by_label("E-mail address").focus()
         await page.keyboard.type("ann@example.com")
-        await page.keyboard.press("Enter")
+        async with wait_for_page(page):
+            await page.keyboard.press("Enter")
         link = page.get_by_label("The link", exact=True)
         await take_picture(page, "token-made-desktop")
         await check_page(page)
@@ -216,7 +219,8 @@ async def test_forms_that_were_refused_can_be_used(api: Api, owner: Visitor, set
         await sign_in(page)
         await page.goto(f"{PREFIX}/products/drums/token")
         await page.get_by_label("Works for").fill("soon")
-        await page.get_by_role("button", name="Generate the link").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Generate the link").click()
         await take_picture(page, "token-refused-phone")
         await check_page(page)
         await page.goto(f"{PREFIX}/customers/{day.customer}")

@@ -23,6 +23,7 @@ from tests.support.browser import (
     open_page,
     tab_through,
     take_picture,
+    wait_for_page,
 )
 from tests.support.control_plane import Api, listen, url_of
 from tests.support.dashboard import Visitor, open_database_of
@@ -92,13 +93,15 @@ async def test_an_owner_sets_up_connects_a_shop_and_invites(
         await page.goto("/dashboard/connections")
         await check_page(page)
         await take_picture(page, f"dashboard-connections-empty-{picture}")
-        await page.get_by_role("link", name="Connect a shop").click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="Connect a shop").click()
         await check_page(page)
         await take_picture(page, f"dashboard-platforms-{picture}")
         await page.get_by_role("link", name="WooCommerce").click()
         await page.get_by_label("Name").fill("Sample shop")
         await check_page(page)
-        await page.get_by_role("button", name="Go on").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Go on").click()
         await check_page(page)
         await take_picture(page, f"dashboard-connection-new-{picture}")
         address = await page.get_by_label("The address for webhooks").input_value()
@@ -110,13 +113,15 @@ async def test_an_owner_sets_up_connects_a_shop_and_invites(
             await page.reload()
         await check_page(page)
         await take_picture(page, f"dashboard-connection-{picture}")
-        await page.get_by_role("link", name="order.updated").or_(page.locator("td a")).first.click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="order.updated").or_(page.locator("td a")).first.click()
         await check_page(page)
         await take_picture(page, f"dashboard-event-{picture}")
         await page.goto("/dashboard/unmapped")
         await check_page(page)
         await take_picture(page, f"dashboard-unmapped-{picture}")
-        await page.get_by_role("button", name="Map").first.click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Map").first.click()
         await check_page(page)
         assert "The item is mapped" in await page.inner_text(".notice")
         await page.goto("/dashboard/settings/users")
@@ -133,10 +138,12 @@ async def test_an_owner_sets_up_connects_a_shop_and_invites(
         assert (await page.get_by_label("The key").input_value()).startswith("gk_")
         await check_page(page)
         await take_picture(page, f"dashboard-key-made-{picture}")
-        await page.get_by_role("button", name="Sign out", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Sign out", exact=True).click()
         await check_page(page)
         await take_picture(page, f"dashboard-sign-in-{picture}")
-        await enter(page, "not the password")
+        async with wait_for_page(page):
+            await enter(page, "not the password")
         await check_page(page)
         assert "is not right" in await page.inner_text(".notice.bad")
         await enter(page)

@@ -25,6 +25,7 @@ from tests.support.browser import (
     open_page,
     tab_through,
     take_picture,
+    wait_for_page,
 )
 from tests.support.facts import line
 from tests.support.portal import LIBRARY, Portal
@@ -79,7 +80,8 @@ async def test_a_buyer_goes_through_every_page(
         await page.goto("/my")
         await look("sign-in")
         await page.get_by_label("E-mail address").fill(email)
-        await page.get_by_role("button", name="Send me a mail").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Send me a mail").click()
         await look("code")
         letter = await portal.letter(email)
         await page.get_by_label("Code from the mail").fill("00000000")
@@ -88,9 +90,11 @@ async def test_a_buyer_goes_through_every_page(
         await look("wrong-code")
         await page.goto(letter.link)
         await look("link")
-        await page.get_by_role("button", name="Show my purchases").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Show my purchases").click()
         await look("purchases")
-        await page.get_by_role("link", name="Epic Kit", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="Epic Kit", exact=True).click()
         await look("purchase")
         await page.get_by_label("Invite an address").fill(portal.address("guest"))
         await page.get_by_role("button", name="Invite").click()
@@ -100,12 +104,15 @@ async def test_a_buyer_goes_through_every_page(
         await page.get_by_text("curl -fL -C -").first.wait_for()
         await look("continue")
         await page.get_by_role("link", name="Back", exact=True).click()
-        await page.get_by_role("link", name="Receipt").click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="Receipt").click()
         await look("receipt")
-        await page.get_by_role("link", name="Account").click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="Account").click()
         await look("account")
         await page.get_by_label("New e-mail address").fill(portal.address("new"))
-        await page.get_by_role("button", name="Send the codes").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Send the codes").click()
         await look("move")
         await page.goto(await portal.link_of_news(email))
         await look("news")
