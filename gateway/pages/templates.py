@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from gateway.config.page_settings import LANGUAGES
 from gateway.http.file_names import shown
 from gateway.pages.formats import show_day, show_moment, write_moment, write_number, write_size
+from gateway.pages.messages import translate_message
 from gateway.pages.texts import Texts, texts_of
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -83,5 +84,8 @@ def _translated(text: str, texts: Texts) -> Markup:
     """
     found = texts.gettext(text)
     if found == text and text and texts.language != "en":
-        return Markup('<span lang="en">{}</span>').format(shown(text))
+        message = translate_message(text, texts.language)
+        if message is None:
+            return Markup('<span lang="en">{}</span>').format(shown(text))
+        found = message
     return escape(shown(found))
