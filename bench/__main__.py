@@ -19,6 +19,7 @@ from bench.deployment import KINDS, LoadPlan, load, mint_tokens, read_tokens, re
 from bench.errors import BenchError
 from bench.load.control import LoadOptions
 from bench.load.webhooks import WEBHOOKS
+from bench.option_types import count, folder, rate, result_file, seconds
 from bench.pages import measuring
 from bench.report.page import write_page
 from bench.report.tables import facts_line, show, show_load, write_json, write_markdown
@@ -28,9 +29,7 @@ from bench.testbed.network import DEFAULT, SYSTEM, enter
 from bench.testbed.processes import stopped_by_signals
 from gateway.errors import GatewayError
 
-MAX_SECONDS = 600.0
 RESULTS = Path(__file__).with_name("RESULTS.md")
-MAX_RATE = 100_000.0
 PIPED_WIDTH = 150
 """The width of the tables in columns where the output is no screen."""
 
@@ -82,20 +81,20 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--product-version", metavar="VERSION", help="the product's version (default: the active one)"
     )
-    parser.add_argument("--count", type=_count, default=1000, help="how many tokens to mint (default: 1000)")
+    parser.add_argument("--count", type=count, default=1000, help="how many tokens to mint (default: 1000)")
     parser.add_argument(
         "--scenario", choices=KINDS, default="download", help="what to request (default: download)"
     )
-    parser.add_argument("--span", type=_count, default=64 << 10, help="bytes of each range (default: 65536)")
-    parser.add_argument("--connections", type=_count, default=32, help="of the load (default: 32)")
-    parser.add_argument("--seconds", type=_seconds, default=10.0, help="how long to load (default: 10)")
+    parser.add_argument("--span", type=count, default=64 << 10, help="bytes of each range (default: 65536)")
+    parser.add_argument("--connections", type=count, default=32, help="of the load (default: 32)")
+    parser.add_argument("--seconds", type=seconds, default=10.0, help="how long to load (default: 10)")
     parser.add_argument(
-        "--rate", type=float, help="requests/s, whatever the server does (default: a closed loop)"
+        "--rate", type=rate, help="requests/s, whatever the server does (default: a closed loop)"
     )
     parser.add_argument(
         "--yes-i-own-this-host", action="store_true", help="load a machine other than this one"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--json", type=result_file, metavar="FILE", help="write the figures to this file")
     parser.set_defaults(run=run_load)
 
 
@@ -115,13 +114,13 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="peers to measure beside the gateway (default: all)",
     )
-    parser.add_argument("--rounds", type=_count, default=5, help="how often each is measured (default: 5)")
+    parser.add_argument("--rounds", type=count, default=5, help="how often each is measured (default: 5)")
     parser.add_argument(
-        "--seconds", type=_seconds, default=5.0, help="the length of one measurement (default: 5)"
+        "--seconds", type=seconds, default=5.0, help="the length of one measurement (default: 5)"
     )
-    parser.add_argument("--connections", type=_count, default=32, help="of the load (default: 32)")
+    parser.add_argument("--connections", type=count, default=32, help="of the load (default: 32)")
     parser.add_argument(
-        "--tokens-count", type=_count, default=100_000, help="how many tokens there are (default: 100000)"
+        "--tokens-count", type=count, default=100_000, help="how many tokens there are (default: 100000)"
     )
     parser.add_argument(
         "--congestion",
@@ -131,10 +130,14 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         f"(default: {DEFAULT})",
     )
     parser.add_argument(
-        "--scratch", type=Path, help="make the temporary folder in this one (default: TMPDIR)"
+        "--scratch", type=folder, help="make the temporary folder in this one (default: TMPDIR)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures to this file")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots to this file")
+    parser.add_argument(
+        "--json", type=result_file, metavar="FILE", help="write every round's figures to this file"
+    )
+    parser.add_argument(
+        "--html", type=result_file, metavar="FILE", help="write a page with plots to this file"
+    )
     parser.add_argument(
         "--write-results",
         action="store_true",
@@ -150,9 +153,9 @@ def _add_inbox(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="sqlite, postgresql (Debian's, started for this), or a database_url (default: sqlite)",
     )
-    parser.add_argument("--rate", type=float, default=1000.0, help="events a second (default: 1000)")
-    parser.add_argument("--seconds", type=_seconds, default=60.0, help="how long to send (default: 60)")
-    parser.add_argument("--connections", type=_count, default=256, help="of the platforms (default: 256)")
+    parser.add_argument("--rate", type=rate, default=1000.0, help="events a second (default: 1000)")
+    parser.add_argument("--seconds", type=seconds, default=60.0, help="how long to send (default: 60)")
+    parser.add_argument("--connections", type=count, default=256, help="of the platforms (default: 256)")
     parser.add_argument(
         "--kinds",
         nargs="+",
@@ -162,8 +165,8 @@ def _add_inbox(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--kill", action="store_true", help="kill the web process in the middle")
     parser.add_argument("--junk", action="store_true", help="send wrong signatures: nothing may be stored")
-    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one (a real disk)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--scratch", type=folder, help="make the temporary folder in this one (a real disk)")
+    parser.add_argument("--json", type=result_file, metavar="FILE", help="write the figures to this file")
     parser.set_defaults(run=run_inbox)
 
 
@@ -176,45 +179,45 @@ def _add_events(parser: argparse.ArgumentParser) -> None:
         "(default: sqlite)",
     )
     parser.add_argument(
-        "--events", type=_count, default=1_000_000, help="how many to apply (default: 1000000)"
+        "--events", type=count, default=1_000_000, help="how many to apply (default: 1000000)"
     )
-    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one (a real disk)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--scratch", type=folder, help="make the temporary folder in this one (a real disk)")
+    parser.add_argument("--json", type=result_file, metavar="FILE", help="write the figures to this file")
     parser.set_defaults(run=run_events)
 
 
 def _add_flood(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--rate", type=float, default=10_000.0, help="unknown tokens a second (default: 10000)"
+        "--rate", type=rate, default=10_000.0, help="unknown tokens a second (default: 10000)"
     )
     parser.add_argument(
-        "--addresses", type=_count, default=1, help="client addresses they come from (default: 1)"
+        "--addresses", type=count, default=1, help="client addresses they come from (default: 1)"
     )
     parser.add_argument(
-        "--honest-rate", type=float, default=300.0, help="honest requests a second (default: 300)"
+        "--honest-rate", type=rate, default=300.0, help="honest requests a second (default: 300)"
     )
-    parser.add_argument("--seconds", type=_seconds, default=15.0, help="of each part (default: 15)")
-    parser.add_argument("--workers", type=_count, default=2, help="of the gateway (default: 2)")
-    parser.add_argument("--connections", type=_count, default=64, help="of the flood (default: 64)")
+    parser.add_argument("--seconds", type=seconds, default=15.0, help="of each part (default: 15)")
+    parser.add_argument("--workers", type=count, default=2, help="of the gateway (default: 2)")
+    parser.add_argument("--connections", type=count, default=64, help="of the flood (default: 64)")
     parser.add_argument(
         "--direct", action="store_true", help="the flood's one address is connected without a front proxy"
     )
-    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--scratch", type=folder, help="make the temporary folder in this one")
+    parser.add_argument("--json", type=result_file, metavar="FILE", help="write the figures to this file")
     parser.set_defaults(run=run_flood)
 
 
 def _add_rates(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--rate", type=_count, default=1_000_000, help="bytes a second of the token (default: 1000000)"
+        "--rate", type=count, default=1_000_000, help="bytes a second of the token (default: 1000000)"
     )
     parser.add_argument(
-        "--connections", type=_count, default=20, help="that download with it at once (default: 20)"
+        "--connections", type=count, default=20, help="that download with it at once (default: 20)"
     )
-    parser.add_argument("--workers", type=_count, default=2, help="of the gateway (default: 2)")
-    parser.add_argument("--seconds", type=_seconds, default=15.0, help="how long to measure (default: 15)")
-    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--workers", type=count, default=2, help="of the gateway (default: 2)")
+    parser.add_argument("--seconds", type=seconds, default=15.0, help="how long to measure (default: 15)")
+    parser.add_argument("--scratch", type=folder, help="make the temporary folder in this one")
+    parser.add_argument("--json", type=result_file, metavar="FILE", help="write the figures to this file")
     parser.set_defaults(run=run_rates)
 
 
@@ -226,28 +229,14 @@ def _add_pages(parser: argparse.ArgumentParser) -> None:
         help="sqlite, postgresql (Debian's, started for this), or the database_url of a database that is "
         "empty, or that this command has filled with the same counts (default: sqlite)",
     )
-    parser.add_argument("--customers", type=_count, default=100_000, help="how many (default: 100000)")
-    parser.add_argument("--downloads", type=_count, default=1_000_000, help="how many (default: 1000000)")
+    parser.add_argument("--customers", type=count, default=100_000, help="how many (default: 100000)")
+    parser.add_argument("--downloads", type=count, default=1_000_000, help="how many (default: 1000000)")
     parser.add_argument(
-        "--rounds", type=_count, default=5, help="how often each page is opened after its first (default: 5)"
+        "--rounds", type=count, default=5, help="how often each page is opened after its first (default: 5)"
     )
-    parser.add_argument("--scratch", type=Path, help="make the temporary folder in this one")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--scratch", type=folder, help="make the temporary folder in this one")
+    parser.add_argument("--json", type=result_file, metavar="FILE", help="write the figures to this file")
     parser.set_defaults(run=run_pages)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 1 <= value <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"must be from 1 to {MAX_SECONDS:g}")
-    return value
 
 
 def run_load(options: argparse.Namespace) -> int:
@@ -264,8 +253,6 @@ def run_load(options: argparse.Namespace) -> int:
         tokens = [""] * options.count
     else:
         raise BenchError("give --tokens FILE, or --mint-url, --key and --product")
-    if options.rate is not None and not 0 < options.rate <= MAX_RATE:
-        raise BenchError(f"--rate must be more than 0 and at most {MAX_RATE:g}")
     plan = LoadPlan(
         options.url,
         options.scenario,
@@ -284,8 +271,6 @@ def run_load(options: argparse.Namespace) -> int:
 
 def run_inbox(options: argparse.Namespace) -> int:
     """Run the command `inbox`. Returns 1 where an event was lost, or was stored twice."""
-    if not 0 < options.rate <= MAX_RATE:
-        raise BenchError(f"--rate must be more than 0 and at most {MAX_RATE:g}")
     report = inbox.measure(
         inbox.InboxPlan(
             options.database,
@@ -325,9 +310,6 @@ def run_events(options: argparse.Namespace) -> int:
 
 def run_flood(options: argparse.Namespace) -> int:
     """Run the command `flood`."""
-    for rate in (options.rate, options.honest_rate):
-        if not 0 < rate <= MAX_RATE:
-            raise BenchError(f"a rate must be more than 0 and at most {MAX_RATE:g}")
     if options.direct and options.addresses != 1:
         raise BenchError("a flood with --direct comes from one address: leave --addresses out")
     plan = flood.FloodPlan(

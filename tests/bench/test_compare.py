@@ -94,10 +94,29 @@ def test_an_unknown_congestion_control_ends_it_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["compare", "--rounds", "0"], ["compare", "--seconds", "0.5"], ["compare", "--seconds", "1e9"]],
+    ("arguments", "fault"),
+    [
+        (["compare", "--rounds", "0"], "must be a whole number of at least 1"),
+        (["compare", "--rounds", "many"], "must be a whole number of at least 1"),
+        (["compare", "--seconds", "0.5"], "must be from 1 to 600"),
+        (["compare", "--seconds", "1e9"], "must be from 1 to 600"),
+        (["compare", "--seconds", "nan"], "must be from 1 to 600"),
+        (["compare", "--seconds", "long"], "must be from 1 to 600"),
+        (["inbox", "--rate", "0"], "must be more than 0 and at most 100000"),
+        (["flood", "--rate", "1e9"], "must be more than 0 and at most 100000"),
+        (["flood", "--honest-rate", "fast"], "must be more than 0 and at most 100000"),
+        (["pages", "--scratch", "{folder}/none"], "none is not a folder: make it first"),
+        (["events", "--scratch", "{folder}/file"], "file is not a folder: make it first"),
+        (["rates", "--json", "{folder}/none/rates.json"], "none is not a folder: make it first"),
+        (["compare", "--html", "{folder}"], "is a folder: name a file in it"),
+    ],
 )
-def test_effort_is_bounded(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_option_is_refused_before_anything_is_measured(
+    arguments: list[str], fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(SystemExit):
-        main(arguments)
-    assert "must be" in capsys.readouterr().err
+        main([each.format(folder=tmp_path) for each in arguments])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {arguments[1]}: " in last
+    assert fault in last
