@@ -208,7 +208,7 @@ class Shop:
                     f"#{1000 + number}", status, placed, False, "DE", DETAILS, placed, placed, placed, None,
                 ),
                 "order_line": (
-                    line, order, "1", 0, key, value, f"Title of {value}", 1, 0, waits, False,
+                    line, order, "1", 0, key, value, f"Title of {value}", 1, 0, waits, False, source,
                 ),
             }  # fmt: skip
             if not waits:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.catalogue import records, rules
 from gateway.catalogue.filling import adopt, synchronise
-from gateway.catalogue.rules import ProductRecord, VersionRecord, record_of
+from gateway.catalogue.rules import ProductName, ProductRecord, VersionRecord, record_of
 from gateway.database.engine import Database
 from gateway.database.types import now
 from gateway.errors import Declined
@@ -182,6 +182,11 @@ class Catalogue:
             text = f"there is no product {identifier} (`product list` shows all)"
             raise Declined("product_unknown", text)
         return record
+
+    async def list_names(self) -> list[ProductName]:
+        """The names of all products, by id, without their versions."""
+        async with self.database.reading() as connection:
+            return await records.read_names(connection)
 
     async def list_all(self) -> list[ProductRecord]:
         """The records of all products, by id."""

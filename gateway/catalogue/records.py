@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.catalogue.rules import ProductRecord, VersionRecord
+from gateway.catalogue.rules import ProductName, ProductRecord, VersionRecord
 from gateway.database.statements import insert
 from gateway.database.tables import API_KEY, MANIFEST, PRODUCT, REMOVED, STATE, VERSION
 from gateway.database.types import new_id
@@ -78,6 +78,12 @@ async def read_products(
         ProductRecord(row.id, row.name, row.status, row.active, row.created, found.get(row.id, {}))
         for row in await connection.execute(products)
     ]
+
+
+async def read_names(connection: AsyncConnection) -> list[ProductName]:
+    """The names of all products, by id."""
+    query = select(PRODUCT.c.id, PRODUCT.c.name, PRODUCT.c.status).order_by(PRODUCT.c.id)
+    return [ProductName(*row) for row in await connection.execute(query)]
 
 
 async def has_versions(connection: AsyncConnection) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.errors import Declined
 from gateway.manifest import Manifest
@@ -36,6 +36,14 @@ class VersionRecord:
     created: int
     trusted: bool = False
     notes: str | None = None
+
+
+class ProductName(NamedTuple):
+    """What lists of products to choose from show."""
+
+    id: str
+    name: str
+    status: str
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ refused: they are not stored, because anybody can send them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from gateway.connections.inbox import Inbox, Stored
 from gateway.connections.repository import Connection
 from gateway.database.engine import Database
-from gateway.database.tables import INBOX, ORDER, ORDER_LINE
+from gateway.database.tables import INBOX, ORDER_LINE
 from gateway.database.types import now
 from gateway.platforms.clients.api import Api, ApiError, ApiRefused, new_session
 from gateway.platforms.clients.registry import CLIENTS
@@ -84,6 +84,30 @@ async def examine(
     database: Database, connection: Connection, *, asks: bool, allow_loopback: bool = False
 ) -> Health:
     """Look at a connection. asks: also ask the platform's API, where there is a key. Raises DatabaseError."""
+    unmapped = await count_unmapped(database, connection.id)
+    health = await _look(database, connection, unmapped.get(connection.id, 0))
+    return replace(health, api=await ask_api(connection, allow_loopback=allow_loopback)) if asks else health
+
+
+async def examine_all(database: Database, connections: Sequence[Connection]) -> list[Health]:
+    """Look at several connections, and ask no API. Raises DatabaseError."""
+    unmapped = await count_unmapped(database)
+    return [await _look(database, each, unmapped.get(each.id, 0)) for each in connections]
+
+
+async def count_unmapped(database: Database, connection: str | None = None) -> dict[str, int]:
+    """How many items nobody has mapped, by connection; of one connection, or of all that have any."""
+    item = (ORDER_LINE.c.source, ORDER_LINE.c.item_key, ORDER_LINE.c.item_value)
+    items = select(*item).where(ORDER_LINE.c.waits).distinct()
+    if connection is not None:
+        items = items.where(ORDER_LINE.c.source == connection)
+    found = items.subquery()
+    async with database.reading() as sql:
+        rows = await sql.execute(select(found.c.source, func.count()).group_by(found.c.source))
+        return {name: int(count) for name, count in rows}
+
+
+async def _look(database: Database, connection: Connection, unmapped: int) -> Health:
     [*newest] = await Inbox(database).list_page(connection.id, 1, None)
     async with database.reading() as sql:
         states = await sql.execute(
@@ -94,24 +118,12 @@ async def examine(
         counts: dict[str, int] = {}
         for state, count in states:
             counts[state] = count
-        source = func.coalesce(
-            ORDER.c.source, ""
-        )  # from a bare column SQLite would begin with all its orders
-        items = (
-            select(ORDER_LINE.c.item_key, ORDER_LINE.c.item_value)
-            .select_from(ORDER_LINE.join(ORDER))
-            .where(source == connection.id, ORDER_LINE.c.waits)
-            .distinct()
-        )
-        unmapped = await sql.scalar(select(func.count()).select_from(items.subquery()))
-    api = await ask_api(connection, allow_loopback=allow_loopback) if asks else None
     return Health(
         connection,
         newest[0] if newest else None,
         counts.get("failed", 0),
         counts.get("waiting", 0),
-        unmapped or 0,
-        api,
+        unmapped,
     )
 
 

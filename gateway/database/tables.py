@@ -209,10 +209,8 @@ ORDER: Final = Table(
     _text("source"),  # a connection's id, or the word given by PUT
     _text("external_id"),  # the platform's own
     _reference("connection_id", "connection.id", ondelete="SET NULL", nullable=True),
-    _reference("customer_id", "customer.id", ondelete="RESTRICT", nullable=True, index=True),  # who bought
-    _reference(
-        "recipient_id", "customer.id", ondelete="RESTRICT", nullable=True, index=True
-    ),  # who downloads
+    _reference("customer_id", "customer.id", ondelete="RESTRICT", nullable=True),  # who bought
+    _reference("recipient_id", "customer.id", ondelete="RESTRICT", nullable=True),  # who downloads
     _text("customer_told", nullable=True),  # the address by which customer_id was found, normalised
     _text("recipient_told", nullable=True),
     _text("number", nullable=True),
@@ -226,12 +224,14 @@ ORDER: Final = Table(
     _moment("ready", nullable=True),  # when there was something of it to download first
     _moment("erased", nullable=True),  # the person was; the same order sent again brings nobody back
     UniqueConstraint("source", "external_id"),
+    Index(None, "customer_id", "placed"),
+    Index(None, "recipient_id", "placed"),
     Index(None, "placed", "id"),
     Index(None, "status", "id"),
     Index(None, "status", "placed", "id"),
     Index(None, "number"),
     Index(None, "external_id"),
-    Index(None, "id", "source", "recipient_id"),  # who waits for an item, without the rows of the orders
+    Index(None, "id", "recipient_id"),  # who waits for an item, without the rows of the orders
 )
 
 ORDER_REFERENCE: Final = Table(
@@ -271,9 +271,11 @@ ORDER_LINE: Final = Table(
     Column("refunded", Integer, nullable=False, server_default="0"),
     _flag("waits"),  # for a mapping
     _flag("gone"),  # the order has it no more; what it granted is revoked
+    _text("source", server_default=text("''")),  # of its order, so that what waits is counted by an index
     UniqueConstraint("order_id", "external_id"),
     Index(
         "ix_order_line_waiting",
+        "source",
         "item_key",
         "item_value",
         "order_id",
@@ -316,7 +318,7 @@ ENTITLEMENT: Final = Table(
     _moment("created"),
     _moment("updated"),
     UniqueConstraint("line_id", "product_id"),
-    Index(None, "customer_id"),
+    Index(None, "customer_id", "id"),
     Index(None, "product_id", "id"),
     Index("ix_entitlement_unenforced", "id", sqlite_where=_UNENFORCED, postgresql_where=_UNENFORCED),
     CheckConstraint("quantity >= 0", name="count"),

@@ -109,16 +109,15 @@ async def _with_lines(sql: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Sh
 
 
 async def list_unmapped(sql: AsyncConnection, limit: int, offset: int) -> list[Row[Any]]:
-    """Items that wait for a mapping, the most waited for first.
+    """Items that wait for a mapping, those of the most lines of orders first.
 
-    Each has the source, key, value, title, and how many customers wait. They are counted by indexes alone;
-    the title is that of the latest line.
+    Each has the source, key, value, title, and how many customers wait. Lines are counted by an index alone,
+    and customers only of the items that are asked for; the title is that of the latest line.
     """
-    waiting = func.count(func.distinct(ORDER.c.recipient_id)).label("customers")
-    keys = (ORDER.c.source, ORDER_LINE.c.item_key, ORDER_LINE.c.item_value)
+    waiting = func.count().label("lines")
+    keys = (ORDER_LINE.c.source, ORDER_LINE.c.item_key, ORDER_LINE.c.item_value)
     items = (
         select(*keys, waiting)
-        .select_from(ORDER_LINE.join(ORDER))
         .where(ORDER_LINE.c.waits)
         .group_by(*keys)
         .order_by(waiting.desc(), *keys)
@@ -129,17 +128,21 @@ async def list_unmapped(sql: AsyncConnection, limit: int, offset: int) -> list[R
     named = and_(ORDER_LINE.c.item_key == items.c.item_key, ORDER_LINE.c.item_value == items.c.item_value)
     nameless = and_(items.c.item_key.is_(None), ORDER_LINE.c.item_key.is_(None))
     title = func.coalesce(_title_of(items, named), _title_of(items, nameless)).label("title")
-    order = (items.c.customers.desc(), items.c.source, items.c.item_key, items.c.item_value)
-    return list(await sql.execute(select(items, title).order_by(*order)))
+    customers = (_customers_of(items, named) + _customers_of(items, nameless)).label("customers")
+    order = (items.c.lines.desc(), items.c.source, items.c.item_key, items.c.item_value)
+    item = (items.c.source, items.c.item_key, items.c.item_value)
+    return list(await sql.execute(select(*item, customers, title).order_by(*order)))
 
 
 def _title_of(items: Subquery, which: ColumnElement[bool]) -> ScalarSelect[Any]:
-    return (
-        select(ORDER_LINE.c.title)
-        .select_from(ORDER_LINE.join(ORDER))
-        .where(ORDER_LINE.c.waits, which, ORDER.c.source == items.c.source, ORDER_LINE.c.title.is_not(None))
-        .order_by(ORDER_LINE.c.order_id.desc())
-        .limit(1)
-        .correlate(items)
-        .scalar_subquery()
-    )
+    query = select(ORDER_LINE.c.title).where(*_lines_of(items, which), ORDER_LINE.c.title.is_not(None))
+    return query.order_by(ORDER_LINE.c.order_id.desc()).limit(1).correlate(items).scalar_subquery()
+
+
+def _customers_of(items: Subquery, which: ColumnElement[bool]) -> ScalarSelect[Any]:
+    query = select(func.count(func.distinct(ORDER.c.recipient_id))).select_from(ORDER_LINE.join(ORDER))
+    return query.where(*_lines_of(items, which)).correlate(items).scalar_subquery()
+
+
+def _lines_of(items: Subquery, which: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+    return ORDER_LINE.c.waits, ORDER_LINE.c.source == items.c.source, which

@@ -94,7 +94,7 @@ async def _write_one(
     items = (each for line in state.lines for each in line.identifiers)
     found = await mappings_for(sql, source.connection_id, items)
     granted = NOTHING if main else grant(state, found)
-    lines = await _write_lines(sql, order_id, state.lines, granted, is_new=row is None)
+    lines = await _write_lines(sql, (order_id, source.name), state.lines, granted, is_new=row is None)
     await announce_paid(
         sql,
         (order_id, source.name),
@@ -235,9 +235,18 @@ async def _person(
 
 
 async def _write_lines(
-    sql: AsyncConnection, order_id: str, lines: Iterable[LineState], granted: Granted, *, is_new: bool
+    sql: AsyncConnection,
+    order: tuple[str, str],
+    lines: Iterable[LineState],
+    granted: Granted,
+    *,
+    is_new: bool,
 ) -> dict[str, str]:
-    """Write an order's lines; those that are gone keep their rows. Returns the row's id by the platform's."""
+    """Write an order's lines; those that are gone keep their rows. Returns the row's id by the platform's.
+
+    order: its id, and its source.
+    """
+    order_id, source = order
     known: dict[str, Row[Any]] = {}
     if not is_new:
         rows = await sql.execute(select(ORDER_LINE).where(ORDER_LINE.c.order_id == order_id))
@@ -251,7 +260,9 @@ async def _write_lines(
         row = known.pop(line.id, None)
         ids[line.id] = row.id if row is not None else new_id()
         if row is None:
-            new.append({"id": ids[line.id], "order_id": order_id, "external_id": line.id, **values})
+            new.append(
+                {"id": ids[line.id], "order_id": order_id, "source": source, "external_id": line.id, **values}
+            )
         elif any(row._mapping[name] != value for name, value in values.items()):
             await sql.execute(update(ORDER_LINE).where(ORDER_LINE.c.id == row.id).values(**values))
         items += [

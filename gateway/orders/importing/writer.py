@@ -218,6 +218,7 @@ def _add_rows(rows: dict[Table, list[dict[str, Any]]], source: str, new: _New, m
             {
                 "id": ids[line.id],
                 "order_id": order_id,
+                "source": source,
                 "external_id": line.id,
                 **line_values(line, position, new.granted, waits=line.id in waiting),
             }

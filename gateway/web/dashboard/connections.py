@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 from sqlalchemy import select
 
-from gateway.connections.health import Health, examine
+from gateway.connections.health import Health, examine, examine_all
 from gateway.connections.inbox import STATES
 from gateway.connections.repository import Connection
 from gateway.connections.sealing import SealError
@@ -54,7 +54,8 @@ async def _find(request: web.Request, context: DashboardContext) -> Connection:
 
 async def list_connections(request: web.Request, context: DashboardContext) -> web.StreamResponse:
     """Show all connections, and whether each works."""
-    found = [await _examine(context, each) for each in await context.work.desk.connections.list_all()]
+    repository = context.work.desk.connections
+    found = await examine_all(repository.database, await repository.list_all())
     return await context.show(request, "dashboard/connections.html", found=found, platforms=PLATFORMS)
 
 

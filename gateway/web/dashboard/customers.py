@@ -82,7 +82,7 @@ async def show_one(
         holders = await latest_ids(sql, customer.id, RIGHTS_READ)
         holders += await tokens_of_address(sql, emails)
         downloads = await downloads_of(sql, holders, SHOWN)
-    products = {each.id: each.name for each in await context.work.catalogue.list_all()}
+    products = {each.id: each.name for each in await context.work.catalogue.list_names()}
     return await context.show(
         request,
         "dashboard/customer.html",

@@ -43,7 +43,7 @@ async def show_unmapped(request: web.Request, context: DashboardContext) -> web.
             for row in rows
         )
         return context.csv("unmapped", ("source", "key", "value", "title", "customers"), cells)
-    products = [each for each in await context.work.catalogue.list_all() if each.status == "active"]
+    products = [each for each in await context.work.catalogue.list_names() if each.status == "active"]
     return await context.show(
         request,
         "dashboard/unmapped.html",
