@@ -46,6 +46,7 @@ SEALED_PAUSE: Final = 60.0
 """Seconds after which an event is looked at again whose connection's secrets could not be read."""
 GIVE_WAY: Final = 3.0
 """While the inbox is pressed, the pause after an event is so many times what it took to apply it."""
+WAITED_FOR: Final = {"order": "the order", "customer": "an address of the customer", "mapping": "a mapping"}
 NEEDS_KEY: Final = "the connection has no API key, and without one this event proves nothing"
 
 _log = logging.getLogger("gateway.connections")
@@ -191,7 +192,7 @@ class Applier:
                 else:
                     await _refer(sql, row.id, facts)
                 state = "waiting" if applied.waits else "applied"
-                text = f"it waits for {' and '.join(sorted(applied.waits))}" if applied.waits else None
+                text = f"it waits for {_name(applied.waits)}" if applied.waits else None
                 await _set(sql, row, state, text, again)
                 if not applied.waits:
                     await _renew_waiting(sql, row)
@@ -270,3 +271,8 @@ async def renew_connection(sql: AsyncConnection, connection_id: str) -> None:
         .where(func.length(INBOX.c.body) > 0)
         .values(due=now(), attempts=0)
     )
+
+
+def _name(waits: frozenset[str]) -> str:
+    """What an event waits for, in words."""
+    return " and ".join(words for each, words in WAITED_FOR.items() if each in waits)

@@ -46,7 +46,7 @@ async def test_line_items_of_stripe_come_after_the_event(
         await shops.apply()
         assert [row[:2] for row in await orders(shops.database)] == [("cs_live_a1", "paid")]
         await shops.look_up()
-    assert await shops.states() == [("checkout.session.completed", "waiting", "it waits for mapping")]
+    assert await shops.states() == [("checkout.session.completed", "waiting", "it waits for a mapping")]
 
 
 async def test_a_ping_of_gumroad_is_nothing_without_the_api(

@@ -36,7 +36,7 @@ async def test_a_delivery_is_in_the_inbox_before_its_answer_and_applied_afterwar
     assert await shops.states() == [("orders/paid", "received", None)]
     assert await orders(shops.database) == []
     await shops.apply()
-    assert await shops.states() == [("orders/paid", "waiting", "it waits for mapping")]
+    assert await shops.states() == [("orders/paid", "waiting", "it waits for a mapping")]
     [(order_id, status, email, name)] = await orders(shops.database)
     assert (order_id, status, email) == (str(ORDER["id"]), "paid", "ann@example.com")
     assert name == "Ann Example"
