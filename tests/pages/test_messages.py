@@ -23,6 +23,7 @@ SOURCES = (
         ROOT / "webhooks" / f"{name}.py"
         for name in ("delivering", "desk", "endpoints", "outcomes", "sending", "urls")
     ),
+    ROOT / "runtime/system_errors.py",
     ROOT / "web/dashboard/health_report.py",
 )
 """The modules whose messages pages show with the filter `translated`. No page shows what the command line
