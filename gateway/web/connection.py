@@ -2,8 +2,8 @@
 
 - A head must come whole within `header_timeout`, from the first byte of it or from the beginning of the
   connection; it has at most `max_head` bytes, and its request line, Host and framing are held to the rules of
-  http/framing.py. One whose beginning came together with an earlier request has
-  `keepalive_timeout`, because aiohttp does not tell that it has it.
+  http/framing.py. aiohttp gets it whole, and only then. This is also so for a head that comes before earlier
+  requests are answered: where each request ends is found here.
 - A body that a handler reads must go on within `header_timeout` and end within `stall_timeout`
   (`gateway.web.bodies`). One that nobody reads is dropped for LINGER_SECONDS, then the connection closes.
 - A client must accept what it is sent: the connection is broken when it takes nothing for `stall_timeout`.
@@ -14,7 +14,7 @@ A connection that ends in one of these ways before a request was read has a line
 address, as far as a flood of them allows (runtime/line_budget.py).
 
 The server looks at each connection about once a second (`ProblemConnection.sweep`). The connection reads
-these private parts of aiohttp's: `_waiter` (aiohttp waits for a request) and `_paused`.
+this private part of aiohttp's: `_waiter` (aiohttp waits for a request).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from gateway.errors import (
     Refused,
 )
 from gateway.http.client_address import peer_address
-from gateway.http.framing import HEAD_END, HeadLimits, check_head
+from gateway.http.framing import HEAD_END, Body, Framing, HeadLimits, check_beginning, check_head
 from gateway.runtime.line_budget import LineBudget
 from gateway.runtime.peers import PeerName, read_peer
 from gateway.web.attempts import ClientAttempts
@@ -59,6 +59,8 @@ LINGER_SECONDS: Final = 2.0
 MAX_REFUSING: Final = 32
 """How many refused connections may wait for their end at once. More are closed without an answer."""
 
+_NO_HEAD: Final = b"no head\r\n\r\n"
+"""What makes aiohttp answer with an error in its turn, in the place of a head that is not allowed."""
 _PROBLEMS: Final[dict[Refusal, Callable[[], Problem]]] = {
     URI_TOO_LONG: uri_too_long,
     HEAD_TOO_LARGE: head_too_large,
@@ -89,11 +91,13 @@ class ProblemConnection(RequestHandler):
     """
 
     __slots__ = (
+        "_body",
         "_head_part",
         "_head_since",
         "_lingers_since",
         "_link",
         "_open_connections",
+        "_problem",
         "_service_logger",
         "_unsent",
         "_unsent_since",
@@ -117,6 +121,8 @@ class ProblemConnection(RequestHandler):
         self._link: asyncio.Transport | None = None  # aiohttp forgets its own when it begins to close
         self._head_since: float | None = self._loop.time()
         self._head_part = b""
+        self._body: Body | None = None  # of the request whose head came last
+        self._problem: Problem | None = None  # of a head that came before earlier requests were answered
         self._lingers_since: float | None = None
         self._unsent = 0
         self._unsent_since = 0.0
@@ -143,26 +149,52 @@ class ProblemConnection(RequestHandler):
         self._link = None
 
     def data_received(self, data: bytes) -> None:
-        if self._lingers_since is not None:
-            return
-        if not self._waits_for_a_head():
-            self._head_since = None
+        if not data:  # aiohttp reads on in what it has
             super().data_received(data)
-            return
-        part = self._head_part + data
-        end = part.find(HEAD_END, max(0, len(self._head_part) - len(HEAD_END))) + len(HEAD_END)
-        head = part[:end] if end >= len(HEAD_END) else part
-        problem = _problem_of_head(head, self.limits.head)
-        if problem is not None:
+        while data and self._lingers_since is None and self._problem is None:
+            if self._body is None:
+                data = self._read_head(data)
+                continue
+            rest = self._body.take(data)
+            super().data_received(data[: len(data) - len(rest)] if rest else data)
+            if self._body.broken:  # aiohttp has answered it
+                return
+            if self._body.ended:
+                self._body = None
+            data = rest
+
+    def _read_head(self, data: bytes) -> bytes:
+        """Give aiohttp a head, once it is whole, and what came of its body. Returns what follows these."""
+        known = len(self._head_part)
+        part = self._head_part + data if known else data.lstrip(b"\r\n")
+        end = part.find(HEAD_END, max(0, known - len(HEAD_END))) + len(HEAD_END)
+        is_whole = end >= len(HEAD_END)
+        found = _look_at_head(part[:end] if is_whole else part, known, self.limits.head)
+        if isinstance(found, Problem):
+            self._refuse_in_turn(found)
+            return b""
+        if found is None:
+            self._head_part = part
+            if part:
+                self._head_since = self._head_since or self._loop.time()
+            return b""
+        self._head_part = b""
+        self._head_since = None
+        rest = part[end:]
+        if found.body is not None:
+            rest = found.body.take(rest)
+            self._body = None if found.body.ended else found.body
+        super().data_received(part[: len(part) - len(rest)] if rest else part)
+        return rest
+
+    def _refuse_in_turn(self, problem: Problem) -> None:
+        """Refuse a head: at once, or after the answers to the requests before it."""
+        if self._waits_for_a_head():
             self._refuse(problem)
             return
-        super().data_received(data)
-        if self._waits_for_a_head():
-            self._head_part = part
-            self._head_since = self._head_since or self._loop.time()
-        else:
-            self._head_part = b""
-            self._head_since = None
+        self._problem = problem
+        self._head_since = None
+        super().data_received(_NO_HEAD)
 
     def sweep(self, now: float) -> None:
         """End the connection when its client is overdue. now: seconds of the loop's clock."""
@@ -209,7 +241,9 @@ class ProblemConnection(RequestHandler):
         message: str | None = None,  # noqa: ARG002 - aiohttp names it; it may quote a header, and so a key
     ) -> web.StreamResponse:
         """Make the response to a request that failed outside of every handler; the connection then closes."""
-        if isinstance(exc, LineTooLong):
+        if self._problem is not None and status < 500:
+            problem = self._problem
+        elif isinstance(exc, LineTooLong):
             problem = head_too_large()
         elif status < 500:
             problem = malformed_request()
@@ -223,21 +257,17 @@ class ProblemConnection(RequestHandler):
         return response
 
 
-def _problem_of_head(head: bytes, limits: HeadLimits) -> Problem | None:
-    """What is wrong with a head that aiohttp's parser would accept, or refuse as something else; else None.
+def _look_at_head(head: bytes, known: int, limits: HeadLimits) -> Problem | Framing | None:
+    """Where the request of a head ends; or what is wrong with it; or None if it is not complete.
 
-    Of one that is not complete, only the lengths are looked at.
+    known: how many of its bytes were looked at before.
     """
-    begun = head.lstrip(b"\r\n")  # empty lines before it belong to it, but not to its first line
-    line_end = begun.find(b"\n")
-    if (line_end if line_end >= 0 else len(begun)) > limits.max_line:
-        return uri_too_long()
-    if len(head) > limits.max_head:
-        return head_too_large()
-    if not head.endswith(HEAD_END):
-        return None
     try:
-        framing = check_head(begun, limits)
+        if head.endswith(HEAD_END):
+            framing = check_head(head, limits)
+            return malformed_request() if framing.closes else framing
+        if head:
+            check_beginning(head, known, limits)
     except Refused as refused:
         return _PROBLEMS.get(refused.refusal, malformed_request)()
-    return malformed_request() if framing.closes else None
+    return None
