@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,13 @@ def test_each_test_that_the_threat_model_names_exists() -> None:
     assert missing == []
 
 
-def test_each_attack_has_a_test_or_is_called_open_or_accepted() -> None:
+def test_each_attack_has_one_row_and_a_test_or_is_called_open_or_accepted() -> None:
     section = PROSE[ROOT / "SECURITY.md"].partition("## Who attacks what")[2]
     rows = [line for line in section.splitlines() if line.startswith("| ")]
     rows = [row for row in rows if not row.startswith(("| attack |", "| --- |"))]
-    assert len(rows) > 30
+    attacks = Counter(row.split(" | ")[0] for row in rows)
+    assert len(attacks) > 30
+    assert [attack for attack, count in attacks.items() if count > 1] == []
     for row in rows:
         assert re.search(r"`tests/[\w/]+\.py::|\*\*(Open|Accepted)\*\*", row), row
 
