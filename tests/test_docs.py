@@ -159,7 +159,8 @@ def test_each_attack_has_one_row_and_a_test_or_is_called_open_or_accepted() -> N
     rows = [row for row in rows if not row.startswith(("| attack |", "| --- |"))]
     attacks = Counter(row.split(" | ")[0] for row in rows)
     assert len(attacks) > 30
-    assert [attack for attack, count in attacks.items() if count > 1] == []
+    several = [attack for attack, count in attacks.items() if count > 1]
+    assert several in ([], ["|"]), "a row without an attack goes on with the one before"
     for row in rows:
         assert re.search(r"`tests/[\w/]+\.py::|\*\*(Open|Accepted)\*\*", row), row
 
