@@ -20,7 +20,7 @@ family has several devices. Bots are left out, because scanners of mail open lin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from gateway.http.client_address import network_group
@@ -72,13 +72,15 @@ class Sharing(NamedTuple):
 def look_at(files: Iterable[tuple[int, Sequence[Attempt]]], limits: SharingLimits) -> Sharing:
     """Look at what one link sent: for each file its size, and the attempts at it."""
     listed = list(files)
-    attempts = [each for _, some in listed for each in some if classify(each.agent) != BOT]
-    networks = Counter(network_group(each.client) for each in attempts if each.client)
-    programs = Counter(classify(each.agent) for each in attempts if each.agent)
+    kinds = {agent: classify(agent) for agent in {each.agent for _, some in listed for each in some}}
+    attempts = [each for _, some in listed for each in some if kinds[each.agent] != BOT]
+    groups = {client: network_group(client) for client in {each.client for each in attempts} if client}
+    networks = Counter(groups[each.client] for each in attempts if each.client)
+    programs = Counter(kinds[each.agent] for each in attempts if each.agent)
     size = sum(size for size, some in listed if some)
     values = (
         (NETWORKS, len(networks), limits.networks),
-        (OVERLAP, most_at_once(attempts), limits.overlap),
+        (OVERLAP, most_at_once(attempts, groups), limits.overlap),
         (PROGRAMS, len(programs), limits.programs),
         (COPIES, sum(each.sent for each in attempts) // size if size else 0, limits.copies),
     )
@@ -90,15 +92,16 @@ def _names(counted: Counter[str]) -> tuple[str, ...]:
     return tuple(sorted(counted, key=lambda name: (-counted[name], name)))
 
 
-def most_at_once(attempts: Iterable[Attempt]) -> int:
+def most_at_once(attempts: Iterable[Attempt], groups: Mapping[str, str]) -> int:
     """In how many different networks something was received at one moment, at most.
 
-    Attempts that were put together (`downloads.compact`) tell of no moment.
+    groups: the network of each client's address. Attempts that were put together (`downloads.compact`) tell
+    of no moment.
     """
     moments: list[tuple[int, int, str]] = []
     for each in attempts:
         if each.client and each.times == 1 and each.started < each.ended:
-            network = network_group(each.client)
+            network = groups[each.client]
             moments += [(each.started, 1, network), (each.ended, 0, network)]
     running: Counter[str] = Counter()
     most = 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.http.client_address import network_group
 from gateway.usage.downloads import Attempt
 from gateway.usage.sharing import SharingLimits, look_at, most_at_once
 
@@ -152,7 +153,8 @@ def test_a_limit_of_0_turns_a_reason_off(name: str) -> None:
     ],
 )
 def test_how_many_networks_at_once(attempts: list[Attempt], most: int) -> None:
-    assert most_at_once(attempts) == most
+    groups = {each.client: network_group(each.client) for each in attempts if each.client}
+    assert most_at_once(attempts, groups) == most
 
 
 def test_copies_are_of_all_files_that_were_received() -> None:
