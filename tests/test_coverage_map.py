@@ -83,6 +83,7 @@ COVERED_BY = {
     "database.migrations.versions.v0011_totals_of_days": "database/test_migrating",
     "database.migrations.versions.v0012_pages_of_large_shops": "database/test_migrating",
     "database.migrations.versions.v0013_indexes_of_large_shops": "database/test_migrating",
+    "database.migrations.versions.v0014_downloads_without_a_purchase": "database/test_migrating",
     "database.migrations.versions.v0010_news": "database/test_migrating",
     "database.attempt_texts": "usage/test_retention",
     "usage.receipt_facts": "web/api/test_receipts",

@@ -140,7 +140,7 @@ class Traffic:
             done = chosen.random() >= OPEN_PART
             first = moment + 1000 * each
             row = self._download(
-                name, repeat, file, size, token, customer, client, agent, first, done, is_shared
+                name, repeat, file, size, token, customer, client, agent, first, done, is_shared, is_direct
             )
             rows["download"].append(row)
             sums = self._days.setdefault((product, place, client, done), [0, 0, 0])
@@ -152,7 +152,7 @@ class Traffic:
 
     def _download(
         self, series: str, number: int, file: str, size: int, token: str, customer: str, client: str,
-        agent: str, first: int, done: bool, is_shared: bool,
+        agent: str, first: int, done: bool, is_shared: bool, is_direct: bool,
     ) -> Row:  # fmt: skip
         age = (self._shop.plan.end - first) // DAY_MS
         privacy = FULL if age < ADDRESS_DAYS else CUT if age < NETWORK_DAYS else GONE
@@ -178,7 +178,7 @@ class Traffic:
         )
         return (
             series, number, file, token, customer, False, client, first, last, completed, times, sent * times,
-            sent, attempts, privacy, None if done else last,
+            sent, attempts, privacy, None if done else last, is_direct,
         )  # fmt: skip
 
     def _take_day(self, following: int) -> list[Row]:

@@ -98,10 +98,18 @@ DOWNLOAD: Final = Table(
     Column("attempts", Json, nullable=False),
     Column("privacy", Integer, nullable=False, server_default="0"),  # 1: addresses cut short, 2: gone
     Column("failed", Moment, nullable=True),  # when it was found that nothing had been sent for long
+    Column("direct", Boolean, nullable=False, server_default=false()),  # by a token of no entitlement
     Index("ix_download_open", "last", sqlite_where=_OPEN, postgresql_where=_OPEN),
     Index(None, "first", "series_id", "number"),
     Index(None, "privacy", "last"),
     Index(None, "customer", "file_id"),
+    Index(
+        "ix_download_direct",
+        "customer",
+        "file_id",
+        sqlite_where=text("direct = 1"),
+        postgresql_where=text("direct"),
+    ),
 )
 
 USAGE_DAY: Final = Table(

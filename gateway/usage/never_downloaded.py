@@ -131,11 +131,9 @@ async def list_never_downloaded(
                 .where(_of_entitlement(), _counts(only.missing))
             ),
             ~exists(
-                select(DOWNLOAD.c.number)
-                .join(SERIES, SERIES.c.id == DOWNLOAD.c.series_id)
-                .where(
+                select(DOWNLOAD.c.number).where(
+                    DOWNLOAD.c.direct,
                     DOWNLOAD.c.customer == ENTITLEMENT.c.customer_id,
-                    SERIES.c.holder == DOWNLOAD.c.token_id,  # a token that came from no entitlement
                     _of_product(sql.dialect.name),
                     _counts(only.missing),
                 )

@@ -243,6 +243,7 @@ def _row(
         "token_id": kept.attempts[0].token,
         "customer": known.customer,
         "test": known.test,
+        "direct": known.entitlement is None,
         "client": classify(kept.attempts[0].agent),
         "first": download.first_at // MILLISECOND,
         "last": download.last_at // MILLISECOND,

@@ -19,6 +19,8 @@ from gateway.usage.token_search import TokenPosition
 
 AT_ONCE: Final = 200
 """Tokens that are looked at in one transaction."""
+READ_AT_ONCE: Final = 40
+"""Tokens whose downloads are read together: a page is often full after a few of them."""
 LOOKS: Final = 10
 """Transactions of one answer; then the reader goes on with the next page."""
 
@@ -89,9 +91,11 @@ async def look_for_shared(
 ) -> SharingPage:
     """Look at the next AT_ONCE tokens, or until `limit` were found. A page may be short, even empty."""
     tokens = await _tokens(sql, only, after)
-    received = await _received(sql, [token.id for token in tokens])
     found: list[SharedLink] = []
-    for token in tokens:
+    received: dict[str, dict[str, tuple[int, list[Attempt]]]] = {}
+    for place, token in enumerate(tokens):
+        if place % READ_AT_ONCE == 0:
+            received = await _received(sql, [each.id for each in tokens[place : place + READ_AT_ONCE]])
         files = received.get(token.id, {})
         shared = look_at(files.values(), limits)
         if shared.looks_shared:
