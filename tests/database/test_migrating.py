@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, MetaData, insert, inspect, text
 
 from gateway.config.settings import Settings
 from gateway.database.engine import Database
@@ -48,6 +49,7 @@ STEPS = tuple(sorted(path.name[1:5] for path in (CHAIN / "versions").glob("v*.py
 MIGRATE = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from gateway.config.database_url import locate_database
 from gateway.database.engine import Database
 from gateway.database.migrating import prepare
@@ -179,3 +181,50 @@ async def test_a_start_does_not_wait_for_ever_for_another_migration(
         with pytest.raises(DatabaseError, match="is locked") as raised:
             await prepare(database, chain=longer_chain)
     assert raised.value.kind == "locked"
+
+
+async def test_what_is_there_gets_the_columns_of_large_shops(
+    empty_database: Database, tmp_path: Path
+) -> None:
+    """Lines get the source of their order, and downloads the mark of a token of no purchase."""
+    chain = tmp_path / "older"
+    shutil.copytree(CHAIN, chain)
+    for later in (path for path in (chain / "versions").glob("v*.py") if path.name[1:5] > "0012"):
+        later.unlink()
+    await migrate(empty_database, chain)
+    token, entitlement = "a" * 32, "e" * 26
+    rows: dict[str, list[dict[str, Any]]] = {
+        "order": [
+            {"id": each, "source": f"shop {each}", "external_id": each, "status": "paid", "placed": 1}
+            | {"details": "{}", "created": 1, "updated": 1}
+            for each in "12"
+        ],
+        "order_line": [
+            {"id": f"l{each}", "order_id": each, "external_id": "1", "position": 0, "quantity": 1}
+            for each in "12"
+        ],
+        "series": [
+            {"id": "direct", "holder": token, "file_id": "f", "newest": 1},
+            {"id": "bought", "holder": entitlement, "file_id": "f", "newest": 1},
+        ],
+        "download": [
+            {"series_id": each, "number": 1, "file_id": "f", "token_id": token, "client": "curl", "first": 1}
+            | {"last": 2, "times": 1, "bytes": 3, "covered": 3, "attempts": "{}"}
+            for each in ("direct", "bought")
+        ],
+    }
+
+    def fill(connection: Connection) -> None:
+        known = MetaData()
+        known.reflect(connection, only=list(rows))
+        for table, values in rows.items():
+            connection.execute(insert(known.tables[table]), values)
+
+    async with empty_database.writing() as sql:
+        await sql.run_sync(fill)
+    await migrate(empty_database)
+    async with empty_database.reading() as sql:
+        sources = await sql.execute(text("SELECT id, source FROM order_line ORDER BY id"))
+        assert [tuple(row) for row in sources] == [("l1", "shop 1"), ("l2", "shop 2")]
+        marked = await sql.execute(text("SELECT series_id FROM download WHERE direct"))
+        assert [tuple(row) for row in marked] == [("direct",)]
