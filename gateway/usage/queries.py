@@ -20,7 +20,7 @@ from gateway.database.usage_tables import (
     USAGE_FILE,
 )
 from gateway.usage.downloads import COMPLETED, UNDER_WAY, add_up
-from gateway.usage.repository import MILLISECOND, read_download
+from gateway.usage.repository import MILLISECOND, read_attempts
 
 DOWNLOADS_READ: Final = 1_000
 """Downloads of one series, the newest, in which the attempts of one token are looked for."""
@@ -78,9 +78,7 @@ async def token_usage(sql: AsyncConnection, identifier: str) -> list[FileUsage]:
             .order_by(DOWNLOAD.c.number.desc())
             .limit(DOWNLOADS_READ)
         )
-        attempts = [
-            attempt for row in rows for attempt in read_download(row).attempts if attempt.token == identifier
-        ]
+        attempts = [attempt for row in rows for attempt in read_attempts(row, {identifier})]
         downloads = add_up(attempts, size)
         if downloads:
             found.append(

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.database.usage_tables import DOWNLOAD, SERIES, TOKEN, TOKEN_SERIES, USAGE_FILE
 from gateway.usage.coverage import Spans, unite
 from gateway.usage.known_tokens import chunks
-from gateway.usage.repository import read_download
+from gateway.usage.repository import read_attempts
 
 FILES_SHOWN: Final = 100
 """Files of one token whose bytes are shown, the latest ones."""
@@ -78,13 +78,7 @@ async def covered_files(sql: AsyncConnection, token: str) -> list[CoveredFile]:
             .order_by(DOWNLOAD.c.number.desc())
             .limit(DOWNLOADS_READ)
         )
-        spans = [
-            span
-            for row in rows
-            for attempt in read_download(row).attempts
-            if attempt.token == token
-            for span in attempt.spans
-        ]
+        spans = [span for row in rows for attempt in read_attempts(row, {token}) for span in attempt.spans]
         found.append(CoveredFile(name, size, unite(spans)))
     return found
 

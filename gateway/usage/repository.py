@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import delete, func, select, tuple_
@@ -289,6 +289,7 @@ def _attempt(event: Event, known: KnownToken) -> Attempt:
 
 
 _SHARED: Final = ("token", "client", "agent")
+_TOKEN: Final = Attempt._fields.index("token")
 
 
 def write_download(download: Download) -> dict[str, Any]:
@@ -306,22 +307,21 @@ def write_download(download: Download) -> dict[str, Any]:
 def read_download(row: Any) -> Download:
     """The download of a row."""
     texts = row.attempts["texts"]
-    attempts = []
+    attempts = tuple(_read_attempt(values, texts) for values in row.attempts["rows"])
+    return Download(attempts, row.attempts["completed"])
+
+
+def read_attempts(row: Any, tokens: Container[str]) -> Iterator[Attempt]:
+    """The attempts of a row that came by one of the tokens."""
+    texts = row.attempts["texts"]
+    wanted = {number for number, text in enumerate(texts) if text in tokens}
     for values in row.attempts["rows"]:
-        started, worker, number, ended, token, sent, spans, client, agent, whole, times = values
-        attempts.append(
-            Attempt(
-                started,
-                worker,
-                number,
-                ended,
-                texts[token],
-                sent,
-                tuple((start, stop) for start, stop in spans),
-                texts[client],
-                texts[agent],
-                whole,
-                times,
-            )
-        )
-    return Download(tuple(attempts), row.attempts["completed"])
+        if values[_TOKEN] in wanted:
+            yield _read_attempt(values, texts)
+
+
+def _read_attempt(values: Sequence[Any], texts: Sequence[str]) -> Attempt:
+    started, worker, number, ended, token, sent, spans, client, agent, whole, times = values
+    spans = tuple((start, stop) for start, stop in spans)
+    names = texts[token], sent, spans, texts[client], texts[agent], whole, times
+    return Attempt(started, worker, number, ended, *names)

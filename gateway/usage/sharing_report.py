@@ -13,7 +13,7 @@ from gateway.config.usage_settings import UsageSettings
 from gateway.database.engine import Database
 from gateway.database.usage_tables import DOWNLOAD, TOKEN, TOKEN_SERIES, USAGE_FILE
 from gateway.usage.downloads import Attempt
-from gateway.usage.repository import read_download
+from gateway.usage.repository import read_attempts
 from gateway.usage.sharing import Sharing, SharingLimits, look_at
 from gateway.usage.token_search import TokenPosition
 
@@ -152,7 +152,6 @@ async def _received(
     known = set(wanted)
     found: dict[str, dict[str, tuple[int, list[Attempt]]]] = defaultdict(dict)
     for row in rows:
-        for attempt in read_download(row).attempts:
-            if attempt.token in known:
-                found[attempt.token].setdefault(row.series_id, (row.size, []))[1].append(attempt)
+        for attempt in read_attempts(row, known):
+            found[attempt.token].setdefault(row.series_id, (row.size, []))[1].append(attempt)
     return found
