@@ -13,7 +13,7 @@ from gateway.database.tables import CUSTOMER_EMAIL, ENTITLEMENT, LINK, ORDER, OR
 from gateway.database.types import new_id
 from gateway.orders.customer_store import keep_customer
 from gateway.orders.entitlement_rules import EntitlementStatus, Override, Standing, by_hand
-from gateway.orders.fact_store import chunks, lock_orders
+from gateway.orders.fact_store import lock_orders
 from gateway.orders.mappings import Scope, Share
 from gateway.orders.order_writer import standing_values, update_entitlement
 
@@ -152,20 +152,24 @@ def share_of(row: Row[Any]) -> Share:
 async def links_of_customer(sql: AsyncConnection, customer_id: str, limit: int) -> list[Row[Any]]:
     """The tokens made from a customer's latest entitlements, the latest first: each with its product.
 
-    Looked through are LINKS_FROM entitlements. They are named in the statement, because PostgreSQL would
+    Looked through are LINKS_FROM entitlements. They are found first (MATERIALIZED), because PostgreSQL would
     read all links of everybody for a customer with many of them.
     """
-    found: list[Row[Any]] = []
-    for some in chunks(await latest_ids(sql, customer_id, LINKS_FROM)):
-        query = (
-            select(LINK, ENTITLEMENT.c.product_id)
-            .join(ENTITLEMENT, ENTITLEMENT.c.id == LINK.c.entitlement_id)
-            .where(LINK.c.entitlement_id.in_(some))
-            .order_by(LINK.c.created.desc(), LINK.c.token_id)
-            .limit(limit)
-        )
-        found += await sql.execute(query)
-    return sorted(found, key=lambda row: (-row.created, row.token_id))[:limit]
+    rights = (
+        select(ENTITLEMENT.c.id, ENTITLEMENT.c.product_id)
+        .where(ENTITLEMENT.c.customer_id == customer_id)
+        .order_by(ENTITLEMENT.c.id.desc())
+        .limit(LINKS_FROM)
+        .cte("rights")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    query = (
+        select(LINK, rights.c.product_id)
+        .join(rights, rights.c.id == LINK.c.entitlement_id)
+        .order_by(LINK.c.created.desc(), LINK.c.token_id)
+        .limit(limit)
+    )
+    return list(await sql.execute(query))
 
 
 async def published_versions(sql: AsyncConnection, product_id: str) -> dict[str, int]:
