@@ -27,6 +27,7 @@ from gateway.database.types import Json, Moment
 
 _ALIVE: Final = text("NOT expired")
 _OPEN: Final = text("completed IS NULL AND failed IS NULL")
+_DIRECT: Final = text("entitlement_id IS NULL")
 
 TOKEN: Final = Table(
     "token",
@@ -49,6 +50,7 @@ TOKEN: Final = Table(
     Index(None, "expires", "id"),
     Index(None, "product", "expires", "id"),
     Index(None, "email", "expires", "id"),
+    Index("ix_token_direct", "email", "created", sqlite_where=_DIRECT, postgresql_where=_DIRECT),
 )
 
 USAGE_FILE: Final = Table(

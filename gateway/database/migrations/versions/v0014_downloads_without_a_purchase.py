@@ -1,4 +1,4 @@
-"""Which downloads came by a token of no purchase: for what was paid for and never downloaded."""
+"""Tokens of no purchase, and the downloads by them: what was paid for, never downloaded, asks for these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOKEN_ID_LENGTH = 32
 
 
 def upgrade() -> None:
-    """Mark them, and make an index of them alone."""
+    """Mark the downloads, and make indexes of these tokens and downloads alone."""
     op.add_column("download", sa.Column("direct", sa.Boolean(), server_default=sa.false(), nullable=False))
     series = sa.table("series", sa.column("id"), sa.column("holder"))
     downloads = sa.table("download", sa.column("series_id"), sa.column("direct", sa.Boolean()))
@@ -27,4 +27,12 @@ def upgrade() -> None:
         ["customer", "file_id"],
         sqlite_where=sa.text("direct = 1"),
         postgresql_where=sa.text("direct"),
+    )
+    without = sa.text("entitlement_id IS NULL")
+    op.create_index(
+        "ix_token_direct",
+        "token",
+        ["email", "created"],
+        sqlite_where=without,
+        postgresql_where=without,
     )
