@@ -26,8 +26,9 @@ SELECT: Final = select(
     .outerjoin(ORDER, ORDER.c.id == ORDER_LINE.c.order_id)
 )
 """Entitlements, each with its customer's address and its order, if it has one."""
-LINKS_FROM: Final = 2_000
-"""The latest entitlements of a customer whose links are shown: all of nearly every reseller."""
+LINKS_FROM: Final = 500
+"""The latest entitlements of a customer whose links are looked for. A reseller with more may have ten links of
+each; all of them are in the list of tokens."""
 
 
 @dataclass(frozen=True)
