@@ -27,8 +27,8 @@ SELECT: Final = select(
 )
 """Entitlements, each with its customer's address and its order, if it has one."""
 LINKS_FROM: Final = 500
-"""The latest entitlements of a customer whose links are looked for. A reseller with more may have ten links of
-each; all of them are in the list of tokens."""
+"""The latest entitlements of a customer whose links are looked for. A reseller may have ten links of each;
+all of them are in the list of tokens."""
 
 
 @dataclass(frozen=True)
