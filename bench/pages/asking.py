@@ -123,6 +123,11 @@ class PageFigures:
         return statistics.median(self.times) if self.times else self.first
 
     @property
+    def least(self) -> float:
+        """Milliseconds: what the page takes where nothing else wants the machine."""
+        return min(self.times, default=self.first)
+
+    @property
     def most(self) -> float:
         """Milliseconds, without the first time."""
         return max(self.times, default=self.first)

@@ -161,11 +161,11 @@ def show(report: PagesReport, console: Console) -> None:
     title = f"Pages on {kind}: {plan.customers:,} customers, {plan.downloads:,} downloads"
     table = Table(title=title)
     table.add_column("page", overflow="fold")
-    for name in ("status", "bytes", "median, ms", "most, ms", "first, ms", "CPU, ms", ""):
+    for name in ("status", "bytes", "median, ms", "least, ms", "most, ms", "first, ms", "CPU, ms", ""):
         table.add_column(name, justify="right")
     for each in sorted(report.pages, key=lambda page: (page.is_file, -page.median)):
         note = "above" if each.is_above else "file" if each.is_file else "waits" if each.waits else ""
-        figures = (each.median, each.most, each.first, each.median_cpu)
+        figures = (each.median, each.least, each.most, each.first, each.median_cpu)
         cells = (f"{milliseconds:.0f}" for milliseconds in figures)
         table.add_row(each.name, str(each.status), f"{each.bytes:,}", *cells, note)
     console.print(table)
@@ -184,6 +184,7 @@ def write_json(report: PagesReport, path: Path) -> None:
         written |= {
             "median": page.median,
             "median_cpu": page.median_cpu,
+            "least": page.least,
             "most": page.most,
             "above": page.is_above,
         }
