@@ -116,6 +116,8 @@ async def search_orders(
         query = query.where(ORDER.c.id.in_(await _orders_like(sql, wanted)))
     if after is not None:
         query = query.where(tuple_(ORDER.c.placed, ORDER.c.id) < tuple_(*after))
+        if only.end is not None:  # SQLite finds the place of a page by this bound alone
+            only = replace(only, end=min(only.end, after[0] + 1))
     if only.product_id is not None and (few := await _orders_of_rare(sql, only.product_id)) is not None:
         query, only = query.where(ORDER.c.id.in_(few)), replace(only, product_id=None)
     return list(await sql.execute(_filtered(query, replace(only, text=None))))

@@ -27,7 +27,9 @@ async def expired_tokens(
     sql: AsyncConnection, only: TokenSearch, after: TokenPosition | None, limit: int
 ) -> Sequence[Row[Any]]:
     """Tokens that have expired, the latest first."""
-    query = select(TOKEN).where(TOKEN.c.expires <= only.before)
+    # SQLite finds the place of a page by this bound alone
+    before = only.before if after is None else min(only.before, after[0])
+    query = select(TOKEN).where(TOKEN.c.expires <= before)
     if only.product is not None:
         query = query.where(TOKEN.c.product == only.product)
     if only.email is not None:
