@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rows import each_row
+
 ROOT = Path(__file__).parents[1]
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
@@ -128,6 +130,7 @@ def imports(module: str) -> frozenset[str]:
     return frozenset(found)
 
 
+@cache
 def room(module: str) -> str:
     """The room of the layers a module is in: the longest of their names that its own begins with.
 
@@ -138,12 +141,14 @@ def room(module: str) -> str:
     return next((name for name in names if any(name in rooms for rooms in LAYERS)), parts[0])
 
 
+@cache
 def layer(module: str) -> int:
     """The number of the row that names the module's room."""
     [number] = [number for number, rooms in enumerate(LAYERS) if room(module) in rooms]
     return number
 
 
+@cache
 def own_imports(module: str) -> frozenset[str]:
     return imports(module) & MODULES.keys() - {TOP}
 
@@ -154,23 +159,21 @@ def test_every_module_has_one_layer() -> None:
     assert {room(module) for module in MODULES if module != TOP} == set(known)
 
 
-@pytest.mark.parametrize("module", sorted(MODULES.keys() - {TOP}))
+@each_row("module", sorted(MODULES.keys() - {TOP}))
 def test_imports_run_downwards(module: str) -> None:
     for imported in own_imports(module):
         same = room(imported) == room(module)
         assert same or layer(imported) > layer(module), f"{module} imports {imported}"
 
 
-@pytest.mark.parametrize(
-    "module", sorted(name for name in MODULES if name != TOP and room(name) in FRONT_ENDS)
-)
+@each_row("module", sorted(name for name in MODULES if name != TOP and room(name) in FRONT_ENDS))
 def test_front_ends_never_import_each_other(module: str) -> None:
     allowed = (room(module), *PARTS.get(room(module), ()))
     others = {name for name in own_imports(module) if room(name) in FRONT_ENDS and room(name) not in allowed}
     assert not others
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("gateway.dataplane")))
+@each_row("module", sorted(name for name in MODULES if name.startswith("gateway.dataplane")))
 def test_the_data_plane_imports_neither_database_nor_web(module: str) -> None:
     """Nor does anything that it imports."""
     seen: set[str] = set()
@@ -210,7 +213,7 @@ def test_imports_make_no_circle() -> None:
         follow(module, ())
 
 
-@pytest.mark.parametrize(
+@each_row(
     "module",
     sorted(name for name in MODULES if name in PURE_MODULES or (name != TOP and room(name) in PURE)),
 )
@@ -221,7 +224,7 @@ def test_rules_are_pure(module: str) -> None:
     assert not re.search(r"\b(time\.(time|monotonic|perf_counter)|datetime\.now|open)\(", source)
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
+@each_row("module", sorted(MODULES))
 def test_no_module_is_too_long_to_read(module: str) -> None:
     assert len(MODULES[module].read_text().splitlines()) <= MOST_LINES
 

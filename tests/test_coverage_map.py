@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
+from tests.support.rows import each_row
 
 ROOT = Path(__file__).parents[1]
 
@@ -294,7 +294,7 @@ def own_test(module: str) -> Path:
     return ROOT.joinpath("tests", *rooms, f"test_{name}.py")
 
 
-@pytest.mark.parametrize("module", MODULES)
+@each_row("module", MODULES)
 def test_each_module_has_a_test_file(module: str) -> None:
     if module in COVERED_BY:
         assert (ROOT / "tests" / f"{COVERED_BY[module]}.py").exists()

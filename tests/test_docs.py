@@ -20,6 +20,7 @@ from gateway.config.settings import Settings, load
 from gateway.config.sources import CONFIG_VARIABLE, DEBUG_VARIABLE, PREFIX
 from gateway.config.storages import STORAGE_TYPES, LocalSettings
 from gateway.web.download_urls import DownloadUrl
+from tests.support.rows import each_row
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")])
@@ -37,7 +38,7 @@ EXAMPLES = {
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "config/compose.yaml").read_text())
 HOOKS: dict[str, Any] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-EACH_DOCUMENT = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+EACH_DOCUMENT = each_row("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 VARIABLES = {PREFIX + name.upper() for name in Settings.model_fields if name != "storage"}
 VARIABLES |= {CONFIG_VARIABLE, DEBUG_VARIABLE}
@@ -77,7 +78,7 @@ def test_commands_and_their_flags_exist(
         assert flag in shown
 
 
-@pytest.mark.parametrize("path", [*PROSE, *EXAMPLES], ids=lambda path: path.name)
+@each_row("path", [*PROSE, *EXAMPLES], ids=lambda path: path.name)
 def test_variables_are_settings(path: Path) -> None:
     text = {**PROSE, **EXAMPLES}[path]
     named = set(re.findall(rf"\b{PREFIX}[A-Z0-9_]+\b", text))
@@ -116,7 +117,7 @@ def test_the_first_two_commands_are_all_the_set_up() -> None:
     assert blocks[:2] == ["make run\n", "make test\n"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path",
     [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *DECISIONS],
     ids=lambda path: path.name,
@@ -134,7 +135,7 @@ def test_the_index_has_every_decision() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.name)
+@each_row("path", DECISIONS, ids=lambda path: path.name)
 def test_a_decision_has_its_parts(path: Path) -> None:
     text = PROSE[path]
     assert text.startswith(f"# {path.name[:4]} ")

@@ -48,6 +48,7 @@ from gateway.web.models import NoParameters
 from gateway.web.problems import Problem
 from gateway.web.validation import validate, validate_query
 from tests.support.hostile import bodies, ranges, texts
+from tests.support.rows import each_row
 from tests.support.timing import lasts
 
 PACKAGE: Final = Path(gateway.__file__).parent
@@ -195,7 +196,7 @@ def test_the_work_is_bounded(name: str) -> None:
         pass  # the best of a few attempts is what is compared
 
 
-@pytest.mark.parametrize("name", ENTRY_POINTS)
+@each_row("name", ENTRY_POINTS)
 def test_no_text_is_an_error(name: str) -> None:
     for text in (*texts(SHORT), ranges(SHORT)):
         attempt(ENTRY_POINTS[name], text)

@@ -89,6 +89,7 @@ async def target(
     await made.remove(location)
 
 
+@pytest.mark.slow
 async def test_everything_comes_back_in_another_database_and_store(
     catalogue: Catalogue, repos: Repositories, target: Database, own_store: StoreServer, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_the_gateway_always_takes_part_and_comes_first() -> None:
         choose_peers(["apache"])
 
 
+@pytest.mark.slow
 def test_an_unknown_congestion_control_ends_it_at_once() -> None:
     done = bench_compare("--scenario", "small", "--congestion", "bbrr")
     assert done.returncode == 1

@@ -32,6 +32,7 @@ async def test_the_events_are_those_of_workers_and_each_comes_once() -> None:
     assert await source.run(None, None, "group", 0, "1") == 0
 
 
+@pytest.mark.slow
 def test_events_are_applied_and_reported(tmp_path: Path) -> None:
     lines: list[str] = []
     report = measure(EventsPlan(events=1200, scratch=tmp_path), lines.append)

@@ -36,6 +36,7 @@ async def agree(catalogue: Catalogue) -> None:
     assert not await catalogue.synchronise()
 
 
+@pytest.mark.slow
 async def test_each_change_is_in_both(catalogue: Catalogue) -> None:
     await catalogue.create("drums", "Drums")
     await agree(catalogue)

@@ -57,6 +57,7 @@ async def test_an_emptied_store_is_filled_again(catalogue: Catalogue, repos: Rep
     assert not await catalogue.synchronise()
 
 
+@pytest.mark.slow
 async def test_a_crash_between_database_and_store_is_healed(
     catalogue: Catalogue, repos: Repositories, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ async def test_an_emptied_store_is_noticed(database: Database, repos: Repositori
             await until(filled)
 
 
+@pytest.mark.slow
 async def test_a_database_that_comes_later_is_made_ready(
     own_postgres: PostgresServer, repos: Repositories, caplog: pytest.LogCaptureFixture
 ) -> None:

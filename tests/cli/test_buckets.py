@@ -34,6 +34,7 @@ def report(gateway: Gateway, *arguments: str, code: int = 0) -> dict[str, dict[s
     return {each["check"]: each for each in found}
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_bucket_beside_a_file(shopkeeper: Gateway, shop: Shop, files: Path) -> None:
     shop.put(
         "drums/a.zip", CONTENT, sha256=hashlib.sha256(CONTENT).hexdigest(), crc32=f"{zlib.crc32(CONTENT):08x}"
@@ -69,6 +70,7 @@ def test_faults_are_lines(shopkeeper: Gateway, shop: Shop) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_check_looks_at_buckets_and_objects(shopkeeper: Gateway, shop: Shop) -> None:
     shop.put("a", b"a")
     shop.put("b", b"b")
@@ -173,6 +175,7 @@ def test_what_cannot_be_served_is_not_published_and_named_in_one_line(
         odd.faults.append(Fault())
 
 
+@pytest.mark.slow
 def test_an_object_without_a_date_is_the_same_version_when_it_is_added_again(
     gateway: Gateway, odd: Upstream
 ) -> None:

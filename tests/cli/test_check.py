@@ -29,6 +29,7 @@ from gateway.runtime.addresses import Address
 from gateway.tokens.repositories import Repositories
 from tests.support.console import FREE, Gateway, report
 from tests.support.listening import found_addresses, found_port
+from tests.support.rows import each_row
 from tests.support.store_server import StoreServer
 from tests.support.waiting import wait_until
 
@@ -93,6 +94,7 @@ async def test_the_store_as_it_is_set_up(
     assert (found[subject].level.value, text in found[subject].text) == (level, True), found[subject]
 
 
+@pytest.mark.slow
 def test_files_that_are_not_as_published(gateway: Gateway, files: Path) -> None:
     gateway.run("product", "add", "drums", "1", files)
     gateway.run("product", "add", "bass", "1", files / "a.bin")
@@ -208,7 +210,7 @@ def test_how_far_an_address_is_reached(address: str, reach: str) -> None:
     assert _reach(Address.parse(address)) == reach
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("networks", "wide"),
     [
         ("", []),
@@ -356,7 +358,7 @@ FILE = ManifestFile("a b.bin", len(CONTENT), "application/zip", "0" * 64, "0" * 
 PROXY = ("range", "ranges", "compression", "ETag", "HEAD", "If-Range", "refusal")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fault", "wrong"),
     [
         ("", set()),
@@ -397,6 +399,7 @@ def test_a_front_proxy_that_is_away(gateway: Gateway, files: Path) -> None:
     assert fault["text"] == "--proxy: must be http://HOST or https://HOST"
 
 
+@pytest.mark.slow
 def test_the_gateway_itself_passes(gateway: Gateway, files: Path, tmp_path: Path) -> None:
     gateway.run("product", "add", "drums", "1", files)
     log = tmp_path / "stderr"

@@ -59,6 +59,7 @@ echo "exit code $?"
 """
 
 
+@pytest.mark.slow
 def test_full_and_read_only_disks(tmp_path: Path) -> None:
     """In a name space of its own, in which these disks are mounted."""
     (tmp_path / "full").mkdir()

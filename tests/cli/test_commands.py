@@ -24,6 +24,7 @@ from tests.support.store_server import StoreServer
 ID = re.compile(r"[0-9a-f]{32}")
 
 
+@pytest.mark.slow
 async def test_a_product_is_registered(gateway: Gateway, files: Path, store: StoreServer) -> None:
     (files / ".hidden").touch()
     added = gateway.run("product", "add", "drums", "1.0", files, "--name", "Drums & Bass")
@@ -87,6 +88,7 @@ async def test_a_token_lives_its_life(gateway: Gateway, files: Path, store: Stor
     assert gateway.json("token", "list", "--status", "active") == []
 
 
+@pytest.mark.slow
 def test_what_a_person_sees_of_tokens(gateway: Gateway, files: Path) -> None:
     gateway.run("product", "add", "drums", "1.0", files)
     made = gateway.run("token", "create", "drums", "1.0")
@@ -108,6 +110,7 @@ def test_what_a_person_sees_of_tokens(gateway: Gateway, files: Path) -> None:
     assert gateway.run("token", "create", "kit").stdout.endswith("/a.bin\n")
 
 
+@pytest.mark.slow
 def test_ids_are_whole_in_a_narrow_terminal(gateway: Gateway, files: Path) -> None:
     gateway.run("product", "add", "a-product-with-quite-a-long-name", "1.0.0-alpha.1", files)
     made = gateway.json("token", "create", "a-product-with-quite-a-long-name")
@@ -128,6 +131,7 @@ def test_ids_are_whole_in_a_narrow_terminal(gateway: Gateway, files: Path) -> No
     assert b"\x1b[" in seen, "a terminal gets colours"
 
 
+@pytest.mark.slow
 def test_the_list_is_filtered_and_limited(gateway: Gateway, files: Path) -> None:
     for product in ("drums", "bass"):
         gateway.run("product", "add", product, "1", files)
@@ -152,6 +156,7 @@ def test_a_damaged_key_is_named_beside_the_list(gateway: Gateway, files: Path, s
     assert "is damaged" in gateway.fault("token", "show", bad)
 
 
+@pytest.mark.slow
 async def test_a_key_is_shown_once_and_stored_hashed(gateway: Gateway, store: StoreServer) -> None:
     made = gateway.json("key", "create", "shop", "--role", "mint")
     async with Repositories.connect(store.url) as link:
@@ -169,6 +174,7 @@ async def test_a_key_is_shown_once_and_stored_hashed(gateway: Gateway, store: St
     assert [key["role"] for key in gateway.json("key", "list")] == ["admin"]
 
 
+@pytest.mark.slow
 def test_an_embedded_store_serves_commands_too(tmp_path: Path, files: Path) -> None:
     gateway = Gateway(tmp_path)
     gateway.run("product", "add", "drums", "1", files, "--data", "state")

@@ -31,6 +31,7 @@ def secret_file(folder: Path, *lines: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_connection_lives_its_life(gateway: Gateway, tmp_path: Path) -> None:
     file = secret_file(tmp_path, SECRET)
     made = gateway.run(
@@ -122,6 +123,7 @@ def test_faults_are_one_line(gateway: Gateway, arguments: list[str], fault: str)
     assert KEY not in said
 
 
+@pytest.mark.slow
 def test_items_are_mapped_and_who_waited_gets_them(
     gateway: Gateway, store: StoreServer, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ async def test_an_unexpected_fault_is_one_line_without_secrets(gateway: Gateway,
     assert "Traceback" in gateway.run("product", "list", "--debug", code=1).stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_fault(gateway: Gateway) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
@@ -139,6 +140,7 @@ def test_a_reader_that_goes_away_is_no_fault(gateway: Gateway) -> None:
     assert (process.returncode, errors) == (141, b"")
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_long_work(gateway: Gateway, tmp_path: Path) -> None:
     big = tmp_path / "big.bin"
     big.touch()

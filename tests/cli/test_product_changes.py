@@ -20,6 +20,7 @@ def drums(gateway: Gateway, files: Path) -> str:
     return "drums"
 
 
+@pytest.mark.slow
 def test_activate_and_rename(gateway: Gateway, drums: str) -> None:
     assert gateway.json("product", "activate", drums, "2")["activeVersion"] == "2"
     assert gateway.json("token", "create", drums)["version"] == "2"
@@ -31,6 +32,7 @@ def test_activate_and_rename(gateway: Gateway, drums: str) -> None:
     assert "1 to 200 characters" in gateway.fault("product", "rename", drums, "")
 
 
+@pytest.mark.slow
 def test_an_archived_product_mints_nothing_and_its_links_stay(gateway: Gateway, drums: str) -> None:
     old = gateway.json("token", "create", drums)
     assert "its links go on working" in gateway.run("product", "archive", drums).stderr
@@ -40,6 +42,7 @@ def test_an_archived_product_mints_nothing_and_its_links_stay(gateway: Gateway, 
     gateway.run("token", "create", drums)
 
 
+@pytest.mark.slow
 def test_nothing_is_removed_while_tokens_are_valid(gateway: Gateway, drums: str) -> None:
     token = gateway.json("token", "create", drums)["tokenId"]
     fault = gateway.fault("product", "remove", drums, "--yes")
@@ -54,6 +57,7 @@ def test_nothing_is_removed_while_tokens_are_valid(gateway: Gateway, drums: str)
     assert "no product drums" in gateway.fault("product", "remove", drums, "--yes")
 
 
+@pytest.mark.slow
 def test_one_version_is_removed(gateway: Gateway, drums: str, files: Path) -> None:
     assert "activate another first" in gateway.fault("product", "remove", drums, "1", "--yes")
     assert "no version 9" in gateway.fault("product", "remove", drums, "9", "--yes")
@@ -78,6 +82,7 @@ def test_what_was_left_out_is_named(gateway: Gateway, files: Path) -> None:
     assert bass["leftOut"] == {"count": 0, "named": []}
 
 
+@pytest.mark.slow
 def test_keys_mint_by_default_and_expire(gateway: Gateway) -> None:
     made = gateway.json("key", "create", "shop", "--expires", "90d")
     assert made["role"] == "mint"
@@ -96,6 +101,7 @@ def test_keys_mint_by_default_and_expire(gateway: Gateway) -> None:
         assert "--expires" in gateway.fault("key", "create", "x", "--expires", text)
 
 
+@pytest.mark.slow
 def test_tokens_of_a_key_are_listed_and_revoked(gateway: Gateway, drums: str) -> None:
     key = gateway.json("key", "create", "shop")["keyId"]
     gateway.run("token", "create", drums)
@@ -107,6 +113,7 @@ def test_tokens_of_a_key_are_listed_and_revoked(gateway: Gateway, drums: str) ->
     assert "give the ID" in gateway.fault("token", "revoke", "0" * 32, "--key", key)
 
 
+@pytest.mark.slow
 def test_every_change_is_in_the_audit_trail(gateway: Gateway, drums: str) -> None:
     key = gateway.json("key", "create", "shop")
     token = gateway.json("token", "create", drums)
@@ -135,6 +142,7 @@ def test_every_change_is_in_the_audit_trail(gateway: Gateway, drums: str) -> Non
         assert secret not in str(trail)
 
 
+@pytest.mark.slow
 def test_who_publishes_reads_whether_anybody_is_told(gateway: Gateway, drums: str, files: Path) -> None:
     said = gateway.run("product", "add", drums, "3", files, "--notify").stderr
     assert "Nobody gets a mail: no customer has it." in said

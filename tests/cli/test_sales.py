@@ -34,6 +34,7 @@ def with_products(gateway: Gateway, store: StoreServer) -> None:
     asyncio.run(register())
 
 
+@pytest.mark.slow
 def test_an_order_is_told_listed_and_shown(gateway: Gateway, store: StoreServer) -> None:
     with_products(gateway, store)
     told = gateway.json(
@@ -103,6 +104,7 @@ def test_faults_are_one_line(gateway: Gateway, arguments: list[str], fault: str)
     assert "jo@" not in said, "no address is quoted"
 
 
+@pytest.mark.slow
 def test_what_a_customer_has_is_shown_overridden_exported_moved_and_erased(
     gateway: Gateway, store: StoreServer
 ) -> None:
@@ -179,6 +181,7 @@ def test_a_revoked_entitlement_ends_its_links_without_a_web_process(
     assert asyncio.run(mint(is_revoked))
 
 
+@pytest.mark.slow
 def test_past_customers_are_imported(gateway: Gateway, store: StoreServer, tmp_path: Path) -> None:
     with_products(gateway, store)
     file = tmp_path / "past.csv"
@@ -213,6 +216,7 @@ def test_past_customers_are_imported(gateway: Gateway, store: StoreServer, tmp_p
     assert "UTF-16" in gateway.fault("order", "import", file)
 
 
+@pytest.mark.slow
 def test_an_import_of_refunds_ends_links(gateway: Gateway, store: StoreServer, tmp_path: Path) -> None:
     with_products(gateway, store)
     file = tmp_path / "past.csv"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from gateway.config.settings import Settings
 from gateway.users.roles import Role
 from tests.support.console import Gateway
@@ -25,6 +27,7 @@ def test_users_are_invited_listed_and_removed(gateway: Gateway) -> None:
         assert "there is no such user" in gateway.fault("user", command, "nobody", *more)
 
 
+@pytest.mark.slow
 async def test_a_user_gets_a_new_password_and_is_removed(gateway: Gateway, tmp_path: Path) -> None:
     settings = Settings.model_validate(
         {"data": tmp_path, "database_url": gateway.variables["GATEWAY_DATABASE_URL"]}

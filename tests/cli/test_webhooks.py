@@ -23,6 +23,7 @@ from tests.support.outbox import announcement
 URL = "https://shop.example/hook"
 
 
+@pytest.mark.slow
 def test_a_webhook_lives_its_life(gateway: Gateway) -> None:
     made = gateway.run("webhook", "add", URL, "--name", "crm", "--type", "order.paid")
     assert "whsec_" in made.stdout

@@ -9,6 +9,7 @@ import pytest
 from gateway.config.database_url import DATABASE_FILE, check_database_url, locate_database
 from gateway.config.settings import load
 from gateway.errors import ConfigurationError
+from tests.support.rows import each_row
 
 SECRET = "hunter2"
 
@@ -49,7 +50,7 @@ def test_without_a_url_it_is_a_file_below_data() -> None:
     assert locate_database(None, Path("data")).path == Path("data", DATABASE_FILE).absolute()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "sqlite://",

@@ -9,9 +9,10 @@ import pytest
 from gateway.config.mail_url import MailServer, Sender, check_address, locate_mail_server, read_sender
 from gateway.config.settings import load
 from gateway.errors import ConfigurationError
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "server"),
     [
         ("smtp://mail.example.com", MailServer("mail.example.com", 25)),
@@ -35,7 +36,7 @@ def test_a_password_from_elsewhere() -> None:
     assert locate_mail_server("smtp://u:old@h", "new").password == "new"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "",
@@ -77,7 +78,7 @@ def test_senders(text: str, sender: Sender) -> None:
     assert read_sender(text) == sender
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         *(

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ValidationError
 from gateway.config.messages import TEXTS, describe
 from gateway.mint.models import mint_model
 from gateway.web.api.models import ListTokens, RegisterVersion, UpdateProduct, UpdateToken
+from tests.support.rows import each_row
 
 FILE: dict[str, Any] = {"name": "a", "size": 1, "storage": "main", "key": "a"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "value", "message"),
     [
         (mint_model(100), {"productId": "p", "expiresIn": 0}, "must be at least 1"),

@@ -11,6 +11,7 @@ from gateway.config.settings import Settings, load
 from gateway.config.sources import CONFIG_VARIABLE, DEBUG_VARIABLE, variable_name
 from gateway.config.storages import STORAGE_TYPES
 from gateway.errors import ConfigurationError
+from tests.support.rows import each_row
 
 SERVICES = (
     "gateway", "gateway-redis", "gateway-mint", "gateway-admin", "gateway-cache", "gateway-storage",
@@ -65,8 +66,8 @@ def docker(alias: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize(
+@each_row("service", SERVICES)
+@each_row(
     "make",
     [kubernetes, lambda service: kubernetes(service, "fd00::17"), docker],
     ids=["kubernetes", "kubernetes-ipv6", "docker"],
@@ -79,7 +80,7 @@ def test_variables_of_services_are_passed_over(make: object, service: str) -> No
     assert load({}, None, made | {"GATEWAY_WORKERS": "3"}).workers == 3
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value", "nearest"),
     [
         ("GATEWAY_REDIS_PORT", "6379", "GATEWAY_REDIS_URL"),

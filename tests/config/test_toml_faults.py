@@ -7,9 +7,10 @@ import tomllib
 import pytest
 
 from gateway.config.toml_faults import explain_toml
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "words"),
     [
         (b"workers = four", "line 1, column 11: this is no value; text needs quotation marks"),

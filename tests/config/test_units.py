@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.config.units import format_duration, format_exact_size, format_size, parse_duration, parse_size
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "size"),
     [("0", 0), ("1048576", 1 << 20), ("1B", 1), ("64 KiB", 1 << 16), ("50 GiB", 50 << 30),
      ("50gib", 50 << 30), ("500MB", 5 * 10**8), ("1.5 TiB", 3 << 39), (" 2 tb ", 2 * 10**12),
@@ -17,9 +18,7 @@ def test_a_size_is_read_with_or_without_a_unit(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize(
-    "text", ["", "GiB", "50G", "-1", "1.5", "1.5B", "1e3", "5 PiB", "٣", "1,5 GiB", "5 5"]
-)
+@each_row("text", ["", "GiB", "50G", "-1", "1.5", "1.5B", "1e3", "5 PiB", "٣", "1,5 GiB", "5 5"])
 def test_a_text_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
@@ -33,7 +32,7 @@ def test_an_exact_size_is_read_back_as_the_same_number(size: int, text: str) -> 
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("size", "text"),
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), ((1 << 20) - 1, "1024.0 KiB"),
      (1 << 20, "1.0 MiB"), (64 << 20, "64.0 MiB"), (2 << 30, "2.0 GiB"), (5 << 40, "5.0 TiB"),
@@ -43,7 +42,7 @@ def test_a_size_for_people_has_one_decimal_place(size: int, text: str) -> None:
     assert format_size(size) == text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "seconds"),
     [("90", 90), ("1.5", 1.5), ("-3", -3), ("90s", 90), ("15m", 900), ("24h", 86400), ("7d", 604800),
      ("2w", 1209600), ("1h30m", 5400), ("1h 30m", 5400), ("500ms", 0.5), (" 1H ", 3600), ("0.5h", 1800),
@@ -54,7 +53,7 @@ def test_a_duration_is_read_with_or_without_units(text: str, seconds: float) -> 
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "",
@@ -84,7 +83,7 @@ def test_a_text_that_is_no_duration_is_refused(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "advice"),
     [
         *((text, r"days \(30d\), or 1m for minutes$") for text in ("1M", " 1 M ", "1h1M", "1M1d")),

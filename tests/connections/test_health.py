@@ -16,6 +16,7 @@ from gateway.connections.repository import Connection
 from gateway.database.engine import Database
 from tests.support.connections import Shops
 from tests.support.platform_api import PlatformServer
+from tests.support.rows import each_row
 
 NOW = 1_790_000_000_000
 HOUR = 3_600_000
@@ -27,7 +28,7 @@ def said(health: Health) -> dict[str, tuple[Result, str, str]]:
     return {each.check: (each.result, each.text, each.mend) for each in judge(health, NOW)}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "check", "result", "text"),
     [
         ({}, "events", Result.OK, "order.updated, 60 minutes ago: applied"),

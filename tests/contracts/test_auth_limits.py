@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.backends import EVERY_BACKEND
 from tests.support.plane import Plane, Response, request, run_plane
+from tests.support.rows import each_row
 
 BACKENDS = EVERY_BACKEND
 
@@ -130,8 +131,8 @@ ELSEWHERE = "/elsewhere"
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
-@pytest.mark.parametrize(
+@each_row("method", ["GET", "HEAD", "POST", "OPTIONS"])
+@each_row(
     "asked",
     [
         "/auth",

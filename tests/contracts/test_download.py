@@ -27,6 +27,7 @@ from tests.support import range_cases as range_rules
 from tests.support.backends import EVERY_BACKEND, Folder
 from tests.support.examples import examples
 from tests.support.plane import Plane, Published, Response, request
+from tests.support.rows import each_row
 from tests.support.waiting import wait_until
 
 BACKENDS = EVERY_BACKEND
@@ -180,7 +181,7 @@ NAMES = [
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:30])
+@each_row("name", NAMES, ids=lambda name: ascii(name)[:30])
 def test_a_file_is_found_by_its_name_in_any_script(plane: Plane, name: str) -> None:
     """Any name is found by the path and by the parameter, and comes back as a safe name to save under."""
     published = plane.publish(b"named", b"other", names=[name, "other"])
@@ -282,7 +283,7 @@ def test_the_index_of_a_folder(plane: Plane, form: str, in_url: bool) -> None:
 
 
 @pytest.mark.any_backend
-@pytest.mark.parametrize(
+@each_row(
     ("target", "fields"),
     [
         ("/download?token={}", ()),
@@ -315,7 +316,7 @@ def test_the_index_of_a_folder(plane: Plane, form: str, in_url: bool) -> None:
         ("/x/%2e%2e/download/./Epic%20Drums%20v1.zip?token={}", ()),
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@each_row("method", ["GET", "HEAD"])
 def test_ways_to_pass_a_token(
     plane: Plane, published: Published, target: str, fields: tuple[str, ...], method: str
 ) -> None:

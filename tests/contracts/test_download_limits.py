@@ -64,6 +64,7 @@ def test_64_clients_race(pair: Plane, size: int) -> None:
     assert all(worker.counters.values()[CONNECTIONS_ACCEPTED] for worker in pair.workers)
 
 
+@pytest.mark.slow
 def test_64_clients_race_for_segments(pair: Plane) -> None:
     """The same in pieces of every size: the sum never passes the allowance, and uses it up but for a rest.
 
@@ -178,6 +179,7 @@ def test_a_rest_that_leaves_in_one_piece_is_never_sent_in_part(pair: Plane) -> N
     assert pair.charged(link) == 12 * SIZE
 
 
+@pytest.mark.slow
 def test_a_manager_that_asks_for_more_than_is_left_gets_what_it_lacks(pair: Plane) -> None:
     """It has three quarters, asks for the whole file, and closes when it has read the size of the file."""
     content = os.urandom(32 * SIZE)
@@ -214,6 +216,7 @@ def test_clients_that_race_for_what_is_left(pair: Plane) -> None:
     assert received <= sum_sent(pair, link) - 3 * SIZE == pair.charged(link) - 3 * SIZE <= 3 * SIZE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "leave", [Client.reset, lambda client: client.socket.close()], ids=["reset", "close"]
 )
@@ -234,6 +237,7 @@ def test_aborts_are_returned(pair: Plane, leave: Callable[[Client], None]) -> No
     assert sum_sent(pair, link) == pair.charged(link)
 
 
+@pytest.mark.slow
 def test_an_abort_leaves_room_for_the_rest(pair: Plane) -> None:
     """Broken off and resumed under an allowance of one download."""
     content = os.urandom(40_000_000)
@@ -388,6 +392,7 @@ def test_first_bytes_are_not_free(pair: Plane) -> None:
     assert pair.charged(link) == 1500
 
 
+@pytest.mark.slow
 def test_several_ranges_charge_the_parts(pair: Plane) -> None:
     """zsync asks for 20 ranges at once, zchunk for 255. Framing is not charged."""
     size = 3_000_000

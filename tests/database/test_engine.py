@@ -256,6 +256,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_a_killed_process_loses_only_what_it_had_not_committed(database: Database) -> None:
     url = database.location.dsn or f"sqlite:///{database.location.path}"
     run = partial(subprocess.run, [sys.executable, "-c", KILLED, url], cwd=ROOT, check=False)

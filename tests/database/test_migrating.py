@@ -82,6 +82,7 @@ async def tables(database: Database) -> set[str]:
         return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
 
 
+@pytest.mark.slow
 async def test_the_chain_makes_the_tables_that_the_code_has(empty_database: Database) -> None:
     def differences(connection: Connection) -> list[object]:
         options = {"compare_type": True, "compare_server_default": True}

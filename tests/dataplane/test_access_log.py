@@ -23,6 +23,7 @@ from gateway.dataplane.access_log import (
 )
 from gateway.dataplane.exchange import Exchange
 from gateway.secrets import new_token
+from tests.support.rows import each_row
 from tests.support.waiting import until
 
 
@@ -113,8 +114,8 @@ def encoded(text: str, times: int, *, whole: bool) -> str:
     return text
 
 
-@pytest.mark.parametrize(("times", "whole"), [(1, True), (2, True), (2, False), (ENCODINGS, False)])
-@pytest.mark.parametrize("before", ["", "/download/", "x" * 200, "%", "%25" * 30])
+@each_row(("times", "whole"), [(1, True), (2, True), (2, False), (ENCODINGS, False)])
+@each_row("before", ["", "/download/", "x" * 200, "%", "%25" * 30])
 def test_a_token_is_cut_out_however_often_it_is_encoded(before: str, times: int, whole: bool) -> None:
     token = new_token()
     line = format_line(exchange(before + encoded(token, times, whole=whole)), "", 0)
@@ -124,7 +125,7 @@ def test_a_token_is_cut_out_however_often_it_is_encoded(before: str, times: int,
         shown = unquote(shown)
 
 
-@pytest.mark.parametrize("left", range(0, 60, 3))
+@each_row("left", range(0, 60, 3))
 def test_no_part_of_a_token_is_left_where_a_text_is_cut(left: int) -> None:
     """Tokens become short in the log, so that a text's end may be shown although the text is long."""
     tokens = "".join("x" + new_token() for _ in range(40))

@@ -16,11 +16,12 @@ from gateway.dataplane.exchange import Exchange
 from gateway.http.plans import Representation
 from gateway.manifest import ManifestFile
 from tests.support.channel import FakeChannel
+from tests.support.rows import each_row
 
 FILE = ManifestFile("kit.zip", 1000, "application/zip", "0" * 64, "0" * 8, "main", "kits/kit 1.zip", 0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("lines", "plain_range", "charged"),
     [
         ([], "", 1000),

@@ -17,6 +17,7 @@ from bench.testbed.usage import resident_bytes
 from gateway.dataplane.delivery.client_socket import GAP_BYTES
 from gateway.secrets import token_id
 from tests.support.plane import Plane, Published, request, run_plane
+from tests.support.rows import each_row
 from tests.support.store_server import StoreServer
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
@@ -58,7 +59,7 @@ def test_head_has_the_head_of_get(plane: Plane, small: Published) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("version", "fields", "keeps", "answered"),
     [
         ("1.1", (), True, None),
@@ -69,7 +70,7 @@ def test_head_has_the_head_of_get(plane: Plane, small: Published) -> None:
         ("1.0", ("Connection: keep-alive",), True, "keep-alive"),
     ],
 )
-@pytest.mark.parametrize("kind", ["small", "large", "health", "refused", "index"])
+@each_row("kind", ["small", "large", "health", "refused", "index"])
 def test_keep_alive(
     plane: Plane,
     small: Published,
@@ -148,10 +149,8 @@ def test_health(plane: Plane, path: str, method: str) -> None:
     assert answer.body == (b'{"status": "ok"}' if method == "GET" else b"")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/download", "/download/x?token=ct_x"])
-@pytest.mark.parametrize(
-    "method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "SUBSCRIBE"]
-)
+@each_row("path", ["/healthz", "/download", "/download/x?token=ct_x"])
+@each_row("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "SUBSCRIBE"])
 def test_other_methods(plane: Plane, path: str, method: str) -> None:
     answer = plane.get(path, method=method)
     assert (answer.status, answer.code) == (405, "method_not_allowed")
@@ -191,6 +190,7 @@ def test_pipelining(plane: Plane, small: Published, large: Published) -> None:
             assert body is None or answer.body == body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["/healthz", "/download"])
 def test_pipelining_beyond_every_queue(plane: Plane, target: str) -> None:
     """More requests than aiohttp queues (32) and more bytes than we keep during an answer, in one write."""
@@ -222,6 +222,7 @@ def test_close_ends_a_pipeline(plane: Plane, small: Published) -> None:
         client.assert_closed()
 
 
+@pytest.mark.slow
 def test_no_answer_is_made_while_others_are_unread(plane: Plane) -> None:
     """A client that sends requests and never reads cannot fill the worker's memory."""
     file = plane.publish(bytes(60_000))
@@ -278,8 +279,8 @@ def test_end_within_a_head(plane: Plane, data: bytes) -> None:
 # --- bodies and expectations --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["download", "/healthz", "/nowhere"])
-@pytest.mark.parametrize(
+@each_row("target", ["download", "/healthz", "/nowhere"])
+@each_row(
     ("fields", "body"),
     [
         (("Content-Length: 5",), b"hello"),
@@ -409,6 +410,7 @@ def test_a_client_that_never_reads_is_cut_off_in_time(hasty: Plane) -> None:
     assert entry["sent"] <= len(got) + GAP_BYTES
 
 
+@pytest.mark.slow
 def test_a_slow_reader_is_not_cut(hasty: Plane) -> None:
     """It takes 4 s in all, several times every limit, but takes something at least every half second."""
     data = os.urandom(30_000_000)
@@ -526,8 +528,8 @@ def statuses(answers: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", answers)]
 
 
-@pytest.mark.parametrize("pieces", [False, True], ids=["one segment", "in pieces"])
-@pytest.mark.parametrize(
+@each_row("pieces", [False, True], ids=["one segment", "in pieces"])
+@each_row(
     ("requests", "expected"),
     [
         ("GC G", [206]),

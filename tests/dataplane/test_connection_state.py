@@ -13,6 +13,7 @@ from gateway.dataplane.connection_state import (
     after,
 )
 from gateway.dataplane.timeouts import Timeout
+from tests.support.rows import each_row
 
 EVENTS = (
     Event.HEAD_PART,
@@ -50,7 +51,7 @@ def test_every_state_and_event_is_in_the_table_of_this_test() -> None:
     assert set(EVENTS) == set(Event)
 
 
-@pytest.mark.parametrize(("state", "event", "next_state"), CASES)
+@each_row(("state", "event", "next_state"), CASES)
 def test_every_event_in_every_state(state: State, event: Event, next_state: State | None) -> None:
     assert after(event).get(state) is next_state
     assert TRANSITIONS[state].get(event) is next_state

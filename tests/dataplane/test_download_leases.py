@@ -197,6 +197,7 @@ def test_a_killed_worker_gives_back_what_it_had_not_sent(
     assert download.leases == [f"{unsent}:swept"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twins", MAIN_KINDS, indirect=True)
 def test_a_frozen_worker_goes_on(twins: Twins, request: pytest.FixtureRequest) -> None:
     """Its bytes were free for a while, and nobody took them: the download goes on, and is charged once."""
@@ -237,6 +238,7 @@ def test_a_frozen_worker_whose_bytes_others_got_is_broken_off(
     assert not twins.one.entries()[0]["whole"]
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_for_longer_than_a_lease(twins: Twins, own_store: StoreServer) -> None:
     """No download ends for that, and none is charged twice."""
     download = twins.begin()

@@ -206,6 +206,7 @@ def test_many_requests_at_once_share_one_comparison(workers: Plane) -> None:
     assert len(compared(workers, published.file.key)) == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_keeps_changing_is_not_read_again_and_again(workers: Plane) -> None:
     content = os.urandom(1000)
     published = workers.publish(content)

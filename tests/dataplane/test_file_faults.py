@@ -134,6 +134,7 @@ def test_a_file_touched_after_publishing(plane: Plane, known: bool, size: int) -
     wait_until(lambda: plane.charged(target) == charged, "what was sent is charged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", [delete, replace], ids=lambda action: action.__name__)
 def test_a_path_that_moves_on_does_not_stop_a_download(plane: Plane, action: Callable[[Path], None]) -> None:
     """The open file is still the one published: the download goes on with its bytes."""
@@ -145,6 +146,7 @@ def test_a_path_that_moves_on_does_not_stop_a_download(plane: Plane, action: Cal
     client.socket.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "action", [truncate, empty, grow, touch, overwrite], ids=lambda action: action.__name__
 )

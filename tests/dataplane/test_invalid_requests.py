@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.plane import Plane, Published, request
+from tests.support.rows import each_row
 
 LARGE = os.urandom(5_000_000)
 
@@ -124,10 +125,8 @@ CODES = {
 REFUSED = [(name, 400, data) for name, data in BAD] + LONG + VERSIONS
 
 
-@pytest.mark.parametrize(
-    ("status", "data"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
-)
-@pytest.mark.parametrize("when", ["first", "later", "behind a body", "behind chunks"])
+@each_row(("status", "data"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+@each_row("when", ["first", "later", "behind a body", "behind chunks"])
 def test_invalid_requests_are_refused_and_close(plane: Plane, status: int, data: bytes, when: str) -> None:
     """A refusal and the end of the connection: nothing after the error is read as a request."""
     before = {
@@ -149,9 +148,7 @@ def test_invalid_requests_are_refused_and_close(plane: Plane, status: int, data:
         client.assert_closed()
 
 
-@pytest.mark.parametrize(
-    ("status", "data"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
-)
+@each_row(("status", "data"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 def test_bad_requests_behind_a_download(plane: Plane, large: Published, status: int, data: bytes) -> None:
     with plane.connect() as client:
         client.send(request(plane.link(large)))

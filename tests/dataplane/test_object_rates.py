@@ -42,6 +42,7 @@ def test_an_object_comes_no_faster_and_is_right(objects: Plane, upstream: Upstre
     assert least >= 0.4
 
 
+@pytest.mark.slow
 def test_connections_share_the_rate_and_give_it_back(objects: Plane, upstream: Upstream) -> None:
     """Two spans at once take as long as both one after the other; one that is broken off leaves the rest."""
     content = Pattern(4 * RATE)

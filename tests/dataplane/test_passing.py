@@ -418,6 +418,7 @@ def test_a_body_that_does_not_go_on_is_408(plane: Plane, web: WebStandIn, begun:
     assert entry_of(plane, path)["status"] == 408
 
 
+@pytest.mark.slow
 def test_a_body_that_drips_ends_at_last(plane: Plane, web: WebStandIn) -> None:
     web.script = take_and_wait
     with plane.connect() as client:
@@ -482,6 +483,7 @@ def test_when_the_client_leaves_within_the_answer_the_request_ends_there(
     assert cut.wait(60)
 
 
+@pytest.mark.slow
 def test_a_client_that_takes_nothing_holds_little_and_is_broken_off(plane: Plane, web: WebStandIn) -> None:
     sent, cut = [0], threading.Event()
 

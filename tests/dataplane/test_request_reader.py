@@ -20,6 +20,7 @@ from gateway.http.head_lines import FIELDS
 from tests.support.channel import FakeChannel
 from tests.support.examples import examples
 from tests.support.in_loop_server import LIMITS
+from tests.support.rows import each_row
 
 HEADS = {
     file.stem: file.read_bytes()
@@ -117,19 +118,19 @@ def compare(readers: Readers, head: bytes) -> bool:
     return found is not None
 
 
-@pytest.mark.parametrize("name", HEADS)
+@each_row("name", HEADS)
 def test_heads_of_real_clients_are_read_without_the_parser(readers: Readers, name: str) -> None:
     assert compare(readers, HEADS[name]) is (name not in PARSED)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@each_row("name", HEADS)
 def test_a_head_cut_anywhere_is_no_head(readers: Readers, name: str) -> None:
     head = HEADS[name]
     assert not any(readers.quickly(head[:end]) for end in range(len(head)))
     assert readers.quickly(head + head) is None
 
 
-@pytest.mark.parametrize("name", sorted(set(HEADS) - {*PARSED, "nginx-auth-chromium", "curl-bearer"}))
+@each_row("name", sorted(set(HEADS) - {*PARSED, "nginx-auth-chromium", "curl-bearer"}))
 def test_what_was_captured_is_understood(readers: Readers, name: str) -> None:
     found = readers.quickly(HEADS[name])
     assert found is not None
@@ -192,6 +193,7 @@ def heads(draw: st.DrawFn) -> bytes:
     return "".join([*lines, "\r\n"]).encode("latin-1", "replace")
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(1500), deadline=None)
 @given(heads())
 def test_heads_that_are_invented_are_never_read_differently(readers: Readers, head: bytes) -> None:

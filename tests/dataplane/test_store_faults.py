@@ -30,6 +30,7 @@ LARGE = 40_000_000
 # --- the store ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_a_stopped_store_refuses_requests_at_once(
     own_store: StoreServer, make_plane: Callable[..., Plane]
@@ -118,6 +119,7 @@ def test_a_late_claim_is_given_back(own_store: StoreServer, make_plane: Callable
     wait_until(lambda: plane.charged(target) == 1000 * (1 + statuses.count(200)), "late claims were returned")
 
 
+@pytest.mark.slow
 def test_replies_are_never_mispaired(own_store: StoreServer, make_plane: Callable[..., Plane]) -> None:
     """Clients with tokens and files of their own, some leaving early, while the store stops and starts."""
     plane = make_plane(redis_timeout=0.1)
@@ -390,6 +392,7 @@ class TLSProxy:
         self._listener.close()
 
 
+@pytest.mark.slow
 def test_tls(tmp_path: Path, own_store: StoreServer) -> None:
     proxy = TLSProxy(tmp_path, str(own_store.socket))
     try:

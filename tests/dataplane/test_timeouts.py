@@ -18,6 +18,7 @@ import pytest
 from gateway.dataplane.timeouts import LINGER_SECONDS, PAUSE_BYTES, PAUSE_SECONDS, Limits, Timeout, Watch
 from tests.support.plane import Plane, request
 from tests.support.programs import need
+from tests.support.rows import each_row
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 
@@ -187,7 +188,7 @@ def test_how_long_each_time_out_is(timeout: Timeout, seconds: float) -> None:
 NONE, HEADER, KEEPALIVE, STALL = Timeout.NONE, Timeout.HEADER, Timeout.KEEPALIVE, Timeout.STALL
 
 
-@pytest.mark.parametrize(
+@each_row(
     "steps",
     [
         pytest.param(

@@ -72,6 +72,7 @@ def test_another_token_has_places_of_its_own(plane: Plane) -> None:
         client.reset()
 
 
+@pytest.mark.slow
 def test_places_of_a_dead_worker_do_not_stay(plane: Plane) -> None:
     published = plane.publish(b"x", names=["a.bin"], sparse=BIG)
     token = plane.token(published, caps="connections=1")

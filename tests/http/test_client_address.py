@@ -19,6 +19,7 @@ from gateway.http.client_address import (
     read_node,
     unmapped_network,
 )
+from tests.support.rows import each_row
 from tests.support.timing import lasts
 
 TRUSTED = TrustedProxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("127.0.0.1/32")))
@@ -41,7 +42,7 @@ def forwarded(*values: str) -> CIMultiDictProxy[str]:
 # Trust
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("peer", "trusted"),
     [
         (("10.1.2.3", 5), True),
@@ -95,7 +96,7 @@ def test_a_network_of_mapped_addresses_is_one_of_ipv4(written: str, meant: str) 
 # One hop
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "address"),
     [
         ("203.0.113.7", "203.0.113.7"),
@@ -126,7 +127,7 @@ def test_a_hop_in_every_form(text: str, address: str) -> None:
     assert TRUSTED.client(STRANGER, listed(text)) == "203.0.113.9"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "unknown", "_hidden", "_x:80", '"_x"', "localhost", "example.com:80", "-",
@@ -149,7 +150,7 @@ def test_a_hop_that_names_no_address_ends_the_reading(text: str) -> None:
 # Several hops
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("peer", "values", "client"),
     [
         (STRANGER, [], "203.0.113.9"),
@@ -184,7 +185,7 @@ def test_the_nearest_hop_that_is_no_proxy_is_the_client(peer: Peer, values: list
     assert TRUSTED.client(peer, listed(*values)) == client
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("values", "client"),
     [
         (["for=198.51.100.1"], "198.51.100.1"),

@@ -23,6 +23,7 @@ from tests.support.condition_cases import (
     SAME,
     Fields,
 )
+from tests.support.rows import each_row
 from tests.support.timing import lasts
 
 
@@ -35,8 +36,8 @@ def fields(given: Fields) -> CIMultiDictProxy[str]:
     return CIMultiDictProxy(lines)
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(("given_fields", "expected"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+@each_row("method", ["GET", "HEAD"])
+@each_row(("given_fields", "expected"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_evaluate(method: str, given_fields: Fields, expected: Verdict) -> None:
     assert evaluate(method, fields(given_fields), ETAG, MODIFIED) is expected
 
@@ -54,9 +55,7 @@ def test_evaluate_other_methods(given_fields: Fields, expected: Verdict) -> None
     assert evaluate("POST", fields(given_fields), ETAG, MODIFIED) is expected
 
 
-@pytest.mark.parametrize(
-    ("given_fields", "expected"), [c[1:] for c in RANGE_CASES], ids=[c[0] for c in RANGE_CASES]
-)
+@each_row(("given_fields", "expected"), [c[1:] for c in RANGE_CASES], ids=[c[0] for c in RANGE_CASES])
 def test_range_applies(given_fields: Fields, expected: bool) -> None:
     headers = fields(given_fields)
     assert range_applies(headers, ETAG, MODIFIED) is expected

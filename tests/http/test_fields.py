@@ -21,6 +21,7 @@ from gateway.http.fields import (
     repr_digest,
 )
 from gateway.http.ranges import Span
+from tests.support.rows import each_row
 from tests.support.timing import lasts
 
 SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -31,7 +32,7 @@ MOMENT = 784111777
 # --- dates --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "expected"),
     [
         pytest.param("Sun, 06 Nov 1994 08:49:37 GMT", MOMENT, id="5.6.7 IMF-fixdate"),
@@ -189,7 +190,7 @@ CHROME = (
 )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("accept", "expected"),
     [
         pytest.param(FIREFOX, True, id="a browser"),

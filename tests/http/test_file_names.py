@@ -20,6 +20,7 @@ from gateway.http.file_names import (
     shown,
     turns_text,
 )
+from tests.support.rows import each_row
 
 NAMES = st.text(st.characters(), max_size=300)
 """Any text, lone surrogates too."""
@@ -31,7 +32,7 @@ DISPOSITION = re.compile(
 """RFC 6266 section 4.1 and RFC 8187 section 3.2.1, without the escapes we never make."""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "plain"),
     [
         ("drums.zip", "drums.zip"),
@@ -64,7 +65,7 @@ def test_a_name_that_everybody_reads_alike_stands_alone(name: str, plain: str) -
     assert content_disposition(name) == f'attachment; filename="{plain}"'
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "fallback"),
     [
         # read differently by some parser
@@ -195,7 +196,7 @@ def test_every_mark_that_unicode_has_for_direction() -> None:
     assert not turns_text("עברית العربية ไทย.zip")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "expected"),
     [
         ("a.zip", "application/zip"),

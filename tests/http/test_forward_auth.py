@@ -15,6 +15,7 @@ from gateway.http.forward_auth import (
     read_original,
     refusal_fields,
 )
+from tests.support.rows import each_row
 
 
 def fields(*lines: tuple[str, str]) -> CIMultiDictProxy[str]:
@@ -25,7 +26,7 @@ URI, METHOD = ("X-Original-URI", "/download?token=a"), ("X-Original-Method", "HE
 OTHER_URI = ("X-Forwarded-Uri", "/download?token=b")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("target", "lines", "expected"),
     [
         ("/auth", [], (DIRECT, "GET", "/auth")),
@@ -79,7 +80,7 @@ def test_a_permission_names_the_token() -> None:
     assert head.endswith(b"X-Gateway-Token-Id: 0123\r\n")
 
 
-@pytest.mark.parametrize("refusal", TABLE, ids=lambda refusal: refusal.code)
+@each_row("refusal", TABLE, ids=lambda refusal: refusal.code)
 def test_the_true_status_travels_in_fields(refusal: Refusal) -> None:
     fields = refusal_fields(refusal).decode()
     assert fields == f"X-Gateway-Status: {refusal.status}\r\nX-Gateway-Code: {refusal.code}\r\n"

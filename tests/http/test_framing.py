@@ -18,12 +18,13 @@ from gateway.errors import (
 )
 from gateway.http.framing import HEAD_END, Body, check_beginning, check_head, is_host
 from tests.support.in_loop_server import LIMITS
+from tests.support.rows import each_row
 
 LINE = b"GET /a HTTP/1.1\r\n"
 HEAD = LINE + b"Host: x\r\n\r\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "expected"),
     [
         (b"", True),
@@ -65,7 +66,7 @@ def test_a_host_is_a_name_or_an_address_and_perhaps_a_port(value: bytes, expecte
     assert is_host(value) is expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("head", "refusal"),
     [
         (HEAD.replace(b" /a", b"  /a"), BAD_REQUEST),
@@ -128,7 +129,7 @@ def test_a_part_of_a_good_head_is_good(head: bytes) -> None:
         check_beginning(head[: known + 1], known, LIMITS)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "refusal", "at_most"),
     [
         (b"\x16\x03\x01", BAD_REQUEST, 1),
@@ -148,7 +149,7 @@ def test_a_part_of_a_good_head_is_good(head: bytes) -> None:
         (LINE + b"a" * 40_000, HEAD_TOO_LARGE, LIMITS.max_head + 1),
     ],
 )
-@pytest.mark.parametrize("step", [1, 7, 100_000])
+@each_row("step", [1, 7, 100_000])
 def test_a_bad_beginning_is_refused_as_soon_as_it_is_one(
     data: bytes, refusal: Refusal, at_most: int, step: int
 ) -> None:
@@ -191,7 +192,7 @@ def test_the_end_of_a_body_is_found_wherever_it_is_cut(
     assert rest == HEAD
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         b"zz\r\n",
@@ -206,7 +207,7 @@ def test_the_end_of_a_body_is_found_wherever_it_is_cut(
         b"0\r\n" + b"A: b\r\n" * 1_000,
     ],
 )
-@pytest.mark.parametrize("step", [1, 1000])
+@each_row("step", [1, 1000])
 def test_chunks_with_a_fault_are_broken(body: bytes, step: int) -> None:
     found = Body(None)
     for start in range(0, len(body), step):

@@ -106,6 +106,7 @@ def strangers() -> Iterator[bytes]:
             yield (b"%b: %d-%d" % (spelled, spelling, number)).ljust(head_lines.MAX_REMEMBERED_LINE, b"a")
 
 
+@pytest.mark.slow
 def test_what_is_remembered_is_bounded(lines: Lines) -> None:
     """With the longest lines of the most names, which strangers may choose."""
     gc.collect()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.http.links import download_path, quote_name, relative_base
 from gateway.http.targets import Target, TargetKind, read_target
 from gateway.manifest import composed
+from tests.support.rows import each_row
 
 TOKEN = "ct_" + "a" * 43  # the same in every process: names of tests have it
 
@@ -40,7 +41,7 @@ def test_a_link_names_what_it_was_made_for(name: str) -> None:
     assert read_target(download_path(TOKEN, name)) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("target", "folder"),
     [
         ("/download", ""),

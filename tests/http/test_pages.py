@@ -15,6 +15,7 @@ from gateway.config.settings import Settings
 from gateway.errors import METHOD_NOT_ALLOWED_HERE, TABLE, Refusal
 from gateway.http.pages import refusal_answer
 from gateway.web import problems
+from tests.support.rows import each_row
 
 CLAIMS = re.compile(
     r"\b(told|notif\w+|inform\w+|report(s|ed)?|contacted|alerted|e-?mail\w*|has been|have been|is being|"
@@ -24,7 +25,7 @@ CLAIMS = re.compile(
 """Words of claims about what others do, know or have been told, and of promises. A customer's page has none
 of them: the gateway writes its log and does nothing else."""
 
-EACH_REFUSAL = pytest.mark.parametrize(
+EACH_REFUSAL = each_row(
     "refusal",
     [*TABLE, METHOD_NOT_ALLOWED_HERE],
     ids=lambda refusal: f"{refusal.code}-{dict(refusal.headers).get('Allow', '')}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.http.passed_answers import MAX_HEAD, AnswerReader, chunk, client_head
+from tests.support.rows import each_row
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -17,8 +18,8 @@ def read(data: bytes, method: str = "GET", *, step: int = 0) -> tuple[AnswerRead
     return reader, body
 
 
-@pytest.mark.parametrize("step", [0, 1, 7])
-@pytest.mark.parametrize(
+@each_row("step", [0, 1, 7])
+@each_row(
     ("data", "method", "status", "body", "ends"),
     [
         (OK + b"Content-Length: 5\r\n\r\nhello", "GET", 200, b"hello", True),
@@ -63,7 +64,7 @@ def test_that_the_body_is_wanted_is_noted() -> None:
     assert read(b"HTTP/1.1 100 Continue\r\n\r\n")[0].continues
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         b"SSH-2.0-x\r\n\r\n",

@@ -16,13 +16,14 @@ from gateway.http.passing import (
     requested_host,
 )
 from gateway.platforms import interface
+from tests.support.rows import each_row
 
 
 def fields(*pairs: tuple[str, str]) -> CIMultiDictProxy[str]:
     return CIMultiDictProxy(CIMultiDict(pairs))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("target", "passed"),
     [
         ("/hooks/abc", "/hooks/abc"),
@@ -138,7 +139,7 @@ def test_the_usual_fields_go_on_as_they_came_and_in_their_order() -> None:
     assert lines[10:] == [b"X-Forwarded-Proto: http", b"Connection: close", b"Content-Length: 7", b"", b""]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "pair",
     [
         ("X-Forwarded-For", "1.2.3.4"),
@@ -219,7 +220,7 @@ def test_no_field_can_begin_another_line(bad: str) -> None:
         head(("X-Name", bad))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("target", "host", "found"),
     [
         ("/my", "a.example", "a.example"),

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.paths import normal_path, remove_dot_segments, split_encoded_query, split_target
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "expected"),
     [
         ("/a/b/c/./../../g", "/a/g"),  # RFC 3986 section 5.2.4

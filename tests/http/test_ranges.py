@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from gateway.http.ranges import MAX_PARTS, Span, Spans, most_bytes, select_ranges
 from tests.support.range_cases import CASES, apart
+from tests.support.rows import each_row
 from tests.support.timing import lasts
 
 
-@pytest.mark.parametrize(
-    ("value", "size", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
-)
+@each_row(("value", "size", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
 def test_select_ranges(value: str, size: int, expected: Spans | None) -> None:
     assert select_ranges(value, size) == expected
 
@@ -47,7 +46,7 @@ def test_costs_are_bounded(value: str) -> None:
 # --- what other servers may send ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "most"),
     [
         ("bytes=0-99", 100),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.repairs import MAX_GLUED, MAX_TEXT, find_token_alone, find_tokens, likely_names
+from tests.support.rows import each_row
 
 TOKEN = "ct_" + "Az09-_" * 7 + "x"
 ENDS_IN_DASH = TOKEN[:-1] + "-"
@@ -90,8 +91,8 @@ NO_TOKENS = [
 ]
 
 
-@pytest.mark.parametrize("glued", [text for _, text in GLUED], ids=[name for name, _ in GLUED])
-@pytest.mark.parametrize("token", [TOKEN, ENDS_IN_DASH, OTHER])
+@each_row("glued", [text for _, text in GLUED], ids=[name for name, _ in GLUED])
+@each_row("token", [TOKEN, ENDS_IN_DASH, OTHER])
 def test_a_token_is_found_in_what_is_glued_to_it(glued: str, token: str) -> None:
     text = glued.format(token)
     assert find_tokens(text) == {token}
@@ -103,15 +104,15 @@ def test_a_parameter_may_have_words_glued(glued: str) -> None:
     assert find_tokens(glued.format(OTHER)) == {OTHER}
 
 
-@pytest.mark.parametrize("broken", BROKEN_UP)
-@pytest.mark.parametrize("end", ["", ".", "\r\n"])
+@each_row("broken", BROKEN_UP)
+@each_row("end", ["", ".", "\r\n"])
 def test_a_token_may_be_broken_up(broken: str, end: str) -> None:
     text = OTHER[:20] + broken + OTHER[20:] + end
     assert find_tokens(text) == {OTHER}
     assert find_token_alone(text) == OTHER
 
 
-@pytest.mark.parametrize("text", NO_TOKENS)
+@each_row("text", NO_TOKENS)
 def test_other_texts_have_no_token(text: str) -> None:
     assert find_tokens(text) == frozenset()
     assert find_token_alone(text) is None
@@ -129,7 +130,7 @@ def test_two_tokens_are_two() -> None:
     assert find_tokens(f"{OTHER}, {OTHER}") == {OTHER}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "meant"),
     [
         ("kit.zip/", "kit.zip"),

@@ -13,6 +13,7 @@ from gateway.http.request_tokens import request_token
 from gateway.http.targets import Target, TargetKind, read_target
 from gateway.secrets import new_token
 from tests.support.in_loop_server import LIMITS
+from tests.support.rows import each_row
 from tests.support.timing import lasts
 
 TOKEN = "ct_" + "abc" * 14 + "x"
@@ -161,13 +162,13 @@ def reader() -> HeadReader:
     return HeadReader(LIMITS, cors=False)
 
 
-@pytest.mark.parametrize(("lines", "expected"), [row[1:] for row in PLAIN], ids=[row[0] for row in PLAIN])
+@each_row(("lines", "expected"), [row[1:] for row in PLAIN], ids=[row[0] for row in PLAIN])
 def test_plain_heads_are_read(reader: HeadReader, lines: bytes, expected: PlainHead) -> None:
     for _ in range(2):  # the second time, the lines are remembered
         assert reader.read(lines + b"\r\n") == expected
 
 
-@pytest.mark.parametrize(("lines", "fields"), [row[1:] for row in OTHER], ids=[row[0] for row in OTHER])
+@each_row(("lines", "fields"), [row[1:] for row in OTHER], ids=[row[0] for row in OTHER])
 def test_other_heads_are_read_with_the_fields_that_matter(
     reader: HeadReader, lines: bytes, fields: dict[str, list[str]]
 ) -> None:
@@ -178,7 +179,7 @@ def test_other_heads_are_read_with_the_fields_that_matter(
     assert head.keep_alive == (b"close" not in lines)
 
 
-@pytest.mark.parametrize("lines", [row[1] for row in LEFT], ids=[row[0] for row in LEFT])
+@each_row("lines", [row[1] for row in LEFT], ids=[row[0] for row in LEFT])
 def test_every_other_head_is_left_to_the_parser(reader: HeadReader, lines: bytes) -> None:
     for _ in range(2):
         assert reader.read(lines + b"\r\n") is None
@@ -199,8 +200,8 @@ def test_only_one_whole_head_is_read(reader: HeadReader, lines: bytes) -> None:
         assert reader.read(whole + more) is None
 
 
-@pytest.mark.parametrize("name", ["", "kit.zip", "-", "a..", "~a_b"])
-@pytest.mark.parametrize("form", ["/download/{name}?token={token}", "/download/{token}/{name}"])
+@each_row("name", ["", "kit.zip", "-", "a..", "~a_b"])
+@each_row("form", ["/download/{name}?token={token}", "/download/{token}/{name}"])
 def test_the_quick_reader_agrees_with_the_rules_on_names_and_tokens(
     reader: HeadReader, form: str, name: str
 ) -> None:
@@ -213,8 +214,8 @@ def test_the_quick_reader_agrees_with_the_rules_on_names_and_tokens(
     assert (plain.file, plain.token) == (name, request_token(read.token, []))
 
 
-@pytest.mark.parametrize("segment", [".", "..", "%2e", "%2E%2e", ".%2e", ".hidden"])
-@pytest.mark.parametrize("form", ["/download/{}?token={}", "/download/{}/x?token={}", "/auth/{}/x?token={}"])
+@each_row("segment", [".", "..", "%2e", "%2E%2e", ".%2e", ".hidden"])
+@each_row("form", ["/download/{}?token={}", "/download/{}/x?token={}", "/auth/{}/x?token={}"])
 def test_what_may_be_a_dot_segment_is_left_to_the_parser(reader: HeadReader, form: str, segment: str) -> None:
     target = form.format(segment, TOKEN)
     assert reader.read(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) is None
@@ -292,7 +293,7 @@ def test_plain_questions_of_a_front_proxy_are_read(
     assert reader.read(lines + b"\r\n") == expected
 
 
-@pytest.mark.parametrize("lines", [row[1] for row in NO_QUESTIONS], ids=[row[0] for row in NO_QUESTIONS])
+@each_row("lines", [row[1] for row in NO_QUESTIONS], ids=[row[0] for row in NO_QUESTIONS])
 def test_other_questions_of_a_front_proxy_keep_all_their_fields(reader: HeadReader, lines: bytes) -> None:
     head = reader.read(lines + b"\r\n")
     assert isinstance(head, OtherHead)

@@ -12,6 +12,7 @@ from gateway.errors import BAD_REQUEST, TOKEN_INVALID, TOKEN_MISSING, Refusal, R
 from gateway.http.request_tokens import MAX_BASIC, Credentials, read_authorization, request_token
 from gateway.http.targets import read_target
 from gateway.secrets import MAX_TOKEN_LENGTH
+from tests.support.rows import each_row
 
 TOKEN = "ct_" + "Az09-_" * 7 + "x"
 OTHER = "ct_" + "b" * 43
@@ -61,12 +62,12 @@ AUTHORIZATION = [
 ]
 
 
-@pytest.mark.parametrize(("field", "token", "is_bearer"), AUTHORIZATION)
+@each_row(("field", "token", "is_bearer"), AUTHORIZATION)
 def test_read_authorization(field: str, token: str | None, is_bearer: bool) -> None:
     assert read_authorization(field) == Credentials(token, is_bearer)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("in_url", "authorization"),
     [
         (TOKEN, []),
@@ -90,7 +91,7 @@ def test_the_one_token_of_ours_is_taken(in_url: str | None, authorization: list[
     assert request_token(in_url, authorization) == TOKEN
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("in_url", "authorization", "expected"),
     [
         (None, [], TOKEN_MISSING),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from gateway.http.strict_json import MAX_DEPTH, MAX_MEMBERS, MAX_NUMBER_CHARACTERS, JsonFault, parse
+from tests.support.rows import each_row
 
 
 def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
     return (opening * depth + "1" + closing * depth).encode()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "says"),
     [
         (b"", "is not JSON"),

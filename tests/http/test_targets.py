@@ -20,6 +20,7 @@ from gateway.http.targets import (
 from gateway.manifest import Manifest, ManifestFile
 from gateway.products.validation import MAX_FILE_NAME
 from gateway.secrets import new_token
+from tests.support.rows import each_row
 
 TOKEN = "ct_" + "Az09-_" * 7 + "x"
 OTHER_TOKEN = "ct_other"
@@ -135,12 +136,12 @@ TARGETS = [
 ]
 
 
-@pytest.mark.parametrize(("target", "expected"), [case[1:] for case in TARGETS], ids=[c[0] for c in TARGETS])
+@each_row(("target", "expected"), [case[1:] for case in TARGETS], ids=[c[0] for c in TARGETS])
 def test_read_target(target: str, expected: Target) -> None:
     assert read_target(target) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     "target",
     [
         "/download?token=ct_a&token=ct_b",
@@ -176,7 +177,7 @@ def manifest(*names: str) -> Manifest:
     return Manifest("drums", "1.0.0", files)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("names", "name", "expected"),
     [
         (("a",), None, 0),

@@ -21,6 +21,7 @@ from gateway.mail.letters import Letter
 from gateway.mail.messages import Envelope, Frame, make_message, one_line
 from gateway.pages.look import Look
 from gateway.pages.texts import texts_of
+from tests.support.rows import each_row
 
 PORTAL = "https://shop.example/my"
 LINK = "https://shop.example/my/sign-in?a=1&b=2#token"
@@ -100,8 +101,8 @@ class Elements(HTMLParser):
         self.urls += [value or "" for name, value in attrs if name in ("href", "src")]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("name", all_letters("en"))
+@each_row("language", LANGUAGES)
+@each_row("name", all_letters("en"))
 def test_a_mail_has_what_a_mail_needs(name: str, language: str) -> None:
     letter = all_letters(language)[name]
     envelope = Envelope("0" * 26, "ünal@xn--bcher-kva.example", language, MOMENT)
@@ -140,7 +141,7 @@ def test_both_languages_are_written() -> None:
                 assert one.text != other.text, one.text
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@each_row("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_what_others_wrote_stays_text(text: str) -> None:
     expected = {str(name) for name in read(make_message(all_letters("en")["ready"], frame(), _TO))}
     for name, letter in all_letters("en", text).items():

@@ -176,6 +176,7 @@ async def test_all_together_are_not_faster_than_the_setting_and_signing_in_goes_
     assert sorted(kinds) == ["seat"] * 8 + ["sign_in"] * 2
 
 
+@pytest.mark.slow
 async def test_two_processes_share_the_outbox(database: Database, tmp_path: Path) -> None:
     async with MailServer() as server:
         posts = [Post(database, tmp_path, {"mail_url": server.url}) for _ in range(2)]

@@ -19,6 +19,7 @@ from gateway.mail.smtp import Outgoing, SmtpTransport
 from gateway.mail.verdicts import Step, Verdict, judge, pause_after, server_pause, shown
 from tests.support.mail_server import MailServer
 from tests.support.plane import make_certificate
+from tests.support.rows import each_row
 
 USER, PASSWORD = "shop@example.com", "p@ss:w/ör d"
 QUOTED = "shop%40example.com:p%40ss%3Aw%2F%C3%B6r%20d"
@@ -143,7 +144,7 @@ async def test_a_server_that_lets_nobody_sign_in_says_so() -> None:
     assert (fault.step, fault.verdict) == (Step.AUTH, Verdict.ALL_WAIT)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("command", "answer", "code", "verdict"),
     [
         ("MAIL", "450 try later", 450, Verdict.ALL_WAIT),
@@ -177,7 +178,7 @@ async def test_what_a_refusal_means(command: str, answer: str, code: int | None,
         await send(locate_mail_server(server.url))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("lines", "step", "code"),
     [
         ([None], Step.CONNECT, None),

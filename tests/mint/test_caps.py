@@ -10,6 +10,7 @@ from gateway.secrets import token_id
 from gateway.store.key_names import token_key
 from gateway.tokens.caps import Caps
 from tests.support.control_plane import Api, check_problem
+from tests.support.rows import each_row
 
 MINT = "/api/generate-download-url"
 
@@ -36,7 +37,7 @@ async def test_limits_are_kept_with_the_token(api: Api, fields: dict[str, Any], 
     assert bool(stored) is any(caps)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("field", "value"),
     [
         ("maxConnections", 0), ("maxConnections", 10_001), ("maxConnections", "4"), ("maxConnections", 1.5),

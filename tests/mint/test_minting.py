@@ -11,6 +11,7 @@ from gateway.secrets import key_id, token_id
 from gateway.store.key_names import token_key
 from gateway.web.times import parse_time
 from tests.support.control_plane import MAX_TTL, PUBLIC_URL, Api
+from tests.support.rows import each_row
 
 PATH = "/api/generate-download-url"
 MINIMAL = {"productId": "drums", "version": "1.0.0"}
@@ -99,7 +100,7 @@ async def test_what_php_and_forms_send_for_nothing_is_nothing(api: Api, empty: d
     assert set(fields) == {"manifest", "product", "version", "created", "expires", "key"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "field"),
     [
         ({"productId": None}, "productId"),

@@ -12,6 +12,7 @@ from gateway.mint.models import GenerateDownloadUrl
 from gateway.mint.routes import make_routes
 from gateway.store.key_names import manifest_key
 from tests.support.control_plane import Api, check_problem, manifest
+from tests.support.rows import each_row
 
 MINT = "/api/generate-download-url"
 MINIMAL = {"productId": "drums"}
@@ -65,7 +66,7 @@ async def test_the_scheme_bearer_is_not_case_sensitive(api: Api) -> None:
     assert (await api.ask("POST", MINT, MINIMAL, key="", headers=headers))[0] == 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "reason"),
     [
         (b"", "not JSON"),

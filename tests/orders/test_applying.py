@@ -64,6 +64,7 @@ STORY: tuple[Fact, ...] = (
 )
 
 
+@pytest.mark.slow
 async def test_every_order_of_events_has_one_end(shop: Database, databases: Any) -> None:
     await remap(shop, "shop-1", MAPPINGS)
     ends = set()

@@ -165,6 +165,7 @@ FACTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_any_facts_in_any_order_and_number_have_one_end(data: st.DataObject) -> None:

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.orders.email_addresses import MAX_LENGTH, AddressError, normalise
+from tests.support.rows import each_row
 
 LONG_DOMAIN = ".".join(["d" * 63] * 2 + ["d" * 61])  # 189 bytes: with a local part of 64 and the @, 254
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("written", "normal"),
     [
         ("ann@example.com", "ann@example.com"),
@@ -60,7 +61,7 @@ def test_normal_forms(written: str, normal: str) -> None:
     assert normalise(normal) == normal
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "",

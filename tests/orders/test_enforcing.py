@@ -27,6 +27,7 @@ from gateway.tokens.records import MintedToken
 from gateway.tokens.repositories import Repositories
 from tests.support.control_plane import manifest
 from tests.support.facts import PAYMENT, line, snapshot
+from tests.support.rows import each_row
 from tests.support.timing import patience
 
 WORD = Source("zapier")
@@ -186,7 +187,7 @@ PRODUCT = Product("drums", "Drums", "archived", "2", 50, {"1": "a", "2": "b", "3
 PUBLISHED = {"3": 300, "2": 200, "1": 100, "removed": 10}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("share", "wanted", "chosen"),
     [
         (Share("drums"), None, "2"),
@@ -207,6 +208,7 @@ def test_the_version_of_a_token(share: Share, wanted: str | None, chosen: str | 
     assert choose_version(share, PRODUCT, PUBLISHED, wanted) == chosen
 
 
+@pytest.mark.slow
 async def test_many_entitlements_take_few_transactions(
     database: Database, repos: Repositories, enforcer: Enforcer
 ) -> None:

@@ -28,6 +28,7 @@ from gateway.orders.mappings import MappedProduct, Scope
 from gateway.orders.order_rules import decide
 from gateway.orders.states import DisputeState, OrderStatus, SubscriptionState
 from tests.support.facts import ORDER, ORDER_ID, PAYMENT, item, line, returned, snapshot
+from tests.support.rows import each_row
 
 DRUMS = line("7", "variant:drums-pro", "product:drums", quantity=3)
 BASS = line("8", "sku:BASS")
@@ -92,7 +93,7 @@ CASES: dict[str, tuple[tuple[Fact, ...], Standing]] = {
 }
 
 
-@pytest.mark.parametrize(("facts", "standing"), CASES.values(), ids=CASES)
+@each_row(("facts", "standing"), CASES.values(), ids=CASES)
 def test_standings(facts: tuple[Fact, ...], standing: Standing) -> None:
     assert standings(snapshot(1, DRUMS, BASS), *facts)["drums"] == standing
 

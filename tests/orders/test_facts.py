@@ -31,6 +31,7 @@ from gateway.orders.facts import (
 from gateway.orders.knowledge import Paid, Part
 from gateway.orders.states import DisputeState, OrderStatus, RefundState, SubscriptionState
 from tests.support.facts import ORDER, ORDER_ID, PAYMENT, item, line, returned, snapshot
+from tests.support.rows import each_row
 
 ONE_OF_EACH: tuple[Part, ...] = (
     snapshot(
@@ -61,7 +62,7 @@ def test_there_is_one_of_each_kind() -> None:
     assert {type(each) for each in ONE_OF_EACH} == {*get_args(Fact), Paid} == set(KINDS)
 
 
-@pytest.mark.parametrize("fact", ONE_OF_EACH, ids=lambda fact: fact.kind)
+@each_row("fact", ONE_OF_EACH, ids=lambda fact: fact.kind)
 def test_a_fact_comes_back_from_json_as_it_was(fact: Part) -> None:
     again = read_fact(json.loads(json.dumps(write_fact(fact))))
     assert again == fact
@@ -69,7 +70,7 @@ def test_a_fact_comes_back_from_json_as_it_was(fact: Part) -> None:
     assert again.precedence == fact.precedence
 
 
-@pytest.mark.parametrize("fact", ONE_OF_EACH, ids=lambda fact: fact.kind)
+@each_row("fact", ONE_OF_EACH, ids=lambda fact: fact.kind)
 def test_a_fact_written_by_an_older_version_is_read(fact: Part) -> None:
     """Such a text lacks the fields that have a default."""
     optional = {each.name for each in fields(fact) if each.default is not each.default_factory}

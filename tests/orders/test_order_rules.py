@@ -26,6 +26,7 @@ from gateway.orders.knowledge import collect, join
 from gateway.orders.order_rules import OrderState, decide
 from gateway.orders.states import DisputeState, OrderStatus, RefundState, SubscriptionState
 from tests.support.facts import ORDER, ORDER_ID, PAYMENT, item, line, returned, snapshot
+from tests.support.rows import each_row
 
 TEN = Money(Decimal(10), "EUR")
 FOUR = Money(Decimal(4), "EUR")
@@ -305,7 +306,7 @@ STATES: dict[str, tuple[tuple[Fact, ...], OrderStatus, dict[str, int]]] = {
 }
 
 
-@pytest.mark.parametrize(("facts", "status", "refunded"), STATES.values(), ids=STATES)
+@each_row(("facts", "status", "refunded"), STATES.values(), ids=STATES)
 def test_states(facts: tuple[Fact, ...], status: OrderStatus, refunded: dict[str, int]) -> None:
     decided = state(*facts)
     assert decided.status is status

@@ -8,13 +8,14 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from gateway.orders.traces import Traces, has_address, spellings
+from tests.support.rows import each_row
 
 ANN = Traces(["ann@münchen.example"], ["Jürgen  Ann Lee", "Ann"], ["cus_12345678", "1001", "20260101"])
 ADDRESS, NAME = "ann@münchen.example", "Jürgen Ann Lee"
 PUNYCODE = "ann@xn--mnchen-3ya.example"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         ADDRESS,
@@ -44,7 +45,7 @@ def test_the_person_is_found_in_every_spelling(text: str) -> None:
     assert ANN.are_in(text.encode())
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "",

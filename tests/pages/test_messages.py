@@ -10,6 +10,7 @@ import pytest
 
 from gateway.config.page_settings import LANGUAGES
 from gateway.pages.messages import VALUE, match, messages_of, translate_message
+from tests.support.rows import each_row
 
 ROOT = Path(__file__).parents[2] / "gateway"
 CHECKS = ROOT / "cli/checks"
@@ -106,7 +107,7 @@ def test_what_is_left_out_is_still_said(texts: set[str]) -> None:
     assert not texts - SAID.keys()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("parts", "text", "values"),
     [
         (("none",), "none", []),

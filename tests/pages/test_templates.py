@@ -10,6 +10,7 @@ import pytest
 from gateway.config.settings import Settings
 from gateway.pages.look import Look
 from gateway.pages.templates import TEMPLATES, _environment, render
+from tests.support.rows import each_row
 
 VALUES = {
     "look": Look.of(Settings.model_validate({"seller_name": "<b>Me & you\u202e</b>"})),
@@ -42,9 +43,7 @@ def test_the_language() -> None:
     assert "Zum Inhalt" in page
 
 
-@pytest.mark.parametrize(
-    "template", sorted(str(each.relative_to(TEMPLATES)) for each in TEMPLATES.rglob("*.*"))
-)
+@each_row("template", sorted(str(each.relative_to(TEMPLATES)) for each in TEMPLATES.rglob("*.*")))
 def test_every_template_can_be_read(template: str) -> None:
     _environment("en").get_template(template)
     text = Path(TEMPLATES / template).read_text()

@@ -12,6 +12,7 @@ from babel.messages.pofile import read_po
 
 from gateway.config.page_settings import LANGUAGES
 from gateway.pages.texts import LOCALES, choose_language, texts_of
+from tests.support.rows import each_row
 
 ROOT = Path(__file__).parents[2] / "gateway"
 METHODS = [("**/templates/**.html", "jinja2"), ("**/templates/**.txt", "jinja2"), ("**.py", "python")]
@@ -69,7 +70,7 @@ def test_a_text_without_translation_stays_as_it_is() -> None:
     assert texts_of("en").gettext("Go to the content") == "Go to the content"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("accepted", "language"),
     [
         ("", "en"),
@@ -93,6 +94,7 @@ def test_the_language_of_a_browser(accepted: str, language: str) -> None:
     assert choose_language(accepted, "en") == language
 
 
+@pytest.mark.slow
 def test_no_code_joins_translated_texts() -> None:
     """A text must be whole, because other languages have another order: `gettext(f"…")` finds nothing."""
     for file in ROOT.rglob("*.py"):

@@ -26,6 +26,7 @@ from gateway.orders.facts import (
 from gateway.orders.states import DisputeState, OrderStatus, RefundState, SubscriptionState
 from gateway.platforms.fastspring import MAX_EVENTS, answer, read
 from gateway.platforms.interface import Answer, LookUp, Reading, Wanted
+from tests.support.rows import each_row
 from tests.support.webhooks import changed, fixture, message
 
 ORDER = fixture("fastspring", "order_completed")
@@ -113,7 +114,7 @@ def test_expansion_puts_objects_where_ids_are() -> None:
     assert expanded == plain
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "expected"),
     [
         ({}, {}),
@@ -233,7 +234,7 @@ def test_the_answer_names_what_was_taken(taken: list[str], expected: Answer) -> 
     assert answer(readings(batch), taken) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("payload", "fault"),
     [
         ({}, "events must be an array"),

@@ -9,9 +9,10 @@ import pytest
 
 from gateway.orders.facts import Identifier, ItemKey, Money
 from gateway.platforms.fields import FieldFault, Fields, joined_name, metadata_identifiers, read_time
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "found"),
     [
         ("a", "a"),
@@ -41,7 +42,7 @@ def test_ids(value: Any, found: Any) -> None:
         assert fields.maybe_id("a") == found
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "moment"),
     [
         ("2026-09-21T13:00:00Z", 1789995600000),
@@ -65,7 +66,7 @@ def test_times(text: str, moment: int | None) -> None:
     assert read_time(text) == moment
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "amount"),
     [
         (5, Decimal(5)),

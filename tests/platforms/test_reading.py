@@ -13,6 +13,7 @@ from gateway.orders.fact_text import read_fact, write_fact
 from gateway.orders.facts import OrderSnapshot
 from gateway.platforms.interface import MAX_BODY, Message, Reading
 from gateway.platforms.registry import PLATFORMS
+from tests.support.rows import each_row
 from tests.support.webhooks import FIXTURES, NOW_MS, fixture
 
 HEADERS = {
@@ -73,14 +74,14 @@ def put(value: Any, way: tuple[Any, ...], new: Any) -> Any:
     return [put(each, tuple(rest), new) if place == key else each for place, each in enumerate(value)]
 
 
-@pytest.mark.parametrize(("kind", "body"), BODIES, ids=[kind for kind, _ in BODIES])
+@each_row(("kind", "body"), BODIES, ids=[kind for kind, _ in BODIES])
 def test_the_fixtures_are_read(kind: str, body: bytes) -> None:
     readings = PLATFORMS[kind].read(deliver(kind, body))
     assert all(not found.fault for found in readings)
     check(kind, body)
 
 
-@pytest.mark.parametrize(("kind", "body"), BODIES, ids=[kind for kind, _ in BODIES])
+@each_row(("kind", "body"), BODIES, ids=[kind for kind, _ in BODIES])
 def test_junk_at_any_place_is_no_exception(kind: str, body: bytes) -> None:
     if kind == "gumroad":
         return
@@ -90,8 +91,8 @@ def test_junk_at_any_place_is_no_exception(kind: str, body: bytes) -> None:
             check(kind, json.dumps(put(payload, way, junk)).encode())
 
 
-@pytest.mark.parametrize("kind", PLATFORMS)
-@pytest.mark.parametrize(
+@each_row("kind", PLATFORMS)
+@each_row(
     "body",
     [
         b"",

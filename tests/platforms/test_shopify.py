@@ -24,6 +24,7 @@ from gateway.orders.facts import (
 from gateway.orders.states import DisputeState, OrderStatus
 from gateway.platforms.interface import Reading
 from gateway.platforms.shopify import read
+from tests.support.rows import each_row
 from tests.support.webhooks import NOW_MS, changed, fixture, message
 
 ORDER = fixture("shopify", "order_paid")
@@ -89,7 +90,7 @@ def test_a_paid_order(prefix: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("topic", "financial", "cancelled", "status"),
     [
         ("orders/paid", "paid", None, OrderStatus.PAID),

@@ -13,6 +13,7 @@ from gateway.platforms.registry import PLATFORMS
 from gateway.platforms.signatures import MAX_HEADER, MAX_SIGNATURES
 from gateway.platforms.standard_webhooks import keys_for
 from gateway.platforms.woocommerce import decode_secret
+from tests.support.rows import each_row
 from tests.support.webhooks import NOW, SECRETS, message, signature
 
 BODY = '{"id": "évt", "n": 1}'.encode()
@@ -24,7 +25,7 @@ SEVERAL = {
     "polar": ("webhook-signature", " v1,"),
 }
 """Where several signatures are possible: the field, and what stands before a further one."""
-EACH = pytest.mark.parametrize("kind", SIGNING)
+EACH = each_row("kind", SIGNING)
 
 
 def verify(kind: str, sent: Message, *secrets: str, now: float = NOW) -> Verdict:
@@ -42,7 +43,7 @@ def with_field(sent: Message, value: str) -> Message:
 
 
 @EACH
-@pytest.mark.parametrize(
+@each_row(
     "body", [BODY, b"", b"\xff\x00 not UTF-8", b"x" * MAX_BODY], ids=["json", "none", "binary", "1 MiB"]
 )
 def test_a_right_signature_is_accepted(kind: str, body: bytes) -> None:
@@ -64,7 +65,7 @@ def test_either_of_two_secrets_is_good_during_a_rotation(kind: str) -> None:
 
 
 @EACH
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [
         BODY + b" ",
@@ -151,8 +152,8 @@ def test_other_encodings_and_texts_are_refused_and_never_an_exception(kind: str)
         assert verdict.reason in (Reason.SIGNATURE_MALFORMED, Reason.SIGNATURE_WRONG), text
 
 
-@pytest.mark.parametrize("kind", TIMED)
-@pytest.mark.parametrize(
+@each_row("kind", TIMED)
+@each_row(
     ("age", "reason"),
     [
         (0, None),
@@ -168,8 +169,8 @@ def test_the_time_counts_in_both_directions(kind: str, age: int, reason: Reason 
     assert verify(kind, message(kind, BODY, now=NOW - age)).reason is reason
 
 
-@pytest.mark.parametrize("kind", TIMED)
-@pytest.mark.parametrize(
+@each_row("kind", TIMED)
+@each_row(
     "text",
     [
         *("", "0", "-1", f"+{NOW}", f" {NOW}", f"0{NOW}", "1_790_000_000", "1.79e9", f"{NOW}.0", "nan"),
@@ -214,7 +215,7 @@ def test_one_of_several_signatures_is_enough_up_to_a_bound(kind: str) -> None:
     assert verify(kind, with_field(sent, value + separator * 2000)).reason is Reason.SIGNATURE_MALFORMED
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "t={t},v0={v}",

@@ -26,6 +26,7 @@ from gateway.orders.facts import (
 from gateway.orders.states import DisputeState, OrderStatus, RefundState, SubscriptionState
 from gateway.platforms.interface import LookUp, Reading, Wanted
 from gateway.platforms.stripe import read
+from tests.support.rows import each_row
 from tests.support.webhooks import changed, fixture, message
 
 PAYMENT = Reference("payment_intent", "pi_Ann")
@@ -273,7 +274,7 @@ def test_other_types_are_ignored(kind: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("path", "value", "fault"),
     [
         ("id", ..., "id must be an id"),

@@ -12,6 +12,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ def test_the_library_of_standard_webhooks_agrees(key: bytes, body: str, age: int
             assert accepted is theirs is (abs(age) <= TOLERANCE_SECONDS)
 
 
+@pytest.mark.slow
 @given(secrets, bodies, ages)
 def test_paddles_library_agrees(secret: str, body: str, age: int) -> None:
     from paddle_billing.Notifications import Secret, Verifier  # noqa: PLC0415 - see above

@@ -25,6 +25,7 @@ from gateway.orders.states import OrderStatus
 from gateway.platforms.fields import FieldFault, Fields
 from gateway.platforms.interface import LookUp, Message, Reading, Wanted
 from gateway.platforms.woocommerce import is_ping, read, read_refund
+from tests.support.rows import each_row
 from tests.support.webhooks import NOW_MS, changed, fixture, message
 
 ORDER = fixture("woocommerce", "order_updated")
@@ -82,7 +83,7 @@ def test_the_dedupe_key_is_the_bodys_digest() -> None:
     assert one.event.dedupe_key.startswith("sha256:")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "state"),
     [
         ("pending", OrderStatus.PENDING),
@@ -95,7 +96,7 @@ def test_the_dedupe_key_is_the_bodys_digest() -> None:
         ("trash", OrderStatus.CANCELLED),
     ],
 )
-@pytest.mark.parametrize("topic", ["order.created", "order.updated", "order.restored", None])
+@each_row("topic", ["order.created", "order.updated", "order.restored", None])
 def test_the_body_says_what_the_state_is(status: str, state: OrderStatus, topic: str | None) -> None:
     snapshot = reading(changed(ORDER, status=status), topic).event.facts[0]
     assert isinstance(snapshot, OrderSnapshot)
@@ -181,7 +182,7 @@ def test_a_fault_names_the_field(path: str, value: Any, fault: str) -> None:
     assert found.fault.startswith(fault)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "headers", "ping"),
     [
         (b"webhook_id=1", (), True),

@@ -194,6 +194,7 @@ def test_an_unknown_storage_is_refused(storages: Storages) -> None:
         list_folder(storages, "nothing")
 
 
+@pytest.mark.slow
 def test_a_bucket_is_shown_by_folders_and_chosen_from(shop: Shop, tmp_path: Path) -> None:
     for key in ("drums/kit.wav", "drums/loops/a.wav", "drums/.git/x", "read.me", ".env"):
         shop.put(key, key.encode())

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from gateway.products.warnings import publication_warnings
+from tests.support.rows import each_row
 
 NOW = 1_800_000_000
 SECOND = 10**9
@@ -22,7 +23,7 @@ def warnings(*files: tuple[str, int]) -> list[str]:
     return publication_warnings([File(*file) for file in files], NOW)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("times", "word"),
     [
         ([0], "1970 or 1980"),

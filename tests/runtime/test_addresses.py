@@ -7,6 +7,7 @@ import os
 import pytest
 
 from gateway.runtime.addresses import Address
+from tests.support.rows import each_row
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_an_address(text: str, address: Address, printed: str, url: str) -> None
     assert address.url() == url
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     ["", "80", "host", "host:", "host:x", "host:-1", "host:٣", "h:65536", "::1:80", "[::1]", "[x]:1",
      "a b:1", "-h:1", "http://h:1", "unix:", "unix://", "unix:a\0b", "unix:/" + "x" * 107],

@@ -109,6 +109,7 @@ async def test_a_blocking_function_runs_in_a_thread() -> None:
     assert names[1] == "ValueError"
 
 
+@pytest.mark.slow
 async def test_in_task() -> None:
     """A value and an error; the task lives although nothing else refers to it."""
     done: list[object] = []

@@ -105,6 +105,7 @@ def test_an_event_for_a_closed_stream_is_dropped() -> None:
     log.log_event(logging.getLogger("gateway.test.events"), "change", {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "is_logged"),
     [
@@ -124,6 +125,7 @@ async def test_a_connection_that_failed_when_nobody_waited_any_more_is_no_error(
     assert ("never retrieved" in capsys.readouterr().err) is is_logged
 
 
+@pytest.mark.slow
 async def test_a_defect_of_a_task_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(Level("info"))
 

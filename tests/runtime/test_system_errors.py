@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime.system_errors import advise, describe
+from tests.support.rows import each_row
 
 ROOT = Path(__file__).parents[2]
 LIBRARY_ERRORS = {
@@ -29,7 +30,7 @@ PARSERS = {"tomllib", "json", "ElementTree"}
 NETWORK = "check the address, the network and the firewall"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "words", "step"),
     [
         (OSError(errno.ENOENT, "x"), "it or its folder does not exist", "correct the path"),

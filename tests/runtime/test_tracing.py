@@ -11,11 +11,12 @@ from gateway.errors import GatewayError
 from gateway.runtime import tracing
 from gateway.runtime.tracing import Parent, Tracing, read_traceparent
 from tests.support.collector import run_collector
+from tests.support.rows import each_row
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "sampled"),
     [
         (f"00-{TRACE}-{SPAN}-01", True),

@@ -7,6 +7,7 @@ import pytest
 from gateway.manifest import ManifestFile
 from gateway.storage.catalog import ObjectFacts
 from gateway.storage.published import condition, difference, encoding_fault, identity_fault, is_strong
+from tests.support.rows import each_row
 
 SECONDS = 1_700_000_000
 
@@ -42,7 +43,7 @@ def test_only_a_strong_entity_tag_in_quotes_is_sent(etag: str, sent: str) -> Non
 CHANGED = "has changed since it was published: "
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("file", "found", "text"),
     [
         (published('"a"', "1"), ('"a"', "2", 0), ""),
@@ -100,7 +101,7 @@ def test_something_has_to_show_a_change(found: ObjectFacts, fault: str) -> None:
     assert bool(identity_fault(found)) is bool(fault)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "encoding", "advice"),
     [
         ("dir/a.csv", "", None),

@@ -186,6 +186,7 @@ def test_catalogs(root: Path, data: Path) -> None:
     assert storages.catalog("files") is storages.catalog("none") is None
 
 
+@pytest.mark.slow
 def test_files_on_disk_pay_nothing_for_buckets(root: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from gateway.dataplane.wiring import build_worker; "

@@ -17,9 +17,10 @@ from gateway.storage.retries import (
     TransientError,
     backoff,
 )
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("tries", "chance", "after", "seconds"),
     [
         (0, 1.0, 0.0, 0.0),

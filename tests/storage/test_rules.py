@@ -17,9 +17,10 @@ from gateway.storage.local import storage as local_storage
 from gateway.storage.local.registered_folders import REGISTRY, name_for
 from gateway.storage.registry import ObjectLocation, Storages
 from tests.support.local_files import entry
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "hidden"),
     [
         ("a.zip", ""),

@@ -110,6 +110,7 @@ def test_state_survives_a_restart_and_its_folder_is_private(settings: Settings, 
         assert client.get("answer") == b"42"
 
 
+@pytest.mark.slow
 def test_the_server_ends_when_its_owner_is_killed_and_the_next_owner_finds_everything(
     settings: Settings, data: Path
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_server_that_outlives_its_owner_keeps_the_lock(data: Path) -> None:
     second.close()
 
 
+@pytest.mark.slow
 def test_a_command_waits_for_those_that_use_its_store(settings: Settings, data: Path) -> None:
     first = start_owner(data, "product add")
     second = start_owner(data, "token list")

@@ -74,6 +74,7 @@ def without(commands: tuple[str, ...]) -> list[str]:
     return [word for command in commands for word in ("--rename-command", command, "")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("denied", DENIED)
 async def test_the_hot_path_leaves_a_demoted_server(
     denied: tuple[str, ...], caplog: pytest.LogCaptureFixture
@@ -133,6 +134,7 @@ async def is_charged(server: redis.Redis, identifier: str, amount: int) -> bool:
     return server.hget(f"dg:token:{{{identifier}}}", "charged:0") == str(amount)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("denied", DENIED)
 async def test_the_client_leaves_a_demoted_server(
     denied: tuple[str, ...], caplog: pytest.LogCaptureFixture

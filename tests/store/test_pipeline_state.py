@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.store.pipeline_state import TRANSITIONS, Event, State, next_state
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("events", "state"),
     [
         ([], State.IDLE),

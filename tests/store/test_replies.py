@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from gateway.store.replies import TABLE, Consequence, is_primary, read_error
+from tests.support.rows import each_row
 
 SCRIPT = "ERR Error running script (call to f_0a1b): @user_script:3: @user_script: 3: "
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "code", "consequence"),
     [
         ("READONLY You can't write against a read only replica.", "READONLY", "reconnect"),
@@ -72,7 +71,7 @@ def test_a_code_that_a_library_has_removed() -> None:
     assert reply == read_error("READONLY You can't write against a read only replica.")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("reply", "expected"),
     [
         ([b"master", 3129659, [[b"127.0.0.1", b"9001", b"3129242"]]], True),

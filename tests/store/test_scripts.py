@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-import pytest
 import redis
 
 from gateway.store import scripts
 from gateway.store.scripts import Script
+from tests.support.rows import each_row
 from tests.support.store_server import StoreServer
 
 NAMES = sorted(
@@ -20,14 +20,14 @@ def test_the_shared_files_are_there() -> None:
     assert {"clock", "sweep", "claim", "read_and_claim", "checkpoint", "settle"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_row("name", NAMES)
 def test_a_server_compiles_every_script_under_the_hash_that_we_compute(store: StoreServer, name: str) -> None:
     script = Script.load(name)
     with redis.Redis.from_url(store.url, decode_responses=True) as client:
         assert client.script_load(script.text) == script.sha
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_row("name", NAMES)
 def test_includes_are_expanded_and_comments_are_not_sent(name: str) -> None:
     lines = [line.strip() for line in Script.load(name).text.splitlines()]
     assert lines

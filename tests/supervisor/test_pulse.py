@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
-
 from gateway.supervisor.pulse import PAUSE_SECONDS, Pulse
+from tests.support.rows import each_row
 
 LIMIT = 3.0
 
@@ -14,7 +13,7 @@ Readings = list[tuple[float, int]]
 """The supervisor's clock, and the sign of life that it reads then."""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("readings", "hangs"),
     [
         ([(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)], False),

@@ -197,6 +197,7 @@ async def test_several_files_get_their_index(tmp_path: Path, settings: Settings,
     ]
 
 
+@pytest.mark.slow
 def test_the_demo_is_the_same_each_time_and_written_once(tmp_path: Path) -> None:
     made = make_demo(tmp_path / "one")
     facts = made.stat()

@@ -37,6 +37,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     made.end()
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_a_killed_worker_is_replaced_and_the_connections_that_waited_are_served(gateway: Gateway) -> None:
     gateway.start()
@@ -101,6 +102,7 @@ def test_nothing_is_left_when_the_supervisor_is_killed_and_the_next_one_takes_ov
     assert gateway.about()["pid"] not in everything
 
 
+@pytest.mark.slow
 def test_sigterm_lets_downloads_finish_and_refuses_new_ones(gateway: Gateway) -> None:
     gateway.configure(workers=2)
     gateway.start()
@@ -294,6 +296,7 @@ def test_two_on_one_data_folder(gateway: Gateway, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_up_runs_every_service(gateway: Gateway) -> None:
     gateway.command = "up"
     gateway.start()

@@ -411,6 +411,7 @@ STORY = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -20,6 +20,7 @@ from gateway.tokens.claims import Claims
 from gateway.tokens.leases import Lease, Leases, Times
 from gateway.tokens.takeovers import Demand, Question, Takeovers, bytes_before, has_sent
 from tests.support.deliveries import IdleDelivery
+from tests.support.rows import each_row
 from tests.support.store_server import StoreServer
 from tests.support.waiting import until
 
@@ -29,7 +30,7 @@ WHOLE = (Span(0, SIZE),)
 PARTS = (Span(0, 10), Span(50, 60), Span(30, 40))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("sending", "sent", "wanted", "before", "passed"),
     [
         (WHOLE, 0, [Span(40, 100)], 40, False),

@@ -14,6 +14,7 @@ from gateway.usage import downloads as module
 from gateway.usage.client_classes import CLASSES, classify
 from gateway.usage.coverage import count
 from gateway.usage.downloads import DAY, PERIOD, Attempt, DayKey, Download, add_up, compact, days_of
+from tests.support.rows import each_row
 
 SIZE = 100
 SECOND = 1_000_000
@@ -73,8 +74,8 @@ CASES = (
     SECOND, ((50, 100),))), ((2, PERIOD / SECOND),)), )  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("seed", range(3))
+@each_row("case", CASES, ids=lambda case: case.name)
+@each_row("seed", range(3))
 def test_cases(case: Case, seed: int) -> None:
     made = [
         attempt(number, start, end, *spans)._replace(whole=not cut)
@@ -138,7 +139,7 @@ def test_days() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("agent", "expected"),
     [
         ("curl/8.5.0", "curl"),

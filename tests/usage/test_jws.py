@@ -10,6 +10,7 @@ import pytest
 
 from gateway.usage import jws
 from gateway.usage.jws import BadSignature
+from tests.support.rows import each_row
 
 D = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"
 X = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
@@ -55,7 +56,7 @@ GOOD = jws.sign(b"payload", PRIVATE)
 HEADER, PAYLOAD, SIGNATURE = GOOD.split(".")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "why"),
     [
         ("", "three parts"),

@@ -9,6 +9,7 @@ import pytest
 from gateway.http.client_address import network_group
 from gateway.usage.downloads import Attempt
 from gateway.usage.sharing import SharingLimits, look_at, most_at_once
+from tests.support.rows import each_row
 
 SECOND = 1_000_000
 LIMITS = SharingLimits(networks=4, overlap=3, programs=3, copies=4)
@@ -44,7 +45,7 @@ FIVE = [attempt("192.0.2.1", n, n + 1, sent=1000) for n in range(5)]
 NINE = [attempt("192.0.2.1", n, n + 1, sent=1000) for n in range(9)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("attempts", "found", "shared"),
     [
         pytest.param([], {}, False, id="nothing"),

@@ -35,6 +35,7 @@ async def test_keyboards_that_write_a_sign_in_two_ways_make_one_password(hashes:
     assert await hashes.verify("\u00e9clair au citron 9", known)
 
 
+@pytest.mark.slow
 async def test_nobody_is_checked_in_the_same_way(
     hashes: PasswordHashes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

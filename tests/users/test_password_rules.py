@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.users.password_rules import LONGEST, PasswordFault, find_password_fault
+from tests.support.rows import each_row
 
 SHORT = ["", "a", "tr0ub4dor&3", "x" * 11, "kX9#mQ2$vL"]
 COMMON = [
@@ -78,7 +79,7 @@ def test_short_passwords_are_refused(password: str) -> None:
     assert find_password_fault(password) is PasswordFault.SHORT
 
 
-@pytest.mark.parametrize("password", COMMON)
+@each_row("password", COMMON)
 def test_what_everybody_tries_is_refused(password: str) -> None:
     assert find_password_fault(password) is PasswordFault.COMMON
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from gateway.users.relying_party import relying_party
+from tests.support.rows import each_row
 
 TABLE = [
     ("https://gateway.example", "gateway.example"),
@@ -25,7 +24,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("origin", "identifier"), TABLE)
+@each_row(("origin", "identifier"), TABLE)
 def test_passkeys_need_a_name_with_https_or_localhost(origin: str, identifier: str | None) -> None:
     found = relying_party(origin)
     assert (found and found.id) == identifier

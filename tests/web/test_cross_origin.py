@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
-
 from gateway.web.cross_origin import is_from_own_pages
+from tests.support.rows import each_row
 
 HOSTS = ("shop.example", "127.0.0.1:8083")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("sites", "origins", "allowed"),
     [
         (["same-origin"], [], True),

@@ -103,6 +103,7 @@ async def test_a_body_is_read_to_its_limit_only(bounded: tuple[Api, str]) -> Non
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.05])
 async def test_a_body_that_does_not_come_is_given_up(hasty: tuple[Api, str], pause: float) -> None:
     """pause: between its bytes, if any come; the whole body has a limit, too."""
@@ -279,6 +280,7 @@ async def test_a_peer_that_has_no_address_any_more_gets_nothing(
     assert record.revoked is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("serve", [mint_service.serve, web_service.serve], ids=["mint", "web"])
 async def test_what_ends_before_a_request_was_read_is_logged_with_the_address(
     serve: Serve,

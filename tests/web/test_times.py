@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.web.times import format_time, parse_time
+from tests.support.rows import each_row
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def test_a_time_is_read(text: str, moment: int) -> None:
     assert parse_time(format_time(moment)) == moment
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "",

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from gateway.webhooks.networks import is_loopback, is_public
+from tests.support.rows import each_row
 
 PUBLIC = [
     "1.1.1.1", "8.8.8.8", "93.184.215.14", "100.63.255.255", "100.128.0.0", "172.15.255.255",
@@ -29,12 +30,12 @@ OTHERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", PUBLIC)
+@each_row("text", PUBLIC)
 def test_an_address_of_the_internet(text: str) -> None:
     assert is_public(ip_address(text))
 
 
-@pytest.mark.parametrize("text", OTHERS)
+@each_row("text", OTHERS)
 def test_an_address_that_not_everybody_may_have(text: str) -> None:
     assert not is_public(ip_address(text))
 

@@ -19,6 +19,7 @@ from gateway.webhooks.outcomes import (
     is_hopeless,
     read_retry_after,
 )
+from tests.support.rows import each_row
 
 NOW = 1_790_000_000
 HOUR = 3600
@@ -28,7 +29,7 @@ def answer(status: int | None, retry_after: float | None = None) -> Answer:
     return Answer(status, None if status == 200 else "it failed", 5, retry_after)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "outcome", "pause"),
     [
         *((status, Outcome.DELIVERED, 0) for status in (200, 201, 202, 204, 299)),
@@ -73,7 +74,7 @@ def test_retry_after_of_another_status_delays_the_message_only() -> None:
     assert decide(answer(500, 600), 1, 0.0)[1:3] == (600, 0.0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "seconds"),
     [
         ("120", 120.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.webhooks.urls import MOST_CHARACTERS, Target, UrlFault, read_url
+from tests.support.rows import each_row
 
 GOOD = [
     ("https://shop.example/hook", Target(True, "shop.example", 443, False)),
@@ -76,15 +77,15 @@ def test_a_url_of_the_internet(url: str, target: Target) -> None:
     assert read_url(url) == target
 
 
-@pytest.mark.parametrize(("url", "why"), BAD)
-@pytest.mark.parametrize("allow_loopback", [False, True])
+@each_row(("url", "why"), BAD)
+@each_row("allow_loopback", [False, True])
 def test_what_is_no_url_of_an_endpoint(url: str, why: str, allow_loopback: bool) -> None:
     with pytest.raises(UrlFault, match=why) as raised:
         read_url(url, allow_loopback=allow_loopback)
     assert str(raised.value).startswith("must ")
 
 
-@pytest.mark.parametrize("host", PRIVATE)
+@each_row("host", PRIVATE)
 def test_a_host_that_is_private(host: str) -> None:
     with pytest.raises(UrlFault, match="private network"):
         read_url(f"https://{host}/hook")
@@ -92,8 +93,8 @@ def test_a_host_that_is_private(host: str) -> None:
         read_url(f"http://{host}/hook")
 
 
-@pytest.mark.parametrize("host", NUMBERS)
-@pytest.mark.parametrize("allow_loopback", [False, True])
+@each_row("host", NUMBERS)
+@each_row("allow_loopback", [False, True])
 def test_an_address_in_another_form_is_no_host(host: str, allow_loopback: bool) -> None:
     for scheme in ("http", "https"):
         with pytest.raises(UrlFault):

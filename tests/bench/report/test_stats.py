@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.report.stats import Spread, latency_figures, percentile, ratio
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("values", "share", "wanted"),
     [
         ([7.0], 0.5, 7.0),

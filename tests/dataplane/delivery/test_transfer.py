@@ -176,6 +176,7 @@ def test_the_rest_of_an_aborted_span_is_refunded(plane: Plane, leave: str) -> No
     wait_until(lambda: 250_000 <= plane.charged(target) < 15_000_000, "the rest was returned")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_in_memory_in_part(plane: Plane) -> None:
     """One system call sends more and more as the client takes it, up to where the disk has to be read."""
     content = os.urandom(1 << 20) * 40
@@ -189,6 +190,7 @@ def test_a_file_that_is_in_memory_in_part(plane: Plane) -> None:
             assert client.get(target).body == content
 
 
+@pytest.mark.slow
 def test_many_at_once_beside_small_requests(plane: Plane) -> None:
     """Turns of the event loop are short then, and most transfers queue; some clients go away meanwhile."""
     content = os.urandom(1 << 20) * 16

@@ -7,6 +7,7 @@ import pytest
 from gateway.orders.importing.cells import CellFault, read_moment
 from gateway.web.times import parse_time
 from tests.support.past_customers import read
+from tests.support.rows import each_row
 
 LOCAL = "a" * 64
 LONGEST = f"{LOCAL}@{'.'.join(['b' * 60] * 3)}.{'c' * 6}"
@@ -19,7 +20,7 @@ def one(column: str, cell: str, others: str = "jo@example.com,drums") -> list[tu
     return read(f"{head},{column}\n{others or 'drums'},{quoted}\n").faults
 
 
-@pytest.mark.parametrize(
+@each_row(
     "address",
     [
         "jo@example.com",
@@ -38,7 +39,7 @@ def test_addresses_that_are_taken(address: str) -> None:
     assert one("email", address, "") == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "address",
     [
         "",
@@ -62,7 +63,7 @@ def test_addresses_that_are_refused(address: str) -> None:
     assert address == "" or address not in text, "what is wrong is told without the address"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("column", "cell"),
     [
         ("name", "=cmd|' /C calc'!A0"),
@@ -101,7 +102,7 @@ def test_cells_that_are_taken(column: str, cell: str) -> None:
     assert one(column, cell) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("column", "cell", "text"),
     [
         ("name", "x" * 201, "at most 200 characters"),

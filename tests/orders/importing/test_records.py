@@ -11,12 +11,13 @@ from gateway.orders.importing.reading import read_file
 from gateway.orders.importing.records import MAX_LINE, MAX_RECORD, MAX_RECORD_LINES, NotText
 from gateway.orders.importing.spool import Spool
 from tests.support.past_customers import read, terms
+from tests.support.rows import each_row
 
 HEAD = "email,productId,name\n"
 GOOD = "jo@example.com,drums,Jo\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         HEAD + GOOD,

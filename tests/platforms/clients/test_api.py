@@ -24,6 +24,7 @@ from gateway.platforms.clients.api import (
     segment,
 )
 from tests.support.platform_api import Turns, platform_api
+from tests.support.rows import each_row
 
 ACCESS = Access("Acme", "https://api.example/v1", "secret-key")
 KEY = "secret-key"
@@ -84,7 +85,7 @@ async def test_repetitions_end() -> None:
         assert len(server.requests) == ATTEMPTS
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "says"),
     [
         (status(401), "Acme answered 401: the API key is not valid."),
@@ -149,7 +150,7 @@ async def test_a_key_cannot_add_a_header_field(key: str) -> None:
         assert key not in str(failure.value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "loopback", "address"),
     [
         ("https://shop.example", False, "https://shop.example"),

@@ -7,6 +7,8 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 from gateway.storage.cache.budget import _TOTAL_LOCK, CacheBudget
 from gateway.storage.cache.slice_files import PART, Slice, SliceFiles, cost_of
 from tests.support.cached_storage import Reader
@@ -47,6 +49,7 @@ class Auditor:
             os.close(lock)
 
 
+@pytest.mark.slow
 def test_two_processes_that_evict_at_once_stay_below_the_budget(tmp_path: Path) -> None:
     """They read three objects, each larger than the budget, in different order."""
     path = tmp_path / "cache"

@@ -77,6 +77,7 @@ def digest_of(content: Pattern) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 def test_many_clients_of_two_processes_are_one_to_the_storage(tmp_path: Path) -> None:
     """Each slice is asked for once.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from gateway.config.storages import S3Settings
 from gateway.storage.s3.bucket import make_bucket
 from gateway.storage.s3.credentials import GivenCredentials
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "host", "port", "tls", "path"),
     [
         ({}, "shop.s3.us-east-1.amazonaws.com", 443, True, "/"),

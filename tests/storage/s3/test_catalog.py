@@ -145,6 +145,7 @@ def test_what_changed_is_not_read(shop: Shop, looked: S3Catalog) -> None:
         looked.check(replace(published(looked.stat("a")), size=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["another bucket", "versions later", "another part size"])
 def test_the_same_bytes_that_were_stored_again_are_as_published(shop: Shop, how: str, tmp_path: Path) -> None:
     """On a real server: the catalog compares as a worker does, and keeps the result for both."""

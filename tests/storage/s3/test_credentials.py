@@ -124,6 +124,7 @@ def test_renewed_before_they_expire(metadata: Metadata) -> None:
     assert source.fetch() != first
 
 
+@pytest.mark.slow
 def test_keys_that_cannot_be_renewed_are_used_until_they_expire(metadata: Metadata) -> None:
     metadata.life = timedelta(seconds=60)
     source = chain()
@@ -162,6 +163,7 @@ def test_the_representation_of_keys_hides_them() -> None:
     assert "hunter2" not in repr(Credentials("hunter2", "hunter2", "hunter2"))
 
 
+@pytest.mark.slow
 def test_keys_in_the_settings_need_no_botocore() -> None:
     code = (
         "import sys; from gateway.storage.s3.bucket import make_bucket; "

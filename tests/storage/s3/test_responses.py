@@ -26,6 +26,7 @@ from gateway.storage.s3.responses import (
     retry_after,
     size_of_range,
 )
+from tests.support.rows import each_row
 
 TAG = '"9b2cf535f27731c974343645a3985328"'
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
@@ -76,7 +77,7 @@ def test_where_a_body_ends(text: str, method: str, length: int | None, keeps: bo
     assert (parsed.length, parsed.keeps) == (length, keeps)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "\n",
@@ -154,7 +155,7 @@ def test_a_whole_object_may_have_no_length_or_a_needless_range() -> None:
         check_body(answer(200, None, last_modified=DATE), ExpectedObject(published(etag=""), 0, 100))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("got", "message"),
     [
         (answer(206, 10, content_range="bytes 5-14/101"), "changed since it was published: 101 bytes"),
@@ -297,7 +298,7 @@ def test_an_archived_object_needs_no_other_keys() -> None:
     assert not isinstance(caught.value, CredentialsRefused)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "code", "message"),
     [
         (404, "NoSuchKey", r"is missing \(404 NoSuchKey\)"),

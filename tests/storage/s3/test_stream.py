@@ -399,6 +399,7 @@ async def test_a_head_may_come_in_pieces(upstream: Upstream, make: Make, pieces:
     assert await read(make(), file, 7, 100) == CONTENT[7:100]
 
 
+@pytest.mark.slow
 async def test_what_arrived_before_a_reset_is_taken_without_waiting(upstream: Upstream, make: Make) -> None:
     """Head, bytes and reset may all be there before anybody looks: every byte is asked for once only."""
     file = upstream.put("a", CONTENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import Table, select
 
 from gateway.database.tables import CUSTOMER, METADATA, OUTBOX_MAIL, SEAT
@@ -31,6 +32,7 @@ def test_every_table_that_leads_to_a_customer_is_exported() -> None:
     assert set(PARTS) == tables_of_customers()
 
 
+@pytest.mark.slow
 async def test_each_part_has_what_its_tables_have(sales: Sales) -> None:
     _, told = await sales.put()
     order = told["order"]

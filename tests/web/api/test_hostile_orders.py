@@ -44,6 +44,7 @@ ADDRESSES: tuple[tuple[str, str | None], ...] = (
 """What is told, and the address that the customer has then; None: it is refused."""
 
 
+@pytest.mark.slow
 async def test_addresses_in_every_shape(sales: Sales) -> None:
     for place, (told, known) in enumerate(ADDRESSES):
         status, body = await sales.put(f"E-{place}", customer={"email": told})

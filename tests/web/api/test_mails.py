@@ -56,6 +56,7 @@ async def settled(api: Api, count: int) -> list[dict[str, Any]]:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_from_an_order_to_a_mail_a_resend_and_an_erased_customer(
     api: Api, server: MailServer, tmp_path: Path
 ) -> None:

@@ -179,6 +179,7 @@ async def test_what_is_unmapped_is_listed_and_granted_when_it_is_mapped(sales: S
     assert (await sales.ask("GET", f"/connections/{SHOP[::-1]}/mappings"))[1]["code"] == "connection_unknown"
 
 
+@pytest.mark.slow
 async def test_a_customer_is_found_exported_moved_and_erased(sales: Sales) -> None:
     _, told = await sales.put()
     [entitlement] = told["order"]["lines"][0]["entitlementIds"]
@@ -213,6 +214,7 @@ async def test_a_customer_is_found_exported_moved_and_erased(sales: Sales) -> No
     assert (await sales.ask("GET", "/customers/nobody"))[1]["code"] == "customer_unknown"
 
 
+@pytest.mark.slow
 async def test_tokens_of_who_is_erased_end_and_forget_them(sales: Sales) -> None:
     await sales.put()
     minted = await sales.api.store.tokens.create(

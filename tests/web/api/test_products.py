@@ -16,6 +16,7 @@ from gateway.products.publishing import hash_files, plan_publication
 from gateway.storage.local.registered_folders import REGISTRY
 from gateway.storage.registry import Storages
 from tests.support.control_plane import CONTENT, Api
+from tests.support.rows import each_row
 
 FILE = {
     "name": "Drums.zip",
@@ -95,7 +96,7 @@ async def test_update(api: Api) -> None:
     assert (status, body["code"]) == (409, "active_version_unknown")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "path", "json", "field"),
     [
         ("POST", "/api/products", {}, "productId"),
@@ -129,7 +130,7 @@ async def test_empty_texts_are_left_out(api: Api) -> None:
     assert (file.type, file.sha256) == ("application/octet-stream", FILE["sha256"])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "field"),
     [
         ({"storage": "other"}, "files[1].storage"),

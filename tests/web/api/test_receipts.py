@@ -132,6 +132,7 @@ async def test_the_receipt_of_a_download_in_two_parts(sales: Sales) -> None:
     assert (stripe["service_date"], stripe["customer_email_address"]) == ("2026-09-28", "ann@example.com")
 
 
+@pytest.mark.slow
 async def test_the_purchase_address_and_earlier_payments(sales: Sales) -> None:
     """Visa's rule: two earlier payments of the same customer and address, 120 to 365 days old."""
     entitlement = await buy(sales)
@@ -194,6 +195,7 @@ async def test_it_is_for_admins(api: Api) -> None:
     assert (await api.ask("GET", path, key=""))[0] == 401
 
 
+@pytest.mark.slow
 async def test_the_page_escapes_what_comes_from_outside(sales: Sales) -> None:
     entitlement = await buy(sales, customer={"email": "ann@example.com", "name": "<b>Ann</b>"}, number="<i>7")
     token = await mint(sales, entitlement)
@@ -218,6 +220,7 @@ async def test_the_page_escapes_what_comes_from_outside(sales: Sales) -> None:
     assert "Beleg über einen Download" in german
 
 
+@pytest.mark.slow
 async def test_after_an_erasure_it_has_no_person(sales: Sales) -> None:
     entitlement = await buy(sales, customer={"email": "ann@example.com", "name": "Ann Onym"})
     token = await mint(sales, entitlement)
@@ -260,6 +263,7 @@ async def test_a_large_receipt_stays_small(sales: Sales, monkeypatch: pytest.Mon
     assert (file["requests"], file["coveredBytes"], len(file["coverage"])) == (20, 200, 5)
 
 
+@pytest.mark.slow
 async def test_a_test_says_so(sales: Sales) -> None:
     minted = await sales.api.store.tokens.create("drums", "1.0.0", metadata={"test": True})
     await tell(sales, sent(0, minted.record.id))

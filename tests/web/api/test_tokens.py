@@ -9,6 +9,7 @@ import pytest
 from gateway.store.key_names import token_key
 from gateway.web.times import format_time, parse_time
 from tests.support.control_plane import MAX_TTL, Api
+from tests.support.rows import each_row
 
 PATH = "/api/downloads/tokens"
 
@@ -48,12 +49,8 @@ async def test_show(api: Api) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "identifier", ["0" * 32, "x", "0" * 31, "A" * 32, "%00", "%ff", "*", "ct_" + "a" * 43]
-)
-@pytest.mark.parametrize(
-    ("method", "json"), [("GET", None), ("DELETE", None), ("PATCH", {"maxDownloads": 1})]
-)
+@each_row("identifier", ["0" * 32, "x", "0" * 31, "A" * 32, "%00", "%ff", "*", "ct_" + "a" * 43])
+@each_row(("method", "json"), [("GET", None), ("DELETE", None), ("PATCH", {"maxDownloads": 1})])
 @pytest.mark.asyncio(loop_scope="session")
 async def test_unknown(refusing: Api, identifier: str, method: str, json: Any) -> None:
     status, body, _ = await refusing.ask(method, f"{PATH}/{identifier}", json)
@@ -104,7 +101,7 @@ async def test_limits_are_changed(api: Api) -> None:
     assert await api.store.client.call("HEXISTS", token_key(identifier), "caps") == 0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "field"),
     [
         ({"maxConnections": 0}, "maxConnections"),
@@ -172,7 +169,7 @@ async def test_tokens_of_a_key(api: Api) -> None:
     assert (await api.ask("GET", PATH + "?keyId=gk_"))[0] == 400
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("query", "field"),
     [
         ("limit=0", "limit"),

@@ -24,6 +24,7 @@ from gateway.webhooks.outbox.announcements import FIELDS, EventType
 from tests.support.control_plane import Api, run_api
 from tests.support.databases import Databases, url_of
 from tests.support.receiver import Received, Receiver, run_receiver
+from tests.support.rows import each_row
 from tests.support.sales import Sales
 from tests.support.usage import batch, event
 from tests.support.waiting import until
@@ -65,6 +66,7 @@ async def next_one(receiver: Receiver, kind: str, count: int = 1) -> Received:
     return found()[-1]
 
 
+@pytest.mark.slow
 async def test_what_happens_is_told(sales: Sales, receiver: Receiver) -> None:
     """Each type once, with the fields that are documented, and signed."""
     secret = (await add(sales, receiver.url()))["secret"]
@@ -207,6 +209,7 @@ async def test_a_token_whose_expiry_was_moved_is_told_later(sales: Sales, receiv
     assert receiver.received == []
 
 
+@pytest.mark.slow
 async def test_an_erased_customer_leaves_outbox_and_log(sales: Sales, receiver: Receiver) -> None:
     document = await add(sales, receiver.url())
     receiver.answers["/hook"] = "500"
@@ -224,6 +227,7 @@ async def test_an_erased_customer_leaves_outbox_and_log(sales: Sales, receiver: 
     assert [each["payload"]["data"]["orderId"] for each in log["deliveries"]] == ["B-2"]
 
 
+@pytest.mark.slow
 async def test_an_endpoint_lives_its_life(sales: Sales, receiver: Receiver) -> None:
     made = await add(sales, receiver.url(), name="crm", types=["order.paid"])
     path = f"/webhooks/{made['id']}"
@@ -275,7 +279,7 @@ async def test_an_endpoint_lives_its_life(sales: Sales, receiver: Receiver) -> N
     assert (await sales.ask("GET", path))[0] == 404
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "field"),
     [
         ({}, "url"),
@@ -310,7 +314,7 @@ async def test_this_machine_needs_the_setting(refusing: Api, host: str) -> None:
         assert (status, problem["errors"][0]["field"]) == (400, "url")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "path", "body", "status"),
     [
         ("PATCH", "", {}, 400),

@@ -55,6 +55,7 @@ async def test_nothing_is_changed_from_another_site(
     assert await api.store.audit.latest(50) == before
 
 
+@pytest.mark.slow
 async def test_no_page_has_anything_inline_or_may_be_framed_or_kept(
     api: Api, owner: Visitor, settings: Settings
 ) -> None:

@@ -66,6 +66,7 @@ def test_every_platform_has_its_steps() -> None:
         assert GUIDES[kind].shop == client.needs_shop, kind
 
 
+@pytest.mark.slow
 async def test_each_platform_can_be_connected(owner: Visitor) -> None:
     assert "No shop is connected" in (await owner.get("/connections")).text
     chosen = await owner.get("/connect")
@@ -82,6 +83,7 @@ async def test_each_platform_can_be_connected(owner: Visitor) -> None:
     assert (await owner.post("/connect/nothing", name="x", mode="live")).status == 404
 
 
+@pytest.mark.slow
 async def test_what_is_wrong_with_a_connection_is_said_at_its_field(owner: Visitor) -> None:
     path = await connect(owner)
     taken = await owner.post(f"/connect/{KIND}", name="shop", mode="live")
@@ -110,6 +112,7 @@ async def test_what_is_wrong_with_a_connection_is_said_at_its_field(owner: Visit
         assert (await owner.post(way, name="x", mode="live")).status == 404
 
 
+@pytest.mark.slow
 async def test_what_came_is_shown_mapped_and_applied_again(owner: Visitor, staff: Visitor, api: Api) -> None:
     path = await connect(owner)
     assert await deliver(api, path, order()) == 200
@@ -153,6 +156,7 @@ async def test_what_came_is_shown_mapped_and_applied_again(owner: Visitor, staff
     assert saved.text.startswith("source,key,value,title,customers\r\nshop,")
 
 
+@pytest.mark.slow
 async def test_with_very_many_products_the_id_of_one_is_typed(
     owner: Visitor, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +202,7 @@ async def test_what_a_platform_fills_in_is_shown_as_text(owner: Visitor, api: Ap
         check_markup(shown)
 
 
+@pytest.mark.slow
 async def test_an_event_of_another_connection_is_not_there(owner: Visitor, api: Api) -> None:
     path, other = await connect(owner), await connect(owner, "other")
     assert await deliver(api, path, order()) == 200

@@ -120,6 +120,7 @@ async def test_what_cannot_be_granted_is_said(
     assert text in answer.text
 
 
+@pytest.mark.slow
 async def test_a_right_is_revoked_and_the_decision_taken_back(api: Api, owner: Visitor) -> None:
     customer = await buy(api)
     right = await right_of(api)
@@ -186,6 +187,7 @@ async def over(visitor: Visitor, answer: Answer) -> Answer:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_a_customer_is_erased_after_a_confirmation(api: Api, owner: Visitor) -> None:
     customer = await buy(api)
     page = await owner.get(f"/customers/{customer}/erase")

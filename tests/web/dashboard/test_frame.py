@@ -13,6 +13,7 @@ from gateway.web.dashboard.frame import OPEN, next_path
 from tests.support.control_plane import Api
 from tests.support.dashboard import PREFIX, Answer, Visitor
 from tests.support.dashboard_data import make_ordinary_day, record_shared_link
+from tests.support.rows import each_row
 
 BEFORE_SIGN_IN = {
     ("GET", "/first-visit"),
@@ -92,7 +93,7 @@ async def test_who_is_not_signed_in_comes_back_to_the_page_that_was_asked_for(
     assert answer.headers["HX-Redirect"].startswith(f"{PREFIX}/sign-in?next=")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "asked",
     [
         "",
@@ -118,6 +119,7 @@ def test_a_path_of_ours_leads_there() -> None:
         assert next_path(path) == path
 
 
+@pytest.mark.slow
 async def test_staff_are_shown_no_way_to_what_is_an_owners(
     api: Api, settings: Settings, staff: Visitor
 ) -> None:

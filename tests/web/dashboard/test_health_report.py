@@ -9,6 +9,7 @@ from tests.support.control_plane import Api
 from tests.support.dashboard import Visitor, check_markup
 
 
+@pytest.mark.slow
 async def test_every_part_is_checked_as_the_command_does(owner: Visitor, api: Api) -> None:
     assert "Nothing has been checked" in (await owner.get("/settings/health")).text
     assert (await owner.post("/settings/health/check")).location == "/settings/health"

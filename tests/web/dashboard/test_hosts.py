@@ -6,6 +6,7 @@ import pytest
 
 from gateway.web.dashboard.hosts import is_own_host, origin_of
 from tests.support.dashboard import Visitor
+from tests.support.rows import each_row
 
 OWN = [
     "127.0.0.1:8083",
@@ -39,7 +40,7 @@ def test_addresses_localhost_and_the_setting_are_ours(host: str) -> None:
     assert is_own_host(host, "https://seller.example")
 
 
-@pytest.mark.parametrize("host", OTHERS)
+@each_row("host", OTHERS)
 def test_other_names_are_not(host: str) -> None:
     assert not is_own_host(host, "https://seller.example")
     assert not is_own_host(host, None)

@@ -124,6 +124,7 @@ async def test_what_a_seller_writes_is_text(api: Api, owner: Visitor) -> None:
         assert "\u202e" not in re.sub(r'value="[^"]*"', "", page.text), "only its own field has it"
 
 
+@pytest.mark.slow
 async def test_many_versions_are_on_several_pages(api: Api, owner: Visitor, settings: Settings) -> None:
     async with open_database_of(settings) as database:
         catalogue = Catalogue(database, api.store)

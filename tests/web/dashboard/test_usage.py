@@ -21,6 +21,7 @@ from gateway.web.times import format_time
 from tests.support.control_plane import Api
 from tests.support.dashboard import Visitor, check_markup, open_database_of
 from tests.support.dashboard_data import record_shared_link
+from tests.support.rows import each_row
 from tests.support.usage import add_days
 
 NAUGHTY = '"><script>alert(1)</script>'
@@ -67,6 +68,7 @@ async def test_usage_is_filtered_and_grouped(api: Api, owner: Visitor, days: int
     assert sum(int(row["started"]) for row in await table(owner, f"?from={write_day(days - 365)}")) == 110
 
 
+@pytest.mark.slow
 async def test_a_long_time_is_shown_by_week_or_month(
     api: Api, owner: Visitor, settings: Settings, days: int
 ) -> None:
@@ -85,8 +87,8 @@ async def test_a_long_time_is_shown_by_week_or_month(
             assert len(page.text) < 60_000, (back, group)
 
 
-@pytest.mark.parametrize("count", [1, 7, 30, 32, 33, 90, 200, 217, 218, 365, 400])
-@pytest.mark.parametrize("first", [20_000, 20_400, 20_453])
+@each_row("count", [1, 7, 30, 32, 33, 90, 200, 217, 218, 365, 400])
+@each_row("first", [20_000, 20_400, 20_453])
 def test_periods_have_every_day_once(count: int, first: int) -> None:
     days = [Usage(2**place % 1009, 1, place) for place in range(count)]
     period = choose_period(count)

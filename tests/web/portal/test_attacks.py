@@ -70,6 +70,7 @@ async def test_nothing_is_shown_or_done_without_signing_in(portal: Portal) -> No
         assert (await visitor.get(f"/purchases/{purchase}")).location == "/my/"
 
 
+@pytest.mark.slow
 async def test_the_ids_of_another_customer_are_as_unknown_as_those_of_nobody(portal: Portal) -> None:
     owner, _, theirs = await portal.buyer(number="#of-another")
     order = (await owner.get(f"/purchases/{theirs}")).text.partition("/my/orders/")[2].partition('"')[0]

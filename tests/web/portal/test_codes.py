@@ -17,6 +17,7 @@ from gateway.web.portal.codes import (
     shown_code,
     write_cookie,
 )
+from tests.support.rows import each_row
 
 
 def test_codes_have_all_their_digits_and_differ() -> None:
@@ -26,7 +27,7 @@ def test_codes_have_all_their_digits_and_differ() -> None:
     assert shown_code("01234567") == "0123 4567"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("typed", "code"),
     [
         ("01234567", "01234567"),
@@ -71,7 +72,7 @@ def test_a_cookie_is_read_as_it_was_written(address: str) -> None:
     assert not set(text) & set(' ",;\\')
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "",

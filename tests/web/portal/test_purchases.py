@@ -11,6 +11,7 @@ from gateway.orders.states import OrderStatus
 from gateway.web.portal.purchases import part_of
 from tests.support.facts import line
 from tests.support.portal import KIT, LIBRARY, Portal
+from tests.support.rows import each_row
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -124,7 +125,7 @@ async def test_the_first_visit_of_somebody_without_purchases(portal: Portal) -> 
     assert "Nothing was bought with" in page.words
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("count", "page", "items", "before", "after"),
     [
         (0, "", [], 0, 0),
