@@ -41,6 +41,9 @@ from tests.support.timing import hold_limits  # noqa: E402
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# OpenTelemetry sends spans every 5 seconds, and tests wait for them (milliseconds).
+os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "100"
+
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:

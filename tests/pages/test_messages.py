@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,14 +79,17 @@ def said(source: Path) -> Iterator[str]:
             )
 
 
-SAID = {text: source.name for source in SOURCES for text in said(source)}
+@cache
+def all_said() -> dict[str, str]:
+    """Each text, and the name of a module that says it."""
+    return {text: source.name for source in SOURCES for text in said(source)}
 
 
 @pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_every_message_is_translated(language: str) -> None:
     missing = [
         f"{name}: {text!r}"
-        for text, name in SAID.items()
+        for text, name in all_said().items()
         if text not in PARTS | ELSEWHERE
         if " " in text.strip() and any(map(str.isalpha, text.replace(VALUE, "")))
         if translate_message(text.replace(VALUE, "x"), language) is None
@@ -95,7 +99,7 @@ def test_every_message_is_translated(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_nothing_else_is_translated(language: str) -> None:
-    shapes = [text.split(VALUE) for text in SAID]
+    shapes = [text.split(VALUE) for text in all_said()]
     for message in messages_of(language):
         text = VALUE.join(message.parts)
         assert any(match(tuple(shape), text) is not None for shape in shapes), f"nobody says {text!r}"
@@ -104,7 +108,7 @@ def test_nothing_else_is_translated(language: str) -> None:
 
 @pytest.mark.parametrize("texts", [PARTS, ELSEWHERE])
 def test_what_is_left_out_is_still_said(texts: set[str]) -> None:
-    assert not texts - SAID.keys()
+    assert not texts - all_said().keys()
 
 
 @each_row(

@@ -2,8 +2,10 @@
 
 - A module that starts `download-gateway up` (it imports tests/support/up.py), and a test with a service as a
   process of its own: a start takes seconds.
-- Tests on the second database engine, except those of the database itself, and tests of the contract between
-  data plane and storage on any backend but a folder and a bucket: the answers do not depend on these.
+- Tests on the second database engine, except those of the database itself; tests of the contract between
+  data plane and storage on any backend but a folder and a bucket, and with two workers on any but a folder;
+  tests of the contract of a storage on the emulator of Azure, which takes five times as long as the others:
+  the answers do not depend on these.
 - The further cases of a table of which each case starts a store, a worker or a web service of its own.
   `make test` runs the first ones. A long table is better written with what runs already, such as `refusing`
   of tests/web/api.
@@ -56,8 +58,10 @@ def is_repetition(item: pytest.Function) -> bool:
     parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     if parameters.get("databases") == "postgresql":
         return not item.nodeid.startswith("tests/database/")
-    backends = [parameters[name] for name in ("plane", "pair") if name in parameters]
-    return any(isinstance(each, str) and each not in QUICK_BACKENDS for each in backends)
+    if parameters.get("case") == "azure" or parameters.get("pair", "local") != "local":
+        return True
+    backend = parameters.get("plane")
+    return isinstance(backend, str) and backend not in QUICK_BACKENDS
 
 
 def starts_something(item: pytest.Function) -> bool:
