@@ -128,6 +128,7 @@ async def test_what_is_declined_changes_nothing(catalogue: Catalogue, change: An
     await agree(catalogue)
 
 
+@pytest.mark.slow
 async def test_expired_keys_are_listed_apart_until_they_are_revoked_or_forgotten(
     catalogue: Catalogue,
 ) -> None:

@@ -211,6 +211,7 @@ async def test_several_processes_fill_once(catalogue: Catalogue, repos: Reposito
     assert await served(repos) == before
 
 
+@pytest.mark.slow
 async def test_changes_of_several_processes_are_all_kept(database: Database, repos: Repositories) -> None:
     async with Database.of(database.location) as second:
         both = [Catalogue(database, repos), Catalogue(second, repos)]

@@ -88,6 +88,7 @@ def test_check_looks_at_buckets_and_objects(shopkeeper: Gateway, shop: Shop) -> 
     assert missing in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "value", "text"),
     [
@@ -120,6 +121,7 @@ def odd(gateway: Gateway) -> Iterator[Upstream]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("later", "text", "put_back"),
     [

@@ -40,6 +40,7 @@ EXPECTED = ("store persistence", "mail")
 """What warns in a trial: the store of the tests keeps nothing, and there is no mail server."""
 
 
+@pytest.mark.slow
 def test_everything_is_fine(gateway: Gateway, files: Path) -> None:
     gateway.run("product", "add", "drums", "1", files)
     found = report(gateway)
@@ -125,6 +126,7 @@ def test_a_damaged_registry(gateway: Gateway, tmp_path: Path) -> None:
     assert "storages.json is damaged" in report(gateway, code=1)["storages"]["text"]
 
 
+@pytest.mark.slow
 def test_addresses(gateway: Gateway, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "stale.sock"))
@@ -391,6 +393,7 @@ def test_a_front_proxy_that_knows_no_path() -> None:
     assert "a valid token is answered with 404" in finding.text
 
 
+@pytest.mark.slow
 def test_a_front_proxy_that_is_away(gateway: Gateway, files: Path) -> None:
     gateway.run("product", "add", "drums", "1", files)
     found = report(gateway, "--proxy", "http://127.0.0.1:1", code=1)

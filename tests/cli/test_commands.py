@@ -143,6 +143,7 @@ def test_the_list_is_filtered_and_limited(gateway: Gateway, files: Path) -> None
     assert "--limit 1 was reached" in limited.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_key_is_named_beside_the_list(gateway: Gateway, files: Path, store: StoreServer) -> None:
     gateway.run("product", "add", "drums", "1", files)
     made = gateway.json("token", "create", "drums")["tokenId"]

@@ -76,6 +76,7 @@ def test_a_connection_lives_its_life(gateway: Gateway, tmp_path: Path) -> None:
     assert SECRET not in json.dumps(gateway.json("audit"))
 
 
+@pytest.mark.slow
 def test_a_connection_without_a_secret_does_not_work_yet(gateway: Gateway) -> None:
     made = gateway.run("connection", "add", "polar", "shop")
     assert "connection change" in made.stderr

@@ -77,6 +77,7 @@ def test_every_setting_is_a_flag(name: str) -> None:
     assert {flag_name(setting) for setting in EVERY} <= flags
 
 
+@pytest.mark.slow
 def test_the_program_alone_shows_its_commands(gateway: Gateway) -> None:
     assert "serve-mint" in gateway.run().stdout
     assert gateway.run("--version").stdout == f"download-gateway {__version__}\n"

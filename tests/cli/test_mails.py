@@ -119,6 +119,7 @@ async def test_check_asks_the_server(
     assert server.mails == []
 
 
+@pytest.mark.slow
 async def test_check_says_what_is_wrong_with_user_password_and_address(tmp_path: Path) -> None:
     async with MailServer(users={"shop": "right"}) as server:
         assert (await findings(tmp_path, mail_url=server.url_of("shop", "right")))["mail"][0] is Level.OK

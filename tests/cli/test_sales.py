@@ -155,6 +155,7 @@ def test_what_a_customer_has_is_shown_overridden_exported_moved_and_erased(
     assert "(erased)" in gateway.run("customer", "list").stdout
 
 
+@pytest.mark.slow
 def test_a_revoked_entitlement_ends_its_links_without_a_web_process(
     gateway: Gateway, store: StoreServer
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.support.console import Gateway
 
 
+@pytest.mark.slow
 def test_limits_are_set_and_shown(gateway: Gateway, files: Path) -> None:
     gateway.run("product", "add", "drums", "1.0", files)
     made = gateway.json(
@@ -24,6 +25,7 @@ def test_limits_are_set_and_shown(gateway: Gateway, files: Path) -> None:
     assert [free[name] for name in names] == [None] * 4
 
 
+@pytest.mark.slow
 def test_limits_are_changed(gateway: Gateway, files: Path) -> None:
     gateway.run("product", "add", "drums", "1.0", files)
     identifier = gateway.json("token", "create", "drums", "--max-rate", "2 MiB")["tokenId"]

@@ -33,6 +33,7 @@ async def _fill(settings: Settings) -> None:
         await apply_events(sql, [sent], {TOKEN: KnownToken(None, None, test=False)})
 
 
+@pytest.mark.slow
 def test_usage(store: StoreServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import asyncio  # noqa: PLC0415
 

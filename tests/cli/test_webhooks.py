@@ -79,6 +79,7 @@ def test_faults_are_one_line(gateway: Gateway, arguments: list[str], fault: str)
     assert fault in gateway.fault("webhook", *arguments)
 
 
+@pytest.mark.slow
 def test_two_of_one_name_need_the_id(gateway: Gateway) -> None:
     made = [gateway.json("webhook", "add", URL, "--name", "crm") for _ in range(2)]
     assert "give the id" in gateway.fault("webhook", "show", "crm")

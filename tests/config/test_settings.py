@@ -585,6 +585,7 @@ def test_the_example_file_changes_nothing_until_it_is_edited(tmp_path: Path) -> 
     assert {table.type for table in settings.storage.values()} == set(STORAGE_TYPES)
 
 
+@pytest.mark.slow
 def test_importing_the_settings_brings_no_server_along() -> None:
     heavy = "{'typer', 'rich', 'redis', 'sqlalchemy', 'aiohttp', 'uvloop'} & set(sys.modules)"
     code = f"import sys, gateway.config.settings; print({heavy} or '')"

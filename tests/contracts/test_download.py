@@ -720,6 +720,7 @@ def field_lines(fields: condition_rules.Fields, published: Published) -> list[st
     return lines
 
 
+@pytest.mark.slow
 def test_a_thousand_ranges(plane: Plane, link: str) -> None:
     with plane.connect() as client:
         for value in (
@@ -732,6 +733,7 @@ def test_a_thousand_ranges(plane: Plane, link: str) -> None:
             assert_spans(answer, select_ranges(f"bytes={value}", len(CONTENT)), CONTENT)
 
 
+@pytest.mark.slow
 def test_several_large_parts(plane: Plane) -> None:
     content = os.urandom(4_000_000)
     target = plane.link(plane.publish(content), maximum=1)

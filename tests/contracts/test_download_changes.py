@@ -50,6 +50,7 @@ def test_a_file_replaced_after_a_download(plane: Plane, size: int) -> None:
         assert answer.status == 502 or (cached and answer.body == part)
 
 
+@pytest.mark.slow
 def test_a_version_outlives_its_successors(
     tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server
 ) -> None:

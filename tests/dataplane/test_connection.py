@@ -390,6 +390,7 @@ def test_an_idle_connection_is_closed_in_time(hasty: Plane, target: str) -> None
             client.assert_closed()
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_a_client_that_never_reads_is_cut_off_in_time(hasty: Plane) -> None:
     link = hasty.link(hasty.publish(bytes(40_000_000)), maximum=1)

@@ -166,6 +166,7 @@ def twins(
         client.socket.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twins", KINDS, indirect=True)
 def test_a_killed_worker_gives_back_what_it_had_not_sent(
     twins: Twins, request: pytest.FixtureRequest

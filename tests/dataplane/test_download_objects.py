@@ -75,6 +75,7 @@ def test_twenty_resets_and_five_throttles(objects: Plane, upstream: Upstream) ->
     assert objects.charged(link) == len(content)
 
 
+@pytest.mark.slow
 def test_resets_over_tls_on_both_sides(tmp_path: Path) -> None:
     """Copied, where nothing can be spliced."""
     certificate, key = make_certificate(tmp_path)

@@ -166,6 +166,7 @@ def test_work_may_be_refused_before_it_has_a_coroutine() -> None:
     assert (channel.status, channel.ended) == (403, [exchange])
 
 
+@pytest.mark.slow
 def test_no_other_module_ends_an_exchange() -> None:
     """`Exchange.end` is called in ending.py, and `Channel.finish` in `Exchange.end`."""
     room = Path(gateway.dataplane.__file__).parent

@@ -32,6 +32,7 @@ def events_of(plane: Plane, token: str, count: int) -> list[Event]:
     return found()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, SMALL_BYTES, LARGE])
 def test_a_whole_file(plane: Plane, size: int) -> None:
     """The second answer and later ones come from the fast path, where the file is small."""

@@ -51,6 +51,7 @@ def ask_everything(plane: Plane) -> Iterator[Response]:
         yield client.read()
 
 
+@pytest.mark.slow
 def test_every_answer_over_tls_asks_for_https(secure: Plane) -> None:
     statuses = set()
     for answer in ask_everything(secure):

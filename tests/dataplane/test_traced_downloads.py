@@ -104,6 +104,7 @@ def test_the_steps_of_a_question_of_a_proxy(
     assert link.partition("=")[2].encode() not in b"".join(collector.bodies)
 
 
+@pytest.mark.slow
 def test_who_is_not_traced(plane: Plane, collector: Collector) -> None:
     link = plane.link(plane.publish(b"abc"))
     for fields in ((), (NOT_SAMPLED,), (SAMPLED, SAMPLED), ("traceparent: x",)):

@@ -262,6 +262,7 @@ def test_the_store_is_away(front: Front) -> None:
     assert int(refused["Retry-After"]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG)
 def test_check_sees_what_a_range_costs(make_plane: Callable[..., Plane], tmp_path: Path, name: str) -> None:
     example, found = WRONG[name]

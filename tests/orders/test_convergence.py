@@ -176,6 +176,7 @@ def test_any_facts_in_any_order_and_number_have_one_end(data: st.DataObject) -> 
     assert outcome(told) == outcome(facts)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(FACTS, max_size=5), st.lists(FACTS, max_size=5), st.lists(FACTS, max_size=5))
 def test_joining_is_commutative_associative_and_idempotent(

@@ -130,6 +130,7 @@ def test_any_json_is_read(kind: str, value: Any) -> None:
     check(kind, json.dumps(value).encode("utf-8", "surrogatepass"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name", "path"),
     [("shopify", "order_paid", "line_items"), ("woocommerce", "order_updated", "line_items")],

@@ -209,6 +209,7 @@ def test_a_full_disk_refuses_writes_and_recovers_by_itself(embedded: EmbeddedSto
     assert embedded.process.poll() is None
 
 
+@pytest.mark.slow
 def test_a_store_that_hangs_is_reported(
     settings: Settings, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

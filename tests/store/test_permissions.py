@@ -51,6 +51,7 @@ def test_the_document_has_the_rules() -> None:
     assert [name for name in OPTIONAL if f"`+{name}`" not in text] == []
 
 
+@pytest.mark.slow
 async def test_the_whole_gateway_runs_with_exactly_these_permissions(
     admin: redis.Redis, own_store: StoreServer, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ async def run_limits(topology: Topology, identifier: str) -> None:
     assert await topology.run(BIND_TOKEN, token_key(identifier), "b" * 32, 1).as_future() == 0
 
 
+@pytest.mark.slow
 async def test_check_names_each_permission_that_is_missing(
     admin: redis.Redis, own_store: StoreServer
 ) -> None:

@@ -139,6 +139,7 @@ def test_the_system_s_server_runs_and_keeps_what_it_is_given(tmp_path: Path) -> 
     assert os.path.realpath(path) == expected or "valkey" in expected
 
 
+@pytest.mark.slow
 def test_a_system_s_server_that_cannot_read_the_files_is_replaced(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

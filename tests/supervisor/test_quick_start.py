@@ -57,6 +57,7 @@ def test_names_that_lose_letters_stay_apart() -> None:
     assert product_id("鼓.zip") != product_id("笛.zip")
 
 
+@pytest.mark.slow
 async def test_unchanged_files_keep_their_version_and_changed_ones_get_the_next(
     tmp_path: Path, settings: Settings, store: StoreServer
 ) -> None:
@@ -86,6 +87,7 @@ async def test_unchanged_files_keep_their_version_and_changed_ones_get_the_next(
         assert (record.product, record.version) == ("kit", "2")
 
 
+@pytest.mark.slow
 async def test_an_archived_product_is_sold_again(
     tmp_path: Path, settings: Settings, store: StoreServer
 ) -> None:
@@ -99,6 +101,7 @@ async def test_an_archived_product_is_sold_again(
         assert product.status == "active"
 
 
+@pytest.mark.slow
 async def test_versions_named_by_hand_are_left_alone(
     tmp_path: Path, settings: Settings, store: StoreServer
 ) -> None:
@@ -160,6 +163,7 @@ def test_an_address_in_no_storage_is_a_fault(settings: Settings) -> None:
         plan_products(["s3://elsewhere/kit.zip"], settings.data, storages)
 
 
+@pytest.mark.slow
 async def test_links_are_quoted_for_url_and_shell(
     tmp_path: Path, settings: Settings, store: StoreServer
 ) -> None:

@@ -58,6 +58,7 @@ def test_one_process_per_cpu_follows_the_setting() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_child_loads_no_service_until_it_runs_one() -> None:
     parts = (
         "gateway.dataplane",

@@ -253,6 +253,7 @@ def test_a_child_that_cannot_start_at_all_is_a_fault(gateway: Gateway, word: str
     assert f"fault: {fault}" in gateway.errors.read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_it_can_be_stopped_while_children_start(gateway: Gateway) -> None:
     gateway.environment["STAND_IN"] = "hang"
     gateway.spawn()

@@ -6,7 +6,8 @@
   data plane and storage on any backend but a folder and a bucket, and with two workers on any but a folder;
   tests of the contract of a storage on the emulator of Azure, which takes five times as long as the others:
   the answers do not depend on these.
-- The further cases of a table of which each case starts a store, a worker or a web service of its own.
+- The further cases of a table of which each case starts a store, a worker or a web service of its own, or
+  commands in a process.
   `make test` runs the first ones. A long table is better written with what runs already, such as `refusing`
   of tests/web/api.
 """
@@ -30,6 +31,8 @@ STARTS = {"make_plane", "own_postgres", "own_store"}
 """Fixtures that start a worker or a store for one test."""
 SERVICES = {"api", "sales"}
 """Fixtures of tests/web that start a web service for one test."""
+COMMANDS = {"gateway"}
+"""Fixtures of tests/cli that run commands, each in a process of its own."""
 
 
 def mark_slow(items: Iterable[pytest.Item]) -> None:
@@ -65,6 +68,10 @@ def is_repetition(item: pytest.Function) -> bool:
 
 
 def starts_something(item: pytest.Function) -> bool:
-    """Whether a test starts a store, a worker or a web service of its own."""
+    """Whether a test starts a store, a worker or a web service of its own, or a process for each command."""
     fixtures = set(item.fixturenames)
-    return bool(STARTS & fixtures) or (item.nodeid.startswith("tests/web/") and bool(SERVICES & fixtures))
+    if item.nodeid.startswith("tests/web/"):
+        return bool((STARTS | SERVICES) & fixtures)
+    if item.nodeid.startswith("tests/cli/"):
+        return bool((STARTS | COMMANDS) & fixtures)
+    return bool(STARTS & fixtures)

@@ -127,6 +127,7 @@ async def test_what_nobody_has_room_for_is_dropped_counted_and_logged(
     assert len(found) + counters.values()[EVENTS_DROPPED] == 20
 
 
+@pytest.mark.slow
 async def test_a_store_that_lost_its_last_second_gets_it_again(make: Make, own_store: StoreServer) -> None:
     queue = make()
     queue.put(1, batch([event()]))

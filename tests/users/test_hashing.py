@@ -64,6 +64,7 @@ async def test_a_hash_of_other_parameters_is_outdated(hashes: PasswordHashes) ->
     assert not hashes.is_outdated(await hashes.make("violet-harbour-94-tin"))
 
 
+@pytest.mark.slow
 async def test_work_beyond_the_bound_is_refused_at_once(hashes: PasswordHashes) -> None:
     go_on = threading.Event()
     try:

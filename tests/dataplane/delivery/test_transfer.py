@@ -82,6 +82,7 @@ def test_plain_http_on_the_port(secure: Plane) -> None:
     assert secure.get("/healthz").status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", ["reset", "close", "never reads"])
 def test_what_an_aborted_download_did_not_get_is_refunded(secure: Plane, leave: str) -> None:
     """TLS is copied through buffers of our own, so what was not sent is known less exactly."""
@@ -99,6 +100,7 @@ def test_what_an_aborted_download_did_not_get_is_refunded(secure: Plane, leave: 
     wait_until(lambda: 50_000 <= secure.charged(target) < 20_000_000, "the rest was returned")
 
 
+@pytest.mark.slow
 def test_a_paced_reader(secure: Plane) -> None:
     content = os.urandom(12_000_000)
     target = secure.link(secure.publish(content))
@@ -148,6 +150,7 @@ def test_an_abort_on_a_unix_socket(local: Plane, leave: str) -> None:
     wait_until(lambda: 50_000 <= local.charged(target) < 1_000_000, "the rest was returned")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["unix", "tcp"])
 def test_spans_a_client_is_slow_to_read(local: Plane, plane: Plane, where: str) -> None:
     """The kernel takes only a part of some spans; those go on where they ended."""

@@ -203,6 +203,7 @@ async def test_a_customer_whom_the_seller_has_moved_stays_moved(database: Databa
     assert (await orders(database, "import"))[0][2] == "new@example.com"
 
 
+@pytest.mark.slow
 async def test_many_orders_of_one_customer_and_many_lines(database: Database) -> None:
     rows = [f"jo@example.com,drums,{number},{number % 7 + 1}" for number in range(450)]
     wide = [f"ann@example.com,drums,wide,{number + 1}" for number in range(999)]

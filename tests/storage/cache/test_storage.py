@@ -95,6 +95,7 @@ def test_many_clients_of_two_processes_are_one_to_the_storage(tmp_path: Path) ->
         assert set(upstream.fetched.values()) == {1}
 
 
+@pytest.mark.slow
 def test_when_a_fetching_process_is_killed_the_next_fetches_the_slice(tmp_path: Path) -> None:
     content = Pattern(SLICE_BYTES)
     with Upstream() as upstream:

@@ -139,6 +139,7 @@ def test_digests_that_an_uploader_left_are_found(azurite: Azurite, store: AzureS
     assert (catalog.stat("b").sha256, catalog.stat("b").crc32) == ("", "")
 
 
+@pytest.mark.slow
 def test_many_objects_are_listed_in_order(azurite: Azurite, store: AzureStore) -> None:
     keys = sorted(f"kit/{number:03}.wav" for number in range(60))
     for key in keys:

@@ -109,6 +109,7 @@ def test_stored_checksums(fields: dict[str, str], wanted: tuple[str, str]) -> No
     assert stored_digests(fields) == wanted
 
 
+@pytest.mark.slow
 def test_folders(shop: Shop) -> None:
     for number in range(3):
         shop.put(f"in/a{number}", b"x")
@@ -132,6 +133,7 @@ def test_contents(shop: Shop, looked: S3Catalog) -> None:
     assert b"".join(looked.read(looked.stat("empty"))) == b""
 
 
+@pytest.mark.slow
 def test_what_changed_is_not_read(shop: Shop, looked: S3Catalog) -> None:
     shop.put("a", CONTENT)
     facts = looked.stat("a")

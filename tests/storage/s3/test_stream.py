@@ -143,6 +143,7 @@ async def test_what_breaks_off_later_is_asked_for_from_where_it_was(
     ]
 
 
+@pytest.mark.slow
 async def test_a_long_row_of_faults(upstream: Upstream, make: Make, counted: Counted) -> None:
     file = upstream.put("a", CONTENT)
     for number in range(40):

@@ -67,6 +67,7 @@ async def test_each_part_has_what_its_tables_have(sales: Sales) -> None:
     assert (export["addresses"], export["liveTokens"], export["news"]) == ([], [], [])
 
 
+@pytest.mark.slow
 async def test_what_outgoing_webhooks_told_is_exported_and_erased(sales: Sales) -> None:
     """By the customer's id, or by the mark of an address, of whom no customer was known yet."""
     _, told = await sales.put()

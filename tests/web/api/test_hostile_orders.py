@@ -119,6 +119,7 @@ async def test_ids_of_orders_that_need_quoting(sales: Sales) -> None:
         assert (await sales.ask("GET", f"/orders/zapier/{written}"))[0] == 200
 
 
+@pytest.mark.slow
 async def test_texts_are_kept_as_they_are(sales: Sales) -> None:
     for place, name in enumerate(
         ("=1+1", "+49 1", "-x", "@sum", "<b>Jo</b>", "'; DROP TABLE x;--", "\u202eoJ", "a\tb")

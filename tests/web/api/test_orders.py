@@ -73,6 +73,7 @@ async def test_an_order_that_is_wrong_is_refused_and_changes_nothing(
     assert (await sales.ask("GET", "/orders"))[1]["orders"] == []
 
 
+@pytest.mark.slow
 async def test_why_an_order_is_not_taken(sales: Sales) -> None:
     await connect(sales)
     assert (await sales.put(source=SHOP))[1]["code"] == "source_taken"

@@ -32,6 +32,7 @@ def root(settings: Settings) -> Path:
     return settings.roots["main"]
 
 
+@pytest.mark.slow
 async def test_a_product_from_nothing_to_a_token(api: Api, settings: Settings) -> None:
     status, body, _ = await api.ask("POST", "/api/products", {"productId": "bass", "name": "Bass"})
     assert status == 201

@@ -72,6 +72,7 @@ async def page_of(sales: Sales, token: str, **fields: str) -> tuple[str, Any]:
         return await answer.text(), answer.headers
 
 
+@pytest.mark.slow
 async def test_the_receipt_of_a_download_in_two_parts(sales: Sales) -> None:
     entitlement = await buy(sales, number="#7", country="DE", placedAt="2026-09-27T10:00:00Z")
     one, other = await mint(sales, entitlement), await mint(sales, entitlement)
@@ -168,6 +169,7 @@ async def test_a_token_without_an_order(sales: Sales) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_a_token_that_has_expired_or_that_the_store_has_forgotten(sales: Sales) -> None:
     entitlement = await buy(sales)
     expired, revoked = await mint(sales, entitlement), await mint(sales, entitlement)

@@ -54,6 +54,7 @@ def from_many(token: str, networks: int) -> list[Event]:
     return [event(first + n, token=token, client=f"198.51.{n}.7") for n in range(networks)]
 
 
+@pytest.mark.slow
 async def test_never_downloaded(sales: Sales) -> None:
     old = format_time(now() - 10 * DAY)
     ids = []
@@ -126,6 +127,7 @@ async def test_links_that_look_shared(sales: Sales) -> None:
         assert len(answer["sharedLinks"]) == found, query
 
 
+@pytest.mark.slow
 async def test_pages_of_shared_links(sales: Sales, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is looked at in one go, each link comes once, and the last page says that it is the last."""
     monkeypatch.setattr(sharing_report, "AT_ONCE", 2)

@@ -167,6 +167,7 @@ async def test_a_link_of_the_mint_service_is_told(sales: Sales, receiver: Receiv
     assert b"ann@example.com" not in request.body
 
 
+@pytest.mark.slow
 async def test_a_download_that_stops_is_told_as_failed_once(sales: Sales, receiver: Receiver) -> None:
     await add(sales, receiver.url(), types=["download.failed", "download.completed"])
     token = (await sales.api.store.tokens.create("drums", "1.0.0", expires_in=100)).record.id

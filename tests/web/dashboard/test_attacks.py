@@ -90,6 +90,7 @@ async def test_what_strangers_write_is_text_in_every_filter(
             assert "<script>" not in answer.text, (path, name)
 
 
+@pytest.mark.slow
 async def test_a_get_changes_nothing(api: Api, owner: Visitor, settings: Settings) -> None:
     day = await make_ordinary_day(api, settings)
     before = await api.store.audit.latest(50)

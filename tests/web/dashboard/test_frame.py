@@ -70,6 +70,7 @@ async def test_staff_is_refused_what_is_an_owners(staff: Visitor) -> None:
             assert "You may not do that" in answer.text
 
 
+@pytest.mark.slow
 async def test_staff_is_let_in_elsewhere(staff: Visitor) -> None:
     for screen in SCREENS:
         if screen.roles == EVERYBODY and screen.path != "/sign-out":

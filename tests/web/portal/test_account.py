@@ -34,6 +34,7 @@ async def test_another_customers_session_cannot_be_ended(portal: Portal) -> None
     assert (await bob.get("/account")).status == 200
 
 
+@pytest.mark.slow
 async def test_moving_needs_a_code_from_both_mailboxes(portal: Portal) -> None:
     visitor, old, purchase = await portal.buyer()
     elsewhere = await portal.signed_in(old)

@@ -95,6 +95,7 @@ async def test_an_item_that_nobody_has_mapped_is_announced(portal: Portal) -> No
     assert "has not said yet which download this is" in page.words
 
 
+@pytest.mark.slow
 async def test_many_purchases_are_searched_and_shown_in_pages(portal: Portal) -> None:
     email = portal.address()
     for number in range(23):
