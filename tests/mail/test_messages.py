@@ -141,7 +141,7 @@ def test_both_languages_are_written() -> None:
                 assert one.text != other.text, one.text
 
 
-@each_row("text", HOSTILE, ids=range(len(HOSTILE)))
+@each_row("text", HOSTILE, ids=[f"text {number}" for number in range(len(HOSTILE))])
 def test_what_others_wrote_stays_text(text: str) -> None:
     expected = {str(name) for name in read(make_message(all_letters("en")["ready"], frame(), _TO))}
     for name, letter in all_letters("en", text).items():
