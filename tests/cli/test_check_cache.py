@@ -17,6 +17,7 @@ from tests.support.console import Gateway, report
 MIB = 1024 * 1024
 
 
+@pytest.mark.slow
 def test_a_folder_that_can_be_made_is_not_made(gateway: Gateway, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "cache"
     assert "cache" not in report(gateway, "--quick")

@@ -59,6 +59,7 @@ async def test_list_and_resend(
     assert [each["kind"] for each in json.loads(out)] == ["ready"]
 
 
+@pytest.mark.slow
 async def test_a_test_mail(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     async with MailServer() as server:
 

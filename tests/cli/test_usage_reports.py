@@ -67,6 +67,7 @@ def test_reports(store: StoreServer, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert written["downloads"] >= 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_one_line(
     store: StoreServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_webhook_lives_its_life(gateway: Gateway) -> None:
     assert "whsec_" not in json.dumps(audit)
 
 
+@pytest.mark.slow
 def test_a_test_message_that_arrives_nowhere(gateway: Gateway) -> None:
     gateway.run("webhook", "add", "http://127.0.0.1:1/", "--name", "x", "--loopback-webhooks", "true")
     said = gateway.run("webhook", "test", "x", "--loopback-webhooks", "true", code=1)

@@ -301,6 +301,7 @@ def test_parallel_parts_divide_what_the_first_has_reserved(pair: Plane) -> None:
     assert sum_sent(pair, link) == pair.charged(link) <= 12 * SIZE
 
 
+@pytest.mark.slow
 def test_a_whole_file_waits_for_one_that_runs(pair: Plane) -> None:
     content = os.urandom(20_000_000)
     link = pair.link(pair.publish(content), maximum=1)

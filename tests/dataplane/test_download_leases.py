@@ -219,6 +219,7 @@ def test_a_frozen_worker_goes_on(twins: Twins, request: pytest.FixtureRequest) -
     assert download.charged == reserved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twins", MAIN_KINDS, indirect=True)
 def test_a_frozen_worker_whose_bytes_others_got_is_broken_off(
     twins: Twins, request: pytest.FixtureRequest

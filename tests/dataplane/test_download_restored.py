@@ -251,6 +251,7 @@ def test_a_file_written_and_dated_back_while_it_is_sent_breaks_the_connection(wo
     assert len(got) < len(content) - 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [hard_link, permissions, Path.unlink], ids=lambda each: each.__name__)
 def test_a_file_linked_or_deleted_while_it_is_sent_is_sent_to_the_end(
     workers: Plane, change: Callable[[Path], None]

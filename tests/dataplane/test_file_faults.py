@@ -215,6 +215,7 @@ def test_a_token_of_the_wrong_type(plane: Plane) -> None:
     assert plane.get(f"/download?token={token}").status == 503
 
 
+@pytest.mark.slow
 def test_more_files_than_descriptors(make_plane: Callable[..., Plane]) -> None:
     """Descriptors are cached within their bound, and every file is the right one."""
     plane = make_plane(open_files=8)

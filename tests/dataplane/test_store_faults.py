@@ -268,6 +268,7 @@ def test_a_refund_waits_for_the_store(tmp_path: Path) -> None:
         store.stop()
 
 
+@pytest.mark.slow
 def test_refunds_are_settled_at_the_end(make_plane: Callable[..., Plane]) -> None:
     """What a drain breaks off in the end is returned before the worker goes."""
     plane = make_plane(drain_timeout=0.3)

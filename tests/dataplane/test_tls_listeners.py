@@ -49,6 +49,7 @@ def many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("many_descriptors")
 @pytest.mark.parametrize("sent", [b"", HELLO], ids=["silent", "hello"])
 def test_silent_clients_are_bounded_and_end(secure: Plane, sent: bytes) -> None:

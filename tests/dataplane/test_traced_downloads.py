@@ -76,6 +76,7 @@ def test_the_steps_of_a_download(
         assert secret.encode() not in body
 
 
+@pytest.mark.slow
 def test_a_refusal(plane: Plane, collector: Collector) -> None:
     token = new_token()
     assert plane.get(f"/download?token={token}", SAMPLED).status == 403

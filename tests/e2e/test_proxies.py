@@ -281,6 +281,7 @@ def test_check_sees_what_a_range_costs(make_plane: Callable[..., Plane], tmp_pat
     assert (finding.level is Level.FAIL, found in finding.text) == (bool(found), True), finding
 
 
+@pytest.mark.slow
 def test_caddy_sends_no_more_than_is_charged(make_plane: Callable[..., Plane], tmp_path: Path) -> None:
     """Where Caddy asks the gateway and sends the files itself, it does not merge ranges."""
     need("caddy")

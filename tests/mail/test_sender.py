@@ -108,6 +108,7 @@ async def test_greylisting_is_waited_for(database: Database, tmp_path: Path) -> 
     assert mail.message["Message-ID"] == f"<{row.id}@shop.example>"
 
 
+@pytest.mark.slow
 async def test_while_the_server_is_away_all_mails_wait_and_none_counts_as_tried(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@
   the answers do not depend on these.
 - The further cases of a table of which each case starts a store, a worker or a web service of its own, or
   commands in a process.
-  `make test` runs the first ones. A long table is better written with what runs already, such as `refusing`
+  `make test` runs the first one. A long table is better written with what runs already, such as `refusing`
   of tests/web/api.
 """
 
@@ -23,7 +23,7 @@ import pytest
 from tests.support import up
 from tests.support.backends import QUICK_BACKENDS
 
-CASES = 2
+CASES = 1
 """How many cases of a table, of which each starts something, `make test` runs."""
 PROCESSES = {"service_process"}
 """Fixtures that start a service as a process of its own."""

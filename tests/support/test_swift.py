@@ -59,6 +59,7 @@ def test_objects_in_parts(s3_server: S3Server) -> None:
     assert put.etag.endswith('-2"')
 
 
+@pytest.mark.slow
 def test_versions(s3_server: S3Server) -> None:
     bucket = s3_server.make_bucket(versions=True)
     first, second = (s3_server.put(bucket, "key", content) for content in (b"first", b"second"))

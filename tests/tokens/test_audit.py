@@ -29,6 +29,7 @@ def lines(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
     return [vars(each) for each in caplog.records if each.name == "gateway.audit" and each.msg == event]
 
 
+@pytest.mark.slow
 async def test_every_change_of_the_admin_api_has_a_line(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

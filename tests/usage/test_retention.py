@@ -120,6 +120,7 @@ async def test_counts_stay_right_when_an_attempt_comes_after_its_download_was_cu
     assert (row.privacy, row.covered, "192.0.2.9" in str(row.attempts)) == (2, 1000, False)
 
 
+@pytest.mark.slow
 async def test_a_pass_goes_on_until_nothing_is_too_old(database: Database, retention: UsageRetention) -> None:
     events = [
         event(number, token=f"{number:032x}", started=days_ago(120), ended=days_ago(120))

@@ -231,6 +231,7 @@ async def test_connections_beyond_the_limit_are_refused(
         writer.close()
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_nothing_is_cut_off(hasty: tuple[Api, str]) -> None:
     """Its answers wait in a buffer that has a bound, and not for ever."""
     api, _ = hasty

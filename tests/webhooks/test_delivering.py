@@ -178,6 +178,7 @@ async def test_a_slow_receiver_holds_up_only_its_own_messages(outbox: Outbox, re
     assert len(receiver.at("/slow")) == 5 * SLOTS
 
 
+@pytest.mark.slow
 async def test_several_processes_send_each_message_once(outbox: Outbox, receiver: Receiver) -> None:
     endpoint = await outbox.add(receiver.url())
     await outbox.announce(*(announcement() for _ in range(60)))

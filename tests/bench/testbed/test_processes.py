@@ -69,6 +69,7 @@ def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
             group.start("missing", [tmp_path / "none"], cpus=CPUS)
 
 
+@pytest.mark.slow
 def test_a_program_that_chooses_its_port_is_found_on_it(tmp_path: Path) -> None:
     code = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(60)"
     two = code.replace("time.sleep", "t = socket.create_server(('127.0.0.1', 0)); time.sleep")

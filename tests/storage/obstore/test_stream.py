@@ -97,6 +97,7 @@ async def test_twenty_resets_and_five_throttles(google: Google, make: Make) -> N
     assert len(google.requests) == 26
 
 
+@pytest.mark.slow
 async def test_a_client_may_pause_longer_than_read_timeout(
     google: Google, make: Make, counters: Counters
 ) -> None:

@@ -61,6 +61,7 @@ def test_no_log_has_a_secret(shop: Shop, caplog: pytest.LogCaptureFixture) -> No
     assert SECRET_KEY not in caplog.text
 
 
+@pytest.mark.slow
 def test_versions(versioned: Shop) -> None:
     looked = catalog(versioned.table())
     version = versioned.put("a", b"one").version_id

@@ -49,6 +49,7 @@ async def test_etag_and_version_come_from_the_storage(api: Api, versioned: Shop,
     assert (other.etag, other.version_id) == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "field", "text"),
     [

@@ -106,6 +106,7 @@ async def test_an_order_of_500_lines_is_taken_shrinks_and_grows(sales: Sales) ->
     assert len(page["entitlements"]) == 200
 
 
+@pytest.mark.slow
 async def test_ids_of_orders_that_need_quoting(sales: Sales) -> None:
     for written, order_id in (
         ("%231001", "#1001"),

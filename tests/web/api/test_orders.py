@@ -154,6 +154,7 @@ async def test_the_seller_grants_and_overrides(sales: Sales) -> None:
     assert made["entitlement"]["updatesUntil"] == "2030-01-01T00:00:00.000Z"
 
 
+@pytest.mark.slow
 async def test_what_is_unmapped_is_listed_and_granted_when_it_is_mapped(sales: Sales) -> None:
     await connect(sales)
     _, waiting = await sales.ask("GET", "/unmapped")

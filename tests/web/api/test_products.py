@@ -249,6 +249,7 @@ async def test_nothing_new_from_what_an_earlier_version_registered(api: Api, set
     assert "product add" in body["errors"][0]["message"]
 
 
+@pytest.mark.slow
 async def test_a_version_has_notes_and_a_time_of_publication(api: Api) -> None:
     new = {"version": "3", "files": [FILE], "notes": "Louder.", "publishedAt": "2026-01-31T12:00:00+01:00"}
     status, body, _ = await api.ask("POST", "/api/products/drums/versions", new)

@@ -244,6 +244,7 @@ async def test_after_an_erasure_it_has_no_person(sales: Sales) -> None:
         await sales.put(customer={"email": "ann@example.com", "name": "Ann Onym"})  # told again
 
 
+@pytest.mark.slow
 async def test_addresses_become_networks(sales: Sales) -> None:
     token = await mint(sales, await buy(sales))
     started = (now() - 10 * DAY) * 1000
@@ -254,6 +255,7 @@ async def test_addresses_become_networks(sales: Sales) -> None:
     assert "203.0.113.77" not in json.dumps(receipt)
 
 
+@pytest.mark.slow
 async def test_a_large_receipt_stays_small(sales: Sales, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many requests: the first and the last are listed, and all are counted."""
     monkeypatch.setattr("gateway.web.receipts.MOST_ATTEMPTS", 6)

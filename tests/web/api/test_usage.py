@@ -68,6 +68,7 @@ async def table(sales: Sales, query: str = "") -> list[dict[str, str]]:
     return [dict(zip(COLUMNS, row, strict=True)) for row in rows[1:]]
 
 
+@pytest.mark.slow
 async def test_a_token_shows_its_own_usage(sales: Sales) -> None:
     """A download goes on under another token of the same entitlement; each shows what it received itself."""
     entitlement = await buy(sales)

@@ -254,6 +254,7 @@ async def test_a_seller_sees_what_a_customer_sees_and_can_do_nothing(api: Api, o
     assert (await owner.get("/customers/none/as")).status == 404
 
 
+@pytest.mark.slow
 async def test_rights_come_in_pages_and_earlier_ones_are_a_link_away(
     api: Api, owner: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

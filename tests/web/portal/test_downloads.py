@@ -92,6 +92,7 @@ async def test_lists_have_every_file_and_one_token(portal: Portal) -> None:
     assert (await visitor.post(f"/purchases/{purchase}/list", version="1", list="x")).status == 400
 
 
+@pytest.mark.slow
 async def test_one_customer_makes_so_many_links_in_an_hour(
     portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
