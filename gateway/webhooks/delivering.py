@@ -108,14 +108,15 @@ class Deliverer:
     async def turn(self) -> bool:
         """Write what was brought, and begin new attempts. Returns whether there may be more at once."""
         endpoints = await self._look()
-        if not endpoints and not self._done:
+        has_ended = bool(self._done)  # an endpoint may have had no free slot until now
+        if not endpoints and not has_ended:
             return False
         claimed = await self._write_and_claim(endpoints)
         for each in claimed:
             task = asyncio.create_task(self._send(each))
             self._running[task] = each.endpoint.id
             task.add_done_callback(self._finished)
-        return bool(claimed)
+        return has_ended or bool(claimed)
 
     async def drain(self) -> None:
         """Work until nothing is due, and everything that was begun has ended. For commands and tests."""

@@ -19,7 +19,7 @@ import redis
 from tests.support.downloads import IN_FLIGHT, begin
 from tests.support.plane import Plane, make_certificate, request
 from tests.support.ports import reserve_port
-from tests.support.store_server import StoreServer, send_signal
+from tests.support.store_server import DURABLE, StoreServer, send_signal
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 
@@ -246,7 +246,7 @@ def test_the_queue_is_bounded(own_store: StoreServer, make_plane: Callable[..., 
 
 def test_a_refund_waits_for_the_store(tmp_path: Path) -> None:
     """A client leaves while the store is down; the store comes back with its data, and gets the refund."""
-    store = StoreServer(tmp_path / "store", ("--appendonly", "yes"))
+    store = StoreServer(tmp_path / "store", DURABLE)
     store.folder.mkdir()
     store.start()
     plane = Plane(tmp_path, store.url)

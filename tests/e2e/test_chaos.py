@@ -51,7 +51,7 @@ from tests.support.chaos import (
 )
 from tests.support.plane import Plane
 from tests.support.postgres import PostgresServer
-from tests.support.store_server import StoreServer
+from tests.support.store_server import DURABLE, StoreServer
 from tests.support.waiting import wait_until
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
@@ -71,13 +71,12 @@ KERNEL_HOLDS = UNREAD + int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().spli
 LEAVES = 3.0
 """How long an event may be in a worker's memory only, while the store is well: 0.2 s, and time on a busy
 machine."""
-STORE = ("--appendonly", "yes", "--appendfsync", "no")  # nothing that was answered is lost by SIGKILL
 
 
 @pytest.fixture
 def store() -> Iterator[StoreServer]:
     folder = Path(tempfile.mkdtemp(prefix="dg-store-"))
-    server = StoreServer(folder, STORE)
+    server = StoreServer(folder, DURABLE)
     server.start()
     yield server
     server.stop()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any, Final
 
 from aiohttp import web
 
 from gateway.config.units import LAST_MOMENT
-from gateway.usage.csv_cells import lines
 from gateway.usage.downloads import COMPLETED, UNDER_WAY
 from gateway.usage.queries import (
     DAY_MS,
@@ -22,6 +22,7 @@ from gateway.usage.queries import (
 from gateway.usage.repository import read_download
 from gateway.web.api.context import AdminContext
 from gateway.web.api.usage_models import Analyse, ReportDownloads, SumsResponse
+from gateway.web.csv_files import Cells, send_csv
 from gateway.web.documents import sum_document
 from gateway.web.problems import invalid
 from gateway.web.responses import json_response
@@ -60,37 +61,22 @@ async def report_downloads(request: web.Request, context: AdminContext) -> web.S
     query = validate_query(ReportDownloads, request)
     only = ReportFilter(query.start, query.end, query.productId, query.status)
     left = query.limit if query.limit is not None else 2**62
-    rows = await _page(context, only, None, left)
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/csv; charset=utf-8; header=present",
-            "Content-Disposition": 'attachment; filename="downloads.csv"',
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-        }
-    )
-    await response.prepare(request)
-    has_body = request.method != "HEAD"  # aiohttp would send one after the head of an answer to HEAD, too
-    try:
-        if has_body:
-            await response.write(lines([COLUMNS]))
-        while rows and has_body:
-            await response.write(lines(map(_cells, rows)))
-            left -= len(rows)
-            full = len(rows) == PAGE
-            rows = await _page(context, only, position_of(rows[-1]), left) if full and left else []
-        await response.write_eof()
-    except Exception as error:  # the head has been sent: a broken connection tells that rows are missing
-        if not isinstance(error, ConnectionError):
-            _log.error("a report was broken off: %s", error)
-        if request.transport is not None:
-            request.transport.abort()
-    return response
+    return await send_csv(request, "downloads", COLUMNS, _report_pages(context, only, left), _log)
 
 
-async def _page(context: AdminContext, only: ReportFilter, after: ReportPosition | None, left: int) -> Any:
-    async with context.database.reading() as sql:
-        return await report_page(sql, only, after, min(left, PAGE))
+async def _report_pages(
+    context: AdminContext, only: ReportFilter, left: int
+) -> AsyncGenerator[Iterable[Cells]]:
+    after: ReportPosition | None = None
+    while left:
+        async with context.database.reading() as sql:
+            rows = await report_page(sql, only, after, min(left, PAGE))
+        if rows:
+            yield map(_cells, rows)
+        if len(rows) < PAGE:
+            return
+        after = position_of(rows[-1])
+        left -= len(rows)
 
 
 def _cells(row: Any) -> tuple[str | int | None, ...]:

@@ -17,6 +17,7 @@ from gateway.usage.csv_cells import lines
 from gateway.users.hashing import PasswordHashes
 from gateway.users.repository import UserRepository
 from gateway.web.api.context import AdminContext
+from gateway.web.csv_files import csv_fields
 from gateway.web.dashboard.attempts import SignInLines
 from gateway.web.dashboard.visitors import find_visitor, visitor_of
 from gateway.web.jobs import Jobs
@@ -126,13 +127,7 @@ class DashboardContext:
         self, name: str, columns: Iterable[str], rows: Iterable[Iterable[str | int | None]]
     ) -> web.Response:
         """Answer with a table as a file. For what fits into memory: a list of some thousand rows."""
-        fields = {
-            "Content-Type": "text/csv; charset=utf-8; header=present",
-            "Content-Disposition": f'attachment; filename="{name}.csv"',
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-        }
-        return web.Response(body=lines([columns]) + lines(rows), headers=fields)
+        return web.Response(body=lines([columns]) + lines(rows), headers=csv_fields(name))
 
     def query(self, **changes: Any) -> str:
         """The query of a URL. What is empty is left out."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,6 +17,8 @@ from gateway.usage.never_downloaded import DEFAULT_DAYS, NeverFilter, search_nev
 from gateway.usage.queries import DAY_MS
 from gateway.usage.sharing import COPIES, NETWORKS, OVERLAP, PROGRAMS
 from gateway.usage.sharing_report import SharedLink, SharingFilter, search_shared
+from gateway.usage.token_search import TokenPosition
+from gateway.web.csv_files import Cells, send_csv
 from gateway.web.dashboard.context import DashboardContext
 from gateway.web.dashboard.frame import EVERYBODY, show
 from gateway.web.dashboard.listing import CSV_ROWS, ROWS, read_listing
@@ -38,6 +42,7 @@ SHARED_DAYS: Final = ("7", "30", "90", "365")
 DEFAULT_SHARED_DAYS: Final = 30
 CSV_LOOKS: Final = 100
 """Transactions for one file: 20,000 links. Who has more asks the API."""
+_log = logging.getLogger("gateway.web")
 _POSITION: Final = re.compile(r"([0-9]{1,15})-([0-9a-f]{32})")
 
 
@@ -50,12 +55,26 @@ async def list_never(request: web.Request, context: DashboardContext) -> web.Str
         "completed" if missing == "completed" else "started",
         listing.filters["product"] or None,
     )
-    limit, looks = (listing.limit, None) if listing.wants_csv else (ROWS, PAGE_LOOKS)
-    page = await search_never_downloaded(context.work.database, only, limit, listing.after or None, looks)
-    listing = replace(listing, rows=page.rows, next=page.after or "")
+    after = listing.after or None
     if listing.wants_csv:
-        return context.csv("never-downloaded", COLUMNS, map(_cells, listing.rows))
+        pages = _never_pages(context, only, after)
+        return await send_csv(request, "never-downloaded", COLUMNS, pages, _log)
+    page = await search_never_downloaded(context.work.database, only, ROWS, after, PAGE_LOOKS)
+    listing = replace(listing, rows=page.rows, next=page.after or "")
     return await context.show(request, "dashboard/never.html", listing=listing, days=DEFAULT_DAYS)
+
+
+async def _never_pages(
+    context: DashboardContext, only: NeverFilter, after: str | None
+) -> AsyncGenerator[Iterable[Cells]]:
+    left = CSV_ROWS
+    while left:
+        page = await search_never_downloaded(context.work.database, only, left, after, PAGE_LOOKS)
+        yield map(_cells, page.rows)
+        left -= len(page.rows)
+        after = page.after
+        if after is None:
+            return
 
 
 def _cells(row: Row[Any]) -> tuple[str | int | None, ...]:
@@ -77,15 +96,28 @@ async def list_shared(request: web.Request, context: DashboardContext) -> web.St
     after = None
     if position := _POSITION.fullmatch(listing.after):
         after = int(position[1]), position[2]
-    limit, looks = (CSV_ROWS, CSV_LOOKS) if listing.wants_csv else (ROWS, PAGE_LOOKS)
-    page = await search_shared(context.work.database, only, context.work.sharing, after, limit, looks)
     if listing.wants_csv:
-        return context.csv("links-that-look-shared", SHARED_COLUMNS, map(_shared_cells, page.links))
+        pages = _shared_pages(context, only, after)
+        return await send_csv(request, "links-that-look-shared", SHARED_COLUMNS, pages, _log)
+    page = await search_shared(context.work.database, only, context.work.sharing, after, ROWS, PAGE_LOOKS)
     further = "" if page.after is None else f"{page.after[0]}-{page.after[1]}"
     listing = replace(listing, rows=page.links, next=further)
     return await context.show(
         request, "dashboard/shared.html", listing=listing, periods=SHARED_DAYS, days=DEFAULT_SHARED_DAYS
     )
+
+
+async def _shared_pages(
+    context: DashboardContext, only: SharingFilter, after: TokenPosition | None
+) -> AsyncGenerator[Iterable[Cells]]:
+    left = CSV_ROWS
+    for _ in range(CSV_LOOKS):
+        page = await search_shared(context.work.database, only, context.work.sharing, after, left, PAGE_LOOKS)
+        yield map(_shared_cells, page.links)
+        left -= len(page.links)
+        after = page.after
+        if after is None or not left:
+            return
 
 
 def _shared_cells(link: SharedLink) -> tuple[str | int | None, ...]:
