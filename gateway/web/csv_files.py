@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.database.patience import waiting_at_most
+from gateway.errors import GatewayError
 from gateway.usage.csv_cells import lines
 
 Cells = Iterable[str | int | None]
@@ -54,8 +55,10 @@ async def send_csv(
                     page = await anext(pages, None)
             await response.write_eof()
         except Exception as error:
-            if not isinstance(error, ConnectionError):
+            if isinstance(error, GatewayError):
                 logger.error("a table was broken off: %s", error)
+            elif not isinstance(error, ConnectionError):
+                logger.exception("a table was broken off by a defect of the gateway")
             if request.transport is not None:
                 request.transport.abort()
     return response
