@@ -134,7 +134,7 @@ def test_a_link_that_is_turned_is_followed(
     gateway.run("product", "add", product, "1", current if what == "folder" else current / "film.mp4")
     sold = f"/download/film.mp4?token={token(gateway, product)}"
     assert plane.get(sold).body == CONTENT
-    found = report(gateway, code=1)  # files of other tests are missing
+    found = report(gateway, code=None)  # files of other tests may be missing
     assert any("through a link" in each["text"] for each in found.values() if str(current) in each["text"])
     shutil.rmtree(releases / "7")
     turn(8)
@@ -158,7 +158,7 @@ def test_a_root_of_the_settings_that_is_a_link(gateway: Gateway, plane: Plane, t
             ("shop", "film.mp4"),
             ("shop", "sub/notes.txt"),
         }
-    text = report(gateway, code=1)["storage shop"]["text"]
+    text = report(gateway, code=None)["storage shop"]["text"]
     assert f"through a link: it leads to {tmp_path / 'releases' / '7'} now" in text
 
 
