@@ -48,11 +48,22 @@ def messages_of(language: str) -> tuple[Message, ...]:
     return tuple(sorted(found, key=lambda each: sum(map(len, each.parts)), reverse=True))
 
 
+@cache
+def _by_beginning(language: str) -> dict[str, tuple[Message, ...]]:
+    """The messages that a text with this first character may be, in their order; "": with any other one."""
+    known = messages_of(language)
+    return {
+        beginning: tuple(each for each in known if each.parts[0][:1] in ("", beginning))
+        for beginning in {each.parts[0][:1] for each in known}
+    }
+
+
 def translate_message(text: str, language: str, depth: int = MAX_DEPTH) -> str | None:
     """The translation of a message. None where the catalogue does not have it."""
     if len(text) > MAX_LENGTH:
         return None
-    for message in messages_of(language):
+    known = _by_beginning(language)
+    for message in known.get(text[:1]) or known[""]:
         values = match(message.parts, text)
         if values is None:
             continue
