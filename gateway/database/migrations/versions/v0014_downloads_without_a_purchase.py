@@ -1,4 +1,4 @@
-"""Tokens of no purchase, and the downloads by them: what was paid for, never downloaded, asks for these."""
+"""Mark the downloads by tokens of no purchase, which *paid and never downloaded* looks for by customer."""
 
 from __future__ import annotations
 
