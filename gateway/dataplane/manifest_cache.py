@@ -14,8 +14,6 @@ from typing import Final
 from gateway.http.plans import Representation
 from gateway.manifest import Manifest
 
-DATE_SECONDS: Final = 1.0
-"""How old the Date of an answer may be: the server renews it several times a second."""
 FILES_KEPT: Final = 50_000
 """About 2 KiB each: at most 100 MiB a worker."""
 
@@ -35,8 +33,7 @@ class LoadedManifest:
         if representation is None:
             manifest = self.manifest
             file = manifest.files[index]
-            now = time.time() - DATE_SECONDS
-            representation = Representation(file, now, manifest.product, manifest.version)
+            representation = Representation(file, time.time(), manifest.product, manifest.version)
             self._representations[index] = representation
         return representation
 

@@ -32,6 +32,8 @@ from gateway.manifest import ManifestFile
 PARTIAL: Final = 206
 REDIRECT: Final = 302
 NANOSECONDS: Final = 1_000_000_000
+DATE_SECONDS: Final = 1.0
+"""How old the Date of an answer may be: the server renews it several times a second."""
 _MEDIA_TYPE: Final = re.compile(
     r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:;[ !-~]*)?", re.ASCII
 )
@@ -54,7 +56,8 @@ class Representation:
     """One file of a manifest as HTTP shows it. A worker makes it once and uses it for every request.
 
     product, version: of the manifest. now: seconds since 1970 UTC. A file that is dated later (by a wrong
-    clock) counts as modified now, because Last-Modified must not be later than Date (RFC 9110, 8.8.2.1).
+    clock) counts as modified DATE_SECONDS ago, because Last-Modified must not be later than Date (RFC 9110,
+    8.8.2.1).
     """
 
     __slots__ = (
@@ -78,7 +81,8 @@ class Representation:
         self.product = product
         self.version = version
         self.etag = entity_tag(file.sha256)
-        self.modified = int(min(file.modified // NANOSECONDS, now))
+        modified = file.modified // NANOSECONDS
+        self.modified = modified if modified <= now else int(now - DATE_SECONDS)
         self.type = file.type if _MEDIA_TYPE.fullmatch(file.type) else "application/octet-stream"
         self.disposition = content_disposition(file.name)
         self.validators = _fields(
