@@ -14,7 +14,8 @@ The rows share the fixtures of the test. A test that changes one, or that takes 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple
 
@@ -55,24 +56,20 @@ def each_row(
 
             @wraps(test)
             async def try_rows(**fixtures: Any) -> None:
-                failures = []
+                failures: list[BaseException] = []
                 for row in table:
-                    try:
+                    with trying(row, failures):
                         await test(**fixtures, **row.values)
-                    except (Exception, pytest.fail.Exception) as error:
-                        failures.append(explain(error, row))
                 report(failures, len(table))
 
         else:
 
             @wraps(test)
             def try_rows(**fixtures: Any) -> None:
-                failures = []
+                failures: list[BaseException] = []
                 for row in table:
-                    try:
+                    with trying(row, failures):
                         test(**fixtures, **row.values)
-                    except (Exception, pytest.fail.Exception) as error:
-                        failures.append(explain(error, row))
                 report(failures, len(table))
 
         signature = inspect.signature(test)
@@ -98,11 +95,15 @@ def read_row(columns: list[str], number: int, row: Any) -> Row:
     return Row(name, dict(zip(columns, values, strict=True)))
 
 
-def explain(error: BaseException, row: Row) -> BaseException:
-    """Add to an error which row it is about."""
-    values = ", ".join(f"{name}={repr(value)[:LONGEST_VALUE]}" for name, value in row.values.items())
-    error.add_note(f"{row.name}: {values}")
-    return error
+@contextmanager
+def trying(row: Row, failures: list[BaseException]) -> Iterator[None]:
+    """Add what fails within the block to the failures, with a note of which row it is about."""
+    try:
+        yield
+    except (Exception, pytest.fail.Exception) as error:
+        values = ", ".join(f"{name}={repr(value)[:LONGEST_VALUE]}" for name, value in row.values.items())
+        error.add_note(f"{row.name}: {values}")
+        failures.append(error)
 
 
 def report(failures: list[BaseException], total: int) -> None:
