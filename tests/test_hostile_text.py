@@ -253,7 +253,7 @@ CACHES: Final = {
     "gateway.http.file_names": 1,
     "gateway.http.pages": 2,
     "gateway.mint.routes": 1,
-    "gateway.pages.messages": 2,  # one of LANGUAGES
+    "gateway.pages.messages": 1,  # one of LANGUAGES
     "gateway.pages.templates": 1,
     "gateway.pages.texts": 1,
     "gateway.runtime.log": 1,

@@ -34,7 +34,6 @@ class Message(NamedTuple):
         return any(sign.isalpha() for part in self.parts for sign in part)
 
 
-@cache
 def messages_of(language: str) -> tuple[Message, ...]:
     """The messages of one of LANGUAGES, those with the most text first: they fit the best."""
     assert language in LANGUAGES
@@ -63,7 +62,7 @@ def translate_message(text: str, language: str, depth: int = MAX_DEPTH) -> str |
     if len(text) > MAX_LENGTH:
         return None
     known = _by_beginning(language)
-    for message in known.get(text[:1]) or known[""]:
+    for message in known.get(text[:1], known.get("", ())):
         values = match(message.parts, text)
         if values is None:
             continue
