@@ -6,6 +6,9 @@
   requests are answered: where each request ends is found here.
 - A body that a handler reads must go on within `header_timeout` and end within `stall_timeout`
   (`gateway.web.bodies`). One that nobody reads is dropped for LINGER_SECONDS, then the connection closes.
+- After the last answer only our side ends. What the client still sends is dropped for LINGER_SECONDS, or
+  until its side ends: to close while it sends would reset the connection, and a client that is reset may lose
+  the answer (RFC 9112, section 9.6).
 - A client must accept what it is sent: the connection is broken when it takes nothing for `stall_timeout`.
 - Beyond `max_connections` a connection is refused; beyond MAX_REFUSING more, it is closed without a word.
 - What aiohttp refuses itself, such as bytes that are no HTTP, is answered with a problem.
@@ -129,7 +132,7 @@ class ProblemConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._link = link = cast("asyncio.Transport", transport)
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _LingeringLink(link, self._end_our_side)))
         self._open_connections.add(self)
         self.peer = read_peer(transport)
         if self.peer is None:
@@ -202,6 +205,8 @@ class ProblemConnection(RequestHandler):
         if link is None:
             return
         unsent = link.get_write_buffer_size()
+        if unsent and self._lingers_since is not None:
+            self._lingers_since = now
         if unsent != self._unsent or not unsent:
             self._unsent, self._unsent_since = unsent, now
         is_late = self._head_since is not None and now - self._head_since >= self.limits.header_timeout
@@ -215,15 +220,26 @@ class ProblemConnection(RequestHandler):
         """Whether every request that has come whole is answered."""
         return self._waiter is not None and not self._waiter.done()
 
+    def close_at_once(self) -> None:
+        """End the connection without waiting for its client. The server does it when it stops."""
+        if self._link is not None:
+            self._link.close()
+
     def _refuse(self, problem: Problem) -> None:
         """Answer before a request could be read, and close. What the client still sends is not read."""
-        self._lingers_since = self._loop.time()
-        self._head_since = None
         self._log_unread(problem.status, problem.code)
         if self._link is not None:
             self._link.write(closing_response(problem))
+        self._end_our_side()
+
+    def _end_our_side(self) -> None:
+        """End what we send; from now on, what the client sends is dropped."""
+        self._lingers_since = self._loop.time()
+        self._head_since = None
+        if self._link is not None:
             with contextlib.suppress(RuntimeError, OSError):
                 self._link.write_eof()
+                self._link.resume_reading()  # aiohttp may have paused it
 
     def _log_unread(self, status: int, code: str) -> None:
         """Log that the connection ends before a request was read. status: 0 if nothing was answered."""
@@ -255,6 +271,28 @@ class ProblemConnection(RequestHandler):
         response = quick_problem(problem)
         response.force_close()
         return response
+
+
+class _LingeringLink:
+    """A transport as aiohttp sees it: where aiohttp closes it, only our side ends (`end_our_side`)."""
+
+    __slots__ = ("_end_our_side", "_has_ended", "_link")
+
+    def __init__(self, link: asyncio.Transport, end_our_side: Callable[[], None]) -> None:
+        self._link = link
+        self._end_our_side = end_our_side
+        self._has_ended = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._link, name)
+
+    def close(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._end_our_side()
+
+    def is_closing(self) -> bool:
+        return self._has_ended or self._link.is_closing()
 
 
 def _look_at_head(head: bytes, known: int, limits: HeadLimits) -> Problem | Framing | None:

@@ -140,6 +140,8 @@ class Server:
         await self._runner.cleanup()
         if self._timer is not None:
             self._timer.cancel()
+        for connection in list(self._connections):
+            connection.close_at_once()
         if self._tracing is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._tracing.stop)
 

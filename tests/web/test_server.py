@@ -190,6 +190,41 @@ async def test_heads_are_held_to_the_rules_of_the_data_plane(settings: Settings,
                 assert len(statuses) == sent[: sent.index(whole)].count(b"HTTP/1.1") + 1, (head, parts)
 
 
+GOOD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST_ANSWERS = {
+    "asked to close": GOOD.replace(b"x\r\n", b"x\r\nConnection: close\r\n"),
+    "HTTP/1.0": GOOD.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "a bad head": b"GET  /healthz HTTP/1.1\r\n",
+    "a bad head after a request": GOOD + b"GET  /healthz HTTP/1.1\r\n",
+    "a bad body": GOOD.replace(b"GET", b"PUT").replace(b"x\r\n", b"x\r\nTransfer-Encoding: chunked\r\n")
+    + b"no size",
+    "a body that is not read": post("/api/products", "gk_unknown", "Content-Length: 60000"),
+}
+"""What is answered last on a connection, for each reason why it is the last answer."""
+
+
+@pytest.mark.parametrize("serve", [mint_service.serve, web_service.serve], ids=["mint", "web"])
+@pytest.mark.parametrize("reason", LAST_ANSWERS)
+async def test_who_still_sends_is_not_reset_after_the_last_answer(
+    settings: Settings, serve: Serve, reason: str
+) -> None:
+    """A reset would make the client's system forget the answer that it has not read yet."""
+    async with run_api(serve, settings) as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        client = writer.get_extra_info("socket")
+        writer.write(LAST_ANSWERS[reason])
+        answer = await reader.readuntil(b"\r\n\r\n")
+        for _ in range(5):
+            writer.write(b"more " * 1000)
+            await asyncio.sleep(0.02)
+            assert not client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        writer.write_eof()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            answer += await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.")
+
+
 @pytest.mark.parametrize(
     ("parts", "status"),
     [
