@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from bench.load.control import LoadOptions
 from bench.peers import RequestKind, Server
@@ -20,15 +20,19 @@ from bench.scenarios.base import Participant
 from bench.scenarios.requests import WrkScenario
 from bench.testbed.testbed import Testbed
 
+_T = TypeVar("_T")
+
 NO_FIELDS: str = "gateway, wrk's head"
 """The participant whose requests are those of `small`."""
 
+_VERSIONS = range(156, 130, -1)
+_LANGUAGES = ("en-US", "de-DE", "fr-FR", "ja-JP", "pt-BR", "es-ES", "it-IT", "nl-NL")
 _BROWSER = """\
-sec-ch-ua: "Not:A-Brand";v="8", "Chromium";v="156"
+sec-ch-ua: "Not:A-Brand";v="8", "Chromium";v="{version}"
 sec-ch-ua-mobile: ?0
 sec-ch-ua-platform: "Linux"
 Upgrade-Insecure-Requests: 1
-User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 \
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 \
 Safari/537.36
 Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/jxl,image/avif,image/webp,image/apng,\
 */*;q=0.8,application/signed-exchange;v=b3;q=0.7
@@ -37,7 +41,7 @@ Sec-Fetch-Mode: navigate
 Sec-Fetch-User: ?1
 Sec-Fetch-Dest: document
 Accept-Encoding: gzip, deflate, br, zstd
-Accept-Language: en-US,en;q=0.9
+Accept-Language: {language},en;q=0.9
 """
 
 
@@ -45,7 +49,8 @@ class HeadScenario(WrkScenario):
     """A closed loop with one client's head.
 
     fields: the lines after the request line, with {host}: the server's; {client}: one of 1,000 addresses, and
-    {word}: 56 letters, both random; {about}: the target of the original request.
+    {word}: 56 letters, both random; {about}: the target of the original request; {version}, {language}: of a
+    browser; the first of each is drawn twice as often as the second, three times as often as the third.
     """
 
     fields: ClassVar[str]
@@ -73,6 +78,8 @@ class HeadScenario(WrkScenario):
                 source.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", k=56)
             ),
             about=more.get("X-Original-URI", ""),
+            version=_choose(_VERSIONS, source),
+            language=_choose(_LANGUAGES, source),
         )
         own = "".join(f"{name}: {value}\n" for name, value in server.fields.items())
         return f"GET {target} HTTP/1.1\n{lines}{own}\n".replace("\n", "\r\n").encode()
@@ -88,6 +95,11 @@ class HeadScenario(WrkScenario):
     def measure(self, testbed: Testbed, participant: Participant, options: LoadOptions) -> Sample:
         self._plain = participant.label == NO_FIELDS
         return super().measure(testbed, participant, options)
+
+
+def _choose(ranked: Sequence[_T], source: random.Random) -> _T:
+    """Draw one by its rank: the n-th with 1/n of the first one's frequency."""
+    return source.choices(ranked, [1 / rank for rank in range(1, len(ranked) + 1)])[0]
 
 
 class SmallChrome(HeadScenario):

@@ -16,7 +16,7 @@ from typing import Final
 from aiohttp.hdrs import USER_AGENT
 
 from gateway.dataplane.exchange import NO_HEADERS, Exchange
-from gateway.http.client_address import peer_address
+from gateway.http.client_address import usual_form
 from gateway.http.plans import Representation
 from gateway.secrets import redact
 from gateway.usage.events import encode_batch, number_texts
@@ -107,7 +107,7 @@ class EventLog:
             "base": int((time.time() - time.monotonic() + base) * MICROSECONDS),
             "method": "GET",  # no other sends bytes of a file
             "files": [_describe(file) for file in files],
-            "clients": [peer_address((host, 0)) for host in clients],
+            "clients": [*map(usual_form, clients)],
             "agents": [_clean(agent) for agent in agents],
         }
         spans = {place: exchange.spans for place, exchange in enumerate(some) if exchange.spans is not None}

@@ -134,7 +134,7 @@ class TrustedProxies:
 
     def _find_nearest(self, host: str, said: str) -> str:
         """Return the client of a peer that sent one list; host: the peer's, "" for a unix socket's peer."""
-        host = _usual_form(host)
+        host = usual_form(host)
         if host and not self._trusts_host(host):
             return host
         return _walk(host, list_nodes(said), self._trusts_host)
@@ -174,7 +174,7 @@ def network_group(host: str) -> str:
 
 def peer_address(peer: Peer) -> str:
     """Return the address of a TCP peer in the usual form, without a zone; "" for any other peer."""
-    return _usual_form(peer[0]) if isinstance(peer, tuple) else ""
+    return usual_form(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def unmapped_network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
@@ -270,7 +270,7 @@ def _walk(host: str, nodes: Sequence[str], trusts: Callable[[str], bool]) -> str
 
 
 @lru_cache(maxsize=CACHE_ENTRIES)
-def _usual_form(host: str) -> str:
+def usual_form(host: str) -> str:
     """Return an address in the usual form, without a zone; unchanged if it is none."""
     try:
         address = ip_address(host.partition("%")[0])

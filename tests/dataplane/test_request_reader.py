@@ -100,7 +100,7 @@ def readers() -> Iterator[Readers]:
 
 
 def compare(readers: Readers, head: bytes) -> bool:
-    """Compare the two readings, for lines that are new and for lines that are remembered.
+    """Compare the two readings, for lines that are new, and for lines and blocks that are remembered.
 
     The parser gets whole heads only, as from a connection: what follows would be a part of the next head.
     """
@@ -109,7 +109,7 @@ def compare(readers: Readers, head: bytes) -> bool:
     if expected is not None and "x-original-uri" in expected.fields:
         expected.fields.setdefault("x-original-method", ["GET"])
     found = None
-    for _ in range(2):
+    for _ in range(3):
         found = readers.quickly(head)
         if found is not None:
             if found.fields.get("x-original-uri") and "x-original-method" not in found.fields:

@@ -164,7 +164,7 @@ def reader() -> HeadReader:
 
 @each_row(("lines", "expected"), [row[1:] for row in PLAIN], ids=[row[0] for row in PLAIN])
 def test_plain_heads_are_read(reader: HeadReader, lines: bytes, expected: PlainHead) -> None:
-    for _ in range(2):  # the second time, the lines are remembered
+    for _ in range(3):  # the second time the lines are remembered, the third time the block of them
         assert reader.read(lines + b"\r\n") == expected
 
 
@@ -172,7 +172,8 @@ def test_plain_heads_are_read(reader: HeadReader, lines: bytes, expected: PlainH
 def test_other_heads_are_read_with_the_fields_that_matter(
     reader: HeadReader, lines: bytes, fields: dict[str, list[str]]
 ) -> None:
-    head = reader.read(lines + b"\r\n")
+    for _ in range(3):
+        head = reader.read(lines + b"\r\n")
     assert isinstance(head, OtherHead)
     assert {name.lower(): head.fields.getall(name) for name in head.fields} == fields
     assert f"{head.method} {head.target} HTTP/1.1".encode() == lines.partition(b"\r\n")[0]
@@ -181,7 +182,7 @@ def test_other_heads_are_read_with_the_fields_that_matter(
 
 @each_row("lines", [row[1] for row in LEFT], ids=[row[0] for row in LEFT])
 def test_every_other_head_is_left_to_the_parser(reader: HeadReader, lines: bytes) -> None:
-    for _ in range(2):
+    for _ in range(3):
         assert reader.read(lines + b"\r\n") is None
 
 
@@ -290,12 +291,14 @@ NO_QUESTIONS = [
 def test_plain_questions_of_a_front_proxy_are_read(
     reader: HeadReader, lines: bytes, expected: PlainQuestion
 ) -> None:
-    assert reader.read(lines + b"\r\n") == expected
+    for _ in range(3):
+        assert reader.read(lines + b"\r\n") == expected
 
 
 @each_row("lines", [row[1] for row in NO_QUESTIONS], ids=[row[0] for row in NO_QUESTIONS])
 def test_other_questions_of_a_front_proxy_keep_all_their_fields(reader: HeadReader, lines: bytes) -> None:
-    head = reader.read(lines + b"\r\n")
+    for _ in range(3):
+        head = reader.read(lines + b"\r\n")
     assert isinstance(head, OtherHead)
     sent = [line.partition(b":")[0] for line in lines.split(b"\r\n")[1:-1]]
     assert [name.encode() for name, _ in head.fields.items()] == [name for name in sent if name != b"Host"]
@@ -307,6 +310,9 @@ HOSTILE = {
     "spaces": LINE + HOST + b"A:" + b" " * 16_000 + b"\0",
     "a text that ends in spaces": LINE + HOST + b"User-Agent: a" + b" " * 16_000,
     "an agent of words": LINE + HOST + b"User-Agent: " + b"a " * 8_000,
+    "a client of words": LINE + HOST + AGENT + b"X-Forwarded-For: " + b"a " * 8_000,
+    "many clients": LINE + HOST + AGENT + b"X-Forwarded-For: a\r\n" * 800,
+    "many ranges": LINE + HOST + AGENT + RANGE * 800,
     "colons": LINE + HOST + b":" * 16_000,
     "many lines": LINE + HOST + b"A:\r\n" * 4_000,
     "many empty lines": LINE + HOST + b"\r\n" * 8_000,
