@@ -45,9 +45,12 @@ from tests.support.worker_server import ForkedProcess, worker_server
 READY_SECONDS = 60
 
 Process = subprocess.Popen[bytes] | ForkedProcess
-NO_SETTINGS = ("own_url", "lease_times", "descriptors", "restarts")
-"""Options of a plane that are no settings; lease_times: seconds, as in `leases.Times`; descriptors: the hard
-limit of each worker; restarts: whether `restart` will be called."""
+NO_SETTINGS = ("own_url", "lease_times", "patience", "descriptors", "restarts")
+"""Options of a plane that are no settings; lease_times: seconds, as in `leases.Times`; patience: seconds, see
+worker_program.py; descriptors: the hard limit of each worker; restarts: whether `restart` will be called."""
+PATIENCE_SECONDS = 30
+"""How long workers wait for the store and for each other, unless a test is about just that: on a busy machine
+each of them may stand still for seconds."""
 CLIENT_SECONDS = 60
 """No answer in this time is a hang."""
 
@@ -193,6 +196,11 @@ def request(target: str, *fields: str, method: str = "GET", version: str = "1.1"
     return "\r\n".join(lines).encode("utf-8", "surrogateescape")
 
 
+def whole_lines(log: Path) -> list[str]:
+    """The lines of a log that another process writes; the last one may be there in part as yet."""
+    return log.read_text().rpartition("\n")[0].splitlines()
+
+
 def make_certificate(folder: Path) -> tuple[Path, Path]:
     """A self-signed certificate for this machine, and its key."""
     certificate, key = folder / "cert.pem", folder / "key.pem"
@@ -270,6 +278,7 @@ class Plane:
         options = {name: value for name, value in self.options.items() if name not in NO_SETTINGS}
         values: dict[str, Any] = {
             "redis_url": self.redis_url,
+            "redis_timeout": PATIENCE_SECONDS,
             "workers": 1,
             "data": self.folder / "data",
             "access_log": str(self.log),
@@ -307,19 +316,16 @@ class Plane:
     def _start(self, slot: int, sockets: list[int], memory: int, announce: int, log: int) -> Process:
         """Start the process: quickly, but where coverage is measured, which a new interpreter starts."""
         settings = self.settings.model_dump(mode="json")
-        times = [str(each) for each in self.options.get("lease_times") or ()]
+        patience = self.options.get("patience", PATIENCE_SECONDS)
+        times = self.options.get("lease_times") or ()
+        arguments = ["worker", *map(str, (slot, patience, *times))]
         limit = self.options.get("descriptors")
         if limit is None and "COVERAGE_PROCESS_CONFIG" not in os.environ:
-            arguments = ["worker", str(slot), *times]
             return worker_server().start(arguments, settings, sockets, memory, announce, log, self._attempts)
-        program = (
-            [str(Path(__file__).with_name("short_leases.py"))]
-            if times
-            else ["-m", "gateway.supervisor.child"]
-        )
+        program = str(Path(__file__).with_name("worker_program.py"))
         prefix = () if limit is None else ("prlimit", f"--nofile={limit // 2}:{limit}")
         process = subprocess.Popen(
-            [*prefix, sys.executable, "-P", *program, "worker", str(slot), *times],
+            [*prefix, sys.executable, "-P", program, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
@@ -514,8 +520,8 @@ class Plane:
             return client.read_until_closed()
 
     def entries(self) -> list[dict[str, Any]]:
-        """The access log so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        """The access log so far, without a line that is being written."""
+        return [json.loads(line) for line in whole_lines(self.log)]
 
     def descriptors(self) -> int:
         return sum(worker.descriptors(str(self.root)) for worker in self.workers)
