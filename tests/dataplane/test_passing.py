@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from gateway.runtime.metrics import Counters
 from tests.support.in_loop_server import LIMITS
 from tests.support.plane import Client, Plane, request
 from tests.support.store_server import StoreServer
+from tests.support.timing import punctually
 from tests.support.waiting import wait_until
 from tests.support.web_stand_in import Taken, WebStandIn, answering
 
@@ -38,9 +40,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 @pytest.fixture(scope="module")
 def plane(shared_store: StoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     folder = tmp_path_factory.mktemp("passing")
-    running = Plane(
-        folder, shared_store.url, {**SHORT, "cors_origins": ["*"], "trusted_proxies": ["127.0.0.2"]}
-    )
+    running = Plane(folder, shared_store.url, {"cors_origins": ["*"], "trusted_proxies": ["127.0.0.2"]})
     running.start()
     yield running
     running.stop()
@@ -49,6 +49,21 @@ def plane(shared_store: StoreServer, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def web(plane: Plane) -> Iterator[WebStandIn]:
     with WebStandIn(plane.folder / "data" / "web.sock") as standing_in:
+        yield standing_in
+
+
+@pytest.fixture(scope="module")
+def hasty(shared_store: StoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A worker with short time-outs."""
+    running = Plane(tmp_path_factory.mktemp("hasty"), shared_store.url, SHORT)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def hasty_web(hasty: Plane) -> Iterator[WebStandIn]:
+    with WebStandIn(hasty.folder / "data" / "web.sock") as standing_in:
         yield standing_in
 
 
@@ -200,7 +215,7 @@ def test_an_early_answer_ends_the_connection(plane: Plane, web: WebStandIn) -> N
         client.assert_closed()
 
 
-def test_an_expectation_is_answered_by_the_web_process(plane: Plane, web: WebStandIn) -> None:
+def test_an_expectation_is_answered_by_the_web_process(hasty: Plane, hasty_web: WebStandIn) -> None:
     told = threading.Event()
 
     def want(taken: Taken) -> None:
@@ -212,17 +227,22 @@ def test_an_expectation_is_answered_by_the_web_process(plane: Plane, web: WebSta
             taken.body += taken.receive()
         taken.send(OK + b"Content-Length: 0\r\n\r\n")
 
-    web.script = want
-    with plane.connect() as client:
-        client.send(request("/hooks/a", "Content-Length: 5", "Expect: 100-continue", method="POST"))
-        time.sleep(1.2 * SHORT["header_timeout"])  # the body is not late before it is asked for
-        told.set()
-        interim = client.read_bytes(len(b"HTTP/1.1 100 Continue\r\n\r\n"))
-        assert interim == b"HTTP/1.1 100 Continue\r\n\r\n"
-        client.send(b"hello")
-        assert client.read().status == 200
-        assert client.get("/healthz").status == 200
-    assert web.taken[0].body == b"hello"
+    hasty_web.script = want
+
+    def expect() -> None:
+        told.clear()
+        with hasty.connect() as client:
+            client.send(request("/hooks/a", "Content-Length: 5", "Expect: 100-continue", method="POST"))
+            time.sleep(1.2 * SHORT["header_timeout"])  # the body is not late before it is asked for
+            told.set()
+            interim = client.read_bytes(len(b"HTTP/1.1 100 Continue\r\n\r\n"))
+            assert interim == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.send(b"hello")
+            assert client.read().status == 200
+            assert client.get("/healthz").status == 200
+
+    punctually(expect)
+    assert hasty_web.taken[-1].body == b"hello"
 
 
 def test_pipelined_requests_after_a_body(plane: Plane, web: WebStandIn) -> None:
@@ -400,7 +420,7 @@ def test_chunks_above_the_limit_are_refused_without_the_rest(plane: Plane, web: 
 
 
 @pytest.mark.parametrize("begun", [b"", b"he"])
-def test_a_body_that_does_not_go_on_is_408(plane: Plane, web: WebStandIn, begun: bytes) -> None:
+def test_a_body_that_does_not_go_on_is_408(hasty: Plane, hasty_web: WebStandIn, begun: bytes) -> None:
     cut = threading.Event()
 
     def take(taken: Taken) -> None:
@@ -408,31 +428,41 @@ def test_a_body_that_does_not_go_on_is_408(plane: Plane, web: WebStandIn, begun:
         taken.read_end()
         cut.set()
 
-    web.script = take
-    path = f"/hooks/slow-{len(begun)}"
-    with plane.connect() as client:
-        client.send(request(path, "Content-Length: 5", method="POST") + begun)
-        answer = client.read()
-        assert (answer.status, answer.code, answer.keeps) == (408, "request_timeout", False)
+    hasty_web.script = take
+    numbers = count()
+
+    def be_slow() -> str:
+        path = f"/hooks/slow-{len(begun)}-{next(numbers)}"
+        with hasty.connect() as client:
+            client.send(request(path, "Content-Length: 5", method="POST") + begun)
+            answer = client.read()
+            assert (answer.status, answer.code, answer.keeps) == (408, "request_timeout", False)
+        return path
+
+    path = punctually(be_slow)
     assert cut.wait(60)
-    assert entry_of(plane, path)["status"] == 408
+    assert entry_of(hasty, path)["status"] == 408
 
 
 @pytest.mark.slow
-def test_a_body_that_drips_ends_at_last(plane: Plane, web: WebStandIn) -> None:
-    web.script = take_and_wait
-    with plane.connect() as client:
-        client.send(request("/hooks/a", "Content-Length: 500", method="POST"))
-        client.socket.settimeout(0.2)
-        answer = b""
-        for _ in range(100):
-            client.send(b"x")
-            try:
-                answer = client.socket.recv(999)
-                break
-            except TimeoutError:
-                pass
-    assert answer.startswith(b"HTTP/1.1 408 ")
+def test_a_body_that_drips_ends_at_last(hasty: Plane, hasty_web: WebStandIn) -> None:
+    hasty_web.script = take_and_wait
+
+    def drip() -> None:
+        with hasty.connect() as client:
+            client.send(request("/hooks/a", "Content-Length: 500", method="POST"))
+            client.socket.settimeout(0.2)
+            answer = b""
+            for _ in range(100):
+                client.send(b"x")
+                try:
+                    answer = client.socket.recv(999)
+                    break
+                except TimeoutError:
+                    pass
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+    punctually(drip)
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "end"])
@@ -484,7 +514,9 @@ def test_when_the_client_leaves_within_the_answer_the_request_ends_there(
 
 
 @pytest.mark.slow
-def test_a_client_that_takes_nothing_holds_little_and_is_broken_off(plane: Plane, web: WebStandIn) -> None:
+def test_a_client_that_takes_nothing_holds_little_and_is_broken_off(
+    hasty: Plane, hasty_web: WebStandIn
+) -> None:
     sent, cut = [0], threading.Event()
 
     def stream(taken: Taken) -> None:
@@ -497,10 +529,10 @@ def test_a_client_that_takes_nothing_holds_little_and_is_broken_off(plane: Plane
         except OSError:
             cut.set()
 
-    web.script = stream
-    with plane.connect(receive_buffer=4096) as client:
+    hasty_web.script = stream
+    with hasty.connect(receive_buffer=4096) as client:
         client.send(request("/my"))
-        assert cut.wait(14)  # stall_timeout
+        assert cut.wait(60)  # after stall_timeout
     assert sent[0] < 20_000_000  # what two kernels' buffers hold, and little more
 
 
@@ -551,18 +583,24 @@ def test_an_answer_that_never_was_one_is_503(plane: Plane, web: WebStandIn, answ
 def test_an_answer_that_is_cut_off_breaks_the_connection(
     plane: Plane, web: WebStandIn, answer: bytes
 ) -> None:
+    begun = threading.Event()
+
     def in_two_parts(taken: Taken) -> None:
         taken.read()
         head, _, body = answer.partition(b"\r\n\r\n")
         taken.send(head + b"\r\n\r\n")
-        time.sleep(0.05)
+        assert begun.wait(60)  # else it would be 503, where worker and client have nothing of it yet
         taken.send(body)
 
     web.script = in_two_parts
     path = f"/my/cut-{len(answer)}"
     with plane.connect() as client:
         client.send(request(path))
-        assert not client.read_until_closed().endswith(b"0\r\n\r\n")
+        received = client.socket.recv(1)
+        begun.set()
+        received += client.read_until_closed()
+        assert received.startswith(OK)
+        assert not received.endswith(b"0\r\n\r\n")
     entry = entry_of(plane, path)
     assert (entry["status"], entry["whole"]) == (200, False)
 

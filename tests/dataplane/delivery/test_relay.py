@@ -8,12 +8,13 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.dataplane.delivery import pipe
 from gateway.dataplane.delivery.pipe import PAUSE_SECONDS, SLOW_UNREAD_BYTES
 from gateway.dataplane.delivery.relay import Relay
 from gateway.dataplane.exchange import ClientGone, Exchange
@@ -70,7 +71,7 @@ class Bench:
 LIMITS = Limits(
     header_timeout=30,
     keepalive_timeout=30,
-    stall_timeout=0.4,
+    stall_timeout=30,
     max_connections=1000,
     max_line=8190,
     max_field=8190,
@@ -79,9 +80,17 @@ LIMITS = Limits(
 )
 
 
+STALL_SECONDS = 1.0
+
+
 @asynccontextmanager
 async def serving(
-    content: bytes, make: Make, *, secure: tuple[ssl.SSLContext, ssl.SSLContext] | None = None, path: str = ""
+    content: bytes,
+    make: Make,
+    *,
+    secure: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+    path: str = "",
+    limits: Limits = LIMITS,
 ) -> AsyncIterator[Bench]:
     source = Source(len(content), make)
     counters = Counters()
@@ -110,7 +119,7 @@ async def serving(
 
     ended: list[Exchange] = []
     failed: list[Exception] = []
-    server = Server(lambda exchange: step(answer(exchange)), answer, ended.append, print, counters, LIMITS)
+    server = Server(lambda exchange: step(answer(exchange)), answer, ended.append, print, counters, limits)
     loop = asyncio.get_running_loop()
     server.start()
     tls = secure[0] if secure else None
@@ -209,7 +218,8 @@ async def test_a_paced_reader(way: dict[str, Any], splices: bool) -> None:
 
 
 @pytest.mark.parametrize("splices", [True, False])
-async def test_bytes_are_counted_as_spliced_or_copied(splices: bool) -> None:
+async def test_bytes_are_counted_as_spliced_or_copied(splices: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipe, "PAUSE_SECONDS", 60.0)  # a busy machine makes no client slow
     async with serving(CONTENT, arriving(CONTENT, splices)) as bench:
         await bench.get()
         await until(lambda: bool(bench.ended))
@@ -244,10 +254,11 @@ async def test_a_client_goes_away_while_the_storage_is_silent(way: dict[str, Any
         streams.append(Arriving(stop - start, splices).feed(CONTENT[:100_000]))
         return streams[-1]
 
-    async with serving(CONTENT, make, **way) as bench:
+    hasty = replace(LIMITS, stall_timeout=STALL_SECONDS)
+    async with serving(CONTENT, make, **way, limits=hasty) as bench:
         client, got = await bench.begin(100_000)
         assert got == CONTENT[:100_000]
-        await asyncio.sleep(0.6)  # the client's stall time-out does not run
+        await asyncio.sleep(1.5 * STALL_SECONDS)  # the client's stall time-out does not run
         assert not bench.ended
         client.reset()
         if way:  # the end of its stream alone may mean that it will only ask nothing more
@@ -318,9 +329,10 @@ async def test_a_client_is_lost_in_the_turn_in_which_the_storage_answers(
 
 @pytest.mark.parametrize("splices", [True, False])
 async def test_a_client_stalls(way: dict[str, Any], splices: bool) -> None:
-    async with serving(CONTENT * 4, arriving(CONTENT * 4, splices), **way) as bench:
+    hasty = replace(LIMITS, stall_timeout=STALL_SECONDS)
+    async with serving(CONTENT * 4, arriving(CONTENT * 4, splices), **way, limits=hasty) as bench:
         client, got = await bench.begin(50_000)
-        await until(lambda: bool(bench.ended), 8)
+        await until(lambda: bool(bench.ended), 30)
         assert len(got) <= bench.ended[0].sent < len(CONTENT) * 4
         client.socket.close()
 
@@ -342,13 +354,15 @@ async def test_missing(way: dict[str, Any], make: Make) -> None:
 
 @pytest.mark.parametrize("splices", [True, False])
 async def test_a_stream_that_fails_breaks_the_connection(way: dict[str, Any], splices: bool) -> None:
+    streams: list[Arriving] = []
+
     def make(start: int, stop: int) -> Arriving:
-        stream = Arriving(stop - start, splices).feed(CONTENT[:100_000])
-        asyncio.get_running_loop().call_later(0.2, stream.fail, "changed")
-        return stream
+        streams.append(Arriving(stop - start, splices).feed(CONTENT[:100_000]))
+        return streams[-1]
 
     async with serving(CONTENT, make, **way) as bench:
         client, got = await bench.begin(100_000)
+        streams[0].fail("changed")
         rest = await asyncio.to_thread(client.read_until_closed)
         assert got + rest == CONTENT[:100_000]
         await until(lambda: bool(bench.ended))
