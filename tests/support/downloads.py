@@ -32,7 +32,7 @@ def table(upstream: Upstream, **more: Any) -> dict[str, Any]:
         "access_key": "key",
         "secret_key": "secret",
         "ca_file": bucket.ca_file,
-        "read_timeout": 1,
+        "read_timeout": 30,
         **more,
     }
 

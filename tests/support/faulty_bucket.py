@@ -214,8 +214,8 @@ class Upstream:
             "path": f"/{BUCKET}/",
             "region": "us-east-1",
             "connections": 100,
-            "connect_timeout": 5.0,
-            "read_timeout": 5.0,
+            "connect_timeout": 30.0,
+            "read_timeout": 30.0,
             "ca_file": None if self._certificate is None else self._certificate[0],
             "credentials": _Anonymous,
         }
@@ -290,10 +290,10 @@ class Upstream:
         except OSError:
             pass
         finally:
-            with self.lock:
-                self._open.discard(connection)
             reader.close()
             connection.close()
+            with self.lock:
+                self._open.discard(connection)
 
     def _answer(self, connection: socket.socket, asked: Asked, fault: Fault) -> bool:
         """Answer one request; return whether the connection stays open."""
@@ -431,7 +431,7 @@ def _reset(connection: socket.socket) -> None:
 
 def _arrived(connection: socket.socket) -> None:
     """Wait until the client's kernel has all that was sent (SIOCOUTQ), since a reset discards the rest."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)) == bytes(4):
             return

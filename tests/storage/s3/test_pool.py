@@ -115,10 +115,14 @@ async def test_a_request_that_finds_all_in_use_waits_and_then_names_the_setting(
     upstream: Upstream, make: Make, counted: Counted
 ) -> None:
     file = upstream.put("a", CONTENT)
-    storage = make(connections=2, connect_timeout=0.5)
-    streams = [await storage.lookup(file).fetch(0, file.size) for _ in range(2)]
+    hasty = make(connections=2, connect_timeout=0.5)
+    streams = [await hasty.lookup(file).fetch(0, file.size) for _ in range(2)]
     with pytest.raises(StorageError, match="all 2 connections are in use: raise `connections`"):
-        await read(storage, file)
+        await read(hasty, file)
+    for stream in streams:
+        stream.close()
+    storage = make(connections=2)
+    streams = [await storage.lookup(file).fetch(0, file.size) for _ in range(2)]
     waiting = [asyncio.create_task(read(storage, file, at, at + 10)) for at in range(3)]
     await asyncio.sleep(0.05)
     waiting[1].cancel()
