@@ -196,6 +196,11 @@ def request(target: str, *fields: str, method: str = "GET", version: str = "1.1"
     return "\r\n".join(lines).encode("utf-8", "surrogateescape")
 
 
+def statuses(answers: bytes) -> list[int]:
+    """Those of several answers that came one after the other."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", answers)]
+
+
 def whole_lines(log: Path) -> list[str]:
     """The lines of a log that another process writes; the last one may be there in part as yet."""
     return log.read_text().rpartition("\n")[0].splitlines()
