@@ -1,37 +1,16 @@
-"""Requests that a worker passes on, against a web process that does what each test says: what comes and goes."""
+"""Requests that a worker passes on: what arrives at the web process, what comes back, and whose address."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import socket
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from itertools import count
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gateway.cli.checks.proxy import check_hooks
-from gateway.dataplane.ending import Endings
-from gateway.dataplane.exchange import Exchange
-from gateway.dataplane.passing import Bounds, Passing, Room
-from gateway.dataplane.server import Server
-from gateway.errors import Refused
-from gateway.http.client_address import TrustedProxies
 from gateway.http.passing import MAX_BODY
-from gateway.runtime.addresses import MAX_SOCKET_PATH, Address
-from gateway.runtime.metrics import Counters
-from tests.support.in_loop_server import LIMITS
-from tests.support.plane import Client, Plane, request
-from tests.support.store_server import StoreServer
-from tests.support.timing import punctually
-from tests.support.waiting import wait_until
+from tests.support.passing import OK, entry_of, post
+from tests.support.plane import Plane, request
 from tests.support.web_stand_in import Taken, WebStandIn, answering
-from tests.support.passing import OK, SHORT, entry_of, post, take_and_wait
+
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
