@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.downloads import CONTENT
-from tests.support.plane import Plane, Published
+from tests.support.plane import Plane
+from tests.support.publications import Published
 
 
 @pytest.fixture(scope="module")

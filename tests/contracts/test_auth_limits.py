@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.backends import EVERY_BACKEND
-from tests.support.plane import CLIENT_SECONDS, Plane, Response, request, run_plane
+from tests.support.http_client import CLIENT_SECONDS, Response, request
+from tests.support.plane import Plane, run_plane
 from tests.support.rows import each_row
 
 BACKENDS = EVERY_BACKEND

@@ -14,7 +14,8 @@ from gateway.http.fields import format_date
 from gateway.secrets import new_token
 from tests.support.backends import EVERY_BACKEND
 from tests.support.downloads import BROWSER, CONTENT, POLICY
-from tests.support.plane import Plane, Published
+from tests.support.plane import Plane
+from tests.support.publications import Published
 
 BACKENDS = EVERY_BACKEND
 

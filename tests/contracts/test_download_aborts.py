@@ -17,7 +17,8 @@ import pytest
 
 from tests.support.backends import EVERY_BACKEND
 from tests.support.downloads import IN_FLIGHT, sent_of, sum_sent
-from tests.support.plane import Client, Plane, request
+from tests.support.http_client import Client, request
+from tests.support.plane import Plane
 from tests.support.waiting import wait_until
 
 BACKENDS = EVERY_BACKEND

@@ -13,7 +13,8 @@ import pytest
 from gateway.http.file_names import download_name
 from tests.support.backends import EVERY_BACKEND
 from tests.support.downloads import BROWSER, JSON, POLICY
-from tests.support.plane import Plane, Published
+from tests.support.plane import Plane
+from tests.support.publications import Published
 from tests.support.rows import each_row
 
 BACKENDS = EVERY_BACKEND

@@ -18,7 +18,9 @@ from tests.support import range_cases as range_rules
 from tests.support.backends import EVERY_BACKEND, Folder
 from tests.support.downloads import CONTENT
 from tests.support.examples import examples
-from tests.support.plane import Plane, Published, Response, request
+from tests.support.http_client import Response, request
+from tests.support.plane import Plane
+from tests.support.publications import Published
 
 BACKENDS = EVERY_BACKEND
 

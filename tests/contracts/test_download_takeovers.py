@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.backends import EVERY_BACKEND
 from tests.support.downloads import sent_of, sum_sent
-from tests.support.plane import Plane, request
+from tests.support.http_client import request
+from tests.support.plane import Plane
 from tests.support.waiting import wait_until
 
 BACKENDS = EVERY_BACKEND

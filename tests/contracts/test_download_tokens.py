@@ -11,7 +11,8 @@ from gateway.secrets import MAX_TOKEN_LENGTH, new_token, token_id
 from gateway.store.key_names import token_key
 from tests.support.backends import EVERY_BACKEND
 from tests.support.downloads import BROWSER, CONTENT
-from tests.support.plane import Plane, Published
+from tests.support.plane import Plane
+from tests.support.publications import Published
 from tests.support.rows import each_row
 from tests.support.waiting import wait_until
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.downloads import LARGE
-from tests.support.plane import Plane, Published
+from tests.support.plane import Plane
+from tests.support.publications import Published
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.dataplane.throttling import MIN_SECONDS
 from gateway.secrets import new_token, token_id
-from tests.support.plane import Plane, Response, request, run_plane
+from tests.support.http_client import Response, request
+from tests.support.plane import Plane, run_plane
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 

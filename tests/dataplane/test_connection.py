@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.downloads import LARGE
-from tests.support.plane import Plane, Published, request, statuses
+from tests.support.http_client import request, statuses
+from tests.support.plane import Plane
+from tests.support.publications import Published
 from tests.support.rows import each_row
 
 pytestmark = pytest.mark.usefixtures("no_leak")

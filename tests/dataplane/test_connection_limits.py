@@ -13,7 +13,8 @@ import pytest
 from gateway.dataplane.delivery.client_socket import GAP_BYTES
 from gateway.runtime.metrics import CONNECTIONS
 from gateway.secrets import token_id
-from tests.support.plane import Plane, request, run_plane
+from tests.support.http_client import request
+from tests.support.plane import Plane, run_plane
 from tests.support.timing import lasts, punctually
 from tests.support.waiting import wait_until
 

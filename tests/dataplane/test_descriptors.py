@@ -20,7 +20,8 @@ from gateway.runtime.descriptors import (
     share_descriptors,
 )
 from gateway.runtime.metrics import CONNECTIONS_REFUSED, FAULTS, STORAGE_ERRORS
-from tests.support.plane import CLIENT_SECONDS, Client, Plane
+from tests.support.http_client import CLIENT_SECONDS, Client
+from tests.support.plane import Plane
 from tests.support.waiting import wait_until
 
 LIMIT = 220

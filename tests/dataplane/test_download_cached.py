@@ -16,8 +16,9 @@ import pytest
 
 from gateway.runtime.metrics import CACHE_BYPASSED, CACHE_FAILURES, CACHE_FILLED, CACHE_WAITED
 from gateway.storage.cache.slice_files import SLICE_BYTES
+from tests.support.bucket_objects import Pattern
 from tests.support.downloads import publish, read_all, table
-from tests.support.faulty_bucket import Pattern, Upstream
+from tests.support.faulty_bucket import Upstream
 from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 

@@ -22,9 +22,13 @@ from gateway.runtime.metrics import DOWNLOADS_RUNNING
 from gateway.secrets import token_id
 from gateway.store.key_names import token_key
 from gateway.store.scripts import CLAIM
+from tests.support.bucket_objects import Pattern
+from tests.support.certificates import make_certificate
 from tests.support.downloads import IN_FLIGHT, publish, sum_sent, table
-from tests.support.faulty_bucket import Pattern, Upstream
-from tests.support.plane import Client, Plane, Published, make_certificate, request
+from tests.support.faulty_bucket import Upstream
+from tests.support.http_client import Client, request
+from tests.support.plane import Plane
+from tests.support.publications import Published
 from tests.support.store_server import StoreServer, send_signal
 from tests.support.waiting import wait_until
 

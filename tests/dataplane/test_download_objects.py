@@ -19,10 +19,15 @@ import pytest
 
 from bench.testbed.usage import resident_bytes
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED, UPSTREAM_IDLE
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
+from tests.support.certificates import make_certificate
 from tests.support.downloads import IN_FLIGHT, publish, read_all, sent_of, table
-from tests.support.faulty_bucket import Fault, Pattern, Upstream
+from tests.support.faulty_bucket import Upstream
+from tests.support.http_client import Client, request
 from tests.support.memory import kernel_bytes
-from tests.support.plane import Client, Plane, Published, make_certificate, request, run_plane
+from tests.support.plane import Plane, run_plane
+from tests.support.publications import Published
 from tests.support.waiting import wait_until
 
 OBJECT_BYTES = int(os.environ.get("GATEWAY_TEST_OBJECT_MIB", "64")) * 1024 * 1024

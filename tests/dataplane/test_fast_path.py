@@ -24,8 +24,9 @@ from gateway.runtime.metrics import (
 from gateway.secrets import new_token, token_id
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.storage import LocalStorage
+from tests.support.http_client import Response
 from tests.support.local_files import entry, open_compared
-from tests.support.plane import Plane, Response, run_plane
+from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
 

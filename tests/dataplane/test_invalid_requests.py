@@ -7,7 +7,9 @@ import time
 import pytest
 
 from tests.support.downloads import LARGE
-from tests.support.plane import Plane, Published, request
+from tests.support.http_client import request
+from tests.support.plane import Plane
+from tests.support.publications import Published
 from tests.support.rows import each_row
 
 pytestmark = pytest.mark.usefixtures("no_leak")

@@ -10,7 +10,9 @@ import pytest
 
 from bench.testbed.usage import resident_bytes
 from tests.support.downloads import LARGE
-from tests.support.plane import Plane, Published, request, statuses
+from tests.support.http_client import request, statuses
+from tests.support.plane import Plane
+from tests.support.publications import Published
 from tests.support.rows import each_row
 
 pytestmark = pytest.mark.usefixtures("no_leak")

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.downloads import IN_FLIGHT, begin
-from tests.support.plane import Plane, Response, request
+from tests.support.http_client import Response, request
+from tests.support.plane import Plane
 from tests.support.store_server import AWAY, DURABLE, StoreServer, send_signal
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until

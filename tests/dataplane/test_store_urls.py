@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.plane import Plane, make_certificate
+from tests.support.certificates import make_certificate
+from tests.support.plane import Plane
 from tests.support.ports import reserve_port
 from tests.support.store_server import AWAY, StoreServer
 from tests.support.waiting import wait_until

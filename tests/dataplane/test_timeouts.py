@@ -16,7 +16,8 @@ from collections.abc import Callable
 import pytest
 
 from gateway.dataplane.timeouts import LINGER_SECONDS, PAUSE_BYTES, PAUSE_SECONDS, Limits, Timeout, Watch
-from tests.support.plane import Plane, request
+from tests.support.http_client import request
+from tests.support.plane import Plane
 from tests.support.programs import need
 from tests.support.rows import each_row
 from tests.support.timing import lasts

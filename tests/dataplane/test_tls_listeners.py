@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from gateway.runtime.metrics import CONNECTIONS_REFUSED
-from tests.support.plane import CLIENT_SECONDS, Plane, make_certificate, request
+from tests.support.certificates import make_certificate
+from tests.support.http_client import CLIENT_SECONDS, request
+from tests.support.plane import Plane
 from tests.support.waiting import wait_until
 
 MOST = 50

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.runtime.metrics import DOWNLOADS_RUNNING
 from gateway.secrets import token_id
-from tests.support.plane import Client, Plane, request, run_plane
+from tests.support.http_client import Client, request
+from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
 LASTS = 10

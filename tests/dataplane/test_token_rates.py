@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.plane import Plane, make_certificate, request, run_plane
+from tests.support.certificates import make_certificate
+from tests.support.http_client import request
+from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.plane import CLIENT_SECONDS, Client, Plane, request, run_plane
+from tests.support.http_client import CLIENT_SECONDS, Client, request
+from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
 FORGED = "6.6.6.6"

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.plane import CLIENT_SECONDS, Plane, make_certificate, run_plane
+from tests.support.certificates import make_certificate
+from tests.support.http_client import CLIENT_SECONDS
+from tests.support.plane import Plane, run_plane
 from tests.support.timing import punctually
 from tests.support.waiting import wait_until
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.plane import Plane, request
+from tests.support.http_client import request
+from tests.support.plane import Plane
 from tests.support.store_server import StoreServer
 from tests.support.waiting import wait_until
 

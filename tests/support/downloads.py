@@ -7,8 +7,11 @@ from typing import Any
 
 from gateway.manifest import Manifest, ManifestFile
 from gateway.secrets import token_id
-from tests.support.faulty_bucket import BUCKET, Pattern, Upstream
-from tests.support.plane import Client, Plane, Published, request
+from tests.support.bucket_objects import Pattern
+from tests.support.faulty_bucket import BUCKET, Upstream
+from tests.support.http_client import Client, request
+from tests.support.plane import Plane
+from tests.support.publications import Published
 
 CONTENT = b"The quick brown fox jumps over the lazy dog. " * 3
 BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"

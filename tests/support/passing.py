@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.plane import Plane, request
+from tests.support.http_client import request
+from tests.support.plane import Plane
 from tests.support.waiting import wait_until
 from tests.support.web_stand_in import Taken
 

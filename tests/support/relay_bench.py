@@ -19,8 +19,8 @@ from gateway.http.plans import Representation, plan_answer, plan_range
 from gateway.manifest import ManifestFile
 from gateway.runtime.deferred import step
 from gateway.runtime.metrics import Counters
+from tests.support.http_client import Client, request
 from tests.support.object_source import Arriving, Lying, Make, Source
-from tests.support.plane import Client, request
 from tests.support.waiting import until
 
 CONTENT = os.urandom(5_000_000)

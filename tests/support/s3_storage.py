@@ -14,7 +14,8 @@ from gateway.runtime.metrics import (
 )
 from gateway.storage.interface import Stream
 from gateway.storage.s3.storage import S3Storage
-from tests.support.faulty_bucket import Fault, Pattern
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
 from tests.support.streams import rest
 
 Make = Callable[..., S3Storage]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import make_certificate
 from tests.support.object_source import Make
-from tests.support.plane import make_certificate
 from tests.support.relay_bench import CONTENT, arriving, lying
 
 

@@ -13,8 +13,8 @@ import pytest
 from gateway.dataplane.delivery import pipe
 from gateway.dataplane.delivery.pipe import PAUSE_SECONDS, SLOW_UNREAD_BYTES
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED
+from tests.support.http_client import request
 from tests.support.object_source import Arriving, Lying, Make
-from tests.support.plane import request
 from tests.support.relay_bench import CONTENT, arriving, lying, serving
 from tests.support.waiting import until
 

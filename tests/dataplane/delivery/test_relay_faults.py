@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import StorageError
+from tests.support.http_client import Client, request
 from tests.support.object_source import Arriving, Lying, Make
-from tests.support.plane import Client, request
 from tests.support.relay_bench import CONTENT, LIMITS, arriving, lying, serving
 from tests.support.waiting import until
 

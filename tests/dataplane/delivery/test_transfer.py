@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.plane import Plane, make_certificate, request, run_plane
+from tests.support.certificates import make_certificate
+from tests.support.http_client import request
+from tests.support.plane import Plane, run_plane
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 

@@ -21,9 +21,9 @@ from gateway.http.client_address import TrustedProxies
 from gateway.http.passing import MAX_BODY
 from gateway.runtime.addresses import MAX_SOCKET_PATH, Address
 from gateway.runtime.metrics import Counters
+from tests.support.http_client import Client, request
 from tests.support.in_loop_server import LIMITS
 from tests.support.passing import OK, post
-from tests.support.plane import Client, request
 from tests.support.waiting import wait_until
 from tests.support.web_stand_in import Taken, WebStandIn
 

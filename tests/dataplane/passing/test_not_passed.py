@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
+from tests.support.http_client import request
 from tests.support.passing import post, take_and_wait
-from tests.support.plane import Plane, request
+from tests.support.plane import Plane
 from tests.support.waiting import wait_until
 from tests.support.web_stand_in import Taken, WebStandIn
 

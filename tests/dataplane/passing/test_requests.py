@@ -7,8 +7,9 @@ import socket
 import pytest
 
 from gateway.http.passing import MAX_BODY
+from tests.support.http_client import request
 from tests.support.passing import OK, entry_of, post
-from tests.support.plane import Plane, request
+from tests.support.plane import Plane
 from tests.support.web_stand_in import Taken, WebStandIn, answering
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"

@@ -9,8 +9,9 @@ from itertools import count
 import pytest
 
 from gateway.http.passing import MAX_BODY
+from tests.support.http_client import request
 from tests.support.passing import OK, SHORT, entry_of, post, take_and_wait
-from tests.support.plane import Plane, request
+from tests.support.plane import Plane
 from tests.support.timing import punctually
 from tests.support.web_stand_in import Taken, WebStandIn
 

@@ -8,8 +8,9 @@ import threading
 import pytest
 
 from gateway.cli.checks.proxy import check_hooks
+from tests.support.http_client import request
 from tests.support.passing import OK, entry_of, post
-from tests.support.plane import Plane, request
+from tests.support.plane import Plane
 from tests.support.web_stand_in import Taken, WebStandIn, answering
 
 

@@ -10,8 +10,8 @@ import pytest
 from gateway.runtime import metrics as counters
 from gateway.storage.cache import fetching
 from gateway.storage.cache.slice_files import FileIdentity, Slice, SliceWriter
+from tests.support.bucket_objects import Pattern
 from tests.support.cached_storage import MIB, Reader, Rig
-from tests.support.faulty_bucket import Pattern
 
 
 @pytest.mark.parametrize("method", ["allocate", "write", "finish"])

@@ -17,10 +17,12 @@ from gateway.products.scanning import plan_publication
 from gateway.storage.obstore.bucket import make_store
 from gateway.storage.registry import Storages
 from tests.support.azurite import Azurite
+from tests.support.bucket_faults import Fault
 from tests.support.clouds import settings_of
-from tests.support.faulty_bucket import Fault
 from tests.support.google import Google
-from tests.support.plane import Plane, Published, request, run_plane
+from tests.support.http_client import request
+from tests.support.plane import Plane, run_plane
+from tests.support.publications import Published
 from tests.support.waiting import wait_until
 
 CONTENT = os.urandom(3_000_000)

@@ -18,8 +18,9 @@ from gateway.runtime.metrics import (
 from gateway.storage.obstore.object import CHUNK_BYTES
 from gateway.storage.obstore.storage import CloudStorage
 from gateway.storage.retries import FIRST_TRIES, TRIES
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
 from tests.support.clouds import Make
-from tests.support.faulty_bucket import Fault, Pattern
 from tests.support.google import Google
 from tests.support.streams import rest
 from tests.support.timing import punctually_async

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.storage import retries
 from gateway.storage.s3.storage import S3Storage
+from tests.support.certificates import make_certificate
 from tests.support.faulty_bucket import Upstream
-from tests.support.plane import make_certificate
 from tests.support.s3_storage import Counted, Make
 
 

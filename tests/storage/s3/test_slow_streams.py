@@ -12,7 +12,9 @@ import pytest
 from gateway.runtime.metrics import UPSTREAM_RETRIES
 from gateway.storage.s3.storage import S3Storage
 from gateway.storage.s3.stream import SLOW_BYTES, TOO_MUCH_UNREAD
-from tests.support.faulty_bucket import Fault, Pattern, Upstream
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
+from tests.support.faulty_bucket import Upstream
 from tests.support.s3_storage import BREAKS, CONTENT, SIZE, Counted, Make, is_stall, read, silence
 from tests.support.streams import rest
 from tests.support.timing import punctually_async

@@ -12,7 +12,9 @@ import pytest
 from gateway.runtime.metrics import UPSTREAM_BYTES, UPSTREAM_REQUESTS, UPSTREAM_RETRIES
 from gateway.storage import retries
 from gateway.storage.s3.storage import S3Storage
-from tests.support.faulty_bucket import GOOD, Fault, Pattern, Upstream
+from tests.support.bucket_faults import GOOD, Fault
+from tests.support.bucket_objects import Pattern
+from tests.support.faulty_bucket import Upstream
 from tests.support.s3_storage import CONTENT, SIZE, Counted, Make, read, spliced
 from tests.support.streams import rest
 from tests.support.timing import punctually_async

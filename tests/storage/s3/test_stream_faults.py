@@ -9,7 +9,9 @@ import pytest
 from gateway.errors import StorageError
 from gateway.runtime.metrics import UPSTREAM_RETRIES, UPSTREAM_THROTTLES
 from gateway.storage.retries import FIRST_TRIES, TRIES
-from tests.support.faulty_bucket import Fault, Pattern, Upstream
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
+from tests.support.faulty_bucket import Upstream
 from tests.support.s3_storage import BREAKS, CONTENT, SIZE, Counted, Make, is_stall, read, silence
 from tests.support.streams import rest
 
