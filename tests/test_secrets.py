@@ -25,7 +25,9 @@ from gateway.secrets import (
 )
 from tests.support.backends import Objects
 from tests.support.buckets import S3Server
-from tests.support.plane import Plane, Published, request, run_plane
+from tests.support.http_client import request
+from tests.support.plane import Plane, run_plane
+from tests.support.publications import Published
 from tests.support.waiting import wait_until
 
 

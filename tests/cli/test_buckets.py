@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.bucket_faults import Fault
 from tests.support.buckets import SECRET_KEY
 from tests.support.console import Gateway
-from tests.support.faulty_bucket import BUCKET, Fault, Upstream
+from tests.support.faulty_bucket import BUCKET, Upstream
 from tests.support.shop import Shop
 
 FREE = ("--listen", "127.0.0.1:0", "--mint-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")

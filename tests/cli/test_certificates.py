@@ -8,8 +8,8 @@ import pytest
 
 from gateway.cli.checks.certificates import trust_faults
 from gateway.config.settings import Settings
+from tests.support.certificates import make_certificate
 from tests.support.console import Gateway
-from tests.support.plane import make_certificate
 
 S3 = {"type": "s3", "bucket": "shop"}
 AZURE = {"type": "az", "account": "a", "container": "shop"}

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.backends import EVERY_BACKEND
-from tests.support.plane import Plane, Response, request, run_plane
+from tests.support.http_client import CLIENT_SECONDS, Response, request
+from tests.support.plane import Plane, run_plane
 from tests.support.rows import each_row
 
 BACKENDS = EVERY_BACKEND
@@ -173,6 +174,6 @@ def test_a_trusted_proxy_may_ask_for_itself(behind: Plane) -> None:
 
 def test_a_listener_of_every_worker_serves(pair: Plane) -> None:
     for _ in range(20):
-        with socket.create_connection(pair.address, 5) as plain:
+        with socket.create_connection(pair.address, CLIENT_SECONDS) as plain:
             plain.sendall(request("/healthz", "Connection: close"))
             assert plain.recv(100).startswith(b"HTTP/1.1 200")

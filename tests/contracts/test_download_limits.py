@@ -1,17 +1,9 @@
-"""The limit of a token, counted in bytes: it is exact across workers, whatever clients do.
-
-What is charged for a download that breaks off is what left this machine: the bytes the kernel had taken, less
-those it had not sent yet. So `charged` is never less than what the client received, and more than that by
-what was under way: bytes on the wire, and bytes in the client's kernel that the client never read. On this
-machine that is at most the two socket buffers, IN_FLIGHT bytes.
-"""
+"""The limit of a token, counted in bytes: it is exact across workers, whatever clients do."""
 
 from __future__ import annotations
 
 import os
-import socket
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,8 +15,9 @@ from gateway.secrets import token_id
 from gateway.store.key_names import token_key
 from gateway.tokens.reservations import LEAST_REST
 from tests.support.backends import EVERY_BACKEND
-from tests.support.downloads import IN_FLIGHT, sent_of, sum_sent
-from tests.support.plane import Client, Plane, request
+from tests.support.downloads import sent_of, sum_sent
+from tests.support.http_client import request
+from tests.support.plane import Plane
 from tests.support.waiting import wait_until
 
 BACKENDS = EVERY_BACKEND
@@ -179,22 +172,6 @@ def test_a_rest_that_leaves_in_one_piece_is_never_sent_in_part(pair: Plane) -> N
     assert pair.charged(link) == 12 * SIZE
 
 
-@pytest.mark.slow
-def test_a_manager_that_asks_for_more_than_is_left_gets_what_it_lacks(pair: Plane) -> None:
-    """It has three quarters, asks for the whole file, and closes when it has read the size of the file."""
-    content = os.urandom(32 * SIZE)
-    link = pair.link(pair.publish(content), maximum=1)
-    assert pair.get(link, f"Range: bytes=0-{24 * SIZE - 1}").status == 206
-    client = pair.connect(receive_buffer=65536)
-    client.send(request(link))
-    assert client.read_head().status == 200
-    rest = pair.get(link, f"Range: bytes={24 * SIZE}-")
-    assert (rest.status, rest.body) == (206, content[24 * SIZE :])
-    client.reset()
-    wait_until(lambda: entries_of(pair, link) == 3, "all have ended")
-    assert sum_sent(pair, link) == pair.charged(link) <= 48 * SIZE
-
-
 def test_clients_that_race_for_what_is_left(pair: Plane) -> None:
     content = os.urandom(4 * SIZE)
     link = pair.link(pair.publish(content), maximum=1)
@@ -214,147 +191,6 @@ def test_clients_that_race_for_what_is_left(pair: Plane) -> None:
     received = sum(race(32, download))
     wait_until(lambda: entries_of(pair, link) == 33, "all have ended")
     assert received <= sum_sent(pair, link) - 3 * SIZE == pair.charged(link) - 3 * SIZE <= 3 * SIZE
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "leave", [Client.reset, lambda client: client.socket.close()], ids=["reset", "close"]
-)
-def test_aborts_are_returned(pair: Plane, leave: Callable[[Client], None]) -> None:
-    size = 60_000_000
-    link = pair.link(pair.publish(bytes(size)), maximum=100)
-    received = 0
-    for number in range(6):
-        client = pair.connect(receive_buffer=65536 if number % 2 else 0)
-        client.send(request(link))
-        client.read_head()
-        client.read_bytes(number * 500_000)
-        received += number * 500_000
-        leave(client)
-    wait_until(lambda: pair.charged(link) < received + 6 * IN_FLIGHT, "the rest was returned")
-    wait_until(lambda: entries_of(pair, link) == 6, "all have ended")
-    assert received <= pair.charged(link) <= received + 6 * IN_FLIGHT
-    assert sum_sent(pair, link) == pair.charged(link)
-
-
-@pytest.mark.slow
-def test_an_abort_leaves_room_for_the_rest(pair: Plane) -> None:
-    """Broken off and resumed under an allowance of one download."""
-    content = os.urandom(40_000_000)
-    link = pair.link(pair.publish(content), maximum=1)
-    client = pair.connect(receive_buffer=65536)
-    client.send(request(link))
-    client.read_head()
-    first = client.read_bytes(5_000_000)
-    client.reset()
-    wait_until(lambda: entries_of(pair, link) == 1, "it has ended")
-    wait_until(lambda: pair.charged(link) < 20_000_000, "the rest was returned")
-    rest = pair.get(link, "Range: bytes=5000000-")
-    assert first + rest.body == content
-
-
-def test_a_half_open_connection_gives_way_to_a_resume(pair: Plane) -> None:
-    """The customer moved from Wi-Fi to mobile: their old connection is dead, and nobody has told us."""
-    content = os.urandom(20_000_000)
-    link = pair.link(pair.publish(content), maximum=1)
-    with pair.connect(receive_buffer=65536) as dead:
-        dead.send(request(link))
-        dead.read_head()
-        first = dead.read_bytes(3_000_000)
-        rest = pair.get(link, "Range: bytes=3000000-")
-        assert first + rest.body == content
-        assert pair.charged(link) <= 30_000_000
-
-
-@pytest.mark.slow
-def test_a_dead_connection_that_gave_way_ends(pair: Plane) -> None:
-    link = pair.link(pair.publish(bytes(20_000_000)), maximum=1)
-    with pair.connect(receive_buffer=65536) as dead:
-        dead.send(request(link))
-        dead.read_head()
-        assert pair.get(link, "Range: bytes=0-").status == 206
-        wait_until(lambda: len(sent_of(pair, link)) == 2, "both have ended", 20)
-        assert sum_sent(pair, link) == pair.charged(link) <= 30_000_000
-
-
-def test_parallel_parts_divide_what_the_first_has_reserved(pair: Plane) -> None:
-    """As axel does: its first connection asks for the whole, and reads only the first part of it."""
-    content = os.urandom(8 * SIZE)
-    link = pair.link(pair.publish(content), maximum=1)
-    with pair.connect(receive_buffer=65536) as first:
-        first.send(request(link, "Range: bytes=0-"))
-        first.read_head()
-        beginning = first.read_bytes(1000)
-
-        def get_part(number: int) -> int:
-            start = (number + 1) * SIZE
-            answer = pair.get(link, f"Range: bytes={start}-{start + SIZE - 1}")
-            assert answer.status == 206, answer.body
-            assert answer.body == content[start : start + SIZE]
-            return 0
-
-        for number in reversed(range(7)):
-            get_part(number)
-        got = beginning + first.read_until_closed()
-    assert got[:SIZE] == content[:SIZE]
-    wait_until(lambda: len(sent_of(pair, link)) == 8, "all have ended")
-    assert sum_sent(pair, link) == pair.charged(link) <= 12 * SIZE
-
-
-@pytest.mark.slow
-def test_a_whole_file_waits_for_one_that_runs(pair: Plane) -> None:
-    content = os.urandom(20_000_000)
-    link = pair.link(pair.publish(content), maximum=1)
-    with pair.connect(receive_buffer=65536) as running:
-        running.send(request(link))
-        running.read_head()
-        got = running.read_bytes(1_000_000)
-        for _ in range(4):
-            refused = pair.get(link)
-            assert (refused.status, refused.code) == (403, "limit_reached")
-        page = pair.get(link, "Accept: text/html")
-        assert b"being downloaded already" in page.body
-        assert got + running.read_bytes(19_000_000) == content
-
-
-@pytest.mark.slow
-def test_a_whole_file_ends_one_that_has_stalled(pair: Plane) -> None:
-    content = os.urandom(20_000_000)
-    link = pair.link(pair.publish(content), maximum=1)
-    with pair.connect(receive_buffer=65536) as stalled:
-        stalled.send(request(link))
-        stalled.read_head()
-        wait_until(lambda: pair.get(link).status == 200, "the stalled one gave way", 20)
-
-
-def test_what_the_kernel_still_holds_is_not_charged(pair: Plane) -> None:
-    """The kernel took the whole of a small file at once, and the client broke off at its beginning."""
-    size = 3_000_000
-    link = pair.link(pair.publish(os.urandom(size)), maximum=1)
-    client = pair.connect(receive_buffer=65536)
-    client.send(request(link))
-    client.read_head()
-    client.read_bytes(10_000)
-    assert not sent_of(pair, link)  # it has not ended, although the kernel has taken its last byte
-    client.reset()
-    wait_until(lambda: len(sent_of(pair, link)) == 1, "it has ended")
-    assert sum_sent(pair, link) == pair.charged(link) < size - 500_000
-    assert pair.get(link, "Range: bytes=10000-").status == 206
-
-
-@pytest.mark.parametrize("size", [3_000_000, 40_000_000])
-def test_a_client_that_ends_its_side_and_then_resets(pair: Plane, size: int) -> None:
-    """As a program that is killed: the event loop reads the end, and never learns of the reset after it."""
-    link = pair.link(pair.publish(bytes(size)), maximum=1)
-    client = pair.connect(receive_buffer=65536)
-    client.send(request(link))
-    client.read_head()
-    client.read_bytes(10_000)
-    client.socket.shutdown(socket.SHUT_WR)
-    time.sleep(0.2)  # until the end has been read
-    client.reset()
-    wait_until(lambda: len(sent_of(pair, link)) == 1, "it has ended")
-    assert sum_sent(pair, link) == pair.charged(link) < size
 
 
 def entries_of(plane: Plane, link: str) -> int:
@@ -407,29 +243,6 @@ def test_several_ranges_charge_the_parts(pair: Plane) -> None:
             assert answer.status == 206
             assert pair.charged(link) == count * length
             wait_until(lambda: sum_sent(pair, link) == count * length, "it was logged")  # noqa: B023
-
-
-@pytest.mark.any_backend
-@pytest.mark.parametrize("leave", ["reset", "close"])
-def test_framing_that_was_not_sent_returns_nothing(pair: Plane, leave: str) -> None:
-    """Of parts of a few bytes, most is framing. A client that breaks off pays for the parts it received."""
-    size, part = 3_000_000, 40
-    published = pair.publish(os.urandom(size))
-    link = pair.link(published, maximum=1)
-    ranges = ",".join(f"{n * 10_000}-{n * 10_000 + part - 1}" for n in range(255))
-    received = 0
-    for _ in range(10):
-        client = pair.connect(receive_buffer=2048)
-        client.send(request(link, f"Range: bytes={ranges}") * 4)
-        for _ in range(2):
-            answer = client.read()
-            received += answer.body.count(b"Content-Range") * part
-        if leave == "reset":
-            client.reset()
-        client.socket.close()
-    assert received == 10 * 2 * 255 * part
-    wait_until(lambda: len(sent_of(pair, link)) >= 20, "each answer was logged")
-    assert received <= pair.charged(link)
 
 
 def test_a_file_that_fails_costs_nothing(pair: Plane) -> None:

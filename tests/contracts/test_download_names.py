@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.plane import Plane, Published
+from tests.support.plane import Plane
+from tests.support.publications import Published
 
 COMPOSED = "Café Drums é.zip"
 DECOMPOSED = "Cafe\u0301 Drums e\u0301.zip"

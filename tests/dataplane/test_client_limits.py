@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.runtime.metrics import DOWNLOADS_RUNNING
-from tests.support.plane import Client, Plane, request, run_plane
+from tests.support.http_client import Client, request
+from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
 BIG = 64 << 20

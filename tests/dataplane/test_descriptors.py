@@ -20,7 +20,8 @@ from gateway.runtime.descriptors import (
     share_descriptors,
 )
 from gateway.runtime.metrics import CONNECTIONS_REFUSED, FAULTS, STORAGE_ERRORS
-from tests.support.plane import Client, Plane
+from tests.support.http_client import CLIENT_SECONDS, Client
+from tests.support.plane import Plane
 from tests.support.waiting import wait_until
 
 LIMIT = 220
@@ -74,7 +75,7 @@ def test_downloads_go_on_while_connections_are_refused(make_plane: Callable[...,
         flood = []
         for _ in range(2 * LIMIT):
             with suppress(ConnectionResetError):  # refused before `connect` has returned
-                flood.append(stack.enter_context(socket.create_connection(plane.address, 10)))
+                flood.append(stack.enter_context(socket.create_connection(plane.address, CLIENT_SECONDS)))
         wait_until(lambda: count()[CONNECTIONS_REFUSED] >= 2 * LIMIT, "all others are refused")
         heads = {read_start(each) for each in flood}
         assert heads <= {b"HTTP/1.1 503", b""}

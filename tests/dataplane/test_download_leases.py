@@ -22,9 +22,13 @@ from gateway.runtime.metrics import DOWNLOADS_RUNNING
 from gateway.secrets import token_id
 from gateway.store.key_names import token_key
 from gateway.store.scripts import CLAIM
+from tests.support.bucket_objects import Pattern
+from tests.support.certificates import make_certificate
 from tests.support.downloads import IN_FLIGHT, publish, sum_sent, table
-from tests.support.faulty_bucket import Pattern, Upstream
-from tests.support.plane import Client, Plane, Published, make_certificate, request
+from tests.support.faulty_bucket import Upstream
+from tests.support.http_client import Client, request
+from tests.support.plane import Plane
+from tests.support.publications import Published
 from tests.support.store_server import StoreServer, send_signal
 from tests.support.waiting import wait_until
 
@@ -33,6 +37,8 @@ TOLERANCE = SIZE // 2
 """What every token here has received before, so that it may receive exactly one file more."""
 FIRST = 8_000_000
 TIMES = (0.1, 0.1, 1.0)
+NOTICES_SECONDS = 4.0
+"""How long a frozen store is waited for, where a test freezes it; one that is only slow answers earlier."""
 KINDS = ("plain", "parts", "tls", "object", "object-tls")
 MAIN_KINDS = [
     pytest.param(kind, marks=() if kind in {"plain", "object"} else pytest.mark.slow) for kind in KINDS
@@ -142,16 +148,18 @@ def upstream() -> Iterator[Upstream]:
 def twins(
     request: pytest.FixtureRequest, make_plane: Callable[..., Plane], upstream: Upstream, tmp_path: Path
 ) -> Iterator[Twins]:
-    """Two machines; the parameter is one of KINDS."""
+    """Two machines; the parameter is one of KINDS, or "impatient" of a store that does not answer."""
     kind = getattr(request, "param", "plain")
-    options: dict[str, Any] = {"lease_times": TIMES}
+    options: dict[str, Any] = {"lease_times": TIMES, "patience": 1.0}  # a frozen worker is not waited for
+    if kind == "impatient":
+        options["redis_timeout"] = NOTICES_SECONDS
     context = None
     if kind.endswith("tls"):
         certificate, key = make_certificate(tmp_path)
         options |= {"tls_cert": certificate, "tls_key": key}
         context = ssl.create_default_context(cafile=str(certificate))
     if kind.startswith("object"):
-        options["storage"] = {"s3": table(upstream, read_timeout=30)}
+        options["storage"] = {"s3": table(upstream)}
     one = make_plane(**options)
     other = make_plane(**{"storage": {"main": {"type": "local", "root": one.root}}, **options})
     one.client_context = other.client_context = context
@@ -241,6 +249,7 @@ def test_a_frozen_worker_whose_bytes_others_got_is_broken_off(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("twins", ["impatient"], indirect=True)
 def test_a_store_that_is_away_for_longer_than_a_lease(twins: Twins, own_store: StoreServer) -> None:
     """No download ends for that, and none is charged twice."""
     download = twins.begin()
@@ -250,7 +259,7 @@ def test_a_store_that_is_away_for_longer_than_a_lease(twins: Twins, own_store: S
     send_signal(own_store, signal.SIGSTOP)
     wait_until(lambda: twins.one.get("/readyz").status == 503, "it noticed")
     download.got += download.client.read_bytes(FIRST)
-    time.sleep(2 * TIMES[2])
+    time.sleep(2 * TIMES[2])  # or longer: the lease is over
     send_signal(own_store, signal.SIGCONT)
     wait_until(lambda: twins.other.get("/readyz").status == 200, "the other recovered")
     assert twins.other.get(download.link).code == "limit_reached"
@@ -259,6 +268,8 @@ def test_a_store_that_is_away_for_longer_than_a_lease(twins: Twins, own_store: S
     assert download.charged == SIZE
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("twins", ["impatient"], indirect=True)
 def test_a_settling_that_was_not_answered(twins: Twins, own_store: StoreServer) -> None:
     """It is asked again, and counts once."""
     twins.one.expected += ["connection to the store was lost", "the store is away"]

@@ -19,10 +19,15 @@ import pytest
 
 from bench.testbed.usage import resident_bytes
 from gateway.runtime.metrics import BYTES_COPIED, BYTES_SPLICED, UPSTREAM_IDLE
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
+from tests.support.certificates import make_certificate
 from tests.support.downloads import IN_FLIGHT, publish, read_all, sent_of, table
-from tests.support.faulty_bucket import Fault, Pattern, Upstream
+from tests.support.faulty_bucket import Upstream
+from tests.support.http_client import Client, request
 from tests.support.memory import kernel_bytes
-from tests.support.plane import Client, Plane, Published, make_certificate, request, run_plane
+from tests.support.plane import Plane, run_plane
+from tests.support.publications import Published
 from tests.support.waiting import wait_until
 
 OBJECT_BYTES = int(os.environ.get("GATEWAY_TEST_OBJECT_MIB", "64")) * 1024 * 1024
@@ -45,7 +50,11 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Plane]:
     """A worker whose files are objects."""
-    tables = {"s3": table(upstream), "handed": table(upstream, delivery="redirect", redirect_ttl=60)}
+    tables = {
+        "s3": table(upstream),
+        "impatient": table(upstream, read_timeout=1),
+        "handed": table(upstream, delivery="redirect", redirect_ttl=60),
+    }
     with run_plane(
         tmp_path_factory.mktemp("objects"), storage=tables, trusted_proxies="127.0.0.1"
     ) as running:
@@ -97,7 +106,8 @@ def test_resets_over_tls_on_both_sides(tmp_path: Path) -> None:
 def test_a_storage_may_hang_up_while_the_client_pauses(objects: Plane, upstream: Upstream) -> None:
     """The client takes nothing for longer than `read_timeout`; the download goes on all the same."""
     content = Pattern(30_000_000)
-    link = objects.link(publish(objects, upstream.put("paused", content)))
+    upstream.put("paused", content)
+    link = objects.link(publish(objects, upstream.entry("paused", "impatient")))
     with objects.connect(receive_buffer=65536) as client:
         client.send(request(link))
         assert client.read_head().status == 200
@@ -146,7 +156,8 @@ def test_an_object_that_is_gone(
 @pytest.mark.parametrize("fault", [Fault(short_after=10_000), Fault(reset_after=0), Fault(stall_after=5)])
 def test_faults_that_a_retry_repairs(objects: Plane, upstream: Upstream, fault: Fault) -> None:
     content = Pattern(300_000)
-    link = objects.link(publish(objects, upstream.put("repaired", content)))
+    upstream.put("repaired", content)
+    link = objects.link(publish(objects, upstream.entry("repaired", "impatient")))
     for asked in ("", "Range: bytes=10-20", "Range: bytes=5-200000"):
         upstream.faults.append(fault)
         answer = objects.get(link, *filter(None, [asked]))

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from gateway.storage.local.comparisons import FREE_FAILURES
-from tests.support.plane import Plane, run_plane
+from tests.support.plane import Plane, run_plane, whole_lines
 from tests.support.waiting import wait_until
 
 DAY = 86_400 * 10**9
@@ -36,7 +36,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
 
 def events(plane: Plane, text: str, key: str) -> list[dict[str, Any]]:
     """What the workers have logged about a comparison of this file."""
-    lines = [line for worker in plane.workers for line in worker.errors.read_text().splitlines()]
+    lines = [line for worker in plane.workers for line in whole_lines(worker.errors)]
     logged = sorted((json.loads(line) for line in lines), key=lambda line: str(line["time"]))
     return [line for line in logged if text in line["event"] and line.get("key") == key]
 

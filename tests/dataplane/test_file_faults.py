@@ -12,7 +12,8 @@ import pytest
 from gateway.secrets import token_id
 from gateway.store.key_names import token_key
 from tests.support.downloads import IN_FLIGHT, begin
-from tests.support.plane import Plane, Published
+from tests.support.plane import Plane
+from tests.support.publications import Published
 from tests.support.waiting import wait_until
 
 LARGE = 40_000_000

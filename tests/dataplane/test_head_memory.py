@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from bench.testbed.usage import resident_bytes
-from tests.support.plane import Client, Plane, run_plane
+from tests.support.http_client import Client
+from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
 MOST: int = 48 << 20

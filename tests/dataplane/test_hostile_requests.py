@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bench.testbed.usage import resident_bytes
-from tests.support.plane import Client, Plane, request
+from tests.support.http_client import Client, request
+from tests.support.plane import Plane
 from tests.support.timing import lasts
 from tests.support.waiting import wait_until
 

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.plane import Plane, Published, request
+from tests.support.downloads import LARGE
+from tests.support.http_client import request
+from tests.support.plane import Plane
+from tests.support.publications import Published
 from tests.support.rows import each_row
 
-LARGE = os.urandom(5_000_000)
-
-
-@pytest.fixture(scope="module")
-def small(plane: Plane) -> Published:
-    return plane.publish(b"a small file")
-
-
-@pytest.fixture(scope="module")
-def large(plane: Plane) -> Published:
-    return plane.publish(LARGE)
-
-
-@pytest.fixture(autouse=True)
-def no_leak(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test of the shared plane leaves it with the descriptors it had."""
-    if "plane" not in request.fixturenames:
-        yield
-        return
-    with request.getfixturevalue("plane").no_leak():
-        yield
-
+pytestmark = pytest.mark.usefixtures("no_leak")
 
 _GET = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.secrets import token_id
+from tests.support.bucket_objects import Pattern
 from tests.support.downloads import publish, read_all, table
-from tests.support.faulty_bucket import Pattern, Upstream
-from tests.support.plane import Plane, request, run_plane
+from tests.support.faulty_bucket import Upstream
+from tests.support.http_client import request
+from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
 RATE = 500_000

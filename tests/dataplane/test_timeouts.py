@@ -16,7 +16,8 @@ from collections.abc import Callable
 import pytest
 
 from gateway.dataplane.timeouts import LINGER_SECONDS, PAUSE_BYTES, PAUSE_SECONDS, Limits, Timeout, Watch
-from tests.support.plane import Plane, request
+from tests.support.http_client import request
+from tests.support.plane import Plane
 from tests.support.programs import need
 from tests.support.rows import each_row
 from tests.support.timing import lasts
@@ -100,7 +101,7 @@ def test_a_paced_download_outlasts_every_timeout_and_a_drain(make_plane: Callabl
             reader.start()
         time.sleep(PACED / 2)
         worker.process.send_signal(signal.SIGTERM)
-        wait_until(refused, "new connections were refused", 2)
+        wait_until(refused, "new connections were refused")
         assert worker.process.poll() is None
         for reader in readers:
             reader.join()
@@ -129,7 +130,7 @@ def test_a_drain_ends_at_drain_timeout(make_plane: Callable[..., Plane]) -> None
 
 @pytest.mark.parametrize("state", ["new", "idle", "half a head"])
 def test_a_drain_does_not_wait_for_the_idle(make_plane: Callable[..., Plane], state: str) -> None:
-    plane = make_plane(header_timeout=0.8)
+    plane = make_plane(**({} if state == "idle" else {"header_timeout": 0.8}))
     with plane.connect() as client:
         if state == "idle":
             client.get("/healthz")

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.plane import Plane, Response, make_certificate, run_plane
+from tests.support.certificates import make_certificate
+from tests.support.http_client import Response
+from tests.support.plane import Plane, run_plane
 
 HSTS = "Strict-Transport-Security"
 BROWSER = "Accept: text/html"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -12,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.plane import Client, Plane, request, run_plane
+from tests.support.http_client import CLIENT_SECONDS, Client, request
+from tests.support.plane import Plane, run_plane
 from tests.support.waiting import wait_until
 
 FORGED = "6.6.6.6"
@@ -31,9 +31,11 @@ def behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def logged(plane: Plane, agent: str) -> list[dict[str, Any]]:
     """The lines of the log of this agent, once there is one."""
-    wait_until(lambda: f'"{agent}"' in plane.log.read_text(), "the request is logged")
-    lines = plane.log.read_text().splitlines()
-    return [line for line in map(json.loads, lines) if line.get("agent") == agent]
+
+    def found() -> list[dict[str, Any]]:
+        return [line for line in plane.entries() if line.get("agent") == agent]
+
+    return wait_until(found, "the request is logged")
 
 
 @pytest.mark.parametrize(
@@ -104,10 +106,10 @@ def test_a_peer_that_has_no_address_any_more_gets_nothing(
 
 def test_a_dual_stack_listener_knows_ipv4_proxies(make_plane: Callable[..., Plane]) -> None:
     plane = make_plane(listen="[::]:0", trusted_proxies="127.0.0.1")
-    with socket.create_connection(("127.0.0.1", plane.address[1]), 5) as client:
+    with socket.create_connection(("127.0.0.1", plane.address[1]), CLIENT_SECONDS) as client:
         client.sendall(request("/nowhere", "X-Forwarded-For: 203.0.113.7", "User-Agent: mapped"))
         assert client.recv(100).startswith(b"HTTP/1.1 404")
-    with socket.create_connection(("::1", plane.address[1]), 5) as client:
+    with socket.create_connection(("::1", plane.address[1]), CLIENT_SECONDS) as client:
         client.sendall(request("/nowhere", "X-Forwarded-For: 203.0.113.7", "User-Agent: other"))
         assert client.recv(100).startswith(b"HTTP/1.1 404")
     assert [line["client"] for line in logged(plane, "mapped") + logged(plane, "other")] == [

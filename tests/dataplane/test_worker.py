@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 
 import uvloop
 
 from gateway.dataplane.worker import ACCEPTS_PER_TURN, duplicates
+from tests.support.waiting import wait_until
 
 
 class _Counting(asyncio.Protocol):
@@ -32,6 +34,11 @@ async def _turns(listener: socket.socket) -> int:
     return turns
 
 
+def waiting(listener: socket.socket) -> int:
+    """How many connections wait to be accepted: `tcpi_unacked` of a listening socket (tcp_info of Linux)."""
+    return int(struct.unpack_from("=I", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32), 24)[0])
+
+
 def test_connections_that_wait_are_accepted_in_one_turn() -> None:
     """libuv alone would take as many turns as connections."""
     _Counting.made = 0
@@ -39,6 +46,7 @@ def test_connections_that_wait_are_accepted_in_one_turn() -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         for _ in range(ACCEPTS_PER_TURN):
             stack.enter_context(socket.create_connection(listener.getsockname()))
+        wait_until(lambda: waiting(listener) == ACCEPTS_PER_TURN, "all of them wait to be accepted")
         listener.setblocking(False)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             turns = runner.run(_turns(listener))

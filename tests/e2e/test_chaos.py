@@ -85,7 +85,14 @@ def store() -> Iterator[StoreServer]:
 
 @pytest.fixture
 def plane(store: StoreServer, tmp_path: Path) -> Iterator[Plane]:
-    options = {"workers": 2, "lease_times": (AFTER, EVERY, LASTS), "restarts": True}
+    options = {
+        "workers": 2,
+        "lease_times": (AFTER, EVERY, LASTS),
+        "restarts": True,
+        # as outside of tests: store and workers are frozen here
+        "redis_timeout": 1.0,
+        "patience": 1.0,
+    }
     plane = Plane(tmp_path, store.url, options)
     try:
         plane.start()

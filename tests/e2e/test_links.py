@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.plane import Plane, Published
+from tests.support.plane import Plane
 from tests.support.programs import need
+from tests.support.publications import Published
 from tests.support.waiting import wait_until
 
 CONTENT = os.urandom(300_000)

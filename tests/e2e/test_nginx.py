@@ -22,10 +22,12 @@ from gateway.manifest import Manifest
 from gateway.runtime.metrics import BYTES_SENT
 from tests.support.downloads import publish, table
 from tests.support.faulty_bucket import Upstream
+from tests.support.http_client import Client, Response, request
 from tests.support.link_forms import LINKS, link_forms
-from tests.support.plane import Client, Plane, Published, Response, request
+from tests.support.plane import Plane
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
+from tests.support.publications import Published
 from tests.support.range_cases import FRONT_PROXY_FIELDS, FRONT_PROXY_SIZE, apart, file_bytes
 from tests.support.store_server import StoreServer
 from tests.support.timing import lasts

@@ -18,8 +18,9 @@ import pytest
 
 from gateway.cli.checks import Level
 from gateway.cli.checks.proxy import Target, check_cost
+from tests.support.http_client import Client, Response, request
 from tests.support.link_forms import link_forms
-from tests.support.plane import Client, Plane, Response, request
+from tests.support.plane import Plane
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
 from tests.support.range_cases import FRONT_PROXY_FIELDS, FRONT_PROXY_SIZE, file_bytes

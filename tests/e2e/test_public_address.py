@@ -20,8 +20,8 @@ import pytest
 
 from gateway.cli.checks import Level
 from gateway.cli.checks.proxy import check_hooks
+from tests.support.http_client import Client, request
 from tests.support.listening import found_addresses
-from tests.support.plane import Client, request
 from tests.support.processes import ROOT
 from tests.support.programs import need
 from tests.support.up import Up

@@ -13,7 +13,8 @@ from gateway.runtime.metrics import DOWNLOADS_RUNNING
 from gateway.web.service import serve
 from tests.support.control_plane import Api, make_settings, run_api
 from tests.support.databases import Databases, url_of
-from tests.support.plane import Plane, request, run_plane
+from tests.support.http_client import request
+from tests.support.plane import Plane, run_plane
 from tests.support.waiting import until
 
 BIG = 64 << 20

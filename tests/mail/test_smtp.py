@@ -17,8 +17,8 @@ from gateway.config.mail_url import locate_mail_server
 from gateway.mail.faults import MailFault
 from gateway.mail.smtp import Outgoing, SmtpTransport
 from gateway.mail.verdicts import Step, Verdict, judge, pause_after, server_pause, shown
+from tests.support.certificates import make_certificate
 from tests.support.mail_server import MailServer
-from tests.support.plane import make_certificate
 from tests.support.rows import each_row
 
 USER, PASSWORD = "shop@example.com", "p@ss:w/ör d"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from gateway.storage.local.confinement import Opener
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.storage import LocalStorage
 from tests.support.local_files import OPENERS, count_descriptors
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)
@@ -48,10 +48,8 @@ def no_leak(cache: DescriptorCache) -> Iterator[None]:
     before = count_descriptors()
     yield
     cache.clear()
-    deadline = time.monotonic() + 2
-    while count_descriptors() > before and time.monotonic() < deadline:
-        time.sleep(0.01)  # a deleted file's is closed in a thread
-    assert count_descriptors() <= before, "fewer: another test's were closed meanwhile"
+    # a deleted file's is closed in a thread; fewer, where another test's were closed meanwhile
+    wait_until(lambda: count_descriptors() <= before, f"no more than {before} descriptors are open")
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from gateway.storage.obstore.bucket import make_store
 from gateway.storage.obstore.storage import CloudStorage
 from gateway.storage.s3.credentials import Credentials, GivenCredentials
 from gateway.storage.s3.storage import S3Storage
+from tests.support.bucket_faults import Fault
 from tests.support.clouds import settings_of
-from tests.support.faulty_bucket import Fault, Upstream
+from tests.support.faulty_bucket import Upstream
 from tests.support.google import Google
 from tests.support.waiting import until
 

@@ -15,8 +15,10 @@ from gateway.storage import retries
 from gateway.storage.catalog import Catalog, ObjectFacts
 from gateway.storage.object_storage import ObjectStorage
 from gateway.storage.registry import OBJECT_TYPES
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
 from tests.support.clouds import settings_of
-from tests.support.faulty_bucket import BUCKET, Fault, Pattern, Upstream
+from tests.support.faulty_bucket import BUCKET, Upstream
 from tests.support.google import Google
 
 CONTENT = Pattern(400_000)

@@ -43,7 +43,7 @@ class Worker:
 
 @pytest.fixture
 async def worker(own_store: StoreServer) -> AsyncIterator[Worker]:
-    pipeline = Pipeline(own_store.url, timeout=0.5, queue=100)
+    pipeline = Pipeline(own_store.url, timeout=30, queue=100)
     pipeline.start()
     await until(lambda: pipeline.is_ready)
     inbox = Inbox()

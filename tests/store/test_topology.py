@@ -45,7 +45,7 @@ def servers() -> Iterator[list[StoreServer]]:
 
 @pytest.fixture
 async def topology(servers: list[StoreServer]) -> AsyncIterator[Topology]:
-    made = Topology.connect([server.url for server in servers], timeout=1, queue=100, scripts=SCRIPTS)
+    made = Topology.connect([server.url for server in servers], timeout=30, queue=100, scripts=SCRIPTS)
     made.start()
     await until(lambda: made.is_ready)
     yield made

@@ -44,8 +44,11 @@ class Rig:
         return b"".join([piece async for piece in self.blob(key).chunks(start, stop)])
 
     async def settled(self) -> None:
-        """Wait until no slice is being fetched. Readers are served before that."""
-        await until(lambda: not self.cache._tasks)
+        """Wait until no slice is being fetched, and threads have removed the files of those that failed.
+
+        Readers are served before that.
+        """
+        await until(lambda: not self.cache._tasks and not list(self.path.glob("??/*.part")))
 
     def slices(self) -> list[Path]:
         return sorted(path for path in self.path.glob("??/*") if path.suffix != ".part")

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from gateway.config.settings import Settings
 from tests.support.control_plane import PROCESS
-from tests.support.plane import Plane, request
+from tests.support.http_client import request
+from tests.support.plane import Plane
 from tests.support.postgres import PostgresServer
 from tests.support.store_server import StoreServer, send_signal
 

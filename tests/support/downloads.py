@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from gateway.manifest import Manifest, ManifestFile
 from gateway.secrets import token_id
-from tests.support.faulty_bucket import BUCKET, Pattern, Upstream
-from tests.support.plane import Client, Plane, Published, request
+from tests.support.bucket_objects import Pattern
+from tests.support.faulty_bucket import BUCKET, Upstream
+from tests.support.http_client import Client, request
+from tests.support.plane import Plane
+from tests.support.publications import Published
 
+CONTENT = b"The quick brown fox jumps over the lazy dog. " * 3
+BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+JSON = "Accept: application/json"
+POLICY = {
+    "default-src 'none'",
+    "style-src 'unsafe-inline'",
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+}
+LARGE = os.urandom(5_000_000)
+"""What the fixture `large` has published."""
 IN_FLIGHT = 12_000_000
 """The largest send and receive buffers that the kernel gives (tcp_wmem, tcp_rmem): 4 and 6 MiB."""
 
@@ -32,7 +49,7 @@ def table(upstream: Upstream, **more: Any) -> dict[str, Any]:
         "access_key": "key",
         "secret_key": "secret",
         "ca_file": bucket.ca_file,
-        "read_timeout": 1,
+        "read_timeout": 30,
         **more,
     }
 

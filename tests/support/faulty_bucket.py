@@ -17,18 +17,13 @@ It runs in threads of the test's process, one a connection, so asyncio tests can
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import hashlib
 import re
 import socket
 import ssl
-import termios
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,87 +34,12 @@ from gateway.http.fields import format_date
 from gateway.manifest import ManifestFile
 from gateway.storage.s3.bucket import Bucket
 from gateway.storage.s3.credentials import Credentials
+from tests.support.broken_connections import reset, wait_for_end, wait_until_arrived
+from tests.support.bucket_faults import GOOD, Fault
+from tests.support.bucket_objects import Asked, Pattern, Stored, read_request
 
 PIECE = 256 * 1024
-_libc = ctypes.CDLL(None, use_errno=True)
 BUCKET = "shop"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is done differently for one request. Offsets count bytes of the body of this response.
-
-    reset_after: after so many bytes the connection is reset (RST). short_after: after so many bytes it is
-    closed in order (FIN). stall_after: after so many bytes nothing more is sent, until the client closes.
-    before_head: "reset", "close" or "stall" does the same before the head. status, code, retry_after: send
-    this error. ignore_range: send 200 with the whole object. range_status: the status of a range. fields: of
-    the head, in place of the right ones; None leaves one out. chunked: send the body in chunks. pieces: send
-    the head in so many pieces. garbage: send this instead of a response. rate: in bytes a second. closes: no
-    keep-alive. then: is called before the request is handled.
-    """
-
-    reset_after: int | None = None
-    short_after: int | None = None
-    stall_after: int | None = None
-    before_head: str = ""
-    status: int = 0
-    code: str = ""
-    retry_after: str = ""
-    ignore_range: bool = False
-    range_status: int = 206
-    fields: dict[str, str | None] = field(default_factory=dict)
-    chunked: bool = False
-    pieces: int = 1
-    garbage: bytes = b""
-    rate: int = 0
-    closes: bool = False
-    then: Callable[[], object] | None = None
-
-
-GOOD = Fault()
-
-
-class Pattern:
-    """Content of any size that takes no memory; each 64 KiB differ from the next."""
-
-    def __init__(self, size: int, seed: int = 0) -> None:
-        self.size = size
-        self._block = hashlib.shake_128(str(seed).encode()).digest(1_000_003)
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, span: slice) -> bytes:
-        start, stop, _ = span.indices(self.size)
-        pieces = []
-        while start < stop:
-            offset = start % len(self._block)
-            pieces.append(self._block[offset : offset + stop - start])
-            start += len(pieces[-1])
-        return b"".join(pieces)
-
-
-@dataclass
-class Stored:
-    """One object."""
-
-    content: bytes | Pattern
-    etag: str
-    modified: int
-    version: str = ""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One request, as it came."""
-
-    method: str
-    target: str
-    fields: dict[str, str]
-
-    @property
-    def range(self) -> str:
-        return self.fields.get("range", "")
 
 
 class _Anonymous:
@@ -214,8 +134,8 @@ class Upstream:
             "path": f"/{BUCKET}/",
             "region": "us-east-1",
             "connections": 100,
-            "connect_timeout": 5.0,
-            "read_timeout": 5.0,
+            "connect_timeout": 30.0,
+            "read_timeout": 30.0,
             "ca_file": None if self._certificate is None else self._certificate[0],
             "credentials": _Anonymous,
         }
@@ -239,7 +159,7 @@ class Upstream:
         """Reset every connection, whatever happens on it."""
         with self.lock:
             for connection in self._open:
-                _reset(connection)
+                reset(connection)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -281,7 +201,7 @@ class Upstream:
             self._open.add(connection)
         reader = connection.makefile("rb")
         try:
-            while (asked := _read(reader)) is not None:
+            while (asked := read_request(reader)) is not None:
                 with self.lock:
                     self.requests.append(asked)
                     fault = self.faults.popleft() if self.faults else self.always
@@ -290,22 +210,22 @@ class Upstream:
         except OSError:
             pass
         finally:
-            with self.lock:
-                self._open.discard(connection)
             reader.close()
             connection.close()
+            with self.lock:
+                self._open.discard(connection)
 
     def _answer(self, connection: socket.socket, asked: Asked, fault: Fault) -> bool:
         """Answer one request; return whether the connection stays open."""
         if fault.then is not None:
             fault.then()
         if fault.before_head == "reset":
-            _reset(connection)
+            reset(connection)
             return False
         if fault.before_head == "close":
             return False
         if fault.before_head == "stall":
-            _wait_for_end(connection)
+            wait_for_end(connection)
             return False
         if fault.garbage:
             connection.sendall(fault.garbage)
@@ -348,11 +268,11 @@ class Upstream:
             if fault.rate:
                 time.sleep(0.05)
         if fault.reset_after is not None and stop < whole:
-            _arrived(connection)
-            _reset(connection)
+            wait_until_arrived(connection)
+            reset(connection)
             return False
         if fault.stall_after is not None and stop < whole:
-            _wait_for_end(connection)
+            wait_for_end(connection)
             return False
         if fault.chunked:
             connection.sendall(b"0\r\n\r\n")
@@ -409,35 +329,3 @@ class Upstream:
     ) -> tuple[int, dict[str, str], bytes, tuple[int, int]]:
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode()
         return status, {"Content-Length": str(len(body)), **(fields or {})}, body, (0, len(body))
-
-
-def _read(reader: Any) -> Asked | None:
-    words = reader.readline().decode("latin-1").split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        return None
-    method, target, _ = words
-    fields = {}
-    while (line := reader.readline().decode("latin-1").strip()) != "":
-        name, _, value = line.partition(":")
-        fields[name.lower()] = value.strip()
-    return Asked(method, target, fields)
-
-
-def _reset(connection: socket.socket) -> None:
-    """Reset a connection at once: connecting to AF_UNSPEC does so (connect(2)), also for other users of
-    the socket."""
-    _libc.connect(connection.fileno(), bytes(16), 16)
-
-
-def _arrived(connection: socket.socket) -> None:
-    """Wait until the client's kernel has all that was sent (SIOCOUTQ), since a reset discards the rest."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)) == bytes(4):
-            return
-        time.sleep(0.001)
-
-
-def _wait_for_end(connection: socket.socket) -> None:
-    while connection.recv(4096):
-        pass

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.support.faulty_bucket import BUCKET, Asked, Fault, Pattern, Upstream
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Asked, Pattern
+from tests.support.faulty_bucket import BUCKET, Upstream
 
 
 class Google(Upstream):

@@ -13,7 +13,7 @@ from gateway.dataplane.timeouts import Limits
 from gateway.errors import StorageError
 from gateway.runtime.deferred import step
 from gateway.runtime.metrics import Counters
-from tests.support.plane import Client
+from tests.support.http_client import Client
 
 LIMITS = Limits(
     header_timeout=30,

@@ -34,7 +34,7 @@ def open_compared(storage: LocalStorage, file: ManifestFile) -> LocalBlob:
         except BeingCompared as error:
             if error.done is None:
                 raise
-            error.done.result(10)
+            error.done.result(60)
 
 
 def count_descriptors(root: Path | None = None) -> int:

@@ -6,12 +6,23 @@ import os
 from collections.abc import Callable
 
 from gateway.manifest import ManifestFile
-from gateway.runtime.metrics import METRICS, UPSTREAM_IDLE, UPSTREAM_IN_USE, Counters
+from gateway.runtime.metrics import (
+    METRICS,
+    UPSTREAM_IDLE,
+    UPSTREAM_IN_USE,
+    Counters,
+)
 from gateway.storage.interface import Stream
 from gateway.storage.s3.storage import S3Storage
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
 from tests.support.streams import rest
 
 Make = Callable[..., S3Storage]
+
+SIZE = 1_000_000
+CONTENT = Pattern(SIZE)
+"""What tests of streams read."""
 
 
 class Counted:
@@ -64,3 +75,34 @@ async def spliced(stream: Stream, most: int = 1 << 16) -> bytes:
         os.close(outlet)
         os.close(inlet)
     return b"".join(pieces)
+
+
+BREAKS = {
+    "reset": Fault(reset_after=1000),
+    "reset at once": Fault(reset_after=0),
+    "reset before the head": Fault(before_head="reset"),
+    "short": Fault(short_after=1000),
+    "nothing but a head": Fault(short_after=0),
+    "end before the head": Fault(before_head="close"),
+    "stall": Fault(stall_after=1000),
+    "stall at once": Fault(stall_after=0),
+    "stall before the head": Fault(before_head="stall"),
+    "slow down": Fault(status=503, code="SlowDown"),
+    "too many": Fault(status=429, code="TooManyRequests", retry_after="0"),
+    "too many, last words": Fault(status=429, closes=True),
+    "in chunks": Fault(status=503, code="SlowDown", chunked=True),
+    "inner error": Fault(status=500, code="InternalError"),
+    "bad gateway": Fault(status=502),
+    "gateway timeout": Fault(status=504),
+    "a reset error": Fault(status=503, reset_after=10),
+}
+
+
+def is_stall(name: str) -> bool:
+    """Whether the storage falls silent. Where that counts soon, a busy machine may make more requests."""
+    return "stall" in name
+
+
+def silence(name: str) -> float:
+    """How long the storage may be silent: short only where it will be."""
+    return 0.4 if is_stall(name) else 30.0

@@ -19,6 +19,8 @@ START_SECONDS = 60
 DURABLE = ("--appendonly", "yes", "--appendfsync", "no")
 """Nothing that such a server has answered is lost when it is killed. With the usual `everysec` it may put its
 writes off for two seconds, while an earlier fsync is under way."""
+AWAY = ("the store is away", "connection to the store was lost")
+"""What workers log about a store that has gone."""
 
 
 @dataclass

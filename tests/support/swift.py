@@ -30,7 +30,7 @@ from pathlib import Path
 
 from gateway.runtime.parent_death import die_with_parent
 from tests.support.buckets import ACCESS_KEY, SECRET_KEY, S3Server
-from tests.support.plane import make_certificate
+from tests.support.certificates import make_certificate
 from tests.support.ports import ReservedPort
 from tests.support.processes import ROOT, is_running
 from tests.support.waiting import wait_until

@@ -8,11 +8,17 @@ others, and its limits are not asserted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 LEAST_PATIENCE = 30
 """Seconds to wait for what shall happen, at least, where other tests run at the same time."""
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""How often something is tried that a process which stands still for a moment may spoil."""
 
 _held = False
 
@@ -38,3 +44,23 @@ def lasts(
     took = clock() - began
     if _held:
         assert least < took < most, f"it took {took:.3f} s"
+
+
+def punctually(attempt: Callable[[], T]) -> T:
+    """Do what must be done within a short time-out of the code under test; again, where that did not work.
+
+    For a time-out of a second or two, which ends what a test does when a process of the test stands still for
+    so long, as on a busy machine. Each attempt begins from the beginning. The last one's error is raised.
+    """
+    for _ in range(ATTEMPTS - 1):
+        with suppress(AssertionError, OSError):
+            return attempt()
+    return attempt()
+
+
+async def punctually_async(attempt: Callable[[], Awaitable[T]]) -> T:
+    """The same as `punctually`, for a test that is a coroutine."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(AssertionError, OSError):
+            return await attempt()
+    return await attempt()

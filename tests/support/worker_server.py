@@ -125,8 +125,7 @@ def worker_server() -> WorkerServer:
 
 def serve(link: socket.socket) -> None:
     """Fork workers, and report their ends, until the tests have gone."""
-    import gateway.dataplane.worker  # noqa: F401, PLC0415 - what the children need not import again
-    import tests.support.short_leases  # noqa: F401, PLC0415
+    import tests.support.worker_program  # noqa: F401, PLC0415 - what the children need not import again
 
     woken, waker = socket.socketpair()
     waker.setblocking(False)
@@ -176,7 +175,7 @@ def become(
     *sockets: int,
 ) -> NoReturn:
     """Be a worker from now on."""
-    from tests.support import short_leases  # noqa: PLC0415
+    from tests.support import worker_program  # noqa: PLC0415
 
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -187,9 +186,8 @@ def become(
         told.write(given.encode())
         told.seek(0)
         os.dup2(told.fileno(), 0)
-    name, slot, *times = request["arguments"]
-    sys.argv = ["child", name, slot, *times]
-    end_quickly(short_leases.main() if times else child.main([name, slot]))
+    sys.argv = ["child", *request["arguments"]]
+    end_quickly(worker_program.main())
 
 
 if __name__ == "__main__":

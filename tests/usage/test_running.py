@@ -10,7 +10,8 @@ from gateway.secrets import token_id
 from gateway.store.client import StoreClient
 from gateway.usage import running
 from gateway.usage.running import Running, RunningNow, ask_what_runs
-from tests.support.plane import Plane, request
+from tests.support.http_client import request
+from tests.support.plane import Plane
 from tests.support.timing import patience
 
 BIG = 64 << 20

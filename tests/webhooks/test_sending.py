@@ -15,7 +15,7 @@ import standardwebhooks
 from gateway.webhooks import sending
 from gateway.webhooks.sending import Sender, encode_body
 from gateway.webhooks.signing import new_secret
-from tests.support.plane import make_certificate
+from tests.support.certificates import make_certificate
 from tests.support.receiver import Receiver, run_receiver
 from tests.support.waiting import until
 

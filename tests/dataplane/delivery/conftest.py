@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.plane import make_certificate
+from tests.support.certificates import make_certificate
+from tests.support.object_source import Make
+from tests.support.relay_bench import CONTENT, arriving, lying
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +27,25 @@ def way(request: pytest.FixtureRequest, tmp_path: Path, certificate: Any) -> dic
     """How the client is connected: arguments for the server of the test."""
     ways = {"tcp": {}, "unix": {"path": str(tmp_path / "gateway.sock")}, "tls": {"secure": certificate}}
     return ways[request.param]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    path = tmp_path / "stored"
+    path.write_bytes(bytes(1000) + CONTENT)
+    return path
+
+
+@pytest.fixture(params=["spliced", "copied", "files", "mixed"])
+def make(request: pytest.FixtureRequest, stored: Path) -> Make:
+    """In which form the storage hands out the bytes."""
+    if request.param == "files":
+        return lying(stored, 1_000_000)
+    if request.param == "mixed":
+        files, streams = lying(stored, 700_000), arriving(CONTENT, True)
+        return lambda start, stop: (
+            files(start, stop)
+            if start // 700_000 % 2
+            else streams(start, min(stop, start - start % 700_000 + 700_000))
+        )
+    return arriving(CONTENT, request.param == "spliced")

@@ -20,9 +20,10 @@ from gateway.http.ranges import Span
 from gateway.storage.interface import FileBlob
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.storage import LocalStorage
+from tests.support.certificates import make_certificate
+from tests.support.http_client import Client, request
 from tests.support.in_loop_server import serving
 from tests.support.local_files import entry
-from tests.support.plane import Client, make_certificate, request
 from tests.support.waiting import until
 
 CONTENT = os.urandom(1_000_000)

@@ -22,9 +22,9 @@ from gateway.http.ranges import Span
 from gateway.manifest import ManifestFile
 from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.storage import LocalStorage
+from tests.support.http_client import Client, request
 from tests.support.in_loop_server import serving
 from tests.support.object_source import Arriving, Lying, Source
-from tests.support.plane import Client, request
 from tests.support.waiting import wait_until
 
 FIRST, SECOND = os.urandom(2_000_000), os.urandom(3_000_000)

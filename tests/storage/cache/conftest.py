@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from gateway.storage.cache import fetching
 from tests.support.cached_storage import Rig
 from tests.support.faulty_bucket import Upstream
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, too, nobody reads past the cache."""
+    monkeypatch.setattr(fetching, "PATIENCE_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 
 from gateway.storage.cache.budget import _TOTAL_LOCK, CacheBudget
 from gateway.storage.cache.slice_files import PART, Slice, SliceFiles, cost_of
+from tests.support.bucket_objects import Pattern
 from tests.support.cached_storage import Reader
-from tests.support.faulty_bucket import Pattern, Upstream
+from tests.support.faulty_bucket import Upstream
 
 SLICE = 64 * 1024
 MAX_BYTES = 20 * cost_of(SLICE + 1)

@@ -13,9 +13,10 @@ from hypothesis import strategies as some
 
 from gateway.runtime import metrics as counters
 from gateway.storage.cache import storage as cached
+from tests.support.bucket_objects import Pattern
 from tests.support.cached_storage import Rig
 from tests.support.examples import examples
-from tests.support.faulty_bucket import Pattern, Upstream
+from tests.support.faulty_bucket import Upstream
 
 SLICE = 1000
 """Not a page's size, so that slices and pages differ in their edges."""

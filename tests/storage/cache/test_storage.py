@@ -13,8 +13,10 @@ from gateway.errors import StorageError
 from gateway.runtime import metrics as counters
 from gateway.storage.cache.slice_files import SLICE_BYTES
 from gateway.storage.interface import FilePart
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
 from tests.support.cached_storage import MIB, Reader, Rig
-from tests.support.faulty_bucket import Fault, Pattern, Upstream
+from tests.support.faulty_bucket import Upstream
 from tests.support.waiting import wait_until
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from gateway.storage.local.descriptors import DescriptorCache
 from gateway.storage.local.page_cache import READ_BYTES
 from gateway.storage.local.storage import LocalStorage
 from tests.support.local_files import entry
+from tests.support.waiting import until
 
 
 async def test_chunks(storage: LocalStorage, root: Path) -> None:
@@ -47,7 +47,4 @@ async def test_chunks_cancelled(storage: LocalStorage, root: Path, cache: Descri
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         cache.clear()
-        deadline = time.monotonic() + 2
-        while blob.fd != -1 and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread closes it
-            await asyncio.sleep(0.005)
-        assert blob.fd == -1
+        await until(lambda held=blob: held.fd == -1)  # type: ignore[misc] # a thread closes it

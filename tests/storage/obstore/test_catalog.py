@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import StorageError
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
 from tests.support.clouds import catalog_of
-from tests.support.faulty_bucket import Fault, Pattern
 from tests.support.google import Google
 
 CONTENT = Pattern(5_000_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import obstore
@@ -17,10 +17,12 @@ from gateway.products.scanning import plan_publication
 from gateway.storage.obstore.bucket import make_store
 from gateway.storage.registry import Storages
 from tests.support.azurite import Azurite
+from tests.support.bucket_faults import Fault
 from tests.support.clouds import settings_of
-from tests.support.faulty_bucket import Fault
 from tests.support.google import Google
-from tests.support.plane import Plane, Published, request, run_plane
+from tests.support.http_client import request
+from tests.support.plane import Plane, run_plane
+from tests.support.publications import Published
 from tests.support.waiting import wait_until
 
 CONTENT = os.urandom(3_000_000)
@@ -36,11 +38,13 @@ class Cloud:
     address: str
     table: dict[str, Any]
     put: Callable[[str, bytes], object]
+    name: str = "cloud"
+    """Of the storage."""
 
     def publish(self, key: str, content: bytes = CONTENT) -> Published:
         """Upload, and publish by the address."""
         self.put(key, content)
-        storages = Storages({"cloud": settings_of(self.table)}, self.plane.folder / "data", 4)
+        storages = Storages({self.name: settings_of(self.table)}, self.plane.folder / "data", 4)
         publication = plan_publication([self.address + key], None, storages)
         manifest = hash_files(publication, storages, "kit", "1.0")
         self.plane.store.set(f"dg:manifest:{{{manifest.digest}}}", manifest.text)
@@ -55,8 +59,9 @@ def upstream() -> Iterator[Google]:
 
 @pytest.fixture(scope="module")
 def on_google(upstream: Google, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    table = upstream.table(read_timeout=1)
-    with run_plane(tmp_path_factory.mktemp("google"), storage={"cloud": table}) as plane:
+    table = upstream.table()
+    tables = {"cloud": table, "impatient": upstream.table(read_timeout=1, prefix="impatient")}
+    with run_plane(tmp_path_factory.mktemp("google"), storage=tables) as plane:
         plane.expected += BROKEN
         yield Cloud(plane, "gs://shop/", table, upstream.put)
 
@@ -141,7 +146,9 @@ def test_an_object_replaced_meanwhile_breaks_the_download(on_google: Cloud, upst
 
 
 def test_a_storage_that_fails_is_waited_for(on_google: Cloud, upstream: Google) -> None:
-    link = on_google.plane.link(on_google.publish("fails.bin"))
+    table = upstream.table(read_timeout=1, prefix="impatient")
+    impatient = replace(on_google, table=table, name="impatient")
+    link = on_google.plane.link(impatient.publish("impatient/fails.bin"))
     upstream.faults += [Fault(status=503), Fault(reset_after=500_000), Fault(stall_after=900_000)]
     answer = on_google.plane.get(link)
     assert (answer.status, answer.body) == (200, CONTENT)

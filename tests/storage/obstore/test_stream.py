@@ -18,10 +18,12 @@ from gateway.runtime.metrics import (
 from gateway.storage.obstore.object import CHUNK_BYTES
 from gateway.storage.obstore.storage import CloudStorage
 from gateway.storage.retries import FIRST_TRIES, TRIES
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
 from tests.support.clouds import Make
-from tests.support.faulty_bucket import Fault, Pattern
 from tests.support.google import Google
 from tests.support.streams import rest
+from tests.support.timing import punctually_async
 from tests.support.waiting import until
 
 SIZE = 3_000_000
@@ -79,13 +81,13 @@ async def test_after_a_fault_the_rest_is_asked_for_from_the_first_missing_byte(
         Fault(before_head="stall"),
     ]
     assert await read(make(google.table(read_timeout=0.3)), file, 7) == CONTENT[7:SIZE]
-    assert len(google.requests) == 10
+    assert len(google.requests) >= 10  # more where this process was silent for so long, too
     assert all(asked.fields["if-match"] == file.etag for asked in google.requests)
     starts = [int(asked.range.removeprefix("bytes=").partition("-")[0]) for asked in google.requests]
     assert starts == sorted(starts)
-    assert starts[5] > 7
+    assert starts[-1] > 7
     values = counters.values()
-    assert (values[UPSTREAM_THROTTLES], values[UPSTREAM_RETRIES]) == (2, 9)
+    assert (values[UPSTREAM_THROTTLES], values[UPSTREAM_RETRIES]) == (2, len(google.requests) - 1)
     assert values[UPSTREAM_BYTES] == SIZE - 7
 
 
@@ -102,16 +104,20 @@ async def test_a_client_may_pause_longer_than_read_timeout(
     google: Google, make: Make, counters: Counters
 ) -> None:
     content = Pattern(40_000_000)
-    stream = (
-        await make(google.table(read_timeout=0.2)).lookup(google.put("a", content)).fetch(0, len(content))
-    )
-    buffer = memoryview(bytearray(CHUNK_BYTES))
-    await stream.wait_readable()
-    taken = stream.recv_into(buffer)
-    await asyncio.sleep(0.8)
-    assert await rest(stream) == content[taken : len(content)]
-    assert counters.values()[UPSTREAM_REQUESTS] == 1
-    stream.close()
+    file = google.put("a", content)
+
+    async def pause() -> None:
+        before = counters.values()[UPSTREAM_REQUESTS]
+        stream = await make(google.table(read_timeout=0.5)).lookup(file).fetch(0, len(content))
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        await stream.wait_readable()
+        taken = stream.recv_into(buffer)
+        await asyncio.sleep(1.5)
+        assert await rest(stream) == content[taken : len(content)]
+        stream.close()
+        assert counters.values()[UPSTREAM_REQUESTS] == before + 1
+
+    await punctually_async(pause)
 
 
 async def test_what_nobody_takes_is_not_read(google: Google, make: Make) -> None:

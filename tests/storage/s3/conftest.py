@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from gateway.storage import retries
 from gateway.storage.s3.storage import S3Storage
+from tests.support.certificates import make_certificate
 from tests.support.faulty_bucket import Upstream
-from tests.support.plane import make_certificate
 from tests.support.s3_storage import Counted, Make
 
 
@@ -57,3 +58,10 @@ async def make(upstream: Upstream, counted: Counted) -> AsyncIterator[Make]:
     for each in made:
         each.close()
     assert counted.held == (0, 0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back-off in milliseconds."""
+    monkeypatch.setattr(retries, "FIRST_BACKOFF", 0.001)
+    monkeypatch.setattr(retries, "LAST_BACKOFF", 0.004)

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.utils import ContainerMetadataFetcher
 
 from gateway.config.storages import S3Settings
 from gateway.errors import StorageError
@@ -65,6 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def metadata(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metadata]:
+    monkeypatch.setattr(ContainerMetadataFetcher, "TIMEOUT_SECONDS", 60)  # not again on a busy machine
     with Metadata() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

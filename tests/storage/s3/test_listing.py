@@ -10,7 +10,8 @@ from gateway.storage import retries
 from gateway.storage.s3.bucket import make_bucket
 from gateway.storage.s3.catalog import S3Catalog
 from gateway.storage.s3.listing import Page, page_parameters, parse_page
-from tests.support.faulty_bucket import BUCKET, Fault, Upstream
+from tests.support.bucket_faults import Fault
+from tests.support.faulty_bucket import BUCKET, Upstream
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 SPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

@@ -15,7 +15,9 @@ from gateway.runtime.metrics import UPSTREAM_REQUESTS, UPSTREAM_RETRIES
 from gateway.storage import retries
 from gateway.storage.s3 import pool
 from gateway.storage.s3.storage import S3Storage
-from tests.support.faulty_bucket import Fault, Pattern, Upstream
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
+from tests.support.faulty_bucket import Upstream
 from tests.support.s3_storage import Counted, Make, read
 from tests.support.streams import rest
 from tests.support.waiting import until
@@ -115,10 +117,14 @@ async def test_a_request_that_finds_all_in_use_waits_and_then_names_the_setting(
     upstream: Upstream, make: Make, counted: Counted
 ) -> None:
     file = upstream.put("a", CONTENT)
-    storage = make(connections=2, connect_timeout=0.5)
-    streams = [await storage.lookup(file).fetch(0, file.size) for _ in range(2)]
+    hasty = make(connections=2, connect_timeout=0.5)
+    streams = [await hasty.lookup(file).fetch(0, file.size) for _ in range(2)]
     with pytest.raises(StorageError, match="all 2 connections are in use: raise `connections`"):
-        await read(storage, file)
+        await read(hasty, file)
+    for stream in streams:
+        stream.close()
+    storage = make(connections=2)
+    streams = [await storage.lookup(file).fetch(0, file.size) for _ in range(2)]
     waiting = [asyncio.create_task(read(storage, file, at, at + 10)) for at in range(3)]
     await asyncio.sleep(0.05)
     waiting[1].cancel()

@@ -15,7 +15,9 @@ from gateway.storage import object_storage as objects
 from gateway.storage import retries
 from gateway.storage.s3.credentials import Credentials
 from gateway.storage.s3.storage import S3Storage
-from tests.support.faulty_bucket import Fault, Pattern, Upstream
+from tests.support.bucket_faults import Fault
+from tests.support.bucket_objects import Pattern
+from tests.support.faulty_bucket import Upstream
 from tests.support.s3_storage import Counted, Make, read
 
 CONTENT = Pattern(100_000)
