@@ -67,7 +67,9 @@ class Testbed:
         self.files = self.folder / "files"
         self.files.mkdir()
         self.config = self.folder / "gateway.toml"
-        self.socket = self.folder / "redis.sock"
+        # not in the scratch folder, whose path may be too long for a socket
+        self._socket_folder = Path(tempfile.mkdtemp(prefix="dg-bench-"))
+        self.socket = self._socket_folder / "redis.sock"
         self.processes = ProcessGroup(self.folder)
         self.helpers: list[Program] = []
         """What serves every participant, on the CPU of the load: Redis, and the bucket once it runs."""
@@ -91,7 +93,8 @@ class Testbed:
         if self._redis is not None:
             self._redis.close()
         self.processes.__exit__()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, self._socket_folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def redis(self) -> Redis:
@@ -111,6 +114,7 @@ class Testbed:
             "--appendonly": "no",
             "--dir": self.folder,
             "--maxclients": "4000",
+            "--logfile": "/dev/stderr",  # so that what it cannot do is quoted
         }
         command = [server, *(str(part) for pair in options.items() for part in pair)]
         program = self.processes.start("redis", command, cpus=self.cores.load)
