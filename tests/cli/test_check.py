@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +28,9 @@ from gateway.runtime.addresses import Address
 from gateway.tokens.repositories import Repositories
 from tests.support.console import FREE, Gateway, report
 from tests.support.listening import found_addresses, found_port
+from tests.support.ports import reserve_port
 from tests.support.rows import each_row
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
 from tests.support.waiting import wait_until
 
 # Settings, store, files
@@ -87,7 +87,7 @@ def test_an_embedded_store_passes(tmp_path: Path) -> None:
 async def test_the_store_as_it_is_set_up(
     settings: tuple[str, str], subject: str, level: str, text: str, own_store: StoreServer
 ) -> None:
-    async with Repositories.connect(own_store.url) as link:
+    async with Repositories.connect(own_store.url, STORE_SECONDS) as link:
         await link.client.call(
             *(["REPLICAOF", "127.0.0.1", "1"] if settings[0] == "replicaof" else ("CONFIG", "SET", *settings))
         )
@@ -128,10 +128,9 @@ def test_a_damaged_registry(gateway: Gateway, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_addresses(gateway: Gateway, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other, socket.socket(socket.AF_UNIX) as stale:
+    with reserve_port() as port, socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "stale.sock"))
-        taken = f"127.0.0.1:{other.getsockname()[1]}"
-        other.close()
+        free = f"127.0.0.1:{port}"
         with serve(Front()) as url:
             front = url.removeprefix("http://")
             found = {
@@ -143,7 +142,7 @@ def test_addresses(gateway: Gateway, tmp_path: Path) -> None:
                     "--mint-listen",
                     "unix:stale.sock",
                     "--admin-listen",
-                    taken,
+                    free,
                     code=1,
                 )
             }
@@ -411,7 +410,8 @@ def test_the_gateway_itself_passes(gateway: Gateway, files: Path, tmp_path: Path
     try:
         wait_until(lambda: "serving downloads" in log.read_text(), "it serves", seconds=60)
         addresses = found_addresses(log.read_text())
-        wait_for(found_port(log.read_text(), "listen"))
+        port = found_port(log.read_text(), "listen")
+        wait_until(lambda: is_ready(port), "it is ready", 60)
         address, admin = addresses["listen"], addresses["admin_listen"]
         gateway.variables["GATEWAY_PUBLIC_URL"] = f"http://{address}"
         found = gateway.json("check", *FREE, "--listen", address, "--admin-listen", admin)
@@ -427,15 +427,10 @@ def test_the_gateway_itself_passes(gateway: Gateway, files: Path, tmp_path: Path
     assert statuses == ["revoked", "revoked"], "the trials' tokens are not left usable"
 
 
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port)) as link:
-                link.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
-                if link.recv(100).startswith(b"HTTP/1.1 200"):
-                    return
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, "the gateway did not start"
-        time.sleep(0.05)
+def is_ready(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 60) as link:
+            link.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+            return link.recv(100).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
