@@ -14,6 +14,12 @@ from tests.support.databases import new_database_url
 from tests.support.store_server import STORE_SECONDS, StoreServer
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run in this process give the store as long as those in processes of their own."""
+    monkeypatch.setenv("GATEWAY_REDIS_TIMEOUT", str(STORE_SECONDS))
+
+
 @pytest.fixture
 def gateway(store: StoreServer, tmp_path: Path) -> Gateway:
     """Commands that use the shared store, which is empty at first."""
