@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.support.listening import found_port, whole_lines
 from tests.support.processes import ROOT
+from tests.support.store_server import STORE_SECONDS
 from tests.support.waiting import wait_until as wait_briefly
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -51,6 +52,7 @@ class Gateway:
             "dashboard_listen": "127.0.0.1:0",
             "admin_listen": "127.0.0.1:0",
             "drain_timeout": 20,
+            "redis_timeout": STORE_SECONDS,
             "log_level": "info",
         } | more
         self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items()))

@@ -35,7 +35,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.store_server import StoreServer, run_store
 from tests.support.timing import lasts
 from tests.support.users import QUICK
-from tests.support.waiting import wait_until
+from tests.support.waiting import until
 
 ONCE = {"guest": ("en",), "known": ("de",)}
 KNOWN = {"known": ("de",)}
@@ -146,13 +146,13 @@ def _lock(link: sqlite3.Connection) -> bool:
     return True
 
 
-@contextmanager
-def locked(outage: Outage) -> Iterator[None]:
-    """Another process holds SQLite's lock."""
+@asynccontextmanager
+async def locked(outage: Outage) -> AsyncIterator[None]:
+    """Another process holds SQLite's lock. The service, which runs in this loop, may hold it before."""
     path = outage.settings.database_url
     assert path is not None
-    with closing(sqlite3.connect(path.removeprefix("sqlite:///"), isolation_level=None)) as link:
-        wait_until(lambda: _lock(link), "the lock is free", 30)
+    with closing(sqlite3.connect(path.removeprefix("sqlite:///"), timeout=0, isolation_level=None)) as link:
+        await until(lambda: _lock(link), 30)
         yield
         link.execute("ROLLBACK")
 
@@ -195,7 +195,7 @@ async def test_postgresql_hangs_and_is_gone(
 @pytest.mark.slow
 async def test_sqlite_is_locked(own_store: StoreServer, tmp_path: Path) -> None:
     async with running(own_store, tmp_path, redis_timeout=10.0) as outage:
-        with locked(outage):
+        async with locked(outage):
             check_walk(await outage.walk(400, KNOWN), "database")
         await check_back(outage)
 
