@@ -132,8 +132,8 @@ async def test_what_is_declined_changes_nothing(catalogue: Catalogue, change: An
 async def test_expired_keys_are_listed_apart_until_they_are_revoked_or_forgotten(
     catalogue: Catalogue,
 ) -> None:
-    old = await catalogue.create_key("shop", "mint", 1)
-    older = await catalogue.create_key("forgotten", "mint", 1)
+    old = await catalogue.create_key("shop", "mint", 5)
+    older = await catalogue.create_key("forgotten", "mint", 5)
     lasting = await catalogue.create_key("shop", "mint")
     assert await catalogue.list_keys() == ([old.record, older.record, lasting.record], [])
 

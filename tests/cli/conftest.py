@@ -11,7 +11,13 @@ import pytest
 from gateway.cli import main
 from tests.support.console import Fault, Gateway
 from tests.support.databases import new_database_url
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run in this process give the store as long as those in processes of their own."""
+    monkeypatch.setenv("GATEWAY_REDIS_TIMEOUT", str(STORE_SECONDS))
 
 
 @pytest.fixture
@@ -39,6 +45,7 @@ def complain(
     for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GATEWAY_REDIS_URL", store.url)
+    monkeypatch.setenv("GATEWAY_REDIS_TIMEOUT", str(STORE_SECONDS))
 
     def run(*arguments: str) -> Fault:
         code = main(arguments)

@@ -19,7 +19,7 @@ from gateway.tokens.repositories import Repositories
 from gateway.web.documents import product_document, token_document
 from gateway.web.times import parse_time
 from tests.support.console import Gateway
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
 
 ID = re.compile(r"[0-9a-f]{32}")
 
@@ -43,7 +43,7 @@ async def test_a_product_is_registered(gateway: Gateway, files: Path, store: Sto
     names = [[file["name"] for file in version["files"]] for version in shown["versions"]]
     assert names == [["a.bin", 'sub/ü "b".txt'], ["a.bin"]]
     location = locate_database(gateway.variables["GATEWAY_DATABASE_URL"], gateway.folder)
-    async with Repositories.connect(store.url) as link, Database.of(location) as database:
+    async with Repositories.connect(store.url, STORE_SECONDS) as link, Database.of(location) as database:
         product = await Catalogue(database, link).find("drums")
         assert await link.products.get("drums") == product.product
         assert gateway.json("product", "list") == [product_document(product)], "the words of the API"
@@ -69,7 +69,7 @@ async def test_a_token_lives_its_life(gateway: Gateway, files: Path, store: Stor
 
     shown = gateway.json("token", "show", made["tokenId"])
     assert shown.pop("files")[0] == {"name": "a.bin", "size": 5120, "bytesCharged": 0}
-    async with Repositories.connect(store.url) as link:
+    async with Repositories.connect(store.url, STORE_SECONDS) as link:
         record = await link.tokens.get(made["tokenId"])
         assert record is not None
         assert shown == token_document(record), "the words of the mint API"
@@ -160,7 +160,7 @@ def test_a_damaged_key_is_named_beside_the_list(gateway: Gateway, files: Path, s
 @pytest.mark.slow
 async def test_a_key_is_shown_once_and_stored_hashed(gateway: Gateway, store: StoreServer) -> None:
     made = gateway.json("key", "create", "shop", "--role", "mint")
-    async with Repositories.connect(store.url) as link:
+    async with Repositories.connect(store.url, STORE_SECONDS) as link:
         record = await link.keys.authenticate(made["key"])
         assert record is not None
         assert record.role == "mint"
@@ -196,7 +196,7 @@ def test_what_the_locale_cannot_write_is_escaped(gateway: Gateway) -> None:
 async def test_control_characters_do_not_reach_the_terminal(
     text: str, gateway: Gateway, store: StoreServer
 ) -> None:
-    async with Repositories.connect(store.url) as link:
+    async with Repositories.connect(store.url, STORE_SECONDS) as link:
         await link.keys.create(text)
     listed = gateway.run("key", "list").stdout
     assert len(listed.splitlines()) == 2

@@ -14,7 +14,8 @@ import pytest
 from gateway.secrets import new_token
 from gateway.tokens.repositories import Repositories
 from tests.support.console import Fault, Gateway
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
+from tests.support.waiting import wait_until
 
 UNKNOWN = "0" * 32
 
@@ -120,7 +121,7 @@ def test_the_store_is_away(gateway: Gateway, own_store: StoreServer) -> None:
 
 async def test_an_unexpected_fault_is_one_line_without_secrets(gateway: Gateway, store: StoreServer) -> None:
     token = new_token()
-    async with Repositories.connect(store.url) as link:
+    async with Repositories.connect(store.url, STORE_SECONDS) as link:
         await link.client.call("SADD", "dg:products", "x")
         await link.client.call("HSET", "dg:product:{x}", "created", token)
     fault = gateway.fault("product", "list")
@@ -147,9 +148,7 @@ def test_ctrl_c_during_long_work(gateway: Gateway, tmp_path: Path) -> None:
     os.truncate(big, 1 << 40)  # no blocks, but long to read
     process = gateway.start("product", "add", "big", "1", big, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     storages = tmp_path / ".download-gateway/storages.json"
-    deadline = time.monotonic() + 30
-    while not storages.exists() and time.monotonic() < deadline:  # written as hashing begins
-        time.sleep(0.02)
+    wait_until(storages.exists, "hashing begins", 60)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)

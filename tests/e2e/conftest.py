@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.databases import ENGINES
+from tests.support.nginx import Nginx
+from tests.support.plane import Plane
+from tests.support.programs import need
 from tests.support.storefront import Storefront
 
 
@@ -21,3 +26,25 @@ def storefront(
         yield made.open()
     finally:
         made.close()
+
+
+@pytest.fixture
+def start_nginx(make_plane: Callable[..., Plane], tmp_path: Path) -> Iterator[Callable[..., Nginx]]:
+    """Starts a worker that trusts this machine, and nginx with an example before it."""
+    running: list[Nginx] = []
+
+    def make(example: str, changes: Mapping[str, str] | None = None, **options: Any) -> Nginx:
+        need("nginx")
+        plane = make_plane(trusted_proxies="127.0.0.1", **options)
+        folder = tmp_path / f"nginx-{len(running)}"
+        folder.mkdir()
+        nginx = Nginx(example, folder, plane)
+        running.append(nginx)
+        nginx.start(changes or {})
+        return nginx
+
+    yield make
+    for nginx in running:
+        nginx.stop()
+        assert "ct_" not in nginx.error_log.read_text()
+        assert "ct_" not in (nginx.access_log.read_text() if nginx.access_log.exists() else "")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.journey import SIZE, Shop, content
+from tests.support.journey import RATE, SIZE, Shop, content
 from tests.support.shop import Shop as Bucket
 from tests.support.waiting import wait_until
 
@@ -29,12 +29,12 @@ def test_people_download_an_object_with_what_they_have(seller: Shop, shop: Bucke
     [url] = seller.start(shop.address("drums/kit.bin"))
     part = seller.customer / "kit.bin"
 
-    begun = seller.abort(part, "curl", "-sSfO", "--limit-rate", "30M", url)
+    begun = seller.abort(part, "curl", "-sSfO", "--limit-rate", RATE, url)
     seller.run("curl", "-sSfO", "-C", "-", url)
     assert seller.got("kit.bin")
     part.unlink()
 
-    seller.abort(part, "wget", "-q", "--limit-rate", "30M", "-O", "kit.bin", url)
+    seller.abort(part, "wget", "-q", "--limit-rate", RATE, "-O", "kit.bin", url)
     seller.run("wget", "-q", "-c", "-O", "kit.bin", url)
     assert seller.got("kit.bin")
     part.unlink()

@@ -61,7 +61,7 @@ def test_a_webhook_is_503_while_the_database_fails_and_is_taken_afterwards(
     storefront.deliver_until_taken(shop, long, headers)
     storefront.deliver_until_taken(shop, long, headers)
     storefront.becomes(story.email, status="active", quantity=3)
-    assert [each["state"] for each in storefront.events(shop)] == ["applied"]
+    wait_until(lambda: [each["state"] for each in storefront.events(shop)] == ["applied"], "it is applied")
 
 
 @pytest.mark.slow

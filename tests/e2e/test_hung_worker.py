@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.processes import ROOT
-from tests.support.up import Up
+from tests.support.up import FIXED, Up
 from tests.support.waiting import wait_until
 
 SIZE = 60_000_000
@@ -41,7 +40,7 @@ def limited_link(up: Up, product: str) -> str:
     done = subprocess.run(
         command,
         cwd=up.folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | up.variables,
+        env=os.environ | FIXED | up.variables,
         capture_output=True,
         text=True,
         check=True,

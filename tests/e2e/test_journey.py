@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.journey import SIZE, Shop, content
+from tests.support.journey import RATE, SIZE, Shop, content
 from tests.support.waiting import wait_until
 
 
@@ -35,7 +35,7 @@ def test_people_download_and_resume_with_what_they_have(shop: Shop) -> None:
     assert shop.got("kit.bin")
     part.unlink()
 
-    begun = shop.abort(part, "curl", "-sSfO", "--limit-rate", "30M", url)
+    begun = shop.abort(part, "curl", "-sSfO", "--limit-rate", RATE, url)
     shop.run("curl", "-sSfO", "-C", "-", url)
     assert shop.got("kit.bin")
     part.unlink()
@@ -49,7 +49,7 @@ def test_people_download_and_resume_with_what_they_have(shop: Shop) -> None:
     assert shop.got("kit.bin")
     part.unlink()
 
-    shop.abort(part, "wget", "-q", "--limit-rate", "30M", "-O", "kit.bin", url)
+    shop.abort(part, "wget", "-q", "--limit-rate", RATE, "-O", "kit.bin", url)
     shop.run("wget", "-q", "-c", "-O", "kit.bin", url)
     assert shop.got("kit.bin")
     part.unlink()
@@ -59,7 +59,7 @@ def test_people_download_and_resume_with_what_they_have(shop: Shop) -> None:
     part.unlink()
 
     # A download that was begun is finished with another link.
-    shop.abort(part, "curl", "-sSfO", "--limit-rate", "30M", url)
+    shop.abort(part, "curl", "-sSfO", "--limit-rate", RATE, url)
     shop.run("curl", "-sSf", "-C", "-", "-o", "kit.bin", shop.link("kit.bin"))
     assert shop.got("kit.bin")
 
@@ -94,7 +94,7 @@ def test_a_limit_counts_downloads_and_not_attempts(shop: Shop) -> None:
     shop.start("kit.bin")
     url = shop.link("kit.bin", "--max-downloads", "1")
     part = shop.customer / "kit.bin"
-    shop.abort(part, "curl", "-sSf", "--limit-rate", "30M", "-o", "kit.bin", url)
+    shop.abort(part, "curl", "-sSf", "--limit-rate", RATE, "-o", "kit.bin", url)
     wait_until(lambda: shop.ask("token", "list")[0]["bytesCharged"] < SIZE // 2, "the rest is refunded")
     code = shop.run("curl", "-sS", "-I", "-o", "/dev/null", "-w", "%{http_code}", url)
     assert code == b"200"  # HEAD costs nothing
@@ -156,7 +156,7 @@ def test_whatever_is_killed_comes_back_with_its_state(shop: Shop) -> None:
             return now["status"] == "ok" and not alive & pids and None not in alive
         return False
 
-    wait_until(is_well, "everything is back", 15)
+    wait_until(is_well, "everything is back", 60)
     assert shop.ask("token", "list")[0]["bytesCharged"] == SIZE
 
     assert shop.process

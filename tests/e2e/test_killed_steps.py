@@ -51,8 +51,12 @@ def test_an_event_survives_a_kill_at_every_step(storefront: Storefront) -> None:
     told = {
         headers["x-shopify-webhook-id"] for each in stories for _, headers in (each.bought, each.all_refunded)
     }
-    events = storefront.events(shop, limit="200")
-    assert {each["state"] for each in events} == {"applied"}
+
+    def applied() -> list[dict[str, Any]]:
+        found = storefront.events(shop, limit="200")
+        return found if {each["state"] for each in found} == {"applied"} else []
+
+    events = wait_until(applied, "all are applied")
     keys = [each["dedupeKey"] for each in events]
     assert len(keys) == len(set(keys))
     assert set(keys) <= told

@@ -7,24 +7,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.journey import ABORTED_AFTER, SIZE, Shop, content
+from tests.support.journey import ABORTED_AFTER, RATE, SIZE, Shop, content
 
 PROBES = ("0-0", "0-1", "0-32767")
 
 ARIA2C = "aria2c -q -c --file-allocation=none -o FILE URL"
 CLIENTS = {
-    "curl": ("curl -sSf --limit-rate 30M -o FILE URL", "curl -sSf -C - -o FILE URL"),
-    "wget": ("wget -q --limit-rate=30M -O FILE URL", "wget -q -c -O FILE URL"),
-    "aria2c-1": (f"{ARIA2C} -x1 -s1 --max-download-limit=30M", f"{ARIA2C} -x1 -s1"),
+    "curl": ("curl -sSf --limit-rate RATE -o FILE URL", "curl -sSf -C - -o FILE URL"),
+    "wget": ("wget -q --limit-rate RATE -O FILE URL", "wget -q -c -O FILE URL"),
+    "aria2c-1": (f"{ARIA2C} -x1 -s1 --max-download-limit RATE", f"{ARIA2C} -x1 -s1"),
     # On loopback, sixteen receive buffers of usual size hold the whole file, which then was received.
     "aria2c-16": (
-        f"{ARIA2C} -x16 -s16 -k1M --max-download-limit=30M --socket-recv-buffer-size=65536",
+        f"{ARIA2C} -x16 -s16 -k1M --max-download-limit RATE --socket-recv-buffer-size=65536",
         f"{ARIA2C} -x16 -s16 -k1M",
     ),
     "wget2": (None, "wget2 -q --progress=none -O FILE URL"),
     "axel": (None, "axel -q -n8 -o FILE URL"),
 }
 """The command that is ended in the middle, where one is slow enough, and the one that goes on."""
+LATE_RATE = "4M"
+"""Where a quarter is left, which takes four seconds more."""
 CASES = [
     (name, after)
     for name, (begin, _) in CLIENTS.items()
@@ -54,7 +56,8 @@ def test_one_download_survives_a_probe_an_abort_and_a_resume(shop: Shop, name: s
     part = shop.customer / f"{name}-{after}.bin"
 
     def command(line: str) -> list[str]:
-        return [{"FILE": part.name, "URL": url}.get(word, word) for word in line.split()]
+        words = {"FILE": part.name, "URL": url, "RATE": RATE if after == ABORTED_AFTER else LATE_RATE}
+        return [words.get(word, word) for word in line.split()]
 
     for probe in PROBES:
         shop.run("curl", "-sSf", "-r", probe, "-o", "probe", url)

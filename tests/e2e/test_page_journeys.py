@@ -14,7 +14,15 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from gateway.secrets import token_id
-from tests.support.browser import DESKTOP, Screen, check_page, open_browser, open_page, wait_for_page
+from tests.support.browser import (
+    DESKTOP,
+    Screen,
+    check_page,
+    note_texts,
+    open_browser,
+    open_page,
+    wait_for_page,
+)
 from tests.support.page_shop import LARGE, PageShop, break_off, open_page_shop, save
 from tests.support.programs import need
 from tests.support.timing import patience
@@ -69,11 +77,13 @@ async def sign_in_by_link(shop: PageShop, page: Page, address: str) -> None:
     await page.goto(address_of_portal)
     await check_page(page)
     await page.get_by_label("E-mail address").fill(address)
-    await page.get_by_role("button", name="Send me a mail").click()
+    async with wait_for_page(page):
+        await page.get_by_role("button", name="Send me a mail").click()
     letter = await shop.mail(address, 2)
     [link] = [each for each in letter.links if "/my/sign-in/" in each]
     await page.goto(link)
-    await page.get_by_role("button", name="Show my purchases").click()
+    async with wait_for_page(page):
+        await page.get_by_role("button", name="Show my purchases").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Your purchases")
 
 
@@ -86,7 +96,8 @@ async def test_a_buyer_gets_what_was_bought_however_often_it_breaks_off(
     async with open_page(browser, shop.public, screen, scripts=scripts) as page:
         await sign_in_by_link(shop, page, address)
         await check_page(page)
-        await page.get_by_role("link", name=f"The kit {product}", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name=f"The kit {product}", exact=True).click()
         whole = page.get_by_role("button", name="Download kit.zip", exact=True)
         assert await save(page, whole.click, tmp_path / "kit.zip") == FIRST
 
@@ -111,11 +122,13 @@ async def test_a_buyer_gets_what_was_bought_however_often_it_breaks_off(
         news = await shop.mail(address, 3)
         assert "2.0" in news.text
         await page.goto(next(each for each in news.links if "/my" in each))
-        await page.get_by_role("link", name=f"The kit {product}", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name=f"The kit {product}", exact=True).click()
         await page.get_by_role("heading", name="Version 2.0").first.wait_for()
         await check_page(page)
         assert await save(page, whole.click, tmp_path / "kit.zip") == SECOND
-        await page.get_by_role("link", name="Version 1.0").click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="Version 1.0").click()
         assert await save(page, whole.click, tmp_path / "kit.zip") == FIRST
 
 
@@ -128,30 +141,37 @@ async def become_owner(shop: PageShop, page: Page, name: str) -> None:
     await page.goto(link)
     await page.get_by_label("User name").fill(name)
     await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Create the user").click()
+    async with wait_for_page(page):
+        await page.get_by_role("button", name="Create the user").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Today")
 
 
 async def publish(shop: PageShop, page: Page, product: str) -> None:
     """Make a product, and publish a folder of the storage as its first version."""
     shop.put(f"{product}/kit.zip", FIRST)
-    await page.get_by_role("link", name="Products", exact=True).click()
-    await page.get_by_role("link", name="New product").click()
+    async with wait_for_page(page):
+        await page.get_by_role("link", name="Products", exact=True).click()
+    async with wait_for_page(page):
+        await page.get_by_role("link", name="New product").click()
     await page.get_by_label("Name").fill(f"The kit {product}")
     await page.get_by_role("textbox", name="Id").fill(product)
-    await page.get_by_role("button", name="Make the product").click()
-    await page.get_by_role("link", name="Publish the first version").click()
+    async with wait_for_page(page):
+        await page.get_by_role("button", name="Make the product").click()
+    async with wait_for_page(page):
+        await page.get_by_role("link", name="Publish the first version").click()
     if await page.get_by_role("navigation", name="Storages").count():
-        await page.get_by_role("link", name="main", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="main", exact=True).click()
     await page.get_by_label(f"{product}/", exact=True).check()
     await page.get_by_role("textbox", name="Version").fill("1.0")
-    await page.get_by_role("button", name="Publish").click()
-    published = page.get_by_text("The version is published.")
-    while not await published.count():  # with scripts the page follows by itself
-        again = page.get_by_role("link", name="Look again")
-        if await again.count():
-            await again.click()
-    await page.get_by_role("link", name="To the product").click()
+    async with wait_for_page(page):
+        await page.get_by_role("button", name="Publish").click()
+    async with asyncio.timeout(patience(60)):
+        while not await page.get_by_text("The version is published.").count():
+            async with wait_for_page(page):
+                await page.get_by_role("link", name="Look again").click()
+    async with wait_for_page(page):
+        await page.get_by_role("link", name="To the product").click()
 
 
 @WAYS
@@ -162,22 +182,26 @@ async def test_a_seller_publishes_and_hands_out_a_link_and_sees_its_use(
     async with open_page(browser, shop.private, screen, scripts=scripts) as page:
         await become_owner(shop, page, f"maria of {product}")
         await publish(shop, page, product)
-        await page.get_by_role("link", name="Generate Download Token").first.click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="Generate Download Token").first.click()
         await page.get_by_label("E-mail address").fill("ann@example.com")
-        await page.get_by_role("button", name="Generate the link").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Generate the link").click()
         link = await page.get_by_label("The link", exact=True).input_value()
         button = page.get_by_role("button", name="Copy")
         if scripts:
             await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+            await note_texts(button)
             await button.click()
-            await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+            await page.wait_for_function("seen.includes('Copied')")  # it says so for two seconds
             assert await page.evaluate("navigator.clipboard.readText()") == link
         else:
             assert not await button.is_visible(), "it can do nothing"
             assert await page.locator(".link-text code").inner_text() == link
         await check_page(page)
         token = page.locator("dd a", has_text=token_id(urlsplit(link).path.split("/")[2]))
-        await token.click()
+        async with wait_for_page(page):
+            await token.click()
         await expect(page.get_by_text("Nothing yet.")).to_be_visible()
 
         curl = [need("curl"), "-sSfOJ", link]
@@ -188,9 +212,11 @@ async def test_a_seller_publishes_and_hands_out_a_link_and_sees_its_use(
                 await page.reload()
         await expect(page.get_by_text("100 %")).to_be_visible()
         await check_page(page)
-        await page.get_by_role("link", name="Usage", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="Usage", exact=True).click()
         await page.get_by_label("Product id").fill(product)
-        await page.get_by_role("button", name="Search", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Search", exact=True).click()
         await expect(page.get_by_role("link", name=product, exact=True)).to_be_visible()
         figures = await page.locator(".figures .figure").all_inner_texts()
         assert figures[:2] == ["1", "1"]

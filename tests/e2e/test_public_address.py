@@ -24,7 +24,7 @@ from tests.support.http_client import Client, request
 from tests.support.listening import found_addresses
 from tests.support.processes import ROOT
 from tests.support.programs import need
-from tests.support.up import Up
+from tests.support.up import FIXED, Up
 from tests.support.waiting import wait_until
 from tests.support.webhooks import SECRETS, signature
 
@@ -46,7 +46,7 @@ class Gateway:
 
     def command(self, *arguments: str) -> str:
         program = [sys.executable, "-m", "gateway", *arguments]
-        variables = os.environ | {"PYTHONPATH": str(ROOT)}
+        variables = os.environ | FIXED
         done = subprocess.run(
             program, cwd=self.folder, env=variables, capture_output=True, text=True, check=False
         )
@@ -188,7 +188,7 @@ def test_a_web_process_that_is_killed_comes_back_and_loses_nothing(gateway: Gate
         body = session_completed(number, "killed@example.com")
         if number == 110:
             os.kill(former, signal.SIGKILL)
-        for _ in range(100):  # as a platform does: again after 503
+        for _ in range(600):  # as a platform does: again after 503
             status = gateway.post(path, body, signature("stripe", body, SECRETS["stripe"], int(time.time())))
             if status != 503:
                 break

@@ -77,4 +77,4 @@ def test_from_the_sale_to_the_refund_and_through_a_dispute(storefront: Storefron
     drums = storefront.becomes(second.email, status="active", quantity=3)
     assert storefront.probe(link) == 403
     assert storefront.probe(storefront.minted(drums)) == 206
-    assert {each["state"] for each in storefront.events(shop)} == {"applied"}
+    wait_until(lambda: {each["state"] for each in storefront.events(shop)} == {"applied"}, "all are applied")

@@ -23,7 +23,7 @@ from gateway.supervisor.quick_start import (
 )
 from gateway.tokens.repositories import Repositories
 from tests.support.shop import Shop
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def test_unchanged_files_keep_their_version_and_changed_ones_get_the_next(
     os.utime(kit / "b", ns=(facts.st_atime_ns, facts.st_mtime_ns))
     third = await publish(kit, settings, store)
     assert third.manifest == first.manifest
-    async with Repositories.connect(store.url) as client:
+    async with Repositories.connect(store.url, STORE_SECONDS) as client:
         product = await client.products.get("kit")
         assert product
         assert (product.name, product.active, sorted(product.versions)) == ("Kit", "1", ["1", "2"])
@@ -93,7 +93,7 @@ async def test_an_archived_product_is_sold_again(
 ) -> None:
     (tmp_path / "kit.zip").write_bytes(b"kit")
     await publish(tmp_path / "kit.zip", settings, store)
-    async with Repositories.connect(store.url) as client:
+    async with Repositories.connect(store.url, STORE_SECONDS) as client:
         await client.products.update("kit.zip", status="archived")
         await publish(tmp_path / "kit.zip", settings, store)
         product = await client.products.get("kit.zip")
@@ -107,7 +107,7 @@ async def test_versions_named_by_hand_are_left_alone(
 ) -> None:
     (tmp_path / "kit.zip").write_bytes(b"kit")
     link = await publish(tmp_path / "kit.zip", settings, store)
-    async with Repositories.connect(store.url) as client:
+    async with Repositories.connect(store.url, STORE_SECONDS) as client:
         for version in ("1.5-beta", "7"):
             files = (replace(link.manifest.files[0], name=f"{version}.zip"),)
             await client.products.register(

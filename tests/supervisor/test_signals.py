@@ -145,7 +145,7 @@ def test_sigusr1_opens_the_access_log_again(up: Shared) -> None:
     wait_until(lambda: "log files are opened again" in up.errors(), "it is logged")
     workers = pids(up)["worker"]
     wait_until(lambda: not any(has_open(pid, moved) for pid in workers), "both have left the old file")
-    assert all(has_open(pid, path) for pid in workers)
+    wait_until(lambda: all(has_open(pid, path) for pid in workers), "both have the new one")
     download(up, "after")
     wait_until(lambda: lines(path, "after") == 1, "the line is in the new file")
 

@@ -48,7 +48,7 @@ def test_a_killed_worker_is_replaced_and_the_connections_that_waited_are_served(
         assert gateway.about()["pid"] != former  # connected while nobody accepted
     assert gateway.metric('gateway_restarts_total{role="worker"}') == 1
     assert gateway.metric("gateway_bytes_sent_total") == 200  # the dead one's count is kept
-    assert gateway.metric("gateway_connections") == 0
+    wait_until(lambda: gateway.metric("gateway_connections") == 0, "the connection counts no more")
     ended = next(line for line in gateway.log() if line["event"] == "ended by SIGKILL")
     assert (ended["child"], ended["pid"], ended["level"]) == ("worker 0", former, "error")
 
@@ -176,7 +176,12 @@ def test_a_reload_refuses_nobody_and_drops_no_download(gateway: Gateway) -> None
             gateway.send(signal.SIGHUP)
             wait_until(partial(gateway.has_reloaded, done + 1), "it is reloaded")
             assert len(gateway.pids()) == workers
-            assert {gateway.about()["mark"] for _ in range(20)} == {mark}
+
+            def has_only(mark: int = mark) -> bool:
+                """A worker that was told to end may accept connections until it has read that."""
+                return {gateway.about()["mark"] for _ in range(20)} == {mark}
+
+            wait_until(has_only, "all answers are of the new settings")
         stop.set()
         gateway.release()
         assert download.result() == b"x" * 15

@@ -18,7 +18,7 @@ import pytest
 from gateway.config.settings import load
 from gateway.runtime.descriptors import needed_limit
 from gateway.supervisor.commands import log_descriptors
-from tests.support.processes import ROOT
+from tests.support.up import FIXED
 
 ANY_PORTS = {
     f"GATEWAY_{name}": "127.0.0.1:0" for name in ("LISTEN", "MINT_LISTEN", "DASHBOARD_LISTEN", "ADMIN_LISTEN")
@@ -35,7 +35,7 @@ def run(folder: Path, *words: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | ANY_PORTS,
+        env=os.environ | FIXED | ANY_PORTS,
     )
 
 

@@ -2,7 +2,12 @@
 
     async with open_browser() as browser, open_page(browser, url, PHONE, scripts=False) as page:
         await page.goto("/my")
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Sign in").click()
         await check_page(page)
+
+A key, a click and `go_back` return before the browser has the next page. Each of them that leads to another
+page stands in a block of `wait_for_page`, because a busy machine may take seconds for it.
 
 A page that is closed without a failure is also asserted to have loaded nothing from elsewhere, to have kept
 its Content-Security-Policy, and to have had no fault of a script. Tests that open a browser are `slow`.
@@ -22,13 +27,23 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    async_playwright,
+    expect,
+)
 
 from tests.support.programs import need, refuse
 
 AXE = Path(__file__).parent / "axe/node_modules/axe-core/axe.min.js"
 PATIENCE_MS = 30_000
 """How long a busy machine may take for a page or an element."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 _FIND_CUT: Final = """() => {
@@ -142,13 +157,27 @@ async def open_page(
 
 @asynccontextmanager
 async def wait_for_page(page: Page) -> AsyncIterator[None]:
-    """Wait until the page that is opened in the block is there.
+    """Wait until the page that is opened in the block is there, and its scripts have run.
 
     A key and a click return before the browser has the answer, so that what follows would sometimes look at
-    the page before.
+    the page before. Nor is it enough to wait for a text of the new page: that is there before the rest is.
     """
-    async with page.expect_event("domcontentloaded"):
+    async with page.expect_navigation(wait_until="domcontentloaded"):
         yield
+
+
+async def note_texts(element: Locator) -> None:
+    """From now on keep each text that an element has in `seen`, a list of the page.
+
+    A text that goes away by itself may be gone before a test that a busy machine holds up looks at it.
+    """
+    await element.evaluate(
+        """element => {
+          window.seen = [];
+          const note = () => window.seen.push(element.textContent);
+          new MutationObserver(note).observe(element, {childList: true, characterData: true, subtree: true});
+        }"""
+    )
 
 
 @cache

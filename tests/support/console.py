@@ -15,6 +15,7 @@ from gateway.config.settings import LISTENERS
 from gateway.config.sources import flag_name
 from tests.support.command_server import CommandServer
 from tests.support.processes import ROOT
+from tests.support.store_server import STORE_SECONDS
 
 PROGRAM = (sys.executable, "-m", "gateway")
 PATIENCE_SECONDS = 60
@@ -36,7 +37,12 @@ class Gateway:
     @property
     def environment(self) -> dict[str, str]:
         measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-        fixed = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        fixed = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "100",
+            "GATEWAY_REDIS_TIMEOUT": str(STORE_SECONDS),
+        }
         return {**fixed, **measured, **self.variables}
 
     def run(self, *arguments: str | Path, code: int | None = 0) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,17 @@ import aiohttp
 
 from gateway.config.settings import Settings
 from gateway.manifest import Manifest, ManifestFile
+from gateway.store.client_connection import Command
 from gateway.tokens.repositories import Repositories
+from gateway.web.authentication import key_command
 from gateway.web.problems import TABLE
 from tests.support.databases import new_database_url
+from tests.support.raw_connection import PATIENCE_SECONDS, RawConnection
+from tests.support.store_server import STORE_SECONDS
 
 PUBLIC_URL = "https://downloads.example"
 CONTENT = b"0123456789" * 10
 MAX_TTL = 100_000
-PATIENCE_SECONDS = 30
-"""How long a busy machine may take for an answer, or for an end."""
 
 PROCESS = """
 import importlib, os, socket, sys
@@ -63,7 +65,7 @@ def make_settings(redis_url: str, folder: Path) -> Settings:
             "redis_url": redis_url,
             "public_url": PUBLIC_URL,
             "mint_max_ttl": MAX_TTL,
-            "redis_timeout": 10,  # other tests may keep the machine busy
+            "redis_timeout": STORE_SECONDS,
             "data": folder / "data",
             "database_url": new_database_url(),
             "storage": {"main": {"root": root}},
@@ -111,12 +113,9 @@ class Api:
 
     async def talk(self, request: bytes) -> bytes:
         """Send bytes whose last request ends the connection; return the whole answer."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(request)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            answer = await reader.read()
-        writer.close()
-        return answer
+        connection = await RawConnection.open(self.port)
+        connection.send(request)
+        return await connection.until_ended()
 
 
 @asynccontextmanager
@@ -148,15 +147,29 @@ def ask(url: str, document: Any = None, key: str = "", method: str | None = None
 
 async def prepare(redis_url: str) -> tuple[str, str]:
     """Make a product; return an admin key and the id of a token."""
-    async with Repositories.connect(redis_url) as tokens:
+    async with Repositories.connect(redis_url, STORE_SECONDS) as tokens:
         await tokens.products.register(manifest("drums", "1.0.0"))
         key = (await tokens.keys.create("tests")).key
         return key, (await tokens.tokens.create("drums", max_downloads=3)).record.id
 
 
+def note_request(store: Repositories, key: str) -> asyncio.Event:
+    """An event that is set once a service asks the store for an API key: a request is under way then."""
+    asked = asyncio.Event()
+    real = store.client._send
+
+    async def send(commands: Sequence[Command]) -> list[Any]:
+        if key_command(key) in commands:
+            asked.set()
+        return await real(commands)
+
+    store.client._send = send
+    return asked
+
+
 async def read_store(redis_url: str) -> str:
     """Every key of the store and its value, as one text to search in."""
-    async with Repositories.connect(redis_url) as tokens:
+    async with Repositories.connect(redis_url, STORE_SECONDS) as tokens:
         keys = await tokens.client.call("KEYS", "*")
         return "\n".join([*keys, *[str(await tokens.client.call("DUMP", name)) for name in keys]])
 

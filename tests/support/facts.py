@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from gateway.orders.facts import (
+    Fact,
     Identifier,
     ItemKey,
     Line,
+    Money,
     OrderSnapshot,
     Person,
     Reference,
     RefundedLine,
     order_reference,
 )
+from gateway.orders.knowledge import collect, join
+from gateway.orders.order_rules import OrderState, decide
 from gateway.orders.states import OrderStatus
 
 ORDER_ID = "1001"
@@ -19,6 +25,9 @@ ORDER = order_reference(ORDER_ID)
 PAYMENT = Reference("payment_intent", "pi_1")
 BUYER = Person("cus_1", "ann@example.com", "Ann")
 HOUR = 3_600_000
+TEN = Money(Decimal(10), "EUR")
+FOUR = Money(Decimal(4), "EUR")
+SIX = Money(Decimal(6), "EUR")
 
 
 def item(text: str) -> Identifier:
@@ -51,3 +60,10 @@ def snapshot(
 def returned(line_id: str, quantity: int = 1) -> RefundedLine:
     """What a refund returns of a line."""
     return RefundedLine(quantity, line_id)
+
+
+def state(*facts: Fact) -> OrderState:
+    """The state of the order ORDER_ID, as these facts tell it."""
+    decided = decide(collect(join({}, facts).values(), ORDER_ID))
+    assert decided is not None
+    return decided

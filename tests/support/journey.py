@@ -10,12 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.support.listening import whole_lines
 from tests.support.programs import need
 from tests.support.up import Up
 from tests.support.waiting import wait_until
 
 SIZE = 64 << 20
 ABORTED_AFTER = 4 << 20
+RATE = "12M"
+"""How fast a download is that is ended after so much: it would take five seconds more, so that a busy machine
+ends it in time, too."""
 
 
 @cache
@@ -78,4 +82,5 @@ class Shop(Up):
     def entries(self, token: str) -> list[dict[str, Any]]:
         """The access log's lines about a token, by its id."""
         log = self.folder / ".download-gateway" / "access.log"
-        return [line for line in map(json.loads, log.read_text().splitlines()) if line.get("token") == token]
+        lines = map(json.loads, whole_lines(log.read_text()))
+        return [line for line in lines if line.get("token") == token]

@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 BYTES_A_SECOND = 3 << 20
 """What one download gets."""
-LARGE = random.Random(21).randbytes(12 << 20)
-"""A file that takes four seconds."""
+LARGE = random.Random(21).randbytes(24 << 20)
+"""A file that takes eight seconds, so that a busy machine, too, breaks it off before it is over."""
 _NUMBERS = itertools.count(1)
 
 

@@ -27,8 +27,9 @@ from gateway.orders.facts import Line, Person
 from gateway.orders.order_writer import Source
 from gateway.web.portal.visitors import hash_of_address, subject_of
 from gateway.web.sessions import Sessions
-from tests.support.control_plane import PATIENCE_SECONDS, Api
+from tests.support.control_plane import Api
 from tests.support.facts import line, snapshot
+from tests.support.raw_connection import PATIENCE_SECONDS
 from tests.support.waiting import until
 
 SHOP = Source("shop")

@@ -20,7 +20,7 @@ import asyncpg
 import pytest
 
 USER = "gateway"
-START_SECONDS = 30
+START_SECONDS = 60
 ENOUGH_MEMORY = 2 * 2**30
 """Bytes. A server takes some 60 MB, and some containers have no more than that."""
 FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=16MB")

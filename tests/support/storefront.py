@@ -128,7 +128,7 @@ class Storefront(Shop):
             finally:
                 self.postgres.start()
             return
-        other = sqlite3.connect(self.data / DATABASE_FILE, isolation_level=None)
+        other = sqlite3.connect(self.data / DATABASE_FILE, timeout=60, isolation_level=None)
         try:
             other.execute("BEGIN EXCLUSIVE")
             yield

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.support.listening import found_port
+from tests.support.listening import found_port, whole_lines
 from tests.support.processes import ROOT
+from tests.support.store_server import STORE_SECONDS
 from tests.support.waiting import wait_until as wait_briefly
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -39,6 +40,7 @@ class Gateway:
         self.listen = "127.0.0.1:0"
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
+        self._begun = 0
         self.configure()
 
     def configure(self, workers: int = 1, **more: str | float) -> None:
@@ -50,11 +52,14 @@ class Gateway:
             "dashboard_listen": "127.0.0.1:0",
             "admin_listen": "127.0.0.1:0",
             "drain_timeout": 20,
+            "redis_timeout": STORE_SECONDS,
             "log_level": "info",
         } | more
         self.config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items()))
 
     def spawn(self, *paths: Path, **options: Any) -> subprocess.Popen[str]:
+        # ports of an earlier run may be those of other programs by now
+        self._begun = len(self.errors.read_text()) if self.errors.exists() else 0
         with self.errors.open("a") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, str(STAND_IN), self.command, str(self.config), *map(str, paths)],
@@ -100,7 +105,7 @@ class Gateway:
 
     def port(self, setting: str = "listen") -> int:
         """Where it listens, or NO_PORT before it does."""
-        return found_port(self.errors.read_text(), setting) or NO_PORT
+        return found_port(self.errors.read_text()[self._begun :], setting) or NO_PORT
 
     def ask(self, path: str = "/", setting: str = "listen") -> bytes:
         link = http.client.HTTPConnection("127.0.0.1", self.port(setting), timeout=PATIENCE_SECONDS)
@@ -131,7 +136,7 @@ class Gateway:
         return [child["pid"] for child in self.health()["children"]]
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.errors.read_text().splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in whole_lines(self.errors.read_text()) if line.startswith("{")]
 
     def has_reloaded(self, times: int = 1) -> bool:
         return self.events().count("reloaded") == times

@@ -14,6 +14,10 @@ from typing import Any
 
 from tests.support.listening import found_port
 from tests.support.processes import ROOT
+from tests.support.store_server import STORE_SECONDS
+
+FIXED = {"PYTHONPATH": str(ROOT), "GATEWAY_REDIS_TIMEOUT": str(STORE_SECONDS)}
+"""The environment of every `up`, and of commands beside it."""
 
 
 class Up:
@@ -43,7 +47,7 @@ class Up:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=os.environ | {"PYTHONPATH": str(ROOT)} | self.variables,
+                env=os.environ | FIXED | self.variables,
             )
 
     def start(self, *paths: str) -> list[str]:

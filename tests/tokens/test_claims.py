@@ -18,7 +18,7 @@ from gateway.store.scripts import SCRIPTS
 from gateway.store.topology import Topology
 from gateway.tokens.claims import NOT_RESERVED, Claims, opened_manifest
 from tests.support.examples import examples
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
 from tests.support.waiting import until
 
 TOKEN = "0123456789abcdef" * 2
@@ -27,7 +27,7 @@ DIGEST = "d" * 64
 
 @pytest.fixture
 async def claims(store: StoreServer) -> AsyncIterator[Claims]:
-    topology = Topology.connect([store.url], timeout=1, queue=100, scripts=SCRIPTS)
+    topology = Topology.connect([store.url], timeout=STORE_SECONDS, queue=100, scripts=SCRIPTS)
     made = Claims(topology)
     topology.start()
     await until(lambda: topology.is_ready)

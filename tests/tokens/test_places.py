@@ -18,7 +18,7 @@ from gateway.tokens.leases import Leases, Times
 from gateway.tokens.places import Place, Places
 from gateway.tokens.takeovers import PLACES, Demand, Question, Takeovers
 from tests.support.deliveries import IdleDelivery
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
 from tests.support.waiting import until
 
 TOKEN, OTHER = "0123456789abcdef" * 2, "f" * 32
@@ -41,12 +41,20 @@ class Worker:
 
 
 async def start_worker(store: StoreServer, times: Times | None) -> Worker:
-    topology = Topology.connect([store.url], timeout=5, queue=100, scripts=SCRIPTS)
+    topology = Topology.connect([store.url], timeout=STORE_SECONDS, queue=100, scripts=SCRIPTS)
     topology.start()
     await until(lambda: topology.is_ready)
     asked = Takeovers(topology, Leases(topology, times), [store.url])
     asked.start()
     return Worker(topology, asked, Places(topology, asked, times))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may keep workers and store from running for seconds; a test says what is late."""
+    monkeypatch.setattr(takeovers, "ANSWER_SECONDS", 30.0)
+    monkeypatch.setattr(takeovers, "STALLED_SECONDS", 600.0)
+    monkeypatch.setattr(takeovers, "FRUITLESS_SECONDS", 600.0)
 
 
 @pytest.fixture

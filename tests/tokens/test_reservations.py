@@ -21,7 +21,7 @@ from gateway.tokens.leases import Leases, Times
 from gateway.tokens.reservations import Reservation
 from gateway.tokens.takeovers import Takeovers
 from tests.support.deliveries import IdleDelivery
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
 from tests.support.waiting import until
 
 TOKEN = "0123456789abcdef" * 2
@@ -62,7 +62,7 @@ class Ledger:
 
 @pytest.fixture
 async def ledger(store: StoreServer) -> AsyncIterator[Ledger]:
-    topology = Topology.connect([store.url], timeout=5, queue=100, scripts=SCRIPTS)
+    topology = Topology.connect([store.url], timeout=STORE_SECONDS, queue=100, scripts=SCRIPTS)
     topology.start()
     await until(lambda: topology.is_ready)
     with redis.Redis.from_url(store.url, decode_responses=True) as client:

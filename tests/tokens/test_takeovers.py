@@ -21,7 +21,7 @@ from gateway.tokens.leases import Lease, Leases, Times
 from gateway.tokens.takeovers import Demand, Question, Takeovers, bytes_before, has_sent
 from tests.support.deliveries import IdleDelivery
 from tests.support.rows import each_row
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
 from tests.support.waiting import until
 
 TOKEN = "0123456789abcdef" * 2
@@ -108,13 +108,21 @@ class Worker:
 
 
 async def start_worker(store: StoreServer, client: redis.Redis, times: Times | None) -> Worker:
-    topology = Topology.connect([store.url], timeout=5, queue=100, scripts=SCRIPTS)
+    topology = Topology.connect([store.url], timeout=STORE_SECONDS, queue=100, scripts=SCRIPTS)
     topology.start()
     await until(lambda: topology.is_ready)
     leases = Leases(topology, times)
     worker = Worker(topology, Claims(topology), leases, Takeovers(topology, leases, [store.url]), client)
     worker.takeovers.start()
     return worker
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may keep workers and store from running for seconds; a test says what is late."""
+    monkeypatch.setattr(takeovers, "ANSWER_SECONDS", 30.0)
+    monkeypatch.setattr(takeovers, "STALLED_SECONDS", 600.0)
+    monkeypatch.setattr(takeovers, "FRUITLESS_SECONDS", 600.0)
 
 
 @pytest.fixture(params=["young", "leased"])

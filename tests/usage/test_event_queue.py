@@ -16,7 +16,7 @@ from gateway.store.topology import Topology
 from gateway.usage import event_queue
 from gateway.usage.event_files import EventFile
 from gateway.usage.event_queue import EventQueue
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer
 from tests.support.usage import batch, batches_in, event
 from tests.support.waiting import until
 
@@ -31,7 +31,7 @@ def counters() -> Counters:
 @pytest.fixture
 async def make(own_store: StoreServer, tmp_path: Path, counters: Counters) -> AsyncIterator[Make]:
     """Makes queues, which are started."""
-    topology = Topology.connect([own_store.url], timeout=1, queue=100, scripts=(ADD_EVENTS,))
+    topology = Topology.connect([own_store.url], timeout=STORE_SECONDS, queue=100, scripts=(ADD_EVENTS,))
     topology.start()
     made: list[EventQueue] = []
 

@@ -35,8 +35,15 @@ def test_every_worker_tells_what_it_sends(pair: Plane) -> None:
     for client in clients:
         client.send(request(f"/download?token={token}"))
         client.read_head()
-    found = asyncio.run(ask(pair, lambda now: now.total >= 3 and now.workers == 2))
-    mine = [each for each in found.shown if each.token == token_id(token)]
+
+    def mine_of(now: RunningNow) -> list[Running]:
+        return [each for each in now.shown if each.token == token_id(token)]
+
+    def has_all(now: RunningNow) -> bool:
+        return now.workers == 2 and len(mine_of(now)) == 3 and all(each.sent for each in mine_of(now))
+
+    found = asyncio.run(ask(pair, has_all))
+    mine = mine_of(found)
     assert found.workers == 2
     assert len(mine) == 3
     for each in mine:
@@ -45,8 +52,7 @@ def test_every_worker_tells_what_it_sends(pair: Plane) -> None:
         assert each.seconds >= 0
     for client in clients:
         client.reset()
-    gone = asyncio.run(ask(pair, lambda now: not any(each.token == token_id(token) for each in now.shown)))
-    assert not any(each.token == token_id(token) for each in gone.shown)
+    assert mine_of(asyncio.run(ask(pair, lambda now: not mine_of(now)))) == []
 
 
 def test_without_a_worker_nobody_is_waited_for(store: Any, monkeypatch: Any) -> None:

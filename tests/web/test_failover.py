@@ -53,7 +53,9 @@ async def test_a_service_leaves_a_demoted_server(
                 assert (await api.ask(*REQUESTS[service]))[0] == 503
             pair.turn()
             await until_status(api, ("GET", "/readyz", None), 200)
-            assert (await api.ask(*REQUESTS[service]))[0] == 401
+            while (status := (await api.ask(*REQUESTS[service]))[0]) == 503:
+                """A busy machine's store may be late once more."""
+            assert status == 401
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -22,6 +22,9 @@ from gateway.web import service as web_service
 from gateway.web.bodies import BODY_LIMIT
 from gateway.web.connection import MAX_REFUSING
 from tests.support.control_plane import Api, Serve, listen, manifest, run_api
+from tests.support.raw_connection import PATIENCE_SECONDS, RawConnection
+from tests.support.store_server import STORE_SECONDS
+from tests.support.waiting import until
 
 RESET = b"\1\0\0\0\0\0\0\0"
 
@@ -32,8 +35,6 @@ SERVICES = [
 ]
 FEW: dict[str, Any] = {"max_connections": 4, "max_head": 2000}
 SHORT: dict[str, Any] = {"header_timeout": 1.0, "keepalive_timeout": 1.5, "stall_timeout": 1.5}
-"""Long enough for a busy machine to read in time what was sent at once."""
-PATIENCE_SECONDS = 30
 
 
 @pytest.fixture(params=SERVICES)
@@ -62,22 +63,16 @@ async def talk(api: Api, *parts: bytes, pause: float = 0.002, before: bytes = b"
 
     before: a request that is answered before they are sent.
     """
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-    begun = b""
+    client = await RawConnection.open(api.port)
     if before:
-        writer.write(before)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            begun = await reader.read(65_536)
-    answer = asyncio.create_task(reader.read())
+        client.send(before)
+        await client.until_answered()
     for part in parts:
-        if answer.done():
+        if client.has_ended:
             break
-        writer.write(part)
+        client.send(part)
         await asyncio.sleep(pause)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        received = await answer
-    writer.close()
-    return begun + received
+    return await client.until_ended()
 
 
 async def test_the_key_is_checked_before_a_body_is_asked_for(bounded: tuple[Api, str]) -> None:
@@ -108,16 +103,13 @@ async def test_a_body_is_read_to_its_limit_only(bounded: tuple[Api, str]) -> Non
 async def test_a_body_that_does_not_come_is_given_up(hasty: tuple[Api, str], pause: float) -> None:
     """pause: between its bytes, if any come; the whole body has a limit, too."""
     api, path = hasty
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-    writer.write(post(path, api.key, "Content-Length: 1000") + b"{")
-    answer = asyncio.create_task(reader.read(1000))
+    client = await RawConnection.open(api.port)
+    client.send(post(path, api.key, "Content-Length: 1000") + b"{")
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while pause and not answer.done():
-            writer.write(b" ")
+        while pause and not client.has_ended:
+            client.send(b" ")
             await asyncio.sleep(pause)
-        assert (await answer).startswith(b"HTTP/1.1 408 ")
-        await reader.read()
-    writer.close()
+    assert (await client.until_ended()).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(
@@ -307,7 +299,10 @@ async def test_a_peer_that_has_no_address_any_more_gets_nothing(
             client.sendall(request.encode())
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     before = await repos.client.call("KEYS", "dg:token:*")
-    async with serve(repos, [sock], settings), Repositories.connect(settings.redis_url or "") as other:
+    async with (
+        serve(repos, [sock], settings),
+        Repositories.connect(settings.redis_url or "", STORE_SECONDS) as other,
+    ):
         for _ in range(20):
             await other.client.ping()
     assert await repos.client.call("KEYS", "dg:token:*") == before
@@ -330,18 +325,25 @@ async def test_what_ends_before_a_request_was_read_is_logged_with_the_address(
     sock = listen()
     key = (await repos.keys.create("tests")).key
 
+    ended: list[connection.ProblemConnection] = []
+    real = connection.ProblemConnection.connection_lost
+
+    def note(self: connection.ProblemConnection, exc: BaseException | None) -> None:
+        real(self, exc)
+        ended.append(self)
+
+    monkeypatch.setattr(connection.ProblemConnection, "connection_lost", note)
+
     async def talk(data: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection(*sock.getsockname(), local_addr=("127.0.0.2", 0))
-        writer.write(data)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            answer = await reader.read()
-        writer.close()
-        return answer
+        client = await RawConnection.open(sock.getsockname()[1], local_addr=("127.0.0.2", 0))
+        client.send(data)
+        return await client.until_ended()
 
     async with serve(repos, [sock], settings):
         assert b" 400 " in await talk(f"GET / HTTP/1.1\r\nno field {key}\r\n\r\n".encode())
         assert b" 431 " in await talk(b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000)
         assert await talk(f"GET / HTTP/1.1\r\nAuthorization: Bearer {key}".encode()) == b""
+        await until(lambda: len(ended) == 3)  # the service knows, too: nobody counts to the limit any more
         answers = await asyncio.gather(*(talk(b"") for _ in range(6)))
     assert sum(b" 503 " in answer for answer in answers) == 2
     lines = [record for record in caplog.records if record.msg == "refused before a request was read"]

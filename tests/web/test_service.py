@@ -16,9 +16,17 @@ from gateway.config.settings import Settings
 from gateway.database import probing
 from gateway.tokens.repositories import Repositories
 from gateway.web.service import serve
-from tests.support.control_plane import ServiceProcess, ask, listen, prepare, read_store, url_of
+from tests.support.control_plane import (
+    ServiceProcess,
+    ask,
+    listen,
+    note_request,
+    prepare,
+    read_store,
+    url_of,
+)
 from tests.support.schemathesis import run_schemathesis
-from tests.support.store_server import StoreServer
+from tests.support.store_server import STORE_SECONDS, StoreServer, send_signal
 from tests.support.timing import lasts
 
 
@@ -35,15 +43,18 @@ def test_sigterm_ends_the_process(service_process: ServiceProcess) -> None:
 
 
 async def test_a_request_under_way_is_finished(settings: Settings, own_store: StoreServer) -> None:
-    settings = settings.model_copy(update={"redis_url": own_store.url, "redis_timeout": 5.0})
+    settings = settings.model_copy(update={"redis_url": own_store.url})
     sock = listen()
     url = url_of(sock)
     key, _ = await prepare(own_store.url)
-    async with Repositories.connect(own_store.url, 5) as store, Repositories.connect(own_store.url) as other:
+    async with Repositories.connect(own_store.url, STORE_SECONDS) as store:
+        asked = note_request(store, key)
         async with serve(store, [sock], settings):
-            await other.client.call("CLIENT", "PAUSE", 700, "ALL")
+            send_signal(own_store, signal.SIGSTOP)
             answer = asyncio.create_task(asyncio.to_thread(ask, f"{url}/api/products", None, key))
-            await asyncio.sleep(0.3)
+            async with asyncio.timeout(30):
+                await asked.wait()
+            asyncio.get_running_loop().call_later(0.3, send_signal, own_store, signal.SIGCONT)
         status, body = await answer
     assert (status, len(body["products"])) == (200, 1)
 
@@ -55,7 +66,7 @@ async def test_without_the_store_it_answers_503_and_recovers(
     settings = settings.model_copy(update={"redis_url": own_store.url})
     sock = listen()
     url = url_of(sock)
-    async with Repositories.connect(own_store.url) as store, serve(store, [sock], settings):
+    async with Repositories.connect(own_store.url, STORE_SECONDS) as store, serve(store, [sock], settings):
         key, _ = await prepare(own_store.url)
         own_store.stop()
         for path, body in (("/readyz", None), ("/api/products", None), ("/api/products", {})):
@@ -78,7 +89,7 @@ async def test_readiness_names_the_part_that_fails(
     sock = listen()
     url = f"{url_of(sock)}/readyz"
     path = str(settings.database_url).removeprefix("sqlite:///")
-    async with Repositories.connect(own_store.url) as store, serve(store, [sock], settings):
+    async with Repositories.connect(own_store.url, STORE_SECONDS) as store, serve(store, [sock], settings):
 
         async def look() -> tuple[int, str, str]:
             status, body = await asyncio.to_thread(ask, url)
@@ -114,7 +125,7 @@ async def test_a_unix_socket(settings: Settings, store: StoreServer, tmp_path: P
     path = str(tmp_path / "web.sock")
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
-    async with Repositories.connect(store.url) as tokens, serve(tokens, [sock], settings):
+    async with Repositories.connect(store.url, STORE_SECONDS) as tokens, serve(tokens, [sock], settings):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.0 200")

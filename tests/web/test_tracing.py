@@ -13,6 +13,7 @@ from gateway.mint import service as mint_service
 from gateway.web import service as web_service
 from tests.support.collector import run_collector
 from tests.support.control_plane import Serve, run_api
+from tests.support.waiting import wait_until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
@@ -58,6 +59,7 @@ async def test_a_request_is_one_span(case: Case, trusted: bool, settings: Settin
             secret = "ct_" + "a" * 43
             assert (await api.ask("GET", f"/nowhere/{secret}?x={secret}"))[0] == 404
             key = api.key
+        wait_until(lambda: len(collector.spans) >= 2, "both spans came")
         assert sorted(span.attributes["http.response.status_code"] for span in collector.spans) == [200, 404]
         [span] = [one for one in collector.spans if one.attributes["http.response.status_code"] == 200]
         assert (span.service, span.name, span.kind) == (f"download-gateway-{case.name}", case.name, 2)

@@ -55,10 +55,8 @@ FAILURES = [
 async def test_how_receivers_fail(
     receiver: Receiver, answer: str, status: int | None, why: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if why is not None and "within" in why:
-        monkeypatch.setattr(sending, "TIMEOUT_SECONDS", QUICK)
-    else:
-        monkeypatch.setattr(sending, "TIMEOUT_SECONDS", 60.0)
+    is_quick = why is not None and "within" in why
+    monkeypatch.setattr(sending, "TIMEOUT_SECONDS", QUICK if is_quick else 60.0)
     receiver.answers["/hook"] = answer
     async with Sender(allow_loopback=True) as sender:
         got = await sender.send(receiver.url(), [SECRET], "msg_1", BODY)
@@ -72,7 +70,8 @@ async def test_how_receivers_fail(
     assert got.retry_after == (
         7.0 if "7" in answer and status in (429, 503) else 5.0 if "201" in answer else None
     )
-    assert len(receiver.received) == 1  # nothing is followed or repeated here
+    # nothing is followed or repeated here; on a busy machine the time may be over before anything is sent
+    assert len(receiver.received) in ((0, 1) if is_quick else (1,))
 
 
 async def test_the_receiver_can_check_what_it_gets(receiver: Receiver) -> None:
@@ -181,7 +180,7 @@ async def test_a_name_that_leads_elsewhere_a_moment_later_gains_nothing(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DNS rebinding: what was checked is connected to, and other addresses are left out."""
-    monkeypatch.setattr(sending, "TIMEOUT_SECONDS", QUICK)
+    monkeypatch.setattr(sending, "TIMEOUT_SECONDS", 60.0)
     connected: list[tuple[str, int]] = []
     monkeypatch.setattr(sending, "_look_up", answering(["203.0.114.1", "127.0.0.1"], ["127.0.0.1"]))
 

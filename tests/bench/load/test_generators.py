@@ -12,6 +12,8 @@ from bench.load.client import Endpoint
 from bench.load.cold_reads import cold_spans
 from bench.load.downloads import download_and_discard
 from bench.load.loops import ClosedLoop, OpenLoop
+from bench.load.tally import Tally
+from tests.support.ports import reserve_port
 
 Respond = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -88,10 +90,17 @@ async def test_a_server_that_never_answers_is_not_left_out(monkeypatch: pytest.M
     assert len(tally.latencies) == 20
 
 
+async def run_until(condition: Callable[[Tally], bool], endpoint: Endpoint, connections: int) -> Tally:
+    """Run a closed loop: once, but on a busy machine until it has had time for what is waited for."""
+    async with asyncio.timeout(60):
+        while not condition(tally := await ClosedLoop(endpoint, [REQUEST], connections).run(0.2)):
+            pass
+    return tally
+
+
 async def test_a_closed_loop_sends_again_at_once() -> None:
     async with serving(always(RESPONSE)) as endpoint:
-        tally = await ClosedLoop(endpoint, [REQUEST], 4).run(0.2)
-    assert tally.responses > 4
+        tally = await run_until(lambda tally: tally.responses > 4, endpoint, 4)
     assert set(tally.statuses) == {200}
     assert not tally.faults
     assert len(tally.latencies) == tally.responses
@@ -152,16 +161,12 @@ async def test_a_server_that_closes_the_connection_is_a_fault_and_is_tried_again
         writer.close()
 
     async with serving(hang_up) as endpoint:
-        tally = await ClosedLoop(endpoint, [REQUEST], 1).run(0.2)
+        tally = await run_until(lambda tally: tally.faults["broken"] > 1, endpoint, 1)
     assert tally.responses == 0
-    assert tally.faults["broken"] >= 1
 
 
 async def test_a_missing_server_is_an_error_at_once() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with pytest.raises(OSError, match=r"."):
+    with reserve_port() as port, pytest.raises(OSError, match=r"."):
         await ClosedLoop(Endpoint("127.0.0.1", port), [REQUEST], 2).run(0.1)
 
 

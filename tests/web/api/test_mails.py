@@ -11,8 +11,9 @@ import pytest
 
 from gateway.config.settings import Settings
 from gateway.web.service import serve
-from tests.support.control_plane import PATIENCE_SECONDS, Api, make_settings, run_api
+from tests.support.control_plane import Api, make_settings, run_api
 from tests.support.mail_server import MailServer
+from tests.support.raw_connection import PATIENCE_SECONDS
 from tests.support.store_server import StoreServer
 
 ORDER = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ from tests.support.browser import (
 )
 from tests.support.control_plane import Api, listen, url_of
 from tests.support.dashboard import Visitor, open_database_of
+from tests.support.timing import patience
 from tests.support.users import PASSWORD
 from tests.support.webhooks import SECRETS, fixture, signature
 
@@ -56,13 +58,15 @@ async def set_up(page: Page, settings: Settings) -> None:
     await page.get_by_label("Password").fill(PASSWORD)
     await check_page(page)
     await take_picture(page, "dashboard-set-up")
-    await page.get_by_role("button", name="Create the user").click()
+    async with wait_for_page(page):
+        await page.get_by_role("button", name="Create the user").click()
 
 
-async def enter(page: Page, password: str = PASSWORD) -> None:
-    await page.get_by_label("User name").fill("maria schmidt")
+async def enter(page: Page, name: str = "maria schmidt", password: str = PASSWORD) -> None:
+    await page.get_by_label("User name").fill(name)
     await page.get_by_label("Password").fill(password)
-    await page.get_by_role("button", name="Sign in", exact=True).click()
+    async with wait_for_page(page):
+        await page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 async def send_order(api: Api, address: str) -> None:
@@ -97,7 +101,8 @@ async def test_an_owner_sets_up_connects_a_shop_and_invites(
             await page.get_by_role("link", name="Connect a shop").click()
         await check_page(page)
         await take_picture(page, f"dashboard-platforms-{picture}")
-        await page.get_by_role("link", name="WooCommerce").click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="WooCommerce").click()
         await page.get_by_label("Name").fill("Sample shop")
         await check_page(page)
         async with wait_for_page(page):
@@ -106,11 +111,13 @@ async def test_an_owner_sets_up_connects_a_shop_and_invites(
         await take_picture(page, f"dashboard-connection-new-{picture}")
         address = await page.get_by_label("The address for webhooks").input_value()
         await page.get_by_label("Signing secret").fill(SECRETS["woocommerce"])
-        await page.get_by_role("button", name="Keep the secret").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Keep the secret").click()
         await send_order(api, address)
-        while await page.get_by_text("waits", exact=True).count() < 2:  # the filter's, and the event's
-            await page.wait_for_timeout(100)
-            await page.reload()
+        async with asyncio.timeout(patience(60)):
+            while await page.get_by_text("waits", exact=True).count() < 2:  # the filter's, and the event's
+                await page.wait_for_timeout(100)
+                await page.reload()
         await check_page(page)
         await take_picture(page, f"dashboard-connection-{picture}")
         async with wait_for_page(page):
@@ -125,7 +132,8 @@ async def test_an_owner_sets_up_connects_a_shop_and_invites(
         await check_page(page)
         assert "The item is mapped" in await page.inner_text(".notice")
         await page.goto("/dashboard/settings/users")
-        await page.get_by_role("button", name="Make a link").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Make a link").click()
         assert "/dashboard/join?link=" in await page.get_by_label("The link").input_value()
         assert await page.get_by_role("button", name="Copy").is_visible() == scripts
         await check_page(page)
@@ -134,7 +142,8 @@ async def test_an_owner_sets_up_connects_a_shop_and_invites(
         await take_picture(page, f"dashboard-users-asking-{picture}")
         await page.goto("/dashboard/settings/keys")
         await page.get_by_label("Name").fill("Sample shop")
-        await page.get_by_role("button", name="Make the key").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Make the key").click()
         assert (await page.get_by_label("The key").input_value()).startswith("gk_")
         await check_page(page)
         await take_picture(page, f"dashboard-key-made-{picture}")
@@ -142,8 +151,7 @@ async def test_an_owner_sets_up_connects_a_shop_and_invites(
             await page.get_by_role("button", name="Sign out", exact=True).click()
         await check_page(page)
         await take_picture(page, f"dashboard-sign-in-{picture}")
-        async with wait_for_page(page):
-            await enter(page, "not the password")
+        await enter(page, password="not the password")
         await check_page(page)
         assert "is not right" in await page.inner_text(".notice.bad")
         await enter(page)
@@ -167,12 +175,14 @@ async def test_a_passkey_of_a_device(browser: Browser, base: str, settings: Sett
         await set_up(page, settings)
         await page.goto("/dashboard/settings")
         await page.get_by_label("Name of the passkey").fill("My phone")
-        await page.get_by_role("button", name="Add a passkey").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Add a passkey").click()
         await page.get_by_text("The passkey is added.").wait_for()
         assert await page.get_by_text("My phone").count() == 1
         await check_page(page)
         await take_picture(page, "dashboard-passkeys")
-        await page.get_by_role("button", name="Sign out", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Sign out", exact=True).click()
         await page.get_by_role("button", name="Sign in with a passkey").click()
         await page.get_by_text("Maria Schmidt").first.wait_for()
 
@@ -193,8 +203,12 @@ async def test_everything_is_reached_by_keyboard(browser: Browser, base: str, se
         ):
             assert name in names, names
         await page.goto("/dashboard/connect/stripe")
+        await page.wait_for_function(
+            "document.activeElement.matches('input')"
+        )  # a moment after it was loaded
         await page.keyboard.type("Shop of Stripe")
-        await page.keyboard.press("Enter")
+        async with wait_for_page(page):
+            await page.keyboard.press("Enter")
         await page.get_by_text("The connection is made.").wait_for()
         await tab_through(page, 80)
 
@@ -268,10 +282,9 @@ async def test_a_page_is_not_kept_for_whoever_comes_next(
     """After signing out, going back shows nothing that was private."""
     async with open_page(browser, base) as page:
         await page.goto("/dashboard/sign-in")
-        await page.get_by_label("User name").fill("maria")
-        await page.get_by_label("Password").fill(PASSWORD)
-        await page.get_by_role("button", name="Sign in", exact=True).click()
+        await enter(page, "maria")
         await page.goto("/dashboard/settings/users")
-        await page.get_by_role("button", name="Sign out", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Sign out", exact=True).click()
         await page.go_back()
         assert "/sign-in" in page.url

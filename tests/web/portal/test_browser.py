@@ -48,9 +48,11 @@ async def sign_in(portal: Portal, page: Page, email: str) -> None:
     """As a person does: type the address, then the code of the mail."""
     await page.goto("/my")
     await page.get_by_label("E-mail address").fill(email)
-    await page.get_by_role("button", name="Send me a mail").click()
+    async with wait_for_page(page):
+        await page.get_by_role("button", name="Send me a mail").click()
     await page.get_by_label("Code from the mail").fill((await portal.letter(email)).code)
-    await page.get_by_role("button", name="Sign in").click()
+    async with wait_for_page(page):
+        await page.get_by_role("button", name="Sign in").click()
     await page.get_by_role("heading", name="Your purchases").wait_for()
 
 
@@ -85,7 +87,8 @@ async def test_a_buyer_goes_through_every_page(
         await look("code")
         letter = await portal.letter(email)
         await page.get_by_label("Code from the mail").fill("00000000")
-        await page.get_by_role("button", name="Sign in").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Sign in").click()
         await page.get_by_text("This is not the code").wait_for()
         await look("wrong-code")
         await page.goto(letter.link)
@@ -97,13 +100,16 @@ async def test_a_buyer_goes_through_every_page(
             await page.get_by_role("link", name="Epic Kit", exact=True).click()
         await look("purchase")
         await page.get_by_label("Invite an address").fill(portal.address("guest"))
-        await page.get_by_role("button", name="Invite").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Invite").click()
         await page.get_by_role("button", name="Take away").wait_for()
         await look("seats")
-        await page.get_by_role("button", name="Continue a broken download").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Continue a broken download").click()
         await page.get_by_text("curl -fL -C -").first.wait_for()
         await look("continue")
-        await page.get_by_role("link", name="Back", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="Back", exact=True).click()
         async with wait_for_page(page):
             await page.get_by_role("link", name="Receipt").click()
         await look("receipt")
@@ -116,14 +122,17 @@ async def test_a_buyer_goes_through_every_page(
         await look("move")
         await page.goto(await portal.link_of_news(email))
         await look("news")
-        await page.get_by_role("button", name="Send me no more of them").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Send me no more of them").click()
         await page.get_by_role("heading", name="You get no more mails about new versions").wait_for()
         await look("news-ended")
         await page.goto("/my/account")
         await page.get_by_role("button", name="Send me these mails").wait_for()
         await page.goto("/my/account/move")
-        await page.get_by_role("button", name="Deutsch").click()
-        await page.get_by_role("button", name="Abmelden").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Deutsch").click()
+        async with wait_for_page(page):
+            await page.get_by_role("button", name="Abmelden").click()
         await page.get_by_label("E-Mail-Adresse").wait_for()
         await look("german")
         await page.goto("/my/nowhere")
@@ -140,7 +149,8 @@ async def test_the_whole_way_by_keyboard(portal: Portal, browser: Browser) -> No
         assert names[0] == "Go to the content"
         assert [each for each in names if "Epic Kit" in each]
         await page.get_by_role("link", name="Epic Kit", exact=True).focus()
-        await page.keyboard.press("Enter")
+        async with wait_for_page(page):
+            await page.keyboard.press("Enter")
         await page.get_by_role("heading", name="Version 2.0").first.wait_for()
         names = await tab_through(page)
         assert [each for each in names if each.startswith("Download") and "Epic Kit.zip" in each]
@@ -183,7 +193,8 @@ async def test_a_download_that_redirects_to_a_bucket_is_followed(
     said = () if allowed else ("form-action",)
     async with open_page(browser, portal.api.url, elsewhere=True, allowed=said) as page:
         await sign_in(portal, page, email)
-        await page.get_by_role("link", name="Epic Kit", exact=True).click()
+        async with wait_for_page(page):
+            await page.get_by_role("link", name="Epic Kit", exact=True).click()
         await page.get_by_role("button", name=re.compile("^Download")).click()
         if allowed:
             async with asyncio.timeout(30):
