@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import signal
 import socket
 import subprocess
 from base64 import b64encode
@@ -25,7 +24,7 @@ from tests.support.plane import Plane
 from tests.support.ports import ReservedPort
 from tests.support.programs import need
 from tests.support.range_cases import FRONT_PROXY_FIELDS, FRONT_PROXY_SIZE, file_bytes
-from tests.support.store_server import StoreServer, send_signal
+from tests.support.store_server import StoreServer
 from tests.support.waiting import wait_until
 from tests.support.web_stand_in import WebStandIn
 
@@ -259,11 +258,9 @@ def test_webhooks_and_pages_reach_the_web_process(front: Front) -> None:
 def test_the_store_is_away(front: Front, own_store: StoreServer) -> None:
     link = front.plane.link(front.plane.publish(CONTENT))
     front.plane.expected.append("store")
-    send_signal(own_store, signal.SIGSTOP)
-    try:
-        refused = front.get(link)
-    finally:
-        send_signal(own_store, signal.SIGCONT)
+    own_store.stop()
+    refused = front.get(link)
+    own_store.start()
     assert (refused.status, refused.code) == (503, "store_unavailable")
     assert int(refused["Retry-After"]) > 0
 
