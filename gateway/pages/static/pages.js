@@ -6,7 +6,7 @@ if (navigator.clipboard) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) {
-    const label = button.textContent;
+    const label = button.dataset.label ??= button.textContent; // it may show already that it was pressed
     const field = button.parentElement.querySelector("input");
     try {
       await navigator.clipboard.writeText(field.value);

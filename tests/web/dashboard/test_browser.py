@@ -210,6 +210,10 @@ async def test_a_seller_gets_from_a_product_to_a_link_by_keyboard_alone(
         await note_texts(button)
         await page.keyboard.press("Enter")
         await page.wait_for_function("seen.includes('Copied')")  # it says so for two seconds
+        pressed = page.locator("[data-copy]")  # its name is "Copied" now
+        await pressed.click()
+        await page.wait_for_timeout(2100)
+        await expect(pressed).to_have_text("Copy")
         copied = await page.evaluate("navigator.clipboard.readText()")
         assert copied == await link.input_value()
         assert copied.endswith("/kick.wav")
