@@ -22,6 +22,7 @@ from tests.support.browser import (
     open_browser,
     open_page,
     wait_for_page,
+    wait_until_true,
 )
 from tests.support.page_shop import LARGE, PageShop, break_off, open_page_shop, save
 from tests.support.programs import need
@@ -193,7 +194,7 @@ async def test_a_seller_publishes_and_hands_out_a_link_and_sees_its_use(
             await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
             await note_texts(button)
             await button.click()
-            await page.wait_for_function("seen.includes('Copied')")  # it says so for two seconds
+            await wait_until_true(page, "seen.includes('Copied')")  # it says so for two seconds
             assert await page.evaluate("navigator.clipboard.readText()") == link
         else:
             assert not await button.is_visible(), "it can do nothing"

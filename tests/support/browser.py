@@ -17,6 +17,7 @@ With SCREENSHOTS=FOLDER in the environment, `take_picture` writes pictures there
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -164,6 +165,17 @@ async def wait_for_page(page: Page) -> AsyncIterator[None]:
     """
     async with page.expect_navigation(wait_until="domcontentloaded"):
         yield
+
+
+async def wait_until_true(page: Page, expression: str) -> None:
+    """Wait until an expression of JavaScript is true in the page.
+
+    Playwright's own `wait_for_function` is not for our pages: where it has to ask a second time, the page's
+    Content-Security-Policy refuses it.
+    """
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        while not await page.evaluate(expression):  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.02)
 
 
 async def note_texts(element: Locator) -> None:

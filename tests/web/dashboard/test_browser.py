@@ -30,6 +30,7 @@ from tests.support.browser import (
     tab_through,
     take_picture,
     wait_for_page,
+    wait_until_true,
 )
 from tests.support.control_plane import Api
 from tests.support.dashboard import PREFIX, Visitor, open_database_of, open_visitor
@@ -209,7 +210,7 @@ async def test_a_seller_gets_from_a_product_to_a_link_by_keyboard_alone(
         await button.focus()
         await note_texts(button)
         await page.keyboard.press("Enter")
-        await page.wait_for_function("seen.includes('Copied')")  # it says so for two seconds
+        await wait_until_true(page, "seen.includes('Copied')")  # it says so for two seconds
         pressed = page.locator("[data-copy]")  # its name is "Copied" now
         await pressed.click()
         await page.wait_for_timeout(2100)
@@ -222,7 +223,7 @@ async def test_a_seller_gets_from_a_product_to_a_link_by_keyboard_alone(
         await page.evaluate(refuse)
         await page.keyboard.press("Enter")
         marked = "(({value, selectionStart, selectionEnd}) => value.slice(selectionStart, selectionEnd))"
-        await page.wait_for_function(f"{marked}(document.querySelector('.copy input')) !== ''")
+        await wait_until_true(page, f"{marked}(document.querySelector('.copy input')) !== ''")
         assert await page.evaluate(f"{marked}(document.querySelector('.copy input'))") == copied
         assert "Generate another one" in await tab_through(page)
 

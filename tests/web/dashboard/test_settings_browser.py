@@ -25,6 +25,7 @@ from tests.support.browser import (
     tab_through,
     take_picture,
     wait_for_page,
+    wait_until_true,
 )
 from tests.support.control_plane import Api, listen, url_of
 from tests.support.dashboard import Visitor, open_database_of
@@ -203,9 +204,7 @@ async def test_everything_is_reached_by_keyboard(browser: Browser, base: str, se
         ):
             assert name in names, names
         await page.goto("/dashboard/connect/stripe")
-        await page.wait_for_function(
-            "document.activeElement.matches('input')"
-        )  # a moment after it was loaded
+        await wait_until_true(page, "document.activeElement.matches('input')")  # a moment after it was loaded
         await page.keyboard.type("Shop of Stripe")
         async with wait_for_page(page):
             await page.keyboard.press("Enter")
@@ -264,7 +263,7 @@ async def test_another_site_changes_nothing_and_shows_nothing(
         async with aiohttp.ClientSession() as session:
             await session.put(evil, data=attack)
         await page.goto(evil)
-        await page.wait_for_function("document.title")
+        await wait_until_true(page, "document.title")
         assert await page.title() == "no-cors was refused,cors was refused,socket was refused"
         frame = page.frame("y")
         assert frame is not None
