@@ -15,7 +15,7 @@ import pytest
 from gateway.errors import StorageError
 from tests.support.http_client import Client, request
 from tests.support.object_source import Arriving, Lying, Make
-from tests.support.relay_bench import CONTENT, LIMITS, arriving, lying, serving
+from tests.support.relay_bench import CONTENT, LIMITS, Bench, arriving, lying, serving
 from tests.support.waiting import until
 
 STALL_SECONDS = 1.0
@@ -163,14 +163,7 @@ async def test_a_later_part_that_fails_breaks_the_connection(way: dict[str, Any]
         return files(start, stop)
 
     async with serving(CONTENT, make, **way) as bench:
-
-        def act() -> bytes:
-            with bench.connect() as client:
-                client.send(request("/download"))
-                client.read_head()
-                return client.read_until_closed()
-
-        got = await asyncio.to_thread(act)
+        got = await asyncio.to_thread(download_until_closed, bench)
         assert got == CONTENT[: len(got)]
         await until(lambda: bool(bench.ended))
         assert len(got) <= bench.ended[0].sent <= 3_000_000
@@ -179,13 +172,14 @@ async def test_a_later_part_that_fails_breaks_the_connection(way: dict[str, Any]
 async def test_a_truncated_file_breaks_the_connection(way: dict[str, Any], stored: Path) -> None:
     os.truncate(stored, 2_500_000)
     async with serving(CONTENT, lying(stored, 1_000_000), **way) as bench:
-
-        def act() -> bytes:
-            with bench.connect() as client:
-                client.send(request("/download"))
-                client.read_head()
-                return client.read_until_closed()
-
-        got = await asyncio.to_thread(act)
+        got = await asyncio.to_thread(download_until_closed, bench)
         assert got == CONTENT[: len(got)]
         assert len(got) < 2_500_000
+
+
+def download_until_closed(bench: Bench) -> bytes:
+    """What a client gets of the body before the connection ends."""
+    with bench.connect() as client:
+        client.send(request("/download"))
+        client.read_head()
+        return client.read_until_closed()
