@@ -234,6 +234,8 @@ class ProblemConnection(RequestHandler):
 
     def _end_our_side(self) -> None:
         """End what we send; from now on, what the client sends is dropped."""
+        if self._lingers_since is not None:
+            return
         self._lingers_since = self._loop.time()
         self._head_since = None
         if self._link is not None:
@@ -287,9 +289,8 @@ class _LingeringLink:
         return getattr(self._link, name)
 
     def close(self) -> None:
-        if not self._has_ended:
-            self._has_ended = True
-            self._end_our_side()
+        self._has_ended = True
+        self._end_our_side()
 
     def is_closing(self) -> bool:
         return self._has_ended or self._link.is_closing()
